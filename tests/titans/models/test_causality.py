@@ -1,0 +1,93 @@
+"""No output depends on a later token or on another sequence, and each write to the memory reaches a later output."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import titans.layers.neural_memory as layer
+from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.language_model import LanguageModel
+
+SEGMENT, CHUNK, LENGTH = 8, 4, 3 * 8 + 6  # three segments, and a part of one that ends in a part of a chunk
+VARIANTS = ["lmm", "mac", "mag", "mal", "transformer"]
+MEMORIES = {
+    "default": MemoryConfig(depth=2, expansion=2, chunk_size=CHUNK),
+    "linear": MemoryConfig(depth=1, chunk_size=CHUNK, residual=False),
+    "deep": MemoryConfig(depth=4, expansion=2, chunk_size=CHUNK, gates_per_layer=False),
+    "surprise alone": MemoryConfig(depth=2, expansion=2, chunk_size=CHUNK, momentum=False, forgetting=False),
+    "recurrence": MemoryConfig(depth=2, expansion=2, chunk_size=1),
+}
+CASES = [("transformer", "default")] + [(v, m) for v in VARIANTS[:-1] for m in MEMORIES]
+
+
+def random_model(variant: str, memory: str) -> LanguageModel:
+    """In float64, every parameter away from where training starts it."""
+    config = ModelConfig(
+        variant=variant, vocab_size=11, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=SEGMENT, window=6,
+        memory=MEMORIES[memory],
+    )  # fmt: skip
+    model = LanguageModel(config).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.5 * torch.randn_like(p))
+    return model
+
+
+def embedded(batch: int = 1) -> torch.Tensor:
+    return torch.randn(batch, LENGTH, 16, dtype=torch.float64, requires_grad=True)
+
+
+@pytest.mark.parametrize(("variant", "memory"), CASES)
+def test_no_output_depends_on_a_later_token(variant, memory):
+    model, x = random_model(variant, memory), embedded()
+    y = model.mix(x)
+    for t in range(SEGMENT, 2 * SEGMENT + 1):
+        (earlier,) = torch.autograd.grad((y[:, :t] * torch.randn_like(y[:, :t])).sum(), x, retain_graph=True)
+        assert earlier[:, t:].abs().max() == 0, f"an output before {t} depends on a token from {t} on"
+        assert earlier[:, t - 1].abs().max() > 0
+        (own,) = torch.autograd.grad(y[:, t].square().sum(), x, retain_graph=True)
+        assert own[:, t].abs().max() > 0
+
+
+@pytest.mark.parametrize(("variant", "memory"), CASES)
+def test_nothing_crosses_the_batch(variant, memory):
+    model, x = random_model(variant, memory), embedded(batch=3)
+    (gradient,) = torch.autograd.grad(model.mix(x)[1].square().sum(), x)
+    assert gradient[[0, 2]].abs().max() == 0
+    assert gradient[1].abs().max() > 0
+
+
+@pytest.mark.parametrize(("variant", "memory"), CASES[1:])
+def test_every_write_changes_a_later_output(variant, memory, monkeypatch):
+    """By the derivative of the outputs after t by the step size of t alone, past every window and segment."""
+    steps = []
+
+    def record(q, k, v, theta, *rest, **switches):
+        steps.append(theta)
+        return neural_memory(q, k, v, theta, *rest, **switches)
+
+    neural_memory = layer.neural_memory
+    monkeypatch.setattr(layer, "neural_memory", record)
+    y = random_model(variant, memory).mix(embedded())
+    of_tokens = [theta for theta in steps if theta.shape[2] != 3]  # not those of the persistent tokens
+    gradients = torch.autograd.grad(y[:, -1].square().sum(), of_tokens)
+    for theta, gradient in zip(of_tokens, gradients, strict=True):
+        by_token = gradient.flatten(3).abs().amax((0, 1, 3)) if gradient.dim() == 4 else gradient.abs().amax((0, 1))
+        assert by_token.shape[0] == theta.shape[2]
+        assert (by_token > 0).all(), "a write leaves no trace in the last output"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_shared_tensor_starts_equal_in_every_variant(variant):
+    one, other = (LanguageModel(ModelConfig(variant=v), seed=3).state_dict() for v in (variant, "mac"))
+    shared = [name for name in one if name in other and one[name].shape == other[name].shape]
+    assert len(shared) > 6
+    for name in shared:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
+
+
+def test_another_seed_starts_elsewhere():
+    one, other = (LanguageModel(ModelConfig(), seed=seed).state_dict() for seed in (0, 1))
+    drawn = [name for name, x in one.items() if x.ndim > 1 and not name.endswith("gates.weight")]
+    assert not any(torch.equal(one[name], other[name]) for name in drawn)

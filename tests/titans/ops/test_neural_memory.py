@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from memory_case import leaves, memory_arguments, results, worst_error
+
+from titans.ops import MemoryState, naive_neural_memory, neural_memory, read_memory
+
+TOLERANCE = 1e-9
+
+
+def assert_equal_to_oracle(arguments, **switches):
+    errors = worst_error(
+        results(neural_memory, arguments, **switches), results(naive_neural_memory, arguments, **switches)
+    )
+    assert max(errors.values()) < TOLERANCE, errors
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("chunk_size", [1, 4, 16, 64])
+@pytest.mark.parametrize("time", [1, 15, 63, 200])
+def test_closed_form_equals_token_by_token(depth, chunk_size, time):
+    arguments = memory_arguments(time, depth, batch=1 if time > 63 else 2)
+    assert_equal_to_oracle(arguments, chunk_size=chunk_size)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("activation", ["gelu", "silu", "relu"])
+@pytest.mark.parametrize("loss", ["sum", "mean", "half"])
+def test_memory_forms_and_losses(residual, activation, loss):
+    arguments = memory_arguments(21, 3)
+    assert_equal_to_oracle(arguments, chunk_size=8, residual=residual, activation=activation, loss=loss)
+
+
+@pytest.mark.parametrize("momentum", [False, True])
+@pytest.mark.parametrize("forgetting", [False, True])
+@pytest.mark.parametrize("per_layer", [False, True])
+@pytest.mark.parametrize("outer_gradient", [False, True])
+def test_gates_off_shared_and_stopped(momentum, forgetting, per_layer, outer_gradient):
+    arguments = memory_arguments(21, 2, momentum=momentum, forgetting=forgetting, per_layer=per_layer)
+    assert_equal_to_oracle(arguments, chunk_size=8, residual=True, outer_gradient=outer_gradient)
+
+
+def test_stopped_outer_gradient_reaches_gates_queries_and_state_only():
+    found = results(neural_memory, memory_arguments(9, 2), chunk_size=4, outer_gradient=False)
+    assert {"d/d q", "d/d theta", "d/d eta", "d/d alpha", "d/d weights[0]", "d/d momentum[1]"} <= found.keys()
+    assert not {"d/d k", "d/d v"} & found.keys()
+
+
+@pytest.mark.parametrize("name", ["theta", "eta", "alpha"])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_gates_at_their_ends(name, value):
+    arguments = memory_arguments(21, 2)
+    some = torch.rand_like(arguments[name]) < 0.3
+    arguments[name] = torch.where(some, value, arguments[name].detach()).requires_grad_()
+    assert_equal_to_oracle(arguments, chunk_size=8)
+
+
+def test_mixed_gates_one_shared_one_per_layer():
+    arguments = memory_arguments(21, 3)
+    arguments["eta"] = torch.rand(2, 2, 21, dtype=torch.float64, requires_grad=True)
+    assert_equal_to_oracle(arguments, chunk_size=8)
+
+
+def test_parts_split_at_chunk_boundaries_give_the_whole():
+    arguments = memory_arguments(22, 3)
+    whole, end = neural_memory(**arguments, chunk_size=4)
+    state, parts = arguments["state"], []
+    for begin, stop in ((0, 8), (8, 12), (12, 22)):
+        part = {name: x if name == "state" else x[:, :, begin:stop] for name, x in arguments.items()}
+        y, state = neural_memory(**part | {"state": state}, chunk_size=4)
+        parts.append(y)
+    torch.testing.assert_close(torch.cat(parts, 2), whole, rtol=0, atol=1e-12)
+    torch.testing.assert_close(state.weights + state.momentum, end.weights + end.momentum, rtol=0, atol=1e-12)
+
+
+def test_gradient_passes_gradcheck():
+    arguments = memory_arguments(5, 2, batch=1, heads=1, dim=2)
+    names, tensors = zip(*leaves(arguments).items(), strict=True)
+
+    def scalar_form(*values):
+        by = dict(zip(names, values, strict=True))
+        weights = tuple(by.pop(f"weights[{i}]") for i in range(2))
+        state = MemoryState(weights, tuple(by.pop(f"momentum[{i}]") for i in range(2)))
+        y, end = neural_memory(**by, state=state, chunk_size=2, residual=False)
+        return (y, *end.weights, *end.momentum)
+
+    assert torch.autograd.gradcheck(scalar_form, tensors)
+
+
+def test_writing_lowers_the_loss_on_what_was_written():
+    arguments = memory_arguments(32, 2, momentum=False, forgetting=False)
+    _, end = neural_memory(**arguments, chunk_size=1)
+    before, after = (
+        (read_memory(weights, arguments["k"]) - arguments["v"]).square().sum()
+        for weights in (arguments["state"].weights, end.weights)
+    )
+    assert after < before
+
+
+def test_without_gradient_the_oracle_still_runs():
+    arguments = memory_arguments(7, 2)
+    with torch.no_grad():
+        y, _ = naive_neural_memory(**arguments)
+        fast, _ = neural_memory(**arguments)
+    assert not y.requires_grad
+    torch.testing.assert_close(fast, y, rtol=0, atol=1e-12)
+
+
+def wrong(**changes):
+    return memory_arguments(5, 2) | changes
+
+
+@pytest.mark.parametrize("operator", [neural_memory, naive_neural_memory])
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (wrong(q=torch.zeros(2, 2, 5)), "q"),
+        (wrong(k=torch.zeros(2, 2, 4, 6, dtype=torch.float64)), "k"),
+        (wrong(v=torch.zeros(2, 2, 5, 6)), "v"),
+        (wrong(theta=torch.zeros(2, 2, 5, 3, dtype=torch.float64)), "theta"),
+        (wrong(theta=-torch.ones(2, 2, 5, dtype=torch.float64)), "theta"),
+        (wrong(eta=2 * torch.ones(2, 2, 5, dtype=torch.float64)), "eta"),
+        (wrong(alpha=torch.zeros(2, 5, dtype=torch.float64)), "alpha"),
+        (wrong(state=MemoryState((), ())), "state"),
+        (wrong(state=MemoryState((torch.zeros(2, 2, 5, 6, dtype=torch.float64),) * 2, ())), "state"),
+        (wrong(chunk_size=0), "chunk_size"),
+        (wrong(activation="tanh"), "activation"),
+        (wrong(loss="max"), "loss"),
+    ],
+)
+def test_wrong_arguments_are_named(operator, arguments, named):
+    with pytest.raises(ValueError, match=rf"^{named}"):
+        operator(**arguments)
+
+
+def test_a_state_of_the_wrong_shape_names_the_layer():
+    arguments = memory_arguments(5, 2)
+    weights, momentum = arguments["state"]
+    with pytest.raises(ValueError, match=r"state\.momentum\[1\]: expected"):
+        neural_memory(**arguments | {"state": MemoryState(weights, (momentum[0], momentum[0]))})

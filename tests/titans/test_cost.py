@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from titans.cost import forward_flops, parameters, state_bytes, train_flops_per_token
+from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.language_model import LanguageModel
+
+VARIANTS = ["lmm", "mac", "mag", "mal", "transformer"]
+MEMORIES = [
+    MemoryConfig(depth=1, chunk_size=4),
+    MemoryConfig(depth=2, expansion=3, chunk_size=8, momentum=False),
+    MemoryConfig(depth=4, expansion=2, chunk_size=4, forgetting=False, gates_per_layer=False),
+]
+
+
+def _configs():
+    for variant in VARIANTS:
+        for memory in MEMORIES if variant != "transformer" else MEMORIES[:1]:
+            for persistent, conv in ((0, 1), (5, 4)):
+                yield ModelConfig(
+                    variant=variant, dim=32, heads=2, segment=16, window=12, memory=memory,
+                    persistent_tokens=persistent, conv_width=conv,
+                )  # fmt: skip
+
+
+CONFIGS = list(_configs())
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_parameters_equal_those_of_the_module(config):
+    assert parameters(config) == sum(p.numel() for p in LanguageModel(config).parameters())
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_flops_equal_the_counted_ones(config):
+    tokens = torch.zeros(3, 37, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # the counter knows no fused form
+        LanguageModel(config)(tokens)
+    assert forward_flops(config, length=37, batch=3) == counter.get_total_flops()
+
+
+def test_training_is_three_forward_passes():
+    config = ModelConfig()
+    assert train_flops_per_token(config, 64, 2) == 3 * forward_flops(config, 64, 2) // 128
+
+
+def test_only_the_transformers_state_grows_with_length():
+    for variant in VARIANTS:
+        config = ModelConfig(variant=variant)
+        assert (state_bytes(config, 2048) > state_bytes(config, 1024)) == (variant == "transformer")

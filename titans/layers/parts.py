@@ -1,0 +1,74 @@
+"""Small parts that several mixers share: heads, rotary positions, the short convolution, the gate of two branches."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """`[batch, time, heads * dim]` to `[batch, heads, time, dim]`."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """`[batch, heads, time, dim]` to `[batch, time, heads * dim]`."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def rotate(x: Tensor, first: int = 0, base: float = 10_000.0) -> Tensor:
+    """Rotary positions first, first + 1, ... (RoFormer, arXiv 2104.09864) on `[..., time, dim]`."""
+    time, dim = x.shape[-2:]
+    rates = base ** (-torch.arange(0, dim, 2, device=x.device, dtype=torch.float32) / dim)
+    angles = torch.arange(first, first + time, device=x.device, dtype=torch.float32)[:, None] * rates
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    a, b = x.chunk(2, -1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
+
+
+class CausalConvolution(nn.Module):
+    """Depthwise convolution over time: each channel mixes its own last `width` values."""
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.weight = nn.Parameter(torch.empty(dim, width))
+
+    def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x `[batch, time, dim]` and the `width - 1` inputs before it (None: zeros); the output, and the new tail."""
+        if tail is None:
+            tail = x.new_zeros(x.shape[0], self.width - 1, x.shape[2])
+        stream = torch.cat((tail, x), 1)
+        y = F.conv1d(stream.mT, self.weight.unsqueeze(1), groups=x.shape[2]).mT
+        return y, stream[:, x.shape[1] :]
+
+
+class Projection(nn.Module):
+    """x W, short convolution, SiLU, heads and, for queries and keys, unit length: N25's way to q, k and v."""
+
+    def __init__(self, dim: int, heads: int, conv_width: int, unit: bool) -> None:
+        super().__init__()
+        self.heads, self.unit = heads, unit
+        self.linear = nn.Linear(dim, dim, bias=False)
+        self.convolution = CausalConvolution(dim, conv_width) if conv_width > 1 else None
+
+    def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """`[batch, time, dim]` to `[batch, heads, time, head_dim]`; the tail is the convolution's."""
+        x = self.linear(x)
+        if self.convolution is not None:
+            x, tail = self.convolution(x, tail)
+        x = split_heads(F.silu(x), self.heads)
+        return (F.normalize(x, dim=-1, eps=1e-6) if self.unit else x), tail
+
+
+class Gate(nn.Module):
+    """The product of two branches: both normalised with a learned scale, the second through a sigmoid (V1 section 4.2)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.value, self.gate = nn.RMSNorm(dim), nn.RMSNorm(dim)
+
+    def forward(self, value: Tensor, gate: Tensor) -> Tensor:
+        """value, gate `[batch, time, dim]`."""
+        return self.value(value) * torch.sigmoid(self.gate(gate))
