@@ -40,8 +40,8 @@ class MemoryGates(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """theta, eta, alpha `[batch, heads, time(, layers)]` from `[batch, time, dim]`; None for a gate that is off."""
-        logits = nn.functional.linear(x, self.weight, self.bias).unflatten(-1, (len(self.names), self.heads, self.sets))
-        values = torch.sigmoid(logits).permute(2, 0, 3, 1, 4)
+        logits = nn.functional.linear(x, self.weight, self.bias).to(self.bias.dtype)  # 1 - eta needs the digits
+        values = torch.sigmoid(logits.unflatten(-1, (len(self.names), self.heads, self.sets))).permute(2, 0, 3, 1, 4)
         gates = dict(zip(self.names, values if self.sets > 1 else values.squeeze(-1), strict=True))
         eta = gates.get("eta")
         theta = self.step * gates["theta"] * (1 if eta is None else 1 - eta)  # momentum sums 1 / (1 - eta) steps
@@ -88,13 +88,13 @@ class NeuralMemory(nn.Module):
         """Write and read `[batch, time, dim]`; the output, the state after it and the convolutions' tails."""
         tails = tails or Tails()
         (q, q_tail), (k, k_tail), (v, v_tail) = self.q(x, tails.q), self.k(x, tails.k), self.v(x, tails.v)
-        theta, eta, alpha = self.gates(x)
         c = self.config
+        gates = self.gates(x)
         with torch.autocast(x.device.type, enabled=False):  # the state sums thousands of small writes
-            gates = (None if g is None else g.float() if g.dtype == torch.bfloat16 else g for g in (theta, eta, alpha))
+            q, k, v = (z.to(state.weights[0].dtype) for z in (q, k, v))
             y, state = neural_memory(
-                *(z.to(state.weights[0].dtype) for z in (q, k, v)), *gates, state, chunk_size=c.chunk_size,
-                activation=c.activation, residual=c.residual, loss=c.loss, outer_gradient=c.outer_gradient,
+                q, k, v, *gates, state, chunk_size=c.chunk_size, activation=c.activation, residual=c.residual,
+                loss=c.loss, outer_gradient=c.outer_gradient,
             )  # fmt: skip
         return self.emit(y, x), state, Tails(q_tail, k_tail, v_tail)
 

@@ -1,0 +1,93 @@
+"""How long the tool itself takes: `--help`, `plan` and `query`, each a fresh process, over a store of finished runs.
+
+    python benchmarks/engine.py --runs 1000 --lines 100
+
+Medians of five, with the range, in seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from titans_lab.corpus import corpus_digest
+from titans_lab.environment import environment
+from titans_lab.store.folder import Store
+from titans_lab.store.recorder import Recorder
+from titans_lab.study.record import record_of
+from titans_lab.study.study import Run, load_study
+
+STUDY = """\
+question: How long does the tool itself take?
+base:
+  train: {{tokens: 1_000_000}}
+grid:
+  model.memory.depth: [1, 2, 3, 4]
+  train.lr: {rates}
+seeds: 5
+"""
+SQL = {
+    "runs": "select model.memory.depth, avg(loss) from runs group by all",
+    "metrics": "select run_id, min(loss), count(*) from metrics group by all order by 2 limit 5",
+}
+
+
+def write_study(folder: Path, runs: int) -> Path:
+    """A study of so many runs, a multiple of 20."""
+    path = folder / "engine.yaml"
+    path.write_text(STUDY.format(rates=[1e-3 + 1e-5 * i for i in range(runs // 20)]))
+    return path
+
+
+def finish(run: Run, store: Store, lines: int, env: dict[str, object]) -> None:
+    """Record a run as a worker would."""
+    folder = store.run(run.run_id)
+    folder.create(record_of(run, "synthetic"))
+    recorder = Recorder(folder.new_attempt(), env)
+    for step in range(1, lines + 1):
+        recorder.log(
+            step=step, tokens=1024 * step, loss=2 + 3 / step, valid_loss=None, lr=1e-3, grad_norm=0.5,
+            tokens_per_second=5e3, step_seconds=0.2, elapsed_seconds=0.2 * step, peak_memory_bytes=10**9,
+        )  # fmt: skip
+    recorder.commit("done", {"loss": 2 + run.seed / 100, "tokens": 1024 * lines, "steps": lines})
+
+
+def timed(arguments: list[str]) -> list[float]:
+    """Seconds of each of five runs of the command."""
+    command = [str(Path(sys.executable).with_name("titans-lab")), *arguments]
+    seconds = []
+    for _ in range(5):
+        begin = perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(perf_counter() - begin)
+    return seconds
+
+
+def main() -> None:
+    """Make the store, time the commands, print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000, help="a multiple of 20")
+    parser.add_argument("--lines", type=int, default=100, help="log lines of each run")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        study, store = write_study(folder, given.runs), Store(folder / "store")
+        runs, env = load_study(study).runs(corpus_digest), environment()
+        for run in runs:
+            finish(run, store, given.lines, env)
+        at = ["--store", str(store.root)]
+        commands = {"--help": ["--help"], f"plan of {len(runs)} runs": ["plan", str(study), *at]}
+        commands |= {f"query {view} of {len(runs)} runs": ["query", sql, *at] for view, sql in SQL.items()}
+        commands |= {"status": ["status", str(study), *at]}
+        for name, arguments in commands.items():
+            seconds = timed(arguments)
+            print(f"{name:28} {median(seconds):.2f} s  ({min(seconds):.2f} to {max(seconds):.2f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The study files of the repository are sound: the memory is at work in each, and each says what it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from titans_lab.study.study import load_study
+
+STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))
+
+
+def test_all_studies_are_there():
+    names = {path.stem for path in STUDIES}
+    assert {"quickstart", "depth", "momentum_forget", "chunk_size", "persistent_tokens", "variants"} <= names
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_run_has_at_least_four_segments_and_four_chunks(path):
+    runs = load_study(path).runs(lambda _: "0" * 64)
+    assert len(runs) > 1
+    for run in runs:
+        assert run.config.train.length >= 4 * run.config.model.segment
+        assert run.config.train.length >= 4 * run.config.model.memory.chunk_size
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_head_says_question_command_cost_and_expectation(path):
+    head = path.read_text().split("\n\n")[0]
+    assert all(f"# {word}" in head for word in ("Question:", "Command:", "Cost:", "Expected:"))
+    assert f"titans-lab sweep studies/{path.name}" in head
+    study = load_study(path)
+    assert study.question
+    assert study.expect
+    assert not study.warnings
+    assert " ".join(study.question.split()) in " ".join(head.replace("#", " ").split())

@@ -1,0 +1,85 @@
+"""A store filled by hand through the same writers that workers use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from titans_lab.report import render
+from titans_lab.store.folder import Store
+from titans_lab.store.recorder import Recorder
+from titans_lab.study.study import Run, Study, load_study
+
+DATA_HASH = "5e" * 32
+ENV = {
+    "host": "bench",
+    "device": "cpu",
+    "device_name": "AMD EPYC 7B13",
+    "python": "3.11.7",
+    "torch": "2.13.0",
+    "commit": "0123abc",
+}
+STEPS, TOKENS_A_STEP = 200, 4096
+
+
+@dataclass
+class Lab:
+    """A study and its store."""
+
+    study: Study
+    root: Path
+    runs: list[Run] = field(default_factory=list)
+
+    def create(self, run: Run) -> None:
+        """What the coordinator writes."""
+        data = {"data_hash": DATA_HASH, "data_source": "Python 3.11.7 standard library"}
+        record = {"run_id": run.run_id, "seed": run.seed, "config": asdict(run.config), "versions": {}, **data}
+        Store(self.root).run(run.run_id).create(record | {"parameters": 421_376, "flops_per_token": 2_600_000})
+
+    def end(self, run: Run, state: str, loss: float | None = None, error: str | None = None, **more: Any) -> None:
+        """A run that came to its end in `state`; `more` goes to its environment or its summary."""
+        recorder = self.start(run, loss or 3.0, **{key: more.pop(key) for key in ENV.keys() & more})
+        summary = {"loss": loss, "tokens": STEPS * TOKENS_A_STEP, "steps": STEPS, "wall_seconds": 95.0}
+        summary |= {"tokens_per_second": 8600.0, "peak_memory_bytes": 512 * 2**20}
+        recorder.commit(state, summary | more if state in ("done", "diverged") else more, error)
+
+    def start(self, run: Run, loss: float, valid_every: int = 20, **env: Any) -> Recorder:
+        """A run that is at work, with the metrics of a smooth descent to `loss`."""
+        self.create(run)
+        attempt = Store(self.root).run(run.run_id).new_attempt()
+        recorder = Recorder(attempt, ENV | env)
+        for step in range(5, STEPS + 1, 5):
+            now = loss + 5 / (1 + step / 4)
+            valid = now + 0.1 if step % valid_every == 0 else None
+            recorder.log(step=step, tokens=step * TOKENS_A_STEP, loss=now, valid_loss=valid, tokens_per_second=8600.0)
+        return recorder
+
+    def floors(self, **bits: float) -> None:
+        """Byte models of the split: floors(order_0=4.7)."""
+        split = {"valid_fraction": 0.05, "valid_bytes": None}
+        record = {"data_hash": DATA_HASH, "data_source": "text", "bits_per_byte": {k[-1]: v for k, v in bits.items()}}
+        Store(self.root).save_floors("floors", record | split)
+
+    def page(self) -> str:
+        """The report."""
+        return render(self.study, self.runs, self.root)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Callable[..., Lab]:
+    """`lab(grid={"model.memory.depth": [1, 2]}, seeds=[0, 1], question="...")`: the study with an empty store."""
+
+    def make(**study: Any) -> Lab:
+        path = tmp_path / "depth.yaml"
+        path.write_text(json.dumps({"seeds": [0, 1, 2]} | study, ensure_ascii=False), encoding="utf-8")
+        root = tmp_path / "results"
+        root.mkdir()
+        loaded = load_study(path)
+        return Lab(loaded, root, loaded.runs(lambda data: DATA_HASH))
+
+    return make

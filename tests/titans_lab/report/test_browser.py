@@ -1,0 +1,78 @@
+"""The page in a real browser: every figure drawn, nothing on the console, nothing asked of the network."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--virtual-time-budget=10000",
+    "--enable-logging=stderr",
+    "--dump-dom",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> str:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(f"none of {', '.join(BROWSERS)} is installed; CI must look at the page")
+    if found is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    return found
+
+
+def open_page(browser: str, path: Path, *flags: str) -> tuple[str, list[str]]:
+    """The document after its scripts have run, and what they wrote to the console."""
+    profile = path.parent / "profile"
+    command = [browser, *FLAGS, *flags, f"--user-data-dir={profile}", path.as_uri()]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return result.stdout, [line for line in result.stderr.splitlines() if ":CONSOLE" in line]
+
+
+@pytest.fixture
+def page(lab, tmp_path: Path) -> Path:
+    lab = lab(grid={"model.memory.depth": [1, 2], "model.memory.momentum": [True, False]}, seeds=2)
+    for index, run in enumerate(lab.runs[:7]):
+        lab.end(run, "done", 2.0 + 0.05 * index, tokens_per_second=9000.0 - 300 * index)
+    lab.end(lab.runs[7], "diverged", diverged_step=200)
+    lab.floors(order_3=2.2)
+    path = tmp_path / "report.html"
+    path.write_text(lab.page(), encoding="utf-8")
+    return path
+
+
+def test_every_figure_is_drawn_and_the_console_is_silent(browser: str, page: Path):
+    document, console = open_page(browser, page, "--window-size=1400,1000")
+    assert console == []
+    assert 'data-drawn="4"' in document
+    figures = [part.partition("<figcaption")[0] for part in document.split('role="img"')[1:]]
+    assert len(figures) == 4
+    for figure in figures:
+        assert "main-svg" in figure
+        assert len(re.findall(r'<g class="trace scatter', figure)) >= 4
+    assert document.count("order-3 byte model 2.200") >= 2
+
+
+def test_the_figures_take_the_colours_of_the_page(browser: str, page: Path):
+    light, _ = open_page(browser, page)
+    dark, console = open_page(browser, page, "--blink-settings=preferredColorScheme=0")
+    shades = [drawn.partition('role="img"')[2].partition("What went wrong")[0] for drawn in (light, dark)]
+    assert console == []
+    assert ["rgb(0, 114, 178)" in shade for shade in shades] == [True, False]
+    assert ["rgb(90, 170, 230)" in shade for shade in shades] == [False, True]

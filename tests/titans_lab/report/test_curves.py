@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from titans_lab.report.arms import arrange
+from titans_lab.report.curves import learning_curves
+from titans_lab.report.data import CURVE_POINTS, gather
+from titans_lab.store.recorder import hold_lock
+
+DEPTHS = {"model.memory.depth": [1, 2]}
+
+
+def draw(lab):
+    material = gather(lab.study, lab.runs, lab.root)
+    return learning_curves(material, arrange(lab.study, material.outcomes))
+
+
+def named(figure, name):
+    return [trace for trace in figure.traces if trace.get("name") == name]
+
+
+def test_an_arm_is_the_mean_of_its_seeds_with_a_band_from_the_lowest_to_the_highest(lab):
+    lab = lab(grid=DEPTHS)
+    for run, loss in zip(lab.runs, (2.0, 2.1, 2.6), strict=False):
+        lab.end(run, "done", loss)
+    band, line = draw(lab).traces
+    end = 5 / (1 + 200 / 4) + 0.1
+    assert line["x"][-1] == 200 * 4096
+    assert line["y"][-1] == pytest.approx((2.0 + 2.1 + 2.6) / 3 + end)
+    half = len(band["x"]) // 2
+    assert band["y"][half - 1] == pytest.approx(2.6 + end)
+    assert band["y"][half] == pytest.approx(2.0 + end)
+
+
+def test_validation_is_shown_where_all_runs_have_it_often_enough(lab):
+    lab = lab(grid=DEPTHS, seeds=1)
+    lab.end(lab.runs[0], "done", 2.0)
+    assert draw(lab).layout["yaxis"]["title"]["text"] == "validation loss, bits per byte"
+    lab.start(lab.runs[1], 2.0, valid_every=200).commit("done", {"loss": 2.0})
+    assert draw(lab).layout["yaxis"]["title"]["text"] == "training loss, bits per byte"
+
+
+def test_long_runs_are_thinned_to_means(lab):
+    lab = lab(seeds=1)
+    recorder = lab.start(lab.runs[0], 2.0, valid_every=1000)
+    for step in range(201, 4001):
+        recorder.log(step=step, tokens=step * 4096, loss=1.0 if step % 2 else 2.0)
+    recorder.commit("done", {"loss": 2.0})
+    (line,) = draw(lab).traces
+    assert len(line["x"]) == CURVE_POINTS
+    assert line["x"][-1] == 4000 * 4096
+    assert line["y"][-10:] == pytest.approx([1.5] * 10, abs=0.05)
+
+
+def test_a_diverged_run_is_a_line_of_its_own_that_ends_in_a_cross(lab):
+    lab = lab(grid=DEPTHS, seeds=1)
+    recorder = lab.start(lab.runs[0], 2.0)
+    recorder.log(step=205, tokens=205 * 4096, loss=float("nan"))
+    recorder.commit("diverged", {"diverged_step": 205})
+    lab.end(lab.runs[1], "done", 2.1)
+    line, cross = named(draw(lab), "depth 1")
+    assert line["line"]["dash"] == "dot"
+    assert (cross["marker"]["symbol"], cross["x"]) == ("x-thin", [200 * 4096])
+
+
+def test_what_left_the_frame_is_crossed_at_its_edge_and_does_not_squash_the_rest(lab):
+    lab = lab(grid=DEPTHS, seeds=1)
+    recorder = lab.start(lab.runs[0], 2.0, valid_every=5)
+    recorder.log(step=205, tokens=205 * 4096, loss=1e9, valid_loss=1e9)
+    recorder.commit("diverged", {"diverged_step": 205})
+    lab.end(lab.runs[1], "done", 2.1)
+    figure = draw(lab)
+    assert figure.layout["yaxis"]["range"][1] < 4
+    _, cross = named(figure, "depth 1")
+    assert cross["y"][0] < figure.layout["yaxis"]["range"][1]
+
+
+def test_a_live_run_is_drawn_before_anything_is_done(lab):
+    lab = lab(grid=DEPTHS)
+    lab.start(lab.runs[0], 2.0)
+    with hold_lock(lab.root / "runs" / lab.runs[0].run_id):
+        (line,) = draw(lab).traces
+    assert "depth 1, seed 0: running" in line["hovertemplate"]
+
+
+def test_the_legend_names_every_arm_once(lab):
+    lab = lab(grid=DEPTHS, seeds=2)
+    lab.end(lab.runs[0], "done", 2.0)
+    lab.end(lab.runs[1], "failed")
+    lab.end(lab.runs[2], "failed")
+    lab.end(lab.runs[3], "failed")
+    assert [trace["name"] for trace in draw(lab).traces if trace["showlegend"]] == ["depth 1", "depth 2"]
+
+
+def test_without_metrics_there_is_no_figure(lab):
+    lab = lab(grid=DEPTHS)
+    lab.create(lab.runs[0])
+    assert draw(lab) is None

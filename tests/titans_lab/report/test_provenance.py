@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from titans_lab.report.data import gather
+from titans_lab.report.provenance import cost, data_note, origins, warnings
+
+
+def material(lab):
+    return gather(lab.study, lab.runs, lab.root)
+
+
+def test_what_took_part_is_counted(lab):
+    lab = lab()
+    for run, host in zip(lab.runs, ("a", "b", "b"), strict=True):
+        lab.end(run, "done", 2.0, host=host)
+    told = {origin.name: origin.values for origin in origins(material(lab))}
+    assert told["host"] == (("b", 2), ("a", 1))
+    assert told["torch"] == (("2.13.0", 3),)
+    assert warnings(material(lab)) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("device_name", ("NVIDIA H200", "AMD EPYC"), "2 devices"),
+        ("torch", ("2.11.0", "2.13.0"), "2 versions of torch"),
+        ("commit", ("a1", "b2"), "2 commits"),
+    ],
+)
+def test_mixtures_are_warned_of(lab, column: str, values: tuple[str, str], said: str):
+    lab = lab(seeds=2)
+    for run, value in zip(lab.runs, values, strict=True):
+        lab.end(run, "done", 2.0, **{column: value})
+    (warning,) = warnings(material(lab))
+    assert said in warning
+    assert all(value in warning for value in values)
+
+
+def test_runs_on_different_splits_do_not_compare(lab):
+    lab = lab(grid={"data.valid_fraction": [0.05, 0.1]}, seeds=1)
+    (warning,) = warnings(material(lab))
+    assert "losses do not compare" in warning
+
+
+def test_a_damaged_record_is_named(lab):
+    lab = lab(seeds=2)
+    for run in lab.runs:
+        lab.end(run, "done", 2.0)
+    path = lab.root / "runs" / lab.runs[0].run_id / "run.json"
+    path.write_text("{")
+    assert any(str(path) in warning for warning in warnings(material(lab)))
+
+
+def test_the_default_text_depends_on_the_python(lab, tmp_path):
+    assert "another Python version is another corpus" in data_note(material(lab()))
+
+
+def test_a_given_text_does_not(lab):
+    assert data_note(material(lab(base={"data": {"path": "text.txt"}}))) == ""
+
+
+def test_the_cost_is_the_sum_over_runs(lab):
+    lab = lab(seeds=2)
+    for run in lab.runs:
+        lab.end(run, "done", 2.0, wall_seconds=1800.0, tokens=1_500_000)
+    assert cost(material(lab)) == [
+        ("1 h 0 min", "worker time of 2 runs"),
+        ("3 M", "training tokens"),
+        ("7.8 T", "training FLOPs"),
+    ]

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import plotly.graph_objects
+import pytest
+from plotly.offline import get_plotlyjs
+
+from titans_lab.errors import UserError
+from titans_lab.report import write_report
+from titans_lab.store.query import query
+
+DEPTHS = {"model.memory.depth": [1, 2]}
+MARKUP = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}<!--"
+TRACEBACK = "Traceback (most recent call last):\n  File 'train.py', line 3\nRuntimeError: <b>the device is gone</b>"
+
+
+class Page(HTMLParser):
+    """Elements, texts by element, and the data of the figures."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        self.texts.append((self.open[-1] if self.open else "", data))
+
+    def words(self, *tags: str) -> list[str]:
+        """Texts directly inside these elements."""
+        return [" ".join(text.split()) for tag, text in self.texts if tag in tags and text.strip()]
+
+    @property
+    def said(self) -> str:
+        """All that is not code."""
+        return " ".join(" ".join(text.split()) for tag, text in self.texts if tag not in ("script", "style"))
+
+    @property
+    def drawing(self) -> dict:
+        """What the script draws."""
+        return json.loads(next(text for tag, text in self.texts if text.startswith('{"figures"')))
+
+
+@pytest.fixture
+def filled(lab):
+    lab = lab(grid=DEPTHS, question="Is deeper better?", expect="Yes, up to 2.")
+    for run, loss in zip(lab.runs, (2.1, 2.2, 2.3, 2.0), strict=False):
+        lab.end(run, "done", loss)
+    lab.end(lab.runs[4], "failed", error=TRACEBACK)
+    lab.floors(order_0=4.7, order_1=3.5, order_3=2.4)
+    return lab
+
+
+def test_the_page_tells_the_study(filled):
+    page = Page(filled.page())
+    for words in ("Is deeper better?", "Yes, up to 2.", "6 runs: 4 done, 1 failed and 1 not yet run.", "order-3"):
+        assert words in page.said
+    assert page.words("h2") == [
+        "What happened",
+        "Final loss by depth",
+        "Arms",
+        "Learning curves",
+        "Throughput",
+        "Loss against throughput",
+        "What went wrong",
+        "Not yet run",
+        "Runs",
+        "Where the numbers come from",
+    ]
+
+
+def test_the_table_of_arms(filled):
+    page = filled.page()
+    table = Page(page[page.index('id="arms-title"') - 20 : page.index("</table>") + 8])
+    cells = table.words("td")
+    assert cells[:10] == ["3 of 3", "0", "0", "2.200", "0.100", "0.248", "421 k", "8,600", "512 MiB", "1 min 35 s"]
+    assert cells[10:16] == ["1 of 3", "0", "1", "2.000", "–", "–"]
+
+
+def test_why_a_run_failed_stands_in_a_line_with_the_rest_below(filled):
+    page = Page(filled.page())
+    assert ("p", "RuntimeError: <b>the device is gone</b>") in page.texts
+    assert TRACEBACK in [text for tag, text in page.texts if tag == "pre"]
+
+
+def test_every_run_shows_its_configuration(filled):
+    configurations = [text for tag, text in Page(filled.page()).texts if tag == "pre" and "model.variant" in text]
+    assert len(configurations) == 6
+    assert 'model.variant: "mac"' in configurations[0]
+    assert ["model.memory.depth: 1" in each for each in configurations] == [True] * 3 + [False] * 3
+
+
+def test_the_sql_shown_gives_the_numbers(filled):
+    statements = {text for tag, text in Page(filled.page()).texts if tag == "pre" and text.startswith("select")}
+    (statement,) = [text for text in statements if "from runs" in text]
+    losses = query(filled.root, statement).column("loss").to_pylist()
+    assert sorted(loss for loss in losses if loss is not None) == [2.0, 2.1, 2.2, 2.3]
+
+
+def test_figures_are_what_plotly_accepts_and_have_words_for_those_who_do_not_see_them(filled):
+    page = Page(filled.page())
+    for figure in page.drawing["figures"].values():
+        plotly.graph_objects.Figure(data=figure["data"], layout=figure["layout"])
+    plots = [attributes for _, attributes in page.elements if attributes.get("class") == "plot"]
+    assert [plot["id"] for plot in plots] == list(page.drawing["figures"])
+    assert all(plot["role"] == "img" and len(plot["aria-label"]) > 40 for plot in plots)
+    assert page.drawing["config"]["showSendToCloud"] is False
+
+
+def test_every_colour_of_the_figures_has_one_for_the_dark_page(filled):
+    drawing = Page(filled.page()).drawing
+    text = json.dumps(drawing["figures"])
+    used = {shade for shade in drawing["dark"] if shade in text}
+    assert {word for word in text.split('"') if word.startswith("#")} <= used
+
+
+def test_nothing_is_loaded_from_elsewhere(filled):
+    html = filled.page()
+    page = Page(html)
+    assert not [attributes for _, attributes in page.elements if {"src", "href", "srcset", "action"} & set(attributes)]
+    assert not {"link", "iframe", "img", "object", "embed"} & {tag for tag, _ in page.elements}
+    styles = "".join(text for tag, text in page.texts if tag == "style")
+    assert "@import" not in styles
+    assert "url(" not in styles
+    assert "default-src 'none'" in html
+
+
+def test_plotly_is_there_once_and_the_page_is_small(filled):
+    html = filled.page()
+    assert html.count(get_plotlyjs()) == 1
+    assert sum(tag == "script" for tag, _ in Page(html).elements) == 3
+    assert len(html.encode()) < 6e6
+
+
+def test_equal_stores_give_equal_pages(filled):
+    assert filled.page() == filled.page()
+
+
+def test_markup_is_inert_wherever_it_comes_from(lab):
+    lab = lab(grid={"data.path": [MARKUP, "b"]}, question=MARKUP, expect=MARKUP, seeds=2)
+    lab.end(lab.runs[0], "done", 2.0, device_name=MARKUP, host=MARKUP)
+    lab.end(lab.runs[1], "failed", error=f"{MARKUP}\n{MARKUP}")
+    html = lab.page()
+    page = Page(html)
+    assert "<script>alert" not in html
+    assert "<img" not in html.replace(get_plotlyjs(), "")
+    assert sum(tag == "script" for tag, _ in page.elements) == 3
+    assert page.said.count("{{ 7 * 7 }}") > 5
+    assert "49" not in page.said.split("Where the numbers")[0].split("What happened")[0]
+    hover = page.drawing["figures"]["final-loss"]["data"][0]["text"][0]
+    assert "&lt;img src=x" in hover
+
+
+@pytest.mark.parametrize("state", ["diverged", "failed", "oom"])
+def test_a_study_in_which_nothing_ended_well(lab, state: str):
+    lab = lab(grid=DEPTHS)
+    for run in lab.runs:
+        lab.end(run, state, error="MemoryError: too deep", diverged_step=7)
+    page = Page(lab.page())
+    assert "No run reached a final loss." in page.said
+    assert "MemoryError: too deep" in page.said
+    assert "Final loss by depth" not in page.said
+    assert "Learning curves" in page.said
+
+
+def test_a_study_before_its_first_run(lab):
+    page = Page(lab(grid=DEPTHS).page())
+    assert "6 runs: 6 not yet run." in page.said
+    assert "No run has recorded anything yet." in page.said
+    assert page.drawing["figures"] == {}
+
+
+def test_a_study_of_one_run(lab):
+    lab = lab(seeds=1)
+    lab.end(lab.runs[0], "done", 2.0)
+    page = Page(lab.page())
+    assert "1 run: 1 done. Final loss: 2.000 bits per byte (one seed)." in page.said
+    assert list(page.drawing["figures"]) == ["final-loss", "learning-curves", "throughput", "loss-throughput"]
+
+
+def test_a_study_without_runs(lab):
+    lab = lab()
+    lab.runs = []
+    assert "The study has no runs." in Page(lab.page()).said
+
+
+def test_a_lost_and_a_live_run(lab):
+    lab = lab(seeds=1)
+    lab.start(lab.runs[0], 2.0)
+    page = Page(lab.page())
+    assert "1 run: 1 lost with their worker." in page.said
+    assert "its worker ended without a word" in page.said
+
+
+def test_names_in_any_script(lab):
+    lab = lab(question="深い記憶は役に立つか？ هل الأعمق أفضل؟ 🧠", seeds=1)
+    assert "深い記憶は役に立つか？ هل الأعمق أفضل؟ 🧠" in Page(lab.page()).said
+
+
+def test_the_file_is_the_page_and_replaces_an_older_one(filled, tmp_path: Path):
+    output = tmp_path / "new" / "report.html"
+    assert write_report(filled.study, filled.runs, filled.root, output) == output
+    write_report(filled.study, filled.runs, filled.root, output)
+    assert output.read_text(encoding="utf-8") == filled.page()
+    assert [path.name for path in output.parent.iterdir()] == ["report.html"]
+
+
+def test_a_file_that_cannot_be_written_is_named(filled, tmp_path: Path):
+    with pytest.raises(UserError, match=f"{tmp_path}: cannot write the report there"):
+        write_report(filled.study, filled.runs, filled.root, tmp_path)

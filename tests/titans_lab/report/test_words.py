@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+
+from titans_lab.report.arms import arrange
+from titans_lab.report.data import gather
+from titans_lab.report.words import findings, progress
+
+DEPTHS = {"model.memory.depth": [1, 2]}
+
+
+def tell(lab) -> str:
+    material = gather(lab.study, lab.runs, lab.root)
+    return " ".join(filter(None, [progress(material), *findings(material, arrange(lab.study, material.outcomes))]))
+
+
+def finish(lab, losses):
+    for run, loss in zip(lab.runs, losses, strict=False):
+        lab.end(run, "done", loss)
+    return lab
+
+
+def test_every_state_is_counted(lab):
+    lab = finish(lab(grid=DEPTHS, seeds=4), [2.0, 2.1])
+    lab.end(lab.runs[2], "diverged", diverged_step=9)
+    for run, state in zip(lab.runs[3:], ("failed", "oom", "timeout"), strict=False):
+        lab.end(run, state)
+    lab.start(lab.runs[6], 3.0)
+    assert tell(lab).startswith(
+        "8 runs: 2 done, 1 diverged, 1 failed, 1 ran out of memory, 1 ran out of time, 1 lost with their worker and "
+        "1 not yet run."
+    )
+    assert "Interim: 2 runs still to come." in tell(lab)
+
+
+def test_overlapping_intervals_are_inconclusive(lab):
+    told = tell(finish(lab(grid=DEPTHS), [2.1, 2.2, 2.3, 2.0, 2.1, 2.2]))
+    assert "Lowest mean: depth 2, 2.100 ± 0.248 bits per byte (95 % t interval over 3 seeds)." in told
+    assert "Inconclusive: that interval overlaps those of depth 1." in told
+
+
+def test_intervals_apart_are_said_to_be_apart_and_no_more(lab):
+    told = tell(finish(lab(grid=DEPTHS), [2.1, 2.101, 2.102, 1.5, 1.501, 1.502]))
+    assert "apart from every other arm's" in told
+    assert "no test was made" in told
+    assert "nconclusive" not in told
+    assert "significant" not in told
+
+
+def test_one_seed_is_inconclusive(lab):
+    assert "Inconclusive: one seed has no interval." in tell(finish(lab(grid=DEPTHS, seeds=1), [2.0, 9.0]))
+
+
+def test_a_mean_of_the_seeds_that_converged_is_told_as_such(lab):
+    lab = finish(lab(grid=DEPTHS), [2.0, 2.01])
+    lab.end(lab.runs[2], "diverged", diverged_step=9)
+    assert "This is given convergence: 1 of its 3 seeds diverged." in tell(lab)
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"), [(2.0, "below the order-3 byte model"), (3.0, "below the order-1"), (5.0, "below none of them")]
+)
+def test_the_lowest_mean_is_set_beside_the_byte_models(lab, loss: float, said: str):
+    lab = finish(lab(seeds=1), [loss])
+    lab.floors(order_0=4.7, order_1=3.5, order_3=2.4)
+    assert f"the lowest mean is {said}" in tell(lab)
+
+
+def test_a_study_of_one_arm_has_no_winner(lab):
+    told = tell(finish(lab(), [2.0, 2.1, 2.2]))
+    assert "Final loss: 2.100 ± 0.248" in told
+    assert "Lowest" not in told
+
+
+def test_combinations_that_are_the_same_run_are_told(lab):
+    lab = lab(grid={"model.variant": ["mac", "transformer"]} | DEPTHS, seeds=1)
+    assert tell(lab).startswith("3 runs (1 more combination would be the same as one of them): 3 not yet run.")
+
+
+@pytest.mark.parametrize("state", ["diverged", "failed"])
+def test_nothing_with_a_loss(lab, state: str):
+    lab = lab(grid=DEPTHS, seeds=1)
+    for run in lab.runs:
+        lab.end(run, state)
+    assert tell(lab) == f"2 runs: 2 {state}. No run reached a final loss."
+
+
+def test_no_runs_at_all(lab):
+    lab = lab()
+    lab.runs = []
+    assert tell(lab).startswith("The study has no runs.")

@@ -1,0 +1,181 @@
+"""Whatever happens to one file, the others are read and the damage is named."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from titans_lab.store.files import Damage
+from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.query import ask
+from titans_lab.store.tables import Reader
+
+#: The records that are damaged, and the views that read them.
+RECORDS = {
+    "run.json": ["runs"],
+    "status.json": ["runs", "metrics"],
+    "metrics.parquet": ["metrics"],
+    "env.json": ["runs"],
+    "metrics.jsonl": ["metrics"],
+    "depth.json": ["studies"],
+    "d1.json": ["floors"],
+}
+NOISE = {
+    "empty": b"",
+    "zeros": b"\0" * 100,
+    "lines": b"\n\n",
+    "object": b"{}\n",
+    "list": b"[]\n",
+    "random": b"\n" + random.Random(0).randbytes(500),
+}
+#: A record of nothing; a log whose last line a kill cut off.
+HARMLESS = {("run.json", "object"), ("env.json", "object")} | {
+    ("metrics.jsonl", noise) for noise in ("empty", "zeros", "object")
+}
+
+
+@pytest.fixture
+def full_store(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]) -> Store:
+    """One live run, two ended ones, a study and floors."""
+    ended_run("a1", steps=2)
+    ended_run("a2", steps=2)
+    live_run("a3", steps=2)
+    store.save_study({"name": "depth", "question": "?", "expect": "!", "runs": [{"run_id": "a1", "factors": {"x": 1}}]})
+    store.save_study({"name": "other", "question": "?", "expect": "!", "runs": [{"run_id": "a1", "factors": {"x": 1}}]})
+    store.save_floors("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
+    store.save_floors("d2", {"data_hash": "d2", "bits_per_byte": {"0": 4.5}})
+    return store
+
+
+def record_path(store: Store, name: str) -> Path:
+    """The record that the tests damage: of the ended run a1 or the live run a3, a study or floors."""
+    places = ["runs/a1", "runs/a3/attempts/1", "studies", "floors"]
+    (path,) = (store.root / place / name for place in places if (store.root / place / name).exists())
+    return path
+
+
+def others(reader: Reader, views: list[str]) -> dict[str, int]:
+    """How many rows of these views belong to records that stay whole."""
+    whole = {"runs": ("run_id", "a2"), "metrics": ("run_id", "a2"), "studies": ("study", "other")}
+    whole["floors"] = ("data_hash", "d2")
+    return {view: reader.table(view)[whole[view][0]].to_pylist().count(whole[view][1]) for view in views}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_cut_at_every_byte(full_store: Store, name: str) -> None:
+    path = record_path(full_store, name)
+    content = path.read_bytes()
+    complete = {content, content.removesuffix(b"\n")}
+    rows = others(Reader(full_store), RECORDS[name])
+    assert all(rows.values())
+    stride = 5 if name == "metrics.parquet" else 1
+    for length in range(0, len(content) + 1, stride):
+        path.write_bytes(content[:length])
+        reader = Reader(full_store)
+        assert others(reader, RECORDS[name]) == rows
+        harmless = content[:length] in complete or name == "metrics.jsonl"  # a kill leaves a torn last line
+        assert {noted.path for noted in reader.damage} == (set() if harmless else {path}), f"cut at {length}"
+
+
+@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("noise", NOISE)
+def test_a_record_replaced_by_noise(full_store: Store, name: str, noise: str) -> None:
+    path = record_path(full_store, name)
+    path.write_bytes(NOISE[noise])
+    sql = """
+        select (select count(*) from runs), (select count(*) from metrics where run_id = 'a2'),
+            (select count(*) from studies where study = 'other'), (select count(*) from floors where data_hash = 'd2')
+    """
+    answer = ask(full_store.root, sql)
+    (row,) = answer.table.to_pylist()
+    assert list(row.values()) == [3, 2, 1, 1]
+    assert {noted.path for noted in answer.damage} == (set() if (name, noise) in HARMLESS else {path})
+
+
+def test_every_flipped_byte_of_parquet_is_noticed(full_store: Store) -> None:
+    path = record_path(full_store, "metrics.parquet")
+    content = path.read_bytes()
+    for index in range(0, len(content), 7):
+        path.write_bytes(content[:index] + bytes([content[index] ^ 4]) + content[index + 1 :])
+        answer = Reader(full_store)
+        assert set(answer.table("metrics")["run_id"].to_pylist()) == {"a2", "a3"}
+        assert answer.damage == [Damage(path, "is not what status.json committed (size or SHA-256 differ)")]
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.parquet"])
+def test_a_record_that_is_missing_is_named(full_store: Store, name: str) -> None:
+    path = record_path(full_store, name)
+    path.unlink()
+    answer = ask(full_store.root, "select (select count(*) from runs) runs, count(*) rows from metrics")
+    assert answer.table.to_pylist() == [{"runs": 3, "rows": 4 if name == "metrics.parquet" else 6}]
+    assert answer.damage == (Damage(path, "is missing"),)
+
+
+def test_a_line_that_is_no_json_is_named_and_the_others_read(full_store: Store) -> None:
+    path = record_path(full_store, "metrics.jsonl")
+    path.write_bytes(b'{"step": 1}\n{"step": \n[]\n{"step": 4, "loss": "low"}\n{"st')
+    answer = ask(full_store.root, "select step, loss from metrics where run_id = 'a3' order by step")
+    assert answer.table.to_pylist() == [{"step": 1, "loss": None}, {"step": 4, "loss": None}]
+    assert [damage.path for damage in answer.damage] == [path] * 3
+    assert [damage.reason.split(":")[0] for damage in answer.damage] == ["line 2", "line 3", "line 4"]
+
+
+def test_damage_that_two_views_meet_is_told_once(full_store: Store) -> None:
+    path = record_path(full_store, "status.json")
+    path.write_bytes(b"")
+    answer = ask(full_store.root, "select count(*) from runs join metrics using (run_id)")
+    assert [damage.path for damage in answer.damage] == [path]
+
+
+WORK = """
+import itertools, sys
+from pathlib import Path
+from titans_lab.store.folder import Store
+from titans_lab.store.recorder import Recorder, commit_dead, hold_lock
+import pyarrow.parquet
+
+store = Store(Path(sys.argv[1]))
+print("ready", flush=True)
+for number in itertools.count():
+    folder = store.run(f"a{number % 4}")
+    folder.create({"run_id": folder.run_id, "seed": number})
+    if folder.state() == "lost":
+        commit_dead(folder.latest(), "failed", "killed")
+    with hold_lock(folder.path):
+        recorder = Recorder(folder.new_attempt(), {"host": "laptop"})
+        for step in range(20):
+            recorder.log(step=step, loss=1.0 / (step + 1))
+        recorder.commit("done", {"steps": 20})
+    store.save_study({"name": "depth", "runs": [{"run_id": folder.run_id, "factors": {"number": number}}]})
+"""
+
+
+def test_a_kill_at_any_moment_leaves_nothing_damaged(store: Store) -> None:
+    delays = random.Random(0)
+    sql = """
+        select run_id, state, list(step order by step) filter (step is not null) as steps
+        from runs left join metrics using (run_id) group by all
+    """
+    seen = set()
+    for _ in range(10):
+        command = [sys.executable, "-c", WORK, str(store.root)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+            time.sleep(delays.uniform(0.0, 0.2))
+            worker.kill()
+        assert worker.returncode == -signal.SIGKILL
+        answer = ask(store.root, sql)
+        assert answer.damage == ()
+        for row in answer.table.to_pylist():
+            steps = row["steps"] or []
+            assert steps == list(range(20 if row["state"] == "done" else len(steps)))
+            seen.add(row["state"])
+    assert {"done", "lost"} <= seen <= {"pending", "lost", "failed", "done"}

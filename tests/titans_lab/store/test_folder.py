@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from titans_lab.errors import UserError
+from titans_lab.store.folder import FINISHED, Attempt, RunFolder, Store
+from titans_lab.store.lock import AlreadyRunning, hold_lock
+from titans_lab.store.recorder import Recorder
+
+
+def test_states_of_a_run(new_run: Callable[..., RunFolder]) -> None:
+    folder = new_run("a1")
+    states = [folder.state()]
+    attempt = folder.new_attempt()
+    states.append(folder.state())
+    with hold_lock(folder.path):
+        recorder = Recorder(attempt, {})
+        states.append(folder.state())
+        recorder.commit("diverged", {"diverged_step": 7})
+    states.append(folder.state())
+    assert states == ["pending", "lost", "running", "diverged"]
+    assert folder.state() in FINISHED
+
+
+def test_a_new_attempt_archives_the_old_commit(ended_run: Callable[..., RunFolder]) -> None:
+    folder = ended_run("a1", state="failed", error="boom")
+    committed = folder.status_path.read_bytes()
+    attempt = folder.new_attempt()
+    assert attempt.number == 2
+    assert folder.status() is None
+    assert (folder.path / "attempts" / "1" / "status.json").read_bytes() == committed
+    with hold_lock(folder.path):
+        assert folder.state() == "running"
+        Recorder(attempt, {}).commit("done", {})
+    status = folder.status()
+    assert status is not None
+    assert (status.attempt, status.state, status.error) == (2, "done", None)
+
+
+def test_a_commit_that_cannot_be_read_counts_as_none(ended_run: Callable[..., RunFolder]) -> None:
+    folder = ended_run("a1")
+    folder.status_path.write_bytes(b'{"state": "do')
+    assert folder.status() is None
+    assert folder.state() == "lost"
+
+
+def test_the_tenth_attempt_follows_the_ninth(new_run: Callable[..., RunFolder]) -> None:
+    folder = new_run("a1")
+    assert [folder.new_attempt().number for _ in range(11)] == list(range(1, 12))
+    assert [Attempt(path).number for path in folder.attempts()] == list(range(1, 12))
+
+
+def test_attempts_started_at_once_are_different_ones(new_run: Callable[..., RunFolder]) -> None:
+    folder = new_run("a1")
+    barrier, numbers = threading.Barrier(8), list[int]()
+
+    def start() -> None:
+        barrier.wait()
+        try:
+            numbers.append(folder.new_attempt().number)
+        except AlreadyRunning:
+            numbers.append(0)
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    started = sorted(number for number in numbers if number)
+    assert len(numbers) == 8
+    assert started == [Attempt(path).number for path in folder.attempts()]
+
+
+def test_the_record_is_written_once(new_run: Callable[..., RunFolder]) -> None:
+    folder = new_run("a1", seed=1)
+    folder.create({"run_id": "a1", "seed": 2})
+    assert folder.record()["seed"] == 1
+
+
+def test_a_damaged_record_is_an_error_until_it_is_written_again(new_run: Callable[..., RunFolder]) -> None:
+    folder = new_run("a1", seed=1)
+    folder.record_path.write_bytes(b"{")
+    with pytest.raises(UserError, match=r"run\.json: is not JSON"):
+        folder.record()
+    new_run("a1", seed=1)
+    assert folder.record()["seed"] == 1
+
+
+def test_a_missing_record_names_the_file(store: Store) -> None:
+    with pytest.raises(UserError, match=r"a1/run\.json: not there"):
+        store.run("a1").record()
+
+
+def test_runs_are_listed_by_id(store: Store, new_run: Callable[..., RunFolder]) -> None:
+    assert list(store.folders()) == []
+    for run_id in ("b2", "a1"):
+        new_run(run_id)
+    (store.root / "runs" / ".hidden").mkdir()
+    (store.root / "runs" / "a file").touch()
+    assert [folder.run_id for folder in store.folders()] == ["a1", "b2"]
+
+
+@pytest.mark.parametrize("name", ["../../etc/cron", "a/b", "", ".", "..", ".hidden", "a\nb", "/etc/passwd"])
+def test_names_cannot_leave_the_store(store: Store, name: str) -> None:
+    with pytest.raises(UserError, match="names in the store"):
+        store.save_study({"name": name, "runs": []})
+    with pytest.raises(UserError, match="names in the store"):
+        store.save_floors(name, {})
+    with pytest.raises(UserError, match="names in the store"):
+        store.run(name)
+
+
+def test_a_study_takes_the_place_of_its_earlier_sweep(store: Store) -> None:
+    for question in ("old?", "new?"):
+        store.save_study({"name": "depth", "question": question, "runs": []})
+    (path,) = store.study_paths()
+    assert "new?" in path.read_text()
+
+
+def test_floors_are_there_once_saved_and_readable(store: Store) -> None:
+    assert not store.has_floors("d1-0.05")
+    store.save_floors("d1-0.05", {"bits_per_byte": {"0": 4.5}})
+    assert store.has_floors("d1-0.05")
+    store.floor_paths()[0].write_bytes(b"")
+    assert not store.has_floors("d1-0.05")

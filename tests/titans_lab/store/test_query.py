@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from titans_lab.errors import UserError
+from titans_lab.store.columns import VIEWS
+from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.lock import hold_lock
+from titans_lab.store.query import ask, query
+from titans_lab.store.recorder import Recorder
+
+
+def rows(store: Store, sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
+    """The rows of a query for which every record could be read."""
+    answer = ask(store.root, sql, parameters)
+    assert answer.damage == ()
+    return answer.table.to_pylist()
+
+
+def values(store: Store, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in rows(store, sql, parameters)]
+
+
+def test_loss_by_a_field_of_the_configuration(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    for index, (depth, loss) in enumerate([(1, 2.0), (1, 3.0), (4, 1.5)]):
+        ended_run(f"a{index}", seed=index, depth=depth, loss=loss)
+    sql = "select model.memory.depth, avg(loss) from runs where train.lr < 1 group by all order by 1"
+    assert values(store, sql) == [(1, 2.5), (4, 1.5)]
+
+
+def test_a_run_in_full(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    ended_run("a1", state="failed", seed=3, error="Traceback: boom")
+    (run,) = rows(store, "from runs")
+    expected = {
+        "run_id": "a1",
+        "state": "failed",
+        "attempt": 1,
+        "seed": 3,
+        "data_source": "a text",
+        "parameters": 1000,
+        "flops_per_token": 6000,
+        "state_bytes": 64,
+        "loss": 2.0,
+        "tokens": 4096,
+        "wall_seconds": 1.5,
+        "diverged_step": None,
+        "host": "laptop",
+        "device": "cpu",
+        "torch": "2.13.0",
+        "commit": "c0",
+        "error": "Traceback: boom",
+    }
+    assert expected.items() <= run.items()
+    assert run["model"]["variant"] == "mac"
+    assert run["log"]["every"] == 10
+    assert json.loads(run["config"])["model"] == run["model"]
+    assert json.loads(run["versions"]) == {"model": 1}
+    assert timedelta(0) <= run["finished"] - run["started"] < timedelta(minutes=1)
+    assert isinstance(run["started"], datetime)
+
+
+def test_runs_of_every_state(
+    store: Store,
+    new_run: Callable[..., RunFolder],
+    live_run: Callable[..., Attempt],
+    ended_run: Callable[..., RunFolder],
+) -> None:
+    new_run("a1")
+    live_run("a2")
+    ended_run("a3")
+    with hold_lock(live_run("a4").folder.path):
+        states = values(store, "select run_id, state, attempt, host, loss from runs order by run_id")
+    assert states == [
+        ("a1", "pending", None, None, None),
+        ("a2", "lost", 1, "laptop", None),
+        ("a3", "done", 1, "laptop", 2.0),
+        ("a4", "running", 1, "laptop", None),
+    ]
+
+
+def test_metrics_of_ended_and_of_live_runs(
+    store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]
+) -> None:
+    ended_run("a1", steps=2)
+    with live_run("a2", steps=3).metrics_path.open("a") as lines:
+        lines.write('{"step": 4, "loss": 2')
+    assert values(store, "select run_id, step, loss from metrics order by all") == [
+        ("a1", 1, 8.0),
+        ("a1", 2, 4.0),
+        ("a2", 1, 8.0),
+        ("a2", 2, 4.0),
+        ("a2", 3, 8.0 / 3),
+    ]
+
+
+def test_a_run_that_is_tried_again_shows_the_new_attempt(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    folder = ended_run("a1", state="failed", steps=3)
+    Recorder(folder.new_attempt(), {}).log(step=100)
+    assert values(store, "select attempt, loss, error from runs") == [(2, None, None)]
+    assert values(store, "select step from metrics") == [(100,)]
+
+
+def test_losses_that_are_not_finite(store: Store, new_run: Callable[..., RunFolder]) -> None:
+    recorder = Recorder(new_run("a1").new_attempt(), {})
+    recorder.log(step=1, loss=math.inf)
+    recorder.log(step=2, loss=math.nan)
+    sql = "select step from metrics where not isfinite(loss) order by step"
+    assert values(store, sql) == [(1,), (2,)]
+    recorder.commit("diverged", {"loss": math.nan, "diverged_step": 2})
+    assert values(store, sql) == [(1,), (2,)]
+    assert values(store, "select isnan(loss), diverged_step from runs") == [(True, 2)]
+
+
+def test_configurations_of_other_versions(store: Store, new_run: Callable[..., RunFolder]) -> None:
+    new_run("a1")
+    store.run("a2").create({"run_id": "a2", "config": {"model": {"dim": 64, "gone": [1]}, "train": {"lr": 1}}})
+    sql = """
+        select model.dim, model.memory.depth, train.lr, log.every, seed, config->>'$.model.gone'
+        from runs order by run_id
+    """
+    assert values(store, sql) == [(128, 2, 3e-3, 10, 0, None), (64, None, 1.0, None, None, "[1]")]
+
+
+def test_a_value_of_another_type_is_told_and_null(store: Store, new_run: Callable[..., RunFolder]) -> None:
+    new_run("a1")
+    store.run("a2").create({"seed": 2**70, "config": {"model": {"dim": "wide", "heads": 4.0, "blocks": True}}})
+    store.run("a3").create({"seed": 7, "config": {"model": "large"}})
+    answer = ask(store.root, "select seed, model.dim, model.heads, model.blocks from runs order by run_id")
+    table = [tuple(row.values()) for row in answer.table.to_pylist()]
+    assert table == [(0, 128, 4, 2), (None, None, 4, None), (7, None, None, None)]
+    told = [(damage.path.parent.name, damage.reason.partition(":")[0]) for damage in answer.damage]
+    assert told == [("a2", "seed"), ("a2", "model.dim"), ("a2", "model.blocks"), ("a3", "model")]
+
+
+def test_text_that_arrow_cannot_hold_is_replaced(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    ended_run("a1", state="failed", error="in \ud800.py")
+    assert values(store, "select error from runs") == [("in ?.py",)]
+
+
+def test_studies_and_their_factors(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    runs = []
+    for run_id, depth, loss in [("a1", 1, 3.0), ("a2", 4, 2.0)]:
+        ended_run(run_id, depth=depth, loss=loss)
+        runs.append({"run_id": run_id, "factors": {"model.memory.depth": depth}})
+    record = {"name": "depth", "path": "studies/depth.yaml", "question": "Why?", "expect": "Less.", "runs": runs}
+    store.save_study({**record, "overrides": ["seeds=1"]})
+    sql = """
+        select study, question, expect, overrides, (factors->>'model.memory.depth')::int as depth, loss
+        from studies join runs using (run_id) order by depth
+    """
+    assert values(store, sql) == [
+        ("depth", "Why?", "Less.", '["seeds=1"]', depth, loss) for depth, loss in [(1, 3), (4, 2)]
+    ]
+
+
+def test_floors_one_row_a_context(store: Store) -> None:
+    split = {"data_hash": "d1", "data_source": "a text", "valid_fraction": 0.05, "valid_bytes": None}
+    store.save_floors("d1-0.05", {**split, "bits_per_byte": {0: 4.5, 1: 3.5, 3: 2.5}})
+    columns = "data_hash, valid_fraction, valid_bytes, context, bits_per_byte, data_source"
+    sql = f"select {columns} from floors order by context"
+    assert values(store, sql) == [
+        ("d1", 0.05, None, context, bits, "a text") for context, bits in [(0, 4.5), (1, 3.5), (3, 2.5)]
+    ]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_an_empty_store_has_every_view_with_its_types(store: Store, view: str) -> None:
+    assert values(store, f"from {view}") == []
+    described = values(store, f"select column_name, column_type from (describe {view})")
+    assert [(name, kind.replace('"', "")) for name, kind in described] == [(c.name, c.type) for c in VIEWS[view]]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "pivot runs on state using count(*)",
+        "select count(*) from query_table('ru' || 'ns')",
+        "select count(*) from RUNS",
+        'select count(*) from "runs"',
+        "with seen as (select * from runs) select count(*) from seen",
+        "select (select count(*) from runs)",
+    ],
+)
+def test_whatever_way_a_view_is_named_its_rows_are_there(
+    store: Store, ended_run: Callable[..., RunFolder], sql: str
+) -> None:
+    ended_run("a1")
+    assert 1 in values(store, sql)[0]
+
+
+def test_show_tables_lists_the_views(store: Store) -> None:
+    assert {name for (name,) in values(store, "show tables")} == set(VIEWS)
+
+
+def test_parameters_by_position_and_by_name(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    ended_run("a1")
+    assert values(store, "select run_id from runs where run_id = ? and seed = ?", ["a1", 0]) == [("a1",)]
+    assert values(store, "select run_id from runs where run_id = $run", {"run": "' or true --"}) == []
+
+
+def test_numbers_are_plain(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    ended_run("a1")
+    table = query(store.root, "select sum(tokens) s, 1.5 d, 1e30::hugeint h, null::hugeint n from runs")
+    assert table.schema.types == [pa.int64(), pa.float64(), pa.float64(), pa.int64()]
+    assert table.to_pylist() == [{"s": 4096, "d": 1.5, "h": 1e30, "n": None}]
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("selec 1", r'query: syntax error at or near "selec"$'),
+        (
+            "select * from run",
+            r"query: Table with name run does not exist; the views are runs, metrics, studies, floors$",
+        ),
+        (
+            "select los from runs",
+            r'query: Referenced column "los" not found in FROM clause! Candidate bindings: .*"loss"',
+        ),
+        ("select model.memory.dept from runs", "dept"),
+        ("select error('on purpose') from range(1)", "query: on purpose$"),
+        ("select ?", "query: Values were not provided"),
+        ("", "query: 0 statements; give one"),
+        ("select 1; select 2", "query: 2 statements; give one"),
+    ],
+)
+def test_errors_in_sql_are_the_users(store: Store, sql: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        query(store.root, sql)
+
+
+def test_no_store_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere: no such folder; .*--store.*TITANS_LAB_STORE"):
+        query(tmp_path / "nowhere", "select 1")

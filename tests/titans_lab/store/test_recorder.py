@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+
+import pyarrow.parquet as pq
+import pytest
+
+from titans_lab.store.columns import METRICS
+from titans_lab.store.folder import Attempt, RunFolder
+from titans_lab.store.lock import AlreadyRunning, hold_lock
+from titans_lab.store.recorder import TAIL_BYTES, Recorder, commit_dead
+
+
+def test_lines_are_there_as_soon_as_they_are_logged(new_run: Callable[..., RunFolder]) -> None:
+    attempt = new_run("a1").new_attempt()
+    recorder = Recorder(attempt, {"host": "laptop"})
+    recorder.log(step=1, loss=2.5)
+    recorder.log(step=2, loss=2.25, valid_loss=None)
+    lines = [json.loads(line) for line in attempt.metrics_path.read_text().splitlines()]
+    assert lines == [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 2.25, "valid_loss": None}]
+    assert json.loads(attempt.env_path.read_text())["host"] == "laptop"
+
+
+def test_a_commit_holds_the_metrics_and_their_digest(live_run: Callable[..., Attempt]) -> None:
+    attempt = live_run("a1", steps=3)
+    Recorder(attempt, {"host": "laptop"}).commit("done", {"loss": 2.0})
+    status = attempt.folder.status()
+    assert status is not None
+    content = attempt.folder.metrics_path.read_bytes()
+    assert status.files == {"metrics.parquet": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}}
+    assert (status.attempt, status.state, status.summary, status.error) == (1, "done", {"loss": 2.0}, None)
+    assert status.env["host"] == "laptop"
+    assert status.env["started"] <= status.finished
+    table = pq.read_table(attempt.folder.metrics_path)
+    assert table.column_names == [column.name for column in METRICS]
+    assert table["step"].to_pylist() == [1, 2, 3]
+    assert table["valid_loss"].to_pylist() == [None] * 3
+
+
+def test_losses_that_are_not_finite_reach_parquet(new_run: Callable[..., RunFolder]) -> None:
+    folder = new_run("a1")
+    recorder = Recorder(folder.new_attempt(), {})
+    for step, loss in enumerate((1, math.inf, math.nan)):
+        recorder.log(step=step, loss=loss)
+    recorder.commit("diverged", {"loss": math.nan})
+    one, infinite, nan = pq.read_table(folder.metrics_path)["loss"].to_pylist()
+    assert (one, infinite) == (1.0, math.inf)
+    assert math.isnan(nan)
+
+
+def test_a_run_that_never_logged_commits_an_empty_table(new_run: Callable[..., RunFolder]) -> None:
+    folder = new_run("a1")
+    Recorder(folder.new_attempt(), {}).commit("failed", {}, error="Traceback: no data")
+    assert pq.read_table(folder.metrics_path).num_rows == 0
+    status = folder.status()
+    assert status is not None
+    assert status.error == "Traceback: no data"
+
+
+def test_the_first_commit_stays(ended_run: Callable[..., RunFolder]) -> None:
+    folder = ended_run("a1", state="done")
+    before = folder.status_path.read_bytes(), folder.metrics_path.read_bytes()
+    latest = folder.latest()
+    assert latest is not None
+    Recorder(latest, {}).log(step=99)
+    commit_dead(latest, "failed", "exit code 1")
+    assert (folder.status_path.read_bytes(), folder.metrics_path.read_bytes()) == before
+
+
+def test_a_dead_worker_is_committed_with_its_lines_and_the_end_of_its_log(live_run: Callable[..., Attempt]) -> None:
+    attempt = live_run("a1", steps=2)
+    with attempt.metrics_path.open("a") as lines:
+        lines.write('{"step": 3, "lo')
+    attempt.log_path.write_text("start of the log" + "." * TAIL_BYTES + "MemoryError: the end")
+    commit_dead(attempt, "oom", "killed by signal 9")
+    status = attempt.folder.status()
+    assert status is not None
+    assert status.state == "oom"
+    assert status.error is not None
+    assert status.error.startswith("killed by signal 9\n\n...")
+    assert status.error.endswith("MemoryError: the end")
+    assert status.env["host"] == "laptop"
+    assert pq.read_table(attempt.folder.metrics_path)["step"].to_pylist() == [1, 2]
+
+
+def test_a_worker_that_died_before_it_wrote_anything_is_committed(new_run: Callable[..., RunFolder]) -> None:
+    folder = new_run("a1")
+    commit_dead(folder.new_attempt(), "failed", "exit code 1")
+    status = folder.status()
+    assert status is not None
+    assert (status.state, status.error, status.env) == ("failed", "exit code 1", {})
+
+
+def test_nobody_commits_for_a_worker_that_lives(live_run: Callable[..., Attempt]) -> None:
+    attempt = live_run("a1")
+    with hold_lock(attempt.folder.path), pytest.raises(AlreadyRunning):
+        commit_dead(attempt, "failed", "exit code 1")
+    assert attempt.folder.status() is None
+
+
+def test_a_column_that_is_none_is_refused(live_run: Callable[..., Attempt]) -> None:
+    with pytest.raises(AssertionError, match="los"):
+        Recorder(live_run("a1"), {}).log(step=1, los=2.0)

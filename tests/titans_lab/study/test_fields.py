@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+
+from titans_lab.study.config import RunConfig
+from titans_lab.study.fields import LEAVES, SECTIONS, Impossible, build
+from titans_lab.study.identity import flatten
+from titans_lab.study.values import expected
+
+
+def test_the_leaves_are_the_values_of_a_configuration() -> None:
+    assert {key: leaf.default for key, leaf in LEAVES.items()} == dict(flatten(asdict(RunConfig())))
+    assert SECTIONS == ("model", "model.memory", "data", "train", "log")
+
+
+def test_every_declared_type_has_a_name_in_words() -> None:
+    assert all(expected(leaf.hint) for leaf in LEAVES.values())
+
+
+def test_build_puts_each_value_where_its_key_says() -> None:
+    config = build(RunConfig, {"model.memory.depth": 3, "train.lr": 0.5})
+    assert (config.model.memory.depth, config.train.lr) == (3, 0.5)
+    assert build(RunConfig, {}) == RunConfig()
+
+
+def test_build_reports_every_part_that_refuses() -> None:
+    with pytest.raises(Impossible) as caught:
+        build(RunConfig, {"model.memory.depth": 0, "train.lr": -1.0, "log.every": 1})
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == ["model.memory.depth", "train.lr"]

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+
+import titans
+from titans.models.config import READ_BY
+from titans_lab.study import identity
+from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfig
+from titans_lab.study.fields import LEAVES, Leaf, build, walk
+from titans_lab.study.identity import facts, flatten, read_values, run_id
+
+HASH = "0" * 64
+VARIANTS = ("lmm", "mac", "mag", "mal", "transformer")
+
+
+def other(leaf: Leaf) -> Any:
+    """A value that the field may hold and does not hold by default."""
+    hint = leaf.hint if get_origin(leaf.hint) is Literal else next(iter(get_args(leaf.hint)), leaf.hint)
+    if get_origin(hint) is Literal:
+        return next(choice for choice in get_args(hint) if choice != leaf.default)
+    if hint is bool:
+        return not leaf.default
+    if hint is int:
+        return leaf.default * 2 if leaf.default else 1000
+    return "other" if hint is str else 0.5
+
+
+def read_by(key: str, variant: str) -> bool:
+    """Whether a model of the variant, all else at its default, reads a key."""
+    section, _, name = key.partition(".")
+    return section != "model" or variant in READ_BY.get(name.partition(".")[0], VARIANTS)
+
+
+def ident(**values: Any) -> str:
+    return run_id(build(RunConfig, {key.replace("__", "."): value for key, value in values.items()}), 0, HASH)
+
+
+def test_the_id_of_the_default_run_stays_as_it_is() -> None:
+    """A change here means that every run of every store would be trained again: raise a version or add `neutral`."""
+    assert run_id(RunConfig(), 0, HASH) == "1cdb0348dfca4c50"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("key", [key for key in LEAVES if key != "model.variant"])
+def test_what_changes_the_numbers_and_nothing_else_changes_the_id(key: str, variant: str) -> None:
+    base = build(RunConfig, {"model.variant": variant})
+    changed = build(RunConfig, {"model.variant": variant, key: other(LEAVES[key])})
+    assert changed != base
+    decides = not key.startswith("log.") and key != "data.path" and read_by(key, variant)
+    assert (run_id(changed, 0, HASH) != run_id(base, 0, HASH)) is decides
+
+
+def test_variants_seeds_data_and_versions_have_ids_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [ident(model__variant=variant) for variant in VARIANTS]
+    ids += [run_id(RunConfig(), 1, HASH), run_id(RunConfig(), 0, "1" * 64)]
+    for versions, name in [(titans.VERSIONS, "model"), (identity.VERSIONS, "trainer")]:
+        with monkeypatch.context() as patch:
+            patch.setitem(versions, name, 99)
+            ids.append(run_id(RunConfig(), 0, HASH))
+    assert len(set(ids)) == len(ids) == 9
+
+
+def test_path_and_logging_are_outside() -> None:
+    config = RunConfig(data=DataConfig(path="elsewhere"), log=LogConfig(every=1, valid_every=5, valid_bytes=99))
+    assert run_id(config, 0, HASH) == run_id(RunConfig(), 0, HASH)
+
+
+def test_what_the_memory_does_not_read_is_outside() -> None:
+    linear = {"model__memory__depth": 1}
+    assert ident(**linear) == ident(**linear, model__memory__expansion=9, model__memory__activation="relu")
+    assert ident(model__memory__momentum=False) == ident(model__memory__momentum=False, model__memory__eta_bias=3.0)
+
+
+def test_an_integer_in_the_place_of_a_float_is_the_same_run() -> None:
+    assert run_id(RunConfig(train=TrainConfig(lr=1)), 0, HASH) == run_id(RunConfig(train=TrainConfig(lr=1.0)), 0, HASH)
+    assert ident(model__memory__eta_bias=-0.0) == ident(model__memory__eta_bias=0.0)
+    assert ident(model__memory__theta_scale=1) == ident(model__memory__theta_scale=1.0)
+
+
+def test_the_order_of_the_fields_is_no_part_of_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run_id(RunConfig(), 0, HASH)
+    keys = list(LEAVES)
+    random.Random(0).shuffle(keys)
+    monkeypatch.setattr(identity, "LEAVES", {key: LEAVES[key] for key in keys})
+    assert run_id(RunConfig(), 0, HASH) == before
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    depth: int = 2
+    lag: int = dataclasses.field(default=0, metadata={"neutral": 0})
+    gain: float = dataclasses.field(default=2.0, metadata={"neutral": 1.0})
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    dim: int = 4
+    inner: Inner = dataclasses.field(default_factory=Inner)
+    place: Inner = dataclasses.field(default_factory=Inner, metadata={"identity": False})
+
+
+def toy_facts(config: Outer) -> dict[str, Any]:
+    return facts(dict(walk(Outer)), dict(flatten(dataclasses.asdict(config))))
+
+
+def test_a_field_at_its_neutral_value_is_outside() -> None:
+    assert toy_facts(Outer(inner=Inner(lag=0, gain=1.0))) == {"dim": 4, "inner.depth": 2}
+    assert toy_facts(Outer(inner=Inner(lag=1))) == {"dim": 4, "inner.depth": 2, "inner.lag": 1, "inner.gain": 2.0}
+
+
+def test_a_section_outside_the_identity_takes_its_fields_along() -> None:
+    assert toy_facts(Outer(place=Inner(depth=9))) == toy_facts(Outer())
+
+
+def test_read_values_leaves_out_what_the_variant_does_not_read() -> None:
+    keys = read_values(build(RunConfig, {"model.variant": "transformer"})).keys()
+    assert LEAVES.keys() - keys == {key for key in LEAVES if not read_by(key, "transformer")}

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from workbench import run
+
+from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.language_model import LanguageModel
+from titans_lab.corpus import Corpus
+from titans_lab.errors import UserError
+from titans_lab.tasks.text import TextTask, bits_per_byte, evaluate
+
+CPU = torch.device("cpu")
+
+IN_ANOTHER_PROCESS = """
+import numpy, torch
+from titans_lab.corpus import Corpus
+from titans_lab.tasks.text import TextTask
+text = numpy.arange(5000, dtype=numpy.uint8) * 37
+inputs, targets = TextTask(Corpus("a text", "d1", text[:4000], text[4000:]), 3, 16, 4).sample(5)
+print(torch.cat((inputs, targets)).tolist())
+"""
+
+
+def corpus(train: int = 4000, valid: int = 1000, digest: str = "d1") -> Corpus:
+    """A text whose windows of 16 bytes are all different."""
+    random = np.random.default_rng(0)
+    return Corpus("a text", digest, random.integers(0, 128, train, np.uint8), random.integers(128, 256, valid, np.uint8))
+
+
+def task(**changes: Any) -> TextTask:
+    given = {"corpus": corpus(), "seed": 3, "length": 16, "batch": 4} | changes
+    return TextTask(**given)
+
+
+def test_targets_are_the_inputs_one_byte_on():
+    inputs, targets = task().sample(0)
+    assert inputs.shape == targets.shape == (4, 16)
+    assert torch.equal(inputs[:, 1:], targets[:, :-1])
+    text = corpus().train.tobytes()
+    for row in range(4):
+        assert bytes([*inputs[row].tolist(), targets[row, -1].item()]) in text
+
+
+def test_a_batch_is_the_same_in_any_order_and_whatever_else_is_drawn():
+    first = [task().sample(step)[0] for step in range(5)]
+    torch.rand(7)
+    np.random.default_rng().random(7)
+    again = task()
+    assert all(torch.equal(again.sample(step)[0], first[step]) for step in (4, 0, 2, 2, 1, 3))
+
+
+def test_a_batch_is_the_same_in_another_process():
+    text = np.arange(5000, dtype=np.uint8) * 37
+    inputs, targets = task(corpus=Corpus("a text", "d1", text[:4000], text[4000:])).sample(5)
+    elsewhere = run([sys.executable, "-c", IN_ANOTHER_PROCESS])
+    assert elsewhere.stdout.strip() == str(torch.cat((inputs, targets)).tolist()), elsewhere.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 4}, {"length": 17}, {"batch": 5}, {"corpus": corpus(digest="d2")}, {"step": 6}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_batch_follows_data_seed_step_length_and_batch(change: dict[str, Any]):
+    step = change.pop("step", 5)
+    before, after = task().sample(5)[0], task(**change).sample(step)[0]
+    starts = [{hashlib.sha256(bytes(row[:16].tolist())).digest() for row in inputs} for inputs in (before, after)]
+    assert not starts[0] & starts[1]
+
+
+def test_windows_reach_both_ends_of_the_training_part_and_nothing_else():
+    small = task(corpus=corpus(train=19, valid=40))
+    seen = torch.cat([torch.cat(small.sample(step)) for step in range(40)])
+    text = small.corpus.train
+    assert {tuple(row.tolist()) for row in seen} == {tuple(text[i : i + 16].tolist()) for i in range(4)}
+
+
+def test_training_and_validation_share_no_byte():
+    either = task()
+    trained = torch.cat([torch.cat(either.sample(step)) for step in range(50)])
+    assert trained.max() < 128
+    assert all(min(inputs.min(), targets.min()) >= 128 for inputs, targets in either.validation())
+
+
+@pytest.mark.parametrize("limit", [None, 2, 17, 18, 33, 64, 5000])
+@pytest.mark.parametrize(("length", "batch"), [(1, 1), (16, 4), (16, 100), (7, 3), (999, 2), (1000, 2)])
+def test_validation_covers_every_byte_but_the_first_once(length: int, batch: int, limit: int | None):
+    some = task(length=length, batch=batch)
+    windows = list(some.validation(limit))
+    part = torch.from_numpy(some.corpus.valid[:limit].astype(np.int64))
+    assert torch.equal(torch.cat([inputs.flatten() for inputs, _ in windows]), part[:-1])
+    assert torch.equal(torch.cat([targets.flatten() for _, targets in windows]), part[1:])
+    assert all(inputs.shape[0] <= batch and inputs.shape[1] <= length for inputs, _ in windows)
+    assert all(inputs.shape == targets.shape for inputs, targets in windows)
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+@pytest.mark.parametrize(("length", "batch"), [(16, 4), (13, 1), (2000, 3)])
+def test_the_loss_is_the_mean_over_bytes_in_bits(length: int, batch: int, limit: int | None):
+    model = nn.Embedding(256, 256)  # each byte predicts the next one without context: windows make no difference
+    some = task(length=length, batch=batch)
+    part = some.corpus.valid[:limit].astype(np.int64)
+    logits = model.weight.detach().double().numpy()
+    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = -np.log2(chances[part[:-1], part[1:]]).mean()
+    assert evaluate(model, some, CPU, limit) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_validation_loss_does_not_depend_on_the_batch():
+    memory = MemoryConfig(chunk_size=8)
+    model = LanguageModel(ModelConfig(variant="mag", dim=16, blocks=1, heads=2, window=8, memory=memory))
+    losses = [evaluate(model, task(batch=batch), CPU) for batch in (1, 3, 64)]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
+
+
+def test_validation_leaves_the_model_in_training_without_gradients():
+    model = LanguageModel(ModelConfig(variant="transformer", dim=16, blocks=1, heads=2))
+    evaluate(model, task(), CPU, 100)
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_model_that_knows_nothing_needs_eight_bits():
+    model = nn.Embedding(256, 256)
+    nn.init.zeros_(model.weight)
+    assert bits_per_byte(model, *task().sample(0)).item() == pytest.approx(8.0)
+    assert math.isclose(evaluate(model, task(), CPU), 8.0, rel_tol=1e-6)
+
+
+def test_a_text_must_hold_one_window():
+    fits = replace(corpus(), train=corpus().train[:17])
+    inputs, targets = task(corpus=fits).sample(0)
+    assert torch.equal(inputs[0], torch.from_numpy(fits.train[:16].astype(np.int64)))
+    assert targets[0, -1] == int(fits.train[16])
+    with pytest.raises(UserError, match=r"^train\.length: 17 .* the 17 bytes that a text has .*lower train\.length"):
+        task(corpus=fits, length=17)

@@ -1,0 +1,143 @@
+"""A folder with a text, a study of tiny models over it and a store, for tests that run them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_lab.corpus import corpus_digest
+from titans_lab.executors.devices import cores
+from titans_lab.executors.local import LocalExecutor
+from titans_lab.store.folder import RunFolder, Store
+from titans_lab.study.study import Run, load_study
+from titans_lab.sweep import Sweep, record_runs
+
+TEXT = b"the memory learns at test time, and forgets what it need not keep. " * 60
+STUDY = """
+question: Does it run?
+base:
+  model: {{variant: lmm, dim: 16, blocks: 1, heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
+  train: {{tokens: 256, length: 32, batch: 2}}
+  data: {{path: "{text}", valid_fraction: 0.1}}
+  log: {{every: 3}}
+"""
+ENDLESS = "train.tokens=10000000"
+MINUTES = 120.0  # the most that anything here may take, in seconds: machines that run tests are busy
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A study of runs of four steps, of 64 tokens each; overrides make others of it."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, root: Path) -> Workbench:
+        """Write the text and the study."""
+        bench = cls(root)
+        bench.text.write_bytes(TEXT)
+        bench.study.write_text(STUDY.format(text=bench.text))
+        return bench
+
+    @property
+    def text(self) -> Path:
+        return self.root / "text.txt"
+
+    @property
+    def study(self) -> Path:
+        return self.root / "tiny.yaml"
+
+    @property
+    def store(self) -> Store:
+        return Store(self.root / "results")
+
+    def runs(self, *overrides: str) -> list[Run]:
+        return load_study(self.study, overrides).runs(corpus_digest)
+
+    def folders(self, *overrides: str) -> list[RunFolder]:
+        """The folders of the runs, there or not."""
+        return [self.store.run(run.run_id) for run in self.runs(*overrides)]
+
+    def recorded(self, *overrides: str) -> RunFolder:
+        """The folder of the only run, with its record."""
+        [run] = self.runs(*overrides)
+        record_runs([run], self.store)
+        return self.store.run(run.run_id)
+
+    def sweep(self, *overrides: str) -> Sweep:
+        """A sweep of what is missing, not yet begun."""
+        return Sweep(self.store, LocalExecutor(), cores()[:2], record_runs(self.runs(*overrides), self.store))
+
+    def command(self, *arguments: str) -> list[str]:
+        """The tool on this study and store: command("plan", "seeds=2"); with an interrupt as in a terminal."""
+        begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"{begin}; from titans_lab.cli import main; main()"
+        return [sys.executable, "-c", code, arguments[0], str(self.study), *arguments[1:], "--store", str(self.store.root)]
+
+    def call(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        return run(self.command(*arguments), environment)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start it."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(self.command(*arguments), cwd=self.root, text=True, **pipes)  # type: ignore[call-overload]
+
+    def ask(self, sql: str) -> list[dict[str, Any]]:
+        """Rows of a query."""
+        from titans_lab.store.query import query
+
+        return query(self.store.root, sql).to_pylist()
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with its output as text."""
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=MINUTES, env=os.environ | (environment or {})
+    )
+
+
+def tool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `titans-lab` with these arguments."""
+    return run([sys.executable, "-m", "titans_lab", *arguments], environment)
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait for a condition; what it gave."""
+    end = time.monotonic() + MINUTES
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what}: not within {MINUTES} s")
+
+
+def begun(folder: RunFolder) -> Any:
+    """The first line of metrics of the latest attempt, once it is there."""
+    latest = folder.latest()
+    return latest and latest.metrics_path.exists() and latest.metrics_path.stat().st_size
+
+
+def workers(root: Path) -> list[int]:
+    """Process ids of the workers below a folder, as the system lists them."""
+    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if "titans_lab.worker" in line and str(root) in line]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(listed.strip()) and not listed.startswith("Z")
+
+
+def stop(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal and wait for the end."""
+    os.kill(pid, number)
+    until(lambda: not alive(pid), f"the end of process {pid}")

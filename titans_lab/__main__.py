@@ -1,0 +1,5 @@
+"""`python -m titans_lab`."""
+
+from titans_lab.cli import main
+
+main()

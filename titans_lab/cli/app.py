@@ -1,0 +1,39 @@
+"""All verbs in one application."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import titans_lab
+from titans_lab.cli import records, reports, studies
+
+app = typer.Typer(
+    name="titans-lab",
+    help="Ablation and scaling studies of memory that learns at test time: from a YAML file to a report.",
+    epilog=(
+        "Start here:  titans-lab sweep studies/quickstart.yaml  |  titans-lab report studies/quickstart.yaml  |  "
+        'titans-lab query "select model.variant, avg(loss) from runs group by all"'
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for verb in (studies.plan, studies.sweep, studies.status, records.query, reports.report):
+    app.command()(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"titans-lab {titans_lab.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None: ...

@@ -1,0 +1,47 @@
+"""Arguments that several verbs share, and what they mean."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from titans_lab.store.folder import Store
+    from titans_lab.study.study import Run, Study
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/depth.yaml.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the study, such as train.tokens=2000000 or seeds=5."),
+]
+StoreFolder = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="FOLDER", help="Where runs are kept; else $TITANS_LAB_STORE, else ./results."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+
+
+def open_store(folder: Path | None) -> Store:
+    """The store that the user means; it need not exist yet."""
+    from titans_lab.store.folder import Store
+
+    return Store(folder or Path(os.environ.get("TITANS_LAB_STORE") or "results"))
+
+
+def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
+    """The study and its runs; warnings go to stderr."""
+    from titans_lab.corpus import corpus_digest
+    from titans_lab.study.study import load_study
+
+    study = load_study(path, overrides or [])
+    for warning in study.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    runs = study.runs(corpus_digest)
+    if len(runs) < study.combinations:
+        same = study.combinations - len(runs)
+        typer.echo(f"note: {same} of {study.combinations} combinations are the same run as another one", err=True)
+    return study, runs

@@ -1,0 +1,29 @@
+"""Verbs that read the records."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, open_store
+
+
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over the views runs, metrics, studies and floors.")],
+    store: StoreFolder = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the store a question in SQL (DuckDB's), which can change nothing and read nothing else.
+
+    `describe runs` lists the columns of a view; sections of a configuration read as model.memory.depth or train.lr.
+    """
+    from titans_lab.cli.output import print_rows
+    from titans_lab.store.query import ask
+
+    answer = ask(open_store(store).root, sql)
+    for damage in answer.damage:
+        typer.echo(f"warning: {damage}", err=True)
+    values = zip(*(column.to_pylist() for column in answer.table.columns), strict=True)
+    print_rows(answer.table.column_names, values, as_csv, as_json)

@@ -1,0 +1,132 @@
+"""Verbs that plan, run and watch a study."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, StudyFile, load, open_store
+
+if TYPE_CHECKING:
+    from titans_lab.executors.devices import Device
+    from titans_lab.store.folder import Store
+    from titans_lab.study.study import Run, Study
+
+FAILED, INTERRUPTED = 3, 130  # exit codes
+
+
+def plan(
+    study: StudyFile,
+    overrides: Overrides = None,
+    store: StoreFolder = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+) -> None:
+    """List a study's runs with their size and cost, and which are there already. Runs nothing."""
+    from titans_lab.cli.output import count, print_rows, print_table
+    from titans_lab.plan import plan as plan_runs
+
+    _, runs = load(study, overrides)
+    planned = plan_runs(runs, open_store(store))
+    if as_csv or as_json:
+        names = [field.name for field in dataclasses.fields(planned[0])]
+        print_rows(names, map(dataclasses.astuple, planned), as_csv, as_json)
+        return
+    figures = ("parameters", "tokens", "flops", "state_bytes")
+    rows = ([row.label, row.run_id, row.state, *(count(getattr(row, name)) for name in figures)] for row in planned)
+    print_table(("run", "id", "state", "parameters", "tokens", "FLOPs", "state bytes"), rows)
+    missing = [row for row in planned if row.state not in ("done", "diverged")]
+    cost = f"{count(sum(row.tokens for row in missing))} tokens, {count(sum(row.flops for row in missing))} FLOPs"
+    typer.echo(f"\n{len(planned)} runs, {len(missing)} to do: {cost}")
+
+
+def sweep(
+    study: StudyFile,
+    overrides: Overrides = None,
+    store: StoreFolder = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="At most so many at a time; else one a device.")] = None,
+) -> None:
+    """Run what is missing of a study, one worker on each GPU, or on each core where there is none.
+
+    Exit code 0: every run has a result; 3: some failed, the others are done; 130: interrupted, the next sweep goes on.
+    """
+    from titans_lab.cli.watch import watching
+    from titans_lab.executors.local import LocalExecutor
+    from titans_lab.sweep import Sweep, record_runs
+
+    loaded, runs = load(study, overrides)
+    records = open_store(store)
+    waiting = record_runs(runs, records)
+    records.save_study(_study_record(loaded, runs, overrides or []))
+    typer.echo(f"{loaded.name}: {len(runs)} runs, {len(waiting)} to do; store {records.root}", err=True)
+    work = Sweep(records, LocalExecutor(), _devices(workers), list(waiting))
+    try:
+        with watching(waiting) as look:
+            work.run(look)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    _conclude(work.failed, records, runs)
+
+
+def status(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="[STUDY]", help="A study file; else all of the store.")
+    ] = None,
+    overrides: Overrides = None,
+    store: StoreFolder = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a study's runs are, or how many runs of each study in the store are in which state."""
+    from titans_lab.cli.output import print_rows
+    from titans_lab.status import store_status, study_status
+
+    records = open_store(store)
+    rows = store_status(records) if study is None else study_status(load(study, overrides)[1], records)
+    if not rows:
+        typer.echo(f"{records.root}: no study was swept into this store", err=True)
+    if rows or as_json:
+        print_rows(list(rows[0]) if rows else (), (row.values() for row in rows), as_csv, as_json)
+
+
+def _study_record(study: Study, runs: list[Run], overrides: list[str]) -> dict[str, object]:
+    return {
+        "name": study.name,
+        "path": str(study.path),
+        "question": study.question,
+        "expect": study.expect,
+        "overrides": overrides,
+        "runs": [{"run_id": run.run_id, "factors": run.factors} for run in runs],
+    }
+
+
+def _devices(workers: int | None) -> list[Device]:
+    from titans_lab.executors.devices import cores, gpus, torch_sees_gpus
+
+    found = gpus()
+    if found and not torch_sees_gpus():
+        names = ", ".join(gpu.name for gpu in found)
+        typer.echo(
+            f"warning: nvidia-smi lists {names}, but torch cannot use a GPU (a CPU build, or a driver too old?); "
+            "running on the CPU",
+            err=True,
+        )
+        found = []
+    return (found or cores())[:workers]
+
+
+def _conclude(failed: list[str], store: Store, runs: list[Run]) -> None:
+    """Say what failed and why."""
+    for run in runs:
+        if run.run_id in failed:
+            folder = store.run(run.run_id)
+            state = folder.status()
+            last = (state.error or "").strip().splitlines()[-1:] if state else []
+            typer.echo(f"{folder.state()}: {run.label}: {''.join(last)}\n  see {folder.path}", err=True)
+    if failed:
+        typer.echo(f"{len(failed)} of {len(runs)} runs failed; the same command tries them again", err=True)
+        raise typer.Exit(FAILED)

@@ -1,0 +1,113 @@
+"""A sweep as it runs: a live picture on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from titans_lab.cli.output import STYLES, count, duration
+from titans_lab.progress import Progress, RunProgress
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from titans_lab.study.study import Run
+    from titans_lab.sweep import Sweep
+
+PLAIN_SECONDS = 30.0  # between two plain lines about a run
+SHOWN = 16  # running runs in the live picture
+
+Look = Callable[["Sweep"], None]
+
+
+@contextmanager
+def watching(runs: list[Run]) -> Iterator[Look]:
+    """What to call after each turn of a sweep over `runs`; writes to stderr."""
+    progress = Progress(runs)
+    if not sys.stderr.isatty():
+        yield Lines(progress, runs, lambda line, _: print(line, file=sys.stderr, flush=True), PLAIN_SECONDS).look
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True, highlight=False)
+    lines = Lines(progress, runs, lambda line, style: console.print(line, style=style, markup=False), None)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+
+        def look(sweep: Sweep) -> None:
+            lines.look(sweep)
+            live.update(picture(progress, sweep, console), refresh=True)
+
+        yield look
+
+
+class Lines:
+    """A line for each run that starts or ends and, if wanted, for each that goes on, every so many seconds."""
+
+    def __init__(
+        self, progress: Progress, runs: list[Run], write: Callable[[str, str], None], every: float | None
+    ) -> None:
+        self.progress, self.write, self.every = progress, write, every
+        self.labels = {run.run_id: run.label for run in runs}
+        self.told: set[str] = set()
+        self.ended: set[str] = set()
+        self.last = time.monotonic()
+
+    def look(self, sweep: Sweep) -> None:
+        """Tell what is new."""
+        for run_id in [run_id for run_id in sweep.active if run_id not in self.told]:
+            self.told.add(run_id)
+            device = sweep.active[run_id][1].device.name
+            self.write(f"started   {self.labels[run_id]}  on {device}", STYLES["running"])
+        for run_id, state in [*sweep.ended.items(), *sweep.skipped.items()]:
+            if run_id not in self.ended:
+                self.ended.add(run_id)
+                self.write(self._end(sweep, run_id, state), STYLES.get(state, ""))
+        if self.every and time.monotonic() - self.last > self.every:
+            self.last = time.monotonic()
+            for run in self.progress.running(sweep):
+                self.write(f"running   {words(run)}", "")
+
+    def _end(self, sweep: Sweep, run_id: str, state: str) -> str:
+        ended = f"[{len(self.ended)}/{len(self.labels)}]"
+        status = sweep.store.run(run_id).status()
+        summary = status.summary if status else {}
+        figures = f"loss {summary['loss']:.4f}" if "loss" in summary else ""
+        if step := summary.get("diverged_step"):
+            figures = f"at step {step}"
+        if rate := summary.get("tokens_per_second"):
+            figures += f"  {count(rate)} tokens/s"
+        if seconds := summary.get("wall_seconds"):
+            figures += f"  {duration(seconds)}"
+        return f"{state:9} {self.labels[run_id]}  {figures}  {ended}"
+
+
+def words(run: RunProgress) -> str:
+    """A run's progress in a line."""
+    if run.loss is None:
+        return f"{run.label}  starting"
+    rate = f"{count(run.tokens_per_second or 0)} tokens/s  {duration(run.seconds_left)} left"
+    return f"{run.label}  step {run.step}/{run.steps}  loss {run.loss:.4f}  {rate}"
+
+
+def picture(progress: Progress, sweep: Sweep, console: Console) -> RenderableType:
+    """The running runs and the whole."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for run in progress.running(sweep)[:SHOWN]:
+        bar = ProgressBar(run.steps, run.step, width=max(8, min(24, console.width // 5)))
+        loss = "starting" if run.loss is None else f"loss {run.loss:.4f}"
+        rate = "" if run.tokens_per_second is None else f"{count(run.tokens_per_second)} tokens/s"
+        left = "" if run.seconds_left is None else f"{duration(run.seconds_left)} left"
+        cells = [f"{run.step}/{run.steps}", loss, rate, left, run.device]
+        table.add_row(Text(run.label, style="bold"), bar, *map(Text, cells))
+    counts = progress.counts(sweep)
+    total = "  ".join(f"{number} {state}" for state, number in counts.items() if number)
+    return Group(table, Text(f"{total}   about {duration(progress.seconds_left(sweep))} left", style="dim"))

@@ -1,0 +1,36 @@
+"""The contract of an executor: submit a run to a device, and watch or stop what that started."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from titans_lab.executors.devices import Device
+from titans_lab.store.folder import Attempt, RunFolder
+
+
+class Job(Protocol):
+    """A worker that was started."""
+
+    @property
+    def attempt(self) -> Attempt:
+        """What it works at."""
+
+    @property
+    def device(self) -> Device:
+        """Where."""
+
+    def poll(self) -> str | None:
+        """None while it runs, then how it ended, in words."""
+
+    def terminate(self) -> None:
+        """Ask it to end; returns at once."""
+
+    def wait(self) -> None:
+        """After `terminate`: see to it that it ends; returns when it has."""
+
+
+class Executor(Protocol):
+    """Starts workers."""
+
+    def submit(self, folder: RunFolder, device: Device) -> Job:
+        """Start a new attempt at a run; AlreadyRunning where another process is at it, or has just finished it."""

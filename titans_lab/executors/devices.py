@@ -1,0 +1,67 @@
+"""The devices that runs may use, found without importing torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place for one worker.
+
+    Attributes:
+        kind: "cuda" for a GPU, "cpu" for a core.
+        index: A GPU's UUID, a core's number.
+        name: For people.
+    """
+
+    kind: Literal["cpu", "cuda"]
+    index: str
+    name: str
+
+    def environment(self) -> dict[str, str]:
+        """What a worker's environment must say so that it uses this device and no more."""
+        # Two workers whose products run on both cores each are many times slower than on one core each.
+        threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        return {"CUDA_VISIBLE_DEVICES": self.index if self.kind == "cuda" else ""} | threads
+
+
+def cores() -> list[Device]:
+    """One place for each core that this process may use."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [Device("cpu", str(i), f"core {i}") for i in range(count)]
+
+
+def gpus() -> list[Device]:
+    """The GPUs that nvidia-smi lists, or those of them that CUDA_VISIBLE_DEVICES names, in its order."""
+    columns = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(columns, capture_output=True, text=True, check=True).stdout
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return []  # no driver, or one without a device
+    rows = [[cell.strip() for cell in line.split(",", 2)] for line in listed.splitlines() if line.count(",") >= 2]
+    pool = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if pool is None:
+        return [Device("cuda", uuid, f"GPU {index} {name}") for index, uuid, name in rows]
+    return list(_chosen(rows, pool))
+
+
+def _chosen(rows: list[list[str]], pool: str) -> list[Device]:
+    """As CUDA reads the variable: indices or beginnings of UUIDs, up to the first that names no device."""
+    chosen = []
+    for entry in (part.strip() for part in pool.split(",")):
+        match = [row for row in rows if entry and (row[0] == entry or row[1].startswith(entry))]
+        if not match:
+            break
+        chosen.append(Device("cuda", match[0][1], f"GPU {match[0][0]} {match[0][2]}"))
+    return chosen
+
+
+def torch_sees_gpus() -> bool:
+    """Whether torch, asked in a process of its own, can use a GPU."""
+    code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

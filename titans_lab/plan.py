@@ -1,0 +1,65 @@
+"""What a study would run, and what it costs: by arithmetic alone, so for a thousand runs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from titans_lab.store.folder import Store
+from titans_lab.study.config import RunConfig
+from titans_lab.study.record import costs
+from titans_lab.study.study import Run
+
+_costs = lru_cache(maxsize=None)(costs)  # seeds share a configuration
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run, its state in the store and its cost.
+
+    Attributes:
+        run_id: Its name in the store.
+        label: Its factors and seed, for people.
+        state: As the store knows it; "pending" where it does not.
+        parameters: Of the model.
+        tokens: To train on.
+        flops: To train, forward and backward, from start to end.
+        state_bytes: What a sequence leaves behind for the next one.
+    """
+
+    run_id: str
+    label: str
+    state: str
+    parameters: int
+    tokens: int
+    flops: int
+    state_bytes: int
+
+
+def plan(runs: Sequence[Run], store: Store) -> list[PlannedRun]:
+    """A row for each run, in the same order."""
+    return [_planned(run, store) for run in runs]
+
+
+def training_tokens(config: RunConfig) -> int:
+    """Tokens that whole steps come to within the budget."""
+    return config.train.steps * config.train.batch * config.train.length
+
+
+def training_flops(config: RunConfig) -> int:
+    """FLOPs of a whole training."""
+    return _costs(config)["flops_per_token"] * training_tokens(config)
+
+
+def _planned(run: Run, store: Store) -> PlannedRun:
+    cost = _costs(run.config)
+    return PlannedRun(
+        run_id=run.run_id,
+        label=run.label,
+        state=store.run(run.run_id).state(),
+        parameters=cost["parameters"],
+        tokens=training_tokens(run.config),
+        flops=training_flops(run.config),
+        state_bytes=cost["state_bytes"],
+    )

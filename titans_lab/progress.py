@@ -1,0 +1,69 @@
+"""How far a sweep is: read from the metrics that its workers write."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from time import monotonic
+
+from titans_lab.plan import training_flops
+from titans_lab.store.folder import Attempt
+from titans_lab.store.metrics import latest_row
+from titans_lab.study.study import Run
+from titans_lab.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """A run that is running here; the figures are None before its first line of metrics."""
+
+    label: str
+    device: str
+    step: int
+    steps: int
+    loss: float | None = None
+    tokens_per_second: float | None = None
+    seconds_left: float | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Of its steps."""
+        return self.step / self.steps
+
+
+def progress_of(run: Run, attempt: Attempt, device: str) -> RunProgress:
+    """From the last line of an attempt's metrics."""
+    row, steps = latest_row(attempt.metrics_path), run.config.train.steps
+    if row is None:
+        return RunProgress(run.label, device, 0, steps)
+    left = (steps - row["step"]) * row["step_seconds"]
+    return RunProgress(run.label, device, row["step"], steps, row["loss"], row["tokens_per_second"], left)
+
+
+class Progress:
+    """Counts, the running runs, and the time left at the rate of work so far."""
+
+    def __init__(self, runs: list[Run]) -> None:
+        self.work = {run.run_id: float(training_flops(run.config)) for run in runs}
+        self.begin = monotonic()
+
+    def running(self, sweep: Sweep) -> list[RunProgress]:
+        """The runs with a worker, in the order they were started."""
+        return [progress_of(run, job.attempt, job.device.name) for run, job in sweep.active.values()]
+
+    def counts(self, sweep: Sweep) -> dict[str, int]:
+        """Runs by state."""
+        done = Counter([*sweep.ended.values(), *sweep.skipped.values()])
+        return dict(done) | {"running": len(sweep.active), "pending": len(sweep.waiting)}
+
+    def seconds_left(self, sweep: Sweep) -> float | None:
+        """FLOPs to do over the FLOPs a second so far; None before there is a rate."""
+        ended = sum(self.work[run_id] for run_id, state in sweep.ended.items() if state == "done")
+        active = {
+            run_id: progress_of(run, job.attempt, "").fraction * self.work[run_id]
+            for run_id, (run, job) in sweep.active.items()
+        }
+        done = ended + sum(active.values())
+        ahead = sum(self.work[run.run_id] for run in sweep.waiting)
+        ahead += sum(self.work[run_id] - part for run_id, part in active.items())
+        return ahead * (monotonic() - self.begin) / done if done else None

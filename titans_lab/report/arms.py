@@ -1,0 +1,164 @@
+"""The arms of a study: what is compared, in one colour and mark throughout the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from titans_lab.report.data import Outcome
+from titans_lab.stats.interval import Summary, summarise
+
+if TYPE_CHECKING:
+    from titans_lab.study.study import Study
+
+#: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
+PALETTE = (
+    ("#0072b2", "#5aaae6"),
+    ("#d55e00", "#f28a4d"),
+    ("#00875f", "#3cc79f"),
+    ("#b5588e", "#e29cc6"),
+    ("#a87400", "#efbc45"),
+    ("#882255", "#cf6c9e"),
+    ("#6b6b6b", "#a9a9a9"),
+    ("#3d8fc4", "#9bd6fa"),
+)
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star", "hexagram", "triangle-down")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """One combination of the factors, over its seeds.
+
+    Attributes:
+        factors: The study's factors, by their short names.
+        x: Index of its value of the factor on the x axis.
+        group: Index of its combination of the other factors.
+        colour: Index into `PALETTE`.
+        mark: Index into `SYMBOLS` and `DASHES`, where the colour alone does not tell.
+    """
+
+    factors: dict[str, Any]
+    x: int
+    group: int
+    colour: int
+    mark: int
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def label(self) -> str:
+        """Its factors in words."""
+        return phrase(self.factors) or "the base"
+
+    @property
+    def done(self) -> list[Outcome]:
+        """The seeds that reached the end of training."""
+        return [outcome for outcome in self.outcomes if outcome.result.state == "done"]
+
+    @property
+    def losses(self) -> list[float]:
+        """Final losses of the seeds that have one, bits per byte."""
+        return [outcome.final_loss for outcome in self.outcomes if outcome.final_loss is not None]
+
+    @cached_property
+    def summary(self) -> Summary | None:
+        """Of `losses`; None where no seed has one."""
+        return summarise(self.losses) if self.losses else None
+
+    def count(self, *states: str) -> int:
+        """Seeds in one of these states."""
+        return sum(outcome.result.state in states for outcome in self.outcomes)
+
+    def measured(self, field: str) -> list[float]:
+        """Values of a column of the done runs."""
+        values = [getattr(outcome.result, field) for outcome in self.done]
+        return [value for value in values if value is not None]
+
+    def mean(self, field: str) -> float | None:
+        """Mean of a column of the done runs, None where there is none."""
+        values = self.measured(field)
+        return math.fsum(values) / len(values) if values else None
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A varied factor: its dotted key, the short name it goes by on the page, and its values in order."""
+
+    key: str
+    name: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Design:
+    """The arms and how they are compared: one factor along x, the combinations of the others as groups."""
+
+    x: Factor | None
+    groups: tuple[str, ...]
+    arms: tuple[Arm, ...]
+
+
+def arrange(study: Study, outcomes: Sequence[Outcome]) -> Design:
+    """Group the runs by everything but the seed, in the order of the study."""
+    names = short_names(tuple(study.grid))
+    varied = [Factor(key, names[key], values) for key, values in study.grid.items() if len(values) > 1]
+    x = varied[0] if varied else None
+    seeds: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        seeds.setdefault(repr(outcome.run.factors), []).append(outcome)
+    groups = tuple(dict.fromkeys(_group(members[0], varied) for members in seeds.values()))
+    arms = tuple(_arm(members, varied, groups, names) for members in seeds.values())
+    return Design(x, groups, arms)
+
+
+def _arm(members: list[Outcome], varied: list[Factor], groups: tuple[str, ...], names: dict[str, str]) -> Arm:
+    factors = members[0].run.factors
+    place = _index(varied[0].values, factors[varied[0].key]) if varied else 0
+    group = groups.index(_group(members[0], varied))
+    first, second = (group, place) if len(groups) > 1 else (place, 0)
+    return Arm(
+        factors={names[key]: value for key, value in factors.items()},
+        x=place,
+        group=group,
+        colour=first % len(PALETTE),
+        mark=second + first // len(PALETTE),
+        outcomes=tuple(members),
+    )
+
+
+def _group(outcome: Outcome, varied: list[Factor]) -> str:
+    return phrase({factor.name: outcome.run.factors[factor.key] for factor in varied[1:]})
+
+
+def _index(values: Sequence[Any], value: Any) -> int:
+    """Like `values.index`, but True is not 1."""
+    return [(type(each), each) for each in values].index((type(value), value))
+
+
+def phrase(factors: dict[str, Any]) -> str:
+    """Factors in words: "depth 2 · momentum off"."""
+    return " · ".join(f"{name} {spell(value)}" for name, value in factors.items())
+
+
+def spell(value: Any) -> str:
+    """A value of a factor for people."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value is None:
+        return "default"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The shortest ends of dotted keys that still tell them apart, in words."""
+    return {key: _shortest(key, [other for other in keys if other != key]).replace("_", " ") for key in keys}
+
+
+def _shortest(key: str, others: list[str]) -> str:
+    parts = key.split(".")
+    ends = [".".join(parts[start:]) for start in range(len(parts) - 1, 0, -1)]
+    taken = tuple(f".{other}" for other in others)
+    return next((end for end in ends if not any(other.endswith(f".{end}") for other in taken)), key)

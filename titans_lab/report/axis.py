@@ -1,0 +1,91 @@
+"""Where the values of a factor, the seeds and the losses stand in a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from titans_lab.report.arms import spell
+
+LOG_FROM = 8  # largest over smallest value from which equal ratios are equally far apart
+CROWDED = 0.04  # of the axis: values closer together than this are spread evenly instead
+DODGE = 0.5  # share of the gap between neighbouring values that the groups at one value take up
+MARGIN = 0.12  # of the data's range, free above and below
+INTERVAL_ROOM = 1.5  # intervals may widen the range of the dots by so much each way; beyond, the frame cuts them
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The values of a factor along an axis.
+
+    Attributes:
+        ticks: Their places, in the order of the values.
+        texts: Their names.
+        gap: Distance of the two closest.
+        numeric: Whether distances mean something.
+    """
+
+    ticks: tuple[float, ...]
+    texts: tuple[str, ...]
+    gap: float
+    numeric: bool
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The axis' range, with room for the groups beside the outermost values."""
+        return min(self.ticks) - 0.6 * self.gap, max(self.ticks) + 0.6 * self.gap
+
+
+def scale(values: Sequence[Any]) -> Scale:
+    """Numbers linearly or by ratio, anything else (and numbers that would crowd) evenly in the order given."""
+    texts = tuple(spell(value) for value in values)
+    places = _numeric_places(values)
+    if places is None:
+        return Scale(tuple(float(place) for place in range(len(values))), texts, 1.0, numeric=False)
+    return Scale(places, texts, _closest(places), numeric=True)
+
+
+def _numeric_places(values: Sequence[Any]) -> tuple[float, ...] | None:
+    if len(values) < 2 or not all(type(value) in (int, float) for value in values):
+        return None
+    by_ratio = min(values) > 0 and max(values) / min(values) >= LOG_FROM
+    places = tuple(math.log10(value) if by_ratio else float(value) for value in values)
+    return places if _closest(places) >= CROWDED * (max(places) - min(places)) else None
+
+
+def _closest(places: Sequence[float]) -> float:
+    ordered = sorted(places)
+    return min(right - left for left, right in pairwise(ordered))
+
+
+def dodge(index: int, count: int, gap: float) -> float:
+    """Offset of the `index`-th of `count` groups around a value."""
+    return gap * DODGE * ((index + 0.5) / count - 0.5) if count > 1 else 0.0
+
+
+def spread(count: int, groups: int, gap: float) -> list[float]:
+    """Small offsets that keep the dots of `count` seeds apart, within the room of one of `groups`."""
+    step = gap * min(0.03, 0.6 * DODGE / groups / count) if count else 0.0
+    return [step * (index - (count - 1) / 2) for index in range(count)]
+
+
+def loss_range(losses: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:
+    """Range of a loss axis that shows every one of `losses`, and the `ends` of intervals as far as there is room."""
+    low, high = min(losses), max(losses)
+    span = (high - low) or 0.1 * abs(low) or 1.0
+    inside = [min(max(end, low - INTERVAL_ROOM * span), high + INTERVAL_ROOM * span) for end in ends]
+    low, high = min([low, *inside]), max([high, *inside])
+    margin = MARGIN * ((high - low) or span)
+    return low - margin, high + margin
+
+
+def with_floors(span: tuple[float, float], floors: Sequence[float]) -> tuple[float, float]:
+    """`span` widened to the floors that lie within half its height of it."""
+    low, high = span
+    height = high - low
+    near = [floor for floor in floors if low - height / 2 <= floor <= high + height / 2]
+    margin = MARGIN / 2 * height
+    return min([low, *(floor - margin for floor in near)]), max([high, *(floor + margin for floor in near)])

@@ -1,0 +1,128 @@
+"""The figure of the learning curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from titans_lab.report import plot
+from titans_lab.report.arms import Arm, Design
+from titans_lab.report.data import CURVE_POINTS, Material, Outcome, Point
+from titans_lab.report.plot import Figure, Json
+
+EARLY = 0.2  # share of the tokens whose steep losses do not set the range
+UNIFORM = 8.0  # bits per byte of knowing nothing: what is higher is no learning
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A loss by tokens, with the lowest and the highest of the runs that it is the mean of."""
+
+    tokens: list[int]
+    loss: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclass(frozen=True)
+class Single:
+    """A run that is not done, and so is drawn by itself."""
+
+    arm: Arm
+    outcome: Outcome
+    curve: Curve
+
+
+def learning_curves(material: Material, design: Design) -> Figure | None:
+    """Mean over the done seeds of every arm, every other run by itself; None before the first line of metrics."""
+    if not material.curves:
+        return None
+    means = {arm: curve for arm in design.arms if (curve := _mean(material, arm.done)).tokens}
+    singles = _singles(material, design)
+    bottom, top = _range(list(means.values()) or [single.curve for single in singles])
+    floors = [floor for floor in material.floors if bottom <= floor.bits_per_byte <= top]
+    return Figure(
+        name="learning-curves",
+        title="Learning curves",
+        caption=_caption(material, bool(singles)),
+        alt=f"Line plot of the {material.curve_kind} loss in bits per byte against training tokens, a line for every "
+        "arm; the table of arms has the final values.",
+        traces=_traces(means, singles, edge=top - 0.03 * (top - bottom)),
+        layout=plot.layout(
+            {"title": "training tokens", "tickformat": "~s", "rangemode": "tozero", "showgrid": False},
+            {"title": f"{material.curve_kind} loss, bits per byte", "range": (bottom, top)},
+            **plot.floor_lines(floors, at_left=True),
+        ),
+        queries=("curves", "runs", "floors"),
+    )
+
+
+def _singles(material: Material, design: Design) -> list[Single]:
+    return [
+        Single(arm, outcome, _mean(material, [outcome]))
+        for arm in design.arms
+        for outcome in arm.outcomes
+        if outcome.run.run_id in material.curves and outcome not in arm.done
+    ]
+
+
+def _traces(means: dict[Arm, Curve], singles: list[Single], edge: float) -> list[Json]:
+    several = len({*means, *(single.arm for single in singles)}) > 1
+    unnamed = {single.arm: single for single in reversed(singles) if single.arm not in means}
+    traces = [trace for arm, curve in means.items() for trace in _arm_traces(arm, curve, several)]
+    for single in singles:
+        traces += _single_traces(single, edge, legend=several and unnamed.get(single.arm) is single)
+    return traces
+
+
+def _mean(material: Material, outcomes: Iterable[Outcome]) -> Curve:
+    stretches: dict[int, list[Point]] = {}
+    for outcome in outcomes:
+        for point in material.curves.get(outcome.run.run_id, []):
+            stretches.setdefault(point.bucket, []).append(point)
+    ordered = [stretches[bucket] for bucket in sorted(stretches)]
+    losses = [[point.loss for point in points] for points in ordered]
+    return Curve(
+        tokens=[max(point.tokens for point in points) for points in ordered],
+        loss=[math.fsum(values) / len(values) for values in losses],
+        low=[min(values) for values in losses],
+        high=[max(values) for values in losses],
+    )
+
+
+def _range(curves: list[Curve]) -> tuple[float, float]:
+    """From the lowest loss up to the highest after the start, so that the start does not squash the end."""
+    early = EARLY * max(curve.tokens[-1] for curve in curves)
+    points = [point for curve in curves for point in zip(curve.tokens, curve.low, curve.high, strict=True)]
+    bottom = min(low for _, low, _ in points)
+    top = min(UNIFORM, max((high for tokens, _, high in points if tokens >= early), default=UNIFORM))
+    margin = 0.06 * max(top - bottom, 0.1)
+    return bottom - margin, max(top, bottom) + margin
+
+
+def _arm_traces(arm: Arm, curve: Curve, legend: bool) -> list[Json]:
+    hover = f"{plot.text(arm.label)}<br>%{{x:,.4~s}} tokens: %{{y:.3f}}<extra></extra>"
+    named = {"name": plot.text(arm.label), "legendgroup": arm.label, "showlegend": legend, "hovertemplate": hover}
+    line = plot.line(arm, curve.tokens, curve.loss) | named
+    return [plot.band(arm, curve.tokens, curve.low, curve.high), line] if len(arm.done) > 1 else [line]
+
+
+def _single_traces(single: Single, edge: float, legend: bool) -> list[Json]:
+    """A thin dotted line, crossed at its end, or where that left the frame, if it diverged."""
+    arm, outcome, curve = single.arm, single.outcome, single.curve
+    words = plot.text(f"{arm.label}, seed {outcome.run.seed}: {outcome.result.state}")
+    thin = {"color": plot.colour(arm), "dash": "dot", "width": 1.2}
+    more = {"line": thin, "legendgroup": arm.label, "showlegend": legend, "hovertemplate": f"{words}<extra></extra>"}
+    line = plot.line(arm, curve.tokens, curve.loss) | more
+    if outcome.result.state != "diverged":
+        return [line]
+    end = plot.dots(arm, curve.tokens[-1:], [min(curve.loss[-1], edge)], [words], legendgroup=arm.label)
+    return [line, end | {"marker": plot.cross(arm)}]
+
+
+def _caption(material: Material, alone: bool) -> str:
+    what = "mean over the done seeds of an arm, the band from the lowest to the highest seed"
+    points = f"at most {CURVE_POINTS} points, each the mean of the logged losses around it"
+    rest = " Thin dotted lines are single runs that are not done; a cross is a divergence." if alone else ""
+    return f"{material.curve_kind.capitalize()} loss: {what}; {points}. The steep start may leave the frame.{rest}"

@@ -1,0 +1,177 @@
+"""What the report knows: rows of the store, by the SQL that the page shows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from titans_lab.study.study import Run, Study
+
+CURVE_POINTS = 128
+VALIDATED_POINTS = 3  # fewer validations than this are no curve
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row of the view `runs`; all but the first two are None until the run gets there."""
+
+    run_id: str
+    state: str
+    loss: float | None = None
+    tokens: int | None = None
+    tokens_per_second: float | None = None
+    wall_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    diverged_step: int | None = None
+    parameters: int | None = None
+    flops_per_token: int | None = None
+    data_hash: str | None = None
+    data_source: str | None = None
+    host: str | None = None
+    device: str | None = None
+    device_name: str | None = None
+    python: str | None = None
+    torch: str | None = None
+    commit: str | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run of the study and what became of it."""
+
+    run: Run
+    result: Result
+
+    @property
+    def final_loss(self) -> float | None:
+        """Bits per byte of a run that reached its end, else None."""
+        loss = self.result.loss
+        return loss if self.result.state == "done" and loss is not None and math.isfinite(loss) else None
+
+
+@dataclass(frozen=True)
+class Point:
+    """A stretch of a learning curve: the tokens at its end and the mean loss within."""
+
+    bucket: int
+    tokens: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What a byte model that counts reaches on the same split."""
+
+    context: int
+    bits_per_byte: float
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"order-{self.context} byte model"
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that the page is made of.
+
+    Attributes:
+        study: As it was written.
+        outcomes: Its runs, in its order.
+        curve_kind: Whose loss the curves show: "validation", or "training" where that was logged too seldom.
+        curves: By run id; a run that logged nothing has none.
+        floors: Of the study's split of the data; none where it has several splits.
+        queries: The SQL that all of this came from.
+        damage: Records of the store that could not be read.
+    """
+
+    study: Study
+    outcomes: tuple[Outcome, ...]
+    curve_kind: str
+    curves: dict[str, list[Point]]
+    floors: tuple[Floor, ...]
+    queries: dict[str, str]
+    damage: tuple[str, ...]
+
+
+def gather(study: Study, runs: list[Run], root: Path) -> Material:
+    """Read from the store at `root` what concerns `runs`; runs that it does not hold are pending."""
+    from titans_lab.store.query import ask
+
+    queries = {"runs": _runs_sql(runs), "curves": _curves_sql(runs), "floors": _floors_sql(runs)}
+    answers = {name: ask(root, sql) for name, sql in queries.items()}
+    rows = {name: answer.table.to_pylist() for name, answer in answers.items()}
+    results = {row["run_id"]: Result(**row) for row in rows["runs"]}
+    kind, curves = _curves(rows["curves"])
+    return Material(
+        study=study,
+        outcomes=tuple(Outcome(run, results.get(run.run_id, Result(run.run_id, "pending"))) for run in runs),
+        curve_kind=kind,
+        curves=curves,
+        floors=tuple(Floor(**row) for row in rows["floors"]) if one_split(runs) else (),
+        queries=queries,
+        damage=tuple(dict.fromkeys(str(damage) for answer in answers.values() for damage in answer.damage)),
+    )
+
+
+def one_split(runs: list[Run]) -> bool:
+    """Whether all runs are judged on the same bytes."""
+    return len({(run.data_hash, run.config.data.valid_fraction, run.config.data.valid_bytes) for run in runs}) == 1
+
+
+def _curves(rows: list[dict[str, Any]]) -> tuple[str, dict[str, list[Point]]]:
+    validations = Counter(row["run_id"] for row in rows if row["valid_loss"] is not None)
+    validated = bool(rows) and all(validations[row["run_id"]] >= VALIDATED_POINTS for row in rows)
+    column, kind = ("valid_loss", "validation") if validated else ("loss", "training")
+    curves: dict[str, list[Point]] = {}
+    for row in rows:
+        if row[column] is not None:
+            curves.setdefault(row["run_id"], []).append(Point(row["bucket"], row["tokens"], row[column]))
+    return kind, curves
+
+
+def _runs_sql(runs: list[Run]) -> str:
+    columns = ", ".join(f'"{field.name}"' for field in fields(Result))
+    return f"select {columns}\nfrom runs\nwhere run_id in ({_listed(run.run_id for run in runs)})\norder by run_id"
+
+
+def _curves_sql(runs: list[Run]) -> str:
+    return f"""\
+with points as (
+  select run_id, tokens, loss, valid_loss,
+         cast(greatest(1, ceil({CURVE_POINTS}.0 * tokens / max(tokens) over ())) as integer) as bucket
+  from metrics
+  where run_id in ({_listed(run.run_id for run in runs)})
+)
+select run_id, bucket, max(tokens) as tokens,
+       avg(loss) filter (isfinite(loss)) as loss,
+       avg(valid_loss) filter (isfinite(valid_loss)) as valid_loss
+from points
+group by run_id, bucket
+order by run_id, bucket"""
+
+
+def _floors_sql(runs: list[Run]) -> str:
+    """Of the first run's split: of no use, and not shown, where the study has several."""
+    data = runs[0].config.data if runs else None
+    valid_bytes = "null" if data is None or data.valid_bytes is None else data.valid_bytes
+    return f"""\
+select distinct context, bits_per_byte
+from floors
+where data_hash in ({_listed(run.data_hash for run in runs[:1])})
+  and valid_fraction = {data.valid_fraction if data else "null"} and valid_bytes is not distinct from {valid_bytes}
+order by context"""
+
+
+def _listed(ids: Iterable[str]) -> str:
+    """A list for SQL's `in`; hexadecimal, so there is nothing to quote."""
+    return ", ".join(f"'{name}'" for name in ids) or "null"

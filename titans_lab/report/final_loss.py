@@ -1,0 +1,144 @@
+"""The figure that answers the question: the final loss by the varied factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from titans_lab.report import plot
+from titans_lab.report.arms import Arm, Design
+from titans_lab.report.axis import Scale, dodge, loss_range, scale, spread, with_floors
+from titans_lab.report.data import Floor, Material, Outcome
+from titans_lab.report.format import join, loss, plural, plus_minus
+from titans_lab.report.plot import Figure, Json
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where things stand in the figure: the values of the factor along x, the range of the losses along y."""
+
+    design: Design
+    scale: Scale
+    bottom: float
+    top: float
+
+    def x(self, arm: Arm) -> float:
+        """Middle of the arm's dots."""
+        return self.scale.ticks[arm.x] + dodge(arm.group, len(self.design.groups), self.scale.gap)
+
+    def xs(self, arm: Arm, count: int) -> list[float]:
+        """Places of `count` dots of the arm, side by side."""
+        return [self.x(arm) + offset for offset in spread(count, len(self.design.groups), self.scale.gap)]
+
+    def shows(self, floor: Floor) -> bool:
+        """Whether the floor lies within the range."""
+        return self.bottom <= floor.bits_per_byte <= self.top
+
+
+def final_loss(material: Material, design: Design) -> Figure | None:
+    """Loss by the first varied factor, the combinations of the others side by side; None without any loss."""
+    if not any(arm.losses for arm in design.arms):
+        return None
+    frame = _frame(material, design)
+    name = design.x.name if design.x else ""
+    seeds = [_seeds(arm, frame) for arm in design.arms]
+    means = [_mean(arm, frame) for arm in design.arms if arm.summary]
+    crosses = [_crosses(arm, frame) for arm in design.arms if arm.count("diverged")]
+    ticks = {"tickvals": frame.scale.ticks, "ticktext": [plot.text(words) for words in frame.scale.texts]}
+    return Figure(
+        name="final-loss",
+        title=f"Final loss by {name}" if name else "Final loss",
+        caption=_caption(material, design, frame),
+        alt=f"Dot plot of the final validation loss in bits per byte. {_spoken(design)}",
+        traces=[*_trends(frame), *seeds, *means, *crosses],
+        layout=plot.layout(
+            {"title": name, "range": frame.scale.span, "showgrid": False, **ticks},
+            {"title": "final loss, bits per byte", "range": (frame.bottom, frame.top)},
+            **plot.floor_lines([floor for floor in material.floors if frame.shows(floor)]),
+        ),
+        queries=("runs", "floors"),
+    )
+
+
+def _frame(material: Material, design: Design) -> Frame:
+    losses = [value for arm in design.arms for value in arm.losses]
+    summaries = [arm.summary for arm in design.arms if arm.summary and arm.summary.n > 1]
+    tight = loss_range(losses, [end for summary in summaries for end in (summary.low, summary.high)])
+    bottom, top = with_floors(tight, [floor.bits_per_byte for floor in material.floors])
+    return Frame(design, scale(design.x.values if design.x else ("",)), bottom, top)
+
+
+def _seeds(arm: Arm, frame: Frame) -> Json:
+    done = [outcome for outcome in arm.outcomes if outcome.final_loss is not None]
+    hover = [f"{arm.label}, seed {outcome.run.seed}: {loss(outcome.final_loss)}" for outcome in done]
+    return plot.dots(arm, frame.xs(arm, len(done)), arm.losses, hover) | _legend(arm, frame.design)
+
+
+def _legend(arm: Arm, design: Design) -> Json:
+    """One entry for each group, where there are several."""
+    first = next(each for each in design.arms if each.group == arm.group)
+    shown = len(design.groups) > 1 and arm is first
+    return {"name": plot.text(design.groups[arm.group]), "legendgroup": str(arm.group), "showlegend": shown}
+
+
+def _mean(arm: Arm, frame: Frame) -> Json:
+    assert arm.summary
+    bar = plot.mean_bar(arm, frame.x(arm), arm.summary.mean, legendgroup=str(arm.group))
+    if arm.summary.half_width is None:
+        return bar
+    whisker = {"type": "data", "array": [arm.summary.half_width], "thickness": 1.2, "width": 5}
+    return bar | {"error_y": whisker | {"color": plot.colour(arm)}}
+
+
+def _crosses(arm: Arm, frame: Frame) -> Json:
+    """The diverged seeds, at the top edge."""
+    diverged = [outcome for outcome in arm.outcomes if outcome.result.state == "diverged"]
+    edge = frame.top - 0.03 * (frame.top - frame.bottom)
+    hover = [f"{arm.label}, {_diverged(outcome)}" for outcome in diverged]
+    more = {"marker": plot.cross(arm), "legendgroup": str(arm.group)}
+    return plot.dots(arm, frame.xs(arm, len(diverged)), [edge] * len(diverged), hover) | more
+
+
+def _diverged(outcome: Outcome) -> str:
+    return f"seed {outcome.run.seed} diverged at step {outcome.result.diverged_step}"
+
+
+def _trends(frame: Frame) -> list[Json]:
+    """A thin line through the means of each group, where the factor is a number."""
+    groups = range(len(frame.design.groups)) if frame.scale.numeric else ()
+    return [_trend([arm for arm in frame.design.arms if arm.group == group and arm.summary], frame) for group in groups]
+
+
+def _trend(arms: list[Arm], frame: Frame) -> Json:
+    points = sorted((frame.x(arm), arm.summary.mean) for arm in arms if arm.summary)
+    shade = plot.colour(arms[0]) if arms and len(frame.design.groups) > 1 else plot.MUTED
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [x for x, _ in points],
+        "y": [y for _, y in points],
+        "line": {"color": shade, "width": 1.2},
+        "opacity": 0.5,
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "legendgroup": str(arms[0].group) if arms else "",
+    }
+
+
+def _caption(material: Material, design: Design, frame: Frame) -> str:
+    lines = ["Validation loss at the end of training: a dot for every seed, a bar at their mean, whiskers for the "]
+    lines += ["95 % t interval (two seeds or more; cut where it leaves the frame)."]
+    if any(arm.count("diverged") for arm in design.arms):
+        lines += [" A cross at the top edge is a seed that diverged; the mean is over the others."]
+    beyond = [f"{floor.name} {loss(floor.bits_per_byte)}" for floor in material.floors if not frame.shows(floor)]
+    if beyond:
+        lines += [f" Off this scale: {join(beyond)}."]
+    return "".join(lines)
+
+
+def _spoken(design: Design) -> str:
+    told = [
+        f"{arm.label}: mean {plus_minus(arm.summary)} over {plural(arm.summary.n, 'seed')}"
+        for arm in design.arms
+        if arm.summary
+    ]
+    return "; ".join(told) + "."

@@ -1,0 +1,63 @@
+"""Numbers and lists as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from titans_lab.stats.interval import Summary
+
+NONE = "–"
+
+
+def loss(value: float | None) -> str:
+    """Bits per byte."""
+    return NONE if value is None else f"{value:.3f}"
+
+
+def plus_minus(summary: Summary) -> str:
+    """The mean with its interval, or alone for one value."""
+    return loss(summary.mean) + (f" ± {summary.half_width:.3f}" if summary.half_width is not None else "")
+
+
+def integer(value: float | None) -> str:
+    """With commas between thousands."""
+    return NONE if value is None else f"{value:,.0f}"
+
+
+def short(value: float | None) -> str:
+    """Three digits and a suffix: 1.23 M."""
+    if value is None:
+        return NONE
+    for suffix, unit in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= unit:
+            return f"{value / unit:.3g} {suffix}"
+    return f"{value:.3g}"
+
+
+def memory(size: float | None) -> str:
+    """Bytes in MiB or GiB."""
+    if size is None:
+        return NONE
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def duration(seconds: float | None) -> str:
+    """In its two largest units."""
+    if seconds is None:
+        return NONE
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def plural(count: int, noun: str) -> str:
+    """ "1 run", "2 runs"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def join(words: Sequence[str], most: int = 4) -> str:
+    """ "a, b and c"; beyond `most` the rest is counted."""
+    if len(words) > most:
+        words = [*words[: most - 1], f"{len(words) - most + 1} more"]
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -1,0 +1,215 @@
+"""What the figures are drawn with, as Plotly's own JSON in the colours of the light page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from titans_lab.report.arms import DASHES, PALETTE, SYMBOLS, Arm
+from titans_lab.report.data import Floor
+
+#: (light, dark) of the page itself.
+TONES = {
+    "ink": ("#1c1f23", "#e6e8eb"),
+    "muted": ("#5c636b", "#a3aab2"),
+    "rule": ("#e3e6e9", "#2f343a"),
+    "paper": ("#ffffff", "#15181b"),
+}
+INK, MUTED, RULE, PAPER = (light for light, _ in TONES.values())
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
+CONFIG = {
+    "showSendToCloud": False,
+    "displaylogo": False,
+    "responsive": True,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+}
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure and what stands around it.
+
+    Attributes:
+        name: Its id on the page.
+        title: Its heading.
+        caption: What is drawn and how to read it.
+        alt: What it shows, for those who do not see it.
+        traces: Plotly's `data`.
+        layout: Plotly's `layout`.
+        queries: Names of the queries in `Material.queries` that its numbers come from.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    traces: list[Json]
+    layout: Json
+    queries: tuple[str, ...]
+
+
+def dark_colours() -> dict[str, str]:
+    """The colour on the dark page of each colour on the light one."""
+    pairs = dict(PALETTE)
+    return dict(TONES.values()) | pairs | {faint(light): faint(dark) for light, dark in pairs.items()}
+
+
+def colour(arm: Arm) -> str:
+    """Of everything that stands for the arm."""
+    return PALETTE[arm.colour][0]
+
+
+def faint(shade: str) -> str:
+    """A see-through `shade`, for bands."""
+    red, green, blue = (int(shade[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.16)"
+
+
+def text(words: str) -> str:
+    """`words` as Plotly shows them literally: it reads a subset of HTML."""
+    return escape(words, quote=False).replace("\n", " ")
+
+
+def dots(arm: Arm, x: Sequence[float], y: Sequence[float], hover: Sequence[str], **more: Any) -> Json:
+    """A dot for every seed."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": text(arm.label),
+        "x": list(x),
+        "y": list(y),
+        "text": [text(words) for words in hover],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {"color": colour(arm), "symbol": symbol(arm), "size": 9, "opacity": 0.8},
+        "showlegend": False,
+    } | more
+
+
+def mean_bar(arm: Arm, x: float, y: float, vertical: bool = False, **more: Any) -> Json:
+    """A short line at the mean, across the axis that carries the value."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": text(arm.label),
+        "x": [x],
+        "y": [y],
+        "marker": {
+            "symbol": "line-ns" if vertical else "line-ew",
+            "size": 22,
+            "line": {"color": colour(arm), "width": 3},
+            "color": colour(arm),
+        },
+        "hovertemplate": f"mean of {text(arm.label)}: %{{{'x' if vertical else 'y'}:.4~r}}<extra></extra>",
+        "showlegend": False,
+    } | more
+
+
+def line(arm: Arm, x: Sequence[float], y: Sequence[float | None], **more: Any) -> Json:
+    """A curve in the arm's colour and dash."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": text(arm.label),
+        "x": list(x),
+        "y": list(y),
+        "line": {"color": colour(arm), "dash": dash(arm), "width": 2.2},
+        "showlegend": False,
+    } | more
+
+
+def band(arm: Arm, x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Json:
+    """The area between two curves."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [*x, *reversed(x)],
+        "y": [*high, *reversed(low)],
+        "fill": "toself",
+        "fillcolor": faint(colour(arm)),
+        "line": {"width": 0, "color": colour(arm)},
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "legendgroup": arm.label,
+    }
+
+
+def cross(arm: Arm) -> Json:
+    """The marker of a divergence."""
+    return {"symbol": "x-thin", "size": 10, "line": {"color": colour(arm), "width": 2}}
+
+
+def symbol(arm: Arm) -> str:
+    """Of the arm's dots."""
+    return SYMBOLS[arm.mark % len(SYMBOLS)]
+
+
+def dash(arm: Arm) -> str:
+    """Of the arm's curves."""
+    return DASHES[arm.mark % len(DASHES)]
+
+
+def layout(x: Json, y: Json, height: int = 400, **more: Any) -> Json:
+    """The frame of every figure; `x` and `y` are Plotly's axes."""
+    return {
+        "height": height,
+        "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
+        "font": {"family": FONT, "size": 13, "color": MUTED},
+        "paper_bgcolor": "rgba(0, 0, 0, 0)",
+        "plot_bgcolor": "rgba(0, 0, 0, 0)",
+        "hovermode": "closest",
+        "hoverlabel": {"bgcolor": PAPER, "bordercolor": RULE, "font": {"color": INK, "family": FONT}},
+        "modebar": {"bgcolor": "rgba(0, 0, 0, 0)", "color": MUTED, "activecolor": INK},
+        "dragmode": False,  # a finger that scrolls the page must not zoom
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+            "maxheight": 1000,
+            "font": {"color": INK},
+        },
+        "xaxis": _axis(**x),
+        "yaxis": _axis(**y),
+    } | more
+
+
+def _axis(title: str, **more: Any) -> Json:
+    return {
+        "title": {"text": text(title), "standoff": 12},
+        "automargin": True,
+        "gridcolor": RULE,
+        "zeroline": False,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickcolor": RULE,
+    } | more
+
+
+def floor_lines(floors: Sequence[Floor], at_left: bool = False) -> Json:
+    """Dashed lines across the frame at `floors`, each with its name at one end; a part of a layout."""
+    end = {"x": 0, "xanchor": "left"} if at_left else {"x": 1, "xanchor": "right"}
+    return {
+        "shapes": [_floor_line(floor) for floor in floors],
+        "annotations": [_floor_name(floor) | end for floor in floors],
+    }
+
+
+def _floor_line(floor: Floor) -> Json:
+    ends = {"y0": floor.bits_per_byte, "y1": floor.bits_per_byte, "x0": 0, "x1": 1}
+    look = {"line": {"color": MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"}
+    return {"type": "line", "xref": "paper", "yref": "y"} | ends | look
+
+
+def _floor_name(floor: Floor) -> Json:
+    return {
+        "text": f"{floor.name} {floor.bits_per_byte:.3f}",
+        "xref": "paper",
+        "y": floor.bits_per_byte,
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"size": 12, "color": MUTED},
+    }

@@ -1,0 +1,85 @@
+"""Where the numbers come from: data, machines and versions, and what in them differs between runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from titans_lab.report.data import Material, one_split
+from titans_lab.report.format import duration, join, plural, short
+
+#: Columns of the view `runs`, and how the page names them.
+RECORDED = {
+    "data_source": "data",
+    "data_hash": "data, SHA-256",
+    "python": "Python",
+    "torch": "torch",
+    "commit": "commit",
+    "host": "host",
+    "device_name": "device",
+}
+#: Of which a study should have one value only, and what it means where it has several.
+ONE_OF = {
+    "device_name": "devices: their speeds do not compare, and losses may differ in the last digits",
+    "torch": "versions of torch: losses may differ in the last digits",
+    "commit": "commits: check that nothing between them changes the numbers",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A recorded property, its values with the number of runs that have each."""
+
+    name: str
+    values: tuple[tuple[str, int], ...]
+
+
+def origins(material: Material) -> list[Origin]:
+    """Of the runs that recorded any."""
+    return [
+        Origin(name, tuple((value, count) for value, count in _counted(material, column).most_common()))
+        for column, name in RECORDED.items()
+        if _counted(material, column)
+    ]
+
+
+def warnings(material: Material) -> list[str]:
+    """What makes the runs less comparable than they look, a sentence each."""
+    mixed = [
+        f"The runs mix {len(values)} {meaning} ({join(sorted(values))})."
+        for column, meaning in ONE_OF.items()
+        if len(values := _counted(material, column)) > 1
+    ]
+    runs = [outcome.run for outcome in material.outcomes]
+    if runs and not one_split(runs):
+        mixed.append("The runs are not judged on the same text and split: their losses do not compare.")
+    return mixed + [f"A record of the store could not be read and is left out: {each}." for each in material.damage]
+
+
+def data_note(material: Material) -> str:
+    """What to know about the default text, where it was used."""
+    if not any(outcome.run.config.data.path is None for outcome in material.outcomes):
+        return ""
+    return (
+        "The text is the source of Python's own standard library: another Python version is another corpus, "
+        "with another hash, and losses on the two do not compare."
+    )
+
+
+def cost(material: Material) -> list[tuple[str, str]]:
+    """What the study took so far, over the runs that recorded it."""
+    results = [outcome.result for outcome in material.outcomes]
+    seconds = sum(result.wall_seconds or 0 for result in results)
+    tokens = sum(result.tokens or 0 for result in results)
+    flops = sum((result.tokens or 0) * (result.flops_per_token or 0) for result in results)
+    timed = sum(result.wall_seconds is not None for result in results)
+    return [
+        (duration(seconds), f"worker time of {plural(timed, 'run')}"),
+        (short(tokens), "training tokens"),
+        (short(flops), "training FLOPs"),
+    ]
+
+
+def _counted(material: Material, column: str) -> Counter[str]:
+    values = (getattr(outcome.result, column) for outcome in material.outcomes)
+    return Counter(str(value) for value in values if value)

@@ -1,0 +1,1 @@
+"""Statistics of text and of runs: numpy and scipy, no torch."""

@@ -1,0 +1,55 @@
+"""The mean over seeds and its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a few repeated measurements say.
+
+    Attributes:
+        n: How many.
+        mean: Their mean.
+        sd: Their sample standard deviation; None for one.
+        half_width: Of the t interval around the mean; None for one.
+    """
+
+    n: int
+    mean: float
+    sd: float | None
+    half_width: float | None
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval, minus infinity for one measurement."""
+        return -np.inf if self.half_width is None else self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval, infinity for one measurement."""
+        return np.inf if self.half_width is None else self.mean + self.half_width
+
+    def overlaps(self, other: Summary) -> bool:
+        """Whether the two intervals share a value."""
+        return self.low <= other.high and other.low <= self.high
+
+
+def summarise(values: Sequence[float], level: float = 0.95) -> Summary:
+    """Mean, spread and t interval of at least one finite value.
+
+    With few seeds the t interval keeps its level where a percentile bootstrap does not (75 % instead of 95 at n = 3).
+    """
+    if not len(values):
+        raise ValueError("values: nothing to summarise")
+    n, mean = len(values), float(np.mean(values))
+    if n == 1:
+        return Summary(n, mean, None, None)
+    from scipy.special import stdtrit  # a fifth of the import cost of scipy.stats
+
+    sd = float(np.std(values, ddof=1))
+    return Summary(n, mean, sd, float(stdtrit(n - 1, (1 + level) / 2)) * sd / n**0.5)

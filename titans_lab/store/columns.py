@@ -1,0 +1,138 @@
+"""The views that a query sees: their columns, in order, with types and units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from titans_lab.study.config import RunConfig
+
+#: A leaf (int, float, bool, str, datetime), or names with the shapes of their values: a struct.
+Shape = type | dict[str, Any]
+
+SQL_NAMES: dict[type, str] = {int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN", str: "VARCHAR", datetime: "TIMESTAMP"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a view; any of its values may be null.
+
+    Attributes:
+        name: As SQL says it.
+        shape: Of its values.
+        meaning: What it is, with its unit.
+    """
+
+    name: str
+    shape: Shape
+    meaning: str
+
+    @property
+    def type(self) -> str:
+        """As SQL says it."""
+        return _sql(self.shape)
+
+
+def shape_of(hint: Any) -> Shape:
+    """The shape of values under a type hint: a dataclass is a struct, `X | None` is X, a Literal its values' type."""
+    if is_dataclass(hint):
+        hints = get_type_hints(hint)
+        return {field.name: shape_of(hints[field.name]) for field in fields(hint)}
+    if get_origin(hint) is Literal:
+        return type(get_args(hint)[0])
+    if NoneType in get_args(hint):
+        (hint,) = (part for part in get_args(hint) if part is not NoneType)
+        return shape_of(hint)
+    if hint not in SQL_NAMES:
+        raise TypeError(f"{hint}: no column of a view can hold it")
+    return hint
+
+
+def _sql(shape: Shape) -> str:
+    if isinstance(shape, dict):
+        return f"STRUCT({', '.join(f'{name} {_sql(inner)}' for name, inner in shape.items())})"
+    return SQL_NAMES[shape]
+
+
+RUN_ID = Column("run_id", str, "hash of what decides the numbers: configuration, seed and data")
+
+#: The sections of a configuration, each a struct.
+SECTIONS = tuple(
+    Column(field.name, shape_of(get_type_hints(RunConfig)[field.name]), f"configuration, section `{field.name}`")
+    for field in fields(RunConfig)
+)
+
+#: What a worker logs.
+METRICS = (
+    Column("step", int, "optimiser steps so far"),
+    Column("tokens", int, "training tokens so far"),
+    Column("loss", float, "training loss, bits per byte, mean of the steps since the last row"),
+    Column("valid_loss", float, "validation loss on a part, bits per byte; null where none was taken"),
+    Column("lr", float, "learning rate"),
+    Column("grad_norm", float, "norm of the gradient before clipping"),
+    Column("tokens_per_second", float, "training tokens a second since the last row"),
+    Column("step_seconds", float, "seconds a step, mean since the last row"),
+    Column("elapsed_seconds", float, "seconds since training began"),
+    Column("peak_memory_bytes", int, "most memory held so far, bytes"),
+)
+
+RUNS = (
+    RUN_ID,
+    Column("state", str, "pending, running, done, diverged, failed, oom, timeout, cancelled or lost"),
+    Column("attempt", int, "number of the last attempt, from 1"),
+    Column("seed", int, "of the initial values and the batches"),
+    *SECTIONS,
+    Column("config", str, "JSON: the configuration as recorded, with fields that no section has any more"),
+    Column("data_hash", str, "SHA-256 of the text"),
+    Column("data_source", str, "where the text came from"),
+    Column("versions", str, "JSON: versions of the parts that are in the identity"),
+    Column("parameters", int, "trainable parameters, embeddings included"),
+    Column("flops_per_token", int, "training FLOPs a token, forward and backward"),
+    Column("state_bytes", int, "what generation carries from token to token, bytes a sequence"),
+    Column("loss", float, "final validation loss, bits per byte"),
+    Column("train_loss", float, "last training loss, bits per byte"),
+    Column("tokens", int, "training tokens done"),
+    Column("steps", int, "optimiser steps done"),
+    Column("tokens_per_second", float, "training tokens a second, median over the log rows after the first"),
+    Column("wall_seconds", float, "duration, seconds"),
+    Column("peak_memory_bytes", int, "most memory held, bytes"),
+    Column("diverged_step", int, "step at which training diverged; null where it did not"),
+    Column("started", datetime, "start of the last attempt, UTC"),
+    Column("finished", datetime, "commit of the last attempt, UTC"),
+    Column("host", str, "name of the machine"),
+    Column("device", str, "cpu or cuda"),
+    Column("device_name", str, "model of the device"),
+    Column("python", str, "version of Python"),
+    Column("torch", str, "version of torch"),
+    Column("commit", str, "commit of the code"),
+    Column("env", str, "JSON: all that was recorded of host, device and versions"),
+    Column("error", str, "traceback, or the end of the log of a worker that died"),
+)
+
+STUDIES = (
+    Column("study", str, "name of the study"),
+    Column("question", str, "what it asks"),
+    Column("expect", str, "what was expected"),
+    RUN_ID,
+    Column("factors", str, "JSON: the varied keys and this run's values; factors->>'model.memory.depth' reads one"),
+    Column("path", str, "study file"),
+    Column("overrides", str, "JSON: overrides of the command line"),
+)
+
+FLOORS = (
+    Column("data_hash", str, "SHA-256 of the text"),
+    Column("valid_fraction", float, "share of the text held out for validation"),
+    Column("valid_bytes", int, "bytes of it that are validated on; null: all"),
+    Column("context", int, "bytes of context of the n-gram model"),
+    Column("bits_per_byte", float, "its validation loss, bits per byte (interpolated Witten-Bell)"),
+    Column("data_source", str, "where the text came from"),
+)
+
+VIEWS: dict[str, tuple[Column, ...]] = {
+    "runs": RUNS,
+    "metrics": (RUN_ID, *METRICS),
+    "studies": STUDIES,
+    "floors": FLOORS,
+}

@@ -1,0 +1,255 @@
+"""The folder of a run, its attempts and its commit; the layout of a store.
+
+    runs/<run_id>/run.json                  what the run is, written before it starts
+    runs/<run_id>/lock                      held while it runs
+    runs/<run_id>/attempts/<n>/             env.json, metrics.jsonl (one line per log step), log.txt;
+                                            status.json too where a later attempt replaced its commit
+    runs/<run_id>/metrics.parquet           at a terminal state, and then
+    runs/<run_id>/status.json               the commit
+    studies/<name>.json                     what a sweep launched
+    floors/<key>.json                       n-gram losses of a data split
+
+States: pending (no attempt), running (the lock is held), lost (an attempt without a commit, and nobody holds the lock),
+and the committed ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_lab.errors import UserError
+from titans_lab.store.files import DamagedError, read_json, write_json
+from titans_lab.store.lock import AlreadyRunning, is_held
+
+COMMITTED = frozenset({"done", "diverged", "failed", "oom", "timeout", "cancelled"})
+#: What a sweep never runs again.
+FINISHED = frozenset({"done", "diverged"})
+STATES = frozenset({"pending", "running", "lost"}) | COMMITTED
+METRICS = "metrics.parquet"
+
+_NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,120}")
+_STATUS_TYPES: dict[str, type | tuple[type, ...]] = {
+    "attempt": int,
+    "state": str,
+    "summary": dict,
+    "error": (str, type(None)),
+    "env": dict,
+    "finished": str,
+    "files": dict,
+}
+
+
+@dataclass(frozen=True)
+class Status:
+    """The commit of a run.
+
+    Attributes:
+        attempt: Number of the attempt that it commits.
+        state: One of `COMMITTED`.
+        summary: Final figures; columns of the view `runs`.
+        error: Traceback, or the end of the log of a worker that died.
+        env: Host, device and versions of the attempt, and when it started.
+        finished: ISO 8601, UTC.
+        files: {name: {"bytes": size, "sha256": hex}}.
+    """
+
+    attempt: int
+    state: str
+    summary: dict[str, Any]
+    error: str | None
+    env: dict[str, Any]
+    finished: str
+    files: dict[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> Status:
+        """FileNotFoundError where there is none, DamagedError where it is not a commit."""
+        record = read_json(path)
+        wrong = [name for name, kind in _STATUS_TYPES.items() if not isinstance(record.get(name), kind)]
+        if wrong or record["state"] not in COMMITTED:
+            raise DamagedError(path, f"is not a status: see {', '.join(wrong) or 'state'}")
+        return cls(**{name: record[name] for name in _STATUS_TYPES})
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a run: the folder <run>/attempts/<number>."""
+
+    path: Path
+
+    @property
+    def number(self) -> int:
+        """1 for the first."""
+        return int(self.path.name)
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run that it tries."""
+        return RunFolder(self.path.parent.parent)
+
+    @property
+    def env_path(self) -> Path:
+        """Host, device and versions."""
+        return self.path / "env.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """A JSON line per log step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log_path(self) -> Path:
+        """The worker's stdout and stderr."""
+        return self.path / "log.txt"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The records of one run; the folder's name is the run's id."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """Hash of what decides the run's numbers."""
+        return self.path.name
+
+    @property
+    def record_path(self) -> Path:
+        """What the run is."""
+        return self.path / "run.json"
+
+    @property
+    def status_path(self) -> Path:
+        """The commit."""
+        return self.path / "status.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """The metrics of the committed attempt."""
+        return self.path / METRICS
+
+    def create(self, record: Mapping[str, Any]) -> None:
+        """Write what the run is, unless a readable record is there already."""
+        try:
+            read_json(self.record_path)
+        except (FileNotFoundError, DamagedError):
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.record_path, record)
+
+    def record(self) -> dict[str, Any]:
+        """What the run is; UserError where that cannot be read."""
+        try:
+            return read_json(self.record_path)
+        except FileNotFoundError:
+            raise UserError(f"{self.record_path}: not there; sweep the study that this run belongs to") from None
+
+    def status(self) -> Status | None:
+        """The commit; None where there is none that can be read."""
+        try:
+            return Status.read(self.status_path)
+        except (FileNotFoundError, DamagedError):
+            return None
+
+    def state(self) -> str:
+        """One of `STATES`."""
+        status = self.status()
+        if status is None:
+            if not self.attempts():
+                return "pending"
+            if is_held(self.path):
+                return "running"
+            status = self.status()  # it may have ended since the first look
+        return status.state if status else "lost"
+
+    def attempts(self) -> list[Path]:
+        """Folders of the attempts, oldest first."""
+        try:
+            paths = list((self.path / "attempts").iterdir())
+        except FileNotFoundError:
+            return []
+        return sorted((path for path in paths if path.name.isdecimal()), key=lambda path: int(path.name))
+
+    def latest(self) -> Attempt | None:
+        """The last attempt, if any."""
+        attempts = self.attempts()
+        return Attempt(attempts[-1]) if attempts else None
+
+    def new_attempt(self) -> Attempt:
+        """Start over: the commit of an earlier attempt moves into that attempt's folder.
+
+        Raises AlreadyRunning where another process does so at this moment.
+        """
+        latest = self.latest()
+        if latest and self.status_path.exists():
+            self.status_path.replace(latest.path / "status.json")
+        attempt = Attempt(self.path / "attempts" / str(latest.number + 1 if latest else 1))
+        try:
+            attempt.path.mkdir(parents=True)
+        except FileExistsError:
+            raise AlreadyRunning(self.path) from None
+        return attempt
+
+
+@dataclass(frozen=True)
+class Store:
+    """All runs, studies and floors below one folder, which the first write makes."""
+
+    root: Path
+
+    def run(self, run_id: str) -> RunFolder:
+        """The folder of a run, there or not."""
+        return RunFolder(self.root / "runs" / _checked(run_id))
+
+    def folders(self) -> Iterator[RunFolder]:
+        """The runs that are there, by id."""
+        return (RunFolder(path) for path in _listed(self.root / "runs", "*") if path.is_dir())
+
+    def save_study(self, record: Mapping[str, Any]) -> None:
+        """Keep what a sweep launched, in the place of an earlier sweep of that name.
+
+        Keys: name, path, question, expect, overrides, runs ([{"run_id", "factors": {dotted key: value}}]).
+        """
+        self._save("studies", record["name"], record)
+
+    def study_paths(self) -> list[Path]:
+        """Records of studies, by name."""
+        return _listed(self.root / "studies", "*.json")
+
+    def save_floors(self, key: str, record: Mapping[str, Any]) -> None:
+        """Keep the n-gram losses of a data split.
+
+        Keys: data_hash, data_source, valid_fraction, valid_bytes, bits_per_byte ({bytes of context: loss}).
+        """
+        self._save("floors", key, record)
+
+    def has_floors(self, key: str) -> bool:
+        """Whether a readable record of these floors is there."""
+        try:
+            read_json(self.root / "floors" / f"{_checked(key)}.json")
+        except (FileNotFoundError, DamagedError):
+            return False
+        return True
+
+    def floor_paths(self) -> list[Path]:
+        """Records of floors, by key."""
+        return _listed(self.root / "floors", "*.json")
+
+    def _save(self, kind: str, name: str, record: Mapping[str, Any]) -> None:
+        path = self.root / kind / f"{_checked(name)}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, record)
+
+
+def _listed(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{name!r}: names in the store are letters, digits, '.', '_' and '-', with no '.' in front")
+    return name

@@ -1,0 +1,110 @@
+"""Metrics on disk: JSON lines while a run lives, Parquet once it has ended."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titans_lab.store import arrow
+from titans_lab.store.arrow import Row
+from titans_lab.store.columns import METRICS
+from titans_lab.store.files import Damage, DamagedError, read_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LINE_BYTES = 4096  # more than any line has
+
+
+def read_lines(path: Path) -> tuple[list[Row], list[Damage]]:
+    """The complete lines of metrics.jsonl, and what is wrong with others.
+
+    The end of a file that a kill cut off in the middle of a line is no damage. No file: no lines.
+    """
+    try:
+        content = read_bytes(path)
+    except FileNotFoundError:
+        return [], []
+    rows: list[Row] = []
+    damage: list[Damage] = []
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        problems: list[str] = []
+        row = _parse(line, problems)
+        if row is not None:
+            rows.append(row)
+        damage += [Damage(path, f"line {number}: {problem}") for problem in problems]
+    return rows, damage
+
+
+def latest_row(path: Path) -> Row | None:
+    """The last complete line of metrics.jsonl, however long the file is; None where there is none yet."""
+    try:
+        with path.open("rb") as lines:
+            lines.seek(max(0, lines.seek(0, os.SEEK_END) - LINE_BYTES))
+            complete = lines.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
+    return _parse(complete[-1], []) if complete else None
+
+
+def to_parquet(rows: list[Row]) -> bytes:
+    """The rows of `read_lines` as a Parquet file."""
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(arrow.table(rows, METRICS), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def read_parquet(path: Path, digest: Mapping[str, Any]) -> pa.Table:
+    """A committed file, its bytes first compared with the commit's size and SHA-256; DamagedError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        content = read_bytes(path)
+    except FileNotFoundError:
+        raise DamagedError(path, "is missing") from None
+    if digest != digest_of(content):
+        raise DamagedError(path, "is not what status.json committed (size or SHA-256 differ)")
+    try:
+        return _aligned(pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False))
+    except pa.ArrowException as error:
+        raise DamagedError(path, f"cannot be read as metrics: {error}") from error
+
+
+def digest_of(content: bytes) -> dict[str, Any]:
+    """What status.json says of a file."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _parse(line: bytes, problems: list[str]) -> Row | None:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        problems.append(f"is not JSON: {error}")
+        return None
+    if not isinstance(values, dict):
+        problems.append("is not a JSON object")
+        return None
+    return arrow.row(values, METRICS, problems.append)
+
+
+def _aligned(table: pa.Table) -> pa.Table:
+    """Another version's columns brought to today's: missing ones null, others dropped."""
+    import pyarrow as pa
+
+    schema = arrow.schema(METRICS)
+    if table.schema.equals(schema):
+        return table
+    present = set(table.column_names)
+    columns = [
+        table[field.name].cast(field.type) if field.name in present else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)

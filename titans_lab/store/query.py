@@ -1,0 +1,132 @@
+"""SQL over a store, in a DuckDB that can reach nothing else.
+
+The views that a statement mentions are read into memory; then the connection is closed to every file, setting and
+extension, and only then sees the statement. Filters on the kind of statement alone do not hold: a COPY inside WITH is a
+SELECT. Views over the files would not either: what may be read by path may be written by path.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titans_lab.errors import UserError
+from titans_lab.store.columns import VIEWS
+from titans_lab.store.files import Damage
+from titans_lab.store.folder import Store
+from titans_lab.store.tables import Reader
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+MEMORY_LIMIT = "4GB"
+MAX_THREADS = 4
+_LOCKS = (
+    "temp_directory = ''",
+    f"memory_limit = '{MEMORY_LIMIT}'",
+    "enable_external_access = false",
+    "lock_configuration = true",
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The result of a statement, and the records that could not be read for it."""
+
+    table: pa.Table
+    damage: tuple[Damage, ...]
+
+
+def query(root: Path, sql: str, parameters: Parameters = ()) -> pa.Table:
+    """The table of `ask`."""
+    return ask(root, sql, parameters).table
+
+
+def ask(root: Path, sql: str, parameters: Parameters = ()) -> Answer:
+    """Run one SELECT over the views of the store at `root`: see `titans_lab.store.columns.VIEWS`.
+
+    `parameters` fill `?` in order, or `$name` by name. Whole numbers come as int64, decimal ones as double.
+    UserError: no store there, not one SELECT, an error in it.
+    """
+    import duckdb
+
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; name the store with --store or TITANS_LAB_STORE, or sweep a study")
+    reader = Reader(Store(root))
+    try:
+        with connect() as connection:
+            _check(connection, sql)
+            close(connection, {view: reader.table(view) for view in _mentioned(sql)})
+            table = connection.sql(sql, params=parameters or None).to_arrow_table()
+    except duckdb.Error as error:
+        raise UserError(f"query: {_shortened(str(error))}") from error
+    return Answer(_plain(table), tuple(dict.fromkeys(reader.damage)))
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """An empty database in memory that sees no Python variable and fetches no extension."""
+    import duckdb
+
+    settings = {
+        "threads": str(min(MAX_THREADS, os.cpu_count() or 1)),
+        "python_enable_replacements": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "allow_persistent_secrets": "false",
+    }
+    return duckdb.connect(":memory:", config=settings)  # type: ignore[arg-type]
+
+
+def close(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+    """Give the connection these tables, and shut it off from all else for good."""
+    for name, table in tables.items():
+        connection.register(name, table)
+    for setting in _LOCKS:
+        connection.execute(f"SET {setting}")
+
+
+def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    import duckdb
+
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise UserError(f"query: {len(statements)} statements; give one")
+    readers = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)  # MULTI: PIVOT
+    if statements[0].type not in readers:
+        raise UserError(f"query: {statements[0].type.name} is refused: a query reads (SELECT, DESCRIBE, SUMMARIZE)")
+
+
+def _mentioned(sql: str) -> list[str]:
+    """The views to load: DuckDB's own `get_table_names` cannot say for a PIVOT or for query_table('ru' || 'ns')."""
+    mentioned = [view for view in VIEWS if re.search(rf"\b{view}\b", sql, re.IGNORECASE)]
+    return mentioned or list(VIEWS)
+
+
+def _shortened(message: str) -> str:
+    message = message.partition("\n\n")[0]
+    message = message.partition(" Error: ")[2] or message
+    if message.startswith("Table with name"):
+        message = f"{message.partition('!')[0]}; the views are {', '.join(VIEWS)}"
+    return " ".join(message.split())
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """SUM of whole numbers is a decimal of 38 digits to DuckDB; numbers that people and JSON know are wanted."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for index, field in enumerate(table.schema):
+        if not pa.types.is_decimal(field.type):
+            continue
+        column = table.column(index)
+        largest = pc.max(pc.abs(column)).as_py() or 0
+        kind = pa.int64() if field.type.scale == 0 and largest < 2**63 else pa.float64()
+        table = table.set_column(index, field.name, column.cast(kind))
+    return table

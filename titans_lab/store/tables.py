@@ -1,0 +1,166 @@
+"""The views as Arrow tables, from whatever a store has; what cannot be read is noted and left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from titans_lab.store import arrow
+from titans_lab.store.arrow import Row
+from titans_lab.store.columns import METRICS, RUN_ID, SECTIONS, VIEWS
+from titans_lab.store.files import Damage, DamagedError, read_json
+from titans_lab.store.folder import COMMITTED, Attempt, RunFolder, Status, Store
+from titans_lab.store.folder import METRICS as METRICS_FILE
+from titans_lab.store.metrics import read_lines, read_parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run as it was found: its state, and its commit if there is one."""
+
+    folder: RunFolder
+    state: str
+    status: Status | None
+
+
+@dataclass
+class Reader:
+    """Reads a store once.
+
+    Attributes:
+        damage: What could not be read so far.
+    """
+
+    store: Store
+    damage: list[Damage] = field(default_factory=list)
+
+    def table(self, view: str) -> pa.Table:
+        """The rows of `view`, with its columns whatever there is."""
+        if view == "metrics":
+            return self._metrics()
+        rows = {"runs": self._runs, "studies": self._studies, "floors": self._floors}[view]()
+        return arrow.table(list(rows), VIEWS[view])
+
+    @cached_property
+    def found(self) -> list[Found]:
+        """The runs of the store, by id."""
+        return [self._find(folder) for folder in self.store.folders()]
+
+    def _find(self, folder: RunFolder) -> Found:
+        status = self._read(Status.read, folder.status_path)
+        state = status.state if status else folder.state()
+        if status is None and state in COMMITTED:  # it ended between the two looks
+            return self._find(folder)
+        return Found(folder, state, status)
+
+    def _runs(self) -> Iterator[Row]:
+        for found in self.found:
+            begun = found.state != "pending"
+            record = self._read(read_json, found.folder.record_path, required=begun)
+            if record is None and not begun:
+                continue  # its folder was just made, or its record is damaged, which was noted
+            yield self._row("runs", found.folder.record_path, self._run(found, record or {}))
+
+    def _run(self, found: Found, record: dict[str, Any]) -> dict[str, Any]:
+        status, latest = found.status, found.folder.latest()
+        config = record.get("config")
+        sections = config if isinstance(config, dict) else {}
+        env = status.env if status else self._live_env(latest)
+        return {
+            **env,
+            **(status.summary if status else {}),
+            **record,
+            **{section.name: sections.get(section.name) for section in SECTIONS},
+            "run_id": found.folder.run_id,
+            "state": found.state,
+            "attempt": status.attempt if status else latest and latest.number,
+            "config": _json(config),
+            "versions": _json(record.get("versions")),
+            "env": _json(env or None),
+            "finished": status and status.finished,
+            "error": status and status.error,
+        }
+
+    def _live_env(self, latest: Attempt | None) -> dict[str, Any]:
+        return (self._read(read_json, latest.env_path) if latest else None) or {}
+
+    def _metrics(self) -> pa.Table:
+        import pyarrow as pa
+
+        parts = [arrow.schema(VIEWS["metrics"]).empty_table()]
+        for found in self.found:
+            rows = self._run_metrics(found)
+            if rows is not None:
+                parts.append(rows.add_column(0, RUN_ID.name, pa.repeat(found.folder.run_id, len(rows))))
+        return pa.concat_tables(parts)
+
+    def _run_metrics(self, found: Found) -> pa.Table | None:
+        if found.status is None:
+            latest = found.folder.latest()
+            return self._live_metrics(latest.metrics_path) if latest else None
+        digest = found.status.files.get(METRICS_FILE)
+        return self._read(partial(read_parquet, digest=digest), found.folder.metrics_path) if digest else None
+
+    def _live_metrics(self, path: Path) -> pa.Table | None:
+        lines = self._read(read_lines, path)
+        if lines is None:
+            return None
+        rows, damage = lines
+        self.damage += damage
+        return arrow.table(rows, METRICS)
+
+    def _studies(self) -> Iterator[Row]:
+        for path in self.store.study_paths():
+            record = self._read(_study, path) or {}
+            for run in record.get("runs", ()):
+                values = {"factors": _json(run.get("factors")), "overrides": _json(record.get("overrides"))}
+                yield self._row("studies", path, {**record, **run, **values, "study": record.get("name")})
+
+    def _floors(self) -> Iterator[Row]:
+        for path in self.store.floor_paths():
+            record = self._read(_floor, path) or {}
+            for context, bits in record.get("bits_per_byte", {}).items():
+                yield self._row("floors", path, {**record, "context": int(context), "bits_per_byte": bits})
+
+    def _row(self, view: str, path: Path, values: dict[str, Any]) -> Row:
+        return arrow.row(values, VIEWS[view], lambda problem: self.damage.append(Damage(path, problem)))
+
+    def _read(self, read: Callable[[Path], T], path: Path, required: bool = False) -> T | None:
+        try:
+            return read(path)
+        except FileNotFoundError:
+            if required:
+                self.damage.append(Damage(path, "is missing"))
+            return None
+        except DamagedError as error:
+            self.damage.append(error.damage)
+            return None
+
+
+def _study(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    runs = record.get("runs")
+    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+        raise DamagedError(path, "is not a record of a study: see runs")
+    return record
+
+
+def _floor(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    bits = record.get("bits_per_byte")
+    if not isinstance(bits, dict) or not all(context.isdecimal() for context in bits):
+        raise DamagedError(path, "is not a record of floors: see bits_per_byte")
+    return record
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)

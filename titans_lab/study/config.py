@@ -1,0 +1,121 @@
+"""What one run is: the model, its data, its training and its logging, as frozen configurations.
+
+Everything here but `LogConfig` and the fields marked `identity: False` decides the numbers, and so the run's id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from titans.models.config import ModelConfig
+
+OUTSIDE = {"identity": False}  # field metadata: changes where or how a run happens, not its numbers
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The text, as bytes.
+
+    Attributes:
+        path: A text file, plain or gzip; null: the source of Python's own standard library.
+            The content's hash stands for it in a run's identity.
+        valid_fraction: Share of the bytes, at the end, held out for validation.
+        valid_bytes: Validate on at most so many of them, from their start; null: on all.
+    """
+
+    path: str | None = field(default=None, metadata=OUTSIDE)
+    valid_fraction: float = 0.05
+    valid_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.valid_fraction < 1:
+            raise ValueError(f"valid_fraction: {self.valid_fraction} is not between 0 and 1")
+        if self.valid_bytes is not None and self.valid_bytes < 2:
+            raise ValueError(f"valid_bytes: {self.valid_bytes} leaves nothing to predict")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """AdamW with warm-up and cosine decay (N25's recipe), for a budget of tokens.
+
+    Attributes:
+        tokens: Budget; steps = tokens // (batch * length).
+        length: Tokens of a training sequence.
+        batch: Sequences a step.
+        lr: Peak learning rate.
+        warmup: Share of the steps over which the rate rises from 0.
+        final_lr: Rate at the end, as a share of the peak.
+        weight_decay: On matrices; not on gains, biases and embeddings.
+        beta1: AdamW's decay of the gradient's mean.
+        beta2: AdamW's decay of its square.
+        clip: Largest norm of the gradient.
+        precision: "float32", or "bfloat16" products with float32 parameters and memory.
+    """
+
+    tokens: int = 1_000_000
+    length: int = 256
+    batch: int = 4
+    lr: float = 6e-3
+    warmup: float = 0.05
+    final_lr: float = 0.05
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip: float = 1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "length", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
+        for name in ("warmup", "final_lr", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is not between 0 and 1")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay: {self.weight_decay} is negative")
+        if self.steps < 1:
+            raise ValueError(
+                f"tokens: {self.tokens} is less than one step of {self.batch} x {self.length} (batch x length)"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps that the budget pays for."""
+        return self.tokens // (self.batch * self.length)
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """How often a run writes; no part of its identity.
+
+    Attributes:
+        every: Steps between two lines of metrics.
+        valid_every: Steps between two validations on a part; 0: none before the final one on the whole.
+        valid_bytes: Bytes of that part.
+    """
+
+    every: int = 10
+    valid_every: int = 0
+    valid_bytes: int = 65_536
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every: {self.every} is below 1")
+        if self.valid_every < 0:
+            raise ValueError(f"valid_every: {self.valid_every} is negative")
+        if self.valid_bytes < 2:
+            raise ValueError(f"valid_bytes: {self.valid_bytes} leaves nothing to predict")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that a study can set for a run, section by section."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    log: LogConfig = field(default_factory=LogConfig, metadata=OUTSIDE)

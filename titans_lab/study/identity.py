@@ -1,0 +1,62 @@
+"""What makes two runs the same run: equal ids mean equal numbers, whatever the study, path, device or logging."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import titans
+from titans.models.config import effective
+from titans_lab.study.config import RunConfig
+from titans_lab.study.fields import LEAVES, Leaf
+
+#: Raised when the numbers that a task or the trainer gives for the same configuration change.
+VERSIONS = {"task": 1, "trainer": 1}
+
+
+def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
+    """The name of a run: 16 hexadecimal digits over everything that decides its numbers.
+
+    Args:
+        config: What the run is.
+        seed: Of its initial values and batches.
+        data_hash: Of the content of its data, which stands for the path.
+    """
+    record = {
+        "config": facts(LEAVES, read_values(config)),
+        "data_hash": data_hash,
+        "seed": seed,
+        "versions": titans.VERSIONS | VERSIONS,
+    }
+    canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def read_values(config: RunConfig) -> dict[str, Any]:
+    """The values that a run reads, by dotted key."""
+    return dict(flatten({**dataclasses.asdict(config), "model": effective(config.model)}))
+
+
+def facts(leaves: Mapping[str, Leaf], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that decide numbers: neither outside the identity nor at their neutral value."""
+    return {
+        key: float(values[key]) + 0.0 if _is_float(leaf, values[key]) else values[key]  # + 0.0: no negative zero
+        for key, leaf in leaves.items()
+        if leaf.identity and key in values and values[key] != leaf.neutral
+    }
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values by dotted key."""
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _is_float(leaf: Leaf, value: Any) -> bool:
+    return value is not None and (leaf.hint is float or float in get_args(leaf.hint))

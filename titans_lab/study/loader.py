@@ -1,0 +1,171 @@
+"""YAML with the place of everything in it, and nothing in it that surprises.
+
+Scalars are those of YAML 1.2's core schema in its lower-case spelling: `1e-4` is a number, `yes` is text. Anchors,
+aliases, tags and repeated keys are refused, so that a file means what it shows and stays as small as it looks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_lab.errors import UserError
+
+Place = Callable[[int], str]  # from a line, counted from 0, to what an error calls it
+
+DEEPEST = 20
+WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+INTEGER = re.compile(r"[-+]?\d+(_\d+)*", re.ASCII)
+FLOAT = re.compile(r"[-+]?(\.\d+|\d+(_\d+)*(\.\d*)?)(e[-+]?\d+)?|[-+]?\.inf|\.nan", re.IGNORECASE | re.ASCII)
+LONGEST_INTEGER = 18  # characters, so that it fits in 64 bits
+REMEDIES = {
+    "mapping values are not allowed": "put text that holds ': ' in quotes",
+    r"found character '\t'": "indent with spaces, not tabs",
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value of a YAML text and where it stands.
+
+    Attributes:
+        value: A scalar, a list of nodes, or a dict from key to node.
+        place: Of the value, "studies/depth.yaml:12".
+        key_place: Of its key; that of the value where it has none.
+    """
+
+    value: Any
+    place: str
+    key_place: str
+
+    def plain(self) -> Any:
+        """The value without places."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        return [node.plain() for node in self.value] if isinstance(self.value, list) else self.value
+
+
+def load(path: Path) -> Node:
+    """The content of a YAML file.
+
+    Raises:
+        UserError: The file cannot be read, or is not YAML as this module takes it.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file{_neighbours(path)}") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: a directory; name a study file in it") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}:{line}: byte {content[error.start]:#x} is not UTF-8; save the file as UTF-8"
+        ) from error
+    return parse(text, lambda line: f"{path}:{line + 1}")
+
+
+def parse(text: str, place: Place) -> Node:
+    """The content of a YAML text whose lines `place` names. Raises UserError."""
+    import yaml
+
+    try:
+        return _Builder(yaml.parse(text, Loader=yaml.SafeLoader), place).document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise UserError(f"{place(mark.line if mark else 0)}: not YAML: {error.problem}; {_remedy(error)}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position)
+        raise UserError(f"{place(line)}: character {error.character:#x} is not allowed; remove it") from error
+
+
+def resolve(text: str) -> Any:
+    """What a scalar without quotes stands for: null, a boolean, a number, or the text itself."""
+    if text in WORDS:
+        return WORDS[text]
+    if INTEGER.fullmatch(text) and len(text) <= LONGEST_INTEGER:
+        return int(text)
+    if FLOAT.fullmatch(text):
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text
+
+
+class _Builder:
+    """Nodes from PyYAML's events."""
+
+    def __init__(self, events: Iterator[Any], place: Place) -> None:
+        self.events = events
+        self.place = place
+
+    def document(self) -> Node:
+        import yaml
+
+        roots = [self.node(event) for event in self.events if isinstance(event, yaml.NodeEvent)]
+        if len(roots) > 1:
+            raise UserError(f"{roots[1].place}: a second document; write one study a file, without --- in between")
+        return roots[0] if roots else Node(None, self.place(0), self.place(0))
+
+    def node(self, event: Any, key_place: str = "", depth: int = 0) -> Node:
+        import yaml
+
+        place = self.place(event.start_mark.line)
+        self.refuse_references(event, place)
+        if depth > DEEPEST:
+            raise UserError(f"{place}: nested more than {DEEPEST} deep; a study needs four levels")
+        if isinstance(event, yaml.ScalarEvent):
+            value: Any = resolve(event.value) if event.implicit[0] else event.value
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = [self.node(item, "", depth + 1) for item in self.until(yaml.SequenceEndEvent)]
+        else:
+            value = self.mapping(depth)
+        return Node(value, place, key_place or place)
+
+    def mapping(self, depth: int) -> dict[str, Node]:
+        import yaml
+
+        items: dict[str, Node] = {}
+        for event in self.until(yaml.MappingEndEvent):
+            place = self.place(event.start_mark.line)
+            self.refuse_references(event, place)
+            if not isinstance(event, yaml.ScalarEvent):
+                raise UserError(f"{place}: a key must be a word, not a list or a mapping; quote it if it is text")
+            if event.value in items:
+                first = items[event.value].key_place
+                raise UserError(f"{place}: {event.value}: the key is already at {first}; keep one of them")
+            items[event.value] = self.node(next(self.events), place, depth + 1)
+        return items
+
+    def until(self, end: type) -> Iterator[Any]:
+        for event in self.events:
+            if isinstance(event, end):
+                return
+            yield event
+
+    def refuse_references(self, event: Any, place: str) -> None:
+        if event.anchor is not None:
+            raise UserError(f"{place}: anchors (&) and aliases (*) are not supported; write the value out, or quote it")
+        if event.tag is not None:
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            raise UserError(f"{place}: the tag {tag} is not supported; write the value without it")
+
+
+def _remedy(error: Any) -> str:
+    """What to do about a syntax error of PyYAML."""
+    message = f"{error.context} {error.problem}"
+    found = (remedy for start, remedy in REMEDIES.items() if start in message)
+    return next(found, "check the indentation, quotes and brackets around this line")
+
+
+def _neighbours(path: Path) -> str:
+    """The files that may have been meant by a path."""
+    files = sorted(str(file) for pattern in ("*.yaml", "*.yml") for file in path.parent.glob(pattern))
+    near = difflib.get_close_matches(str(path), files, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -1,0 +1,45 @@
+"""A run as it is written to the store, and its configuration read back from there."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import titans
+from titans.cost import parameters, state_bytes, train_flops_per_token
+from titans_lab.study.config import RunConfig
+from titans_lab.study.fields import build
+from titans_lab.study.identity import VERSIONS, flatten
+from titans_lab.study.study import Run
+
+
+def costs(config: RunConfig) -> dict[str, int]:
+    """Parameters, training FLOPs a token and bytes of a stream's state, in closed form."""
+    model, train = config.model, config.train
+    return {
+        "parameters": parameters(model),
+        "flops_per_token": train_flops_per_token(model, train.length, train.batch),
+        "state_bytes": state_bytes(model, train.length),
+    }
+
+
+def record_of(run: Run, data_source: str) -> dict[str, Any]:
+    """All that a worker needs to know of a run, as plain data; a path is made absolute."""
+    config = dataclasses.asdict(run.config)
+    if config["data"]["path"] is not None:
+        config["data"]["path"] = str(Path(config["data"]["path"]).absolute())
+    return {
+        "run_id": run.run_id,
+        "seed": run.seed,
+        "data_hash": run.data_hash,
+        "data_source": data_source,
+        "config": config,
+        "versions": titans.VERSIONS | VERSIONS,
+        **costs(run.config),
+    }
+
+
+def config_of(record: dict[str, Any]) -> RunConfig:
+    """The configuration of a recorded run; fields that this version does not have are left out."""
+    return build(RunConfig, dict(flatten(record["config"])))

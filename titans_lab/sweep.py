@@ -1,0 +1,132 @@
+"""The coordinator: runs that are missing go to devices that are free, until none is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from titans_lab.corpus import corpus_source
+from titans_lab.executors.base import Executor, Job
+from titans_lab.executors.devices import Device
+from titans_lab.store.files import write_json
+from titans_lab.store.folder import FINISHED, Attempt, Status, Store
+from titans_lab.store.lock import AlreadyRunning
+from titans_lab.store.recorder import commit_dead
+from titans_lab.study.record import record_of
+from titans_lab.study.study import Run
+
+POLL_SECONDS = 0.2
+
+
+def record_runs(runs: Sequence[Run], store: Store) -> list[Run]:
+    """Write what each run is; those that have no result yet.
+
+    The latter are written anew where they differ: the data may lie elsewhere by now, or the lines of metrics be closer.
+    """
+    waiting = []
+    for run in runs:
+        folder, record = store.run(run.run_id), record_of(run, corpus_source(run.config.data))
+        folder.create(record)
+        if folder.state() in FINISHED:
+            continue
+        if folder.record() != record:
+            write_json(folder.record_path, record)
+        waiting.append(run)
+    return waiting
+
+
+@dataclass
+class Sweep:
+    """The state of a sweep, which a view may look at after every turn.
+
+    Attributes:
+        store: Where the runs are recorded; their folders exist.
+        executor: Starts the workers.
+        devices: One worker at a time each.
+        waiting: Runs not yet started, next first.
+        active: The worker of each run that is running here.
+        ended: Final state of each run that this sweep ran.
+        skipped: Final state of each run that was finished already, or by another sweep meanwhile.
+    """
+
+    store: Store
+    executor: Executor
+    devices: Sequence[Device]
+    waiting: list[Run]
+    active: dict[str, tuple[Run, Job]] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def run(self, look: Callable[[Sweep], None]) -> None:
+        """Run all that is waiting; one that fails stops no other. However this ends, no worker is left behind."""
+        try:
+            while True:
+                self._collect()
+                self._launch()
+                look(self)
+                if not self.waiting and not self.active:
+                    return
+                time.sleep(POLL_SECONDS)
+        finally:
+            self._stop()
+
+    @property
+    def failed(self) -> list[str]:
+        """Ids of the runs that ended without a result."""
+        return [run_id for run_id, state in self.ended.items() if state not in FINISHED]
+
+    def _collect(self) -> None:
+        for run_id, (_, job) in list(self.active.items()):
+            words = job.poll()
+            if words is not None:
+                self.ended[run_id] = self._final_state(job, "failed", words)
+                del self.active[run_id]
+
+    def _final_state(self, job: Job, state: str, words: str) -> str:
+        """What the worker committed; where it died before, `state` is committed for it."""
+        committed = committed_state(job.attempt)
+        if committed is None:
+            with suppress(AlreadyRunning):  # another sweep has begun the next attempt, whose commit will count
+                commit_dead(job.attempt, state, words)
+        return committed or state
+
+    def _launch(self) -> None:
+        busy = {job.device for _, job in self.active.values()}
+        free = [device for device in self.devices if device not in busy]
+        for run in list(self.waiting):
+            if not free:
+                return
+            folder = self.store.run(run.run_id)
+            if (state := folder.state()) in FINISHED:
+                self.skipped[run.run_id] = state
+                self.waiting.remove(run)
+                continue
+            try:
+                job = self.executor.submit(folder, free[0])
+            except AlreadyRunning:
+                continue  # by another sweep: look again at the next turn
+            free.pop(0)
+            self.waiting.remove(run)
+            self.active[run.run_id] = run, job
+
+    def _stop(self) -> None:
+        """End the workers that are left; in an undisturbed sweep there are none."""
+        for _, job in self.active.values():
+            job.terminate()
+        for run_id, (_, job) in self.active.items():
+            job.wait()
+            self.ended[run_id] = self._final_state(job, "cancelled", "the sweep was interrupted")
+        self.active.clear()
+
+
+def committed_state(attempt: Attempt) -> str | None:
+    """How an attempt ended, also where a later one has taken its place; None without a commit."""
+    status = attempt.folder.status()
+    if status and status.attempt == attempt.number:
+        return status.state
+    try:
+        return Status.read(attempt.path / "status.json").state
+    except FileNotFoundError:
+        return None

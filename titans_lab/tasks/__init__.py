@@ -1,0 +1,1 @@
+"""What a model is trained on and measured by, one task a file."""

@@ -1,0 +1,125 @@
+"""One run in a process of its own: `python -m titans_lab.worker ATTEMPT_FOLDER --device cpu`.
+
+Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed or cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from titans_lab.corpus import Corpus, load_corpus
+from titans_lab.environment import environment
+from titans_lab.errors import UserError
+from titans_lab.stats.ngram import witten_bell_bits
+from titans_lab.store.folder import Attempt, Store
+from titans_lab.store.recorder import Recorder
+from titans_lab.study.config import DataConfig
+from titans_lab.study.record import config_of
+from titans_lab.train import Diverged, Trainer
+
+FLOOR_CONTEXTS = (0, 1, 3)  # bytes
+CANCELLING = (signal.SIGTERM, signal.SIGINT)
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # messages of RuntimeErrors
+
+
+class Cancelled(BaseException):
+    """The coordinator asked for an end, or has itself ended."""
+
+
+def work(attempt: Attempt, device: torch.device, recorder: Recorder) -> None:
+    """Train the run that an attempt is at, and commit how it ended."""
+    record = attempt.folder.record()
+    config = config_of(record)
+    corpus = load_corpus(config.data)
+    if corpus.digest != record["data_hash"]:
+        raise UserError(
+            f"data.path: {corpus.source} is not what it was when this run was planned; sweep the study again"
+        )
+    trainer = Trainer(config, record["seed"], corpus, device, recorder)
+    try:
+        summary = trainer.run()
+    except Diverged as error:
+        recorder.commit("diverged", trainer.summary(error.step) | {"diverged_step": error.step}, str(error))
+        return
+    save_floors(Store(attempt.folder.path.parents[1]), corpus, config.data)
+    recorder.commit("done", summary)
+
+
+def save_floors(store: Store, corpus: Corpus, data: DataConfig) -> None:
+    """Record what n-gram models reach on this split, unless that is known: the scale for every loss on it."""
+    split = {"data_hash": corpus.digest, "valid_fraction": data.valid_fraction, "valid_bytes": data.valid_bytes}
+    key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}"
+    if store.has_floors(key):
+        return
+    bits = {str(order): witten_bell_bits(corpus.train, corpus.valid, order) for order in FLOOR_CONTEXTS}
+    store.save_floors(key, {**split, "data_source": corpus.source, "bits_per_byte": bits})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 where the run ended in numbers, 1 where it did not."""
+    parser = argparse.ArgumentParser(prog="python -m titans_lab.worker", description="Train one run of a study.")
+    parser.add_argument("attempt", type=Path, help="folder of the attempt, below the run's folder")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input closes")
+    given = parser.parse_args(arguments)
+    for number in CANCELLING:
+        signal.signal(number, _cancel)
+    if given.follow_stdin:
+        threading.Thread(target=_follow_stdin, daemon=True).start()
+    torch.set_flush_denormal(True)  # a memory that forgets fills with them, at a fifth of the speed
+    attempt = Attempt(given.attempt)
+    device = torch.device(given.device)
+    recorder = Recorder(attempt, environment() | _device_facts(device))
+    try:
+        work(attempt, device, recorder)
+    except Cancelled:
+        recorder.commit("cancelled", {}, "cancelled before its end")
+    except Exception as error:
+        recorder.commit("oom" if is_out_of_memory(error) else "failed", {}, traceback.format_exc())
+    else:
+        return 0
+    return 1
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception says so; that of torch for this is raised for a GPU alone, and not always."""
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY):
+        return True
+    return isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def _device_facts(device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name() if device.type == "cuda" else _processor()
+    return {"device": device.type, "device_name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), os.uname().machine)
+
+
+def _cancel(*_: object) -> None:
+    for number in CANCELLING:
+        signal.signal(number, signal.SIG_IGN)  # another one must not disturb the commit
+    raise Cancelled
+
+
+def _follow_stdin() -> None:
+    """The coordinator holds the other end: it closes however the coordinator ends."""
+    os.read(0, 1)  # not sys.stdin: the interpreter aborts at its end where a thread still reads from that
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
