@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.corpus import corpus_digest
-from titans_lab.executors.devices import cores
-from titans_lab.executors.local import LocalExecutor
-from titans_lab.store.folder import RunFolder, Store
+from titans_lab.executors.devices import Device, cores
+from titans_lab.executors.local import LocalExecutor, LocalJob
+from titans_lab.store.folder import Attempt, RunFolder, Store
 from titans_lab.study.study import Run, load_study
 from titans_lab.sweep import Sweep, record_runs
 
@@ -79,16 +79,25 @@ class Workbench:
         """The tool on this study and store: command("plan", "seeds=2"); with an interrupt as in a terminal."""
         begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
         code = f"{begin}; from titans_lab.cli import main; main()"
-        return [sys.executable, "-c", code, arguments[0], str(self.study), *arguments[1:], "--store", str(self.store.root)]
+        return [
+            sys.executable,
+            "-c",
+            code,
+            arguments[0],
+            str(self.study),
+            *arguments[1:],
+            "--store",
+            str(self.store.root),
+        ]
 
     def call(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
-        return run(self.command(*arguments), environment)
+        return run(self.command(*arguments), **environment)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start it."""
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(self.command(*arguments), cwd=self.root, text=True, **pipes)  # type: ignore[call-overload]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(self.command(*arguments), env=environ(), text=True, stdout=pipe, stderr=pipe)
 
     def ask(self, sql: str) -> list[dict[str, Any]]:
         """Rows of a query."""
@@ -97,16 +106,16 @@ class Workbench:
         return query(self.store.root, sql).to_pylist()
 
 
-def run(command: list[str], environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def environ(**changes: str) -> dict[str, str]:
+    """The environment without a GPU, so that a test means the same on every machine."""
+    return os.environ | {"CUDA_VISIBLE_DEVICES": ""} | changes
+
+
+def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with its output as text."""
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=MINUTES, env=os.environ | (environment or {})
+        command, capture_output=True, text=True, check=False, timeout=MINUTES, env=environ(**environment)
     )
-
-
-def tool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `titans-lab` with these arguments."""
-    return run([sys.executable, "-m", "titans_lab", *arguments], environment)
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
@@ -119,6 +128,12 @@ def until(condition: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"{what}: not within {MINUTES} s")
 
 
+def python_job(attempt: Attempt, device: Device, code: str = "") -> LocalJob:
+    """A job whose process runs some lines of Python and ignores all else."""
+    command = [sys.executable, "-c", code]
+    return LocalJob(attempt, device, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+
+
 def begun(folder: RunFolder) -> Any:
     """The first line of metrics of the latest attempt, once it is there."""
     latest = folder.latest()
@@ -127,7 +142,7 @@ def begun(folder: RunFolder) -> Any:
 
 def workers(root: Path) -> list[int]:
     """Process ids of the workers below a folder, as the system lists them."""
-    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
     return [int(line.split()[0]) for line in listed.splitlines() if "titans_lab.worker" in line and str(root) in line]
 
 

@@ -41,7 +41,13 @@ def _version(name: str) -> str | None:
 
 def _git(root: Path, *arguments: str) -> str | None:
     """What git prints; None where there is no git or no repository."""
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]  # no lock, which would stand in the user's way
+    command = [
+        "git",
+        "--no-optional-locks",
+        "-C",
+        str(root),
+        *arguments,
+    ]  # no lock, which would stand in the user's way
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):

@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from titans_lab.corpus import corpus_source
+from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor, Job
 from titans_lab.executors.devices import Device
 from titans_lab.store.files import write_json
-from titans_lab.store.folder import FINISHED, Attempt, Status, Store
+from titans_lab.store.folder import FINISHED, Attempt, RunFolder, Status, Store
 from titans_lab.store.lock import AlreadyRunning
 from titans_lab.store.recorder import commit_dead
 from titans_lab.study.record import record_of
@@ -21,20 +22,21 @@ POLL_SECONDS = 0.2
 
 
 def record_runs(runs: Sequence[Run], store: Store) -> list[Run]:
-    """Write what each run is; those that have no result yet.
+    """Write what each run is; those that have no result yet. UserError where the store cannot be written."""
+    try:
+        return [run for run in runs if _record(run, store.run(run.run_id)) not in FINISHED]
+    except OSError as error:
+        raise UserError(f"{store.root}: cannot write there ({error.strerror}); name another folder") from error
 
-    The latter are written anew where they differ: the data may lie elsewhere by now, or the lines of metrics be closer.
-    """
-    waiting = []
-    for run in runs:
-        folder, record = store.run(run.run_id), record_of(run, corpus_source(run.config.data))
-        folder.create(record)
-        if folder.state() in FINISHED:
-            continue
-        if folder.record() != record:
-            write_json(folder.record_path, record)
-        waiting.append(run)
-    return waiting
+
+def _record(run: Run, folder: RunFolder) -> str:
+    """Write what a run is; its state. Until it is finished its data may move, or it may be logged more often."""
+    record = record_of(run, corpus_source(run.config.data))
+    folder.create(record)
+    state = folder.state()
+    if state not in FINISHED and folder.record() != record:
+        write_json(folder.record_path, record)
+    return state
 
 
 @dataclass

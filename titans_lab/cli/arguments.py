@@ -27,9 +27,13 @@ AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 def open_store(folder: Path | None) -> Store:
     """The store that the user means; it need not exist yet."""
+    from titans_lab.errors import UserError
     from titans_lab.store.folder import Store
 
-    return Store(folder or Path(os.environ.get("TITANS_LAB_STORE") or "results"))
+    root = folder or Path(os.environ.get("TITANS_LAB_STORE") or "results")
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root}: not a folder; name the store with --store or TITANS_LAB_STORE")
+    return Store(root)
 
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:

@@ -28,6 +28,7 @@ class LocalJob:
         code = self.process.poll()
         if code is None:
             return None
+        self._hang_up()
         if code >= 0:
             return f"the worker ended with exit code {code}"
         why = ": perhaps the machine ran out of memory" if code == -signal.SIGKILL else ""
@@ -44,6 +45,12 @@ class LocalJob:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close our end of its standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
 
 
 @dataclass(frozen=True)

@@ -37,16 +37,16 @@ def progress(material: Material) -> str:
 
 def findings(material: Material, design: Design) -> list[str]:
     """Which arm has the lowest mean, and how far the seeds carry that: no test is made, so none is claimed."""
-    ranked = sorted((arm.summary.mean, index) for index, arm in enumerate(design.arms) if arm.summary)
     waiting = sum(arm.count("pending", "running", "lost") for arm in design.arms)
     interim = f"Interim: {plural(waiting, 'run')} still to come." if waiting else ""
+    ranked = sorted((arm.summary.mean, index) for index, arm in enumerate(design.arms) if arm.summary)
     if not ranked:
         return [interim or "No run reached a final loss.", _floors(material)]
     best, *others = (design.arms[index] for _, index in ranked)
-    lead = (
-        f"Lowest mean: {best.label}, {_measured(best)}." if len(design.arms) > 1 else f"Final loss: {_measured(best)}."
-    )
-    return [lead, _standing(best, others, design), _given_convergence(best), interim, _floors(material, ranked[0][0])]
+    several = len(design.arms) > 1
+    lead = f"Lowest mean: {best.label}, {_measured(best)}." if several else f"Final loss: {_measured(best)}."
+    standing = [_standing(best, others), _without_loss(design)] if several else []
+    return [lead, *standing, _given_convergence(best), interim, _floors(material, ranked[0][0])]
 
 
 def _floors(material: Material, lowest: float = math.inf) -> str:
@@ -68,20 +68,30 @@ def _measured(arm: Arm) -> str:
     return f"{plus_minus(arm.summary)} bits per byte ({seeds})"
 
 
-def _standing(best: Arm, others: Sequence[Arm], design: Design) -> str:
-    assert best.summary
-    rivals = [arm for arm in others if arm.summary and best.summary.overlaps(arm.summary)]
-    if len(design.arms) == 1:
-        return ""
+def _standing(best: Arm, others: Sequence[Arm]) -> str:
     if not others:
-        return "No other arm has a final loss to compare it with."
+        return "There is no other arm's loss to compare it with."
+    doubts = _doubts(best, others)
+    if doubts:
+        return f"Inconclusive: {join(doubts)}."
+    return "That interval is apart from all others; they are not adjusted for their number, and no test was made."
+
+
+def _doubts(best: Arm, others: Sequence[Arm]) -> list[str]:
+    assert best.summary
     if best.summary.n == 1:
-        return "Inconclusive: one seed has no interval."
-    if rivals:
-        return f"Inconclusive: that interval overlaps those of {join([arm.label for arm in rivals])}."
-    return (
-        "That interval is apart from every other arm's; they are not adjusted for their number, and no test was made."
-    )
+        return ["one seed has no interval"]
+    overlapping = [
+        arm.label for arm in others if len(arm.losses) > 1 and arm.summary and best.summary.overlaps(arm.summary)
+    ]
+    lone = [arm.label for arm in others if len(arm.losses) == 1]
+    doubts = {"that interval overlaps those of": overlapping, "there is but one seed, and no interval, of": lone}
+    return [f"{doubt} {join(labels)}" for doubt, labels in doubts.items() if labels]
+
+
+def _without_loss(design: Design) -> str:
+    without = [arm.label for arm in design.arms if not arm.summary]
+    return f"Without any final loss: {join(without)}." if without else ""
 
 
 def _given_convergence(best: Arm) -> str:

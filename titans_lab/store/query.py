@@ -71,15 +71,12 @@ def ask(root: Path, sql: str, parameters: Parameters = ()) -> Answer:
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """An empty database in memory that sees no Python variable and fetches no extension."""
+    """An empty database in memory that sees no Python variable; all else is shut by `close`."""
     import duckdb
 
     settings = {
         "threads": str(min(MAX_THREADS, os.cpu_count() or 1)),
         "python_enable_replacements": "false",
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "allow_persistent_secrets": "false",
     }
     return duckdb.connect(":memory:", config=settings)  # type: ignore[arg-type]
 

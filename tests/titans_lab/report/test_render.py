@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -215,6 +216,12 @@ def test_the_file_is_the_page_and_replaces_an_older_one(filled, tmp_path: Path):
     write_report(filled.study, filled.runs, filled.root, output)
     assert output.read_text(encoding="utf-8") == filled.page()
     assert [path.name for path in output.parent.iterdir()] == ["report.html"]
+
+
+def test_half_a_character_does_not_stop_the_report(filled, tmp_path: Path):
+    study = dataclasses.replace(filled.study, question="half \ud83e")
+    output = write_report(study, filled.runs, filled.root, tmp_path / "report.html")
+    assert "half ?" in output.read_text(encoding="utf-8")
 
 
 def test_a_file_that_cannot_be_written_is_named(filled, tmp_path: Path):

@@ -41,7 +41,7 @@ def test_overlapping_intervals_are_inconclusive(lab):
 
 def test_intervals_apart_are_said_to_be_apart_and_no_more(lab):
     told = tell(finish(lab(grid=DEPTHS), [2.1, 2.101, 2.102, 1.5, 1.501, 1.502]))
-    assert "apart from every other arm's" in told
+    assert "apart from all others" in told
     assert "no test was made" in told
     assert "nconclusive" not in told
     assert "significant" not in told
@@ -49,6 +49,15 @@ def test_intervals_apart_are_said_to_be_apart_and_no_more(lab):
 
 def test_one_seed_is_inconclusive(lab):
     assert "Inconclusive: one seed has no interval." in tell(finish(lab(grid=DEPTHS, seeds=1), [2.0, 9.0]))
+
+
+def test_an_arm_of_one_seed_or_without_a_loss_is_named(lab):
+    lab = finish(lab(grid={"model.memory.depth": [1, 2, 3]}), [2.0, 2.01, 2.02, 2.5])
+    for run in lab.runs[4:]:
+        lab.end(run, "failed")
+    told = tell(lab)
+    assert "Inconclusive: there is but one seed, and no interval, of depth 2." in told
+    assert "Without any final loss: depth 3." in told
 
 
 def test_a_mean_of_the_seeds_that_converged_is_told_as_such(lab):

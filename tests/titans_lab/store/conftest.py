@@ -12,7 +12,7 @@ import pytest
 from titans.models.config import MemoryConfig, ModelConfig
 from titans_lab.store.folder import Attempt, RunFolder, Store
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.config import RunConfig
+from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
 
 ENV = {
     "host": "laptop",
@@ -71,7 +71,11 @@ def ended_run(live_run: Callable[..., Attempt]) -> Callable[..., RunFolder]:
 
 
 def record(run_id: str, seed: int, depth: int) -> dict[str, Any]:
-    config = RunConfig(model=ModelConfig(memory=MemoryConfig(depth=depth)))
+    config = RunConfig(
+        model=ModelConfig(variant="mac", dim=128, blocks=2, heads=4, memory=MemoryConfig(depth=depth)),
+        train=TrainConfig(lr=3e-3),
+        log=LogConfig(every=10),
+    )
     return {
         "run_id": run_id,
         "seed": seed,

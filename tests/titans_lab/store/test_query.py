@@ -3,17 +3,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.store.columns import VIEWS
+from titans_lab.store.files import write_json
 from titans_lab.store.folder import Attempt, RunFolder, Store
 from titans_lab.store.lock import hold_lock
+from titans_lab.store.metrics import digest_of
 from titans_lab.store.query import ask, query
 from titans_lab.store.recorder import Recorder
 
@@ -23,6 +26,13 @@ def rows(store: Store, sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
     answer = ask(store.root, sql, parameters)
     assert answer.damage == ()
     return answer.table.to_pylist()
+
+
+def commit(folder: RunFolder, content: bytes) -> None:
+    """Commit `content` in the place of the metrics of a run that has ended."""
+    status = folder.status()
+    assert status is not None
+    write_json(folder.status_path, {**vars(status), "files": {folder.metrics_path.name: digest_of(content)}})
 
 
 def values(store: Store, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
@@ -171,6 +181,35 @@ def test_floors_one_row_a_context(store: Store) -> None:
     ]
 
 
+def test_metrics_of_an_older_version(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    folder = ended_run("a1")
+    pq.write_table(pa.table({"step": pa.array([7], pa.int32()), "gone": [1]}), folder.metrics_path)
+    commit(folder, folder.metrics_path.read_bytes())
+    assert values(store, "select step, loss from metrics") == [(7, None)]
+
+
+def test_metrics_that_were_never_parquet_are_damage(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    folder = ended_run("a1")
+    folder.metrics_path.write_bytes(b"committed as it is")
+    commit(folder, folder.metrics_path.read_bytes())
+    answer = ask(store.root, "from metrics")
+    assert answer.table.num_rows == 0
+    (damage,) = answer.damage
+    assert damage.path == folder.metrics_path
+    assert damage.reason.startswith("cannot be read as metrics: ")
+
+
+def test_a_store_with_a_run_whose_record_is_not_there_yet(store: Store) -> None:
+    store.run("a1").path.mkdir(parents=True)
+    assert values(store, "from runs") == []
+
+
+def test_times_are_utc(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    ended_run("a1")
+    ((finished,),) = values(store, "select finished from runs")
+    assert abs(datetime.now(UTC).replace(tzinfo=None) - finished) < timedelta(minutes=1)
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_an_empty_store_has_every_view_with_its_types(store: Store, view: str) -> None:
     assert values(store, f"from {view}") == []
@@ -185,6 +224,7 @@ def test_an_empty_store_has_every_view_with_its_types(store: Store, view: str) -
         "select count(*) from query_table('ru' || 'ns')",
         "select count(*) from RUNS",
         'select count(*) from "runs"',
+        "select count(distinct run_id) from RUNS join metrics using (run_id)",
         "with seen as (select * from runs) select count(*) from seen",
         "select (select count(*) from runs)",
     ],

@@ -41,6 +41,7 @@ ESCAPES = [
     "FROM 'FILE'",
     "FROM 'FILE.csv'",
     "FROM 'https://example.org/x.csv'",
+    "SELECT st_point(1, 2)",
     "SELECT * FROM query('FROM read_text(''FILE'')')",
     "SELECT getenv('HOME')",
     "SET enable_external_access = true",
@@ -57,6 +58,7 @@ ESCAPES = [
     "LOAD httpfs",
     "LOAD 'TARGET'",
     "CREATE PERSISTENT SECRET s (TYPE http)",
+    "SELECT * FROM duckdb_secrets()",
     "CREATE MACRO f() AS TABLE SELECT * FROM read_text('FILE')",
     "SELECT * FROM PYTHON_VARIABLE",
     "SELECT * FROM local_variable",
@@ -123,6 +125,12 @@ def test_the_closed_connection_holds_without_the_filter(
         with pytest.raises(duckdb.Error):
             connection.execute(fill(sql)).fetchall()
     assert untouched()
+
+
+def test_a_connection_sees_no_python_variable_even_before_it_is_closed() -> None:
+    local_variable = PYTHON_VARIABLE  # noqa: F841
+    with connect() as connection, pytest.raises(duckdb.CatalogException, match="local_variable does not exist"):
+        connection.execute("SELECT * FROM local_variable")
 
 
 def test_memory_is_limited_and_does_not_spill_to_disk(store: Store) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from dataclasses import replace
@@ -33,7 +32,9 @@ print(torch.cat((inputs, targets)).tolist())
 def corpus(train: int = 4000, valid: int = 1000, digest: str = "d1") -> Corpus:
     """A text whose windows of 16 bytes are all different."""
     random = np.random.default_rng(0)
-    return Corpus("a text", digest, random.integers(0, 128, train, np.uint8), random.integers(128, 256, valid, np.uint8))
+    return Corpus(
+        "a text", digest, random.integers(0, 128, train, np.uint8), random.integers(128, 256, valid, np.uint8)
+    )
 
 
 def task(**changes: Any) -> TextTask:
@@ -72,9 +73,13 @@ def test_a_batch_is_the_same_in_another_process():
 )
 def test_a_batch_follows_data_seed_step_length_and_batch(change: dict[str, Any]):
     step = change.pop("step", 5)
-    before, after = task().sample(5)[0], task(**change).sample(step)[0]
-    starts = [{hashlib.sha256(bytes(row[:16].tolist())).digest() for row in inputs} for inputs in (before, after)]
-    assert not starts[0] & starts[1]
+    text = corpus().train.tobytes()
+    before, after = (
+        [text.index(bytes(row[:16].tolist())) for row in inputs]
+        for inputs in (task().sample(5)[0], task(**change).sample(step)[0])
+    )
+    near = [abs(one - other) <= 2 for one, other in zip(before, after, strict=False)]
+    assert sum(near) <= 1  # of four; one is chance
 
 
 def test_windows_reach_both_ends_of_the_training_part_and_nothing_else():

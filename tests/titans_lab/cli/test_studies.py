@@ -1,0 +1,218 @@
+"""plan, sweep and status."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workbench import Workbench
+
+from titans_lab.plan import plan
+from titans_lab.store.recorder import Recorder
+
+FAKE_NVIDIA_SMI = "#!/bin/sh\necho '0, GPU-1111, NVIDIA H200'\n"
+
+
+def test_plan_is_a_table_for_people(cli: Any, bench: Workbench):
+    ended = cli("plan", bench.study, "seeds=2", "--store", bench.store.root)
+    head, _, *rows, _, total = ended.out.splitlines()
+    assert (ended.code, ended.err) == (0, "")
+    assert head.split() == ["run", "id", "state", "parameters", "tokens", "FLOPs", "state", "bytes"]
+    assert [row.split()[:3] for row in rows] == [[run.label, run.run_id, "pending"] for run in bench.runs("seeds=2")]
+    assert total.startswith("2 runs, 2 to do: 512 tokens, ")
+
+
+def test_plan_counts_what_is_to_do(cli: Any, bench: Workbench):
+    done, diverged, failed, _ = bench.folders("seeds=4")
+    for folder, state in ((done, "done"), (diverged, "diverged"), (failed, "failed")):
+        Recorder(_created(folder).new_attempt(), {}).commit(state, {})
+    ended = cli("plan", bench.study, "seeds=4", "--store", bench.store.root)
+    assert "\n4 runs, 2 to do: 512 tokens, " in ended.out
+
+
+def _created(folder: Any) -> Any:
+    folder.create({})
+    return folder
+
+
+def test_plan_for_machines_has_every_digit(cli: Any, bench: Workbench):
+    expected = [vars(row) for row in plan(bench.runs("seeds=2"), bench.store)]
+    arguments = ("plan", bench.study, "seeds=2", "--store", bench.store.root)
+    assert json.loads(cli(*arguments, "--json").out) == expected
+    rows = list(csv.DictReader(cli(*arguments, "--csv").out.splitlines()))
+    assert rows == [{name: str(value) for name, value in row.items()} for row in expected]
+
+
+def test_a_thousand_runs_are_planned(cli: Any, bench: Workbench):
+    rates = ", ".join(f"{rate}e-5" for rate in range(1, 101))
+    ended = cli("plan", bench.study, f"grid.train.lr=[{rates}]", "seeds=10", "--store", bench.store.root)
+    assert "\n1000 runs, 1000 to do: 256K tokens, " in ended.out
+    assert len(ended.out.splitlines()) == 1004
+
+
+def test_combinations_that_are_one_run_are_noted(cli: Any, bench: Workbench):
+    ended = cli("plan", bench.study, "model.memory.momentum=false", "grid.model.memory.eta_bias=[0.0, 1.0]")
+    assert ended.out.count("pending") == 1
+    assert "note: 1 of 2 combinations are the same run as another one" in ended.err
+    assert "warning: " in ended.err
+    assert "eta_bias" in ended.err
+
+
+@pytest.mark.parametrize("verb", ["plan", "sweep", "status"])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.memroy.depth=2", "model.memroy.depth: unknown key; did you mean model.memory.depth"),
+        ("model.heads=3", "model.dim: 16 is not divisible"),
+        ("train.lr=fast", 'train.lr: "fast" is text, not a finite number'),
+        ("data.path=no-such.txt", "data.path: cannot read no-such.txt"),
+    ],
+)
+def test_a_study_that_is_wrong_ends_with_2_and_one_message_before_anything_is_written(
+    cli: Any, bench: Workbench, verb: str, override: str, message: str
+):
+    code, out, err = cli(verb, bench.study, override, "--store", bench.store.root)
+    assert (code, out) == (2, "")
+    assert err.startswith("titans-lab: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert err.count("\n") == 1
+    assert not bench.store.root.exists()
+
+
+def test_a_wrong_file_is_named_with_its_line(cli: Any, bench: Workbench):
+    bench.study.write_text(bench.study.read_text() + "sedes: 3\n")
+    code, _, err = cli("sweep", bench.study, "--store", bench.store.root)
+    line = len(bench.study.read_text().splitlines())
+    assert (code, err) == (2, f"titans-lab: {bench.study}:{line}: sedes: unknown key; did you mean seeds?\n")
+
+
+def test_a_study_that_is_not_there_is_named(cli: Any, tmp_path: Path):
+    code, _, err = cli("sweep", tmp_path / "none.yaml", "--store", tmp_path / "results")
+    assert code == 2
+    assert f"titans-lab: {tmp_path / 'none.yaml'}: no such file" in err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("verb", ["plan", "sweep", "status"])
+def test_a_store_that_is_a_file_is_refused(cli: Any, bench: Workbench, verb: str):
+    code, _, err = cli(verb, bench.study, "--store", bench.text)
+    assert (code, err.splitlines()[-1]) == (
+        2,
+        f"titans-lab: {bench.text}: not a folder; name the store with --store or TITANS_LAB_STORE",
+    )
+
+
+def test_a_store_that_cannot_be_made_is_named(cli: Any, bench: Workbench):
+    code, _, err = cli("sweep", bench.study, "--store", bench.text / "results")
+    assert code == 2
+    assert err.startswith(f"titans-lab: {bench.text / 'results'}: cannot write there (Not a directory)")
+
+
+def test_the_store_is_named_by_option_then_environment_then_here(
+    cli: Any, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(bench.root)
+    [folder] = bench.folders()
+    folder.create({})
+    assert "pending" in cli("status", bench.study).out
+    Recorder(folder.new_attempt(), {}).commit("done", {})
+    assert "done" in cli("status", bench.study).out  # ./results
+    monkeypatch.setenv("TITANS_LAB_STORE", str(bench.root / "other"))
+    assert "pending" in cli("status", bench.study).out
+    assert "done" in cli("status", bench.study, "--store", bench.store.root).out
+
+
+def test_a_sweep_with_failures_runs_the_rest_and_ends_with_3(swept: Any):
+    assert (swept.code, swept.out) == (3, "")
+    assert "Traceback" not in swept.words
+    assert swept.words.startswith(f"tiny: 4 runs, 4 to do; store {swept.bench.store.root}\n")
+    lines = [line for line in swept.words.splitlines() if line.startswith(("done ", "diverged ", "oom "))]
+    assert [line.split()[-1] for line in lines] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
+    assert "  at step 2  " in next(line for line in lines if line.startswith("diverged"))
+    assert "oom: vocab_size=35184372088832 lr=0.01 seed=0: RuntimeError: " in swept.words
+    assert swept.words.endswith("2 of 4 runs failed; the same command tries them again\n")
+
+
+def test_the_end_of_each_run_is_recorded(swept: Any):
+    rows = swept.bench.ask(
+        "select model.vocab_size = 256 as small, train.lr as lr, state, diverged_step, error from runs"
+    )
+    found = {(row["small"], row["lr"]): row for row in rows}
+    assert {key: row["state"] for key, row in found.items()} == {
+        (False, 1e30): "oom",
+        (False, 0.01): "oom",
+        (True, 1e30): "diverged",
+        (True, 0.01): "done",
+    }
+    assert found[True, 1e30]["diverged_step"] == 2
+    assert found[False, 0.01]["error"].startswith("Traceback (most recent call last)")
+    assert "can't allocate memory" in found[False, 0.01]["error"]
+
+
+def test_the_study_is_recorded_with_its_factors(swept: Any):
+    rows = swept.bench.ask("select distinct study, question, path, overrides from studies where study = 'tiny'")
+    overrides = json.dumps(list(swept.overrides))
+    assert rows == [
+        {"study": "tiny", "question": "Does it run?", "path": str(swept.bench.study), "overrides": overrides}
+    ]
+    factors = swept.bench.ask("select factors->>'train.lr' as lr from studies where study = 'tiny' order by 1")
+    assert [float(row["lr"]) for row in factors] == [0.01, 0.01, 1e30, 1e30]
+
+
+def test_finished_runs_are_not_run_again_by_any_study(cli: Any, swept: Any, tmp_path: Path):
+    another = tmp_path / "another.yaml"
+    another.write_text(swept.bench.study.read_text())
+    before = {path: path.stat().st_mtime_ns for path in (swept.bench.store.root / "runs").rglob("*.json*")}
+    code, out, err = cli("sweep", another, swept.overrides[1], "--store", swept.bench.store.root)
+    assert (code, out) == (0, "")
+    assert err == f"another: 2 runs, 0 to do; store {swept.bench.store.root}\n"
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_status_has_a_row_for_each_run_with_the_end_of_its_traceback(cli: Any, swept: Any):
+    arguments = ("status", swept.bench.study, *swept.overrides, "--store", swept.bench.store.root)
+    rows = json.loads(cli(*arguments, "--json").out)
+    assert [row["state"] for row in rows] == ["oom", "oom", "diverged", "done"]
+    assert "can't allocate memory" in rows[0]["error"]
+    assert rows[2]["error"] == "the loss of step 2 is not finite"
+    assert rows[2]["train_loss"] is None
+    assert rows[3]["loss"] > 0
+    assert rows[3]["tokens"] == rows[3]["of"] == 256
+    table = cli(*arguments).out.splitlines()
+    assert len(table) == 6
+    assert "can't allocate memory" in table[2]
+    assert len(list(csv.DictReader(cli(*arguments, "--csv").out.splitlines()))) == 4
+
+
+def test_status_without_a_study_has_a_row_for_each_study(cli: Any, swept: Any):
+    rows = json.loads(cli("status", "--store", swept.bench.store.root, "--json").out)
+    [row] = [row for row in rows if row["study"] == "tiny"]
+    assert row.pop("last_finished")
+    assert row == {"study": "tiny", "runs": 4, "done": 1, "diverged": 1, "running": 0, "failed": 2, "missing": 0}
+
+
+@pytest.mark.parametrize(("how", "out"), [([], ""), (["--json"], "[]\n"), (["--csv"], "")])
+def test_status_of_an_empty_store_says_so(cli: Any, bench: Workbench, how: list[str], out: str):
+    bench.store.root.mkdir()
+    ended = cli("status", "--store", bench.store.root, *how)
+    assert ended == (0, out, f"{bench.store.root}: no study was swept into this store\n")
+
+
+def test_a_gpu_that_torch_cannot_use_is_warned_about_and_the_cpu_used(bench: Workbench, tmp_path: Path):
+    command = tmp_path / "nvidia-smi"
+    command.write_text(FAKE_NVIDIA_SMI)
+    command.chmod(0o755)
+    # CUDA knows no device of this name, on a machine with a GPU either.
+    pool = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": "GPU-1111"}
+    ended = bench.call("sweep", **pool)
+    assert ended.returncode == 0, ended.stderr
+    warning = "warning: nvidia-smi lists GPU 0 NVIDIA H200, but torch cannot use a GPU"
+    assert warning in ended.stderr
+    assert "running on the CPU" in ended.stderr
+    [run] = bench.ask("select state, device from runs")
+    assert run == {"state": "done", "device": "cpu"}

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from titans_lab.executors.devices import Device, cores, gpus
+
+LISTED = """\
+0, GPU-1111aaaa-2222, NVIDIA H200
+1, GPU-3333bbbb-4444, NVIDIA RTX 6000, Ada
+2, GPU-3333cccc-5555, NVIDIA H200
+"""
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A command of that name before all others; what follows its first line is for the test to say."""
+    command = tmp_path / "nvidia-smi"
+    command.write_text(f"#!/bin/sh\ncat <<'END'\n{LISTED}END\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return command
+
+
+def indices(found: list[Device]) -> str:
+    return "".join(gpu.name.split()[1] for gpu in found)
+
+
+def test_gpus_are_those_that_the_driver_lists(nvidia_smi: Path):
+    assert gpus() == [
+        Device("cuda", "GPU-1111aaaa-2222", "GPU 0 NVIDIA H200"),
+        Device("cuda", "GPU-3333bbbb-4444", "GPU 1 NVIDIA RTX 6000, Ada"),
+        Device("cuda", "GPU-3333cccc-5555", "GPU 2 NVIDIA H200"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pool", "expected"),
+    [
+        ("2,0", "20"),
+        (" 1 , 2 ", "12"),
+        ("GPU-3333cccc-5555,1", "21"),
+        ("GPU-3333b", "1"),
+        ("", ""),
+        ("-1", ""),
+        ("NoDevFiles", ""),
+        ("0,-1,2", "0"),
+        ("0,7,2", "0"),
+        ("0,,2", "0"),
+    ],
+)
+def test_the_pool_is_read_as_cuda_reads_it(nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch, pool: str, expected: str):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", pool)
+    assert indices(gpus()) == expected
+
+
+def test_a_driver_without_a_device_means_no_gpu(nvidia_smi: Path):
+    nvidia_smi.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed: no driver'; exit 9\n")
+    assert gpus() == []
+
+
+def test_what_is_no_list_means_no_gpu(nvidia_smi: Path):
+    nvidia_smi.write_text("#!/bin/sh\necho 'No devices were found'\n")
+    assert gpus() == []
+
+
+def test_no_driver_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpus() == []
+
+
+def test_a_worker_on_a_gpu_sees_that_one_alone():
+    assert Device("cuda", "GPU-7", "").environment()["CUDA_VISIBLE_DEVICES"] == "GPU-7"
+
+
+def test_a_worker_on_a_core_sees_no_gpu_and_uses_one_thread():
+    given = Device("cpu", "3", "").environment()
+    assert given == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def test_there_is_a_place_for_each_core_that_the_process_may_use():
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert [core.index for core in cores()] == [str(i) for i in range(allowed or 1)]
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert len(cores()) == 1
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,97 @@
+"""Who may import whom, and which library is whose, read from the source: at the top of a file or anywhere in it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import titans
+import titans_lab
+
+LIGHT = "titans titans.models.config titans.cost"  # needs no torch
+#: Room: the rooms that it may import besides itself. A module's room is the longest that its name begins with.
+MAY_IMPORT = {
+    "titans": "",
+    "titans.cost": "titans.models.config",
+    "titans.models.config": "",
+    "titans.ops": "",
+    "titans.layers": "titans.ops titans.models.config",
+    "titans.models": "titans.layers titans.models.config",
+    "titans_lab": "",
+    "titans_lab.errors": "",
+    "titans_lab.environment": "",
+    "titans_lab.stats": "",
+    "titans_lab.study": f"titans_lab.errors {LIGHT}",
+    "titans_lab.corpus": "titans_lab.errors titans_lab.study",
+    "titans_lab.store": "titans_lab.errors titans_lab.study",
+    "titans_lab.executors": "titans_lab.store",
+    "titans_lab.plan": "titans_lab.store titans_lab.study",
+    "titans_lab.status": "titans_lab.store titans_lab.study titans_lab.plan",
+    "titans_lab.sweep": "titans_lab.corpus titans_lab.errors titans_lab.executors titans_lab.store titans_lab.study",
+    "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.plan titans_lab.sweep",
+    "titans_lab.report": "titans_lab.errors titans_lab.store titans_lab.study titans_lab.stats",
+    "titans_lab.tasks": "titans_lab.errors titans_lab.corpus",
+    "titans_lab.train": "titans.models titans_lab.corpus titans_lab.store titans_lab.study titans_lab.tasks",
+    "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
+    "titans_lab.study titans_lab.train",
+    "titans_lab.cli": "titans_lab titans_lab.corpus titans_lab.errors titans_lab.executors titans_lab.plan "
+    "titans_lab.progress titans_lab.report titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep",
+    "titans_lab.__main__": "titans_lab.cli",
+}
+#: Library: the only rooms that may import it.
+BELONGS_TO = {
+    "torch": "titans.ops titans.layers titans.models titans_lab.tasks titans_lab.train titans_lab.worker",
+    "duckdb": "titans_lab.store",
+    "pyarrow": "titans_lab.store",
+    "plotly": "titans_lab.report",
+    "jinja2": "titans_lab.report",
+    "pydantic": "titans_lab.study",
+    "yaml": "titans_lab.study",
+    "typer": "titans_lab.cli",
+    "rich": "titans_lab.cli",
+}
+
+
+def room(module: str) -> str | None:
+    """None: a module of another distribution."""
+    return max((name for name in MAY_IMPORT if f"{module}.".startswith(f"{name}.")), key=len, default=None)
+
+
+def imports() -> Iterator[tuple[Path, str, str]]:
+    """File, its room and the name of a module that it imports, for each import anywhere in a file."""
+    for package in (titans, titans_lab):
+        folder = Path(str(package.__file__)).parent
+        for path in sorted(folder.rglob("*.py")):
+            here = room(".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"))
+            assert here is not None
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom):
+                    assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+                    yield path, here, str(node.module)
+                elif isinstance(node, ast.Import):
+                    yield from ((path, here, alias.name) for alias in node.names)
+
+
+def test_modules_import_only_rooms_below_them():
+    wrong = [
+        f"{path}: {name}"
+        for path, here, name in imports()
+        if (there := room(name)) not in (None, here) and there not in MAY_IMPORT[here].split()
+    ]
+    assert not wrong
+
+
+def test_each_library_is_imported_where_it_belongs():
+    wrong = [
+        f"{path}: {name}"
+        for path, here, name in imports()
+        if (library := name.split(".")[0]) in BELONGS_TO and here not in BELONGS_TO[library].split()
+    ]
+    assert not wrong
+
+
+def test_every_rule_is_about_something_that_is_there():
+    seen = {here for _, here, _ in imports()} | {"titans", "titans_lab"}  # which import nothing
+    assert seen == set(MAY_IMPORT)
+    assert set(BELONGS_TO) <= {name.split(".")[0] for _, _, name in imports()}

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from workbench import (
+    ENDLESS,
+    MINUTES,
+    TEXT,
+    Workbench,
+    begun,
+    python_job,
+    stop,
+    until,
+    workers,
+)
+
+from titans_lab.executors.devices import cores
+from titans_lab.executors.local import LocalExecutor
+from titans_lab.store.folder import RunFolder
+from titans_lab.store.lock import hold_lock
+from titans_lab.store.recorder import Recorder
+from titans_lab.study.study import Run
+from titans_lab.sweep import Sweep, committed_state, record_runs
+
+SHORT_AND_LONG = "grid.train.tokens=[256, 12800]"  # 4 and 200 steps
+LONG = "train.tokens=12800"
+
+
+class Swept(NamedTuple):
+    """A sweep of two sound runs and, before them, one whose text changed after it was recorded."""
+
+    bench: Workbench
+    sweep: Sweep
+    broken: Run
+    sound: list[Run]
+    looks: list[list[str]]  # the devices at work, turn by turn
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    bench = Workbench.at(tmp_path_factory.mktemp("swept"))
+    other = bench.root / "other.txt"
+    other.write_bytes(TEXT[::-1])
+    [broken], sound = bench.runs(f"data.path={other}"), bench.runs("seeds=2")
+    sweep = bench.sweep("seeds=2")
+    sweep.waiting[:0] = record_runs([broken], bench.store)
+    other.write_bytes(TEXT)
+    looks: list[list[str]] = []
+    sweep.run(lambda now: looks.append([job.device.index for _, job in now.active.values()]))
+    return Swept(bench, sweep, broken, sound, looks)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return Workbench.at(tmp_path)
+
+
+def marks(folder: RunFolder) -> dict[Path, int]:
+    """When each file of a run was last changed."""
+    return {path: path.stat().st_mtime_ns for path in folder.path.rglob("*") if path.name != "lock"}
+
+
+def test_one_run_that_fails_stops_no_other(swept: Swept):
+    assert swept.sweep.ended == {swept.broken.run_id: "failed"} | {run.run_id: "done" for run in swept.sound}
+    assert swept.sweep.failed == [swept.broken.run_id]
+    assert not swept.sweep.active
+    assert not swept.sweep.waiting
+
+
+def test_a_text_that_is_not_what_was_planned_is_named_in_the_traceback(swept: Swept):
+    status = swept.bench.store.run(swept.broken.run_id).status()
+    assert status is not None
+    assert status.error is not None
+    assert status.error.startswith("Traceback")
+    last = status.error.splitlines()[-1]
+    assert f"data.path: {swept.bench.root / 'other.txt'} is not what it was" in last
+    assert "sweep the study again" in last
+
+
+def test_each_device_has_one_worker_at_a_time(swept: Swept):
+    assert max(map(len, swept.looks)) == len(swept.sweep.devices)
+    assert all(len(set(devices)) == len(devices) for devices in swept.looks)
+
+
+def test_workers_say_nothing_that_is_not_an_error(swept: Swept):
+    for run in swept.sound:
+        [attempt] = swept.bench.store.run(run.run_id).attempts()
+        assert (attempt / "log.txt").read_text() == ""
+
+
+def test_a_worker_on_a_core_uses_one_thread(swept: Swept):
+    status = swept.bench.store.run(swept.sound[0].run_id).status()
+    assert status is not None
+    assert (status.env["device"], status.env["threads"]) == ("cpu", 1)
+
+
+def test_finished_runs_are_never_run_again(swept: Swept):
+    folders = [swept.bench.store.run(run.run_id) for run in swept.sound]
+    before = list(map(marks, folders))
+    again = swept.bench.sweep("seeds=2", "log.every=1")  # how often it is logged makes no other run
+    assert again.waiting == []
+    again.run(lambda _: None)
+    assert (again.ended, list(map(marks, folders))) == ({}, before)
+
+
+def test_failed_runs_are_tried_by_the_next_sweep(swept: Swept):
+    runs = [*swept.sound, swept.broken]
+    assert record_runs(runs, swept.bench.store) == [swept.broken]
+
+
+def test_the_kill_of_a_worker_is_committed_with_its_lines(bench: Workbench):
+    sweep = bench.sweep(ENDLESS)
+
+    def kill(now: Sweep) -> None:
+        for _, job in now.active.values():
+            if begun(job.attempt.folder) and job.poll() is None:
+                os.kill(job.process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+
+    sweep.run(kill)
+    assert list(sweep.ended.values()) == ["failed"]
+    [run] = bench.ask("select state, error, host, (select count(*) from metrics) as lines from runs")
+    assert run["state"] == "failed"
+    assert run["host"]
+    assert run["error"].startswith("the worker was killed by SIGKILL")
+    assert run["lines"] >= 1
+
+
+def test_an_interrupted_sweep_leaves_no_worker_and_the_next_runs_what_is_missing(bench: Workbench):
+    short, long = bench.folders(SHORT_AND_LONG)
+    coordinator = bench.start("sweep", SHORT_AND_LONG, "log.every=1", "--workers", "1")
+    until(lambda: begun(long), "the second run")
+    started = workers(bench.root)
+    coordinator.send_signal(signal.SIGINT)
+    _, words = coordinator.communicate(timeout=MINUTES)
+    assert coordinator.returncode == 130, words
+    assert "interrupted; the same command goes on from here" in words
+    assert started
+    assert not workers(bench.root)
+    assert (short.state(), long.state()) == ("done", "cancelled")
+
+    before = marks(short)
+    sweep = bench.sweep(SHORT_AND_LONG)
+    sweep.run(lambda _: None)
+    assert sweep.ended == {long.run_id: "done"}
+    assert marks(short) == before
+    assert len(long.attempts()) == 2
+
+
+def test_workers_end_when_their_coordinator_is_killed_and_the_next_sweep_completes(bench: Workbench):
+    [folder] = bench.folders(LONG)
+    coordinator = bench.start("sweep", LONG, "log.every=1")
+    until(lambda: begun(folder), "the first line of metrics")
+    stop(coordinator.pid)
+    coordinator.communicate(timeout=MINUTES)
+    until(lambda: not workers(bench.root), "the end of the worker")
+    assert folder.state() == "cancelled"
+
+    again = bench.call("sweep", LONG)
+    assert again.returncode == 0, again.stderr
+    assert (folder.state(), len(folder.attempts())) == ("done", 2)
+
+
+def test_two_sweeps_of_a_study_at_once_run_each_run_once(bench: Workbench):
+    both = [bench.start("sweep", "seeds=3", "--workers", "1") for _ in range(2)]
+    words = [coordinator.communicate(timeout=MINUTES)[1] for coordinator in both]
+    assert [coordinator.returncode for coordinator in both] == [0, 0], words
+    for folder in bench.folders("seeds=3"):
+        assert (folder.state(), len(folder.attempts())) == ("done", 1)
+    assert "".join(words).count("started") == 3
+    assert all(each.count("done ") == 3 for each in words)  # also those that the other one ran
+
+
+def dead(folder: RunFolder, prepare: Callable[[Recorder], None] = lambda _: None) -> Sweep:
+    """A sweep whose worker at `folder` has just ended, after `prepare`."""
+    attempt = folder.new_attempt()
+    prepare(Recorder(attempt, {}))
+    job = python_job(attempt, cores()[0])
+    job.process.communicate()
+    run = Run(folder.run_id, None, 0, "", {})  # type: ignore[arg-type]
+    return Sweep(Workbench(folder.path.parents[2]).store, LocalExecutor(), cores(), [], {folder.run_id: (run, job)})
+
+
+def test_a_worker_that_ended_without_a_word_has_failed(bench: Workbench):
+    folder = bench.recorded()
+    sweep = dead(folder)
+    sweep.run(lambda _: None)
+    assert sweep.ended == {folder.run_id: "failed"}
+    assert folder.state() == "failed"
+
+
+def test_a_run_that_another_sweep_has_begun_again_stays_with_it(bench: Workbench):
+    folder = bench.recorded()
+    sweep = dead(folder)
+    with hold_lock(folder.path):
+        folder.new_attempt()
+        sweep.run(lambda _: None)
+        assert sweep.ended == {folder.run_id: "failed"}
+        assert folder.state() == "running"
+    assert folder.state() == "lost"
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "cancelled"])
+def test_what_a_worker_committed_counts_although_a_later_attempt_took_its_place(bench: Workbench, state: str):
+    folder = bench.recorded()
+    sweep = dead(folder, lambda recorder: recorder.commit(state, {}))
+    first = sweep.active[folder.run_id][1].attempt
+    assert committed_state(first) == state
+    second = folder.new_attempt()
+    assert (committed_state(first), committed_state(second)) == (state, None)
+    Recorder(second, {}).commit("oom", {})
+    sweep.run(lambda _: None)
+    assert (sweep.ended, folder.state()) == ({folder.run_id: state}, "oom")
+
+
+def test_what_is_outside_a_runs_identity_may_change_until_it_is_finished(bench: Workbench):
+    folder = bench.recorded("log.every=3")
+    moved = bench.text.rename(bench.root / "moved.txt")
+    assert bench.recorded("log.every=5", f"data.path={moved}") == folder
+    config = folder.record()["config"]
+    assert (config["data"]["path"], config["log"]["every"]) == (str(moved), 5)
+    Recorder(folder.new_attempt(), {}).commit("done", {})
+    before = marks(folder)
+    bench.recorded("log.every=7", f"data.path={moved}")
+    assert marks(folder) == before

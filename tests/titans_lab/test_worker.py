@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from workbench import ENDLESS, MINUTES, Workbench, begun, until
+
+from titans_lab.corpus import load_corpus
+from titans_lab.executors.devices import cores
+from titans_lab.executors.local import LocalExecutor, LocalJob
+from titans_lab.stats.ngram import witten_bell_bits
+from titans_lab.store.folder import Status
+from titans_lab.worker import is_out_of_memory, save_floors
+
+#: The worker as its command line runs it, and then what it has imported.
+WITH_MODULES = """
+import sys
+from titans_lab.worker import main
+code = main(sys.argv[1:])
+print(*sorted(name for name in sys.modules if "." not in name))
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return Workbench.at(tmp_path)
+
+
+@pytest.fixture
+def training(bench: Workbench) -> Iterator[LocalJob]:
+    """A worker that has logged its first line, in a run that would take hours."""
+    job = LocalExecutor().submit(bench.recorded(ENDLESS), cores()[0])
+    until(lambda: begun(job.attempt.folder), "the first line of metrics")
+    yield job
+    job.terminate()
+    job.wait()
+
+
+def status_of(job: LocalJob) -> Status:
+    status = job.attempt.folder.status()
+    assert status is not None
+    return status
+
+
+def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench):
+    folder = bench.recorded("log.every=2")
+    attempt = folder.new_attempt()
+    command = [sys.executable, "-c", WITH_MODULES, str(attempt.path), "--device", "cpu", "--follow-stdin"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        assert worker.stderr is not None
+        modules, complaints = worker.stdout.read().decode().split(), worker.stderr.read().decode()
+        assert (worker.wait(MINUTES), complaints) == (0, "")  # its standard input still open
+    assert "torch" in modules
+    assert not {"duckdb", "plotly", "pydantic", "typer", "rich", "jinja2"} & set(modules)
+
+    [run] = bench.ask("select * from runs")
+    assert (run["state"], run["attempt"], run["error"]) == ("done", 1, None)
+    assert (run["steps"], run["tokens"], run["diverged_step"]) == (4, 256, None)
+    assert 0 < run["loss"] < 9
+    assert 0 < run["train_loss"] < 9
+    assert run["tokens_per_second"] > 0
+    assert run["wall_seconds"] > 0
+    assert run["peak_memory_bytes"] > 1e6
+    assert run["started"] < run["finished"]
+    assert (run["device"], run["torch"], run["python"]) == ("cpu", torch.__version__, sys.version.split()[0])
+    assert run["host"]
+    assert run["device_name"]
+    assert run["commit"]
+    assert [row["step"] for row in bench.ask("select step from metrics order by step")] == [2, 4]
+
+
+def test_floors_are_recorded_once_for_a_split(bench: Workbench):
+    data = bench.runs()[0].config.data
+    corpus = load_corpus(data)
+    save_floors(bench.store, corpus, data)
+    rows = bench.ask("select context, bits_per_byte, valid_fraction, data_source from floors order by context")
+    assert [row["context"] for row in rows] == [0, 1, 3]
+    for row in rows:
+        assert row["bits_per_byte"] == witten_bell_bits(corpus.train, corpus.valid, row["context"])
+        assert (row["valid_fraction"], row["data_source"]) == (0.1, str(bench.text))
+    [path] = bench.store.floor_paths()
+    os.utime(path, (0, 0))
+    save_floors(bench.store, corpus, data)
+    assert path.stat().st_mtime == 0
+    other = bench.runs("data.valid_bytes=50")[0].config.data
+    save_floors(bench.store, load_corpus(other), other)
+    assert len(bench.store.floor_paths()) == 2
+
+
+def test_a_worker_that_is_asked_to_end_commits_that_it_was_cancelled(training: LocalJob):
+    for _ in range(3):  # the second must not disturb the commit
+        training.process.send_signal(signal.SIGTERM)
+    assert training.process.wait(MINUTES) == 1
+    status = status_of(training)
+    assert (status.state, status.error) == ("cancelled", "cancelled before its end")
+    assert training.attempt.folder.metrics_path.exists()
+    assert training.attempt.log_path.read_text() == ""
+
+
+def test_a_worker_ends_when_its_coordinator_is_gone(training: LocalJob):
+    assert training.attempt.folder.state() == "running"
+    assert training.process.stdin is not None
+    training.process.stdin.close()
+    assert training.process.wait(MINUTES) == 1
+    assert status_of(training).state == "cancelled"
+
+
+def out_of_torch_memory() -> object:
+    return torch.empty(2**50)
+
+
+def out_of_numpy_memory() -> object:
+    return np.empty(2**50)
+
+
+def wrong_shapes() -> object:
+    return torch.ones(2) + torch.ones(3)
+
+
+def no_number() -> object:
+    return math.sqrt(-1)
+
+
+@pytest.mark.parametrize(
+    ("fail", "expected"),
+    [(out_of_torch_memory, True), (out_of_numpy_memory, True), (wrong_shapes, False), (no_number, False)],
+)
+def test_memory_that_is_not_there_is_told_from_other_errors(fail: Callable[[], object], expected: bool):
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        fail()
+    assert is_out_of_memory(caught.value) is expected
+
+
+@pytest.mark.parametrize("text", ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"])
+def test_other_words_of_a_gpu_for_no_memory_are_known(text: str):
+    assert is_out_of_memory(RuntimeError(text))
+    assert not is_out_of_memory(ValueError(text))
+    assert is_out_of_memory(torch.OutOfMemoryError())
