@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # several test processes share the cores
-for _name in ("TITANS_LAB_STORE", "CUDA_VISIBLE_DEVICES", "NO_COLOR", "FORCE_COLOR"):
+for _name in ("TITANS_LAB_STORE", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(_name, None)  # the user's must not decide what is tested
 
 #: Of the whole session: the processes of pytest-xdist inherit it from the one that starts them.
@@ -21,5 +21,5 @@ SEED = int(os.environ.setdefault("TITANS_TEST_SEED", str(secrets.randbits(32))))
 def _seed(request: pytest.FixtureRequest) -> None:
     """Seed torch, where a test has imported it; pytest shows what is printed here with a test that fails."""
     if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(SEED ^ zlib.crc32(request.node.nodeid.encode()))
+        sys.modules["torch"].manual_seed(SEED ^ zlib.crc32(request.node.name.encode()))
         print(f"to draw the same random numbers again: TITANS_TEST_SEED={SEED}")
