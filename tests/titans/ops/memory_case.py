@@ -49,10 +49,15 @@ def memory_arguments(
 
 def leaves(arguments: dict[str, Any]) -> dict[str, Tensor]:
     """The tensors among the arguments, by name."""
-    state = arguments["state"]
-    named = {name: x for name, x in arguments.items() if isinstance(x, Tensor)}
-    named |= {f"weights[{i}]": w for i, w in enumerate(state.weights)}
-    return named | {f"momentum[{i}]": s for i, s in enumerate(state.momentum)}
+    named = {}
+    for name, value in arguments.items():
+        parts = {"weights": value.weights, "momentum": value.momentum} if name == "state" else {name: value}
+        for part, x in parts.items():
+            if isinstance(x, tuple):
+                named |= {f"{part}[{i}]": each for i, each in enumerate(x)}
+            elif x is not None:
+                named[part] = x
+    return named
 
 
 def results(operator: Operator, arguments: dict[str, Any], **switches: Any) -> dict[str, Tensor]:
@@ -65,7 +70,9 @@ def results(operator: Operator, arguments: dict[str, Any], **switches: Any) -> d
     total = sum((x * torch.randn(x.shape, generator=generator, dtype=x.dtype)).sum() for x in named.values())
     by = leaves(arguments)
     gradients = torch.autograd.grad(total, list(by.values()), allow_unused=True)
-    return named | {f"d/d {name}": g for (name, _), g in zip(by.items(), gradients, strict=True) if g is not None}
+    zeros = (torch.zeros_like(x) for x in by.values())
+    found = (zero if g is None else g for g, zero in zip(gradients, zeros, strict=True))
+    return named | {f"d/d {name}": g for name, g in zip(by, found, strict=True)}
 
 
 def worst_error(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, float]:

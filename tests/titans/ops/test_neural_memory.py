@@ -43,8 +43,9 @@ def test_gates_off_shared_and_stopped(momentum, forgetting, per_layer, outer_gra
 
 def test_stopped_outer_gradient_reaches_gates_queries_and_state_only():
     found = results(neural_memory, memory_arguments(9, 2), chunk_size=4, outer_gradient=False)
-    assert {"d/d q", "d/d theta", "d/d eta", "d/d alpha", "d/d weights[0]", "d/d momentum[1]"} <= found.keys()
-    assert not {"d/d k", "d/d v"} & found.keys()
+    reached = {name for name, x in found.items() if x.any()}
+    assert {"d/d q", "d/d theta", "d/d eta", "d/d alpha", "d/d weights[0]", "d/d momentum[1]"} <= reached
+    assert not {"d/d k", "d/d v"} & reached
 
 
 @pytest.mark.parametrize("name", ["theta", "eta", "alpha"])

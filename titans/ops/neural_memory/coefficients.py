@@ -1,8 +1,12 @@
-"""How much of each write is left after each token: the masks of the closed form.
+"""How much of each write is left after each token: the coefficients of the closed form.
 
-With the inner gradients anchored, momentum and weights are linear in (M_0, S_0, the writes of the chunk). So the two
-recurrences of the paper, run on coefficients instead of weights, give the masks exactly, at gates of 0 and 1 too, where
-a form with logarithms or quotients of cumulated products breaks down.
+With the inner gradients anchored, a token is a linear map of (W, S) and of its own write u_t = -delta_t x_t^T:
+
+    S <- eta S + theta u        W <- (1 - alpha) W + S
+
+and so is a stretch of tokens; two neighbouring stretches compose to one. A chunk is built up by doubling, in
+log2(chunk_size) rounds, without a logarithm or a quotient, so it is exact at gates of 0 and 1. What a token of the later
+stretch still holds of a write in the earlier one is a sum of two products: the masks, block by block.
 """
 
 from __future__ import annotations
@@ -14,77 +18,153 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Coefficients(NamedTuple):
-    """For every chunk and set of gates, `[chunk, set, batch, heads, ...]`, t and i inside the chunk.
+class Stretch(NamedTuple):
+    """Stretches of tokens as maps of the (W, S) that they start from; t and i count inside a stretch.
 
-    W_t = start_t W_0 + drift_t S_0 - sum_i mask[t, i] delta_i x_i^T
-    S_last = momentum_start S_0 - sum_i momentum_mask[i] delta_i x_i^T
+    W_t = start_t W + drift_t S + ..., and at the end W' = ... + sum_i into_weights_i u_i,
+    S' = decay S + sum_i into_momentum_i u_i. Channels are 1, or a layer's inputs where gates are per channel.
 
     Attributes:
-        start: beta of PAPER eq. in section 3.2, `[..., chunk_size]`.
-        drift: What is left in the weights of the momentum that the chunk began with, `[..., chunk_size]`.
-        mask: C, lower triangular, `[..., chunk_size, chunk_size]`.
-        momentum_start: h of the last token, `[...]`.
-        momentum_mask: Last row of H diag(theta), `[..., chunk_size]`.
+        start, drift: `[..., stretches, size, channels]`.
+        decay: `[..., stretches, 1, channels]`.
+        into_weights, into_momentum: `[..., stretches, size, channels]`.
     """
 
     start: Tensor
     drift: Tensor
-    mask: Tensor
-    momentum_start: Tensor
-    momentum_mask: Tensor
+    decay: Tensor
+    into_weights: Tensor
+    into_momentum: Tensor
+
+    @property
+    def size(self) -> int:
+        """Tokens a stretch."""
+        return self.start.shape[-2]
+
+    def pairs(self) -> tuple[Stretch, Stretch]:
+        """The earlier and the later of every two neighbours."""
+        split = [x.unflatten(-3, (-1, 2)).unbind(-3) for x in self]
+        return Stretch(*(x[0] for x in split)), Stretch(*(x[1] for x in split))
 
 
-def chunk_coefficients(theta: Tensor, eta: Tensor | None, alpha: Tensor | None, size: int) -> list[Coefficients]:
-    """The coefficients of each chunk of a sequence; the last chunk may be shorter.
+class Coefficients(NamedTuple):
+    """Of one layer over a chunk: its rounds of doubling, and what `Stretch` says of the whole.
+
+    Attributes:
+        rounds: The (earlier, later) pairs of each round, smallest first, `[batch, heads, pairs, size, channels]`.
+        own: What a token holds of its own write, `[batch, heads, size, channels]`.
+        mask: Where all channels share a gate: what token t holds of write i, `[batch, heads, size, size]`; else None.
+        whole: The chunk, `[batch, heads, size, channels]`, and `[batch, heads, 1, channels]` for the decay.
+    """
+
+    rounds: tuple[tuple[Stretch, Stretch], ...]
+    own: Tensor
+    mask: Tensor | None
+    whole: Stretch
+
+    def scores(self, g: Tensor, x: Tensor) -> Tensor:
+        """sum over channels of mask * g_t * x_i, `[batch, heads, size, size]`, 0 where i comes after t."""
+        if self.mask is not None:
+            return (g @ x.mT) * self.mask
+        time = g.shape[-2]
+        padded = 2 ** len(self.rounds)
+        g, x, own = (F.pad(z, (0, 0, 0, padded - time)) for z in (g, x, self.own))
+        blocks = (g * own * x).sum(-1)[..., None, None]
+        for first, second in self.rounds:
+            earlier, later = (z.unflatten(-2, (-1, 2, first.size)) for z in (x, g))
+            blocks = _join(blocks, _across(first, second, later[..., 1, :, :], earlier[..., 0, :, :]))
+        return blocks.squeeze(-3)[..., :time, :time]
+
+
+def chunk_coefficients(
+    theta: Tensor, eta: Tensor | None, alpha: Tensor | None, chunk_size: int, update_every: int = 1
+) -> list[Coefficients]:
+    """The coefficients of one layer, chunk by chunk; the last chunk may be shorter.
 
     Args:
-        theta, eta, alpha: `[batch, heads, time]` or `[batch, heads, time, layers]`.
-        size: Tokens a chunk.
+        theta: `[batch, heads, time]`.
+        eta, alpha: The same, or `[batch, heads, time, channels]`; None: off.
+        chunk_size: Tokens a chunk.
+        update_every: Tokens whose writes reach the weights together, at the last of them.
     """
-    time = theta.shape[2]
-    sets = max(gate.shape[-1] if gate.dim() == 4 else 1 for gate in (theta, eta, alpha) if gate is not None)
-    whole, rest = divmod(time, size)
+    whole = theta.shape[2] // chunk_size * chunk_size
+    gates = [None if g is None else g if g.dim() == 4 else g.unsqueeze(-1) for g in (theta, eta, alpha)]
     parts = []
-    if whole:
-        gates = [_by_chunk(gate, sets, 0, whole * size, size) for gate in (theta, eta, alpha)]
-        parts += [Coefficients(*part) for part in zip(*(x.unbind() for x in _recur(*gates)), strict=True)]
-    if rest:
-        gates = [_by_chunk(gate, sets, whole * size, time, rest) for gate in (theta, eta, alpha)]
-        parts.append(Coefficients(*(x[0] for x in _recur(*gates))))
+    for part in (slice(None, whole), slice(whole, None)):
+        cut = [None if g is None else g[:, :, part] for g in gates]
+        assert cut[0] is not None
+        if time := cut[0].shape[2]:
+            parts += _of_chunks(_tokens(cut[0], cut[1], cut[2], update_every), min(chunk_size, time))
     return parts
 
 
-def _by_chunk(gate: Tensor | None, sets: int, begin: int, end: int, size: int) -> Tensor | None:
-    """`[chunk, set, batch, heads, size]`."""
-    if gate is None:
-        return None
-    gate = gate[:, :, begin:end, None] if gate.dim() == 3 else gate[:, :, begin:end]
-    batch, heads = gate.shape[:2]
-    return gate.reshape(batch, heads, -1, size, gate.shape[-1]).permute(2, 4, 0, 1, 3).expand(-1, sets, -1, -1, -1)
+def _tokens(theta: Tensor, eta: Tensor | None, alpha: Tensor | None, every: int) -> Stretch:
+    """Each token as a stretch of its own, `[batch, heads, time, 1, channels]`."""
+    keep = torch.ones_like(theta) if alpha is None else 1 - alpha
+    carry = torch.zeros_like(theta) if eta is None else eta
+    keep, carry, theta = torch.broadcast_tensors(keep, carry, theta)
+    drift, into_weights = carry, theta
+    if every > 1:  # momentum decays at the first of a group, weights forget and take the momentum in at its last
+        place = torch.arange(theta.shape[2], device=theta.device)[:, None] % every
+        carry = torch.where(place == 0, carry, 1)
+        last = place == every - 1
+        keep, drift, into_weights = torch.where(last, keep, 1), carry * last, theta * last
+    return Stretch(*(x.unsqueeze(-2) for x in (keep, drift, carry, into_weights, theta)))
 
 
-def _recur(theta: Tensor | None, eta: Tensor | None, alpha: Tensor | None) -> Coefficients:
-    """Run S_t = eta_t S_{t-1} + write_t and M_t = (1 - alpha_t) M_{t-1} + S_t on the columns (S_0, writes)."""
-    assert theta is not None
-    size = theta.shape[-1]
-    basis = F.one_hot(torch.arange(1, size + 1, device=theta.device), size + 1).to(theta.dtype)
-    momentum = F.one_hot(torch.zeros((), dtype=torch.long, device=theta.device), size + 1).to(theta.dtype)
-    momentum, rows = momentum.expand(*theta.shape[:-1], size + 1), []
-    weights, start = torch.zeros_like(momentum), torch.ones_like(theta[..., 0])
-    starts = []
-    for t in range(size):
-        momentum = basis[t] if eta is None else torch.addcmul(basis[t], eta[..., t, None], momentum)
-        if alpha is None:
-            weights = weights + momentum
+def _of_chunks(tokens: Stretch, size: int) -> list[Coefficients]:
+    """Double up the tokens of every chunk at once, then take the chunks apart."""
+    stretch = Stretch(*(x.unflatten(2, (-1, size)).movedim(2, 0) for x in tokens))
+    shared = stretch.start.shape[-1] == 1
+    own = stretch.into_weights
+    stretch, rounds = _padded(stretch), []
+    mask = stretch.into_weights
+    while stretch.start.shape[-3] > 1:
+        first, second = stretch.pairs()
+        if shared:
+            mask = _join(mask, second.start @ first.into_weights.mT + second.drift @ first.into_momentum.mT)
         else:
-            keep = 1 - alpha[..., t]
-            start = start * keep
-            weights = torch.addcmul(momentum, keep[..., None], weights)
-        rows.append(weights)
-        starts.append(start)
-    momentum = momentum.expand_as(weights)
-    drift, mask = torch.stack(rows, -2).split([1, size], -1)
-    return Coefficients(
-        torch.stack(starts, -1), drift.squeeze(-1), mask * theta.unsqueeze(-2), momentum[..., 0], momentum[..., 1:] * theta
+            rounds.append((first, second))
+        stretch = _compose(first, second)
+    masks = mask.squeeze(-3)[..., :size, :size].unbind() if shared else [None] * len(own)
+    wholes = _unbind(Stretch(*(x.squeeze(-3)[..., :size, :] for x in stretch)))
+    apart = [list(zip(_unbind(first), _unbind(second), strict=True)) for first, second in rounds]
+    by_chunk = [tuple(pairs[n] for pairs in apart) for n in range(len(own))]
+    return [Coefficients(*c) for c in zip(by_chunk, own.squeeze(-2).unbind(), masks, wholes, strict=True)]
+
+
+def _unbind(stretch: Stretch) -> list[Stretch]:
+    return [Stretch(*x) for x in zip(*(x.unbind() for x in stretch), strict=True)]
+
+
+def _padded(stretch: Stretch) -> Stretch:
+    """Tokens that change nothing, up to a power of two."""
+    count = stretch.start.shape[-3]
+    missing = (1 << (count - 1).bit_length()) - count
+    neutral = (1.0, 0.0, 1.0, 0.0, 0.0)
+    return Stretch(*(F.pad(x, (0, 0, 0, 0, 0, missing), value=v) for x, v in zip(stretch, neutral, strict=True)))
+
+
+def _compose(first: Stretch, second: Stretch) -> Stretch:
+    """The map of `first` and then `second`."""
+    start, drift = first.start[..., -1:, :], first.drift[..., -1:, :]
+    later_start, later_drift = second.start[..., -1:, :], second.drift[..., -1:, :]
+    return Stretch(
+        torch.cat((first.start, second.start * start), -2),
+        torch.cat((first.drift, second.start * drift + second.drift * first.decay), -2),
+        first.decay * second.decay,
+        torch.cat((later_start * first.into_weights + later_drift * first.into_momentum, second.into_weights), -2),
+        torch.cat((second.decay * first.into_momentum, second.into_momentum), -2),
     )
+
+
+def _across(first: Stretch, second: Stretch, g: Tensor, x: Tensor) -> Tensor:
+    """Scores of the queries g of the later stretches with the writes x of the earlier ones."""
+    weights = (second.start * g) @ (first.into_weights * x).mT
+    return weights + (second.drift * g) @ (first.into_momentum * x).mT
+
+
+def _join(blocks: Tensor, across: Tensor) -> Tensor:
+    """`[..., 2 p, m, m]` blocks on the diagonal and `[..., p, m, m]` below each two of them: `[..., p, 2 m, 2 m]`."""
+    first, second = blocks.unflatten(-3, (-1, 2)).unbind(-3)
+    return torch.cat((F.pad(first, (0, first.shape[-1])), torch.cat((across, second), -1)), -2)

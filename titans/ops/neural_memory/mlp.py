@@ -1,11 +1,12 @@
 """The memory as a function of its weights: an MLP per sequence and head, and its inner gradient by hand.
 
-Shape suffixes: time T, width of a layer's input I, of its output O; leading batch and heads are left out.
+Shape suffixes: width of a layer's input I, of its output O; leading batch, heads and time are left out.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,13 @@ from torch import Tensor
 
 EPS = 1e-5  # of the memory's LayerNorm
 LOSS_SCALE = {"sum": lambda dim: 2.0, "mean": lambda dim: 2.0 / dim, "half": lambda dim: 1.0}
+
+
+class Write(NamedTuple):
+    """Tokens' gradients of the inner loss by a layer: delta_i x_i^T by a matrix, delta_i by a gain, which has no x."""
+
+    x: Tensor | None
+    delta: Tensor
 
 
 def activate(z: Tensor, activation: str) -> Tensor:
@@ -31,49 +39,64 @@ def slope(z: Tensor, activation: str) -> Tensor:
     return (z > 0).to(z.dtype)
 
 
-def read_memory(weights: tuple[Tensor, ...], x: Tensor, activation: str = "gelu", residual: bool = False) -> Tensor:
+def read_memory(
+    weights: tuple[Tensor, ...], x: Tensor, activation: str = "gelu", residual: bool = False, gain: bool = False
+) -> Tensor:
     """M(x): retrieval without an update.
 
     Args:
-        weights: One `[batch, heads, d_out, d_in]` a layer.
+        weights: One `[batch, heads, d_out, d_in]` a layer; with `gain`, then `[batch, heads, dim]`.
         x: `[batch, heads, time, dim]`.
         activation: Between the layers.
         residual: x + LayerNorm(mlp(x)), as in N25, instead of mlp(x).
+        gain: The last of the weights is the LayerNorm's gain less 1.
 
     Returns:
         `[batch, heads, time, dim]`.
     """
+    matrices, scale = split_gain(weights, gain)
     h = x
-    for layer, w_OI in enumerate(weights):
+    for layer, w_OI in enumerate(matrices):
         h = (activate(h, activation) if layer else h) @ w_OI.mT
-    return finish(x, h, residual)
+    return finish(x, h, residual, None if scale is None else scale.unsqueeze(-2))
 
 
-def finish(x: Tensor, z: Tensor, residual: bool) -> Tensor:
-    """The memory's output from its input x and its last layer's output z."""
-    return x + F.layer_norm(z, z.shape[-1:], eps=EPS) if residual else z
+def split_gain(weights: tuple[Tensor, ...], gain: bool) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """The matrices, and the gain if there is one."""
+    return (weights[:-1], weights[-1]) if gain else (weights, None)
+
+
+def finish(x: Tensor, z: Tensor, residual: bool, gain: Tensor | None = None) -> Tensor:
+    """The memory's output from its input x, its last layer's output z and, if any, the LayerNorm's gain less 1."""
+    if not residual:
+        return z
+    normed = F.layer_norm(z, z.shape[-1:], eps=EPS)
+    return x + (normed if gain is None else normed * (1 + gain))
 
 
 def inner_gradient(
-    weights: tuple[Tensor, ...], k: Tensor, v: Tensor, activation: str, residual: bool, loss: str
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Inputs x and output gradients delta of every layer, so that token i's gradient of the loss is delta_i x_i^T.
+    weights: tuple[Tensor, ...], k: Tensor, v: Tensor, activation: str, residual: bool, loss: str, gain: bool = False
+) -> list[Write]:
+    """Every token's gradient of the inner loss at these weights, layer by layer.
 
     Paper: eq. 12 and section 3.2. No weight-sized tensor is formed per token.
-
-    Returns:
-        xs, deltas: a layer each, `[batch, heads, time, d_in]` and `[batch, heads, time, d_out]`.
     """
+    matrices, scale = split_gain(weights, gain)
     xs, zs = [k], []
-    for w_OI in weights:
+    for w_OI in matrices:
         if zs:
             xs.append(activate(zs[-1], activation))
         zs.append(xs[-1] @ w_OI.mT)
-    error = (finish(k, zs[-1], residual) - v) * LOSS_SCALE[loss](v.shape[-1])
-    deltas = [_through_layer_norm(zs[-1], error) if residual else error]
-    for w_OI, z in zip(reversed(weights[1:]), reversed(zs[:-1]), strict=True):
+    scale = None if scale is None else scale.unsqueeze(-2)
+    error = (finish(k, zs[-1], residual, scale) - v) * LOSS_SCALE[loss](v.shape[-1])
+    delta = error if scale is None else error * (1 + scale)
+    deltas = [_through_layer_norm(zs[-1], delta) if residual else delta]
+    for w_OI, z in zip(reversed(matrices[1:]), reversed(zs[:-1]), strict=True):
         deltas.append((deltas[-1] @ w_OI) * slope(z, activation))
-    return xs, deltas[::-1]
+    writes = [Write(x, delta) for x, delta in zip(xs, reversed(deltas), strict=True)]
+    if gain:
+        writes.append(Write(None, error * F.layer_norm(zs[-1], k.shape[-1:], eps=EPS)))
+    return writes
 
 
 def _through_layer_norm(z: Tensor, grad: Tensor) -> Tensor:

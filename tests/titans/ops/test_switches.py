@@ -1,0 +1,88 @@
+"""Every combination of the operator's switches: the closed form equals the recurrence, for combinations drawn afresh."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memory_case import results, worst_error
+
+from titans.ops import MemoryState, naive_neural_memory, neural_memory
+
+GATES = ("head", "layer", "tuple", "channel")
+
+
+@st.composite
+def cases(draw):
+    """Arguments and switches of a call, ends of the gates' range included."""
+    depth, update_every = draw(st.integers(1, 4)), draw(st.sampled_from([1, 1, 2, 3]))
+    residual = draw(st.booleans())
+    gain = residual and draw(st.booleans())
+    switches = {
+        "chunk_size": update_every * draw(st.integers(1, 6)),
+        "activation": draw(st.sampled_from(["gelu", "silu", "relu"])),
+        "residual": residual,
+        "loss": draw(st.sampled_from(["sum", "mean", "half"])),
+        "outer_gradient": draw(st.booleans()),
+        "update_every": update_every,
+        "read": draw(st.sampled_from(["token", "token", "chunk", "previous"])),
+        "reset_momentum": draw(st.booleans()),
+        "ascent": draw(st.integers(0, 3)) == 0,
+        "written": draw(st.none() | st.sets(st.integers(0, depth + gain - 1)).map(lambda s: tuple(sorted(s)))),
+        "gain": gain,
+    }
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
+    return _arguments(draw, depth, gain, generator), switches
+
+
+def _arguments(draw, depth, gain, generator):
+    time, dim, expansion, batch, heads = draw(st.integers(1, 20)), 4, draw(st.integers(1, 2)), 2, 1
+    widths = [dim] + [dim * expansion] * (depth - 1) + [dim]
+
+    def leaf(*shape, scale=1.0):
+        return (scale * torch.randn(*shape, generator=generator, dtype=torch.float64)).requires_grad_()
+
+    def fast(scale):
+        matrices = [leaf(batch, heads, o, i, scale=scale) for o, i in zip(widths[1:], widths[:-1], strict=True)]
+        return (*matrices, leaf(batch, heads, dim, scale=scale)) if gain else tuple(matrices)
+
+    state = MemoryState(fast(0.5), fast(0.1))
+    layers = len(state.weights)
+
+    def gate(scale, ends, *, channels):
+        def one(*shape):
+            x = scale * torch.rand(*shape, generator=generator, dtype=torch.float64)
+            if ends:  # some gates shut, some wide open
+                x = torch.where(torch.rand(*shape, generator=generator, dtype=torch.float64) < 0.2, 0.0, x)
+                x = torch.where(torch.rand(*shape, generator=generator, dtype=torch.float64) < 0.1, scale, x)
+            return x.requires_grad_()
+
+        kind = draw(st.sampled_from(GATES if channels else GATES[:3]))
+        if kind == "head":
+            return one(batch, heads, time)
+        if kind == "layer":
+            return one(batch, heads, time, layers)
+        wide = [kind == "channel" and not (gain and i == layers - 1) for i in range(layers)]
+        inputs = [w.shape[-1] for w in state.weights]
+        return tuple(one(batch, heads, time, *([d] if w else [])) for d, w in zip(inputs, wide, strict=True))
+
+    ends = draw(st.booleans())
+    return {
+        "q": leaf(batch, heads, time, dim, scale=0.5),
+        "k": leaf(batch, heads, time, dim, scale=0.5),
+        "v": leaf(batch, heads, time, dim, scale=0.5),
+        "theta": gate(0.05, ends, channels=False),
+        "eta": gate(1.0, ends, channels=True) if draw(st.booleans()) else None,
+        "alpha": gate(1.0 if ends else 0.3, ends, channels=True) if draw(st.booleans()) else None,
+        "state": state,
+    }
+
+
+@settings(max_examples=500, deadline=None)
+@given(cases())
+def test_closed_form_equals_the_recurrence_for_any_switches(case):
+    arguments, switches = case
+    errors = worst_error(
+        results(neural_memory, arguments, **switches), results(naive_neural_memory, arguments, **switches)
+    )
+    assert max(errors.values()) < 1e-9, errors
