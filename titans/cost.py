@@ -6,6 +6,8 @@ estimates leave out what these include, such as the half of a causal mask that i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from titans.models.config import ModelConfig
 
 FLOAT = 4  # bytes
@@ -75,7 +77,7 @@ def _with_attention(norms: int, config: ModelConfig) -> int:
     return _lmm_parameters(config) + _attention_parameters(config) + norms * config.dim
 
 
-_MIXER_PARAMETERS = {
+_MIXER_PARAMETERS: dict[str, Callable[[ModelConfig], int]] = {
     "transformer": _attention_parameters,
     "lmm": _lmm_parameters,
     "mac": lambda config: _with_attention(3, config),

@@ -14,20 +14,19 @@ from titans.models.config import ModelConfig
 class MemoryAsContext(nn.Module):
     """Segment by segment: recall with the state that the last segment left, attend, write what attention made of it.
 
-    A causal reading of V1 eqs. 21 to 25 that keeps their order. The recall h_j stands at the rotary place of x_j and is seen
-    from token j on, so nothing of the future leaks through it; each output is read after its own write.
+    A causal reading of V1 eqs. 21 to 25 that keeps their order. The recall h_j stands at the rotary place of x_j and is
+    seen from token j on, so nothing of the future leaks through it; each output is read after its own write.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.segment = config.segment
+        self.init_std = {"persistent": 1.0}
         self.persistent = nn.Parameter(torch.empty(config.persistent_tokens, config.dim))
         self.attention = Attention(config)
         self.memory = NeuralMemory(config)
         self.norm = nn.RMSNorm(config.dim)
         self.gate = Gate(config.dim)
-
-    init_std = {"persistent": 1.0}
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, time, dim]` to the same."""

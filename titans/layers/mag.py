@@ -17,12 +17,11 @@ class MemoryAsGate(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.window = config.window
+        self.init_std = {"persistent": 1.0}
         self.persistent = nn.Parameter(torch.empty(config.persistent_tokens, config.dim))
         self.attention = Attention(config)
         self.memory = NeuralMemory(config)
         self.gate = Gate(config.dim)
-
-    init_std = {"persistent": 1.0}
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, time, dim]` to the same."""

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from titans.layers.parts import Projection, merge_heads
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.ops import MemoryState, neural_memory, read_memory
-
-#: A step on the mean or half loss is so much smaller than on the sum; the step size makes up for it.
-LOSS_SCALE = {"sum": lambda dim: 1.0, "mean": lambda dim: float(dim), "half": lambda dim: 2.0}
+from titans.ops.neural_memory.state import State
 
 
 class Tails(NamedTuple):
@@ -31,12 +29,12 @@ class MemoryGates(nn.Module):
         self.heads, self.sets = heads, memory.depth if memory.gates_per_layer else 1
         self.names = ["theta"] + ["eta"] * memory.momentum + ["alpha"] * memory.forgetting
         scale = (0.1 if memory.depth <= 2 else 0.03) if memory.theta_scale is None else memory.theta_scale
-        self.step = 2 * scale * LOSS_SCALE[memory.loss](head_dim) / memory.chunk_size
+        larger = {"sum": 1, "mean": head_dim, "half": 2}[memory.loss]  # for as large a step as on the sum
+        self.step = 2 * scale * larger / memory.chunk_size
         bias = {"theta": 0.0, "eta": memory.eta_bias, "alpha": memory.alpha_bias}
+        self.init_std = {"weight": 0.0}  # at the start every token is treated alike
         self.weight = nn.Parameter(torch.zeros(len(self.names) * heads * self.sets, dim))
         self.bias = nn.Parameter(torch.tensor([bias[name] for name in self.names]).repeat_interleave(heads * self.sets))
-
-    init_std = {"weight": 0.0}  # at the start every token is treated alike
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """theta, eta, alpha `[batch, heads, time(, layers)]` from `[batch, time, dim]`; None for a gate that is off."""
@@ -73,7 +71,7 @@ class NeuralMemory(nn.Module):
         weights = tuple(w.expand(batch, -1, -1, -1) for w in self.initial)
         return MemoryState(weights, tuple(torch.zeros_like(w) for w in weights))
 
-    def begin(self, persistent: Tensor, batch: int) -> tuple[Tensor, MemoryState]:
+    def begin(self, persistent: Tensor, batch: int) -> tuple[Tensor, State]:
         """Write the persistent tokens `[tokens, dim]` first: what was read on them, and the state for each sequence.
 
         They are the same for all sequences, so they are written once; the tokens that follow start a new chunk.
@@ -81,24 +79,23 @@ class NeuralMemory(nn.Module):
         if not persistent.shape[0]:
             return persistent.unsqueeze(0), self.start(batch)
         y, state, _ = self(persistent.unsqueeze(0), self.start(1))
-        weights, momentum = (tuple(x.expand(batch, -1, -1, -1) for x in part) for part in state)
-        return y, MemoryState(weights, momentum)
+        return y, type(state)(*(tuple(x.expand(batch, -1, -1, -1) for x in part) for part in state))
 
-    def forward(self, x: Tensor, state: MemoryState, tails: Tails | None = None) -> tuple[Tensor, MemoryState, Tails]:
+    def forward(self, x: Tensor, state: State, tails: Tails | None = None) -> tuple[Tensor, State, Tails]:
         """Write and read `[batch, time, dim]`; the output, the state after it and the convolutions' tails."""
         tails = tails or Tails()
         (q, q_tail), (k, k_tail), (v, v_tail) = self.q(x, tails.q), self.k(x, tails.k), self.v(x, tails.v)
         c = self.config
-        gates = self.gates(x)
+        theta, eta, alpha = self.gates(x)
         with torch.autocast(x.device.type, enabled=False):  # the state sums thousands of small writes
             q, k, v = (z.to(state.weights[0].dtype) for z in (q, k, v))
             y, state = neural_memory(
-                q, k, v, *gates, state, chunk_size=c.chunk_size, activation=c.activation, residual=c.residual,
-                loss=c.loss, outer_gradient=c.outer_gradient,
+                q, k, v, theta, eta, alpha, state, chunk_size=c.chunk_size, activation=c.activation,
+                residual=c.residual, loss=c.loss, outer_gradient=c.outer_gradient,
             )  # fmt: skip
         return self.emit(y, x), state, Tails(q_tail, k_tail, v_tail)
 
-    def read(self, q: Tensor, x: Tensor, state: MemoryState) -> Tensor:
+    def read(self, q: Tensor, x: Tensor, state: State) -> Tensor:
         """What the memory holds for the queries q of the tokens x, without writing them."""
         with torch.autocast(x.device.type, enabled=False):
             y = read_memory(state.weights, q.to(state.weights[0].dtype), self.config.activation, self.config.residual)
@@ -114,10 +111,9 @@ class LongTermMemory(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.init_std = {"persistent": 1.0}  # as large as the normalised tokens that they stand before
         self.persistent = nn.Parameter(torch.empty(config.persistent_tokens, config.dim))
         self.memory = NeuralMemory(config)
-
-    init_std = {"persistent": 1.0}  # as large as the normalised tokens that they stand before
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, time, dim]` to the same."""

@@ -63,7 +63,7 @@ class Projection(nn.Module):
 
 
 class Gate(nn.Module):
-    """The product of two branches: both normalised with a learned scale, the second through a sigmoid (V1 section 4.2)."""
+    """The product of two branches (V1 section 4.2): both normalised with a learned scale, the second squashed."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

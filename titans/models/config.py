@@ -102,7 +102,7 @@ class ModelConfig:
         _at_least(self, 0, "persistent_tokens")
         if self.dim % (2 * self.heads):
             raise ValueError(
-                f"dim: {self.dim} is not divisible by 2 x heads ({self.heads}); rotary positions need an even head width"
+                f"dim: {self.dim} is not divisible by 2 x heads ({self.heads}); rotary positions need even heads"
             )
         if self.feed_forward <= 0:
             raise ValueError(f"feed_forward: {self.feed_forward} is not above 0")

@@ -50,7 +50,8 @@ def initialise(model: nn.Module, seed: int) -> None:
         for name, tensor in module.named_parameters(recurse=False):
             if tensor.ndim < 2 or not tensor.numel():
                 continue
-            std = getattr(module, "init_std", {}).get(name, 1.0 if isinstance(module, nn.Embedding) else tensor.shape[-1] ** -0.5)
+            std = 1.0 if isinstance(module, nn.Embedding) else tensor.shape[-1] ** -0.5
+            std = getattr(module, "init_std", {}).get(name, std)
             digest = hashlib.sha256(f"{seed}:{path}.{name}".encode()).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
             values = torch.randn(tensor.shape, generator=generator, dtype=torch.float32)

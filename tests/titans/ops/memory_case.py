@@ -78,4 +78,5 @@ def results(operator: Operator, arguments: dict[str, Any], **switches: Any) -> d
 def worst_error(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, float]:
     """Largest difference of each result over the larger of 1 and its largest value; both must have the same results."""
     assert a.keys() == b.keys(), a.keys() ^ b.keys()
-    return {name: float((a[name] - b[name]).detach().abs().max() / b[name].detach().abs().max().clamp(min=1)) for name in a}
+    with torch.no_grad():
+        return {name: float((a[name] - b[name]).abs().max() / b[name].abs().max().clamp(min=1)) for name in a}

@@ -1,4 +1,4 @@
-"""Every combination of the operator's switches: the closed form equals the recurrence, for combinations drawn afresh."""
+"""Any switches of the operator, drawn together: the closed form equals the recurrence."""
 
 from __future__ import annotations
 

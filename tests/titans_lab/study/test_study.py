@@ -61,7 +61,8 @@ def test_a_run_has_the_base_and_its_factors(path: Path) -> None:
     run = runs(load_study(path))[-1]
     assert run.factors == {"train.batch": 1, "model.memory.depth": 3}
     assert (run.config.train.batch, run.config.model.memory.depth, run.config.train.lr) == (1, 3, 1.0)
-    assert run.config.model.variant == "mag" and not run.config.model.memory.momentum
+    assert run.config.model.variant == "mag"
+    assert not run.config.model.memory.momentum
     assert run.run_id == run_id(run.config, run.seed, run.data_hash)
 
 
@@ -102,7 +103,8 @@ def test_each_data_section_is_hashed_once(path: Path) -> None:
 def test_overrides_take_the_place_of_what_the_file_says(path: Path) -> None:
     overrides = ["train.lr=1e-4", "data.path=../x.gz", "seeds=2", "grid.train.batch=[4]", "grid.model.heads=[1, 2]"]
     study = load_study(path, overrides)
-    assert study.base["train.lr"] == 1e-4 and study.base["data.path"] == "../x.gz"
+    assert study.base["train.lr"] == 1e-4
+    assert study.base["data.path"] == "../x.gz"
     assert study.seeds == (0, 1)
     assert list(study.grid.items()) == [("train.batch", (4,)), ("model.memory.depth", (1, 3)), ("model.heads", (1, 2))]
 

@@ -1,7 +1,7 @@
 """The closed form of the memory: masked matrix products, no weight tensor per token, for every depth.
 
-With x_i a layer's input on the key side and delta_i the gradient at its output, both at the chunk's start (W, S), a query g_t
-passes the layer as
+With x_i a layer's input on the key side and delta_i the gradient at its output, both at the chunk's start (W, S), a
+query g_t passes the layer as
 
     z_t = W (start_t g_t) + S (drift_t g_t) - sum_{i<=t} (mask[t, i] x_i . g_t) delta_i
 
@@ -62,8 +62,8 @@ def neural_memory(
         outer_gradient: False: the inner gradients are constants to the outer ones; k and v then get none.
         update_every: Tokens whose writes reach the weights together, at the last of them; divides chunk_size. Momentum
             decays by the gate of the first of them, weights forget by that of the last.
-        read: The weights that q reads: "token", after the token's own write; "chunk", those that its chunk started with;
-            "previous", those that the chunk before it started with.
+        read: The weights that q reads: "token", after the token's own write; "chunk", those that its chunk started
+            with; "previous", those that the chunk before it started with.
         reset_momentum: Every chunk starts without momentum.
         ascent: Climb the inner loss instead, for studies of whether its direction matters.
         written: The layers that are written, counted from 0; None: all. The others stay as they are.
@@ -76,9 +76,8 @@ def neural_memory(
     Raises:
         ValueError: Shapes, dtypes, devices or ranges that do not fit; the message names the argument.
     """
-    how = Switches(
-        chunk_size, activation, residual, loss, outer_gradient, update_every, read, reset_momentum, ascent, written, gain
-    )
+    form = (activation, residual, loss, outer_gradient)
+    how = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
     check(q, k, v, theta, eta, alpha, state, how)
     linear = is_linear_recurrence(how, len(state.weights), eta, alpha)
     size = BLOCK if linear else chunk_size
@@ -109,9 +108,7 @@ def _coefficients(
     return list(zip(*of_layers, strict=True))
 
 
-def _writes(
-    state: State, k: Tensor, v: Tensor, c: tuple[Coefficients | None, ...], how: Switches
-) -> list[Write]:
+def _writes(state: State, k: Tensor, v: Tensor, c: tuple[Coefficients | None, ...], how: Switches) -> list[Write]:
     """The inner gradients at the state that the chunk starts with."""
     weights = state.weights
     if not how.outer_gradient:
@@ -119,13 +116,11 @@ def _writes(
     return inner_gradient(weights, k, v, how.activation, how.residual, how.loss, how.gain)
 
 
-def _read(
-    q: Tensor, writes: list[Write], state: State, c: tuple[Coefficients | None, ...], how: Switches
-) -> Tensor:
+def _read(q: Tensor, writes: list[Write], state: State, c: tuple[Coefficients | None, ...], how: Switches) -> Tensor:
     """What the queries of a chunk read."""
     if how.read != "token":
-        lagged = how.read == "previous" and isinstance(state, LaggedState)
-        return read_memory(state.lagged if lagged else state.weights, q, how.activation, how.residual, how.gain)
+        old = state.lagged if how.read == "previous" and isinstance(state, LaggedState) else state.weights
+        return read_memory(old, q, how.activation, how.residual, how.gain)
     matrices, scale = split_gain(state.weights, how.gain)
     z = q
     for layer in range(len(matrices)):

@@ -5,8 +5,8 @@ With the inner gradients anchored, a token is a linear map of (W, S) and of its 
     S <- eta S + theta u        W <- (1 - alpha) W + S
 
 and so is a stretch of tokens; two neighbouring stretches compose to one. A chunk is built up by doubling, in
-log2(chunk_size) rounds, without a logarithm or a quotient, so it is exact at gates of 0 and 1. What a token of the later
-stretch still holds of a write in the earlier one is a sum of two products: the masks, block by block.
+log2(chunk_size) rounds, without a logarithm or a quotient, so it is exact at gates of 0 and 1. What a token of the
+later stretch still holds of a write in the earlier one is a sum of two products: the masks, block by block.
 """
 
 from __future__ import annotations

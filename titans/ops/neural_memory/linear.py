@@ -1,6 +1,6 @@
 """A linear memory at chunk_size 1 in blocks: exact, momentum and forgetting included.
 
-With depth 1 the surprise of a token is linear in those before it, so all of a block's follow from one triangular system,
+With depth 1 a token's surprise is linear in those before it, so all of a block's follow from one triangular system,
 
     (I + s strict(C[t-1, i] k_i . k_t)) delta = s (start_{t-1} W k + drift_{t-1} S k - v)
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from titans.ops.neural_memory.coefficients import Coefficients
-from titans.ops.neural_memory.mlp import LOSS_SCALE, Write
+from titans.ops.neural_memory.mlp import Write, loss_slope
 from titans.ops.neural_memory.state import Gate, State, Switches
 
 BLOCK = 64  # tokens; the system costs block^2 a token, what the states between blocks cost falls with the block
@@ -27,16 +27,16 @@ def is_linear_recurrence(how: Switches, layers: int, eta: Gate | None, alpha: Ga
     return layers == 1 and how.chunk_size == 1 and plain and shared
 
 
-def linear_writes(
-    state: State, k: Tensor, v: Tensor, c: tuple[Coefficients | None, ...], how: Switches
-) -> list[Write]:
+def linear_writes(state: State, k: Tensor, v: Tensor, c: tuple[Coefficients | None, ...], how: Switches) -> list[Write]:
     """The inner gradients of a block, each at the weights that the token before it left."""
     assert c[0] is not None
-    tensors = (k, v, state.weights[0], state.momentum[0], c[0].mask, c[0].whole.start, c[0].whole.drift)
+    assert c[0].mask is not None
+    masks = (c[0].mask, c[0].whole.start, c[0].whole.drift)
+    tensors: tuple[Tensor, ...] = (k, v, state.weights[0], state.momentum[0], *masks)
     if not how.outer_gradient:
-        tensors = tuple(x.detach() for x in tensors)  # type: ignore[union-attr]
-    k, v, weights, momentum, mask, start, drift = tensors  # type: ignore[assignment]
-    s = LOSS_SCALE[how.loss](v.shape[-1])
+        tensors = tuple(x.detach() for x in tensors)
+    k, v, weights, momentum, mask, start, drift = tensors
+    s = loss_slope(how.loss, v.shape[-1])
     before = F.pad(mask, (0, 0, 1, 0))[..., :-1, :]
     start, drift = F.pad(start, (0, 0, 1, 0), value=1.0)[..., :-1, :], F.pad(drift, (0, 0, 1, 0))[..., :-1, :]
     system = s * before * (k @ k.mT)  # strictly lower; the solver takes the diagonal as 1

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPS = 1e-5  # of the memory's LayerNorm
-LOSS_SCALE = {"sum": lambda dim: 2.0, "mean": lambda dim: 2.0 / dim, "half": lambda dim: 1.0}
 
 
 class Write(NamedTuple):
@@ -25,7 +24,9 @@ class Write(NamedTuple):
 
 def activate(z: Tensor, activation: str) -> Tensor:
     """The non-linearity between two layers of the memory; "gelu" is the exact one."""
-    return {"gelu": F.gelu, "silu": F.silu, "relu": F.relu}[activation](z)
+    if activation == "gelu":
+        return F.gelu(z)
+    return F.silu(z) if activation == "silu" else F.relu(z)
 
 
 def slope(z: Tensor, activation: str) -> Tensor:
@@ -61,6 +62,11 @@ def read_memory(
     return finish(x, h, residual, None if scale is None else scale.unsqueeze(-2))
 
 
+def loss_slope(loss: str, dim: int) -> float:
+    """Derivative of the inner loss by the error, over the error."""
+    return {"sum": 2.0, "mean": 2.0 / dim, "half": 1.0}[loss]
+
+
 def split_gain(weights: tuple[Tensor, ...], gain: bool) -> tuple[tuple[Tensor, ...], Tensor | None]:
     """The matrices, and the gain if there is one."""
     return (weights[:-1], weights[-1]) if gain else (weights, None)
@@ -82,13 +88,13 @@ def inner_gradient(
     Paper: eq. 12 and section 3.2. No weight-sized tensor is formed per token.
     """
     matrices, scale = split_gain(weights, gain)
-    xs, zs = [k], []
+    xs, zs = [k], list[Tensor]()
     for w_OI in matrices:
         if zs:
             xs.append(activate(zs[-1], activation))
         zs.append(xs[-1] @ w_OI.mT)
     scale = None if scale is None else scale.unsqueeze(-2)
-    error = (finish(k, zs[-1], residual, scale) - v) * LOSS_SCALE[loss](v.shape[-1])
+    error = (finish(k, zs[-1], residual, scale) - v) * loss_slope(loss, v.shape[-1])
     delta = error if scale is None else error * (1 + scale)
     deltas = [_through_layer_norm(zs[-1], delta) if residual else delta]
     for w_OI, z in zip(reversed(matrices[1:]), reversed(zs[:-1]), strict=True):

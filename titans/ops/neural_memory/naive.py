@@ -11,8 +11,6 @@ from torch import Tensor
 
 from titans.ops.neural_memory.state import Gate, LaggedState, MemoryState, State, Switches, by_layer, check
 
-ACTIVATION = {"gelu": F.gelu, "silu": F.silu, "relu": F.relu}
-
 
 def naive_neural_memory(
     q: Tensor,
@@ -39,18 +37,17 @@ def naive_neural_memory(
 
     Time and memory grow with time x weights: for tests and for checking faster forms.
     """
-    how = Switches(
-        chunk_size, activation, residual, loss, outer_gradient, update_every, read, reset_momentum, ascent, written, gain
-    )
+    form = (activation, residual, loss, outer_gradient)
+    how = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
     check(q, k, v, theta, eta, alpha, state, how)
     gates = [by_layer(gate, len(state.weights)) for gate in (theta, eta, alpha)]
     weights, momentum = state.weights, state.momentum
-    lagged = state.lagged if isinstance(state, LaggedState) else None
+    lagged = state.lagged if isinstance(state, LaggedState) else weights
     outputs = []
     with torch.enable_grad():
         for t in range(q.shape[2]):
             if t % chunk_size == 0:  # the inner gradient looks at the weights that the last chunk ended with
-                older, lagged = weights if lagged is None else lagged, weights
+                older, lagged = lagged, weights
                 anchor = tuple(w if w.requires_grad else w.detach().requires_grad_() for w in weights)
                 if reset_momentum:
                     momentum = tuple(torch.zeros_like(m) for m in momentum)
@@ -69,7 +66,7 @@ def _memory(weights: tuple[Tensor, ...], x: Tensor, how: Switches) -> Tensor:
     matrices = matrices if how.gain else [*matrices, last]
     h = torch.einsum("bhoi,bhi->bho", matrices[0], x)
     for w in matrices[1:]:
-        h = torch.einsum("bhoi,bhi->bho", w, ACTIVATION[how.activation](h))
+        h = torch.einsum("bhoi,bhi->bho", w, getattr(F, how.activation)(h))
     if not how.residual:
         return h
     return x + F.layer_norm(h, h.shape[-1:], eps=1e-5) * (1 + last if how.gain else 1)
@@ -99,7 +96,8 @@ def _at(gate: Tensor | None, t: int, like: Tensor) -> Tensor | float:
     """Gate of token t, to multiply a layer's weights with; a gate that is off is 0."""
     if gate is None:
         return 0.0
-    return gate[:, :, t].unsqueeze(2) if gate.dim() == 4 else gate[:, :, t].view(*gate.shape[:2], *[1] * (like.dim() - 2))
+    at = gate[:, :, t]
+    return at.unsqueeze(2) if at.dim() == 3 else at.reshape(*at.shape, *[1] * (like.dim() - 2))
 
 
 def _detached(state: State) -> State:
