@@ -102,9 +102,10 @@ def test_how_often_a_run_is_logged_and_validated_does_not_change_its_numbers(tra
     assert ends[0]["loss"] == ends[1]["loss"]
 
 
-def test_runs_of_other_models_see_the_same_batches(trainer: Train):
+def test_runs_of_other_models_see_the_same_batches_and_those_of_other_seeds_do_not(trainer: Train):
     one, other = trainer("train.lr=1"), trainer("model.variant=transformer", "model.dim=32")
     assert all(torch.equal(one.task.sample(step)[0], other.task.sample(step)[0]) for step in range(4))
+    assert not torch.equal(one.task.sample(0)[0], trainer("seeds=[1]").task.sample(0)[0])
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_each_step_has_a_gradient_of_its_own(trainer: Train, tmp_path: Path):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_is_logged(trainer: Train):
-    some = trainer("train.lr=1e30", "train.tokens=640", "log.every=4")
+    some = trainer("train.lr=1e30", "train.tokens=640", "log.every=4", "log.valid_every=2")
     with pytest.raises(Diverged, match="the loss of step 2 is not finite") as caught:
         some.run()
     assert caught.value.step == 2

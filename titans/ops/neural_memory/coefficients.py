@@ -122,7 +122,7 @@ def _of_chunks(tokens: Stretch, size: int) -> list[Coefficients]:
     while stretch.start.shape[-3] > 1:
         first, second = stretch.pairs()
         if shared:
-            mask = _join(mask, second.start @ first.into_weights.mT + second.drift @ first.into_momentum.mT)
+            mask = _join(mask, second.start * first.into_weights.mT + second.drift * first.into_momentum.mT)
         else:
             rounds.append((first, second))
         stretch = _compose(first, second)
