@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from titans_lab.errors import UserError
 from titans_lab.store.columns import VIEWS
 from titans_lab.store.files import write_json
 from titans_lab.store.folder import Attempt, RunFolder, Store
-from titans_lab.store.lock import hold_lock
+from titans_lab.store.lock import LOCK, hold_lock
 from titans_lab.store.metrics import digest_of
 from titans_lab.store.query import ask, query
 from titans_lab.store.recorder import Recorder
@@ -94,6 +97,18 @@ def test_runs_of_every_state(
         ("a3", "done", 1, "laptop", 2.0),
         ("a4", "running", 1, "laptop", None),
     ]
+
+
+def test_a_run_that_ends_while_it_is_read_is_read_whole(store: Store, live_run: Callable[..., Attempt]) -> None:
+    attempt = live_run("a1")
+    lock = attempt.folder.path / LOCK
+    os.mkfifo(lock)  # opening it waits for a writer: this stops the reader where it asks who holds the lock
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(values, store, "select state, loss, steps from runs")
+        time.sleep(0.2)
+        Recorder(attempt, {}).commit("done", {"loss": 2.0, "steps": 3})
+        lock.open("w").close()
+        assert answer.result(timeout=10) == [("done", 2.0, 3)]
 
 
 def test_metrics_of_ended_and_of_live_runs(
