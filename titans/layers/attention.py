@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.layers.parts import merge_heads, rotate, split_heads
 from titans.models.config import ModelConfig
 from titans.ops.attention import attend, causal_mask, window_attention
+
+
+class KeyValues(NamedTuple):
+    """Keys, positions in them, and values of past tokens, `[batch, heads, tokens, head_dim]`; and the next position."""
+
+    k: Tensor
+    v: Tensor
+    position: int
+
+    def extend(self, k: Tensor, v: Tensor) -> KeyValues:
+        """With the next tokens'."""
+        return KeyValues(torch.cat((self.k, k), 2), torch.cat((self.v, v), 2), self.position + k.shape[2])
+
+    def last(self, count: int) -> KeyValues:
+        """No more than so many."""
+        begin = max(0, self.k.shape[2] - count)
+        return self._replace(k=self.k[:, :, begin:], v=self.v[:, :, begin:])
 
 
 class Attention(nn.Module):
@@ -18,41 +38,73 @@ class Attention(nn.Module):
         self.heads = config.heads
         self.q, self.k, self.v, self.out = (nn.Linear(config.dim, config.dim, bias=False) for _ in range(4))
 
-    def _heads(self, linear: nn.Linear, x: Tensor) -> Tensor:
-        return split_heads(linear(x), self.heads)
+    def start(self, batch: int) -> KeyValues:
+        """No tokens."""
+        empty = self.q.weight.new_zeros(batch, self.heads, 0, self.q.out_features // self.heads)
+        return KeyValues(empty, empty, 0)
 
-    def full(self, x: Tensor) -> Tensor:
-        """Every token sees all tokens up to itself."""
-        q, k, v = (self._heads(linear, x) for linear in (self.q, self.k, self.v))
-        return self.out(merge_heads(F.scaled_dot_product_attention(rotate(q), rotate(k), v, is_causal=True)))
+    def keys(self, x: Tensor) -> Tensor:
+        """Keys without positions."""
+        return split_heads(self.k(x), self.heads)
+
+    def values(self, x: Tensor) -> Tensor:
+        """Values."""
+        return split_heads(self.v(x), self.heads)
+
+    def queries(self, x: Tensor) -> Tensor:
+        """Queries without positions."""
+        return split_heads(self.q(x), self.heads)
+
+    def emit(self, y: Tensor) -> Tensor:
+        """Merge the heads and project."""
+        return self.out(merge_heads(y))
 
     def prefix(self, persistent: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values, without positions, of the persistent tokens `[1, tokens, dim]`."""
-        return self._heads(self.k, persistent), self._heads(self.v, persistent)
+        return self.keys(persistent), self.values(persistent)
 
-    def window(self, x: Tensor, persistent: Tensor, window: int) -> Tensor:
+    def full(self, x: Tensor, past: KeyValues) -> tuple[Tensor, KeyValues]:
+        """Every token sees all tokens up to itself."""
+        q = rotate(self.queries(x), past.position)
+        first = past.position == 0
+        past = past.extend(rotate(self.keys(x), past.position), self.values(x))
+        if first:
+            return self.emit(F.scaled_dot_product_attention(q, past.k, past.v, is_causal=True)), past
+        mask = causal_mask(q.shape[2], past.k.shape[2], past.k.shape[2], x.device).to(x.dtype)
+        return self.emit(F.scaled_dot_product_attention(q, past.k, past.v, mask)), past
+
+    def window(self, x: Tensor, persistent: Tensor, window: int, past: KeyValues) -> tuple[Tensor, KeyValues]:
         """Every token sees `persistent` `[1, tokens, dim]` and the last `window` tokens, itself included."""
-        q, k, v = (self._heads(linear, x) for linear in (self.q, self.k, self.v))
-        return self.out(merge_heads(window_attention(rotate(q), rotate(k), v, window, (q, *self.prefix(persistent)))))
+        q, k, v, prefix = self.queries(x), rotate(self.keys(x), past.position), self.values(x), self.prefix(persistent)
+        if past.position == 0:
+            y = window_attention(rotate(q), k, v, window, (q, *prefix))
+            return self.emit(y), past.extend(k, v).last(window - 1)
+        outputs = []
+        for q_p, k_p, v_p in zip(q.split(window, 2), k.split(window, 2), v.split(window, 2), strict=True):
+            seen = past.extend(k_p, v_p)
+            outputs.append(_attend_to(q_p, past.position, prefix, seen, window))
+            past = seen.last(window - 1)
+        return self.emit(torch.cat(outputs, 2)), past
 
-    def context(self, x: Tensor, recalled: Tensor, prefix: tuple[Tensor, Tensor]) -> Tensor:
-        """A segment of MAC: token i sees the prefix, and recalled[j] and x[j] for j <= i; only x asks."""
-        time, head = x.shape[1], x.shape[-1] // self.heads
-        q = self._heads(self.q, x) * head**-0.5
-        q_rotated = rotate(q)
-        mask = causal_mask(time, time, time, x.device).to(x.dtype)
-        scores = [q @ prefix[0].mT]
-        scores += [q_rotated @ rotate(self._heads(self.k, keys)).mT + mask for keys in (recalled, x)]
-        return self.out(merge_heads(attend(scores, [prefix[1], *(self._heads(self.v, y) for y in (recalled, x))])))
+
+def _attend_to(q: Tensor, position: int, prefix: tuple[Tensor, Tensor], seen: KeyValues, window: int) -> Tensor:
+    """Queries of the last tokens of `seen`."""
+    q = q * q.shape[-1] ** -0.5
+    mask = causal_mask(q.shape[2], seen.k.shape[2], window, q.device).to(q.dtype)
+    return attend([q @ prefix[0].mT, rotate(q, position) @ seen.k.mT + mask], [prefix[1], seen.v])
 
 
 class FullAttention(nn.Module):
-    """The mixer of Transformer++."""
+    """The mixer of Transformer++. Its state grows with the sequence."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.attention = Attention(config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[batch, time, dim]` to the same."""
-        return self.attention.full(x)
+    def start(self, batch: int) -> KeyValues:
+        """Before the first token."""
+        return self.attention.start(batch)
+
+    def forward(self, x: Tensor, past: KeyValues) -> tuple[Tensor, KeyValues]:
+        """The next tokens `[batch, time, dim]`."""
+        return self.attention.full(x, past)

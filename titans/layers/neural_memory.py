@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.layers.parts import Projection, merge_heads
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.ops import MemoryState, neural_memory, read_memory
-from titans.ops.neural_memory.state import State
+from titans.ops.neural_memory.state import Gate, State
 
 
 class Tails(NamedTuple):
@@ -21,29 +22,90 @@ class Tails(NamedTuple):
     v: Tensor | None = None
 
 
+class MemoryStream(NamedTuple):
+    """What the memory carries from token to token: of constant size.
+
+    Attributes:
+        state: Weights and momentum at the start of the chunk.
+        k, v: Of the chunk's tokens so far, `[batch, heads, tokens, head_dim]`.
+        logits: Of their gates, `[batch, tokens, gates]`.
+        tails: Of the convolutions.
+    """
+
+    state: State
+    k: Tensor
+    v: Tensor
+    logits: Tensor
+    tails: Tails
+
+
 class MemoryGates(nn.Module):
-    """theta, eta and alpha of every token, one set per head or per head and memory layer."""
+    """theta, eta and alpha of every token: per head, per head and memory layer, or per channel of a layer's input."""
 
-    def __init__(self, dim: int, heads: int, head_dim: int, memory: MemoryConfig) -> None:
+    def __init__(self, config: ModelConfig, inputs: list[int]) -> None:
+        """`inputs`: the width of each layer's input; 0 for one that has no matrix."""
         super().__init__()
-        self.heads, self.sets = heads, memory.depth if memory.gates_per_layer else 1
-        self.names = ["theta"] + ["eta"] * memory.momentum + ["alpha"] * memory.forgetting
+        memory = config.memory
+        self.memory, self.heads, self.layers = memory, config.heads, len(inputs)
         scale = (0.1 if memory.depth <= 2 else 0.03) if memory.theta_scale is None else memory.theta_scale
-        larger = {"sum": 1, "mean": head_dim, "half": 2}[memory.loss]  # for as large a step as on the sum
+        larger = {"sum": 1, "mean": config.head_dim, "half": 2}[memory.loss]  # for as large a step as on the sum
         self.step = 2 * scale * larger / memory.chunk_size
-        bias = {"theta": 0.0, "eta": memory.eta_bias, "alpha": memory.alpha_bias}
+        biases = {"theta": 0.0}
+        if memory.momentum:
+            biases["eta"] = memory.eta_bias
+        if memory.forgetting:
+            biases["alpha"] = memory.alpha_bias
+        self.widths = {name: self._widths(name, inputs) for name in biases}
+        rows = {name: config.heads * sum(widths) for name, widths in self.widths.items()}
         self.init_std = {"weight": 0.0}  # at the start every token is treated alike
-        self.weight = nn.Parameter(torch.zeros(len(self.names) * heads * self.sets, dim))
-        self.bias = nn.Parameter(torch.tensor([bias[name] for name in self.names]).repeat_interleave(heads * self.sets))
+        self.weight = nn.Parameter(torch.zeros(sum(rows.values()), config.dim))
+        self.bias = nn.Parameter(torch.cat([torch.full((rows[name],), bias) for name, bias in biases.items()]))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """theta, eta, alpha `[batch, heads, time(, layers)]` from `[batch, time, dim]`; None for a gate that is off."""
-        logits = nn.functional.linear(x, self.weight, self.bias).to(self.bias.dtype)  # 1 - eta needs the digits
-        values = torch.sigmoid(logits.unflatten(-1, (len(self.names), self.heads, self.sets))).permute(2, 0, 3, 1, 4)
-        gates = dict(zip(self.names, values if self.sets > 1 else values.squeeze(-1), strict=True))
-        eta = gates.get("eta")
-        theta = self.step * gates["theta"] * (1 if eta is None else 1 - eta)  # momentum sums 1 / (1 - eta) steps
-        return theta, eta, gates.get("alpha")
+    def _widths(self, name: str, inputs: list[int]) -> list[int]:
+        """Values a head of each set of gates; one set, or one for each layer."""
+        if self.memory.gate_channels == "all" and name == "eta" or self.memory.gate_channels != "none" and name == "alpha":
+            return [max(1, width) for width in inputs]
+        return [1] * (self.layers if self.memory.gates_per_layer or self.memory.gate_channels != "none" else 1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """`[batch, time, dim]` to `[batch, time, gates]`; in the precision of the parameters, for 1 - eta needs it."""
+        return F.linear(x, self.weight, self.bias).to(self.bias.dtype)
+
+    def forward(self, logits: Tensor, chunk_size: int) -> tuple[Gate, Gate | None, Gate | None]:
+        """theta, eta and alpha as the operator takes them, None for one that is off; the logits start a chunk."""
+        sizes = [self.heads * sum(widths) for widths in self.widths.values()]
+        by_name = dict(zip(self.widths, logits.split(sizes, -1), strict=True))
+        for name in by_name.keys() - {"theta"}:
+            by_name[name] = self._spanned(by_name[name], chunk_size)
+        sets = {name: self._sets(x, self.widths[name]) for name, x in by_name.items()}
+        eta = sets.get("eta")
+        theta = [self.step * x for x in sets["theta"]]
+        if eta is not None:  # momentum sums 1 / (1 - eta) steps
+            theta = [x * (1 - (e.mean(-1) if e.dim() == 4 else e)) for x, e in zip(theta, eta, strict=True)]
+        return tuple(_one_or_all(x) for x in (theta, eta, sets.get("alpha")))  # type: ignore[return-value]
+
+    def _spanned(self, logits: Tensor, chunk_size: int) -> Tensor:
+        """One value over each chunk or group, where that is asked for."""
+        if self.memory.gate_span == "token":
+            return logits
+        time = logits.shape[1]
+        size = chunk_size if self.memory.gate_span == "chunk" else self.memory.update_every
+        parts = logits.split(size, 1)
+        if self.memory.gate_span == "chunk":
+            return torch.cat([part[:, :1].expand_as(part) for part in parts], 1)
+        return torch.cat([part.mean(1, keepdim=True).expand_as(part) for part in parts], 1)[:, :time]
+
+    def _sets(self, logits: Tensor, widths: list[int]) -> list[Tensor]:
+        """`[batch, heads, time]` or `[batch, heads, time, channels]` a set, between 0 and 1."""
+        sets = torch.sigmoid(logits).split([self.heads * width for width in widths], -1)
+        split = [x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in sets]
+        return [x.squeeze(-1) if width == 1 else x for x, width in zip(split, widths, strict=True)]
+
+
+def _one_or_all(sets: list[Tensor] | None) -> Gate | None:
+    if sets is None:
+        return None
+    return sets[0] if len(sets) == 1 and sets[0].dim() == 3 else tuple(sets)
 
 
 class NeuralMemory(nn.Module):
@@ -54,56 +116,132 @@ class NeuralMemory(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config, self.heads = config.memory, config.heads
-        dim, head = config.dim, config.head_dim
-        self.q, self.k = (Projection(dim, config.heads, config.conv_width, unit=True) for _ in range(2))
-        self.v = Projection(dim, config.heads, config.conv_width, unit=False)
-        self.gates = MemoryGates(dim, config.heads, head, config.memory)
-        hidden = [head * config.memory.expansion] * (config.memory.depth - 1)
-        widths = zip([*hidden, head], [head, *hidden], strict=True)
-        self.initial = nn.ParameterList(nn.Parameter(torch.empty(config.heads, o, i)) for o, i in widths)
+        memory, dim, head = config.memory, config.dim, config.head_dim
+        self.config, self.heads = memory, config.heads
+        self.q, self.k, self.v = (Projection(config, role) for role in ("q", "k", "v"))
+        hidden = [head * memory.expansion] * (memory.depth - 1)
+        shapes = [(config.heads, o, i) for o, i in zip([*hidden, head], [head, *hidden], strict=True)]
+        if memory.gain != "none":
+            shapes.append((config.heads, head))
+        self.gates = MemoryGates(config, [shape[2] if len(shape) == 3 else 0 for shape in shapes])
+        learned = memory.initial == "learned"
+        self.initial = nn.ParameterList(nn.Parameter(torch.zeros(s), requires_grad=learned) for s in shapes)
+        self.initial.init_std = self._initial_std(len(shapes))  # type: ignore[assignment]
         self.norm = nn.RMSNorm(head)
         self.gate = nn.Linear(dim, dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
 
-    def start(self, batch: int) -> MemoryState:
-        """The learned initial weights, and no momentum, for each sequence."""
-        weights = tuple(w.expand(batch, -1, -1, -1) for w in self.initial)
-        return MemoryState(weights, tuple(torch.zeros_like(w) for w in weights))
+    def _initial_std(self, layers: int) -> dict[str, float]:
+        if self.config.initial == "zero":
+            return {str(i): 0.0 for i in range(layers)}
+        return {} if self.config.gain == "none" else {str(layers - 1): 0.0}  # a gain of 1
 
-    def begin(self, persistent: Tensor, batch: int) -> tuple[Tensor, State]:
-        """Write the persistent tokens `[tokens, dim]` first: what was read on them, and the state for each sequence.
+    @property
+    def chunk_size(self) -> int:
+        """Tokens a chunk, now: evaluation may have one of its own."""
+        return self.config.chunk_size if self.training else self.config.eval_chunk_size or self.config.chunk_size
+
+    @property
+    def written(self) -> tuple[int, ...] | None:
+        """The operator's layers that are written."""
+        depth, fast = self.config.depth, self.config.gain == "fast"
+        chosen = {"all": range(depth), "first": range(1), "last": range(depth - 1, depth)}[self.config.written]
+        everything = self.config.written == "all" and self.config.gain != "learned"
+        return None if everything else (*chosen, *([depth] if fast else []))
+
+    def start(self, batch: int) -> MemoryStream:
+        """The initial weights, no momentum, and no token yet, for each sequence."""
+        weights = tuple(w.expand(batch, *w.shape) for w in self.initial)
+        return self.resume(MemoryState(weights, tuple(torch.zeros_like(w) for w in weights)))
+
+    def resume(self, state: State) -> MemoryStream:
+        """A stream that starts a new chunk with this state."""
+        some = state.weights[0]
+        empty = some.new_zeros(some.shape[0], self.heads, 0, some.shape[-1])
+        return MemoryStream(state, empty, empty, some.new_zeros(some.shape[0], 0, len(self.gates.bias)), Tails())
+
+    def after(self, persistent: Tensor, batch: int) -> tuple[Tensor, MemoryStream]:
+        """Write the persistent tokens `[tokens, dim]` first: what was read on them `[1, tokens, dim]`, and the stream.
 
         They are the same for all sequences, so they are written once; the tokens that follow start a new chunk.
         """
         if not persistent.shape[0]:
             return persistent.unsqueeze(0), self.start(batch)
-        y, state, _ = self(persistent.unsqueeze(0), self.start(1))
-        return y, type(state)(*(tuple(x.expand(batch, -1, -1, -1) for x in part) for part in state))
+        x = persistent.unsqueeze(0)
+        q, inputs, _ = self._project(x, x, Tails())
+        y, state = self._operate(q, inputs, self.start(1).state)
+        parts = (tuple(w.expand(batch, *w.shape[1:]) for w in part) for part in state)
+        return self.emit(y, x), self.resume(type(state)(*parts))
 
-    def forward(self, x: Tensor, state: State, tails: Tails | None = None) -> tuple[Tensor, State, Tails]:
-        """Write and read `[batch, time, dim]`; the output, the state after it and the convolutions' tails."""
-        tails = tails or Tails()
-        (q, q_tail), (k, k_tail), (v, v_tail) = self.q(x, tails.q), self.k(x, tails.k), self.v(x, tails.v)
-        c = self.config
-        theta, eta, alpha = self.gates(x)
-        with torch.autocast(x.device.type, enabled=False):  # the state sums thousands of small writes
-            q, k, v = (z.to(state.weights[0].dtype) for z in (q, k, v))
-            y, state = neural_memory(
-                q, k, v, theta, eta, alpha, state, chunk_size=c.chunk_size, activation=c.activation,
-                residual=c.residual, loss=c.loss, outer_gradient=c.outer_gradient,
-            )  # fmt: skip
-        return self.emit(y, x), state, Tails(q_tail, k_tail, v_tail)
+    def forward(
+        self, x: Tensor, stream: MemoryStream, asking: Tensor | None = None
+    ) -> tuple[Tensor, MemoryStream]:
+        """Write the next tokens `[batch, time, dim]` of a stream and read it after each.
+
+        Args:
+            x: What is written.
+            stream: Where the stream stands.
+            asking: What the queries are made of; None: x.
+
+        Returns:
+            What was read, like x, and the stream after it.
+        """
+        asking = x if asking is None else asking
+        q, new, tails = self._project(x, asking, stream.tails)
+        past = stream.k.shape[2]
+        waiting = (stream.k, stream.v, stream.logits)
+        inputs = tuple(torch.cat(pair, dim) for pair, dim in zip(zip(waiting, new, strict=True), (2, 2, 1), strict=True))
+        q = F.pad(q, (0, 0, past, 0)) if past else q  # what waits is written again, and was read before
+        time = q.shape[2]
+        whole = time - time % self.chunk_size
+        outputs, state = [], stream.state
+        if whole:
+            y, state = self._operate(q[:, :, :whole], _cut(inputs, 0, whole), state)
+            outputs.append(y)
+        rest = _cut(inputs, whole, time)
+        if whole < time:
+            outputs.append(self._operate(q[:, :, whole:], rest, state)[0])
+        return self.emit(torch.cat(outputs, 2)[:, :, past:], asking), MemoryStream(state, *rest, tails)
+
+    def settled(self, stream: MemoryStream) -> State:
+        """The state after all tokens so far, those of an unfinished chunk too."""
+        inputs = (stream.k, stream.v, stream.logits)
+        return self._operate(stream.k, inputs, stream.state)[1] if stream.k.shape[2] else stream.state
 
     def read(self, q: Tensor, x: Tensor, state: State) -> Tensor:
         """What the memory holds for the queries q of the tokens x, without writing them."""
+        c = self.config
         with torch.autocast(x.device.type, enabled=False):
-            y = read_memory(state.weights, q.to(state.weights[0].dtype), self.config.activation, self.config.residual)
+            y = read_memory(state.weights, q.to(state.weights[0].dtype), c.activation, c.residual, c.gain != "none")
         return self.emit(y, x)
 
     def emit(self, y: Tensor, x: Tensor) -> Tensor:
         """Norm, linear gate from the token, output projection."""
-        return self.out(merge_heads(self.norm(y)) * torch.nn.functional.silu(self.gate(x)))
+        return self.out(merge_heads(self.norm(y)) * F.silu(self.gate(x)))
+
+    def _project(
+        self, x: Tensor, asking: Tensor, tails: Tails
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], Tails]:
+        """q, then k, v and the gates' logits, and the convolutions' tails."""
+        (q, q_tail), (k, k_tail), (v, v_tail) = self.q(asking, tails.q), self.k(x, tails.k), self.v(x, tails.v)
+        dtype = self.initial[0].dtype  # under autocast too: the state sums thousands of small writes
+        return q.to(dtype), (k.to(dtype), v.to(dtype), self.gates.logits(x)), Tails(q_tail, k_tail, v_tail)
+
+    def _operate(self, q: Tensor, inputs: tuple[Tensor, ...], state: State) -> tuple[Tensor, State]:
+        """The operator on tokens that start a chunk."""
+        c, (k, v, logits) = self.config, inputs
+        with torch.autocast(q.device.type, enabled=False):
+            theta, eta, alpha = self.gates(logits, self.chunk_size)
+            return neural_memory(
+                q, k, v, theta, eta, alpha, state, self.chunk_size, c.activation, c.residual, c.loss, c.outer_gradient,
+                update_every=c.update_every, read=c.read, reset_momentum=c.reset_momentum, ascent=c.ascent,
+                written=self.written, gain=c.gain != "none",
+            )  # fmt: skip
+
+
+def _cut(inputs: tuple[Tensor, ...], begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
+    k, v, logits = inputs
+    return k[:, :, begin:end], v[:, :, begin:end], logits[:, begin:end]
 
 
 class LongTermMemory(nn.Module):
@@ -115,7 +253,10 @@ class LongTermMemory(nn.Module):
         self.persistent = nn.Parameter(torch.empty(config.persistent_tokens, config.dim))
         self.memory = NeuralMemory(config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[batch, time, dim]` to the same."""
-        _, state = self.memory.begin(self.persistent, x.shape[0])
-        return self.memory(x, state)[0]
+    def start(self, batch: int) -> MemoryStream:
+        """Before the first token."""
+        return self.memory.after(self.persistent, batch)[1]
+
+    def forward(self, x: Tensor, stream: MemoryStream) -> tuple[Tensor, MemoryStream]:
+        """The next tokens `[batch, time, dim]`."""
+        return self.memory(x, stream)

@@ -1,10 +1,14 @@
-"""Small parts that several mixers share: heads, rotary positions, the short convolution, the gate of two branches."""
+"""Small parts that several mixers share: heads, rotary positions, the short convolution, the product of two branches."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from titans.models.config import ModelConfig
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -18,10 +22,13 @@ def merge_heads(x: Tensor) -> Tensor:
 
 
 def rotate(x: Tensor, first: int = 0, base: float = 10_000.0) -> Tensor:
-    """Rotary positions first, first + 1, ... (RoFormer, arXiv 2104.09864) on `[..., time, dim]`."""
+    """Rotary positions first, first + 1, ... (RoFormer, arXiv 2104.09864) on `[..., time, dim]`.
+
+    The angles are taken in float64: in float32 those of a millionth token are off by several hundredths.
+    """
     time, dim = x.shape[-2:]
-    rates = base ** (-torch.arange(0, dim, 2, device=x.device, dtype=torch.float32) / dim)
-    angles = torch.arange(first, first + time, device=x.device, dtype=torch.float32)[:, None] * rates
+    rates = base ** (-torch.arange(0, dim, 2, device=x.device, dtype=torch.float64) / dim)
+    angles = torch.arange(first, first + time, device=x.device, dtype=torch.float64)[:, None] * rates
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     a, b = x.chunk(2, -1)
     return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
@@ -47,28 +54,32 @@ class CausalConvolution(nn.Module):
 class Projection(nn.Module):
     """x W, short convolution, SiLU, heads and, for queries and keys, unit length: N25's way to q, k and v."""
 
-    def __init__(self, dim: int, heads: int, conv_width: int, unit: bool) -> None:
+    def __init__(self, config: ModelConfig, role: Literal["q", "k", "v"]) -> None:
         super().__init__()
-        self.heads, self.unit = heads, unit
-        self.linear = nn.Linear(dim, dim, bias=False)
-        self.convolution = CausalConvolution(dim, conv_width) if conv_width > 1 else None
+        self.heads, self.unit = config.heads, config.unit_qk and role != "v"
+        self.silu = config.qkv_activation == "silu"
+        self.linear = nn.Linear(config.dim, config.dim, bias=False)
+        self.convolution = CausalConvolution(config.dim, config.conv_width) if config.conv_width > 1 else None
 
     def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """`[batch, time, dim]` to `[batch, heads, time, head_dim]`; the tail is the convolution's."""
         x = self.linear(x)
         if self.convolution is not None:
             x, tail = self.convolution(x, tail)
-        x = split_heads(F.silu(x), self.heads)
+        x = split_heads(F.silu(x) if self.silu else x, self.heads)
         return (F.normalize(x, dim=-1, eps=1e-6) if self.unit else x), tail
 
 
-class Gate(nn.Module):
-    """The product of two branches (V1 section 4.2): both normalised with a learned scale, the second squashed."""
+class Product(nn.Module):
+    """The product of two branches, attention and memory: (x) of V1 section 4.2, in one of the ways it is read."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.value, self.gate = nn.RMSNorm(dim), nn.RMSNorm(dim)
+        self.sigmoid = config.combine != "product"
+        normalised = config.combine == "norm_sigmoid"
+        self.value, self.gate = (nn.RMSNorm(config.dim) if normalised else nn.Identity() for _ in range(2))
 
     def forward(self, value: Tensor, gate: Tensor) -> Tensor:
         """value, gate `[batch, time, dim]`."""
-        return self.value(value) * torch.sigmoid(self.gate(gate))
+        gate = self.gate(gate)
+        return self.value(value) * (torch.sigmoid(gate) if self.sigmoid else gate)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,7 +45,12 @@ class Block(nn.Module):
         self.mixer = MIXERS[config.variant](config)
         self.feed_forward = SwiGLU(config.dim, config.hidden)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[batch, time, dim]` to the same."""
-        x = x + self.mixer(self.mixer_norm(x))
-        return x + self.feed_forward(self.feed_forward_norm(x))
+    def start(self, batch: int) -> Any:
+        """The mixer's state before the first token."""
+        return self.mixer.start(batch)
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The next tokens `[batch, time, dim]`; the output, and the mixer's state after them."""
+        y, state = self.mixer(self.mixer_norm(x), state)
+        x = x + y
+        return x + self.feed_forward(self.feed_forward_norm(x)), state

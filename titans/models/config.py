@@ -13,13 +13,19 @@ from typing import Any, Literal
 Variant = Literal["lmm", "mac", "mag", "mal", "transformer"]
 Activation = Literal["gelu", "silu", "relu"]
 InnerLoss = Literal["sum", "mean", "half"]
+Combination = Literal["norm_sigmoid", "sigmoid", "product"]
 
 #: Fields of `ModelConfig` that only these variants read.
 READ_BY: dict[str, frozenset[str]] = {
     "memory": frozenset({"lmm", "mac", "mag", "mal"}),
     "persistent_tokens": frozenset({"lmm", "mac", "mag", "mal"}),
     "conv_width": frozenset({"lmm", "mac", "mag", "mal"}),
+    "persistent_written": frozenset({"mac", "mag", "mal"}),
+    "qkv_activation": frozenset({"lmm", "mac", "mag", "mal"}),
+    "unit_qk": frozenset({"lmm", "mac", "mag", "mal"}),
+    "combine": frozenset({"mac", "mag"}),
     "segment": frozenset({"mac"}),
+    "mac": frozenset({"mac"}),
     "window": frozenset({"mag", "mal"}),
 }
 
@@ -44,6 +50,20 @@ class MemoryConfig:
         eta_bias: Logit of the momentum gate at the start.
         alpha_bias: Logit of the forget gate at the start. The papers give none; near 0 the memory is
             emptied within a chunk, at -4 within thousands of tokens.
+        gate_span: One value of eta and alpha for each "token" (the papers' experiments), for each "chunk", that of its
+            first token (V1 section 3.2 allows chunk-wise gates), or for each "group" of `update_every` tokens, from
+            their mean (titans-pytorch). A mean over a chunk that is read token by token would leak the future.
+        gate_channels: Which gates have a value for each channel of a layer's input: "none" (V1), "alpha" (N25), "all".
+        update_every: Tokens whose writes reach the weights together; 1 (the papers) or a divisor of the chunk.
+        read: Weights that a token reads: after its own write, "token" (the papers); those that its "chunk" started with
+            (titans-pytorch, up to a chunk's last token); those that the "previous" chunk started with.
+        reset_momentum: Every chunk starts without momentum; the papers carry it on.
+        gain: Of the memory's LayerNorm: "none" (N25), "learned", or "fast": written like the weights (titans-pytorch).
+        written: Layers that are written: "all" (the papers), the "first" or the "last" alone.
+        ascent: Climb the inner loss: a sanity study (arXiv 2602.21204).
+        initial: Weights before the first token: "learned" (titans-pytorch, TTT), "frozen" as they were drawn, or "zero",
+            which only a linear memory can leave. The papers do not say.
+        eval_chunk_size: Chunk in evaluation and generation; null: the training chunk (arXiv 2511.07343 on the mismatch).
     """
 
     depth: int = 2
@@ -59,11 +79,59 @@ class MemoryConfig:
     theta_scale: float | None = None
     eta_bias: float = 0.0
     alpha_bias: float = -11.0
+    gate_span: Literal["token", "chunk", "group"] = field(default="token", metadata={"neutral": "token"})
+    gate_channels: Literal["none", "alpha", "all"] = field(default="none", metadata={"neutral": "none"})
+    update_every: int = field(default=1, metadata={"neutral": 1})
+    read: Literal["token", "chunk", "previous"] = field(default="token", metadata={"neutral": "token"})
+    reset_momentum: bool = field(default=False, metadata={"neutral": False})
+    gain: Literal["none", "learned", "fast"] = field(default="none", metadata={"neutral": "none"})
+    written: Literal["all", "first", "last"] = field(default="all", metadata={"neutral": "all"})
+    ascent: bool = field(default=False, metadata={"neutral": False})
+    initial: Literal["learned", "frozen", "zero"] = field(default="learned", metadata={"neutral": "learned"})
+    eval_chunk_size: int | None = field(default=None, metadata={"neutral": None})
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "depth", "expansion", "chunk_size")
+        _at_least(self, 1, "depth", "expansion", "chunk_size", "update_every")
+        for name in ("chunk_size", "eval_chunk_size"):
+            if (getattr(self, name) or 0) % self.update_every:
+                raise ValueError(f"update_every: {self.update_every} does not divide {name} ({getattr(self, name)})")
+        if self.eval_chunk_size is not None:
+            _at_least(self, 1, "eval_chunk_size")
+        if self.gain != "none" and not self.residual:
+            raise ValueError(f"gain: {self.gain} needs residual, for there is no LayerNorm without")
+        if self.initial == "zero" and self.depth > 1:
+            raise ValueError(f"initial: zero needs depth 1; a memory of depth {self.depth} has no gradient there")
         if self.theta_scale is not None and self.theta_scale < 0:
             raise ValueError(f"theta_scale: {self.theta_scale} is negative; a step size is at least 0")
+
+
+@dataclass(frozen=True)
+class MacConfig:
+    """Readings of memory as context on which sources and implementations differ.
+
+    Attributes:
+        write: What is written: attention's "output" (the papers) or its "input" (titans-pytorch).
+        order: Recall, attend, then write ("attend_first", the papers), or write the segment's input first and let
+            attention see what was read after each token's own write ("write_first").
+        read: Weights behind the segment's output: after each token's "own" write, those of the segment's "start", or of
+            its end, the papers' letter, by which a token sees later ones: "end_leaks", refused in training.
+        positions: Rotary places: h_j where x_j stands ("shared", ours), or those of the concatenation
+            [persistent, h, x] ("phs", V1) or [persistent, x, h] ("psh", N25).
+        long_term_tokens: Learned queries, read from the memory for every segment and seen by all of it. N25: 256.
+        reset: Every segment starts from the initial memory; the papers carry it on.
+    """
+
+    write: Literal["output", "input"] = field(default="output", metadata={"neutral": "output"})
+    order: Literal["attend_first", "write_first"] = field(default="attend_first", metadata={"neutral": "attend_first"})
+    read: Literal["own", "start", "end_leaks"] = field(default="own", metadata={"neutral": "own"})
+    positions: Literal["shared", "phs", "psh"] = field(default="shared", metadata={"neutral": "shared"})
+    long_term_tokens: int = field(default=0, metadata={"neutral": 0})
+    reset: bool = field(default=False, metadata={"neutral": False})
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "long_term_tokens")
+        if self.order == "write_first" and self.write == "output":
+            raise ValueError("write: output is not there yet when order is write_first; set it to input")
 
 
 @dataclass(frozen=True)
@@ -83,6 +151,13 @@ class ModelConfig:
         window: Tokens that MAG and MAL attend back over. N25: 2048.
         conv_width: Causal depthwise convolution on the memory's q, k and v; 1 is none. N25: 4.
         memory: The long-term memory.
+        mac: Readings of memory as context.
+        persistent_written: The persistent tokens are written to the memory too: yes for lmm, mag and mal by V1's
+            formulas, whose sequence begins with them, no for mac. Null: so.
+        combine: The product of attention and memory in mac and mag: both normalised with a learned scale and the second
+            through a sigmoid ("norm_sigmoid", V1 section 4.2), the second through a "sigmoid", or the raw "product".
+        qkv_activation: Of the memory's q, k and v: "silu" (N25) or "none".
+        unit_qk: Keys and queries of the memory have length 1 (N25).
     """
 
     variant: Variant = "mac"
@@ -96,6 +171,11 @@ class ModelConfig:
     window: int = 64
     conv_width: int = 4
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    mac: MacConfig = field(default_factory=MacConfig)
+    persistent_written: bool | None = field(default=None, metadata={"neutral": None})
+    combine: Combination = field(default="norm_sigmoid", metadata={"neutral": "norm_sigmoid"})
+    qkv_activation: Literal["silu", "none"] = field(default="silu", metadata={"neutral": "silu"})
+    unit_qk: bool = field(default=True, metadata={"neutral": True})
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "vocab_size", "dim", "blocks", "heads", "segment", "window", "conv_width")
@@ -106,16 +186,28 @@ class ModelConfig:
             )
         if self.feed_forward <= 0:
             raise ValueError(f"feed_forward: {self.feed_forward} is not above 0")
-        if self.variant == "mac" and self.segment % self.memory.chunk_size:
-            raise ValueError(
-                f"segment: {self.segment} is not a multiple of memory.chunk_size ({self.memory.chunk_size}); "
-                "MAC writes a segment in whole chunks"
-            )
+        for name in ("chunk_size", "eval_chunk_size"):
+            chunk = getattr(self.memory, name)
+            if self.variant == "mac" and chunk is not None and self.segment % chunk:
+                raise ValueError(
+                    f"segment: {self.segment} is not a multiple of memory.{name} ({chunk}); "
+                    "MAC writes a segment in whole chunks"
+                )
 
     @property
     def head_dim(self) -> int:
         """Width of one head."""
         return self.dim // self.heads
+
+    @property
+    def writes_persistent(self) -> bool:
+        """Whether the persistent tokens are written to the memory."""
+        return self.variant != "mac" if self.persistent_written is None else self.persistent_written
+
+    @property
+    def leaks(self) -> str | None:
+        """The key of a setting by which a token sees later ones, if there is one."""
+        return "mac.read" if self.variant == "mac" and self.mac.read == "end_leaks" else None
 
     @property
     def hidden(self) -> int:
@@ -134,7 +226,7 @@ def effective(config: ModelConfig) -> dict[str, Any]:
         if config.variant not in variants:
             del fields[name]
     if "memory" in fields and config.memory.depth == 1:
-        del fields["memory"]["expansion"], fields["memory"]["activation"]
+        del fields["memory"]["expansion"], fields["memory"]["activation"], fields["memory"]["written"]
     if "memory" in fields:
         if not config.memory.momentum:
             del fields["memory"]["eta_bias"]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from titans.models.block import Block
 from titans.models.config import ModelConfig
+
+
+#: What a model carries from token to token: named tuples of tensors, a mixer's for each block.
+ModelState = tuple[Any, ...]
 
 
 class LanguageModel(nn.Module):
@@ -29,15 +34,28 @@ class LanguageModel(nn.Module):
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
         initialise(self, seed)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits `[batch, time, vocab_size]` of the next token, from tokens `[batch, time]`."""
-        return self.mix(self.embedding(tokens))
+    def start(self, batch: int) -> ModelState:
+        """The state before the first token, a mixer's for each block."""
+        return tuple(block.start(batch) for block in self.blocks)
 
-    def mix(self, x: Tensor) -> Tensor:
-        """Logits from embedded tokens `[batch, time, dim]`."""
-        for block in self.blocks:
-            x = block(x)
-        return self.head(self.norm(x))
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits `[batch, time, vocab_size]` of the next token, from whole sequences `[batch, time]`."""
+        return self.advance(tokens, self.start(tokens.shape[0]))[0]
+
+    def advance(self, tokens: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """Logits for the next tokens of streams, one or many, and the state after them.
+
+        However a sequence is cut, the parts give what the whole gives; the state does not grow, save a transformer's.
+        """
+        return self.mix(self.embedding(tokens), state)
+
+    def mix(self, x: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """`advance` from embedded tokens `[batch, time, dim]`."""
+        states = []
+        for block, before in zip(self.blocks, state, strict=True):
+            x, after = block(x, before)
+            states.append(after)
+        return self.head(self.norm(x)), tuple(states)
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ def embedded(batch: int = 1) -> torch.Tensor:
 @pytest.mark.parametrize(("variant", "memory"), CASES)
 def test_no_output_depends_on_a_later_token(variant, memory):
     model, x = random_model(variant, memory), embedded()
-    y = model.mix(x)
+    y, _ = model.mix(x, model.start(1))
     for t in range(SEGMENT, 2 * SEGMENT + 1):
         (earlier,) = torch.autograd.grad((y[:, :t] * torch.randn_like(y[:, :t])).sum(), x, retain_graph=True)
         assert earlier[:, t:].abs().max() == 0, f"an output before {t} depends on a token from {t} on"
@@ -53,7 +53,7 @@ def test_no_output_depends_on_a_later_token(variant, memory):
 @pytest.mark.parametrize(("variant", "memory"), CASES)
 def test_nothing_crosses_the_batch(variant, memory):
     model, x = random_model(variant, memory), embedded(batch=3)
-    (gradient,) = torch.autograd.grad(model.mix(x)[1].square().sum(), x)
+    (gradient,) = torch.autograd.grad(model.mix(x, model.start(3))[0][1].square().sum(), x)
     assert gradient[[0, 2]].abs().max() == 0
     assert gradient[1].abs().max() > 0
 
@@ -64,18 +64,17 @@ def test_every_write_changes_a_later_output(variant, memory, monkeypatch):
     steps = []
 
     def record(q, k, v, theta, *rest, **switches):
-        steps.append(theta)
+        steps.extend(theta if isinstance(theta, tuple) else [theta])
         return neural_memory(q, k, v, theta, *rest, **switches)
 
     neural_memory = layer.neural_memory
     monkeypatch.setattr(layer, "neural_memory", record)
-    y = random_model(variant, memory).mix(embedded())
+    model = random_model(variant, memory)
+    y, _ = model.mix(embedded(), model.start(1))
     of_tokens = [theta for theta in steps if theta.shape[2] != 3]  # not those of the persistent tokens
     gradients = torch.autograd.grad(y[:, -1].square().sum(), of_tokens)
     for theta, gradient in zip(of_tokens, gradients, strict=True):
-        by_token = gradient.flatten(3).abs().amax((0, 1, 3)) if gradient.dim() == 4 else gradient.abs().amax((0, 1))
-        assert by_token.shape[0] == theta.shape[2]
-        assert (by_token > 0).all(), "a write leaves no trace in the last output"
+        assert (gradient.abs().amax((0, 1)) > 0).all(), f"one of {theta.shape[2]} writes leaves no trace in the last output"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -89,5 +88,5 @@ def test_a_shared_tensor_starts_equal_in_every_variant(variant):
 
 def test_another_seed_starts_elsewhere():
     one, other = (LanguageModel(ModelConfig(), seed=seed).state_dict() for seed in (0, 1))
-    drawn = [name for name, x in one.items() if x.ndim > 1 and not name.endswith("gates.weight")]
+    drawn = [name for name, x in one.items() if x.ndim > 1 and x.numel() and not name.endswith("gates.weight")]
     assert not any(torch.equal(one[name], other[name]) for name in drawn)

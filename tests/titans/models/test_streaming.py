@@ -1,0 +1,120 @@
+"""A sequence in parts gives what the whole gives, however it is cut, and the state does not grow."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from titans.models.config import MacConfig, MemoryConfig, ModelConfig
+from titans.models.generation import generate, load_state, prefill, save_state
+from titans.models.language_model import LanguageModel
+
+VARIANTS = ["lmm", "mac", "mag", "mal", "transformer"]
+LENGTH = 45
+MEMORIES = {
+    "default": MemoryConfig(depth=2, expansion=2, chunk_size=4),
+    "linear": MemoryConfig(depth=1, residual=False, chunk_size=1),
+    "grouped": MemoryConfig(depth=2, chunk_size=4, update_every=2, gate_span="group", gain="fast"),
+    "lagging": MemoryConfig(depth=3, expansion=1, chunk_size=4, read="previous", gate_span="chunk", gate_channels="alpha"),
+    "other chunk": MemoryConfig(depth=2, chunk_size=4, eval_chunk_size=8, reset_momentum=True),
+}
+
+
+def random_model(variant, memory=MEMORIES["default"], mac=MacConfig(), dtype=torch.float64):  # noqa: B008
+    config = ModelConfig(
+        variant=variant, vocab_size=11, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=8, window=6,
+        memory=memory, mac=mac,
+    )  # fmt: skip
+    model = LanguageModel(config).to(dtype).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    return model
+
+
+def in_parts(model, tokens, cuts):
+    state, parts = model.start(tokens.shape[0]), []
+    for begin, end in itertools.pairwise([0, *cuts, tokens.shape[1]]):
+        y, state = model.advance(tokens[:, begin:end], state)
+        parts.append(y)
+    return torch.cat(parts, 1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_any_cut_gives_the_whole(variant, memory):
+    model, tokens = random_model(variant, MEMORIES[memory]), torch.randint(0, 11, (2, LENGTH))
+    with torch.no_grad():
+        whole = model(tokens)
+        for cuts in ([1], [LENGTH - 1], [4, 8], [7, 13, 14, 30], list(range(1, LENGTH))):
+            torch.testing.assert_close(in_parts(model, tokens, cuts), whole, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_float32_agrees_to_a_hundred_thousandth(variant):
+    model, tokens = random_model(variant, dtype=torch.float32), torch.randint(0, 11, (2, LENGTH))
+    with torch.no_grad():
+        whole = model(tokens)
+        for cut in range(1, LENGTH):
+            assert (in_parts(model, tokens, [cut]) - whole).abs().max() < 1e-5 * whole.abs().max()
+
+
+@pytest.mark.parametrize(
+    "mac",
+    [
+        MacConfig(write="input"), MacConfig(order="write_first", write="input"), MacConfig(read="start"),
+        MacConfig(positions="phs"), MacConfig(positions="psh"), MacConfig(long_term_tokens=3), MacConfig(reset=True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_any_reading_of_mac_streams(mac):
+    model, tokens = random_model("mac", mac=mac), torch.randint(0, 11, (2, LENGTH))
+    with torch.no_grad():
+        whole = model(tokens)
+        torch.testing.assert_close(in_parts(model, tokens, [7, 13, 14, 30]), whole, rtol=0, atol=1e-9)
+
+
+def numbers(state):
+    """How many numbers a state holds."""
+    if isinstance(state, torch.Tensor):
+        return state.numel()
+    return sum(map(numbers, state)) if isinstance(state, tuple) else 0
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_state_does_not_grow(variant):
+    model = random_model(variant)
+    after = [numbers(prefill(model, torch.randint(0, 11, (1, time)), piece=7)) for time in (64, 640)]
+    assert (after[1] > after[0]) == (variant == "transformer")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_state_survives_a_file(variant, tmp_path):
+    model, tokens = random_model(variant), torch.randint(0, 11, (1, LENGTH))
+    state = prefill(model, tokens[:, :21])
+    save_state(state, tmp_path / "state.pt")
+    with torch.no_grad():
+        went_on = model.advance(tokens[:, 21:], state)[0]
+        resumed = model.advance(tokens[:, 21:], load_state(tmp_path / "state.pt"))[0]
+    torch.testing.assert_close(resumed, went_on, rtol=0, atol=0)
+
+
+def test_generation_takes_the_likeliest_token_of_the_whole_sequence():
+    model, prompt = random_model("mac"), torch.randint(0, 11, (2, 9))
+    drawn = generate(model, prompt, 6, temperature=0)
+    with torch.no_grad():
+        logits = model(torch.cat((prompt, drawn), 1))
+    torch.testing.assert_close(drawn, logits[:, 8:-1].argmax(-1))
+
+
+def test_generation_needs_a_prompt_and_a_seed_repeats_it():
+    model = random_model("lmm")
+    with pytest.raises(ValueError, match="prompt"):
+        generate(model, torch.zeros(1, 0, dtype=torch.long), 3)
+    one, other = (
+        generate(model, torch.ones(1, 2, dtype=torch.long), 8, generator=torch.Generator().manual_seed(5))
+        for _ in range(2)
+    )
+    assert torch.equal(one, other)

@@ -1,0 +1,65 @@
+"""Prompt in, continuation out, and the state in between on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from titans.layers.attention import KeyValues
+from titans.layers.mac import ContextStream
+from titans.layers.mag import WindowStream
+from titans.layers.neural_memory import MemoryStream, Tails
+from titans.models.language_model import LanguageModel, ModelState
+from titans.ops.neural_memory.state import LaggedState, MemoryState
+
+#: What a state is made of, beside tensors and numbers: all that a file of one may hold.
+STATE_TYPES = [MemoryState, LaggedState, Tails, MemoryStream, KeyValues, WindowStream, ContextStream]
+
+
+@torch.no_grad()
+def prefill(model: LanguageModel, tokens: Tensor, state: ModelState | None = None, piece: int = 4096) -> ModelState:
+    """The state after a prompt `[batch, time]` of any length, in pieces, so that memory stays constant."""
+    state = model.start(tokens.shape[0]) if state is None else state
+    for part in tokens.split(piece, 1):
+        _, state = model.advance(part, state)
+    return state
+
+
+@torch.no_grad()
+def generate(
+    model: LanguageModel, prompt: Tensor, count: int, temperature: float = 1.0, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw `count` tokens after a prompt `[batch, time]`; temperature 0 takes the likeliest. `[batch, count]`.
+
+    Raises:
+        ValueError: An empty prompt: there is nothing to predict from.
+    """
+    if not prompt.shape[1]:
+        raise ValueError("prompt: has no token; give at least one")
+    state = prefill(model, prompt[:, :-1])
+    token, drawn = prompt[:, -1:], []
+    for _ in range(count):
+        logits, state = model.advance(token, state)
+        token = _draw(logits[:, -1].float(), temperature, generator)
+        drawn.append(token)
+    return torch.cat(drawn, 1) if drawn else prompt[:, :0]
+
+
+def _draw(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+    if temperature == 0:
+        return logits.argmax(-1, keepdim=True)
+    return torch.multinomial(torch.softmax(logits / temperature, -1), 1, generator=generator)
+
+
+def save_state(state: ModelState, path: Path) -> None:
+    """Write a state to a file."""
+    torch.save(state, path)
+
+
+def load_state(path: Path, device: torch.device | None = None) -> ModelState:
+    """Read a state that `save_state` wrote; a file that holds anything else is refused."""
+    with torch.serialization.safe_globals(STATE_TYPES):
+        state: ModelState = torch.load(path, map_location=device, weights_only=True)
+    return state
