@@ -11,6 +11,7 @@ from collections.abc import Callable
 from titans.models.config import ModelConfig
 
 FLOAT = 4  # bytes
+LINEAR_BLOCK = 64  # as in titans/ops/neural_memory/linear.py, which imports torch
 
 
 def parameters(config: ModelConfig) -> int:
@@ -53,7 +54,20 @@ def _widths(config: ModelConfig) -> list[tuple[int, int]]:
 
 
 def _memory_weights(config: ModelConfig) -> int:
-    return sum(d_out * d_in for d_out, d_in in _widths(config))
+    """Fast weights of one head."""
+    gain = config.head_dim if config.memory.gain != "none" else 0
+    return sum(d_out * d_in for d_out, d_in in _widths(config)) + gain
+
+
+def _gates(config: ModelConfig) -> int:
+    """Gates a token and head."""
+    memory = config.memory
+    inputs = [d_in for _, d_in in _widths(config)] + [1] * (memory.gain != "none")
+    per_layer = memory.gates_per_layer or memory.gate_channels != "none"
+    shared = len(inputs) if per_layer else 1
+    eta = sum(inputs) if memory.gate_channels == "all" else shared
+    alpha = sum(inputs) if memory.gate_channels != "none" else shared
+    return shared + eta * memory.momentum + alpha * memory.forgetting
 
 
 def _attention_parameters(config: ModelConfig) -> int:
@@ -63,9 +77,8 @@ def _attention_parameters(config: ModelConfig) -> int:
 def _memory_parameters(config: ModelConfig) -> int:
     memory, dim = config.memory, config.dim
     convolution = 3 * dim * config.conv_width if config.conv_width > 1 else 0
-    kinds = 1 + memory.momentum + memory.forgetting
-    gates = kinds * config.heads * (memory.depth if memory.gates_per_layer else 1) * (dim + 1)
-    initial = config.heads * _memory_weights(config)
+    gates = config.heads * _gates(config) * (dim + 1)
+    initial = config.heads * _memory_weights(config) if memory.initial == "learned" else 0
     return 5 * dim**2 + convolution + gates + initial + config.head_dim
 
 
@@ -73,16 +86,24 @@ def _lmm_parameters(config: ModelConfig) -> int:
     return config.persistent_tokens * config.dim + _memory_parameters(config)
 
 
-def _with_attention(norms: int, config: ModelConfig) -> int:
+def _with_attention(config: ModelConfig, norms: int) -> int:
     return _lmm_parameters(config) + _attention_parameters(config) + norms * config.dim
+
+
+def _product_norms(config: ModelConfig) -> int:
+    return 2 if config.combine == "norm_sigmoid" else 0
+
+
+def _mac_parameters(config: ModelConfig) -> int:
+    return _with_attention(config, 1 + _product_norms(config)) + config.mac.long_term_tokens * config.dim
 
 
 _MIXER_PARAMETERS: dict[str, Callable[[ModelConfig], int]] = {
     "transformer": _attention_parameters,
     "lmm": _lmm_parameters,
-    "mac": lambda config: _with_attention(3, config),
-    "mag": lambda config: _with_attention(2, config),
-    "mal": lambda config: _with_attention(1, config),
+    "mac": _mac_parameters,
+    "mag": lambda config: _with_attention(config, _product_norms(config)),
+    "mal": lambda config: _with_attention(config, 1),
 }
 
 
@@ -91,25 +112,66 @@ def _squares(length: int, size: int) -> int:
     return length // size * size**2 + (length % size) ** 2
 
 
+def _channel_pairs(length: int, size: int) -> int:
+    """The same where scores are built up by doubling: two products below the diagonal, none on it."""
+
+    def of(part: int) -> int:
+        padded = 1 << (part - 1).bit_length() if part else 0
+        return padded * (padded - 1) if part else 0
+
+    return length // size * of(size) + of(length % size)
+
+
 def _projection(config: ModelConfig) -> int:
     """Multiply-adds a token of q, k or v: a matrix and a short convolution."""
     return config.dim**2 + (config.dim * config.conv_width if config.conv_width > 1 else 0)
 
 
+def _written(config: ModelConfig) -> list[bool]:
+    """Which layers of the memory are written."""
+    depth = config.memory.depth
+    chosen = {"all": range(depth), "first": range(1), "last": range(depth - 1, depth)}[config.memory.written]
+    return [layer in chosen for layer in range(depth)]
+
+
+def _operator(config: ModelConfig, length: int) -> int:
+    """Multiply-adds of writing and reading `length` tokens, of one head."""
+    memory, dim = config.memory, config.head_dim
+    linear = memory.depth == 1 and memory.chunk_size == 1 and not (memory.residual or memory.reset_momentum)
+    linear = linear and memory.read == "token" and memory.gate_channels == "none"
+    size = LINEAR_BLOCK if linear else memory.chunk_size
+    pairs = _squares(length, size)
+    total = pairs * dim if memory.gain == "fast" and memory.read == "token" else 0
+    if linear:  # the products of keys with keys, one more with the momentum, and the triangular system
+        total += pairs * dim + length * dim**2 + _triangles(length, size) * dim
+    channels = memory.gate_channels == "all" and memory.momentum or memory.gate_channels != "none" and memory.forgetting
+    for layer, ((d_out, d_in), written) in enumerate(zip(_widths(config), _written(config), strict=True)):
+        token_read = written and memory.read == "token"
+        products = (1 if layer == 0 else 2) + (2 if token_read else 1) + (2 if written else 0)
+        total += length * products * d_out * d_in
+        if token_read:
+            total += pairs * d_out + (_channel_pairs(length, size) if channels else pairs) * d_in
+    return total
+
+
+def _triangles(length: int, size: int) -> int:
+    """Multiply-adds, for each column, of solving a unit lower triangular system in every block."""
+
+    def of(part: int) -> int:
+        return part * (part - 1) // 2
+
+    return length // size * of(size) + of(length % size)
+
+
 def _memory_products(config: ModelConfig, length: int, batch: int) -> int:
     """Multiply-adds of projecting, writing and reading `length` tokens."""
-    memory, dim = config.memory, config.dim
-    kinds = (1 + memory.momentum + memory.forgetting) * (memory.depth if memory.gates_per_layer else 1)
-    around = 3 * _projection(config) + kinds * config.heads * dim + 2 * dim**2
-    sizes = _widths(config)
-    anchored = 6 * _memory_weights(config) - sizes[0][0] * sizes[0][1]
-    inside = _squares(length, memory.chunk_size) * sum(d_out + d_in for d_out, d_in in sizes)
-    return batch * (length * (around + config.heads * anchored) + config.heads * inside)
+    around = 3 * _projection(config) + _gates(config) * config.heads * config.dim + 2 * config.dim**2
+    return batch * (length * around + config.heads * _operator(config, length))
 
 
 def _begin_products(config: ModelConfig) -> int:
     """Writing the persistent tokens, once for the whole batch."""
-    return _memory_products(config, config.persistent_tokens, 1)
+    return _memory_products(config, config.persistent_tokens, 1) if config.writes_persistent else 0
 
 
 def _lmm_products(config: ModelConfig, length: int, batch: int) -> int:
@@ -131,16 +193,38 @@ def _parallel_products(config: ModelConfig, length: int, batch: int) -> int:
     return _lmm_products(config, length, batch) + _window_products(config, length, batch)
 
 
+def _recall(config: ModelConfig) -> int:
+    """Multiply-adds a token of reading the memory without a write, its query's projection included."""
+    matrices = sum(d_out * d_in for d_out, d_in in _widths(config))
+    return _projection(config) + config.heads * matrices + 2 * config.dim**2
+
+
 def _mac_products(config: ModelConfig, length: int, batch: int) -> int:
-    dim, persistent = config.dim, config.persistent_tokens
-    recall = _projection(config) + config.heads * _memory_weights(config) + 2 * dim**2
-    attention = 6 * dim**2 + 2 * persistent * dim
-    pairs = _squares(length, config.segment) * 4 * dim
-    shared = persistent * 2 * dim**2
-    return batch * (length * (recall + attention) + pairs) + shared + _memory_products(config, length, batch)
+    dim, seen_by_all = config.dim, config.persistent_tokens + config.mac.long_term_tokens
+    attention = length * (6 * dim**2 + 2 * seen_by_all * dim) + _squares(length, config.segment) * 4 * dim
+    segments = -(-length // config.segment)
+    starts = 1 + length // config.segment if config.mac.reset else 1
+    shared = config.persistent_tokens * 2 * dim**2
+    total = batch * attention + shared + _memory_products(config, length, batch)
+    total += batch * length * (_projection(config) if config.mac.order == "write_first" else _recall(config))
+    if config.mac.long_term_tokens:
+        total += segments * _long_term_products(config, batch)
+    return total + _mac_reads(config, length, batch) + _begin_products(config) * starts
 
 
-_MIXER_PRODUCTS = {
+def _long_term_products(config: ModelConfig, batch: int) -> int:
+    """Of one segment: the queries and their gate are the same for the whole batch, what they read is not."""
+    dim, matrices = config.dim, sum(d_out * d_in for d_out, d_in in _widths(config))
+    once, each = _projection(config) + dim**2, config.heads * matrices + dim**2 + 2 * dim**2
+    return config.mac.long_term_tokens * (once + batch * each)
+
+
+def _mac_reads(config: ModelConfig, length: int, batch: int) -> int:
+    """A second read of the output, where it is not read after its own write."""
+    return 0 if config.mac.read == "own" or config.mac.order == "write_first" else batch * length * _recall(config)
+
+
+_MIXER_PRODUCTS: dict[str, Callable[[ModelConfig, int, int], int]] = {
     "transformer": _transformer_products,
     "lmm": _lmm_products,
     "mac": _mac_products,

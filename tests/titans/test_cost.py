@@ -6,7 +6,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from titans.cost import forward_flops, parameters, state_bytes, train_flops_per_token
-from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.config import MacConfig, MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
 
 VARIANTS = ["lmm", "mac", "mag", "mal", "transformer"]
@@ -14,28 +14,38 @@ MEMORIES = [
     MemoryConfig(depth=1, chunk_size=4),
     MemoryConfig(depth=2, expansion=3, chunk_size=8, momentum=False),
     MemoryConfig(depth=4, expansion=2, chunk_size=4, forgetting=False, gates_per_layer=False),
+    MemoryConfig(depth=2, chunk_size=8, gate_channels="alpha", gain="fast", update_every=2),
+    MemoryConfig(depth=3, expansion=1, chunk_size=4, gate_channels="all", written="last", gain="learned"),
+    MemoryConfig(depth=2, chunk_size=4, read="chunk", initial="frozen"),
 ]
+MACS = [
+    MacConfig(long_term_tokens=3), MacConfig(order="write_first", write="input"), MacConfig(read="start", reset=True),
+]  # fmt: skip
 
 
 def _configs():
     for variant in VARIANTS:
         for memory in MEMORIES if variant != "transformer" else MEMORIES[:1]:
             for persistent, conv in ((0, 1), (5, 4)):
-                yield ModelConfig(
-                    variant=variant, dim=32, heads=2, segment=16, window=12, memory=memory,
-                    persistent_tokens=persistent, conv_width=conv,
-                )  # fmt: skip
+                yield _config(variant, memory, persistent_tokens=persistent, conv_width=conv)
+    for mac in MACS:
+        yield _config("mac", MEMORIES[1], mac=mac, combine="product", persistent_written=True)
+    yield _config("mag", MEMORIES[1], persistent_written=False, combine="sigmoid")
+
+
+def _config(variant, memory, **others):
+    return ModelConfig(variant=variant, dim=32, heads=2, segment=16, window=12, memory=memory, **others)
 
 
 CONFIGS = list(_configs())
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("config", CONFIGS, ids=range(len(CONFIGS)))
 def test_parameters_equal_those_of_the_module(config):
-    assert parameters(config) == sum(p.numel() for p in LanguageModel(config).parameters())
+    assert parameters(config) == sum(p.numel() for p in LanguageModel(config).parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("config", CONFIGS, ids=range(len(CONFIGS)))
 def test_flops_equal_the_counted_ones(config):
     tokens = torch.zeros(3, 37, dtype=torch.long)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # the counter knows no fused form
