@@ -11,6 +11,7 @@ from collections.abc import Callable
 from titans.models.config import ModelConfig
 
 FLOAT = 4  # bytes
+LINEAR_BLOCK = 64  # of titans/ops/neural_memory/linear.py, which imports torch
 
 
 def parameters(config: ModelConfig) -> int:
@@ -91,6 +92,11 @@ def _squares(length: int, size: int) -> int:
     return length // size * size**2 + (length % size) ** 2
 
 
+def _triangles(length: int, size: int) -> int:
+    """Pairs of different tokens inside the same part: what a column of a triangular system costs to solve."""
+    return (_squares(length, size) - length) // 2
+
+
 def _projection(config: ModelConfig) -> int:
     """Multiply-adds a token of q, k or v: a matrix and a short convolution."""
     return config.dim**2 + (config.dim * config.conv_width if config.conv_width > 1 else 0)
@@ -103,7 +109,11 @@ def _memory_products(config: ModelConfig, length: int, batch: int) -> int:
     around = 3 * _projection(config) + kinds * config.heads * dim + 2 * dim**2
     sizes = _widths(config)
     anchored = 6 * _memory_weights(config) - sizes[0][0] * sizes[0][1]
-    inside = _squares(length, memory.chunk_size) * sum(d_out + d_in for d_out, d_in in sizes)
+    if memory.depth == 1 and memory.chunk_size == 1 and not memory.residual:
+        anchored += _memory_weights(config)  # keys meet the momentum too
+        inside = (3 * _squares(length, LINEAR_BLOCK) + _triangles(length, LINEAR_BLOCK)) * config.head_dim
+    else:
+        inside = _squares(length, memory.chunk_size) * sum(d_out + d_in for d_out, d_in in sizes)
     return batch * (length * (around + config.heads * anchored) + config.heads * inside)
 
 

@@ -28,9 +28,7 @@ class MemoryGates(nn.Module):
         super().__init__()
         self.heads, self.sets = heads, memory.depth if memory.gates_per_layer else 1
         self.names = ["theta"] + ["eta"] * memory.momentum + ["alpha"] * memory.forgetting
-        scale = (0.1 if memory.depth <= 2 else 0.03) if memory.theta_scale is None else memory.theta_scale
-        larger = {"sum": 1, "mean": head_dim, "half": 2}[memory.loss]  # for as large a step as on the sum
-        self.step = 2 * scale * larger / memory.chunk_size
+        self.step = 2 * memory.step_scale(head_dim) / memory.chunk_size
         bias = {"theta": 0.0, "eta": memory.eta_bias, "alpha": memory.alpha_bias}
         self.init_std = {"weight": 0.0}  # at the start every token is treated alike
         self.weight = nn.Parameter(torch.zeros(len(self.names) * heads * self.sets, dim))
@@ -38,7 +36,8 @@ class MemoryGates(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """theta, eta, alpha `[batch, heads, time(, layers)]` from `[batch, time, dim]`; None for a gate that is off."""
-        logits = nn.functional.linear(x, self.weight, self.bias).to(self.bias.dtype)  # 1 - eta needs the digits
+        with torch.autocast(x.device.type, enabled=False):  # alpha and 1 - eta need the digits
+            logits = nn.functional.linear(x.to(self.weight.dtype), self.weight, self.bias)
         values = torch.sigmoid(logits.unflatten(-1, (len(self.names), self.heads, self.sets))).permute(2, 0, 3, 1, 4)
         gates = dict(zip(self.names, values if self.sets > 1 else values.squeeze(-1), strict=True))
         eta = gates.get("eta")
