@@ -155,12 +155,8 @@ def _operator(config: ModelConfig, length: int) -> int:
 
 
 def _triangles(length: int, size: int) -> int:
-    """Multiply-adds, for each column, of solving a unit lower triangular system in every block."""
-
-    def of(part: int) -> int:
-        return part * (part - 1) // 2
-
-    return length // size * of(size) + of(length % size)
+    """Pairs of different tokens inside the same part: what a column of a triangular system costs to solve."""
+    return (_squares(length, size) - length) // 2
 
 
 def _memory_products(config: ModelConfig, length: int, batch: int) -> int:

@@ -76,6 +76,8 @@ def _measure(path: str | None, signature: tuple[int, int] | None) -> tuple[str, 
 def _signature(path: str | None) -> tuple[int, int] | None:
     if path is None:
         return None
+    if "\0" in path:
+        raise UserError(f"data.path: {path!r} is no path: it holds a zero byte")
     try:
         status = Path(path).stat()
     except OSError as error:

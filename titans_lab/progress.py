@@ -34,7 +34,7 @@ class RunProgress:
 def progress_of(run: Run, attempt: Attempt, device: str) -> RunProgress:
     """From the last line of an attempt's metrics."""
     row, steps = latest_row(attempt.metrics_path), run.config.train.steps
-    if row is None:
+    if row is None or row["step"] is None or row["step_seconds"] is None:
         return RunProgress(run.label, device, 0, steps)
     left = (steps - row["step"]) * row["step_seconds"]
     return RunProgress(run.label, device, row["step"], steps, row["loss"], row["tokens_per_second"], left)

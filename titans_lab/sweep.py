@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from titans_lab.corpus import corpus_source
 from titans_lab.errors import UserError
@@ -23,8 +24,20 @@ POLL_SECONDS = 0.2
 
 def record_runs(runs: Sequence[Run], store: Store) -> list[Run]:
     """Write what each run is; those that have no result yet. UserError where the store cannot be written."""
-    try:
+    with _writing(store):
         return [run for run in runs if _record(run, store.run(run.run_id)) not in FINISHED]
+
+
+def record_study(record: Mapping[str, Any], store: Store) -> None:
+    """Write what a sweep launches, as of `study_record`. UserError where the store cannot be written."""
+    with _writing(store):
+        store.save_study(record)
+
+
+@contextmanager
+def _writing(store: Store) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(f"{store.root}: cannot write there ({error.strerror}); name another folder") from error
 
@@ -71,6 +84,11 @@ class Sweep:
                 if not self.waiting and not self.active:
                     return
                 time.sleep(POLL_SECONDS)
+        except OSError as error:
+            raise UserError(
+                f"{self.store.root}: cannot write there ({error.strerror}); the workers are stopped, and no finished "
+                "run is lost; mend that, and the same command goes on from here"
+            ) from error
         finally:
             self._stop()
 
@@ -117,9 +135,13 @@ class Sweep:
         """End the workers that are left; in an undisturbed sweep there are none."""
         for _, job in self.active.values():
             job.terminate()
-        for run_id, (_, job) in self.active.items():
+        for _, job in self.active.values():
             job.wait()
-            self.ended[run_id] = self._final_state(job, "cancelled", "the sweep was interrupted")
+        for run_id, (_, job) in self.active.items():
+            try:
+                self.ended[run_id] = self._final_state(job, "cancelled", "the sweep was interrupted")
+            except OSError:  # the store cannot be written: without a commit the run counts as lost
+                self.ended[run_id] = "lost"
         self.active.clear()
 
 

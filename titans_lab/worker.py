@@ -19,14 +19,13 @@ import torch
 from titans_lab.corpus import Corpus, load_corpus
 from titans_lab.environment import environment
 from titans_lab.errors import UserError
-from titans_lab.stats.ngram import witten_bell_bits
+from titans_lab.stats.ngram import witten_bell_floors
 from titans_lab.store.folder import Attempt, Store
-from titans_lab.store.recorder import Recorder
+from titans_lab.store.recorder import Recorder, commit
 from titans_lab.study.config import DataConfig
 from titans_lab.study.record import config_of
 from titans_lab.train import Diverged, Trainer
 
-FLOOR_CONTEXTS = (0, 1, 3)  # bytes
 CANCELLING = (signal.SIGTERM, signal.SIGINT)
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # messages of RuntimeErrors
 
@@ -35,8 +34,9 @@ class Cancelled(BaseException):
     """The coordinator asked for an end, or has itself ended."""
 
 
-def work(attempt: Attempt, device: torch.device, recorder: Recorder) -> None:
+def work(attempt: Attempt, device: torch.device) -> None:
     """Train the run that an attempt is at, and commit how it ended."""
+    recorder = Recorder(attempt, environment() | _device_facts(device))
     record = attempt.folder.record()
     config = config_of(record)
     corpus = load_corpus(config.data)
@@ -46,12 +46,12 @@ def work(attempt: Attempt, device: torch.device, recorder: Recorder) -> None:
         )
     trainer = Trainer(config, record["seed"], corpus, device, recorder)
     try:
-        summary = trainer.run()
-    except Diverged as error:
-        recorder.commit("diverged", trainer.summary(error.step) | {"diverged_step": error.step}, str(error))
-        return
+        state, summary, error = "done", trainer.run(), None
+    except Diverged as end:
+        state, summary, error = "diverged", trainer.summary(end.step) | {"diverged_step": end.step}, str(end)
+    _ignore_signals()  # it has ended: nothing may turn that into something else
+    commit(attempt, state, summary, error)
     save_floors(Store(attempt.folder.path.parents[1]), corpus, config.data)
-    recorder.commit("done", summary)
 
 
 def save_floors(store: Store, corpus: Corpus, data: DataConfig) -> None:
@@ -60,7 +60,7 @@ def save_floors(store: Store, corpus: Corpus, data: DataConfig) -> None:
     key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}"
     if store.has_floors(key):
         return
-    bits = {str(order): witten_bell_bits(corpus.train, corpus.valid, order) for order in FLOOR_CONTEXTS}
+    bits = {str(order): bits for order, bits in witten_bell_floors(corpus.train, corpus.valid).items()}
     store.save_floors(key, {**split, "data_source": corpus.source, "bits_per_byte": bits})
 
 
@@ -77,14 +77,14 @@ def main(arguments: list[str] | None = None) -> int:
         threading.Thread(target=_follow_stdin, daemon=True).start()
     torch.set_flush_denormal(True)  # a memory that forgets fills with them, at a fifth of the speed
     attempt = Attempt(given.attempt)
-    device = torch.device(given.device)
-    recorder = Recorder(attempt, environment() | _device_facts(device))
     try:
-        work(attempt, device, recorder)
+        work(attempt, torch.device(given.device))
     except Cancelled:
-        recorder.commit("cancelled", {}, "cancelled before its end")
+        commit(attempt, "cancelled", {}, "cancelled before its end")
     except Exception as error:
-        recorder.commit("oom" if is_out_of_memory(error) else "failed", {}, traceback.format_exc())
+        _ignore_signals()
+        traceback.print_exc()  # to the log: after a commit there is no other place for it
+        commit(attempt, "oom" if is_out_of_memory(error) else "failed", {}, traceback.format_exc())
     else:
         return 0
     return 1
@@ -110,9 +110,13 @@ def _processor() -> str:
 
 
 def _cancel(*_: object) -> None:
-    for number in CANCELLING:
-        signal.signal(number, signal.SIG_IGN)  # another one must not disturb the commit
+    _ignore_signals()  # another one must not disturb the commit
     raise Cancelled
+
+
+def _ignore_signals() -> None:
+    for number in CANCELLING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _follow_stdin() -> None:

@@ -45,6 +45,17 @@ def test_parameters_equal_those_of_the_module(config):
     assert parameters(config) == sum(p.numel() for p in LanguageModel(config).parameters() if p.requires_grad)
 
 
+def test_flops_of_a_linear_memory_at_chunk_1_are_the_counted_ones_and_the_triangular_systems():
+    config = ModelConfig(
+        variant="lmm", dim=32, heads=2, persistent_tokens=0, memory=MemoryConfig(depth=1, chunk_size=1, residual=False)
+    )
+    with FlopCounterMode(display=False) as counter:  # which does not know triangular systems
+        LanguageModel(config)(torch.zeros(3, 100, dtype=torch.long))
+    systems = 64 * 63 // 2 + 36 * 35 // 2
+    solved = 2 * config.blocks * 3 * config.heads * systems * config.head_dim
+    assert forward_flops(config, length=100, batch=3) == counter.get_total_flops() + solved
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=range(len(CONFIGS)))
 def test_flops_equal_the_counted_ones(config):
     tokens = torch.zeros(3, 37, dtype=torch.long)

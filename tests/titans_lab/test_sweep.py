@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -19,7 +20,9 @@ from workbench import (
     workers,
 )
 
-from titans_lab.executors.devices import cores
+from titans_lab.errors import UserError
+from titans_lab.executors.base import Job
+from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.lock import hold_lock
@@ -227,3 +230,34 @@ def test_what_is_outside_a_runs_identity_may_change_until_it_is_finished(bench: 
     before = marks(folder)
     bench.recorded("log.every=7", f"data.path={moved}")
     assert marks(folder) == before
+
+
+class FullDisk:
+    """An executor on a disk that has no room for a new attempt."""
+
+    def submit(self, folder: RunFolder, device: Device) -> Job:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_ends_the_sweep_with_one_message(bench: Workbench):
+    sweep = bench.sweep()
+    sweep.executor = FullDisk()
+    with pytest.raises(UserError, match=r"cannot write there \(No space left on device\)"):
+        sweep.run(lambda _: None)
+
+
+def test_no_worker_is_left_where_the_end_of_one_cannot_be_recorded(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("titans_lab.sweep.commit_dead", no_room)
+    sweep = bench.sweep("seeds=2")
+    jobs = []
+    for run, code in zip(list(sweep.waiting), ("", "import time; time.sleep(600)"), strict=True):
+        job = python_job(sweep.store.run(run.run_id).new_attempt(), Device("cpu", "0", "core 0"), code)
+        sweep.active[run.run_id] = run, job
+        jobs.append(job)
+    sweep.waiting.clear()
+    with pytest.raises(UserError, match="cannot write there"):
+        sweep.run(lambda _: None)
+    assert all(job.process.poll() is not None for job in jobs)

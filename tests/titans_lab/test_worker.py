@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from workbench import ENDLESS, MINUTES, Workbench, begun, until
+from workbench import ENDLESS, MINUTES, Workbench, begun, run, until
 
 from titans_lab.corpus import load_corpus
 from titans_lab.executors.devices import cores
@@ -148,3 +148,32 @@ def test_other_words_of_a_gpu_for_no_memory_are_known(text: str):
     assert is_out_of_memory(RuntimeError(text))
     assert not is_out_of_memory(ValueError(text))
     assert is_out_of_memory(torch.OutOfMemoryError())
+
+
+#: The worker, where there is not enough memory for the n-gram models.
+WITHOUT_FLOORS = """
+import sys
+import titans_lab.worker as worker
+
+def out_of_memory(*_):
+    raise MemoryError("no room for floors")
+
+worker.witten_bell_floors = out_of_memory
+sys.exit(worker.main(sys.argv[1:]))
+"""
+
+
+def test_a_training_that_has_ended_stays_done_where_the_floors_fail(bench: Workbench):
+    folder = bench.recorded()
+    ended = run([sys.executable, "-c", WITHOUT_FLOORS, str(folder.new_attempt().path)])
+    assert folder.state() == "done"
+    assert ended.returncode == 1
+    assert "no room for floors" in ended.stderr
+
+
+def test_a_worker_imports_nothing_from_the_working_directory(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+    (bench.root / "numpy.py").write_text("raise RuntimeError('not this one')")
+    monkeypatch.chdir(bench.root)
+    job = LocalExecutor().submit(bench.recorded(), cores()[0])
+    until(job.poll, "the end of the worker")
+    assert job.attempt.folder.state() == "done", status_of(job).error

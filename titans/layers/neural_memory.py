@@ -47,9 +47,7 @@ class MemoryGates(nn.Module):
         super().__init__()
         memory = config.memory
         self.memory, self.heads, self.layers = memory, config.heads, len(inputs)
-        scale = (0.1 if memory.depth <= 2 else 0.03) if memory.theta_scale is None else memory.theta_scale
-        larger = {"sum": 1, "mean": config.head_dim, "half": 2}[memory.loss]  # for as large a step as on the sum
-        self.step = 2 * scale * larger / memory.chunk_size
+        self.step = 2 * memory.step_scale(config.head_dim) / memory.chunk_size
         biases = {"theta": 0.0}
         if memory.momentum:
             biases["eta"] = memory.eta_bias
@@ -63,13 +61,19 @@ class MemoryGates(nn.Module):
 
     def _widths(self, name: str, inputs: list[int]) -> list[int]:
         """Values a head of each set of gates; one set, or one for each layer."""
-        if self.memory.gate_channels == "all" and name == "eta" or self.memory.gate_channels != "none" and name == "alpha":
+        if (
+            self.memory.gate_channels == "all"
+            and name == "eta"
+            or self.memory.gate_channels != "none"
+            and name == "alpha"
+        ):
             return [max(1, width) for width in inputs]
         return [1] * (self.layers if self.memory.gates_per_layer or self.memory.gate_channels != "none" else 1)
 
     def logits(self, x: Tensor) -> Tensor:
-        """`[batch, time, dim]` to `[batch, time, gates]`; in the precision of the parameters, for 1 - eta needs it."""
-        return F.linear(x, self.weight, self.bias).to(self.bias.dtype)
+        """`[batch, time, dim]` to `[batch, time, gates]`, in the parameters' precision under autocast too."""
+        with torch.autocast(x.device.type, enabled=False):  # alpha and 1 - eta need the digits
+            return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
     def forward(self, logits: Tensor, chunk_size: int) -> tuple[Gate, Gate | None, Gate | None]:
         """theta, eta and alpha as the operator takes them, None for one that is off; the logits start a chunk."""
@@ -173,9 +177,7 @@ class NeuralMemory(nn.Module):
         parts = (tuple(w.expand(batch, *w.shape[1:]) for w in part) for part in state)
         return self.emit(y, x), self.resume(type(state)(*parts))
 
-    def forward(
-        self, x: Tensor, stream: MemoryStream, asking: Tensor | None = None
-    ) -> tuple[Tensor, MemoryStream]:
+    def forward(self, x: Tensor, stream: MemoryStream, asking: Tensor | None = None) -> tuple[Tensor, MemoryStream]:
         """Write the next tokens `[batch, time, dim]` of a stream and read it after each.
 
         Args:
@@ -190,7 +192,9 @@ class NeuralMemory(nn.Module):
         q, new, tails = self._project(x, asking, stream.tails)
         past = stream.k.shape[2]
         waiting = (stream.k, stream.v, stream.logits)
-        inputs = tuple(torch.cat(pair, dim) for pair, dim in zip(zip(waiting, new, strict=True), (2, 2, 1), strict=True))
+        inputs = tuple(
+            torch.cat(pair, dim) for pair, dim in zip(zip(waiting, new, strict=True), (2, 2, 1), strict=True)
+        )
         q = F.pad(q, (0, 0, past, 0)) if past else q  # what waits is written again, and was read before
         time = q.shape[2]
         whole = time - time % self.chunk_size
@@ -219,9 +223,7 @@ class NeuralMemory(nn.Module):
         """Norm, linear gate from the token, output projection."""
         return self.out(merge_heads(self.norm(y)) * F.silu(self.gate(x)))
 
-    def _project(
-        self, x: Tensor, asking: Tensor, tails: Tails
-    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], Tails]:
+    def _project(self, x: Tensor, asking: Tensor, tails: Tails) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], Tails]:
         """q, then k, v and the gates' logits, and the convolutions' tails."""
         (q, q_tail), (k, k_tail), (v, v_tail) = self.q(asking, tails.q), self.k(x, tails.k), self.v(x, tails.v)
         dtype = self.initial[0].dtype  # under autocast too: the state sums thousands of small writes

@@ -45,8 +45,9 @@ class MemoryConfig:
         loss: Of the squared error over the head's width: "sum" (V1 eq. 12), "mean", "half" (V1 app. C).
         gates_per_layer: Each memory layer has gates of its own (N25); off, one set per head (V1).
         outer_gradient: Train through the writes (second order); off, the inner gradients are constants.
-        theta_scale: Step size at the start times the chunk over (1 - eta), for the summed loss.
-            None: 0.1 up to depth 2, 0.03 beyond, which stayed finite and alive at 32K tokens.
+        theta_scale: Step size at the start times the chunk over (1 - eta). Null: for the summed loss 0.1 up to depth 2
+            and 0.03 beyond, which stayed finite and alive at 32K tokens; for the others as much more as their
+            gradients are smaller, so that only with a value given does `loss` make a difference.
         eta_bias: Logit of the momentum gate at the start.
         alpha_bias: Logit of the forget gate at the start. The papers give none; near 0 the memory is
             emptied within a chunk, at -4 within thousands of tokens.
@@ -89,6 +90,12 @@ class MemoryConfig:
     ascent: bool = field(default=False, metadata={"neutral": False})
     initial: Literal["learned", "frozen", "zero"] = field(default="learned", metadata={"neutral": "learned"})
     eval_chunk_size: int | None = field(default=None, metadata={"neutral": None})
+
+    def step_scale(self, head_dim: int) -> float:
+        """`theta_scale`, or the default that null stands for."""
+        if self.theta_scale is not None:
+            return self.theta_scale
+        return (0.1 if self.depth <= 2 else 0.03) * {"sum": 1, "mean": head_dim, "half": 2}[self.loss]
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "depth", "expansion", "chunk_size", "update_every")
@@ -226,8 +233,12 @@ def effective(config: ModelConfig) -> dict[str, Any]:
         if config.variant not in variants:
             del fields[name]
     if "memory" in fields and config.memory.depth == 1:
-        del fields["memory"]["expansion"], fields["memory"]["activation"], fields["memory"]["written"]
+        for name in ("expansion", "activation", "written"):
+            del fields["memory"][name]
+        if config.memory.gain == "none":
+            del fields["memory"]["gates_per_layer"]
     if "memory" in fields:
+        fields["memory"]["theta_scale"] = config.memory.step_scale(config.head_dim)
         if not config.memory.momentum:
             del fields["memory"]["eta_bias"]
         if not config.memory.forgetting:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, open_store
+from titans_lab.errors import UserError
 
 
 def query(
@@ -25,5 +26,8 @@ def query(
     answer = ask(open_store(store).root, sql)
     for damage in answer.damage:
         typer.echo(f"warning: {damage}", err=True)
-    values = zip(*(column.to_pylist() for column in answer.table.columns), strict=True)
+    try:
+        values = list(zip(*(column.to_pylist() for column in answer.table.columns), strict=True))
+    except (OverflowError, ValueError) as error:
+        raise UserError(f"query: a value of the result cannot be shown ({error}); cast it to varchar") from error
     print_rows(answer.table.column_names, values, as_csv, as_json)

@@ -13,7 +13,7 @@ from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, Stud
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
     from titans_lab.store.folder import Store
-    from titans_lab.study.study import Run, Study
+    from titans_lab.study.study import Run
 
 FAILED, INTERRUPTED = 3, 130  # exit codes
 
@@ -55,12 +55,13 @@ def sweep(
     """
     from titans_lab.cli.watch import watching
     from titans_lab.executors.local import LocalExecutor
-    from titans_lab.sweep import Sweep, record_runs
+    from titans_lab.study.record import study_record
+    from titans_lab.sweep import Sweep, record_runs, record_study
 
     loaded, runs = load(study, overrides)
     records = open_store(store)
     waiting = record_runs(runs, records)
-    records.save_study(_study_record(loaded, runs, overrides or []))
+    record_study(study_record(loaded, runs, overrides or []), records)
     typer.echo(f"{loaded.name}: {len(runs)} runs, {len(waiting)} to do; store {records.root}", err=True)
     work = Sweep(records, LocalExecutor(), _devices(workers), list(waiting))
     try:
@@ -91,17 +92,6 @@ def status(
         typer.echo(f"{records.root}: no study was swept into this store", err=True)
     if rows or as_json:
         print_rows(list(rows[0]) if rows else (), (row.values() for row in rows), as_csv, as_json)
-
-
-def _study_record(study: Study, runs: list[Run], overrides: list[str]) -> dict[str, object]:
-    return {
-        "name": study.name,
-        "path": str(study.path),
-        "question": study.question,
-        "expect": study.expect,
-        "overrides": overrides,
-        "runs": [{"run_id": run.run_id, "factors": run.factors} for run in runs],
-    }
 
 
 def _devices(workers: int | None) -> list[Device]:

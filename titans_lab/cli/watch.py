@@ -54,6 +54,7 @@ class Lines:
         self.labels = {run.run_id: run.label for run in runs}
         self.told: set[str] = set()
         self.ended: set[str] = set()
+        self.waits = False
         self.last = time.monotonic()
 
     def look(self, sweep: Sweep) -> None:
@@ -66,6 +67,9 @@ class Lines:
             if run_id not in self.ended:
                 self.ended.add(run_id)
                 self.write(self._end(sweep, run_id, state), STYLES.get(state, ""))
+        if sweep.waiting and not sweep.active and not self.waits:
+            self.waits = True
+            self.write("waiting   for runs that another sweep is at", "")
         if self.every and time.monotonic() - self.last > self.every:
             self.last = time.monotonic()
             for run in self.progress.running(sweep):

@@ -64,4 +64,4 @@ def _chosen(rows: list[list[str]], pool: str) -> list[Device]:
 def torch_sees_gpus() -> bool:
     """Whether torch, asked in a process of its own, can use a GPU."""
     code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+    return subprocess.run([sys.executable, "-P", "-c", code], capture_output=True).returncode == 0

@@ -63,7 +63,8 @@ class LocalExecutor:
             if folder.state() in FINISHED:  # by another sweep, since the caller looked
                 raise AlreadyRunning(folder.path)
             attempt = folder.new_attempt()
-            command = [sys.executable, "-m", "titans_lab.worker", str(attempt.path), "--device", device.kind]
+            # -P: what lies in the working directory must not stand in for a module of ours
+            command = [sys.executable, "-P", "-m", "titans_lab.worker", str(attempt.path), "--device", device.kind]
             with attempt.log_path.open("wb") as log:
                 process = subprocess.Popen(
                     [*command, "--follow-stdin"],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import CURVE_POINTS, Material, Outcome, Point
+from titans_lab.report.format import join
 from titans_lab.report.plot import Figure, Json
 
 EARLY = 0.2  # share of the tokens whose steep losses do not set the range
@@ -41,7 +42,6 @@ def learning_curves(material: Material, design: Design) -> Figure | None:
     means = {arm: curve for arm in design.arms if (curve := _mean(material, arm.done)).tokens}
     singles = _singles(material, design)
     bottom, top = _range(list(means.values()) or [single.curve for single in singles])
-    floors = [floor for floor in material.floors if bottom <= floor.bits_per_byte <= top]
     return Figure(
         name="learning-curves",
         title="Learning curves",
@@ -52,9 +52,8 @@ def learning_curves(material: Material, design: Design) -> Figure | None:
         layout=plot.layout(
             {"title": "training tokens", "tickformat": "~s", "rangemode": "tozero", "showgrid": False},
             {"title": f"{material.curve_kind} loss, bits per byte", "range": (bottom, top)},
-            **plot.floor_lines(floors, at_left=True),
         ),
-        queries=("curves", "runs", "floors"),
+        queries=("curves", "runs"),
     )
 
 
@@ -125,4 +124,12 @@ def _caption(material: Material, alone: bool) -> str:
     what = "mean over the done seeds of an arm, the band from the lowest to the highest seed"
     points = f"at most {CURVE_POINTS} points, each the mean of the logged losses around it"
     rest = " Thin dotted lines are single runs that are not done; a cross is a divergence." if alone else ""
-    return f"{material.curve_kind.capitalize()} loss: {what}; {points}. The steep start may leave the frame.{rest}"
+    return f"{_kind(material)}: {what}; {points}. The steep start may leave the frame.{rest}"
+
+
+def _kind(material: Material) -> str:
+    """Whose loss it is: a validation on the way is on a part, so its end need not be the final loss."""
+    if material.curve_kind == "training":
+        return "Training loss"
+    sizes = sorted({outcome.run.config.log.valid_bytes for outcome in material.outcomes})
+    return f"Validation loss on the first {join([f'{size:,}' for size in sizes])} bytes of the held-out text"

@@ -174,4 +174,4 @@ order by context"""
 
 def _listed(ids: Iterable[str]) -> str:
     """A list for SQL's `in`; hexadecimal, so there is nothing to quote."""
-    return ", ".join(f"'{name}'" for name in ids) or "null"
+    return ", ".join(f"'{name}'" for name in ids)

@@ -189,9 +189,9 @@ def _axis(title: str, **more: Any) -> Json:
     } | more
 
 
-def floor_lines(floors: Sequence[Floor], at_left: bool = False) -> Json:
-    """Dashed lines across the frame at `floors`, each with its name at one end; a part of a layout."""
-    end = {"x": 0, "xanchor": "left"} if at_left else {"x": 1, "xanchor": "right"}
+def floor_lines(floors: Sequence[Floor]) -> Json:
+    """Dashed lines across the frame at `floors`, each with its name at its right end; a part of a layout."""
+    end = {"x": 1, "xanchor": "right"}
     return {
         "shapes": [_floor_line(floor) for floor in floors],
         "annotations": [_floor_name(floor) | end for floor in floors],

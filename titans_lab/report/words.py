@@ -23,6 +23,10 @@ TOLD = {
     "pending": "not yet run",
 }
 
+UNTESTED = (
+    "Intervals are not adjusted for the number of arms, and the differences between paired seeds were not tested."
+)
+
 
 def progress(material: Material) -> str:
     """How many runs came to what."""
@@ -37,7 +41,7 @@ def progress(material: Material) -> str:
 
 def findings(material: Material, design: Design) -> list[str]:
     """Which arm has the lowest mean, and how far the seeds carry that: no test is made, so none is claimed."""
-    waiting = sum(arm.count("pending", "running", "lost") for arm in design.arms)
+    waiting = sum(arm.count("pending", "running", "lost", "cancelled") for arm in design.arms)
     interim = f"Interim: {plural(waiting, 'run')} still to come." if waiting else ""
     ranked = sorted((arm.summary.mean, index) for index, arm in enumerate(design.arms) if arm.summary)
     if not ranked:
@@ -73,8 +77,8 @@ def _standing(best: Arm, others: Sequence[Arm]) -> str:
         return "There is no other arm's loss to compare it with."
     doubts = _doubts(best, others)
     if doubts:
-        return f"Inconclusive: {join(doubts)}."
-    return "That interval is apart from all others; they are not adjusted for their number, and no test was made."
+        return f"Not settled by these intervals: {join(doubts)}. {UNTESTED}"
+    return f"That interval is apart from all others. {UNTESTED}"
 
 
 def _doubts(best: Arm, others: Sequence[Arm]) -> list[str]:
@@ -85,7 +89,12 @@ def _doubts(best: Arm, others: Sequence[Arm]) -> list[str]:
         arm.label for arm in others if len(arm.losses) > 1 and arm.summary and best.summary.overlaps(arm.summary)
     ]
     lone = [arm.label for arm in others if len(arm.losses) == 1]
-    doubts = {"that interval overlaps those of": overlapping, "there is but one seed, and no interval, of": lone}
+    short = [arm.label for arm in (best, *others) if len(arm.losses) < len(arm.outcomes)]
+    doubts = {
+        "that interval overlaps those of": overlapping,
+        "there is but one seed, and no interval, of": lone,
+        "seeds are without a final loss in": short,
+    }
     return [f"{doubt} {join(labels)}" for doubt, labels in doubts.items() if labels]
 
 

@@ -36,7 +36,7 @@ class Recorder:
 
     def commit(self, state: str, summary: Mapping[str, Any], error: str | None = None) -> None:
         """End the attempt in `state`, one of `COMMITTED`, with its final figures; the first commit stays."""
-        _commit(self.attempt, state, summary, error)
+        commit(self.attempt, state, summary, error)
 
 
 def commit_dead(attempt: Attempt, state: str, error: str) -> None:
@@ -45,10 +45,11 @@ def commit_dead(attempt: Attempt, state: str, error: str) -> None:
     Raises AlreadyRunning where a worker still holds the lock. Does nothing where a commit is there.
     """
     with hold_lock(attempt.folder.path):
-        _commit(attempt, state, {}, f"{error}\n\n{_tail(attempt)}".strip())
+        commit(attempt, state, {}, f"{error}\n\n{_tail(attempt)}".strip())
 
 
-def _commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str | None) -> None:
+def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str | None = None) -> None:
+    """End an attempt in `state`, for the process that holds the run's lock; does nothing where a commit is there."""
     assert state in COMMITTED, state
     folder = attempt.folder
     if folder.status() is not None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from titans.models.config import ModelConfig
 
+BYTES = 256  # values of a byte
 OUTSIDE = {"identity": False}  # field metadata: changes where or how a run happens, not its numbers
 
 
@@ -72,9 +73,12 @@ class TrainConfig:
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
-        for name in ("warmup", "final_lr", "beta1", "beta2"):
+        for name in ("warmup", "final_lr"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is not between 0 and 1")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is not at least 0 and below 1")
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay: {self.weight_decay} is negative")
         if self.steps < 1:
@@ -119,3 +123,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     log: LogConfig = field(default_factory=LogConfig, metadata=OUTSIDE)
+
+    def __post_init__(self) -> None:
+        if self.model.vocab_size < BYTES:
+            raise ValueError(f"model.vocab_size: {self.model.vocab_size} is below the {BYTES} values of a byte")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from titans.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
 from titans_lab.study.identity import VERSIONS, flatten
-from titans_lab.study.study import Run
+from titans_lab.study.study import Run, Study
 
 
 def costs(config: RunConfig) -> dict[str, int]:
@@ -37,6 +38,18 @@ def record_of(run: Run, data_source: str) -> dict[str, Any]:
         "config": config,
         "versions": titans.VERSIONS | VERSIONS,
         **costs(run.config),
+    }
+
+
+def study_record(study: Study, runs: Sequence[Run], overrides: Sequence[str]) -> dict[str, Any]:
+    """A study as a sweep launches it, as plain data."""
+    return {
+        "name": study.name,
+        "path": str(study.path),
+        "question": study.question,
+        "expect": study.expect,
+        "overrides": list(overrides),
+        "runs": [{"run_id": run.run_id, "factors": run.factors} for run in runs],
     }
 
 

@@ -74,7 +74,9 @@ def test_every_write_changes_a_later_output(variant, memory, monkeypatch):
     of_tokens = [theta for theta in steps if theta.shape[2] != 3]  # not those of the persistent tokens
     gradients = torch.autograd.grad(y[:, -1].square().sum(), of_tokens)
     for theta, gradient in zip(of_tokens, gradients, strict=True):
-        assert (gradient.abs().amax((0, 1)) > 0).all(), f"one of {theta.shape[2]} writes leaves no trace in the last output"
+        assert (gradient.abs().amax((0, 1)) > 0).all(), (
+            f"one of {theta.shape[2]} writes leaves no trace in the last output"
+        )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

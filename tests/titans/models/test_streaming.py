@@ -17,7 +17,9 @@ MEMORIES = {
     "default": MemoryConfig(depth=2, expansion=2, chunk_size=4),
     "linear": MemoryConfig(depth=1, residual=False, chunk_size=1),
     "grouped": MemoryConfig(depth=2, chunk_size=4, update_every=2, gate_span="group", gain="fast"),
-    "lagging": MemoryConfig(depth=3, expansion=1, chunk_size=4, read="previous", gate_span="chunk", gate_channels="alpha"),
+    "lagging": MemoryConfig(
+        depth=3, expansion=1, chunk_size=4, read="previous", gate_span="chunk", gate_channels="alpha"
+    ),
     "other chunk": MemoryConfig(depth=2, chunk_size=4, eval_chunk_size=8, reset_momentum=True),
 }
 

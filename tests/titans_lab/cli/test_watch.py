@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from workbench import MINUTES, Workbench, environ, python_job
 
-from titans_lab.cli.watch import Lines, words
+import titans_lab.cli.watch
+from titans_lab.cli.watch import Lines, watching, words
 from titans_lab.executors.devices import cores
 from titans_lab.executors.local import LocalExecutor
 from titans_lab.progress import Progress, RunProgress
@@ -129,6 +130,15 @@ def test_running_runs_are_told_every_so_often(sweep: Sweep, every: float | None,
     lines.look(sweep)
     lines.look(sweep)
     assert told[1:] == ["running   seed=0  starting"] * count
+
+
+def test_who_reads_a_file_is_told_how_runs_go_on(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(titans_lab.cli.watch, "PLAIN_SECONDS", 1e-9)
+    with watching([run for run, _ in sweep.active.values()]) as look:
+        look(sweep)
+    assert capsys.readouterr().err == f"started   seed=0  on {cores()[0].name}\nrunning   seed=0  starting\n"
 
 
 def test_words_say_how_far_a_run_is():

@@ -27,7 +27,7 @@ def test_all_else_stands_evenly_in_the_order_given(values: tuple):
 
 def test_groups_and_their_seeds_keep_apart():
     centers = [dodge(group, 4, gap=1.0) for group in range(4)]
-    seeds = [center + offset for center in centers for offset in spread(5, 4, gap=1.0)]
+    seeds = [center + offset for center in centers for offset in spread(8, 4, gap=1.0)]
     assert seeds == sorted(seeds)
     assert max(map(abs, seeds)) < 0.5
     assert sum(centers) == pytest.approx(0)

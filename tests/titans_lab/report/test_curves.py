@@ -54,7 +54,7 @@ def test_long_runs_are_thinned_to_means(lab):
 
 def test_a_diverged_run_is_a_line_of_its_own_that_ends_in_a_cross(lab):
     lab = lab(grid=DEPTHS, seeds=1)
-    recorder = lab.start(lab.runs[0], 2.0)
+    recorder = lab.start(lab.runs[0], 2.0, valid_every=1000)
     recorder.log(step=205, tokens=205 * 4096, loss=float("nan"))
     recorder.commit("diverged", {"diverged_step": 205})
     lab.end(lab.runs[1], "done", 2.1)
@@ -90,6 +90,12 @@ def test_the_legend_names_every_arm_once(lab):
     lab.end(lab.runs[2], "failed")
     lab.end(lab.runs[3], "failed")
     assert [trace["name"] for trace in draw(lab).traces if trace["showlegend"]] == ["depth 1", "depth 2"]
+
+
+def test_a_single_arm_needs_no_legend(lab):
+    lab = lab(seeds=1)
+    lab.end(lab.runs[0], "failed")
+    assert not any(trace["showlegend"] for trace in draw(lab).traces)
 
 
 def test_without_metrics_there_is_no_figure(lab):

@@ -45,7 +45,7 @@ def test_one_seed_has_a_mean_and_no_whisker(lab):
 
 def test_a_diverged_seed_is_a_cross_and_not_part_of_the_mean(lab):
     lab = finish(lab(grid=DEPTHS), [2.1, 2.2])
-    lab.end(lab.runs[2], "diverged", diverged_step=70)
+    lab.end(lab.runs[2], "diverged", 9.0, diverged_step=70)
     figure = draw(lab)
     (cross,) = [trace for trace in figure.traces if trace.get("marker", {}).get("symbol") == "x-thin"]
     assert cross["text"] == ["depth 1, seed 2 diverged at step 70"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -52,6 +53,11 @@ class Page(HTMLParser):
     def drawing(self) -> dict:
         """What the script draws."""
         return json.loads(next(text for tag, text in self.texts if text.startswith('{"figures"')))
+
+
+def digest(html: str) -> str:
+    """What stands for a page in a comparison: the difference of two pages takes minutes to tell."""
+    return hashlib.sha256(html.encode()).hexdigest()
 
 
 @pytest.fixture
@@ -146,7 +152,7 @@ def test_plotly_is_there_once_and_the_page_is_small(filled):
 
 
 def test_equal_stores_give_equal_pages(filled):
-    assert filled.page() == filled.page()
+    assert digest(filled.page()) == digest(filled.page())
 
 
 def test_markup_is_inert_wherever_it_comes_from(lab):
@@ -155,8 +161,8 @@ def test_markup_is_inert_wherever_it_comes_from(lab):
     lab.end(lab.runs[1], "failed", error=f"{MARKUP}\n{MARKUP}")
     html = lab.page()
     page = Page(html)
-    assert "<script>alert" not in html
-    assert "<img" not in html.replace(get_plotlyjs(), "")
+    assert html.count("<script>alert") == 0
+    assert html.replace(get_plotlyjs(), "").count("<img") == 0
     assert sum(tag == "script" for tag, _ in page.elements) == 3
     assert page.said.count("{{ 7 * 7 }}") > 5
     assert "49" not in page.said.split("Where the numbers")[0].split("What happened")[0]
@@ -178,7 +184,8 @@ def test_a_study_in_which_nothing_ended_well(lab, state: str):
 
 def test_a_study_before_its_first_run(lab):
     page = Page(lab(grid=DEPTHS).page())
-    assert "6 runs: 6 not yet run." in page.said
+    assert "6 runs: 6 not yet run. Interim: 6 runs still to come." in page.said
+    assert "No run reached" not in page.said
     assert "No run has recorded anything yet." in page.said
     assert page.drawing["figures"] == {}
 
@@ -214,14 +221,14 @@ def test_the_file_is_the_page_and_replaces_an_older_one(filled, tmp_path: Path):
     output = tmp_path / "new" / "report.html"
     assert write_report(filled.study, filled.runs, filled.root, output) == output
     write_report(filled.study, filled.runs, filled.root, output)
-    assert output.read_text(encoding="utf-8") == filled.page()
+    assert digest(output.read_text(encoding="utf-8")) == digest(filled.page())
     assert [path.name for path in output.parent.iterdir()] == ["report.html"]
 
 
 def test_half_a_character_does_not_stop_the_report(filled, tmp_path: Path):
     study = dataclasses.replace(filled.study, question="half \ud83e")
     output = write_report(study, filled.runs, filled.root, tmp_path / "report.html")
-    assert "half ?" in output.read_text(encoding="utf-8")
+    assert "half ?" in Page(output.read_text(encoding="utf-8")).said
 
 
 def test_a_file_that_cannot_be_written_is_named(filled, tmp_path: Path):

@@ -36,19 +36,21 @@ def test_every_state_is_counted(lab):
 def test_overlapping_intervals_are_inconclusive(lab):
     told = tell(finish(lab(grid=DEPTHS), [2.1, 2.2, 2.3, 2.0, 2.1, 2.2]))
     assert "Lowest mean: depth 2, 2.100 ± 0.248 bits per byte (95 % t interval over 3 seeds)." in told
-    assert "Inconclusive: that interval overlaps those of depth 1." in told
+    assert "Not settled by these intervals: that interval overlaps those of depth 1." in told
 
 
 def test_intervals_apart_are_said_to_be_apart_and_no_more(lab):
     told = tell(finish(lab(grid=DEPTHS), [2.1, 2.101, 2.102, 1.5, 1.501, 1.502]))
     assert "apart from all others" in told
-    assert "no test was made" in told
+    assert "were not tested" in told
     assert "nconclusive" not in told
     assert "significant" not in told
 
 
 def test_one_seed_is_inconclusive(lab):
-    assert "Inconclusive: one seed has no interval." in tell(finish(lab(grid=DEPTHS, seeds=1), [2.0, 9.0]))
+    assert "Not settled by these intervals: one seed has no interval." in tell(
+        finish(lab(grid=DEPTHS, seeds=1), [2.0, 9.0])
+    )
 
 
 def test_an_arm_of_one_seed_or_without_a_loss_is_named(lab):
@@ -56,7 +58,7 @@ def test_an_arm_of_one_seed_or_without_a_loss_is_named(lab):
     for run in lab.runs[4:]:
         lab.end(run, "failed")
     told = tell(lab)
-    assert "Inconclusive: there is but one seed, and no interval, of depth 2." in told
+    assert "Not settled by these intervals: there is but one seed, and no interval, of depth 2" in told
     assert "Without any final loss: depth 3." in told
 
 
@@ -98,3 +100,11 @@ def test_no_runs_at_all(lab):
     lab = lab()
     lab.runs = []
     assert tell(lab).startswith("The study has no runs.")
+
+
+def test_an_arm_that_lacks_a_seed_is_not_ranked_as_if_it_had_all(lab):
+    lab = finish(lab(grid=DEPTHS), [2.1, 2.101, 2.102, 1.5, 1.501])
+    lab.end(lab.runs[5], "oom")
+    told = tell(lab)
+    assert "apart from all others" not in told
+    assert "seeds are without a final loss in depth 2" in told

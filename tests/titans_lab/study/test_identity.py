@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 
 import titans
-from titans.models.config import READ_BY
+from titans.models.config import READ_BY, MemoryConfig, ModelConfig
 from titans_lab.study import identity
 from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfig
 from titans_lab.study.fields import LEAVES, Leaf, build, walk
@@ -41,7 +41,7 @@ def ident(**values: Any) -> str:
 
 def test_the_id_of_the_default_run_stays_as_it_is() -> None:
     """A change here means that every run of every store would be trained again: raise a version or add `neutral`."""
-    assert run_id(RunConfig(), 0, HASH) == "ca2589af9ff1a30f"
+    assert run_id(RunConfig(), 0, HASH) == "c5cb44ba1c9c4715"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -119,3 +119,16 @@ def test_a_section_outside_the_identity_takes_its_fields_along() -> None:
 def test_read_values_leaves_out_what_the_variant_does_not_read() -> None:
     keys = read_values(build(RunConfig, {"model.variant": "transformer"})).keys()
     assert LEAVES.keys() - keys == {key for key in LEAVES if not read_by(key, "transformer")}
+
+
+def test_the_default_step_size_and_the_same_one_in_full_are_the_same_run() -> None:
+    spelt, other = (RunConfig(model=ModelConfig(memory=MemoryConfig(theta_scale=scale))) for scale in (0.1, 0.2))
+    assert run_id(spelt, 0, HASH) == run_id(RunConfig(), 0, HASH) != run_id(other, 0, HASH)
+
+
+def test_a_linear_memory_has_one_set_of_gates_either_way() -> None:
+    one, other = (
+        RunConfig(model=ModelConfig(memory=MemoryConfig(depth=1, gates_per_layer=per_layer)))
+        for per_layer in (False, True)
+    )
+    assert run_id(one, 0, HASH) == run_id(other, 0, HASH)

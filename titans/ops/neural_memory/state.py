@@ -71,8 +71,10 @@ def check(
 
     The range of the gates is checked on a CPU only: on a GPU a look at the values would stall the stream.
     """
-    if q.dim() != 4:
-        raise ValueError(f"q: expected [batch, heads, time, dim], got {list(q.shape)}")
+    if q.dim() != 4 or not q.is_floating_point():
+        raise ValueError(f"q: expected floating-point [batch, heads, time, dim], got {q.dtype} {list(q.shape)}")
+    if theta is None:
+        raise ValueError("theta: is None; a memory without a step size learns nothing, give zeros to mean that")
     for name, x in (("k", k), ("v", v)):
         _expect(name, x, list(q.shape), q)
     if q.shape[2] < 1:

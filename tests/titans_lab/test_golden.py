@@ -1,0 +1,55 @@
+"""The numbers that a configuration gives are pinned: who changes them raises a version, and no two runs share an id.
+
+A failure here means: raise `titans.VERSIONS` or `titans_lab.study.identity.VERSIONS`, then write the new losses down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+import titans
+from titans.models.config import MemoryConfig, ModelConfig
+from titans_lab.corpus import Corpus
+from titans_lab.store.folder import Store
+from titans_lab.store.recorder import Recorder
+from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
+from titans_lab.study.identity import VERSIONS
+from titans_lab.train import Trainer
+
+GOLDEN_VERSIONS = {"model": 1, "operator": 1, "task": 1, "trainer": 1}
+#: Validation loss after six steps, bits per byte.
+GOLDEN = {
+    "lmm": 6.614280,
+    "mac": 6.403101,
+    "mag": 6.252143,
+    "mal": 6.746511,
+    "transformer": 6.399844,
+}
+
+
+def corpus() -> Corpus:
+    """4 KB that are the same everywhere, with something to learn in them."""
+    words = [hashlib.sha256(bytes([i])).hexdigest()[: 3 + i % 5].encode() for i in range(24)]
+    text = b" ".join(words[i * i % 24] for i in range(800))
+    tokens = np.frombuffer(text, dtype=np.uint8)
+    return Corpus("golden", hashlib.sha256(text).hexdigest(), tokens[:-512], tokens[-512:])
+
+
+def loss_after_six_steps(variant: str, store: Store) -> float:
+    model = ModelConfig(
+        variant=variant, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=16, window=12,
+        memory=MemoryConfig(depth=2, expansion=2, chunk_size=8),
+    )  # fmt: skip
+    config = RunConfig(model=model, train=TrainConfig(tokens=6 * 4 * 64, length=64, batch=4), log=LogConfig(every=2))
+    recorder = Recorder(store.run(variant).new_attempt(), {})
+    return Trainer(config, 1, corpus(), torch.device("cpu"), recorder).run()["loss"]
+
+
+@pytest.mark.parametrize("variant", GOLDEN)
+def test_a_configuration_gives_the_numbers_that_it_gave(variant, tmp_path):
+    assert titans.VERSIONS | VERSIONS == GOLDEN_VERSIONS
+    assert loss_after_six_steps(variant, Store(tmp_path)) == pytest.approx(GOLDEN[variant], abs=2e-4)
