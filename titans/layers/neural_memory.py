@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.layers.parts import Projection, merge_heads
-from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.config import ModelConfig
 from titans.ops import MemoryState, neural_memory, read_memory
 from titans.ops.neural_memory.state import Gate, State
 
@@ -62,10 +62,10 @@ class MemoryGates(nn.Module):
     def _widths(self, name: str, inputs: list[int]) -> list[int]:
         """Values a head of each set of gates; one set, or one for each layer."""
         if (
-            self.memory.gate_channels == "all"
-            and name == "eta"
-            or self.memory.gate_channels != "none"
-            and name == "alpha"
+            (self.memory.gate_channels == "all"
+            and name == "eta")
+            or (self.memory.gate_channels != "none"
+            and name == "alpha")
         ):
             return [max(1, width) for width in inputs]
         return [1] * (self.layers if self.memory.gates_per_layer or self.memory.gate_channels != "none" else 1)

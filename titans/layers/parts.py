@@ -1,4 +1,4 @@
-"""Small parts that several mixers share: heads, rotary positions, the short convolution, the product of two branches."""
+"""Small parts that mixers share: heads, rotary positions, the short convolution, the product of two branches."""
 
 from __future__ import annotations
 

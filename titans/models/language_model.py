@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from titans.models.block import Block
 from titans.models.config import ModelConfig
 
-
 #: What a model carries from token to token: named tuples of tensors, a mixer's for each block.
 ModelState = tuple[Any, ...]
 

@@ -127,3 +127,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.model.vocab_size < BYTES:
             raise ValueError(f"model.vocab_size: {self.model.vocab_size} is below the {BYTES} values of a byte")
+        if self.model.leaks:
+            raise ValueError(
+                f"model.{self.model.leaks}: lets a token see later ones; a language model cannot be trained with it"
+            )
