@@ -261,3 +261,6 @@ def test_no_worker_is_left_where_the_end_of_one_cannot_be_recorded(bench: Workbe
     with pytest.raises(UserError, match="cannot write there"):
         sweep.run(lambda _: None)
     assert all(job.process.poll() is not None for job in jobs)
+    for job in jobs:
+        assert job.process.stdout is not None
+        job.process.stdout.close()

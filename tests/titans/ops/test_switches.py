@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from memory_case import results, worst_error
 
 from titans.ops import MemoryState, naive_neural_memory, neural_memory
 
+#: A memory that climbs its loss can blow up within a few tokens; past this, rounding is all that is compared.
+LARGEST = 1e4
 GATES = ("head", "layer", "tuple", "channel")
 
 
@@ -32,10 +34,11 @@ def cases(draw):
         "gain": gain,
     }
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
-    return _arguments(draw, depth, gain, generator), switches
+    step = 0.005 if switches["ascent"] else 0.05
+    return _arguments(draw, depth, gain, step, generator), switches
 
 
-def _arguments(draw, depth, gain, generator):
+def _arguments(draw, depth, gain, step, generator):
     time, dim, expansion, batch, heads = draw(st.integers(1, 20)), 4, draw(st.integers(1, 2)), 2, 1
     widths = [dim] + [dim * expansion] * (depth - 1) + [dim]
 
@@ -71,7 +74,7 @@ def _arguments(draw, depth, gain, generator):
         "q": leaf(batch, heads, time, dim, scale=0.5),
         "k": leaf(batch, heads, time, dim, scale=0.5),
         "v": leaf(batch, heads, time, dim, scale=0.5),
-        "theta": gate(0.05, ends, channels=False),
+        "theta": gate(step, ends, channels=False),
         "eta": gate(1.0, ends, channels=True) if draw(st.booleans()) else None,
         "alpha": gate(1.0 if ends else 0.3, ends, channels=True) if draw(st.booleans()) else None,
         "state": state,
@@ -82,7 +85,7 @@ def _arguments(draw, depth, gain, generator):
 @given(cases())
 def test_closed_form_equals_the_recurrence_for_any_switches(case):
     arguments, switches = case
-    errors = worst_error(
-        results(neural_memory, arguments, **switches), results(naive_neural_memory, arguments, **switches)
-    )
+    oracle = results(naive_neural_memory, arguments, **switches)
+    assume(all(x.abs().max() < LARGEST for x in oracle.values()))
+    errors = worst_error(results(neural_memory, arguments, **switches), oracle)
     assert max(errors.values()) < 1e-9, errors

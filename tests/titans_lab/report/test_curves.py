@@ -102,3 +102,13 @@ def test_without_metrics_there_is_no_figure(lab):
     lab = lab(grid=DEPTHS)
     lab.create(lab.runs[0])
     assert draw(lab) is None
+
+
+def test_no_floor_stands_beside_curves_that_are_measured_on_other_bytes(lab):
+    lab = lab(grid=DEPTHS)
+    lab.floors(order_1=2.2)
+    for run in lab.runs:
+        lab.end(run, "done", 2.0)
+    assert gather(lab.study, lab.runs, lab.root).floors
+    assert not draw(lab).layout.get("shapes")
+    assert "on the first 65,536 bytes of the held-out text" in draw(lab).caption

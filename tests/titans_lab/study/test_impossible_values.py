@@ -1,0 +1,30 @@
+"""Values that no run can have are refused when the study is read, not by each of its runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from titans_lab.corpus import corpus_digest
+from titans_lab.errors import UserError
+from titans_lab.study.config import DataConfig
+from titans_lab.study.study import load_study
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.vocab_size=16", "model.vocab_size: 16 is below the 256 values of a byte"),
+        ("train.beta1=1", "train.beta1: 1.0 is not at least 0 and below 1"),
+        ("train.beta2=1.0", "train.beta2: 1.0 is not at least 0 and below 1"),
+    ],
+)
+def test_what_every_run_would_fail_on_stops_the_study(override, message, tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("question: Is it possible?\n")
+    with pytest.raises(UserError, match=message):
+        load_study(path, [override])
+
+
+def test_a_path_with_a_zero_byte_is_refused():
+    with pytest.raises(UserError, match=r"data\.path: .* holds a zero byte"):
+        corpus_digest(DataConfig(path="a\0b"))
