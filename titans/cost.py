@@ -144,7 +144,8 @@ def _operator(config: ModelConfig, length: int) -> int:
     total = pairs * dim if memory.gain == "fast" and memory.read == "token" else 0
     if linear:  # the products of keys with keys, one more with the momentum, and the triangular system
         total += pairs * dim + length * dim**2 + _triangles(length, size) * dim
-    channels = (memory.gate_channels == "all" and memory.momentum) or (memory.gate_channels != "none" and memory.forgetting)
+    per_channel = {"none": False, "alpha": memory.forgetting, "all": memory.forgetting or memory.momentum}
+    channels = per_channel[memory.gate_channels]
     for layer, ((d_out, d_in), written) in enumerate(zip(_widths(config), _written(config), strict=True)):
         token_read = written and memory.read == "token"
         products = (1 if layer == 0 else 2) + (2 if token_read else 1) + (2 if written else 0)

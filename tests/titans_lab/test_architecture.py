@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "titans.models.config": "",
     "titans.ops": "",
     "titans.layers": "titans.ops titans.models.config",
-    "titans.models": "titans.layers titans.models.config",
+    "titans.models": "titans.layers titans.ops titans.models.config",
     "titans_lab": "",
     "titans_lab.errors": "",
     "titans_lab.environment": "",

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from titans.layers.mixer import Mixer
 from titans.layers.parts import merge_heads, rotate, split_heads
 from titans.models.config import ModelConfig
 from titans.ops.attention import attend, causal_mask, window_attention
@@ -94,7 +95,7 @@ def _attend_to(q: Tensor, position: int, prefix: tuple[Tensor, Tensor], seen: Ke
     return attend([q @ prefix[0].mT, rotate(q, position) @ seen.k.mT + mask], [prefix[1], seen.v])
 
 
-class FullAttention(nn.Module):
+class FullAttention(Mixer):
     """The mixer of Transformer++. Its state grows with the sequence."""
 
     def __init__(self, config: ModelConfig) -> None:

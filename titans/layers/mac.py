@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from titans.layers.attention import Attention, KeyValues
+from titans.layers.mixer import Mixer
 from titans.layers.neural_memory import MemoryStream, NeuralMemory
 from titans.layers.parts import Product, rotate
 from titans.models.config import ModelConfig
@@ -32,7 +33,7 @@ class ContextStream(NamedTuple):
     tail: Tensor | None
 
 
-class MemoryAsContext(nn.Module):
+class MemoryAsContext(Mixer):
     """Segment by segment: recall with the state that the last segment left, attend, write what attention made of it.
 
     A causal reading of V1 eqs. 21 to 25 that keeps their order. The recall h_j stands at the rotary place of x_j and is

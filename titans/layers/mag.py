@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from titans.layers.attention import Attention, KeyValues
+from titans.layers.mixer import Mixer
 from titans.layers.neural_memory import MemoryStream, NeuralMemory
 from titans.layers.parts import Product
 from titans.models.config import ModelConfig
@@ -20,7 +21,7 @@ class WindowStream(NamedTuple):
     window: KeyValues
 
 
-class MemoryAsGate(nn.Module):
+class MemoryAsGate(Mixer):
     """SWA([persistent | x]) (x) M([persistent | x])."""
 
     def __init__(self, config: ModelConfig) -> None:

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from titans.layers.attention import Attention
 from titans.layers.mag import WindowStream
+from titans.layers.mixer import Mixer
 from titans.layers.neural_memory import NeuralMemory
 from titans.models.config import ModelConfig
 
 
-class MemoryAsLayer(nn.Module):
+class MemoryAsLayer(Mixer):
     """SWA(M([persistent | x])): attention sees what the memory read on the persistent tokens before every window.
 
     Where these are not written, attention sees them as they are.

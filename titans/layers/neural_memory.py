@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from titans.layers.mixer import Mixer
 from titans.layers.parts import Projection, merge_heads
 from titans.models.config import ModelConfig
 from titans.ops import MemoryState, neural_memory, read_memory
@@ -61,12 +62,8 @@ class MemoryGates(nn.Module):
 
     def _widths(self, name: str, inputs: list[int]) -> list[int]:
         """Values a head of each set of gates; one set, or one for each layer."""
-        if (
-            (self.memory.gate_channels == "all"
-            and name == "eta")
-            or (self.memory.gate_channels != "none"
-            and name == "alpha")
-        ):
+        per_channel = {"none": (), "alpha": ("alpha",), "all": ("eta", "alpha")}[self.memory.gate_channels]
+        if name in per_channel:
             return [max(1, width) for width in inputs]
         return [1] * (self.layers if self.memory.gates_per_layer or self.memory.gate_channels != "none" else 1)
 
@@ -124,7 +121,9 @@ class NeuralMemory(nn.Module):
         self.config, self.heads = memory, config.heads
         self.q, self.k, self.v = (Projection(config, role) for role in ("q", "k", "v"))
         hidden = [head * memory.expansion] * (memory.depth - 1)
-        shapes = [(config.heads, o, i) for o, i in zip([*hidden, head], [head, *hidden], strict=True)]
+        shapes: list[tuple[int, ...]] = [
+            (config.heads, o, i) for o, i in zip([*hidden, head], [head, *hidden], strict=True)
+        ]
         if memory.gain != "none":
             shapes.append((config.heads, head))
         self.gates = MemoryGates(config, [shape[2] if len(shape) == 3 else 0 for shape in shapes])
@@ -246,7 +245,7 @@ def _cut(inputs: tuple[Tensor, ...], begin: int, end: int) -> tuple[Tensor, Tens
     return k[:, :, begin:end], v[:, :, begin:end], logits[:, begin:end]
 
 
-class LongTermMemory(nn.Module):
+class LongTermMemory(Mixer):
     """LMM: the memory alone as the sequence mixer (V1 section 4.4), the persistent tokens written first."""
 
     def __init__(self, config: ModelConfig) -> None:

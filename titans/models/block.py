@@ -11,10 +11,11 @@ from titans.layers.attention import FullAttention
 from titans.layers.mac import MemoryAsContext
 from titans.layers.mag import MemoryAsGate
 from titans.layers.mal import MemoryAsLayer
+from titans.layers.mixer import Mixer
 from titans.layers.neural_memory import LongTermMemory
 from titans.models.config import ModelConfig
 
-MIXERS: dict[str, type[nn.Module]] = {
+MIXERS: dict[str, type[Mixer]] = {
     "lmm": LongTermMemory,
     "mac": MemoryAsContext,
     "mag": MemoryAsGate,

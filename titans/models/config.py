@@ -62,9 +62,9 @@ class MemoryConfig:
         gain: Of the memory's LayerNorm: "none" (N25), "learned", or "fast": written like the weights (titans-pytorch).
         written: Layers that are written: "all" (the papers), the "first" or the "last" alone.
         ascent: Climb the inner loss: a sanity study (arXiv 2602.21204).
-        initial: Weights before the first token: "learned" (titans-pytorch, TTT), "frozen" as they were drawn, or "zero",
-            which only a linear memory can leave. The papers do not say.
-        eval_chunk_size: Chunk in evaluation and generation; null: the training chunk (arXiv 2511.07343 on the mismatch).
+        initial: Weights before the first token: "learned" (titans-pytorch, TTT), "frozen" as they were drawn, or
+            "zero", which only a linear memory can leave. The papers do not say.
+        eval_chunk_size: Chunk in evaluation and generation; null: the training chunk (arXiv 2511.07343 on a mismatch).
     """
 
     depth: int = 2
@@ -139,6 +139,8 @@ class MacConfig:
         _at_least(self, 0, "long_term_tokens")
         if self.order == "write_first" and self.write == "output":
             raise ValueError("write: output is not there yet when order is write_first; set it to input")
+        if self.order == "write_first" and self.read != "own":
+            raise ValueError(f"read: {self.read} says nothing when order is write_first; leave it at own")
 
 
 @dataclass(frozen=True)
@@ -229,21 +231,43 @@ def effective(config: ModelConfig) -> dict[str, Any]:
     in a run's identity.
     """
     fields = dataclasses.asdict(config)
+    usual = dataclasses.replace(config, persistent_written=None).writes_persistent
+    if config.writes_persistent == usual or not config.persistent_tokens:
+        fields["persistent_written"] = None
     for name, variants in READ_BY.items():
         if config.variant not in variants:
             del fields[name]
-    if "memory" in fields and config.memory.depth == 1:
-        for name in ("expansion", "activation", "written"):
-            del fields["memory"][name]
-        if config.memory.gain == "none":
-            del fields["memory"]["gates_per_layer"]
     if "memory" in fields:
-        fields["memory"]["theta_scale"] = config.memory.step_scale(config.head_dim)
-        if not config.memory.momentum:
-            del fields["memory"]["eta_bias"]
-        if not config.memory.forgetting:
-            del fields["memory"]["alpha_bias"]
+        fields["memory"] |= _in_one_spelling(config)
+        for name in _idle(config.memory):
+            del fields["memory"][name]
     return fields
+
+
+def _in_one_spelling(config: ModelConfig) -> dict[str, Any]:
+    """Values of the memory that can be said in two ways."""
+    memory, channels = config.memory, config.memory.gate_channels
+    if channels == "all" and not memory.momentum:
+        channels = "alpha"
+    if channels == "alpha" and not memory.forgetting:
+        channels = "none"
+    return {
+        "theta_scale": memory.step_scale(config.head_dim),
+        "gate_channels": channels,
+        "gates_per_layer": memory.gates_per_layer or memory.gate_channels != "none",
+        "gate_span": "token" if memory.gate_span == "group" and memory.update_every == 1 else memory.gate_span,
+        "eval_chunk_size": None if memory.eval_chunk_size == memory.chunk_size else memory.eval_chunk_size,
+    }
+
+
+def _idle(memory: MemoryConfig) -> set[str]:
+    """Fields that make no difference with what the others are."""
+    linear = {"expansion", "activation", "written"} if memory.depth == 1 else set()
+    alone = {"gates_per_layer"} if memory.depth == 1 and memory.gain == "none" else set()
+    no_momentum = set() if memory.momentum else {"eta_bias", "reset_momentum"}
+    no_forgetting = set() if memory.forgetting else {"alpha_bias"}
+    no_gates = set() if memory.momentum or memory.forgetting else {"gate_span"}
+    return linear | alone | no_momentum | no_forgetting | no_gates
 
 
 def _at_least(config: Any, least: int, *names: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from titans.models.language_model import LanguageModel, ModelState
 from titans.ops.neural_memory.state import LaggedState, MemoryState
 
 #: What a state is made of, beside tensors and numbers: all that a file of one may hold.
-STATE_TYPES = [MemoryState, LaggedState, Tails, MemoryStream, KeyValues, WindowStream, ContextStream]
+STATE_TYPES: list[Any] = [MemoryState, LaggedState, Tails, MemoryStream, KeyValues, WindowStream, ContextStream]
 
 
 @torch.no_grad()

@@ -35,7 +35,7 @@ class LanguageModel(nn.Module):
 
     def start(self, batch: int) -> ModelState:
         """The state before the first token, a mixer's for each block."""
-        return tuple(block.start(batch) for block in self.blocks)
+        return tuple(block.start(batch) for block in self.blocks)  # type: ignore[operator]
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits `[batch, time, vocab_size]` of the next token, from whole sequences `[batch, time]`."""

@@ -11,7 +11,8 @@ NEURIPS = {
     "persistent_tokens": 128,
     "conv_width": 4,
     "memory": {
-        "depth": 2, "expansion": 4, "chunk_size": 16, "residual": True, "gates_per_layer": True, "gate_channels": "alpha",
+        "depth": 2, "expansion": 4, "chunk_size": 16, "residual": True, "gates_per_layer": True,
+        "gate_channels": "alpha",
     },
     "mac": {"long_term_tokens": 256, "positions": "psh"},
 }  # fmt: skip
@@ -19,7 +20,9 @@ NEURIPS = {
 #: Values of a model's configuration, section by section; what one does not name stays at its default.
 PRESETS: dict[str, dict[str, Any]] = {
     # V1: a plain MLP, scalar gates for each head, eq. 12's loss; it names no chunk, segment or window.
-    "paper-v1": {"memory": {"residual": False, "gates_per_layer": False, "gate_channels": "none"}, "mac": {"positions": "phs"}},
+    "paper-v1": {
+        "memory": {"residual": False, "gates_per_layer": False, "gate_channels": "none"}, "mac": {"positions": "phs"},
+    },
     "paper-neurips": NEURIPS,
     # titans-pytorch 0.5.5 with batch_size = chunk: one update a chunk, a read that lags up to its last token.
     "titans-pytorch": {
