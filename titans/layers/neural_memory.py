@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,8 @@ from titans.layers.parts import Projection, merge_heads
 from titans.models.config import ModelConfig
 from titans.ops import MemoryState, neural_memory, read_memory
 from titans.ops.neural_memory.state import Gate, State
+
+Operator = Callable[..., tuple[Tensor, State]]  # with the arguments of `neural_memory`
 
 
 class Tails(NamedTuple):
@@ -119,6 +122,7 @@ class NeuralMemory(nn.Module):
         super().__init__()
         memory, dim, head = config.memory, config.dim, config.head_dim
         self.config, self.heads = memory, config.heads
+        self.operator: Operator = neural_memory  # to compare forms, or to look on, another one can stand here
         self.q, self.k, self.v = (Projection(config, role) for role in ("q", "k", "v"))
         hidden = [head * memory.expansion] * (memory.depth - 1)
         shapes: list[tuple[int, ...]] = [
@@ -233,7 +237,7 @@ class NeuralMemory(nn.Module):
         c, (k, v, logits) = self.config, inputs
         with torch.autocast(q.device.type, enabled=False):
             theta, eta, alpha = self.gates(logits, self.chunk_size)
-            return neural_memory(
+            return self.operator(
                 q, k, v, theta, eta, alpha, state, self.chunk_size, c.activation, c.residual, c.loss, c.outer_gradient,
                 update_every=c.update_every, read=c.read, reset_momentum=c.reset_momentum, ascent=c.ascent,
                 written=self.written, gain=c.gain != "none",

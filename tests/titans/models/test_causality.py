@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-import titans.layers.neural_memory as layer
+from titans.layers.neural_memory import NeuralMemory
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
+from titans.ops import neural_memory
 
 SEGMENT, CHUNK, LENGTH = 8, 4, 3 * 8 + 6  # three segments, and a part of one that ends in a part of a chunk
 VARIANTS = ["lmm", "mac", "mag", "mal", "transformer"]
@@ -59,7 +60,7 @@ def test_nothing_crosses_the_batch(variant, memory):
 
 
 @pytest.mark.parametrize(("variant", "memory"), CASES[1:])
-def test_every_write_changes_a_later_output(variant, memory, monkeypatch):
+def test_every_write_changes_a_later_output(variant, memory):
     """By the derivative of the outputs after t by the step size of t alone, past every window and segment."""
     steps = []
 
@@ -67,9 +68,10 @@ def test_every_write_changes_a_later_output(variant, memory, monkeypatch):
         steps.extend(theta if isinstance(theta, tuple) else [theta])
         return neural_memory(q, k, v, theta, *rest, **switches)
 
-    neural_memory = layer.neural_memory
-    monkeypatch.setattr(layer, "neural_memory", record)
     model = random_model(variant, memory)
+    for module in model.modules():
+        if isinstance(module, NeuralMemory):
+            module.operator = record
     y, _ = model.mix(embedded(), model.start(1))
     of_tokens = [theta for theta in steps if theta.shape[2] != 3]  # not those of the persistent tokens
     gradients = torch.autograd.grad(y[:, -1].square().sum(), of_tokens)
