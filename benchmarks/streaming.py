@@ -74,11 +74,8 @@ def report(long: int) -> bool:
             before, most, state, rate = measure(variant, tokens)
             first = first or most
             fine &= most <= ALLOWED * first
-            print(
-                f"{variant:8} {tokens:9,} {before / 1e6:11.1f} {most / 1e6:9.1f} {most / first:6.3f} {state / 1e3:10.1f} "
-                f"{rate:9,.0f}",
-                flush=True,
-            )
+            held = f"{before / 1e6:11.1f} {most / 1e6:9.1f} {most / first:7.3f} {state / 1e3:10.1f}"
+            print(f"{variant:8} {tokens:9,} {held} {rate:9,.0f}", flush=True)
     return fine
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from drawn_models import configurations, options, random_model, switches, with_the_oracle
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from titans.models.config import MacConfig, MemoryConfig, ModelConfig
@@ -20,7 +20,13 @@ from titans.models.language_model import LanguageModel
 LENGTH = 17
 #: A memory that climbs its loss can blow up; past this, rounding is all that is compared.
 LARGEST = 1e4
-DRAWN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+#: Without shrinking, which takes minutes here: the model that is shown is the one that was drawn.
+DRAWN = settings(
+    max_examples=int(os.environ.get("TITANS_DRAWN_MODELS", "60")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
 
 
 def token_by_token(model, tokens):
