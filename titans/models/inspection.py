@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from titans.layers.neural_memory import NeuralMemory
 from titans.models.language_model import LanguageModel
-from titans.ops.neural_memory.inside import Inside, Tokens, join, look_inside, weight_norms
+from titans.ops.neural_memory.inside import Inside, join, look_inside, weight_norms
 from titans.ops.neural_memory.state import Gate, State, Switches
 
 __all__ = ["Inside", "inspect"]
@@ -48,10 +48,10 @@ class _Witness:
         self, q: Tensor, k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State,
         *form: Any, **switches: Any,
     ) -> tuple[Tensor, State]:  # fmt: skip
-        tokens = Tokens(k, v, theta, eta, alpha)
+        written = (k, v, theta, eta, alpha, state)
         if self.reading:
-            self.parts.append(look_inside(tokens, state, Switches(*form, **switches), self.operator))
-        return self.operator(q, *tokens, state, *form, **switches)
+            self.parts.append(look_inside(*written, Switches(*form, **switches)))
+        return self.operator(q, *written, *form, **switches)
 
     def begin(self, *_: Any) -> None:
         """The layer's forward begins."""
