@@ -9,12 +9,13 @@ from pathlib import Path
 import titans
 import titans_lab
 
-LIGHT = "titans titans.models.config titans.cost"  # needs no torch
+LIGHT = "titans titans.models.config titans.models.presets titans.cost"  # needs no torch
 #: Room: the rooms that it may import besides itself. A module's room is the longest that its name begins with.
 MAY_IMPORT = {
     "titans": "",
     "titans.cost": "titans.models.config",
     "titans.models.config": "",
+    "titans.models.presets": "",
     "titans.ops": "",
     "titans.layers": "titans.ops titans.models.config",
     "titans.models": "titans.layers titans.ops titans.models.config",
