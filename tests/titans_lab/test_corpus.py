@@ -109,6 +109,7 @@ def damaged(content: bytes) -> bytes:
         (gzip.compress(b""), "has 0 bytes"),
         (b"too short", "data.valid_fraction"),
     ],
+    ids=range(7),  # the contents differ from process to process
 )
 def test_a_text_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path, content: bytes, complaint: str):
     path = tmp_path / "bad.gz"

@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from titans.ops.neural_memory.coefficients import stacked_coefficients
+from titans.ops.neural_memory.group import FastState, backward_group, forward_group
 from titans.ops.neural_memory.mlp import loss_slope
 from titans.ops.neural_memory.state import Gate, MemoryState, State, Switches, by_layer
-from titans.ops.neural_memory.step import Decay, Form, Kept, backward_step, forward_step
+from titans.ops.neural_memory.step import Decay, Form
 
 MEMORY_BUDGET = 512 * 2**20  # bytes a call may keep; at depth 2 that is far more than a sequence of 4,096 tokens needs
 
@@ -54,26 +55,6 @@ class Plan(NamedTuple):
             yield begin, min(begin + length, whole), self.chunk_size
         if whole < time:
             yield whole, time, time - whole
-
-
-class Tape(NamedTuple):
-    """What the backward pass needs of a chunk."""
-
-    weights: list[Tensor]
-    momentum: list[Tensor]
-    kept: Kept
-
-
-class Tokens(NamedTuple):
-    """q, k and v `[batch * heads, time, dim]`."""
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-
-    def cut(self, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Those of a stretch."""
-        return self.q[:, begin:end], self.k[:, begin:end], self.v[:, begin:end]
 
 
 def is_plain(how: Switches, eta: Gate | None, alpha: Gate | None) -> bool:
@@ -129,116 +110,61 @@ class ChunkLoop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: Plan, gates: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         """What was read, then the weights and the momentum after it."""
-        layers = len(plan.gates)
-        tokens = Tokens(*tensors[gates : gates + 3])
-        weights, momentum = list(tensors[gates + 3 : gates + 3 + layers]), list(tensors[gates + 3 + layers :])
-        y, groups = torch.empty_like(tokens.q), []
-        for begin, end, size in plan.parts(tokens.q.shape[1]):
-            start = weights, momentum
+        layers, (q, k, v) = len(plan.gates), tensors[gates : gates + 3]
+        state = FastState(list(tensors[gates + 3 : gates + 3 + layers]), list(tensors[gates + 3 + layers :]))
+        keeps = plan.keeps and any(ctx.needs_input_grad)
+        y, groups = [], []
+        for begin, end, size in plan.parts(q.shape[1]):
             decays = _decays(plan, [g[:, :, begin:end] for g in tensors[:gates]], size)
-            weights, momentum, tapes = _go(plan, decays, tokens, (begin, end, size), start, y)
-            groups.append((start, tapes if plan.keeps else None))
+            start, tokens = state, (q[:, begin:end], k[:, begin:end], v[:, begin:end])
+            read, state, tape = forward_group(plan.form, plan.reset_momentum, decays, tokens, start, keeps)
+            y.append(read)
+            groups.append((start, tape))
         ctx.plan, ctx.groups, ctx.count = plan, groups if any(ctx.needs_input_grad) else [], gates
         ctx.save_for_backward(*tensors[: gates + 3])
-        return (y, *weights, *momentum)
+        return (torch.cat(y, 1), *state.weights, *state.momentum)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, *after: Tensor) -> tuple[Any, ...]:
         """Gradients by the gates, the tokens, and the state before."""
-        plan, gates, tokens = ctx.plan, ctx.saved_tensors[: ctx.count], Tokens(*ctx.saved_tensors[ctx.count :])
+        plan, gates, tokens = ctx.plan, ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
         layers = len(plan.gates)
-        dstate = list(after[:layers]), list(after[layers:])
-        dgates, dtokens = [torch.zeros_like(g) for g in gates], Tokens(*(torch.zeros_like(x) for x in tokens))
+        dstate = FastState(list(after[:layers]), list(after[layers:]))
+        dgates, dtokens = [torch.empty_like(g) for g in gates], [torch.empty_like(x) for x in tokens]
         parts = list(plan.parts(dy.shape[1]))
-        for part, (start, tapes) in zip(reversed(parts), reversed(ctx.groups), strict=True):
+        for (begin, end, size), (start, tape) in zip(reversed(parts), reversed(ctx.groups), strict=True):
+            cut = tuple(x[:, begin:end] for x in tokens)
             with torch.enable_grad():
-                leaves = [g[:, :, part[0] : part[1]].detach().requires_grad_() for g in gates]
-                decays = _decays(plan, leaves, part[2])
-            plain = {key: Decay(*(x.detach() for x in decay)) for key, decay in decays.items()}
-            if tapes is None:
-                tapes = _go(plan, plain, tokens, part, start, None)[2]
-            dstate, ddecays = _return(plan, plain, tokens, part, tapes, dy, dstate, dtokens)
-            _to_gates(plan, decays, ddecays, leaves, [g[:, :, part[0] : part[1]] for g in dgates])
-        return (None, None, *dgates, *dtokens, *dstate[0], *dstate[1])
+                leaves = [g[:, :, begin:end].detach().requires_grad_() for g in gates]
+                decays = _decays(plan, leaves, size)
+            plain = [Decay(*(x.detach() for x in decay)) for decay in decays]
+            if tape is None:
+                tape = forward_group(plan.form, plan.reset_momentum, plain, cut, start, True)[2]
+            back = backward_group(plan.form, plan.reset_momentum, plain, cut, tape, dy[:, begin:end], dstate)
+            dstate = back.state
+            for into, gradient in zip(dtokens, back.tokens, strict=True):
+                into[:, begin:end] = 0 if gradient is None else gradient
+            for into, gradient in zip(dgates, _to_gates(decays, back.decays, leaves), strict=True):
+                into[:, :, begin:end] = gradient
+        return (None, None, *dgates, *dtokens, *dstate.weights, *dstate.momentum)
 
 
-Decays = dict[GatePlaces, Decay]  # by the gates they come from, each stacked over the chunks
-
-
-def _decays(plan: Plan, gates: Sequence[Tensor], size: int) -> Decays:
-    """What the gates of whole chunks come to."""
-    decays = {}
+def _decays(plan: Plan, gates: Sequence[Tensor], size: int) -> list[Decay]:
+    """What the gates of whole chunks come to, layer by layer; layers with the same gates share theirs."""
+    known: dict[GatePlaces, Decay] = {}
     for key in dict.fromkeys(plan.gates):
         theta, eta, alpha = (None if place is None else gates[place] for place in key)
         assert theta is not None
         c = stacked_coefficients(-theta if plan.ascent else theta, eta, alpha, size, plan.update_every)
         assert c.mask is not None
         whole = (c.whole.start, c.whole.drift, c.whole.into_weights, c.whole.into_momentum, c.whole.decay)
-        decays[key] = Decay(*(x.flatten(1, 2) for x in (c.mask, *whole)))
-    return decays
+        known[key] = Decay(*(x.flatten(1, 2) for x in (c.mask, *whole)))
+    return [known[key] for key in plan.gates]
 
 
-def _of_chunk(plan: Plan, decays: Decays, chunk: int) -> list[Decay]:
-    """Those of one chunk, layer by layer."""
-    at = {key: Decay(*(x[chunk] for x in decay)) for key, decay in decays.items()}
-    return [at[key] for key in plan.gates]
-
-
-def _go(
-    plan: Plan, decays: Decays, tokens: Tokens, part: tuple[int, int, int], state: tuple[list[Tensor], list[Tensor]],
-    y: Tensor | None,
-) -> tuple[list[Tensor], list[Tensor], list[Tape]]:  # fmt: skip
-    """Through the chunks of a group: the state after it and their tapes; what is read goes into y."""
-    (weights, momentum), tapes = state, []
-    begin, end, size = part
-    for number, at in enumerate(range(begin, end, size)):
-        if plan.reset_momentum:
-            momentum = [torch.zeros_like(m) for m in momentum]
-        before = weights, momentum
-        of_chunk = _of_chunk(plan, decays, number)
-        read, weights, momentum, kept = forward_step(plan.form, *before, of_chunk, *tokens.cut(at, at + size))
-        tapes.append(Tape(*before, kept))
-        if y is not None:
-            y[:, at : at + size] = read
-    return weights, momentum, tapes
-
-
-def _return(
-    plan: Plan, decays: Decays, tokens: Tokens, part: tuple[int, int, int], tapes: list[Tape], dy: Tensor,
-    dstate: tuple[list[Tensor], list[Tensor]], dtokens: Tokens,
-) -> tuple[tuple[list[Tensor], list[Tensor]], list[list[Decay]]]:  # fmt: skip
-    """Back through the chunks of a group: gradients by the state before it and by each chunk's decays."""
-    ddecays = []
-    begin, end, size = part
-    for number in reversed(range((end - begin) // size)):
-        at, tape = begin + number * size, tapes[number]
-        of_chunk, chunk = _of_chunk(plan, decays, number), tokens.cut(at, at + size)
-        back = backward_step(
-            plan.form, tape.weights, tape.momentum, of_chunk, *chunk, tape.kept, dy[:, at : at + size], *dstate
-        )
-        for into, gradient in zip(dtokens.cut(at, at + size), (back.q, back.k, back.v), strict=True):
-            if gradient is not None:
-                into.copy_(gradient)
-        dstate = back.weights, [torch.zeros_like(s) for s in back.momentum] if plan.reset_momentum else back.momentum
-        ddecays.append(back.decays)
-    return dstate, ddecays[::-1]
-
-
-def _to_gates(plan: Plan, decays: Decays, ddecays: list[list[Decay]], leaves: list[Tensor], into: list[Tensor]) -> None:
-    """Carry the gradients by each chunk's decays on to the gates of a group."""
-    outputs, gradients = [], []
-    for key, decay in decays.items():
-        layers = [layer for layer, other in enumerate(plan.gates) if other == key]
-        for place, output in enumerate(decay):
-            if output.requires_grad:
-                outputs.append(output)
-                gradients.append(torch.stack([_sum([of[layer][place] for layer in layers]) for of in ddecays]))
-    found = torch.autograd.grad(outputs, leaves, gradients, allow_unused=True)
-    for gate, gradient in zip(into, found, strict=True):
-        if gradient is not None:
-            gate.copy_(gradient)
-
-
-def _sum(tensors: list[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).sum(0)
+def _to_gates(decays: list[Decay], gradients: list[Decay], gates: list[Tensor]) -> Sequence[Tensor]:
+    """Carry the gradients by each layer's decays on to the gates."""
+    pairs = [pair for both in zip(decays, gradients, strict=True) for pair in zip(*both, strict=True)]
+    outputs, given = zip(*((x, dx) for x, dx in pairs if x.requires_grad), strict=True)
+    return torch.autograd.grad(outputs, gates, given, materialize_grads=True)

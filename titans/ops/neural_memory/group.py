@@ -1,0 +1,103 @@
+"""A group of chunks one after the other, forward and backward, in torch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from titans.ops.neural_memory.step import Decay, Form, Gradients, Kept, backward_step, forward_step
+
+
+class FastState(NamedTuple):
+    """Weights and momentum, or the gradients by them, layer by layer, `[N, O, I]`."""
+
+    weights: list[Tensor]
+    momentum: list[Tensor]
+
+
+class Tape(NamedTuple):
+    """What the backward pass needs of a chunk: the state before it and its products."""
+
+    state: FastState
+    kept: Kept
+
+
+class GroupBack(NamedTuple):
+    """Gradients of a group: by q, k and v (None: none), by each layer's decays, stacked, and by the state before it."""
+
+    tokens: tuple[Tensor, Tensor | None, Tensor | None]
+    decays: list[Decay]
+    state: FastState
+
+
+Tokens = tuple[Tensor, ...]  # q, k and v, [N, chunks * C, D]
+
+
+def forward_group(
+    form: Form, reset_momentum: bool, decays: list[Decay], tokens: Tokens, state: FastState, keep: bool
+) -> tuple[Tensor, FastState, list[Tape] | None]:
+    """Write and read chunk by chunk.
+
+    Args:
+        form: Of the memory.
+        reset_momentum: Each chunk starts without.
+        decays: Of each layer, stacked over the chunks: `[chunks, N, ...]`.
+        tokens: Of whole chunks.
+        state: Before the first chunk.
+        keep: Whether there will be a backward pass.
+
+    Returns:
+        What was read, like q; the state after the last chunk; what the backward pass needs.
+    """
+    read, tapes = [], []
+    for number, chunk in enumerate(_chunks(tokens, decays)):
+        if reset_momentum:
+            state = FastState(state.weights, [torch.zeros_like(s) for s in state.momentum])
+        y, weights, momentum, kept = forward_step(form, *state, _at(decays, number), *chunk)
+        read.append(y)
+        if keep:
+            tapes.append(Tape(state, kept))
+        state = FastState(weights, momentum)
+    return torch.cat(read, 1), state, tapes if keep else None
+
+
+def backward_group(
+    form: Form, reset_momentum: bool, decays: list[Decay], tokens: Tokens, tapes: list[Tape], dy: Tensor,
+    dstate: FastState,
+) -> GroupBack:  # fmt: skip
+    """Back through the chunks of `forward_group`, from the gradients by what was read and by the state after it."""
+    backs: list[Gradients] = []
+    chunks = list(zip(_chunks(tokens, decays), dy.split(_size(decays), 1), tapes, strict=True))
+    for number in reversed(range(len(chunks))):
+        chunk, dy_chunk, tape = chunks[number]
+        q, k, v = chunk
+        back = backward_step(form, *tape.state, _at(decays, number), q, k, v, tape.kept, dy_chunk, *dstate)
+        dmomentum = [torch.zeros_like(s) for s in back.momentum] if reset_momentum else back.momentum
+        dstate = FastState(back.weights, dmomentum)
+        backs.insert(0, back)
+    by_layer = zip(*(back.decays for back in backs), strict=True)
+    stacked = [Decay(*(torch.stack(x) for x in zip(*of_layer, strict=True))) for of_layer in by_layer]
+    tokens_back = (_joined([getattr(back, name) for back in backs]) for name in ("q", "k", "v"))
+    return GroupBack(tuple(tokens_back), stacked, dstate)  # type: ignore[arg-type]
+
+
+def _chunks(tokens: Tokens, decays: list[Decay]) -> list[Tokens]:
+    """q, k and v of each chunk."""
+    return list(zip(*(x.split(_size(decays), 1) for x in tokens), strict=True))
+
+
+def _size(decays: list[Decay]) -> int:
+    """Tokens a chunk."""
+    return decays[0].mask.shape[-1]
+
+
+def _at(decays: list[Decay], chunk: int) -> list[Decay]:
+    """Those of one chunk, layer by layer."""
+    return [Decay(*(x[chunk] for x in decay)) for decay in decays]
+
+
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    whole = [part for part in parts if part is not None]
+    return torch.cat(whole, 1) if whole else None
