@@ -25,8 +25,6 @@ def test_the_memory_equals_their_gated_delta_rule(form, time):
     rule = as_delta_rule(arguments)
     tokens_first = {name: x.transpose(1, 2) for name, x in rule.items() if name != "state"}  # as they lay them out
     g = tokens_first.pop("decay").log()
-    o, state = reference[form](
-        **tokens_first, g=g, scale=1.0, initial_state=rule["state"].mT, output_final_state=True
-    )
+    o, state = reference[form](**tokens_first, g=g, scale=1.0, initial_state=rule["state"].mT, output_final_state=True)
     torch.testing.assert_close(y, o.transpose(1, 2), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(end.weights[0], state.mT, rtol=1e-5, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Outputs, states and outer gradients stay finite where those of other implementations do not; see docs/stability.md."""
+"""Outputs, states and outer gradients stay finite where other implementations' do not; see docs/stability.md."""
 
 from __future__ import annotations
 

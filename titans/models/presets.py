@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-# The papers give no initial gates: the step size, momentum and forgetting at the start stay at our defaults in the first
-# two (`theta_scale`, `eta_bias`, `alpha_bias`), and so do V1's activation and expansion. They do not damp theta by eta.
+# The papers give no initial gates: the step size, momentum and forgetting at the start stay at our defaults in the two
+# after them (`theta_scale`, `eta_bias`, `alpha_bias`), and V1's activation and expansion too. They do not damp theta.
 
 #: N25's defaults for all of its variants.
 NEURIPS = {
@@ -29,9 +29,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "paper-neurips": NEURIPS,
     # titans-pytorch 0.5.5 with batch_size = chunk_size = 64: one update a chunk, a read that lags up to its last token.
-    # theta is at most max_lr = 1 = 2 theta_scale / chunk_size, and all gates begin near 1/2. With one head it has no output
-    # gate. tests/peers holds the layer equal to its NeuralMemory; its two pre-norms are the block's here. Its MAC adds
-    # what is read to the stream that attention sees: nearest is to write and read the segment first.
+    # theta is at most max_lr = 1 = 2 theta_scale / chunk_size, and all gates begin near 1/2. With one head it has no
+    # output gate. tests/peers holds the layer equal to its NeuralMemory, but for two pre-norms: here a block has one.
+    # Its MAC adds what is read to the stream that attention sees: nearest is to write and read the segment first.
     "titans-pytorch": {
         "conv_width": 1,
         "qkv_activation": "none",
@@ -43,10 +43,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
         "mac": {"write": "input", "order": "write_first"},
     },
-    # arXiv 2407.04620 and its code, ttt-lm-pytorch, with the Transformer backbone: no convolution, no gate on the output;
-    # the state of the chunk's tokens so far, at the chunk's anchor; no momentum, no forgetting. Its step is eta_base
-    # sigmoid(w x), eta_base 1 and 0.1, over the chunk's tokens and the head's width; unit keys, ours, stand for the
-    # latter. Not carried over: rotary positions in q and k, the biases, a step over the tokens so far inside a chunk.
+    # arXiv 2407.04620 and its code, ttt-lm-pytorch, with the Transformer backbone: no convolution, no gate on the
+    # output; the state of the chunk's tokens so far, at the chunk's anchor; no momentum, no forgetting. Its step is
+    # eta_base sigmoid(w x), eta_base 1 and 0.1, over the chunk's tokens and the head's width; unit keys, ours, stand
+    # for the latter. Not carried over: rotary positions in q and k, biases, steps that shrink within the chunk.
     "ttt-linear": {
         "variant": "lmm", "persistent_tokens": 0, "conv_width": 1, "qkv_activation": "none",
         "memory": {
