@@ -2,7 +2,7 @@
 
     python benchmarks/stability.py                                  the layer, float32, on the CPU
     python benchmarks/stability.py --peer                           beside it titans-pytorch (the extra `peers`)
-    python benchmarks/stability.py --lengths 512 2048 --depths 2    less of it
+    python benchmarks/stability.py --lengths 512 2048 --depths 2    less of it; lengths are multiples of the chunks
 
 Each row is one layer of 2 heads of 32 over one sequence, with MemoryConfig's own gates and the outer gradient through
 all writes, of L = sum over all outputs of output x unit noise, so that nothing is divided by the length.

@@ -111,6 +111,18 @@ def test_the_first_steps_of_training_at_depth_4(variant, precision):
         assert_finite(named)
 
 
+@pytest.mark.parametrize("depth", [2, 3, 4])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_outer_gradient_by_the_keys_stays_small(depth, seed):
+    layer = NeuralMemory(ModelConfig(dim=64, heads=2, memory=MemoryConfig(depth=depth)))
+    initialise(layer, seed)
+    k = F.normalize(torch.randn(1, 2, 1024, 32), dim=-1).requires_grad_()
+    layer.operator = lambda q, _, *rest, **how: neural_memory(q, k, *rest, **how)
+    y, _ = layer(torch.randn(1, 128, 64).repeat_interleave(8, 1), layer.start(1))
+    (y * torch.randn_like(y)).sum().backward()
+    assert k.grad.abs().max() < 1e3
+
+
 def test_removing_a_write_changes_what_is_read_long_after():
     arguments = arguments_of(4, 1000)
     y, _ = neural_memory(**arguments, residual=True)

@@ -104,9 +104,7 @@ class MemoryConfig:
         """`theta_scale`, or the default that null stands for."""
         if self.theta_scale is not None:
             return self.theta_scale
-        deep = (
-            0.01 if self.residual and self.depth > 3 else 0.03
-        )  # a deep MLP's output is small; LayerNorm divides by it
+        deep = 0.01 if self.residual and self.depth > 3 else 0.03  # LayerNorm divides by a deep MLP's small output
         return (0.1 if self.depth <= 2 else deep) * {"sum": 1, "mean": head_dim, "half": 2}[self.loss]
 
     def __post_init__(self) -> None:
