@@ -8,7 +8,7 @@ from time import monotonic
 
 from titans_lab.plan import training_flops
 from titans_lab.store.folder import Attempt
-from titans_lab.store.metrics import latest_row
+from titans_lab.store.logs import latest_row
 from titans_lab.study.study import Run
 from titans_lab.sweep import Sweep
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from titans_lab.plan import training_tokens
 from titans_lab.store.folder import Attempt, Store
-from titans_lab.store.metrics import latest_row
+from titans_lab.store.logs import latest_row
 from titans_lab.study.study import Run
 
 STUDIES_SQL = """

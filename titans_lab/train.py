@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from titans.models.language_model import LanguageModel
 from titans_lab.corpus import Corpus
+from titans_lab.inside import rows_inside
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig, TrainConfig
 from titans_lab.tasks.text import TextTask, bits_per_byte, evaluate
@@ -91,11 +92,11 @@ class Trainer:
         }
 
     def _stretches(self) -> Iterator[tuple[int, int]]:
-        """First and last step + 1 of each line of metrics: every so many steps, at each validation and at the end."""
+        """First and last step + 1 of each line of metrics: every so many steps, at each validation or look inside."""
         log, steps = self.config.log, self.config.train.steps
-        ends = set(range(log.every, steps, log.every)) | {steps}
-        if log.valid_every:
-            ends |= set(range(log.valid_every, steps, log.valid_every))
+        ends = {steps}
+        for every in filter(None, (log.every, log.valid_every, log.inside_every)):
+            ends |= set(range(every, steps, every))
         return pairwise([0, *sorted(ends)])
 
     def _stretch(self, first: int, last: int) -> None:
@@ -111,6 +112,7 @@ class Trainer:
         self._log(first + len(kept), float(norms[len(kept) - 1]), seconds)
         if wrong is not None:
             raise Diverged(first + len(kept))
+        self._look_inside(last)
 
     def _log(self, step: int, norm: float, step_seconds: float) -> None:
         every = self.config.log.valid_every
@@ -127,6 +129,16 @@ class Trainer:
             elapsed_seconds=perf_counter() - self.begin,
             peak_memory_bytes=peak_bytes(self.device),
         )
+
+    def _look_inside(self, step: int) -> None:
+        """Record what goes on in the memories, where it is time to."""
+        log = self.config.log
+        if not log.inside_every or (step % log.inside_every and step < self.config.train.steps):
+            return
+        window, _ = next(self.task.validation(log.inside_tokens + 1))
+        at = {"step": step, "tokens": self._tokens(step)}
+        with self._precision():
+            self.recorder.add("inside", [at | row for row in rows_inside(self.model, window.to(self.device))])
 
     def _tokens(self, steps: int) -> int:
         return steps * self.config.train.batch * self.config.train.length

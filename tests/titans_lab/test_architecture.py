@@ -9,12 +9,13 @@ from pathlib import Path
 import titans
 import titans_lab
 
-LIGHT = "titans titans.models.config titans.cost"  # needs no torch
+LIGHT = "titans titans.models.config titans.models.presets titans.cost"  # needs no torch
 #: Room: the rooms that it may import besides itself. A module's room is the longest that its name begins with.
 MAY_IMPORT = {
     "titans": "",
     "titans.cost": "titans.models.config",
     "titans.models.config": "",
+    "titans.models.presets": "",
     "titans.ops": "",
     "titans.layers": "titans.ops titans.models.config",
     "titans.models": "titans.layers titans.ops titans.models.config",
@@ -32,7 +33,9 @@ MAY_IMPORT = {
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.plan titans_lab.sweep",
     "titans_lab.report": "titans_lab.errors titans_lab.store titans_lab.study titans_lab.stats",
     "titans_lab.tasks": "titans_lab.errors titans_lab.corpus",
-    "titans_lab.train": "titans.models titans_lab.corpus titans_lab.store titans_lab.study titans_lab.tasks",
+    "titans_lab.inside": "titans.models",
+    "titans_lab.train": "titans.models titans_lab.corpus titans_lab.inside titans_lab.store titans_lab.study "
+    "titans_lab.tasks",
     "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
     "titans_lab.study titans_lab.train",
     "titans_lab.cli": "titans_lab titans_lab.corpus titans_lab.errors titans_lab.executors titans_lab.plan "
@@ -41,7 +44,8 @@ MAY_IMPORT = {
 }
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
-    "torch": "titans.ops titans.layers titans.models titans_lab.tasks titans_lab.train titans_lab.worker",
+    "torch": "titans.ops titans.layers titans.models titans_lab.inside titans_lab.tasks titans_lab.train "
+    "titans_lab.worker",
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.store",
     "plotly": "titans_lab.report",

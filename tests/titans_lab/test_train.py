@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from torch import nn
 from workbench import TEXT, Workbench
 
 from titans.models.config import ModelConfig
+from titans.models.inspection import Inside, inspect
 from titans.models.language_model import LanguageModel
 from titans_lab.corpus import load_corpus
 from titans_lab.store.recorder import Recorder
@@ -36,8 +38,8 @@ def trainer(tmp_path: Path) -> Train:
     return make
 
 
-def rows(trainer: Trainer) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in trainer.recorder.attempt.metrics_path.read_text().splitlines()]
+def rows(trainer: Trainer, log: str = "metrics") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in trainer.recorder.attempt.lines_path(log).read_text().splitlines()]
 
 
 def without_clocks(row: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +102,65 @@ def test_the_same_run_twice_gives_the_same_numbers_to_the_last_bit(trainer: Trai
 def test_how_often_a_run_is_logged_and_validated_does_not_change_its_numbers(trainer: Train):
     ends = [without_clocks(trainer(*log).run()) for log in (["log.every=1"], ["log.every=4", "log.valid_every=1"])]
     assert ends[0]["loss"] == ends[1]["loss"]
+
+
+@pytest.mark.parametrize(("variant", "precision"), [("mac", "float32"), ("lmm", "bfloat16")])
+def test_looking_inside_changes_no_number(trainer: Train, variant: str, precision: str):
+    usual = ("log.every=1", f"model.variant={variant}", f"train.precision={precision}", "model.memory.depth=2")
+    looked, alone = trainer(*usual, "log.inside_every=2"), trainer(*usual)
+    ends = [without_clocks(each.run()) for each in (looked, alone)]
+    assert ends[0] == ends[1]
+    assert list(map(without_clocks, rows(looked))) == list(map(without_clocks, rows(alone)))
+    weights = [each.model.state_dict() for each in (looked, alone)]
+    assert all(torch.equal(x, weights[1][name]) for name, x in weights[0].items())
+    assert rows(looked, "inside")
+    assert not alone.recorder.attempt.lines_path("inside").exists()
+
+
+def test_the_insides_are_recorded_on_the_way_and_at_the_end(trainer: Train):
+    some = trainer("train.tokens=320", "log.inside_every=2", "log.inside_tokens=80", "model.blocks=2")
+    some.run()
+    assert [row["step"] for row in rows(some)] == [2, 3, 4, 5]
+    found = rows(some, "inside")
+    assert [(row["step"], row["tokens"]) for row in found[::40]] == [(2, 128), (4, 256), (5, 320)]
+    places = itertools.product([0, 1], [None, 0], [0, 1], [None, 0, 8, 16, 24])
+    assert {(row["block"], row["layer"], row["head"], row["position"]) for row in found[:40]} == set(places)
+    figures = inspect(some.model, torch.from_numpy(some.task.corpus.valid[:64].astype(int)).unflatten(0, (2, 32)))
+    for row in found[80:]:
+        inside, head, layer = figures[row["block"]], row["head"], row["layer"]
+        place = slice(None) if row["position"] is None else slice(row["position"], row["position"] + 8)
+        if layer is None:
+            means = {"loss": inside.loss[:, head, place].mean().item()}
+        else:
+            means = {name: getattr(inside, name)[:, layer, head, place].mean().item() for name in Inside._fields[1:]}
+        assert row.keys() == {"step", "tokens", "block", "layer", "head", "position", *means}
+        assert {name: row[name] for name in means} == pytest.approx(means, rel=1e-5)
+
+
+def test_long_windows_are_recorded_in_few_stretches(trainer: Train):
+    long = ("train.length=300", "train.batch=1", "train.tokens=300", "model.memory.chunk_size=2")
+    some = trainer(*long, "log.inside_every=5", "log.inside_tokens=299")
+    some.run()
+    assert sorted({row["position"] or 0 for row in rows(some, "inside")}) == list(range(0, 299, 6))
+
+
+def test_a_model_without_memory_has_nothing_to_record(trainer: Train):
+    some = trainer("model.variant=transformer", "log.inside_every=2")
+    some.run()
+    assert rows(some, "inside") == []
+
+
+def test_a_layer_that_is_not_written_and_a_ruined_model_have_nulls(trainer: Train):
+    memory = ("model.memory.depth=2", "model.memory.written=last", "log.inside_every=2")
+    whole, ruined = trainer(*memory), trainer(*memory, "train.lr=1e30", "train.tokens=64")
+    whole.run()
+    of_layers = [row for row in rows(whole, "inside") if row["layer"] is not None]
+    assert {(row["layer"], row["gradient_norm"] is None, row["weight_norm"] is None) for row in of_layers} == {
+        (0, True, False), (1, False, False),
+    }  # fmt: skip
+    with pytest.raises(Diverged, match="validation"):
+        ruined.run()
+    assert {row.get("gradient_norm") for row in rows(ruined, "inside")} == {None}
 
 
 def test_runs_of_other_models_see_the_same_batches_and_those_of_other_seeds_do_not(trainer: Train):

@@ -18,7 +18,10 @@ from titans_lab.corpus import load_corpus
 from titans_lab.executors.devices import cores
 from titans_lab.executors.local import LocalExecutor, LocalJob
 from titans_lab.stats.ngram import witten_bell_bits
+from titans_lab.store.columns import LOGS
 from titans_lab.store.folder import Status
+from titans_lab.store.logs import read_lines
+from titans_lab.store.query import ask
 from titans_lab.worker import is_out_of_memory, save_floors
 
 #: The worker as its command line runs it, and then what it has imported.
@@ -53,7 +56,7 @@ def status_of(job: LocalJob) -> Status:
 
 
 def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench):
-    folder = bench.recorded("log.every=2")
+    folder = bench.recorded("log.every=2", "log.inside_every=2")
     attempt = folder.new_attempt()
     command = [sys.executable, "-c", WITH_MODULES, str(attempt.path), "--device", "cpu", "--follow-stdin"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
@@ -78,6 +81,14 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
     assert run["device_name"]
     assert run["commit"]
     assert [row["step"] for row in bench.ask("select step from metrics order by step")] == [2, 4]
+    status = folder.status()
+    assert status is not None
+    assert status.files.keys() == {"metrics.parquet", "inside.parquet"}
+    stale = bench.ask("""
+        select step, head, avg(staleness) > 0 and max(staleness) < 9 as plausible from inside
+        where block = 0 and layer = 0 and position is not null group by all order by all
+    """)
+    assert [tuple(row.values()) for row in stale] == [(step, head, True) for step in (2, 4) for head in (0, 1)]
 
 
 def test_floors_are_recorded_once_for_a_split(bench: Workbench):
@@ -107,6 +118,22 @@ def test_a_worker_that_is_asked_to_end_commits_that_it_was_cancelled(training: L
     assert (status.state, status.error) == ("cancelled", "cancelled before its end")
     assert training.attempt.folder.metrics_path.exists()
     assert training.attempt.log_path.read_text() == ""
+
+
+def test_what_a_worker_recorded_before_it_was_killed_is_read(bench: Workbench):
+    job = LocalExecutor().submit(bench.recorded(ENDLESS, "log.every=1", "log.inside_every=1"), cores()[0])
+    until(lambda: looked(job) > 1, "two looks inside")
+    job.process.kill()
+    job.wait()
+    answer = ask(bench.store.root, "select count(*) as rows, count(theta) as gates from inside where step = 1")
+    assert answer.damage == ()
+    assert answer.table.to_pylist() == [{"rows": 2 * 2 * 5, "gates": 2 * 5}]
+
+
+def looked(job: LocalJob) -> int:
+    """The step of the last look inside that is on disk."""
+    rows, _ = read_lines(job.attempt.lines_path("inside"), LOGS["inside"])
+    return rows[-1]["step"] if rows else 0
 
 
 def test_a_worker_ends_when_its_coordinator_is_gone(training: LocalJob):

@@ -11,7 +11,7 @@ from titans_lab.errors import UserError
 
 
 def query(
-    sql: Annotated[str, typer.Argument(help="One SELECT over the views runs, metrics, studies and floors.")],
+    sql: Annotated[str, typer.Argument(help="One SELECT over the views runs, metrics, inside, studies and floors.")],
     store: StoreFolder = None,
     as_csv: AsCsv = False,
     as_json: AsJson = False,

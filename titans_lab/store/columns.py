@@ -64,7 +64,7 @@ SECTIONS = tuple(
     for field in fields(RunConfig)
 )
 
-#: What a worker logs.
+#: What a worker logs of its training.
 METRICS = (
     Column("step", int, "optimiser steps so far"),
     Column("tokens", int, "training tokens so far"),
@@ -77,6 +77,26 @@ METRICS = (
     Column("elapsed_seconds", float, "seconds since training began"),
     Column("peak_memory_bytes", int, "most memory held so far, bytes"),
 )
+
+#: What a worker logs of its memories: means over the looked-at sequences, and over positions.
+INSIDE = (
+    Column("step", int, "optimiser steps so far"),
+    Column("tokens", int, "training tokens so far"),
+    Column("block", int, "block of the model, from 0"),
+    Column("layer", int, "layer of the memory, from 0, a gain the last; null for the loss, which they share"),
+    Column("head", int, "head of the memory, from 0"),
+    Column("position", int, "first token of the stretch that this is the mean of; null: of the whole window"),
+    Column("loss", float, "inner loss at the weights that a token's gradient is taken at"),
+    Column("gradient_norm", float, "norm of that gradient; null, with what follows, for a layer that is not written"),
+    Column("theta", float, "step size"),
+    Column("eta", float, "momentum, 0 to 1; mean over channels"),
+    Column("alpha", float, "forgetting, 0 to 1; mean over channels"),
+    Column("weight_norm", float, "norm of the weights that a token finds over the initial one; null where that is 0"),
+    Column("staleness", float, "distance of the gradient from that at the weights that a token finds, over its norm"),
+)
+
+#: What a worker logs, row by row while it runs, table by table; each is a view, with the run's id before it.
+LOGS: dict[str, tuple[Column, ...]] = {"metrics": METRICS, "inside": INSIDE}
 
 RUNS = (
     RUN_ID,
@@ -132,7 +152,7 @@ FLOORS = (
 
 VIEWS: dict[str, tuple[Column, ...]] = {
     "runs": RUNS,
-    "metrics": (RUN_ID, *METRICS),
+    **{name: (RUN_ID, *columns) for name, columns in LOGS.items()},
     "studies": STUDIES,
     "floors": FLOORS,
 }

@@ -2,10 +2,11 @@
 
     runs/<run_id>/run.json                  what the run is, written before it starts
     runs/<run_id>/lock                      held while it runs
-    runs/<run_id>/attempts/<n>/             env.json, metrics.jsonl (one line per log step), log.txt;
+    runs/<run_id>/attempts/<n>/             env.json, metrics.jsonl (one line per log step), log.txt, and inside.jsonl
+                                            where the memories were looked into;
                                             status.json too where a later attempt replaced its commit
-    runs/<run_id>/metrics.parquet           at a terminal state, and then
-    runs/<run_id>/status.json               the commit
+    runs/<run_id>/metrics.parquet           at a terminal state, with inside.parquet where there is something in it;
+    runs/<run_id>/status.json               and then the commit
     studies/<name>.json                     what a sweep launched
     floors/<key>.json                       n-gram losses of a data split
 
@@ -29,7 +30,6 @@ COMMITTED = frozenset({"done", "diverged", "failed", "oom", "timeout", "cancelle
 #: What a sweep never runs again.
 FINISHED = frozenset({"done", "diverged"})
 STATES = frozenset({"pending", "running", "lost"}) | COMMITTED
-METRICS = "metrics.parquet"
 
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,120}")
 _STATUS_TYPES: dict[str, type | tuple[type, ...]] = {
@@ -96,10 +96,14 @@ class Attempt:
         """Host, device and versions."""
         return self.path / "env.json"
 
+    def lines_path(self, log: str) -> Path:
+        """The JSON lines of one of `LOGS`."""
+        return self.path / f"{log}.jsonl"
+
     @property
     def metrics_path(self) -> Path:
         """A JSON line per log step."""
-        return self.path / "metrics.jsonl"
+        return self.lines_path("metrics")
 
     @property
     def log_path(self) -> Path:
@@ -128,10 +132,14 @@ class RunFolder:
         """The commit."""
         return self.path / "status.json"
 
+    def parquet_path(self, log: str) -> Path:
+        """What the committed attempt logged in one of `LOGS`."""
+        return self.path / f"{log}.parquet"
+
     @property
     def metrics_path(self) -> Path:
         """The metrics of the committed attempt."""
-        return self.path / METRICS
+        return self.parquet_path("metrics")
 
     def create(self, record: Mapping[str, Any]) -> None:
         """Write what the run is, unless a readable record is there already."""

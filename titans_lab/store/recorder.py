@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from titans_lab.store.columns import METRICS
+from titans_lab.store.columns import LOGS
 from titans_lab.store.files import DamagedError, read_json, write_bytes, write_json
 from titans_lab.store.folder import COMMITTED, Attempt, Status
-from titans_lab.store.folder import METRICS as METRICS_FILE
 from titans_lab.store.lock import AlreadyRunning, hold_lock
-from titans_lab.store.metrics import digest_of, read_lines, to_parquet
+from titans_lab.store.logs import digest_of, read_lines, to_parquet
 
 __all__ = ["AlreadyRunning", "Recorder", "commit_dead", "hold_lock"]
 
 TAIL_BYTES = 8192
-_COLUMNS = frozenset(column.name for column in METRICS)
+_COLUMNS = {log: frozenset(column.name for column in columns) for log, columns in LOGS.items()}
 
 
 class Recorder:
@@ -29,10 +28,15 @@ class Recorder:
         write_json(attempt.env_path, {**env, "started": _now()})
 
     def log(self, **row: float | None) -> None:
-        """Add a line of metrics, at once visible to readers: columns of `METRICS`, null where left out."""
-        assert row.keys() <= _COLUMNS, f"not columns of metrics: {row.keys() - _COLUMNS}"
-        with self.attempt.metrics_path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(row) + "\n")
+        """Add a line of metrics; see `add`."""
+        self.add("metrics", [row])
+
+    def add(self, log: str, rows: Iterable[Mapping[str, float | None]]) -> None:
+        """Add lines to one of `LOGS`, at once visible to readers: its columns, null where left out."""
+        with self.attempt.lines_path(log).open("a", encoding="utf-8") as lines:
+            for row in rows:
+                assert row.keys() <= _COLUMNS[log], f"not columns of {log}: {row.keys() - _COLUMNS[log]}"
+                lines.write(json.dumps(row) + "\n")
 
     def commit(self, state: str, summary: Mapping[str, Any], error: str | None = None) -> None:
         """End the attempt in `state`, one of `COMMITTED`, with its final figures; the first commit stays."""
@@ -54,8 +58,6 @@ def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str 
     folder = attempt.folder
     if folder.status() is not None:
         return
-    content = to_parquet(read_lines(attempt.metrics_path)[0])
-    write_bytes(folder.metrics_path, content)
     status = Status(
         attempt=attempt.number,
         state=state,
@@ -63,9 +65,21 @@ def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str 
         error=error,
         env=_env(attempt),
         finished=_now(),
-        files={METRICS_FILE: digest_of(content)},
+        files=_save_logs(attempt),
     )
     write_json(folder.status_path, vars(status))
+
+
+def _save_logs(attempt: Attempt) -> dict[str, dict[str, Any]]:
+    """Write what was logged as Parquet, the metrics always; what status.json says of the files."""
+    files = {}
+    for log, columns in LOGS.items():
+        rows, _ = read_lines(attempt.lines_path(log), columns)
+        if rows or log == "metrics":
+            path, content = attempt.folder.parquet_path(log), to_parquet(rows, columns)
+            write_bytes(path, content)
+            files[path.name] = digest_of(content)
+    return files
 
 
 def _env(attempt: Attempt) -> dict[str, Any]:

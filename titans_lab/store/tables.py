@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from titans_lab.store import arrow
 from titans_lab.store.arrow import Row
-from titans_lab.store.columns import METRICS, RUN_ID, SECTIONS, VIEWS
+from titans_lab.store.columns import LOGS, RUN_ID, SECTIONS, VIEWS
 from titans_lab.store.files import Damage, DamagedError, read_json
 from titans_lab.store.folder import COMMITTED, Attempt, RunFolder, Status, Store
-from titans_lab.store.folder import METRICS as METRICS_FILE
-from titans_lab.store.metrics import read_lines, read_parquet
+from titans_lab.store.logs import read_lines, read_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,8 +44,8 @@ class Reader:
 
     def table(self, view: str) -> pa.Table:
         """The rows of `view`, with its columns whatever there is."""
-        if view == "metrics":
-            return self._metrics()
+        if view in LOGS:
+            return self._logged(view)
         rows = {"runs": self._runs, "studies": self._studies, "floors": self._floors}[view]()
         return arrow.table(list(rows), VIEWS[view])
 
@@ -93,30 +92,31 @@ class Reader:
     def _live_env(self, latest: Attempt | None) -> dict[str, Any]:
         return (self._read(read_json, latest.env_path) if latest else None) or {}
 
-    def _metrics(self) -> pa.Table:
+    def _logged(self, log: str) -> pa.Table:
         import pyarrow as pa
 
-        parts = [arrow.schema(VIEWS["metrics"]).empty_table()]
+        parts = [arrow.schema(VIEWS[log]).empty_table()]
         for found in self.found:
-            rows = self._run_metrics(found)
+            rows = self._run_logged(found, log)
             if rows is not None:
                 parts.append(rows.add_column(0, RUN_ID.name, pa.repeat(found.folder.run_id, len(rows))))
         return pa.concat_tables(parts)
 
-    def _run_metrics(self, found: Found) -> pa.Table | None:
+    def _run_logged(self, found: Found, log: str) -> pa.Table | None:
         if found.status is None:
             latest = found.folder.latest()
-            return self._live_metrics(latest.metrics_path) if latest else None
-        digest = found.status.files.get(METRICS_FILE)
-        return self._read(partial(read_parquet, digest=digest), found.folder.metrics_path) if digest else None
+            return self._live_logged(latest, log) if latest else None
+        path = found.folder.parquet_path(log)
+        digest = found.status.files.get(path.name)
+        return self._read(partial(read_parquet, columns=LOGS[log], digest=digest), path) if digest else None
 
-    def _live_metrics(self, path: Path) -> pa.Table | None:
-        lines = self._read(read_lines, path)
+    def _live_logged(self, attempt: Attempt, log: str) -> pa.Table | None:
+        lines = self._read(partial(read_lines, columns=LOGS[log]), attempt.lines_path(log))
         if lines is None:
             return None
         rows, damage = lines
         self.damage += damage
-        return arrow.table(rows, METRICS)
+        return arrow.table(rows, LOGS[log])
 
     def _studies(self) -> Iterator[Row]:
         for path in self.store.study_paths():

@@ -100,19 +100,28 @@ class LogConfig:
         every: Steps between two lines of metrics.
         valid_every: Steps between two validations on a part; 0: none before the final one on the whole.
         valid_bytes: Bytes of that part.
+        inside_every: Steps between two looks into the memories, and one at the end, for the view `inside`; 0: none.
+            They take time and count in the peak memory, not in the throughput.
+        inside_tokens: Read at a look, from the start of the validation text: whole windows of `train.length`, at most
+            `train.batch` of them, or one that is shorter.
     """
 
     every: int = 10
     valid_every: int = 0
     valid_bytes: int = 65_536
+    inside_every: int = 0
+    inside_tokens: int = 1024
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"every: {self.every} is below 1")
-        if self.valid_every < 0:
-            raise ValueError(f"valid_every: {self.valid_every} is negative")
+        for name in ("valid_every", "inside_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is negative")
         if self.valid_bytes < 2:
             raise ValueError(f"valid_bytes: {self.valid_bytes} leaves nothing to predict")
+        if self.inside_tokens < 1:
+            raise ValueError(f"inside_tokens: {self.inside_tokens} is below 1")
 
 
 @dataclass(frozen=True)

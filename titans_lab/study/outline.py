@@ -11,7 +11,8 @@ from titans_lab.study.loader import Node, parse
 from titans_lab.study.values import describe, nearest
 
 TEXTS = ("question", "expect", "name")
-KEYS = (*TEXTS, "base", "grid", "seeds")
+PRESET = "preset"
+KEYS = (*TEXTS, PRESET, "base", "grid", "seeds")
 IN_BASE = tuple(f"base.{key}" for key in (*SECTIONS, *LEAVES))
 MOST_LINES = 20
 
@@ -38,6 +39,7 @@ class Outline:
     """The nodes of a study: `base` and `grid` by dotted key."""
 
     texts: dict[str, Node] = field(default_factory=dict)
+    preset: Node | None = None
     base: dict[str, Node] = field(default_factory=dict)
     grid: dict[str, Node] = field(default_factory=dict)
     seeds: Node | None = None
@@ -51,6 +53,8 @@ def outline(root: Node, problems: Problems) -> Outline:
     for key, node in _entries(root, "the study", problems):
         if key in TEXTS:
             study.texts[key] = node
+        elif key == PRESET:
+            study.preset = node
         elif key == "base":
             study.base = dict(_base(node, "", problems))
         elif key == "grid":
@@ -74,12 +78,14 @@ def override(study: Outline, texts: Sequence[str], problems: Problems) -> None:
             problems.add(node.place, key, f"given twice, also as {given[key].place}; keep one of them")
         elif key == "seeds":
             study.seeds = node
+        elif key == PRESET:
+            study.preset = node
         elif key.startswith("grid."):
             study.grid |= _grid(Node({key.removeprefix("grid."): node}, node.place, node.place), problems)
         elif key in LEAVES:
             study.base[key] = node
         else:
-            problems.add(node.place, key, _unknown(key, (*LEAVES, "seeds")))
+            problems.add(node.place, key, _unknown(key, (*LEAVES, PRESET, "seeds")))
         given[key] = node
     for key in given.keys() & study.grid.keys():
         varied = f"the grid varies it at {study.grid[key].key_place}; write grid.{key}=[...] to change its values"
@@ -104,12 +110,12 @@ def _base(node: Node, key: str, problems: Problems) -> Iterator[tuple[str, Node]
 def _grid(node: Node, problems: Problems) -> Iterator[tuple[str, Node]]:
     """The lists of values by dotted key."""
     for key, child in _entries(node, "grid", problems):
-        if key in LEAVES:
+        if key in LEAVES or key == PRESET:
             yield key, child
         elif isinstance(child.value, dict):
             problems.add(child.key_place, key, f"nested; a grid has dotted keys: write {_dotted(key, child)}: [...]")
         else:
-            problems.add(child.key_place, key, _unknown(key, tuple(LEAVES)))
+            problems.add(child.key_place, key, _unknown(key, (*LEAVES, PRESET)))
 
 
 def _entries(node: Node, key: str, problems: Problems) -> list[tuple[str, Node]]:

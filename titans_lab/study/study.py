@@ -12,13 +12,14 @@ from typing import Any
 from titans_lab.study.config import DataConfig, RunConfig
 from titans_lab.study.identity import read_values, run_id
 from titans_lab.study.loader import Node, load
-from titans_lab.study.outline import Problems, outline, override
+from titans_lab.study.outline import PRESET, Problems, outline, override
 from titans_lab.study.validate import (
     Point,
     Setting,
     check_base,
     check_grid,
     check_points,
+    check_presets,
     check_seeds,
     check_size,
     settings,
@@ -49,7 +50,7 @@ class Run:
     @property
     def label(self) -> str:
         """What tells it from the study's other runs: "memory.depth=2 seed=0"."""
-        factors = (f"{key.partition('.')[2]}={_bare(value)}" for key, value in self.factors.items())
+        factors = (f"{key.partition('.')[2] or key}={_bare(value)}" for key, value in self.factors.items())
         return " ".join((*factors, f"seed={self.seed}"))
 
 
@@ -62,6 +63,7 @@ class Study:
         path: The file.
         question: What it asks.
         expect: What it is expected to show.
+        presets: Names of what all runs start from, the later on top of the earlier.
         base: The values set for all runs, by dotted key.
         grid: The values to combine, by dotted key.
         seeds: Of every combination.
@@ -73,6 +75,7 @@ class Study:
     path: Path
     question: str
     expect: str
+    presets: tuple[str, ...]
     base: dict[str, Any]
     grid: dict[str, tuple[Any, ...]]
     seeds: tuple[int, ...]
@@ -114,16 +117,18 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     written = outline(load(path), problems)
     override(written, overrides, problems)
     texts = _texts(written.texts, path, problems)
+    presets = check_presets(written.preset, problems) if written.preset else []
     base = check_base(written.base, problems)
     grid = check_grid(written.grid, problems)
     seeds = check_seeds(written.seeds, problems) if written.seeds else (0,)
     check_size(written.grid, math.prod(map(len, grid.values())), len(seeds), problems)
     problems.stop()
-    points = check_points(base, grid, problems)
+    points = check_points(presets, base, grid, problems)
     problems.stop()
     return Study(
         **texts,
         path=path,
+        presets=tuple(preset.value for preset in presets),
         base={key: setting.value for key, setting in base.items()},
         grid={key: tuple(level.value for level in levels) for key, levels in grid.items()},
         seeds=seeds,
@@ -151,7 +156,7 @@ def _unread(
     for point in points:
         if not unread:
             return
-        for key in unread.keys() & read_values(point.config).keys():
+        for key in unread.keys() & {PRESET, *read_values(point.config)}:
             del unread[key]
     variants = ", ".join(dict.fromkeys(point.config.model.variant for point in points))
     for key, place in unread.items():

@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import LEAVES, Impossible, build
 from titans_lab.study.loader import Node
-from titans_lab.study.outline import Problems
+from titans_lab.study.outline import PRESET, Problems
+from titans_lab.study.presets import PRESETS
 from titans_lab.study.values import describe, show, typed
 
 MOST_RUNS = 100_000
+HINTS = {key: leaf.hint for key, leaf in LEAVES.items()} | {PRESET: Literal[tuple(PRESETS)]}
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,25 @@ def settings(hint: Any, key: str, nodes: Iterable[Node], problems: Problems) -> 
             yield Setting(value, node.place)
 
 
+def check_presets(node: Node, problems: Problems) -> list[Setting]:
+    """The presets that a name or a list of names means, the later on top of the earlier."""
+    nodes = node.value if isinstance(node.value, list) else [node]
+    return list(settings(HINTS[PRESET], PRESET, nodes, problems))
+
+
+def preset_values(presets: Iterable[Setting]) -> dict[str, Setting]:
+    """What presets set, by dotted key, each at the place that names the preset."""
+    return {key: Setting(value, name.place) for name in presets for key, value in PRESETS[name.value].items()}
+
+
 def check_base(nodes: Mapping[str, Node], problems: Problems) -> dict[str, Setting]:
     """The base's values by dotted key."""
-    return {
-        key: setting for key, node in nodes.items() for setting in settings(LEAVES[key].hint, key, [node], problems)
-    }
+    return {key: setting for key, node in nodes.items() for setting in settings(HINTS[key], key, [node], problems)}
 
 
 def check_grid(nodes: Mapping[str, Node], problems: Problems) -> dict[str, list[Setting]]:
     """The values to combine by dotted key."""
-    return {key: _levels(LEAVES[key].hint, key, node, problems) for key, node in nodes.items()}
+    return {key: _levels(HINTS[key], key, node, problems) for key, node in nodes.items()}
 
 
 def check_seeds(node: Node, problems: Problems) -> tuple[int, ...]:
@@ -83,21 +94,29 @@ def check_size(grid: Mapping[str, Node], points: int, seeds: int, problems: Prob
 
 
 def check_points(
-    base: Mapping[str, Setting], grid: Mapping[str, list[Setting]], problems: Problems
+    presets: Sequence[Setting],
+    base: Mapping[str, Setting],
+    grid: Mapping[str, list[Setting]],
+    problems: Problems,
 ) -> tuple[Point, ...]:
-    """Every combination of the grid over the base, the last key varying fastest."""
+    """Every combination of the grid over the base over the presets, the last key varying fastest."""
     points: list[Point] = []
     failures: dict[tuple[str, str], list[dict[str, Any]]] = {}
     total = math.prod(map(len, grid.values()))
-    fixed = {key: setting.value for key, setting in base.items()}
     for levels in itertools.product(*grid.values()):
         chosen = dict(zip(grid, levels, strict=True))
         factors = {key: level.value for key, level in chosen.items()}
+        layers = (
+            {key: level for key, level in chosen.items() if key != PRESET},
+            base,
+            preset_values([*presets, *(level for key, level in chosen.items() if key == PRESET)]),
+        )
+        values = {key: setting.value for layer in reversed(layers) for key, setting in layer.items()}
         try:
-            points.append(Point(factors, build(RunConfig, fixed | factors)))
+            points.append(Point(factors, build(RunConfig, values)))
         except Impossible as error:
             for fault in error.faults:
-                failures.setdefault((_blamed(fault, chosen, base), fault), []).append(factors)
+                failures.setdefault((_blamed(fault, layers), fault), []).append(factors)
     for (place, fault), combinations in failures.items():
         problems.lines.append(f"{place}: {fault}{_where(combinations, total)}")
     return tuple(points)
@@ -117,19 +136,13 @@ def _levels(hint: Any, key: str, node: Node, problems: Problems) -> list[Setting
     return list(levels.values())
 
 
-def _blamed(fault: str, chosen: Mapping[str, Setting], base: Mapping[str, Setting]) -> str:
-    """The place of a value that a fault names, one of the grid's if it can be; of any value if it names none."""
+def _blamed(fault: str, layers: Sequence[Mapping[str, Setting]]) -> str:
+    """The place of a value that a fault names, in the uppermost layer that has one; of any value if it names none."""
     key = fault.partition(":")[0]
     section = key.rpartition(".")[0]
     named = [key, *(f"{section}.{word}" for word in re.findall(r"[a-z_][a-z0-9_.]*[a-z0-9]", fault))]
-    anything = [*chosen, *base]
-    return next(
-        values[name].place
-        for names in (named, anything)
-        for values in (chosen, base)
-        for name in names
-        if name in values
-    )
+    anything = [key for layer in layers for key in layer]
+    return next(layer[name].place for names in (named, anything) for layer in layers for name in names if name in layer)
 
 
 def _where(combinations: list[dict[str, Any]], total: int) -> str:

@@ -140,3 +140,20 @@ def test_a_state_of_the_wrong_shape_names_the_layer():
     weights, momentum = arguments["state"]
     with pytest.raises(ValueError, match=r"state\.momentum\[1\]: expected"):
         neural_memory(**arguments | {"state": MemoryState(weights, (momentum[0], momentum[0]))})
+
+
+@pytest.mark.parametrize("time", [1, 8, 41, 200])
+@pytest.mark.parametrize("per_layer", [False, True])
+def test_what_is_not_kept_is_computed_again(time, per_layer):
+    """Without a budget: chunks in groups, their products gone through twice."""
+    arguments = memory_arguments(time, 3, per_layer=per_layer, batch=1)
+    again = results(neural_memory, arguments, chunk_size=4, memory_budget=0)
+    errors = worst_error(again, results(naive_neural_memory, arguments, chunk_size=4))
+    assert max(errors.values()) < TOLERANCE, errors
+
+
+def test_a_gradient_can_be_taken_twice_of_one_forward_pass():
+    arguments = memory_arguments(21, 2)
+    y, _ = neural_memory(**arguments, chunk_size=4)
+    first, second = (torch.autograd.grad(y.square().sum(), arguments["k"], retain_graph=True)[0] for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,15 @@ def new_run(store: Store) -> Callable[..., RunFolder]:
 
 @pytest.fixture
 def live_run(new_run: Callable[..., RunFolder]) -> Callable[..., Attempt]:
-    """Makes a run that has begun and logged: live_run("a1", steps=3, seed=0, depth=2)."""
+    """Makes a run that has begun and logged: live_run("a1", steps=3, inside=0, seed=0, depth=2)."""
 
-    def make(run_id: str, steps: int = 3, **what: Any) -> Attempt:
+    def make(run_id: str, steps: int = 3, inside: int = 0, **what: Any) -> Attempt:
         attempt = new_run(run_id, **what).new_attempt()
         recorder = Recorder(attempt, ENV)
         for step in range(1, steps + 1):
             recorder.log(**metrics(step))
+        if inside:
+            recorder.add("inside", [figures(step) for step in range(1, inside + 1)])
         return attempt
 
     return make
@@ -91,3 +94,7 @@ def record(run_id: str, seed: int, depth: int) -> dict[str, Any]:
 
 def metrics(step: int) -> dict[str, Any]:
     return {"step": step, "tokens": 4096 * step, "loss": 8.0 / step, "lr": 1e-3, "peak_memory_bytes": 10**6}
+
+
+def figures(step: int) -> dict[str, Any]:
+    return {"step": step, "block": 0, "layer": 1, "head": 2, "theta": 0.5 / step, "staleness": math.inf}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from titans_lab.store.columns import LOGS
 from titans_lab.store.files import Damage
 from titans_lab.store.folder import Attempt, RunFolder, Store
 from titans_lab.store.query import ask
@@ -20,10 +21,12 @@ from titans_lab.store.tables import Reader
 #: The records that are damaged, and the views that read them.
 RECORDS = {
     "run.json": ["runs"],
-    "status.json": ["runs", "metrics"],
+    "status.json": ["runs", "metrics", "inside"],
     "metrics.parquet": ["metrics"],
+    "inside.parquet": ["inside"],
     "env.json": ["runs"],
     "metrics.jsonl": ["metrics"],
+    "inside.jsonl": ["inside"],
     "depth.json": ["studies"],
     "d1.json": ["floors"],
 }
@@ -37,16 +40,16 @@ NOISE = {
 }
 #: A record of nothing; a log whose last line a kill cut off.
 HARMLESS = {("run.json", "object"), ("env.json", "object")} | {
-    ("metrics.jsonl", noise) for noise in ("empty", "zeros", "object")
+    (f"{log}.jsonl", noise) for log in LOGS for noise in ("empty", "zeros", "object")
 }
 
 
 @pytest.fixture
 def full_store(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]) -> Store:
     """One live run, two ended ones, a study and floors."""
-    ended_run("a1", steps=2)
-    ended_run("a2", steps=2)
-    live_run("a3", steps=2)
+    ended_run("a1", steps=2, inside=2)
+    ended_run("a2", steps=2, inside=2)
+    live_run("a3", steps=2, inside=2)
     store.save_study({"name": "depth", "question": "?", "expect": "!", "runs": [{"run_id": "a1", "factors": {"x": 1}}]})
     store.save_study({"name": "other", "question": "?", "expect": "!", "runs": [{"run_id": "a1", "factors": {"x": 1}}]})
     store.save_floors("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
@@ -63,8 +66,8 @@ def record_path(store: Store, name: str) -> Path:
 
 def others(reader: Reader, views: list[str]) -> dict[str, int]:
     """How many rows of these views belong to records that stay whole."""
-    whole = {"runs": ("run_id", "a2"), "metrics": ("run_id", "a2"), "studies": ("study", "other")}
-    whole["floors"] = ("data_hash", "d2")
+    whole = {"runs": ("run_id", "a2"), "metrics": ("run_id", "a2"), "inside": ("run_id", "a2")}
+    whole |= {"studies": ("study", "other"), "floors": ("data_hash", "d2")}
     return {view: reader.table(view)[whole[view][0]].to_pylist().count(whole[view][1]) for view in views}
 
 
@@ -75,12 +78,12 @@ def test_a_record_cut_at_every_byte(full_store: Store, name: str) -> None:
     complete = {content, content.removesuffix(b"\n")}
     rows = others(Reader(full_store), RECORDS[name])
     assert all(rows.values())
-    stride = 5 if name == "metrics.parquet" else 1
+    stride = {"metrics.parquet": 5, "inside.parquet": 25}.get(name, 1)
     for length in range(0, len(content) + 1, stride):
         path.write_bytes(content[:length])
         reader = Reader(full_store)
         assert others(reader, RECORDS[name]) == rows
-        harmless = content[:length] in complete or name == "metrics.jsonl"  # a kill leaves a torn last line
+        harmless = content[:length] in complete or name.endswith(".jsonl")  # a kill leaves a torn last line
         assert {noted.path for noted in reader.damage} == (set() if harmless else {path}), f"cut at {length}"
 
 
@@ -91,11 +94,12 @@ def test_a_record_replaced_by_noise(full_store: Store, name: str, noise: str) ->
     path.write_bytes(NOISE[noise])
     sql = """
         select (select count(*) from runs), (select count(*) from metrics where run_id = 'a2'),
+            (select count(*) from inside where run_id = 'a2'),
             (select count(*) from studies where study = 'other'), (select count(*) from floors where data_hash = 'd2')
     """
     answer = ask(full_store.root, sql)
     (row,) = answer.table.to_pylist()
-    assert list(row.values()) == [3, 2, 1, 1]
+    assert list(row.values()) == [3, 2, 2, 1, 1]
     assert {noted.path for noted in answer.damage} == (set() if (name, noise) in HARMLESS else {path})
 
 
@@ -109,12 +113,15 @@ def test_every_flipped_byte_of_parquet_is_noticed(full_store: Store) -> None:
         assert answer.damage == [Damage(path, "is not what status.json committed (size or SHA-256 differ)")]
 
 
-@pytest.mark.parametrize("name", ["run.json", "metrics.parquet"])
-def test_a_record_that_is_missing_is_named(full_store: Store, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "rows"), [("run.json", [3, 6, 6]), ("metrics.parquet", [3, 4, 6]), ("inside.parquet", [3, 6, 4])]
+)
+def test_a_record_that_is_missing_is_named(full_store: Store, name: str, rows: list[int]) -> None:
     path = record_path(full_store, name)
     path.unlink()
-    answer = ask(full_store.root, "select (select count(*) from runs) runs, count(*) rows from metrics")
-    assert answer.table.to_pylist() == [{"runs": 3, "rows": 4 if name == "metrics.parquet" else 6}]
+    sql = "select (select count(*) from runs), (select count(*) from metrics), (select count(*) from inside)"
+    answer = ask(full_store.root, sql)
+    assert [list(row.values()) for row in answer.table.to_pylist()] == [rows]
     assert answer.damage == (Damage(path, "is missing"),)
 
 

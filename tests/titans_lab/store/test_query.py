@@ -19,7 +19,7 @@ from titans_lab.store.columns import VIEWS
 from titans_lab.store.files import write_json
 from titans_lab.store.folder import Attempt, RunFolder, Store
 from titans_lab.store.lock import LOCK, hold_lock
-from titans_lab.store.metrics import digest_of
+from titans_lab.store.logs import digest_of
 from titans_lab.store.query import ask, query
 from titans_lab.store.recorder import Recorder
 
@@ -124,6 +124,28 @@ def test_metrics_of_ended_and_of_live_runs(
         ("a2", 2, 4.0),
         ("a2", 3, 8.0 / 3),
     ]
+
+
+def test_the_inside_of_ended_and_of_live_runs(
+    store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]
+) -> None:
+    ended_run("a1", inside=2)
+    with live_run("a2", inside=1).lines_path("inside").open("a") as lines:
+        lines.write('{"step": 2, "block": 1}\n{"step": 2, "blo')
+    ended_run("a3")  # which nobody looked into
+    assert not store.run("a3").parquet_path("inside").exists()
+    assert values(store, "select run_id, step, block, layer, head, position, theta from inside order by all") == [
+        ("a1", 1, 0, 1, 2, None, 0.5),
+        ("a1", 2, 0, 1, 2, None, 0.25),
+        ("a2", 1, 0, 1, 2, None, 0.5),
+        ("a2", 2, 1, None, None, None, None),
+    ]
+
+
+def test_what_an_earlier_attempt_logged_is_not_of_the_last(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    folder = ended_run("a1", state="failed", inside=2)
+    Recorder(folder.new_attempt(), {}).commit("done", {})
+    assert values(store, "from inside") == []
 
 
 def test_a_run_that_is_tried_again_shows_the_new_attempt(store: Store, ended_run: Callable[..., RunFolder]) -> None:
@@ -274,7 +296,7 @@ def test_numbers_are_plain(store: Store, ended_run: Callable[..., RunFolder]) ->
         ("selec 1", r'query: syntax error at or near "selec"$'),
         (
             "select * from run",
-            r"query: Table with name run does not exist; the views are runs, metrics, studies, floors$",
+            r"query: Table with name run does not exist; the views are runs, metrics, inside, studies, floors$",
         ),
         (
             "select los from runs",

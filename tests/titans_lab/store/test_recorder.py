@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pyarrow.parquet as pq
 import pytest
 
-from titans_lab.store.columns import METRICS
+from titans_lab.store.columns import INSIDE, METRICS
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.lock import AlreadyRunning, hold_lock
 from titans_lab.store.recorder import TAIL_BYTES, Recorder, commit_dead
@@ -38,6 +38,23 @@ def test_a_commit_holds_the_metrics_and_their_digest(live_run: Callable[..., Att
     assert table.column_names == [column.name for column in METRICS]
     assert table["step"].to_pylist() == [1, 2, 3]
     assert table["valid_loss"].to_pylist() == [None] * 3
+
+
+def test_a_commit_holds_every_log_that_has_rows(live_run: Callable[..., Attempt]) -> None:
+    attempt = live_run("a1", steps=3, inside=2)
+    commit_dead(attempt, "failed", "killed by signal 9")
+    status = attempt.folder.status()
+    assert status is not None
+    content = {log: attempt.folder.parquet_path(log).read_bytes() for log in ("metrics", "inside")}
+    assert status.files == {
+        f"{log}.parquet": {"bytes": len(some), "sha256": hashlib.sha256(some).hexdigest()}
+        for log, some in content.items()
+    }
+    table = pq.read_table(attempt.folder.parquet_path("inside"))
+    assert table.column_names == [column.name for column in INSIDE]
+    assert table["step"].to_pylist() == [1, 2]
+    assert table["theta"].to_pylist() == [0.5, 0.25]
+    assert table["position"].to_pylist() == [None, None]
 
 
 def test_losses_that_are_not_finite_reach_parquet(new_run: Callable[..., RunFolder]) -> None:
@@ -104,3 +121,5 @@ def test_nobody_commits_for_a_worker_that_lives(live_run: Callable[..., Attempt]
 def test_a_column_that_is_none_is_refused(live_run: Callable[..., Attempt]) -> None:
     with pytest.raises(AssertionError, match="los"):
         Recorder(live_run("a1"), {}).log(step=1, los=2.0)
+    with pytest.raises(AssertionError, match="valid_loss"):
+        Recorder(live_run("a2"), {}).add("inside", [{"step": 1, "valid_loss": 2.0}])

@@ -16,6 +16,9 @@ from titans_lab.study.study import load_study
         ("model.vocab_size=16", "model.vocab_size: 16 is below the 256 values of a byte"),
         ("train.beta1=1", "train.beta1: 1.0 is not at least 0 and below 1"),
         ("train.beta2=1.0", "train.beta2: 1.0 is not at least 0 and below 1"),
+        ("log.valid_every=-1", "log.valid_every: -1 is negative"),
+        ("log.inside_every=-1", "log.inside_every: -1 is negative"),
+        ("log.inside_tokens=0", "log.inside_tokens: 0 is below 1"),
     ],
 )
 def test_what_every_run_would_fail_on_stops_the_study(override, message, tmp_path):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from titans.ops.neural_memory.coefficients import Coefficients, chunk_coefficients
 from titans.ops.neural_memory.linear import BLOCK, is_linear_recurrence, linear_writes
+from titans.ops.neural_memory.loop import MEMORY_BUDGET, chunk_loop, is_plain
 from titans.ops.neural_memory.mlp import Write, activate, finish, inner_gradient, read_memory, split_gain
 from titans.ops.neural_memory.state import Gate, LaggedState, MemoryState, State, Switches, by_layer, check
 
@@ -41,6 +42,7 @@ def neural_memory(
     ascent: bool = False,
     written: tuple[int, ...] | None = None,
     gain: bool = False,
+    memory_budget: int = MEMORY_BUDGET,
 ) -> tuple[Tensor, State]:
     """Write every (k, v) into the memory by a step of gradient descent, and read it with q after each write.
 
@@ -68,6 +70,7 @@ def neural_memory(
         ascent: Climb the inner loss instead, for studies of whether its direction matters.
         written: The layers that are written, counted from 0; None: all. The others stay as they are.
         gain: The last of the weights is a gain of the LayerNorm less 1, `[batch, heads, dim]`, written like the rest.
+        memory_budget: Bytes that may be kept for the backward pass; what is beyond is computed once more.
 
     Returns:
         y `[batch, heads, time, dim]`, and the state after the last token: a call on a whole sequence equals calls on
@@ -80,6 +83,8 @@ def neural_memory(
     how = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
     check(q, k, v, theta, eta, alpha, state, how)
     linear = is_linear_recurrence(how, len(state.weights), eta, alpha)
+    if not linear and is_plain(how, eta, alpha):
+        return chunk_loop((q, k, v), (theta, eta, alpha), state, how, memory_budget)
     size = BLOCK if linear else chunk_size
     coefficients = _coefficients(theta, eta, alpha, len(state.weights), size, how)
     outputs = []

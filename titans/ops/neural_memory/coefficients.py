@@ -62,6 +62,13 @@ class Coefficients(NamedTuple):
     mask: Tensor | None
     whole: Stretch
 
+    def unbind(self) -> list[Coefficients]:
+        """Stacked coefficients, chunk by chunk."""
+        masks = [None] * len(self.own) if self.mask is None else self.mask.unbind()
+        apart = [list(zip(_unbind(first), _unbind(second), strict=True)) for first, second in self.rounds]
+        by_chunk = [tuple(pairs[n] for pairs in apart) for n in range(len(self.own))]
+        return [Coefficients(*c) for c in zip(by_chunk, self.own.unbind(), masks, _unbind(self.whole), strict=True)]
+
     def scores(self, g: Tensor, x: Tensor) -> Tensor:
         """sum over channels of mask * g_t * x_i, `[batch, heads, size, size]`, 0 where i comes after t."""
         if self.mask is not None:
@@ -79,23 +86,31 @@ class Coefficients(NamedTuple):
 def chunk_coefficients(
     theta: Tensor, eta: Tensor | None, alpha: Tensor | None, chunk_size: int, update_every: int = 1
 ) -> list[Coefficients]:
-    """The coefficients of one layer, chunk by chunk; the last chunk may be shorter.
-
-    Args:
-        theta: `[batch, heads, time]`.
-        eta, alpha: The same, or `[batch, heads, time, channels]`; None: off.
-        chunk_size: Tokens a chunk.
-        update_every: Tokens whose writes reach the weights together, at the last of them.
-    """
+    """`stacked_coefficients` chunk by chunk, for any time: the last chunk may be shorter."""
     whole = theta.shape[2] // chunk_size * chunk_size
-    gates = [None if g is None else g if g.dim() == 4 else g.unsqueeze(-1) for g in (theta, eta, alpha)]
     parts = []
     for part in (slice(None, whole), slice(whole, None)):
-        cut = [None if g is None else g[:, :, part] for g in gates]
+        cut = [None if g is None else g[:, :, part] for g in (theta, eta, alpha)]
         assert cut[0] is not None
         if time := cut[0].shape[2]:
-            parts += _of_chunks(_tokens(cut[0], cut[1], cut[2], update_every), min(chunk_size, time))
+            parts += stacked_coefficients(cut[0], cut[1], cut[2], min(chunk_size, time), update_every).unbind()
     return parts
+
+
+def stacked_coefficients(
+    theta: Tensor, eta: Tensor | None, alpha: Tensor | None, size: int, update_every: int = 1
+) -> Coefficients:
+    """The coefficients of one layer over chunks of equal size, stacked: `[chunks, batch, heads, ...]`.
+
+    Args:
+        theta: `[batch, heads, time]`, whole chunks.
+        eta, alpha: The same, or `[batch, heads, time, channels]`; None: off.
+        size: Tokens a chunk.
+        update_every: Tokens whose writes reach the weights together, at the last of them.
+    """
+    gates = [None if g is None else g if g.dim() == 4 else g.unsqueeze(-1) for g in (theta, eta, alpha)]
+    assert gates[0] is not None
+    return _of_chunks(_tokens(gates[0], gates[1], gates[2], update_every), size)
 
 
 def _tokens(theta: Tensor, eta: Tensor | None, alpha: Tensor | None, every: int) -> Stretch:
@@ -112,11 +127,11 @@ def _tokens(theta: Tensor, eta: Tensor | None, alpha: Tensor | None, every: int)
     return Stretch(*(x.unsqueeze(-2) for x in (keep, drift, carry, into_weights, theta)))
 
 
-def _of_chunks(tokens: Stretch, size: int) -> list[Coefficients]:
-    """Double up the tokens of every chunk at once, then take the chunks apart."""
+def _of_chunks(tokens: Stretch, size: int) -> Coefficients:
+    """Double up the tokens of every chunk at once."""
     stretch = Stretch(*(x.unflatten(2, (-1, size)).movedim(2, 0) for x in tokens))
     shared = stretch.start.shape[-1] == 1
-    own = stretch.into_weights
+    own = stretch.into_weights.squeeze(-2)
     stretch, rounds = _padded(stretch), []
     mask = stretch.into_weights
     while stretch.start.shape[-3] > 1:
@@ -126,11 +141,8 @@ def _of_chunks(tokens: Stretch, size: int) -> list[Coefficients]:
         else:
             rounds.append((first, second))
         stretch = _compose(first, second)
-    masks = mask.squeeze(-3)[..., :size, :size].unbind() if shared else [None] * len(own)
-    wholes = _unbind(Stretch(*(x.squeeze(-3)[..., :size, :] for x in stretch)))
-    apart = [list(zip(_unbind(first), _unbind(second), strict=True)) for first, second in rounds]
-    by_chunk = [tuple(pairs[n] for pairs in apart) for n in range(len(own))]
-    return [Coefficients(*c) for c in zip(by_chunk, own.squeeze(-2).unbind(), masks, wholes, strict=True)]
+    whole = Stretch(*(x.squeeze(-3)[..., :size, :] for x in stretch))
+    return Coefficients(tuple(rounds), own, mask.squeeze(-3)[..., :size, :size] if shared else None, whole)
 
 
 def _unbind(stretch: Stretch) -> list[Stretch]:

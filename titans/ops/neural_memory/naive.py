@@ -48,11 +48,12 @@ def naive_neural_memory(
         for t in range(q.shape[2]):
             if t % chunk_size == 0:  # the inner gradient looks at the weights that the last chunk ended with
                 older, lagged = lagged, weights
-                anchor = tuple(w if w.requires_grad else w.detach().requires_grad_() for w in weights)
+                # aliases: k and v may themselves have been read from these weights, and are constants to the inner loss
+                anchor = tuple(w.view_as(w) if w.requires_grad else w.detach().requires_grad_() for w in weights)
                 if reset_momentum:
                     momentum = tuple(torch.zeros_like(m) for m in momentum)
             gradients = _surprise(anchor, k[:, :, t], v[:, :, t], how)
-            moved = [_step(gates, t, i, weights[i], momentum[i], gradients[i], how) for i in range(len(weights))]
+            moved = [step(gates, t, i, weights[i], momentum[i], gradients[i], how) for i in range(len(weights))]
             weights, momentum = tuple(w for w, _ in moved), tuple(m for _, m in moved)
             outputs.append(_memory({"token": weights, "chunk": lagged, "previous": older}[read], q[:, :, t], how))
     y = torch.stack(outputs, 2)
@@ -80,10 +81,10 @@ def _surprise(anchor: tuple[Tensor, ...], k: Tensor, v: Tensor, how: Switches) -
     return gradients if how.outer_gradient else tuple(g.detach() for g in gradients)
 
 
-def _step(
+def step(
     gates: list[tuple[Tensor | None, ...]], t: int, layer: int, w: Tensor, m: Tensor, gradient: Tensor, how: Switches
 ) -> tuple[Tensor, Tensor]:
-    """A layer's weights and momentum after token t."""
+    """A layer's weights and momentum after token t, whose gradient is shaped like them."""
     if how.written is not None and layer not in how.written:
         return w, m
     theta, eta, alpha = (_at(gate[layer], t, w) for gate in gates)

@@ -1,4 +1,4 @@
-"""Metrics on disk: JSON lines while a run lives, Parquet once it has ended."""
+"""What workers log, on disk: JSON lines while a run lives, Parquet once it has ended. `LOGS` names the tables."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titans_lab.store import arrow
 from titans_lab.store.arrow import Row
-from titans_lab.store.columns import METRICS
+from titans_lab.store.columns import METRICS, Column
 from titans_lab.store.files import Damage, DamagedError, read_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LINE_BYTES = 4096  # more than any line has
+LINE_BYTES = 4096  # more than any line of metrics has
 
 
-def read_lines(path: Path) -> tuple[list[Row], list[Damage]]:
-    """The complete lines of metrics.jsonl, and what is wrong with others.
+def read_lines(path: Path, columns: Sequence[Column]) -> tuple[list[Row], list[Damage]]:
+    """The complete lines of a log, and what is wrong with others.
 
     The end of a file that a kill cut off in the middle of a line is no damage. No file: no lines.
     """
@@ -34,7 +34,7 @@ def read_lines(path: Path) -> tuple[list[Row], list[Damage]]:
     damage: list[Damage] = []
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         problems: list[str] = []
-        row = _parse(line, problems)
+        row = _parse(line, columns, problems)
         if row is not None:
             rows.append(row)
         damage += [Damage(path, f"line {number}: {problem}") for problem in problems]
@@ -49,19 +49,19 @@ def latest_row(path: Path) -> Row | None:
             complete = lines.read().split(b"\n")[:-1]
     except FileNotFoundError:
         return None
-    return _parse(complete[-1], []) if complete else None
+    return _parse(complete[-1], METRICS, []) if complete else None
 
 
-def to_parquet(rows: list[Row]) -> bytes:
+def to_parquet(rows: list[Row], columns: Sequence[Column]) -> bytes:
     """The rows of `read_lines` as a Parquet file."""
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
-    pq.write_table(arrow.table(rows, METRICS), buffer, compression="zstd")
+    pq.write_table(arrow.table(rows, columns), buffer, compression="zstd")
     return buffer.getvalue()
 
 
-def read_parquet(path: Path, digest: Mapping[str, Any]) -> pa.Table:
+def read_parquet(path: Path, columns: Sequence[Column], digest: Mapping[str, Any]) -> pa.Table:
     """A committed file, its bytes first compared with the commit's size and SHA-256; DamagedError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -73,9 +73,9 @@ def read_parquet(path: Path, digest: Mapping[str, Any]) -> pa.Table:
     if digest != digest_of(content):
         raise DamagedError(path, "is not what status.json committed (size or SHA-256 differ)")
     try:
-        return _aligned(pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False))
+        return _aligned(pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False), columns)
     except pa.ArrowException as error:
-        raise DamagedError(path, f"cannot be read as metrics: {error}") from error
+        raise DamagedError(path, f"cannot be read as {path.stem}: {error}") from error
 
 
 def digest_of(content: bytes) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def digest_of(content: bytes) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _parse(line: bytes, problems: list[str]) -> Row | None:
+def _parse(line: bytes, columns: Sequence[Column], problems: list[str]) -> Row | None:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -92,19 +92,19 @@ def _parse(line: bytes, problems: list[str]) -> Row | None:
     if not isinstance(values, dict):
         problems.append("is not a JSON object")
         return None
-    return arrow.row(values, METRICS, problems.append)
+    return arrow.row(values, columns, problems.append)
 
 
-def _aligned(table: pa.Table) -> pa.Table:
+def _aligned(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
     """Another version's columns brought to today's: missing ones null, others dropped."""
     import pyarrow as pa
 
-    schema = arrow.schema(METRICS)
+    schema = arrow.schema(columns)
     if table.schema.equals(schema):
         return table
     present = set(table.column_names)
-    columns = [
+    aligned = [
         table[field.name].cast(field.type) if field.name in present else pa.nulls(len(table), field.type)
         for field in schema
     ]
-    return pa.table(columns, schema=schema)
+    return pa.table(aligned, schema=schema)

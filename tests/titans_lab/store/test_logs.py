@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from titans_lab.store.metrics import LINE_BYTES, latest_row
+from titans_lab.store.logs import LINE_BYTES, latest_row
 
 
 def test_the_latest_row_is_the_last_complete_line(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""Whether a stream's memory is constant: that of a process after 10,000 tokens and after 1,000,000.
+
+    python benchmarks/streaming.py [--long 1000000]
+
+One process for each variant and length reads a random stream in pieces and tells the most memory it ever held; what it
+holds before its first token is shown beside, for torch alone takes hundreds of megabytes. Exits with 1 where the long
+stream needs over 5 % more than the short one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+from time import perf_counter
+
+VARIANTS = ("lmm", "mac", "mag", "mal")
+SHORT, PIECE, ALLOWED = 10_000, 1000, 1.05
+
+
+def stream(variant: str, tokens: int) -> None:
+    """In a process of its own: print the bytes held before, the most held ever, those of the state, and tokens/s."""
+    import torch
+
+    from titans.models.config import MemoryConfig, ModelConfig
+    from titans.models.generation import prefill
+    from titans.models.language_model import LanguageModel
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    config = ModelConfig(variant=variant, dim=64, blocks=2, heads=2, memory=MemoryConfig(depth=2, expansion=2))
+    model = LanguageModel(config).eval()
+    state = prefill(model, torch.randint(0, 256, (1, PIECE)))  # libraries load what they need
+    before, begin = peak(), perf_counter()
+    for _ in range(tokens // PIECE):
+        state = prefill(model, torch.randint(0, 256, (1, PIECE)), state)
+    print(before, peak(), size(state), tokens / (perf_counter() - begin))
+
+
+def peak() -> int:
+    """Most bytes that this process has held."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def size(state: object) -> int:
+    """Bytes of the tensors of a state."""
+    if isinstance(state, tuple):
+        return sum(map(size, state))
+    return getattr(state, "nbytes", 0)
+
+
+def measure(variant: str, tokens: int) -> list[float]:
+    """What `stream` prints, from a process of its own."""
+    command = [sys.executable, __file__, "--stream", variant, "--long", str(tokens)]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    return [
+        float(x)
+        for x in subprocess.run(command, capture_output=True, text=True, check=True, env=one_thread).stdout.split()
+    ]
+
+
+def report(long: int) -> bool:
+    """Print a row for each variant and length; whether all stayed within what is allowed."""
+    print(
+        f"{'variant':8} {'tokens':>9} {'before, MB':>11} {'peak, MB':>9} {'ratio':>6} {'state, KB':>10} {'tokens/s':>9}"
+    )
+    fine = True
+    for variant in VARIANTS:
+        first = None
+        for tokens in (SHORT, long):
+            before, most, state, rate = measure(variant, tokens)
+            first = first or most
+            fine &= most <= ALLOWED * first
+            held = f"{before / 1e6:11.1f} {most / 1e6:9.1f} {most / first:7.3f} {state / 1e3:10.1f}"
+            print(f"{variant:8} {tokens:9,} {held} {rate:9,.0f}", flush=True)
+    return fine
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--long", type=int, default=1_000_000, help="tokens of the long stream")
+    parser.add_argument("--stream", choices=VARIANTS, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.stream:
+        stream(given.stream, given.long)
+    else:
+        sys.exit(0 if report(given.long) else 1)

@@ -1,0 +1,81 @@
+"""Models with any combination of switches, which are read from the configurations, so that none is left out."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import fields
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import torch
+from hypothesis import strategies as st
+
+from titans.layers.neural_memory import NeuralMemory
+from titans.models.config import MacConfig, MemoryConfig, ModelConfig
+from titans.models.language_model import LanguageModel
+from titans.ops import naive_neural_memory
+
+#: The values to draw from, of each field whose type does not say them. A new field needs a line here.
+VALUES: dict[str, list[Any]] = {
+    "vocab_size": [7], "dim": [8, 12], "blocks": [1, 2], "heads": [1, 2], "feed_forward": [1.0],
+    "persistent_tokens": [0, 3], "segment": [4, 6, 12], "window": [1, 5, 40], "conv_width": [1, 3],
+    "long_term_tokens": [0, 0, 3], "depth": [1, 2, 3], "expansion": [1, 2], "chunk_size": [1, 2, 3, 4, 6],
+    "theta_scale": [0.05], "eta_bias": [0.0, 1.0], "alpha_bias": [-2.0, 0.0], "update_every": [1, 1, 2, 3],
+    "eval_chunk_size": [None, 2, 6],
+}  # fmt: skip
+SECTIONS: dict[type, str] = {ModelConfig: "", MemoryConfig: "memory", MacConfig: "mac"}
+
+
+def options(config: type, name: str) -> list[Any]:
+    """The values that a field of a configuration may be drawn from."""
+    if name in VALUES:
+        return VALUES[name]
+    hint = get_type_hints(config)[name]
+    parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    found: list[Any] = []
+    for part in parts:
+        if get_origin(part) is Literal:
+            found += get_args(part)
+        else:
+            found += {bool: [False, True], types.NoneType: [None]}[part]
+    return found
+
+
+def switches() -> list[tuple[type, str]]:
+    """Every field of the configurations that holds a value."""
+    return [
+        (config, field.name) for config in SECTIONS for field in fields(config) if field.name not in SECTIONS.values()
+    ]
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> ModelConfig:
+    """A model that is possible and does not leak."""
+    while True:
+        chosen: dict[type, dict[str, Any]] = {config: {} for config in SECTIONS}
+        for config, name in switches():
+            chosen[config][name] = draw(st.sampled_from(options(config, name)))
+        try:
+            sections = {"memory": MemoryConfig(**chosen[MemoryConfig]), "mac": MacConfig(**chosen[MacConfig])}
+            config = ModelConfig(**chosen[ModelConfig], **sections)
+        except ValueError:
+            continue
+        if not config.leaks:
+            return config
+
+
+def random_model(config: ModelConfig, generator: torch.Generator) -> LanguageModel:
+    """In float64, every tensor away from where training starts it; a memory that was drawn as zero stays so."""
+    model = LanguageModel(config).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return model
+
+
+def with_the_oracle(model: LanguageModel) -> LanguageModel:
+    """The same model, its memories written token by token with autograd's gradients."""
+    for module in model.modules():
+        if isinstance(module, NeuralMemory):
+            module.operator = naive_neural_memory
+    return model
