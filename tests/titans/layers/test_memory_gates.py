@@ -30,6 +30,7 @@ def test_a_gate_that_is_off_is_none_and_theta_makes_up_for_momentum():
     assert without[1] is None
     assert without[2] is None
     torch.testing.assert_close(with_momentum[0], without[0] * (1 - with_momentum[1]))
+    torch.testing.assert_close(gates_of(x, eta_bias=2.0, theta_damping=False)[0], without[0])
 
 
 def test_the_mean_and_half_losses_take_as_large_a_step_unless_told_otherwise():
