@@ -48,7 +48,8 @@ def naive_neural_memory(
         for t in range(q.shape[2]):
             if t % chunk_size == 0:  # the inner gradient looks at the weights that the last chunk ended with
                 older, lagged = lagged, weights
-                anchor = tuple(w if w.requires_grad else w.detach().requires_grad_() for w in weights)
+                # aliases: k and v may themselves have been read from these weights, and are constants to the inner loss
+                anchor = tuple(w.view_as(w) if w.requires_grad else w.detach().requires_grad_() for w in weights)
                 if reset_momentum:
                     momentum = tuple(torch.zeros_like(m) for m in momentum)
             gradients = _surprise(anchor, k[:, :, t], v[:, :, t], how)
