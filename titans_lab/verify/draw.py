@@ -49,7 +49,7 @@ def memories(model: LanguageModel) -> list[NeuralMemory]:
 
 @torch.no_grad()
 def recorded(model: LanguageModel, tokens: Tensor) -> Call:
-    """What the first memory hands to its operator: the longest call, with the state of the last one."""
+    """What the first memory hands to its operator: the call with the most tokens, with the state of the last call."""
     calls: list[Call] = []
     memory = memories(model)[0]
     operator, signature = memory.operator, inspect.signature(neural_memory)
@@ -61,7 +61,7 @@ def recorded(model: LanguageModel, tokens: Tensor) -> Call:
     memory.operator = record
     model(tokens)
     memory.operator = operator
-    return max(calls, key=lambda call: call["q"].shape[2]) | {"state": calls[-1]["state"]}
+    return max(calls, key=lambda call: call["q"].shape[0] * call["q"].shape[2]) | {"state": calls[-1]["state"]}
 
 
 def redrawn(call: Call, time: int, seed: int) -> Call:

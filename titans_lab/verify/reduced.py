@@ -12,12 +12,14 @@ import math
 
 from titans.models.config import READ_BY, MemoryConfig, ModelConfig
 
+CHECKS = ("operator", "model", "streaming", "causality")
 OPERATOR_CHUNK, MODEL_CHUNK = 64, 4  # longest; token by token, a model writes each chunk again and again
 FAT, FAT_CHUNK = 2**15, 16  # weights a head from which the oracle, which keeps those of every token, gets shorter ones
 HEADS, WIDE = 2, 64  # one head where it is wider
 TOKENS = 3  # persistent, and long-term
 VOCABULARY = 17
 ETA_BIAS, ALPHA_BIAS = 0.0, -4.0  # half of the momentum and 98 % of the weights outlast a token
+CLIMB = 0.1  # of the usual step size
 WORDS = (
     f"Of each configuration: one block of at most {HEADS} heads as wide as its own, {TOKENS} persistent tokens, "
     f"chunks of at most {OPERATOR_CHUNK} tokens for the operator and {MODEL_CHUNK} for the model, two to a segment; "
@@ -46,13 +48,13 @@ def modes(config: ModelConfig) -> tuple[bool, ...]:
     return (True,) if memory.eval_chunk_size in (None, memory.chunk_size) else (True, False)
 
 
-def has_memory(config: ModelConfig) -> bool:
-    """Whether there is an operator to check."""
-    return config.variant in READ_BY["memory"]
+def checks_of(config: ModelConfig) -> list[str]:
+    """Names of the checks that a configuration has to pass; without a memory there is no operator."""
+    return [name for name in CHECKS if name != "operator" or config.variant in READ_BY["memory"]]
 
 
 def _reduced(config: ModelConfig, longest: int) -> ModelConfig:
-    memory = _weighty(_shortened(config.memory, longest))
+    memory = _shortened(_weighty(config), longest)
     heads = min(config.heads, HEADS) if config.head_dim <= WIDE else 1
     return dataclasses.replace(
         config,
@@ -96,5 +98,8 @@ def _shortened(memory: MemoryConfig, longest: int) -> MemoryConfig:
     )
 
 
-def _weighty(memory: MemoryConfig) -> MemoryConfig:
-    return dataclasses.replace(memory, theta_scale=None, eta_bias=ETA_BIAS, alpha_bias=ALPHA_BIAS)
+def _weighty(config: ModelConfig) -> MemoryConfig:
+    """Its memory with other values of the gates; a small step where it climbs its loss, which soon knows no bounds."""
+    usual = dataclasses.replace(config.memory, theta_scale=None)
+    step = CLIMB * usual.step_scale(config.head_dim) if usual.ascent else None
+    return dataclasses.replace(usual, theta_scale=step, eta_bias=ETA_BIAS, alpha_bias=ALPHA_BIAS)
