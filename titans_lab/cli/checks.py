@@ -36,7 +36,7 @@ def verify(
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare fast forms with slow ones on this machine, for the models of a study: is every formula right here?
+    """Check that on this machine the fast forms give what the slow ones give, for the models of a study.
 
     Exit code 0: every error is within its tolerance; 3: one is not.
     """

@@ -160,11 +160,12 @@ def largest(errors: Iterable[float]) -> float:
     return float(torch.tensor(list(errors), dtype=torch.float64).max())
 
 
-#: Each check and the largest error that it allows in each precision. Rounding in float64 stays a thousand times below
-#: its tolerance. In float32 ...
+#: Each check, and the largest error that it lets pass. A wrong formula makes errors from 0.1 on. Over some 400 drawn
+#: configurations rounding came to 8e-14 in float64, to 1e-5 in float32 (for the operator in bfloat16 too: the memory
+#: stays in float32), and to 0.03 in what is made of bfloat16 products. A later token's part is exactly none.
 CHECKS: dict[str, tuple[Callable[[Setting], float], dict[str, float]]] = {
     "operator": (operator_error, {"float64": 1e-9, "float32": 1e-3, "bfloat16": 1e-3}),
-    "model": (model_error, {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.2}),
-    "streaming": (streaming_error, {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.2}),
+    "model": (model_error, {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.1}),
+    "streaming": (streaming_error, {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.1}),
     "causality": (causality_error, {"float64": 0.0, "float32": 0.0, "bfloat16": 0.0}),
 }

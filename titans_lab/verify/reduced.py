@@ -99,7 +99,8 @@ def _shortened(memory: MemoryConfig, longest: int) -> MemoryConfig:
 
 
 def _weighty(config: ModelConfig) -> MemoryConfig:
-    """Its memory with other values of the gates; a small step where it climbs its loss, which soon knows no bounds."""
+    """Its memory with other values of the gates, and steps that do not run away where it climbs or keys are long."""
     usual = dataclasses.replace(config.memory, theta_scale=None)
-    step = CLIMB * usual.step_scale(config.head_dim) if usual.ascent else None
+    slower = (CLIMB if usual.ascent else 1) / (1 if config.unit_qk else config.head_dim)
+    step = slower * usual.step_scale(config.head_dim)
     return dataclasses.replace(usual, theta_scale=step, eta_bias=ETA_BIAS, alpha_bias=ALPHA_BIAS)

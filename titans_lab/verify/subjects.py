@@ -71,10 +71,9 @@ def key(about: Mapping[str, Any]) -> str:
 @cache
 def code_digest() -> str:
     """Of the source of the models and of their checks: what was verified before an edit says nothing after it."""
-    sources = sorted(
-        path for root in (Path(str(titans.__file__)), Path(__file__)) for path in root.parent.rglob("*.py")
-    )
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    here = Path(__file__).parent
+    sources = [*Path(str(titans.__file__)).parent.rglob("*.py"), *here.glob("*.py"), here.parent / "precision.py"]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(sources))).hexdigest()[:16]
 
 
 def _reduced(config: ModelConfig) -> list[dict[str, Any]]:
