@@ -41,8 +41,6 @@ def verify(
     Exit code 0: every error is within its tolerance; 3: one is not.
     """
     from titans_lab.executors.devices import one_of_each
-    from titans_lab.verify.process import Row
-    from titans_lab.verify.reduced import WORDS
     from titans_lab.verify.subjects import PRECISIONS, Asked, defaults, subjects
 
     configs = [run.config.model for run in load(study, overrides)[1]] if study else defaults()
@@ -51,12 +49,7 @@ def verify(
     plans = [(device, asked) for device in one_of_each(usable_devices(None))]
     begin = time.monotonic()
     rows = _run(plans, records, secrets.randbits(32) if seed is None else seed)
-    if as_csv or as_json:
-        names = [field.name for field in dataclasses.fields(Row)]
-        print_rows(names, map(dataclasses.astuple, rows), as_csv, as_json)
-    else:
-        _show(rows)
-        typer.echo(f"\n{_words(rows)}, {duration(time.monotonic() - begin)}. {WORDS}")
+    _print(rows, time.monotonic() - begin, as_csv, as_json)
     if not all(row.ok for row in rows):
         raise typer.Exit(FAILED)
 
@@ -110,6 +103,18 @@ def _progress(total: int) -> Iterator[Callable[[Row], None]]:
             bar.update(task, advance=1, description=escape(f"{row.configuration}  {row.check}  {row.precision}"))
 
         yield tell
+
+
+def _print(rows: Sequence[Row], seconds: float, as_csv: bool, as_json: bool) -> None:
+    from titans_lab.verify.process import Row
+    from titans_lab.verify.reduced import WORDS
+
+    if as_csv or as_json:
+        names = [field.name for field in dataclasses.fields(Row)]
+        print_rows(names, map(dataclasses.astuple, rows), as_csv, as_json)
+    else:
+        _show(rows)
+        typer.echo(f"\n{_words(rows)}, {duration(seconds)}. {WORDS}")
 
 
 def _show(rows: Sequence[Row]) -> None:

@@ -160,12 +160,13 @@ def largest(errors: Iterable[float]) -> float:
     return float(torch.tensor(list(errors), dtype=torch.float64).max())
 
 
-#: Each check, and the largest error that it lets pass. A wrong formula makes errors from 0.1 on. Over some 400 drawn
-#: configurations rounding came to 8e-14 in float64, to 1e-5 in float32 (for the operator in bfloat16 too: the memory
-#: stays in float32), and to 0.03 in what is made of bfloat16 products. A later token's part is exactly none.
+#: Each check, and the largest error that it lets pass. A wrong operator makes errors from 0.1 on. Rounding, over some 370
+#: drawn configurations: 5e-13 in float64; 5e-5 in float32, which the operator computes in under bfloat16 too; 0.01 in
+#: streams of bfloat16 products. Their logits were off by up to 0.16 (memory as context, depth 4; 125 configurations):
+#: there the model's check sees gross faults alone, and the operator's the rest. What a later token adds is exactly 0.
 CHECKS: dict[str, tuple[Callable[[Setting], float], dict[str, float]]] = {
     "operator": (operator_error, {"float64": 1e-9, "float32": 1e-3, "bfloat16": 1e-3}),
-    "model": (model_error, {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.1}),
+    "model": (model_error, {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.5}),
     "streaming": (streaming_error, {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.1}),
     "causality": (causality_error, {"float64": 0.0, "float32": 0.0, "bfloat16": 0.0}),
 }

@@ -21,9 +21,9 @@ VOCABULARY = 17
 ETA_BIAS, ALPHA_BIAS = 0.0, -4.0  # half of the momentum and 98 % of the weights outlast a token
 CLIMB = 0.1  # of the usual step size
 WORDS = (
-    f"Of each configuration: one block of at most {HEADS} heads as wide as its own, {TOKENS} persistent tokens, "
-    f"chunks of at most {OPERATOR_CHUNK} tokens for the operator and {MODEL_CHUNK} for the model, two to a segment; "
-    "other values of its gates. All switches are its own."
+    f"What stands for a configuration: one block of at most {HEADS} heads as wide as its own, {TOKENS} persistent "
+    f"tokens, chunks of at most {OPERATOR_CHUNK} tokens for the operator and {MODEL_CHUNK} for the model, two to a "
+    "segment; other values of the gates; every switch as it is."
 )
 
 

@@ -82,13 +82,18 @@ def _reduced(config: ModelConfig) -> list[dict[str, Any]]:
 
 def _labels(configs: Sequence[ModelConfig]) -> list[str]:
     """The values in which those that read them differ: "variant=mag memory.depth=2"; the variant where none does."""
-    read = [dict(flatten(effective(config))) for config in configs]
-    values = [dict(flatten(dataclasses.asdict(config))) for config in configs]
+    read = [_read(config) for config in configs]
     seen: dict[str, set[str]] = {}
-    for reads, value in zip(read, values, strict=True):
-        for name in reads:
-            seen.setdefault(name, set()).add(show(value[name]))
+    for name, value in (item for values in read for item in values.items()):
+        seen.setdefault(name, set()).add(value)
     return [
-        " ".join(f"{name}={value[name]}" for name in reads if len(seen[name]) > 1) or str(value["variant"])
-        for reads, value in zip(read, values, strict=True)
+        " ".join(f"{name}={value}" for name, value in values.items() if len(seen[name]) > 1) or values["variant"]
+        for values in read
     ]
+
+
+def _read(config: ModelConfig) -> dict[str, str]:
+    """The values that a model reads, as they were given."""
+    given = dict(flatten(dataclasses.asdict(config)))
+    names = (name for name, _ in flatten(effective(config)))
+    return {name: given[name] if isinstance(given[name], str) else show(given[name]) for name in names}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench import MINUTES, Workbench, until
+from workbench import MINUTES, Workbench, alive, until
 
 import titans
 import titans_lab
@@ -58,7 +58,7 @@ def test_verify_shows_each_check_and_keeps_what_has_passed(cli: Any, bench: Work
     assert {row.split()[-1] for row in rows} == {"ok"}
     assert [row.split()[3:] for row in rows if "causality" in row] == [["0", "0", "ok"]] * 6
     assert last.startswith("21 checks, all within tolerance, ")
-    assert "one block of at most 2 heads" in last
+    assert "What stands for a configuration: one block of at most 2 heads" in last
     kept = records(bench)
     assert len(kept) == 6
     assert all(row["worst"] <= row["tolerance"] for record in kept for row in record["rows"])
@@ -79,11 +79,11 @@ def test_verify_of_what_is_wrong_ends_with_3_and_keeps_only_what_is_right(cli: A
     assert ended.code == 3
     assert {row["seed"] for row in rows} == {5}
     wrong = {(row["configuration"], row["check"], row["precision"]) for row in rows if not row["ok"]}
-    forgetting = "memory.forgetting=True"
+    forgetting = "memory.forgetting=true"
     assert wrong >= {(forgetting, "operator", p) for p in PRECISIONS} | {(forgetting, "model", "float64")}
     assert {name for name, _, _ in wrong} == {forgetting}
     assert all((row["worst"] <= row["tolerance"]) == row["ok"] and row["seconds"] > 0 for row in rows)
-    assert {row["configuration"] for record in records(bench) for row in record["rows"]} == {"memory.forgetting=False"}
+    assert {row["configuration"] for record in records(bench) for row in record["rows"]} == {"memory.forgetting=false"}
 
 
 def test_a_sweep_starts_nothing_where_a_formula_is_wrong(cli: Any, bench: Workbench, broken: None):
@@ -121,7 +121,7 @@ def test_an_interrupted_verification_leaves_no_process(bench: Workbench):
         _, err = command.communicate(timeout=MINUTES)
     assert command.returncode == 130
     assert err.endswith("interrupted\n")
-    until(lambda: not Path(f"/proc/{child}").exists(), "the end of that process")
+    until(lambda: not alive(child), "the end of that process")
 
 
 def _children(pid: int) -> list[int]:
