@@ -160,7 +160,7 @@ def largest(errors: Iterable[float]) -> float:
     return float(torch.tensor(list(errors), dtype=torch.float64).max())
 
 
-#: Each check, and the largest error that it lets pass. A wrong operator makes errors from 0.1 on. Rounding, over some 370
+#: Each check, and the largest error that it lets pass. A wrong operator makes errors from 0.1 on. Rounding, over 370
 #: drawn configurations: 5e-13 in float64; 5e-5 in float32, which the operator computes in under bfloat16 too; 0.01 in
 #: streams of bfloat16 products. Their logits were off by up to 0.16 (memory as context, depth 4; 125 configurations):
 #: there the model's check sees gross faults alone, and the operator's the rest. What a later token adds is exactly 0.
