@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.layers.mixer import Mixer
-from titans.layers.parts import Projection, merge_heads, split_heads
+from titans.layers.parts import Projection, RMSNorm, merge_heads, split_heads
 from titans.models.config import ModelConfig
 from titans.ops import MemoryState, neural_memory, read_memory
 from titans.ops.neural_memory.state import Gate, State
@@ -134,7 +134,7 @@ class NeuralMemory(nn.Module):
         learned = memory.initial == "learned"
         self.initial = nn.ParameterList(nn.Parameter(torch.zeros(s), requires_grad=learned) for s in shapes)
         self.initial.init_std = self._initial_std(len(shapes))  # type: ignore[assignment]
-        self.norm = nn.RMSNorm(head) if memory.read_norm else nn.Identity()
+        self.norm = RMSNorm(head) if memory.read_norm else nn.Identity()
         gates = {"channel": dim, "head": self.heads, "none": 0}[memory.output_gate]
         self.gate = nn.Linear(dim, gates, bias=False) if gates else None
         self.out = nn.Linear(dim, dim, bias=False)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from titans.layers.parts import RMSNorm
 from titans.models.block import Block
 from titans.models.config import ModelConfig
 
@@ -31,7 +32,7 @@ class LanguageModel(nn.Module):
         self.recompute = False  # in the backward pass, go through each block once more instead of keeping what is in it
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
-        self.norm = nn.RMSNorm(config.dim)
+        self.norm = RMSNorm(config.dim)
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
         initialise(self, seed)
 

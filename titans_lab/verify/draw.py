@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from titans.layers.neural_memory import NeuralMemory
 from titans.models.config import ModelConfig
@@ -28,15 +28,8 @@ Call: TypeAlias = dict[str, Any]
 
 @torch.no_grad()
 def drawn_model(config: ModelConfig, seed: int, training: bool) -> LanguageModel:
-    """As training starts it, plus noise on every parameter, and with float32's epsilon in its norms.
-
-    Left to itself that follows the dtype, and in float64 the model would be another function: by 1e-3 where a deep
-    memory without residual says little.
-    """
+    """As training starts it, plus noise on every parameter."""
     model = LanguageModel(config, seed).train(training)
-    for module in model.modules():
-        if isinstance(module, nn.RMSNorm):
-            module.eps = torch.finfo(torch.float32).eps
     generator = torch.Generator().manual_seed(seed)
     for p in model.parameters():
         std = 0.5 * p.shape[-1] ** -0.5 if p.ndim > 1 and p.numel() else SPREAD
