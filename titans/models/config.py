@@ -7,6 +7,7 @@ open, the default is ours and its comment says why.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -48,7 +49,8 @@ class MemoryConfig:
         theta_scale: Step size at the start times the chunk over (1 - eta), or over 1 without `theta_damping`; the gate
             can double it. Null: for the summed loss 0.1 up to depth 2 and 0.03 beyond, with residual 0.01 from depth 4
             on, which stayed finite and alive at 32K tokens (docs/stability.md); for the others as much more as their
-            gradients are smaller, so that only with a value given does `loss` make a difference.
+            gradients are smaller, and without damping times the initial 1 - eta: so the first step stays the same, and
+            only with a value given does `loss` make a difference.
         eta_bias: Logit of the momentum gate at the start.
         alpha_bias: Logit of the forget gate at the start. The papers give none; near 0 the memory is
             emptied within a chunk, at -4 within thousands of tokens.
@@ -105,7 +107,9 @@ class MemoryConfig:
         if self.theta_scale is not None:
             return self.theta_scale
         deep = 0.01 if self.residual and self.depth > 3 else 0.03  # LayerNorm divides by a deep MLP's small output
-        return (0.1 if self.depth <= 2 else deep) * {"sum": 1, "mean": head_dim, "half": 2}[self.loss]
+        undamped = self.momentum and not self.theta_damping
+        first = (1 - math.tanh(self.eta_bias / 2)) / 2 if undamped else 1.0  # 1 - sigmoid, for any number
+        return (0.1 if self.depth <= 2 else deep) * first * {"sum": 1, "mean": head_dim, "half": 2}[self.loss]
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "depth", "expansion", "chunk_size", "update_every")
