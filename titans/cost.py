@@ -63,6 +63,7 @@ def _gates(config: ModelConfig) -> int:
     """Gates a token and head."""
     memory = config.memory
     inputs = [d_in for _, d_in in _widths(config)] + [1] * (memory.gain != "none")
+    inputs = [inputs[layer] for layer in memory.written_layers]
     per_layer = memory.gates_per_layer or memory.gate_channels != "none"
     shared = len(inputs) if per_layer else 1
     eta = sum(inputs) if memory.gate_channels == "all" else shared
@@ -133,13 +134,6 @@ def _projection(config: ModelConfig) -> int:
     return config.dim**2 + (config.dim * config.conv_width if config.conv_width > 1 else 0)
 
 
-def _written(config: ModelConfig) -> list[bool]:
-    """Which layers of the memory are written."""
-    depth = config.memory.depth
-    chosen = {"all": range(depth), "first": range(1), "last": range(depth - 1, depth)}[config.memory.written]
-    return [layer in chosen for layer in range(depth)]
-
-
 def _operator(config: ModelConfig, length: int) -> int:
     """Multiply-adds of writing and reading `length` tokens, of one head."""
     memory, dim = config.memory, config.head_dim
@@ -152,7 +146,8 @@ def _operator(config: ModelConfig, length: int) -> int:
         total += pairs * dim + length * dim**2 + _triangles(length, size) * dim
     per_channel = {"none": False, "alpha": memory.forgetting, "all": memory.forgetting or memory.momentum}
     channels = per_channel[memory.gate_channels]
-    for layer, ((d_out, d_in), written) in enumerate(zip(_widths(config), _written(config), strict=True)):
+    for layer, (d_out, d_in) in enumerate(_widths(config)):
+        written = layer in memory.written_layers
         token_read = written and memory.read == "token"
         products = (1 if layer == 0 else 2) + (2 if token_read else 1) + (2 if written else 0)
         total += length * products * d_out * d_in

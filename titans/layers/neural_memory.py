@@ -46,18 +46,18 @@ class MemoryStream(NamedTuple):
 class MemoryGates(nn.Module):
     """theta, eta and alpha of every token: per head, per head and memory layer, or per channel of a layer's input."""
 
-    def __init__(self, config: ModelConfig, inputs: list[int]) -> None:
-        """`inputs`: the width of each layer's input; 0 for one that has no matrix."""
+    def __init__(self, config: ModelConfig, inputs: dict[int, int]) -> None:
+        """`inputs`: the width of the input of each layer that is written; 0 for one that has no matrix."""
         super().__init__()
         memory = config.memory
-        self.memory, self.heads, self.layers = memory, config.heads, len(inputs)
+        self.memory, self.heads, self.written = memory, config.heads, tuple(inputs)
         self.step = 2 * memory.step_scale(config.head_dim) / memory.chunk_size
         biases = {"theta": 0.0}
         if memory.momentum:
             biases["eta"] = memory.eta_bias
         if memory.forgetting:
             biases["alpha"] = memory.alpha_bias
-        self.widths = {name: self._widths(name, inputs) for name in biases}
+        self.widths = {name: self._widths(name, list(inputs.values())) for name in biases}
         rows = {name: config.heads * sum(widths) for name, widths in self.widths.items()}
         self.init_std = {"weight": 0.0}  # at the start every token is treated alike
         self.weight = nn.Parameter(torch.zeros(sum(rows.values()), config.dim))
@@ -68,7 +68,7 @@ class MemoryGates(nn.Module):
         per_channel = {"none": (), "alpha": ("alpha",), "all": ("eta", "alpha")}[self.memory.gate_channels]
         if name in per_channel:
             return [max(1, width) for width in inputs]
-        return [1] * (self.layers if self.memory.gates_per_layer or self.memory.gate_channels != "none" else 1)
+        return [1] * (len(inputs) if self.memory.gates_per_layer or self.memory.gate_channels != "none" else 1)
 
     def logits(self, x: Tensor) -> Tensor:
         """`[batch, time, dim]` to `[batch, time, gates]`, in the parameters' precision under autocast too."""
@@ -86,7 +86,8 @@ class MemoryGates(nn.Module):
         theta = [self.step * x for x in sets["theta"]]
         if eta is not None and self.memory.theta_damping:  # momentum sums 1 / (1 - eta) steps
             theta = [x * (1 - (e.mean(-1) if e.dim() == 4 else e)) for x, e in zip(theta, eta, strict=True)]
-        return tuple(_one_or_all(x) for x in (theta, eta, sets.get("alpha")))  # type: ignore[return-value]
+        placed = {name: self._placed(of_layers) for name, of_layers in (sets | {"theta": theta}).items()}
+        return placed["theta"], placed.get("eta"), placed.get("alpha")
 
     def _spanned(self, logits: Tensor, chunk_size: int) -> Tensor:
         """One value over each chunk or group, where that is asked for."""
@@ -105,11 +106,13 @@ class MemoryGates(nn.Module):
         split = [x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in sets]
         return [x.squeeze(-1) if width == 1 else x for x, width in zip(split, widths, strict=True)]
 
-
-def _one_or_all(sets: list[Tensor] | None) -> Gate | None:
-    if sets is None:
-        return None
-    return sets[0] if len(sets) == 1 and sets[0].dim() == 3 else tuple(sets)
+    def _placed(self, sets: list[Tensor]) -> Gate:
+        """One set for all layers, or one a layer, of which those that are not written do not look at theirs."""
+        if len(sets) == 1 and sets[0].dim() == 3:
+            return sets[0]
+        idle = sets[0].new_zeros(sets[0].shape[:3])
+        by_layer = dict(zip(self.written, sets, strict=True))
+        return tuple(by_layer.get(layer, idle) for layer in range(self.memory.layers))
 
 
 class NeuralMemory(nn.Module):
@@ -130,7 +133,8 @@ class NeuralMemory(nn.Module):
         ]
         if memory.gain != "none":
             shapes.append((config.heads, head))
-        self.gates = MemoryGates(config, [shape[2] if len(shape) == 3 else 0 for shape in shapes])
+        inputs = [shape[2] if len(shape) == 3 else 0 for shape in shapes]
+        self.gates = MemoryGates(config, {layer: inputs[layer] for layer in memory.written_layers})
         learned = memory.initial == "learned"
         self.initial = nn.ParameterList(nn.Parameter(torch.zeros(s), requires_grad=learned) for s in shapes)
         self.initial.init_std = self._initial_std(len(shapes))  # type: ignore[assignment]
@@ -152,10 +156,8 @@ class NeuralMemory(nn.Module):
     @property
     def written(self) -> tuple[int, ...] | None:
         """The operator's layers that are written."""
-        depth, fast = self.config.depth, self.config.gain == "fast"
-        chosen = {"all": range(depth), "first": range(1), "last": range(depth - 1, depth)}[self.config.written]
-        everything = self.config.written == "all" and self.config.gain != "learned"
-        return None if everything else (*chosen, *([depth] if fast else []))
+        chosen = self.config.written_layers
+        return None if len(chosen) == self.config.layers else chosen
 
     def start(self, batch: int) -> MemoryStream:
         """The initial weights, no momentum, and no token yet, for each sequence."""

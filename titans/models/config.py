@@ -111,6 +111,18 @@ class MemoryConfig:
         first = (1 - math.tanh(self.eta_bias / 2)) / 2 if undamped else 1.0  # 1 - sigmoid, for any number
         return (0.1 if self.depth <= 2 else deep) * first * {"sum": 1, "mean": head_dim, "half": 2}[self.loss]
 
+    @property
+    def layers(self) -> int:
+        """Of the memory: its matrices, and then the gain of its LayerNorm if it has one."""
+        return self.depth + (self.gain != "none")
+
+    @property
+    def written_layers(self) -> tuple[int, ...]:
+        """Those that are written, counted from 0."""
+        first, last = (0,), (self.depth - 1,)
+        matrices = {"all": tuple(range(self.depth)), "first": first, "last": last}[self.written]
+        return (*matrices, self.depth) if self.gain == "fast" else matrices
+
     def __post_init__(self) -> None:
         _at_least(self, 1, "depth", "expansion", "chunk_size", "update_every")
         for name in ("chunk_size", "eval_chunk_size"):
@@ -277,7 +289,7 @@ def _in_one_spelling(config: ModelConfig) -> dict[str, Any]:
 def _idle(memory: MemoryConfig) -> set[str]:
     """Fields that make no difference with what the others are."""
     linear = {"expansion", "activation", "written"} if memory.depth == 1 else set()
-    alone = {"gates_per_layer"} if memory.depth == 1 and memory.gain == "none" else set()
+    alone = {"gates_per_layer"} if len(memory.written_layers) == 1 else set()
     no_momentum = set() if memory.momentum else {"eta_bias", "reset_momentum", "theta_damping"}
     no_forgetting = set() if memory.forgetting else {"alpha_bias"}
     no_gates = set() if memory.momentum or memory.forgetting else {"gate_span"}
