@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from statistics import median
 from time import perf_counter
@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from titans.cost import train_flops_per_token
 from titans.models.language_model import LanguageModel
 from titans_lab.corpus import Corpus
 from titans_lab.inside import rows_inside
 from titans_lab.precision import products_in
+from titans_lab.speed import product_rate, profiled
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig, TrainConfig
 from titans_lab.tasks.text import TextTask, bits_per_byte, evaluate
@@ -64,16 +66,21 @@ class Trainer:
         self.config, self.device, self.recorder = config, device, recorder
         self.task = TextTask(corpus, seed, config.train.length, config.train.batch)
         self.model = LanguageModel(config.model, seed).to(device)
+        self.model.recompute = config.speed.recompute
+        self.product_rate = product_rate(device, config.train.precision)
+        self.flops_per_token = train_flops_per_token(config.model, config.train.length, config.train.batch)
         self.optimizer = optimizer_for(self.model, config.train)
         self.rates: list[float] = []  # tokens a second, a value for each line of metrics
         self.last_loss = math.nan
+        self.stepped: Callable[[], None] = lambda: None
         self.begin = perf_counter()
 
     def run(self) -> dict[str, Any]:
         """Train to the end of the budget; the run's summary. Raises Diverged."""
         self.begin = perf_counter()
-        for first, last in self._stretches():
-            self._stretch(first, last)
+        with profiled(self.config.speed.profile, self.recorder.attempt.path) as self.stepped:
+            for first, last in self._stretches():
+                self._stretch(first, last)
         steps, loss = self.config.train.steps, self._validate()
         if not math.isfinite(loss):
             raise Diverged(steps, "validation loss")
@@ -82,11 +89,13 @@ class Trainer:
     def summary(self, steps: int) -> dict[str, Any]:
         """What is known after so many steps."""
         rates = self.rates[1:] or self.rates  # the first line pays for the warm-up of every library
+        rate = median(rates) if rates else None
         return {
             "train_loss": self.last_loss,
             "steps": steps,
             "tokens": self._tokens(steps),
-            "tokens_per_second": median(rates) if rates else None,
+            "tokens_per_second": rate,
+            "utilisation": rate and self._utilisation(rate),
             "wall_seconds": perf_counter() - self.begin,
             "peak_memory_bytes": peak_bytes(self.device),
         }
@@ -125,6 +134,7 @@ class Trainer:
             lr=learning_rate(self.config.train, step - 1),
             grad_norm=norm,
             tokens_per_second=self.rates[-1],
+            utilisation=self._utilisation(self.rates[-1]),
             step_seconds=step_seconds,
             elapsed_seconds=perf_counter() - self.begin,
             peak_memory_bytes=peak_bytes(self.device),
@@ -140,6 +150,10 @@ class Trainer:
         with products_in(self.config.train.precision, self.device):
             self.recorder.add("inside", [at | row for row in rows_inside(self.model, window.to(self.device))])
 
+    def _utilisation(self, tokens_per_second: float) -> float:
+        """Share of a plain product's FLOP/s; recomputation does not count."""
+        return self.flops_per_token * tokens_per_second / self.product_rate
+
     def _tokens(self, steps: int) -> int:
         return steps * self.config.train.batch * self.config.train.length
 
@@ -154,6 +168,7 @@ class Trainer:
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip)
         self.optimizer.step()
+        self.stepped()
         return loss.detach(), norm
 
     def _validate(self, limit: int | None = None) -> float:

@@ -35,8 +35,9 @@ MAY_IMPORT = {
     "titans_lab.tasks": "titans_lab.errors titans_lab.corpus",
     "titans_lab.inside": "titans.models",
     "titans_lab.precision": "",
-    "titans_lab.train": "titans.models titans_lab.corpus titans_lab.inside titans_lab.precision titans_lab.store "
-    "titans_lab.study titans_lab.tasks",
+    "titans_lab.speed": "",
+    "titans_lab.train": "titans.cost titans.models titans_lab.corpus titans_lab.inside titans_lab.precision "
+    "titans_lab.speed titans_lab.store titans_lab.study titans_lab.tasks",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.verify.draw": "titans.layers titans.models titans.models.config titans.ops",
     "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.precision "
@@ -51,8 +52,9 @@ MAY_IMPORT = {
 }
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
-    "torch": "titans.ops titans.layers titans.models titans_lab.inside titans_lab.precision titans_lab.tasks "
-    "titans_lab.train titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw titans_lab.worker",
+    "torch": "titans.ops titans.layers titans.models titans_lab.inside titans_lab.precision titans_lab.speed "
+    "titans_lab.tasks titans_lab.train titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw "
+    "titans_lab.worker",
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.store",
     "plotly": "titans_lab.report",

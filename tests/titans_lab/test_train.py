@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import math
@@ -21,7 +22,7 @@ from titans_lab.study.config import TrainConfig
 from titans_lab.train import Diverged, Trainer, learning_rate, optimizer_for
 
 Train = Callable[..., Trainer]
-CLOCKS = {"tokens_per_second", "step_seconds", "elapsed_seconds", "wall_seconds", "peak_memory_bytes"}
+CLOCKS = {"tokens_per_second", "utilisation", "step_seconds", "elapsed_seconds", "wall_seconds", "peak_memory_bytes"}
 
 
 @pytest.fixture
@@ -262,3 +263,33 @@ def test_throughput_is_the_median_without_the_first_line(trainer: Train):
     assert some.summary(4)["tokens_per_second"] == 1.0
     some.rates = []
     assert some.summary(0)["tokens_per_second"] is None
+
+
+@pytest.mark.parametrize("variant", ["lmm", "mac"])
+def test_recomputation_changes_no_number_of_a_run(trainer: Train, variant: str):
+    ends = [
+        without_clocks(trainer(f"model.variant={variant}", *speed).run()) for speed in ([], ["speed.recompute=true"])
+    ]
+    assert ends[0] == ends[1]
+
+
+def test_utilisation_is_the_share_of_a_plain_products_rate(trainer: Train):
+    some = trainer("log.every=1")
+    summary = some.run()
+    assert 0 < summary["utilisation"] < 1
+    flops = summary["tokens_per_second"] * some.flops_per_token
+    assert summary["utilisation"] == pytest.approx(flops / some.product_rate)
+    assert all(row["utilisation"] > 0 for row in rows(some))
+
+
+def test_a_profile_is_written_on_request_and_changes_no_number(trainer: Train):
+    long = "train.tokens=640"
+    some, alone = trainer(long, "speed.profile=2"), trainer(long)
+    assert without_clocks(some.run()) == without_clocks(alone.run())
+    folder = some.recorder.attempt.path
+    events = json.loads(gzip.decompress((folder / "trace.json.gz").read_bytes()))["traceEvents"]
+    assert (
+        sum(event["name"] == "ChunkLoopBackward" for event in events) == 2 * 2
+    )  # steps, each over the text and the persistent tokens
+    assert "ChunkLoop" in (folder / "profile.txt").read_text()
+    assert not (alone.recorder.attempt.path / "profile.txt").exists()

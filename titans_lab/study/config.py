@@ -1,6 +1,7 @@
 """What one run is: the model, its data, its training and its logging, as frozen configurations.
 
-Everything here but `LogConfig` and the fields marked `identity: False` decides the numbers, and so the run's id.
+Everything here but `LogConfig`, `SpeedConfig` and the fields marked `identity: False` decides the numbers, and so the
+run's id.
 """
 
 from __future__ import annotations
@@ -125,6 +126,23 @@ class LogConfig:
 
 
 @dataclass(frozen=True)
+class SpeedConfig:
+    """How a run is executed: its numbers stay what they are, but for rounding, so this is no part of its identity.
+
+    Attributes:
+        recompute: Go through each block once more in the backward pass instead of keeping what is in it.
+        profile: Steps to profile, after the first few: trace.json.gz and profile.txt in the attempt's folder; 0: none.
+    """
+
+    recompute: bool = False
+    profile: int = 0
+
+    def __post_init__(self) -> None:
+        if self.profile < 0:
+            raise ValueError(f"profile: {self.profile} is negative")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All that a study can set for a run, section by section."""
 
@@ -132,6 +150,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     log: LogConfig = field(default_factory=LogConfig, metadata=OUTSIDE)
+    speed: SpeedConfig = field(default_factory=SpeedConfig, metadata=OUTSIDE)
 
     def __post_init__(self) -> None:
         if self.model.vocab_size < BYTES:

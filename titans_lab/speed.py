@@ -1,0 +1,52 @@
+"""How fast a run is beside what its device can do, and where its time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch.profiler import ProfilerActivity, profile, schedule
+
+SIZES = {"cpu": 512, "cuda": 8192}  # of a product that a device does at its best
+ROUNDS = 5
+SKIPPED = 5  # steps before those that are profiled: the first ones pay for what all need
+
+
+def product_rate(device: torch.device, precision: str) -> float:
+    """FLOP/s of a plain square product: the best of a few, for whatever else runs only takes from it."""
+    size = SIZES.get(device.type, SIZES["cpu"])
+    dtype = torch.bfloat16 if precision == "bfloat16" and device.type == "cuda" else torch.float32
+    a = torch.randn(size, size, device=device, dtype=dtype)
+    return 2 * size**3 / min(_seconds(a) for _ in range(ROUNDS))
+
+
+def _seconds(a: torch.Tensor) -> float:
+    if a.is_cuda:
+        torch.cuda.synchronize(a.device)
+    begin = perf_counter()
+    (a @ a)[0, 0].item()  # waits for the device
+    return perf_counter() - begin
+
+
+@contextmanager
+def profiled(steps: int, folder: Path) -> Iterator[Callable[[], None]]:
+    """Profile so many steps; gives what is to be called after every step.
+
+    Writes trace.json.gz, which chrome://tracing and Perfetto open, and profile.txt, a table by operation. 0: neither.
+    """
+    if not steps:
+        yield lambda: None
+        return
+
+    def save(done: profile) -> None:
+        done.export_chrome_trace(str(folder / "trace.json.gz"))
+        on = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        (folder / "profile.txt").write_text(done.key_averages().table(sort_by=on, row_limit=40))
+
+    watched = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
+    when = schedule(wait=SKIPPED, warmup=1, active=steps, repeat=1)
+    with profile(activities=watched, schedule=when, on_trace_ready=save) as running:
+        yield running.step
