@@ -100,25 +100,35 @@ def backward_step(
     keys = _key_side(form, kept.z, kept.pulled, k, v)
     du = _through_norm(_normalised(kept.u[-1]), dy) if form.residual else dy
     parts: list[LayerBack] = []
+    factors: list[Factors] = [[] for _ in weights]
     for layer in reversed(range(len(weights))):
         g = activate(kept.u[layer - 1], form.activation) if layer else q
         state = weights[layer], momentum[layer], decays[layer]
         key = keys.x[layer], keys.delta[layer]
         dg, read = _read_back(*state, *key, g, du)
+        factors[layer].append((decays[layer].start * du, g))
         parts.insert(0, _both(read, _write_back(*state, *key, dweights[layer], dmomentum[layer])))
         du = dg * slope(kept.u[layer - 1], form.activation) if layer else dg
-    dw, ds, dx, ddelta, ddecays = (list(each) for each in zip(*parts, strict=True))
-    dq = du + dy if form.residual else du
-    if not form.outer_gradient:
-        return Gradients(dq, None, None, ddecays, dw, ds)
-    dk, dv, through = _inner_back(form, weights, kept, keys, dx, ddelta)
-    return Gradients(dq, dk, dv, ddecays, [x + y for x, y in zip(dw, through, strict=True)], ds)
+    ds, dx, ddelta, ddecays = (list(each) for each in zip(*parts, strict=True))
+    dk, dv = _inner_back(form, weights, kept, keys, dx, ddelta, factors) if form.outer_gradient else (None, None)
+    decayed = (a.start[:, -1:] * dw for a, dw in zip(decays, dweights, strict=True))
+    dw = [x + _outer(of_layer) for x, of_layer in zip(decayed, factors, strict=True)]
+    return Gradients(du + dy if form.residual else du, dk, dv, ddecays, dw, ds)
+
+
+#: Of gradients by a layer's weights, each left^T right: [N, C, O] and [N, C, I].
+Factors = list[tuple[Tensor, Tensor]]
+
+
+def _outer(factors: Factors) -> Tensor:
+    """Their sum, in one product: each goes through as much memory as the weights have."""
+    left, right = (torch.cat(side, 1) for side in zip(*factors, strict=True))
+    return torch.bmm(left.mT, right)
 
 
 class LayerBack(NamedTuple):
-    """Gradients by a layer's state, by its keys' inputs and inner gradients, and by its decay."""
+    """Gradients by a layer's momentum, by its keys' inputs and inner gradients, and by its decay."""
 
-    weights: Tensor
     momentum: Tensor
     x: Tensor
     delta: Tensor
@@ -127,8 +137,7 @@ class LayerBack(NamedTuple):
 
 def _both(read: LayerBack, write: LayerBack) -> LayerBack:
     decay = Decay(*(a + b for a, b in zip(read.decay, write.decay, strict=True)))
-    weights, momentum = read.weights + write.weights, read.momentum + write.momentum
-    return LayerBack(weights, momentum, read.x + write.x, read.delta + write.delta, decay)
+    return LayerBack(read.momentum + write.momentum, read.x + write.x, read.delta + write.delta, decay)
 
 
 def _pull(form: Form, weights: Layers, z: Layers, k: Tensor, v: Tensor) -> list[Tensor]:
@@ -189,7 +198,6 @@ def _read_back(
     dg = decay.start * by_w + decay.drift * by_s + torch.bmm(masked, x)
     nothing = torch.zeros_like(decay.decay)
     return dg, LayerBack(
-        torch.bmm((decay.start * du).mT, g),
         torch.bmm((decay.drift * du).mT, g),
         torch.bmm(masked.mT, g),
         -torch.bmm(scores.mT, du),
@@ -203,7 +211,6 @@ def _write_back(w: Tensor, s: Tensor, decay: Decay, x: Tensor, delta: Tensor, dw
     into_w, into_s = decay.into_weights * x, decay.into_momentum * x
     last = (0, 0, x.shape[1] - 1, 0)
     return LayerBack(
-        decay.start[:, -1:] * dw,
         decay.drift[:, -1:] * dw + decay.decay * ds,
         -decay.into_weights * by_w - decay.into_momentum * by_s,
         -torch.bmm(into_w, dw.mT) - torch.bmm(into_s, ds.mT),
@@ -219,24 +226,28 @@ def _write_back(w: Tensor, s: Tensor, decay: Decay, x: Tensor, delta: Tensor, dw
 
 
 def _inner_back(
-    form: Form, weights: Layers, kept: Kept, keys: KeySide, dx: list[Tensor], ddelta: list[Tensor]
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Back through the inner gradients: by keys, values and weights. Up the layers that they came down, then down."""
-    dw, dz = [torch.zeros_like(w) for w in weights], []
+    form: Form, weights: Layers, kept: Kept, keys: KeySide, dx: list[Tensor], ddelta: list[Tensor],
+    factors: list[Factors],
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Back through the inner gradients: by keys and values, and into the factors of those by the weights.
+
+    Up the layers that the inner gradients came down, then down.
+    """
+    dz = []
     for layer in range(len(weights) - 1):
         z, by_delta = kept.z[layer], ddelta[layer]
         dpulled = by_delta * slope(z, form.activation)
         dz.append(by_delta * kept.pulled[layer] * curvature(z, form.activation))
         ddelta[layer + 1] = ddelta[layer + 1] + torch.bmm(dpulled, weights[layer + 1].mT)
-        dw[layer + 1] = torch.bmm(keys.delta[layer + 1].mT, dpulled)
+        factors[layer + 1].append((keys.delta[layer + 1], dpulled))
     dtop, derror = _top_back(form, kept.z[-1], keys, ddelta[-1])
     dz.append(dtop)
     for layer in reversed(range(len(weights))):
-        dw[layer] = dw[layer] + torch.bmm(dz[layer].mT, keys.x[layer])
+        factors[layer].append((dz[layer], keys.x[layer]))
         by_x = dx[layer] + torch.bmm(dz[layer], weights[layer])
         if layer:
             dz[layer - 1] = dz[layer - 1] + by_x * slope(kept.z[layer - 1], form.activation)
-    return by_x + derror if form.residual else by_x, -derror, dw
+    return by_x + derror if form.residual else by_x, -derror
 
 
 def _top_back(form: Form, z: Tensor, keys: KeySide, ddelta: Tensor) -> tuple[Tensor, Tensor]:
