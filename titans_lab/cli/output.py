@@ -83,7 +83,7 @@ def plain(value: Any) -> Any:
 def count(number: float) -> str:
     """1.2M and the like, three digits."""
     number = float(f"{number:.3g}")  # 999.9 is 1K
-    for size, letter in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
+    for size, letter in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
         if number >= size:
             return f"{number / size:.3g}{letter}"
     return f"{number:.3g}"
