@@ -135,7 +135,7 @@ def test_checks_that_break_off_are_a_fault_with_their_traceback(bench: Workbench
     ended = bench.call("verify")
     assert ended.returncode == 1
     assert "ZeroDivisionError" in ended.stderr
-    assert "the verification ended with exit code 1 before its last check" in ended.stderr
+    assert "titans_lab.verify ended with exit code 1 before its last answer" in ended.stderr
     assert not records(bench)
 
 
