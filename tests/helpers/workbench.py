@@ -150,6 +150,13 @@ def workers(root: Path) -> list[int]:
     return [int(line.split()[0]) for line in listed.splitlines() if "titans_lab.worker" in line and str(root) in line]
 
 
+def children(pid: int, words: str) -> list[int]:
+    """Process ids of a process's children with these words in their command."""
+    listed = subprocess.run(["ps", "-eww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = (line.split(maxsplit=2) for line in listed.splitlines())
+    return [int(row[0]) for row in rows if row[1] == str(pid) and words in row[2]]
+
+
 def alive(pid: int) -> bool:
     """Whether a process is there and has not ended."""
     listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout

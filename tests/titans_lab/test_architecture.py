@@ -43,18 +43,24 @@ MAY_IMPORT = {
     "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.precision "
     "titans_lab.verify titans_lab.verify.draw",
     "titans_lab.verify.__main__": "titans.models.config titans_lab.study titans_lab.verify titans_lab.verify.checks",
+    "titans_lab.bench": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
+    f"titans_lab.study {LIGHT}",
+    "titans_lab.bench.peer": "titans.layers titans.models.config",
+    "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.precision "
+    "titans_lab.tasks",
+    "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
     "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
     "titans_lab.study titans_lab.train",
-    "titans_lab.cli": "titans_lab titans_lab.corpus titans_lab.errors titans_lab.executors titans_lab.plan "
-    "titans_lab.progress titans_lab.report titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
-    "titans_lab.verify",
+    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.corpus titans_lab.errors titans_lab.executors "
+    "titans_lab.plan titans_lab.progress titans_lab.report titans_lab.status titans_lab.store titans_lab.study "
+    "titans_lab.sweep titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
-    "torch": "titans.ops titans.layers titans.models titans_lab.inside titans_lab.precision titans_lab.speed "
-    "titans_lab.tasks titans_lab.train titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw "
-    "titans_lab.worker",
+    "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
+    "titans_lab.bench.step titans_lab.inside titans_lab.precision titans_lab.speed titans_lab.tasks "
+    "titans_lab.train titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw titans_lab.worker",
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.store",
     "plotly": "titans_lab.report",

@@ -43,13 +43,18 @@ def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
     from titans_lab.study.study import load_study
 
     study = load_study(path, overrides or [])
-    for warning in study.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    warn(study)
     runs = study.runs(corpus_digest)
     if len(runs) < study.combinations:
         same = study.combinations - len(runs)
         typer.echo(f"note: {same} of {study.combinations} combinations are the same run as another one", err=True)
     return study, runs
+
+
+def warn(study: Study) -> None:
+    """Say on stderr what in a study is probably not meant."""
+    for warning in study.warnings:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def usable_devices(most: int | None) -> list[Device]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, load, open_store, usable_devices
-from titans_lab.cli.output import FAILED, INTERRUPTED, duration, print_rows, print_table
+from titans_lab.cli.output import FAILED, INTERRUPTED, duration, print_rows, print_table, progress_bar
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
@@ -82,27 +80,16 @@ def _run(plans: Sequence[tuple[Device, list[Asked]]], records: Store, seed: int)
         models = len(asked)
         typer.echo(f"verifying {models} {'model' if models == 1 else 'models'} on {device.hardware}", err=True)
     try:
-        with _progress(sum(count_checks(asked) for _, asked in plans)) as tell:
-            return [row for device, asked in plans for row in verify(asked, device, records, seed, tell)]
+        with progress_bar(sum(count_checks(asked) for _, asked in plans)) as tell:
+            look = _teller(tell)
+            return [row for device, asked in plans for row in verify(asked, device, records, seed, look)]
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[Row], None]]:
-    """A bar where somebody looks."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("", total=total)
-
-        def tell(row: Row) -> None:
-            bar.update(task, advance=1, description=escape(f"{row.configuration}  {row.check}  {row.precision}"))
-
-        yield tell
+def _teller(tell: Callable[[str], None]) -> Callable[[Row], None]:
+    return lambda row: tell(f"{row.configuration}  {row.check}  {row.precision}")
 
 
 def _print(rows: Sequence[Row], seconds: float, as_csv: bool, as_json: bool) -> None:

@@ -11,7 +11,9 @@ from titans_lab.errors import UserError
 
 
 def query(
-    sql: Annotated[str, typer.Argument(help="One SELECT over the views runs, metrics, inside, studies and floors.")],
+    sql: Annotated[
+        str, typer.Argument(help="One SELECT over the views runs, metrics, inside, studies, floors and benches.")
+    ],
     store: StoreFolder = None,
     as_csv: AsCsv = False,
     as_json: AsJson = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from titans_lab.report.data import Outcome
 from titans_lab.stats.interval import Summary, summarise
+from titans_lab.study.identity import model_id
 
 if TYPE_CHECKING:
     from titans_lab.study.study import Study
@@ -52,6 +53,11 @@ class Arm:
     def label(self) -> str:
         """Its factors in words."""
         return phrase(self.factors) or "the base"
+
+    @property
+    def model(self) -> str:
+        """What a bench calls its model."""
+        return model_id(self.outcomes[0].run.config.model)
 
     @property
     def done(self) -> list[Outcome]:

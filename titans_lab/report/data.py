@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titans_lab.study.identity import model_id
+
 if TYPE_CHECKING:
     from titans_lab.study.study import Run, Study
 
@@ -81,6 +83,30 @@ class Floor:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """A row of the view `benches`."""
+
+    model: str
+    length: int
+    against: str
+    batch: int | None
+    precision: str | None
+    device_name: str | None
+    threads: int | None
+    tokens_per_second: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    product_share: float | None
+
+    @property
+    def setting(self) -> str:
+        """What it was measured against, and how."""
+        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"{self.against} (batch {self.batch}, {self.precision}, {self.device_name}, {threads})"
+
+
+@dataclass(frozen=True)
 class Material:
     """All that the page is made of.
 
@@ -90,6 +116,7 @@ class Material:
         curve_kind: Whose loss the curves show: "validation", or "training" where that was logged too seldom.
         curves: By run id; a run that logged nothing has none.
         floors: Of the study's split of the data; none where it has several splits.
+        speeds: What benches measured of the study's models, by length.
         queries: The SQL that all of this came from.
         damage: Records of the store that could not be read.
     """
@@ -99,6 +126,7 @@ class Material:
     curve_kind: str
     curves: dict[str, list[Point]]
     floors: tuple[Floor, ...]
+    speeds: tuple[Speed, ...]
     queries: dict[str, str]
     damage: tuple[str, ...]
 
@@ -108,6 +136,7 @@ def gather(study: Study, runs: list[Run], root: Path) -> Material:
     from titans_lab.store.query import ask
 
     queries = {"runs": _runs_sql(runs), "curves": _curves_sql(runs), "floors": _floors_sql(runs)}
+    queries["benches"] = _benches_sql(runs)
     answers = {name: ask(root, sql) for name, sql in queries.items()}
     rows = {name: answer.table.to_pylist() for name, answer in answers.items()}
     results = {row["run_id"]: Result(**row) for row in rows["runs"]}
@@ -118,6 +147,7 @@ def gather(study: Study, runs: list[Run], root: Path) -> Material:
         curve_kind=kind,
         curves=curves,
         floors=tuple(Floor(**row) for row in rows["floors"]) if one_split(runs) else (),
+        speeds=tuple(Speed(**row) for row in rows["benches"]),
         queries=queries,
         damage=tuple(dict.fromkeys(str(damage) for answer in answers.values() for damage in answer.damage)),
     )
@@ -170,6 +200,21 @@ from floors
 where data_hash in ({_listed(run.data_hash for run in runs[:1])})
   and valid_fraction = {data.valid_fraction if data else "null"} and valid_bytes is not distinct from {valid_bytes}
 order by context"""
+
+
+def _benches_sql(runs: list[Run]) -> str:
+    """The latest of each kind."""
+    columns = ", ".join(field.name for field in fields(Speed))
+    models = dict.fromkeys(model_id(run.config.model) for run in runs)
+    return f"""\
+select {columns}
+from benches
+where model in ({_listed(models)})
+  and length > 0 and against is not null and isfinite(tokens_per_second + ratio + ratio_low + ratio_high)
+qualify row_number() over (
+  partition by model, length, against, batch, precision, device_name, threads order by started desc
+) = 1
+order by against, batch, precision, device_name, threads, length"""
 
 
 def _listed(ids: Iterable[str]) -> str:

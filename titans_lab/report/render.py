@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titans_lab.errors import UserError
-from titans_lab.report import plot, provenance, tables, words
+from titans_lab.report import plot, provenance, side_by_side, tables, words
 from titans_lab.report.arms import PALETTE, arrange
 from titans_lab.report.data import Material, gather
 from titans_lab.report.figures import figures
@@ -49,12 +49,16 @@ def render(study: Study, runs: list[Run], root: Path) -> str:
 def _page(material: Material) -> dict[str, Any]:
     design = arrange(material.study, material.outcomes)
     drawn = figures(material, design)
+    measured = side_by_side.side_by_side(material, design)
     return {
         "study": material.study,
         "progress": words.progress(material),
         "findings": words.findings(material, design),
         "cost": provenance.cost(material),
         "figures": drawn,
+        "side_by_side": measured,
+        "speed_columns": tuple(side_by_side.COLUMNS),
+        "speeds": side_by_side.rows(material, design),
         "queries": material.queries,
         "colours": plot.TONES | {f"arm-{index}": pair for index, pair in enumerate(PALETTE)},
         "factors": tables.factor_names(design),
@@ -68,7 +72,9 @@ def _page(material: Material) -> dict[str, Any]:
         "warnings": provenance.warnings(material),
         "data_note": provenance.data_note(material),
         "drawing": {
-            "figures": {each.name: {"data": each.traces, "layout": each.layout} for each in drawn},
+            "figures": {
+                each.name: {"data": each.traces, "layout": each.layout} for each in filter(None, (*drawn, measured))
+            },
             "config": plot.CONFIG,
             "dark": plot.dark_colours(),
         },

@@ -102,13 +102,13 @@ def missing(design: Design) -> list[str]:
 
 
 def _arm_row(arm: Arm, best: bool) -> Row:
-    return Row(arm.colour, _spelled(arm), tuple(cell(arm) for cell in ARM_COLUMNS.values()), best)
+    return Row(arm.colour, spelled(arm), tuple(cell(arm) for cell in ARM_COLUMNS.values()), best)
 
 
 def _run_row(arm: Arm, outcome: Outcome) -> Row:
     return Row(
         colour=arm.colour,
-        factors=_spelled(arm),
+        factors=spelled(arm),
         cells=tuple(cell(outcome) for cell in RUN_COLUMNS.values()),
         run_id=outcome.run.run_id,
         state=outcome.result.state,
@@ -120,7 +120,8 @@ def _of_summary(arm: Arm, field: str) -> str:
     return shown.loss(getattr(arm.summary, field)) if arm.summary else shown.NONE
 
 
-def _spelled(arm: Arm) -> tuple[str, ...]:
+def spelled(arm: Arm) -> tuple[str, ...]:
+    """Values of its factors, as they stand in a row."""
     return tuple(spell(value) for value in arm.factors.values())
 
 

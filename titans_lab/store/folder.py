@@ -9,6 +9,7 @@
     runs/<run_id>/status.json               and then the commit
     studies/<name>.json                     what a sweep launched
     floors/<key>.json                       n-gram losses of a data split
+    benches/<time>-<hash>.json              speeds, measured side by side
     verified/<key>.json                     a model, a precision and a device whose fast forms were found right
 
 States: pending (no attempt), running (the lock is held), lost (an attempt without a commit, and nobody holds the lock),
@@ -244,6 +245,14 @@ class Store:
     def floor_paths(self) -> list[Path]:
         """Records of floors, by key."""
         return _listed(self.root / "floors", "*.json")
+
+    def save_bench(self, name: str, record: Mapping[str, Any]) -> None:
+        """Keep what a bench has measured so far: columns of the view `benches`, those of each row under "rows"."""
+        self._save("benches", name, record)
+
+    def bench_paths(self) -> list[Path]:
+        """Records of benches, oldest first."""
+        return _listed(self.root / "benches", "*.json")
 
     def save_verified(self, key: str, record: Mapping[str, Any]) -> None:
         """Keep what a verification found, all of it within tolerance.

@@ -46,7 +46,7 @@ class Reader:
         """The rows of `view`, with its columns whatever there is."""
         if view in LOGS:
             return self._logged(view)
-        rows = {"runs": self._runs, "studies": self._studies, "floors": self._floors}[view]()
+        rows = {"runs": self._runs, "studies": self._studies, "floors": self._floors, "benches": self._benches}[view]()
         return arrow.table(list(rows), VIEWS[view])
 
     @cached_property
@@ -120,7 +120,7 @@ class Reader:
 
     def _studies(self) -> Iterator[Row]:
         for path in self.store.study_paths():
-            record = self._read(_study, path) or {}
+            record = self._read(partial(_record, kind="a study", rows="runs"), path) or {}
             for run in record.get("runs", ()):
                 values = {"factors": _json(run.get("factors")), "overrides": _json(record.get("overrides"))}
                 yield self._row("studies", path, {**record, **run, **values, "study": record.get("name")})
@@ -130,6 +130,14 @@ class Reader:
             record = self._read(_floor, path) or {}
             for context, bits in record.get("bits_per_byte", {}).items():
                 yield self._row("floors", path, {**record, "context": int(context), "bits_per_byte": bits})
+
+    def _benches(self) -> Iterator[Row]:
+        for path in self.store.bench_paths():
+            record = self._read(partial(_record, kind="a bench", rows="rows"), path) or {}
+            for row in record.get("rows", ()):
+                values = {name: _json(row.get(name)) for name in ("seconds", "config")}
+                values["versions"] = _json(record.get("versions"))
+                yield self._row("benches", path, {**record, **row, **values})
 
     def _row(self, view: str, path: Path, values: dict[str, Any]) -> Row:
         return arrow.row(values, VIEWS[view], lambda problem: self.damage.append(Damage(path, problem)))
@@ -146,11 +154,12 @@ class Reader:
             return None
 
 
-def _study(path: Path) -> dict[str, Any]:
+def _record(path: Path, kind: str, rows: str) -> dict[str, Any]:
+    """One with a list of objects."""
     record = read_json(path)
-    runs = record.get("runs")
-    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
-        raise DamagedError(path, "is not a record of a study: see runs")
+    listed = record.get(rows)
+    if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
+        raise DamagedError(path, f"is not a record of {kind}: see {rows}")
     return record
 
 

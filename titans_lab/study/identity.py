@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 import titans
-from titans.models.config import effective
+from titans.models.config import ModelConfig, effective
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import LEAVES, Leaf
 
@@ -31,8 +31,13 @@ def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
         "seed": seed,
         "versions": titans.VERSIONS | VERSIONS,
     }
-    canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return _digest(record)
+
+
+def model_id(config: ModelConfig) -> str:
+    """16 hexadecimal digits over the facts of a model alone, equal for two that are the same function."""
+    model = {key.removeprefix("model."): leaf for key, leaf in LEAVES.items() if key.startswith("model.")}
+    return _digest(facts(model, dict(flatten(effective(config)))))
 
 
 def read_values(config: RunConfig) -> dict[str, Any]:
@@ -56,6 +61,11 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def _is_float(leaf: Leaf, value: Any) -> bool:

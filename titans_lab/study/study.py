@@ -113,8 +113,13 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     Raises:
         UserError: With a line for each problem: its place, the key and the remedy.
     """
+    return read_study(load(path), path, overrides)
+
+
+def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
+    """`load_study` of what `path` would hold."""
     problems = Problems()
-    written = outline(load(path), problems)
+    written = outline(root, problems)
     override(written, overrides, problems)
     texts = _texts(written.texts, path, problems)
     presets = check_presets(written.preset, problems) if written.preset else []

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from titans_lab.environment import environment
+from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device
 from titans_lab.store.folder import Store, writing
 from titans_lab.verify.reduced import checks_of
@@ -73,13 +70,13 @@ def verify(asked: Sequence[Asked], device: Device, store: Store, seed: int, tell
 
     Raises:
         UserError: The store cannot be written.
-        RuntimeError: The process ended before its last check.
+        EndedEarly: The process ended before its last check.
     """
     rows: list[Row] = []
-    with closing(_answers(asked, device, seed)) as answers:
+    with closing(_answers(asked, device, seed)) as given:
         for each in asked:
             first = len(rows)
-            for answer in islice(answers, count_checks([each])):
+            for answer in islice(given, count_checks([each])):
                 rows.append(Row.of(each.subject, device, seed, answer))
                 tell(rows[-1])
             with writing(store):
@@ -100,25 +97,7 @@ def _keep(each: Asked, device: Device, store: Store, rows: Sequence[Row]) -> Non
 
 
 def _answers(asked: Sequence[Asked], device: Device, seed: int) -> Generator[dict[str, Any]]:
-    """What the process finds, check by check; it does not outlive the iterator."""
+    """What the process finds, check by check."""
     models = [[dataclasses.asdict(each.subject.config), each.precisions] for each in asked]
-    command = [sys.executable, "-P", "-m", "titans_lab.verify", "--device", device.kind, "--seed", str(seed)]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | device.environment(),
-        start_new_session=True,  # Ctrl-C is for us
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        with suppress(BrokenPipeError), process.stdin as question:  # it may be dead already, and has said why
-            json.dump(models, question)
-        yield from map(json.loads, process.stdout)
-        raise RuntimeError(f"the verification ended with exit code {process.wait()} before its last check; see above")
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    arguments = ["--device", device.kind, "--seed", str(seed)]
+    return answers("titans_lab.verify", arguments, models, device.environment())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -14,8 +13,7 @@ import titans
 from titans.models.config import ModelConfig, Variant, effective
 from titans_lab.environment import library_version
 from titans_lab.executors.devices import Device
-from titans_lab.study.identity import flatten
-from titans_lab.study.values import show
+from titans_lab.study.labels import labels, read_words
 from titans_lab.verify.reduced import for_model, for_operator
 
 PRECISIONS = ("float64", "float32", "bfloat16")
@@ -47,7 +45,8 @@ def subjects(configs: Iterable[ModelConfig]) -> list[Subject]:
     for config in dict.fromkeys(configs):
         distinct.setdefault(json.dumps(_reduced(config)), config)
     found = list(distinct.values())
-    return [Subject(label, config) for label, config in zip(_labels(found), found, strict=True)]
+    words = labels([read_words(config) for config in found])
+    return [Subject(label, config) for label, config in zip(words, found, strict=True)]
 
 
 def facts(config: ModelConfig, precision: str, device: Device) -> dict[str, Any]:
@@ -78,22 +77,3 @@ def code_digest() -> str:
 
 def _reduced(config: ModelConfig) -> list[dict[str, Any]]:
     return [effective(for_operator(config)), effective(for_model(config))]
-
-
-def _labels(configs: Sequence[ModelConfig]) -> list[str]:
-    """The values in which those that read them differ: "variant=mag memory.depth=2"; the variant where none does."""
-    read = [_read(config) for config in configs]
-    seen: dict[str, set[str]] = {}
-    for name, value in (item for values in read for item in values.items()):
-        seen.setdefault(name, set()).add(value)
-    return [
-        " ".join(f"{name}={value}" for name, value in values.items() if len(seen[name]) > 1) or values["variant"]
-        for values in read
-    ]
-
-
-def _read(config: ModelConfig) -> dict[str, str]:
-    """The values that a model reads, as they were given."""
-    given = dict(flatten(dataclasses.asdict(config)))
-    names = (name for name, _ in flatten(effective(config)))
-    return {name: given[name] if isinstance(given[name], str) else show(given[name]) for name in names}

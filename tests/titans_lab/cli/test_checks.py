@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench import MINUTES, Workbench, alive, until
+from workbench import MINUTES, Workbench, alive, children, until
 
 import titans
 import titans_lab
@@ -116,7 +116,7 @@ def test_a_norm_under_autocast_says_nothing(bench: Workbench):
 def test_an_interrupted_verification_leaves_no_process(bench: Workbench):
     arguments = bench.command("verify", "grid.model.memory.depth=[1, 2, 3, 4, 5, 6, 7, 8]")
     with subprocess.Popen(arguments, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as command:
-        [child] = until(lambda: _children(command.pid), "the process of the checks")
+        [child] = until(lambda: children(command.pid, "titans_lab.verify"), "the process of the checks")
         os.kill(command.pid, signal.SIGINT)
         _, err = command.communicate(timeout=MINUTES)
     assert command.returncode == 130
@@ -124,18 +124,12 @@ def test_an_interrupted_verification_leaves_no_process(bench: Workbench):
     until(lambda: not alive(child), "the end of that process")
 
 
-def _children(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-eww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = (line.split(maxsplit=2) for line in listed.splitlines())
-    return [int(row[0]) for row in rows if row[1] == str(pid) and "titans_lab.verify" in row[2]]
-
-
 def test_checks_that_break_off_are_a_fault_with_their_traceback(bench: Workbench, broken: None, tmp_path: Path):
     (tmp_path / "code" / "titans" / "ops" / "neural_memory" / "naive.py").write_text("1 / 0\n")
     ended = bench.call("verify")
     assert ended.returncode == 1
     assert "ZeroDivisionError" in ended.stderr
-    assert "the verification ended with exit code 1 before its last check" in ended.stderr
+    assert "titans_lab.verify ended with exit code 1 before its last answer" in ended.stderr
     assert not records(bench)
 
 

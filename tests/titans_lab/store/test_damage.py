@@ -29,6 +29,7 @@ RECORDS = {
     "inside.jsonl": ["inside"],
     "depth.json": ["studies"],
     "d1.json": ["floors"],
+    "b1.json": ["benches"],
 }
 NOISE = {
     "empty": b"",
@@ -46,7 +47,7 @@ HARMLESS = {("run.json", "object"), ("env.json", "object")} | {
 
 @pytest.fixture
 def full_store(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]) -> Store:
-    """One live run, two ended ones, a study and floors."""
+    """One live run, two ended ones, a study, floors and benches."""
     ended_run("a1", steps=2, inside=2)
     ended_run("a2", steps=2, inside=2)
     live_run("a3", steps=2, inside=2)
@@ -54,12 +55,14 @@ def full_store(store: Store, live_run: Callable[..., Attempt], ended_run: Callab
     store.save_study({"name": "other", "question": "?", "expect": "!", "runs": [{"run_id": "a1", "factors": {"x": 1}}]})
     store.save_floors("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
     store.save_floors("d2", {"data_hash": "d2", "bits_per_byte": {"0": 4.5}})
+    store.save_bench("b1", {"bench": "b1", "rows": [{"ratio": 1.5}]})
+    store.save_bench("b2", {"bench": "b2", "rows": [{"ratio": 1.5}]})
     return store
 
 
 def record_path(store: Store, name: str) -> Path:
-    """The record that the tests damage: of the ended run a1 or the live run a3, a study or floors."""
-    places = ["runs/a1", "runs/a3/attempts/1", "studies", "floors"]
+    """The record that the tests damage: of the ended run a1 or the live run a3, a study, floors or a bench."""
+    places = ["runs/a1", "runs/a3/attempts/1", "studies", "floors", "benches"]
     (path,) = (store.root / place / name for place in places if (store.root / place / name).exists())
     return path
 
@@ -67,7 +70,7 @@ def record_path(store: Store, name: str) -> Path:
 def others(reader: Reader, views: list[str]) -> dict[str, int]:
     """How many rows of these views belong to records that stay whole."""
     whole = {"runs": ("run_id", "a2"), "metrics": ("run_id", "a2"), "inside": ("run_id", "a2")}
-    whole |= {"studies": ("study", "other"), "floors": ("data_hash", "d2")}
+    whole |= {"studies": ("study", "other"), "floors": ("data_hash", "d2"), "benches": ("bench", "b2")}
     return {view: reader.table(view)[whole[view][0]].to_pylist().count(whole[view][1]) for view in views}
 
 
@@ -95,11 +98,12 @@ def test_a_record_replaced_by_noise(full_store: Store, name: str, noise: str) ->
     sql = """
         select (select count(*) from runs), (select count(*) from metrics where run_id = 'a2'),
             (select count(*) from inside where run_id = 'a2'),
-            (select count(*) from studies where study = 'other'), (select count(*) from floors where data_hash = 'd2')
+            (select count(*) from studies where study = 'other'), (select count(*) from floors where data_hash = 'd2'),
+            (select count(*) from benches where bench = 'b2')
     """
     answer = ask(full_store.root, sql)
     (row,) = answer.table.to_pylist()
-    assert list(row.values()) == [3, 2, 2, 1, 1]
+    assert list(row.values()) == [3, 2, 2, 1, 1, 1]
     assert {noted.path for noted in answer.damage} == (set() if (name, noise) in HARMLESS else {path})
 
 

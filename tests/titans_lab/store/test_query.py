@@ -218,6 +218,18 @@ def test_floors_one_row_a_context(store: Store) -> None:
     ]
 
 
+def test_benches_one_row_a_pair(store: Store) -> None:
+    rows = [{"length": 512, "ratio": 0.5, "seconds": {"model": [1.0]}, "config": {"dim": 8}}, {"length": 1024}]
+    record = {"bench": "b1", "started": "2026-01-01T00:00:00+00:00", "host": "laptop", "versions": {"model": 2}}
+    store.save_bench("b1", {**record, "rows": rows})
+    columns = "bench, host, length, ratio, seconds->>'$.model[0]', config->>'dim', versions"
+    sql = f"select {columns} from benches order by length"
+    assert values(store, sql) == [
+        ("b1", "laptop", 512, 0.5, "1.0", "8", '{"model": 2}'),
+        ("b1", "laptop", 1024, None, None, None, '{"model": 2}'),
+    ]
+
+
 def test_metrics_of_an_older_version(store: Store, ended_run: Callable[..., RunFolder]) -> None:
     folder = ended_run("a1")
     pq.write_table(pa.table({"step": pa.array([7], pa.int32()), "gone": [1]}), folder.metrics_path)
@@ -296,7 +308,7 @@ def test_numbers_are_plain(store: Store, ended_run: Callable[..., RunFolder]) ->
         ("selec 1", r'query: syntax error at or near "selec"$'),
         (
             "select * from run",
-            r"query: Table with name run does not exist; the views are runs, metrics, inside, studies, floors$",
+            r"query: Table with name run does not exist; the views are runs, .*, studies, floors, benches$",
         ),
         (
             "select los from runs",

@@ -11,7 +11,7 @@ from titans.models.config import READ_BY, MemoryConfig, ModelConfig
 from titans_lab.study import identity
 from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfig
 from titans_lab.study.fields import LEAVES, build, walk
-from titans_lab.study.identity import facts, flatten, read_values, run_id
+from titans_lab.study.identity import facts, flatten, model_id, read_values, run_id
 
 HASH = "0" * 64
 VARIANTS = ("lmm", "mac", "mag", "mal", "transformer")
@@ -134,6 +134,13 @@ def test_read_values_leaves_out_what_the_variant_does_not_read() -> None:
 def test_the_default_step_size_and_the_same_one_in_full_are_the_same_run() -> None:
     spelt, other = (RunConfig(model=ModelConfig(memory=MemoryConfig(theta_scale=scale))) for scale in (0.1, 0.2))
     assert run_id(spelt, 0, HASH) == run_id(RunConfig(), 0, HASH) != run_id(other, 0, HASH)
+
+
+def test_models_that_are_the_same_function_have_one_name() -> None:
+    assert model_id(ModelConfig()) == "56b81a943b95963d"
+    assert model_id(ModelConfig(memory=MemoryConfig(theta_scale=0.1))) == model_id(ModelConfig())
+    deep, shallow = (ModelConfig(variant="transformer", memory=MemoryConfig(depth=depth)) for depth in (1, 2))
+    assert model_id(deep) == model_id(shallow) != model_id(ModelConfig())
 
 
 def test_a_linear_memory_has_one_set_of_gates_either_way() -> None:

@@ -1,0 +1,61 @@
+"""Measure a pair on one device: `python -m titans_lab.bench --device cpu --rounds 5`.
+
+On standard input comes the pair as JSON: the configurations `model` and `baseline`, whether the latter is `peer`'s,
+`precision`, and `shape`, batch and length. A line of JSON goes out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from typing import Any
+
+import torch
+
+from titans.models.config import ModelConfig
+from titans.models.language_model import LanguageModel
+from titans_lab.bench.step import alternate, build, peak_bytes, product, step_of
+from titans_lab.study.fields import build as build_config
+from titans_lab.study.identity import flatten
+
+
+def main() -> None:
+    """Answer what is asked."""
+    parser = argparse.ArgumentParser(prog="python -m titans_lab.bench", description="Measure a pair on one device.")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    torch.set_flush_denormal(True)  # as workers do
+    warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # of norms under autocast: only slower
+    print(json.dumps(answer(json.load(sys.stdin), given.rounds, torch.device(given.device))), flush=True)
+
+
+def answer(asked: dict[str, Any], rounds: int, device: torch.device) -> dict[str, Any]:
+    """Seconds of every round and a product's FLOPs, the peak memory of both models, the baseline's parameters."""
+    models = models_of(asked, device)
+    batch, length = asked["shape"]
+    tokens = torch.randint(models["model"].config.vocab_size, (batch, length + 1), device=device)
+    plain, product_flops = product(device)
+    steps = {name: step_of(model, tokens, asked["precision"]) for name, model in models.items()}
+    turns = alternate({"product": plain, **steps}, rounds, device)  # its workspace is there before the models' turns
+    return {
+        "seconds": {name: [turn.seconds for turn in each] for name, each in turns.items()},
+        "product_flops": product_flops,
+        "peak_memory_bytes": {name: peak_bytes(turns[name], model) for name, model in models.items()},
+        "baseline_parameters": sum(p.numel() for p in models["baseline"].parameters() if p.requires_grad),
+    }
+
+
+def models_of(asked: dict[str, Any], device: torch.device) -> dict[str, LanguageModel]:
+    """The model and its baseline."""
+    torch.manual_seed(0)
+    configs = {name: build_config(ModelConfig, dict(flatten(asked[name]))) for name in ("model", "baseline")}
+    return {
+        name: build(config, peer=asked["peer"] and name == "baseline").to(device) for name, config in configs.items()
+    }
+
+
+if __name__ == "__main__":
+    main()

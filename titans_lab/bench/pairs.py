@@ -1,0 +1,94 @@
+"""Which model is measured against which, at what length: pure, without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from titans.models.config import ModelConfig, Variant
+from titans_lab.errors import UserError
+from titans_lab.study.config import RunConfig
+from titans_lab.study.identity import model_id
+from titans_lab.study.labels import labels, read_words
+from titans_lab.study.loader import parse
+from titans_lab.study.study import Study, read_study
+from titans_lab.study.values import nearest, show
+
+PEER = "titans-pytorch"
+BASELINES = (*get_args(Variant), PEER)
+#: What is measured where no study is named.
+DEFAULT = "grid: {model.variant: [lmm, mac, mag, mal], train.length: [512, 2048]}"
+
+
+class Case(NamedTuple):
+    """What a training step's speed depends on, save the machine."""
+
+    model: ModelConfig
+    precision: str
+    batch: int
+    length: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A case and its baseline, at the same precision, batch and length.
+
+    Attributes:
+        label: What tells the case from the others, save its length.
+        case: What is measured.
+        against: One of `BASELINES`.
+        baseline: Its configuration; of `PEER`, that of the model in which its memory takes the place of ours.
+    """
+
+    label: str
+    case: Case
+    against: str
+    baseline: ModelConfig
+
+
+def default_study(overrides: Sequence[str]) -> Study:
+    """`DEFAULT` with these overrides. UserError as from `load_study`."""
+    return read_study(parse(DEFAULT, lambda line: "the default of bench"), Path("bench"), overrides)
+
+
+def cases(configs: Iterable[RunConfig], lengths: Sequence[int], batch: int | None) -> list[Case]:
+    """The distinct ones, in order; `lengths` and `batch` in the place of each configuration's own, where given."""
+    distinct: dict[tuple[str, str, int, int], Case] = {}
+    for config in configs:
+        train = config.train
+        for length in lengths or [train.length]:
+            case = Case(config.model, train.precision, batch or train.batch, length)
+            distinct.setdefault((model_id(config.model), *case[1:]), case)
+    return list(distinct.values())
+
+
+def paired(found: Sequence[Case], against: str) -> list[Pair]:
+    """Each case with its baseline. UserError where that does not exist."""
+    _check(against)
+    words = labels([_words(case) for case in found])
+    return [
+        Pair(label, case, against, _baseline(case.model, against)) for label, case in zip(words, found, strict=True)
+    ]
+
+
+def _words(case: Case) -> dict[str, str]:
+    return read_words(case.model) | {"train.precision": case.precision, "train.batch": show(case.batch)}
+
+
+def _check(against: str) -> None:
+    if against not in BASELINES:
+        near = nearest(against, BASELINES)
+        raise UserError(f"--against {against}: no such baseline; {near}")
+    if against == PEER and importlib.util.find_spec("titans_pytorch") is None:
+        remedy = f"pip install {PEER}, or measure against a variant, such as transformer"
+        raise UserError(f"--against {PEER}: that package is not installed; {remedy}")
+
+
+def _baseline(model: ModelConfig, against: str) -> ModelConfig:
+    try:
+        return dataclasses.replace(model, variant="lmm" if against == PEER else against)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UserError(f"--against {against}: {error}") from error

@@ -1,0 +1,195 @@
+"""A pair in a process of its own, and what is kept of it in the store."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+import titans
+from titans.cost import parameters, train_flops_per_token
+from titans.models.config import READ_BY
+from titans_lab.bench.pairs import PEER, Pair
+from titans_lab.environment import environment, library_version
+from titans_lab.executors.answers import EndedEarly, answers
+from titans_lab.executors.devices import Device
+from titans_lab.store.folder import Store, writing
+from titans_lab.study.identity import model_id
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of a pair: columns of the view `benches`, where their meanings and units stand."""
+
+    model: str
+    configuration: str
+    variant: str
+    depth: int | None
+    chunk_size: int | None
+    length: int
+    batch: int
+    precision: str
+    against: str
+    tokens_per_second: float
+    baseline_tokens_per_second: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    rounds: int
+    product_share: float
+    parameters: int
+    baseline_parameters: int
+    flops_per_token: int
+    peak_memory_bytes: int | None
+    baseline_peak_memory_bytes: int | None
+    seconds: dict[str, list[float]]
+    config: dict[str, Any]
+
+    @classmethod
+    def of(cls, pair: Pair, answer: dict[str, Any]) -> Row:
+        """From what the process says."""
+        case, seconds = pair.case, answer["seconds"]
+        return cls(
+            **_facts(pair),
+            **_speeds(case.batch * case.length, seconds),
+            product_share=_share(_flops(pair) * case.batch * case.length, answer["product_flops"], seconds),
+            parameters=parameters(case.model),
+            baseline_parameters=answer["baseline_parameters"],
+            peak_memory_bytes=answer["peak_memory_bytes"]["model"],
+            baseline_peak_memory_bytes=answer["peak_memory_bytes"]["baseline"],
+            seconds=seconds,
+        )
+
+
+def _facts(pair: Pair) -> dict[str, Any]:
+    """What is known before anything is measured."""
+    model, precision, batch, length = pair.case
+    memory = model.memory if model.variant in READ_BY["memory"] else None
+    return {
+        "model": model_id(model),
+        "configuration": pair.label,
+        "variant": model.variant,
+        "depth": memory and memory.depth,
+        "chunk_size": memory and memory.chunk_size,
+        "length": length,
+        "batch": batch,
+        "precision": precision,
+        "against": pair.against,
+        "flops_per_token": _flops(pair),
+        "config": dataclasses.asdict(model),
+    }
+
+
+def _flops(pair: Pair) -> int:
+    return train_flops_per_token(pair.case.model, pair.case.length, pair.case.batch)
+
+
+def _speeds(tokens: int, seconds: dict[str, list[float]]) -> dict[str, Any]:
+    ratios = [other / own for own, other in zip(seconds["model"], seconds["baseline"], strict=True)]
+    return {
+        "tokens_per_second": tokens / median(seconds["model"]),
+        "baseline_tokens_per_second": tokens / median(seconds["baseline"]),
+        "ratio": median(ratios),
+        "ratio_low": min(ratios),
+        "ratio_high": max(ratios),
+        "rounds": len(ratios),
+    }
+
+
+def _share(flops: int, product_flops: int, seconds: dict[str, list[float]]) -> float:
+    pairs = zip(seconds["model"], seconds["product"], strict=True)
+    return median(flops / own / (product_flops / plain) for own, plain in pairs)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to measure, and how long.
+
+    Attributes:
+        device: The only one that the process sees.
+        threads: Of torch on the CPU.
+        rounds: Turns of the model and of its baseline.
+    """
+
+    device: Device
+    threads: int
+    rounds: int
+
+    def environment(self) -> dict[str, str]:
+        """What the process's environment must say."""
+        threads = str(self.threads)
+        return self.device.environment() | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+
+def measured(pair: Pair, place: Place) -> Row:
+    """Measure a pair. EndedEarly where its process broke, of which its traceback on stderr tells more."""
+    arguments = ["--device", place.device.kind, "--rounds", str(place.rounds)]
+    with closing(answers("titans_lab.bench", arguments, _question(pair), place.environment())) as given:
+        return Row.of(pair, next(given))
+
+
+def _question(pair: Pair) -> dict[str, Any]:
+    return {
+        "model": dataclasses.asdict(pair.case.model),
+        "baseline": dataclasses.asdict(pair.baseline),
+        "peer": pair.against == PEER,
+        "precision": pair.case.precision,
+        "shape": [pair.case.batch, pair.case.length],
+    }
+
+
+@dataclass
+class Bench:
+    """Pairs as they are measured, kept in the store from the first on.
+
+    Attributes:
+        store: Where.
+        place: Of all pairs.
+        rows: Measured so far.
+        failed: Those whose process broke.
+        facts: When, where and with what.
+    """
+
+    store: Store
+    place: Place
+    rows: list[Row] = field(default_factory=list)
+    failed: list[tuple[Pair, EndedEarly]] = field(default_factory=list)
+    facts: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.facts = _begun(self.place)
+
+    def measure(self, pair: Pair) -> None:
+        """Measure a pair and keep its row; one that breaks stops no other. UserError: the store cannot be written."""
+        try:
+            self.rows.append(measured(pair, self.place))
+        except EndedEarly as error:
+            self.failed.append((pair, error))
+            return
+        rows = [dataclasses.asdict(row) for row in self.rows]
+        with writing(self.store):
+            self.store.save_bench(self.name, self.facts | {"rows": rows})
+
+    @property
+    def name(self) -> str:
+        """In the store."""
+        return self.facts["bench"]
+
+
+def _begun(place: Place) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    about = environment() | {
+        "started": now.isoformat(),
+        "device": place.device.kind,
+        "device_name": place.device.hardware,
+        "threads": place.threads,
+        "torch": library_version("torch"),
+        "versions": titans.VERSIONS,
+    }
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
+    return {"bench": f"{now:%Y%m%dT%H%M%SZ}-{digest}", **about}

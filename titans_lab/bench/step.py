@@ -1,0 +1,88 @@
+"""The training steps that take turns with one another and with a plain product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from titans.models.config import ModelConfig
+from titans.models.language_model import LanguageModel
+from titans_lab.bench.peer import TheirMemory
+from titans_lab.precision import products_in
+from titans_lab.tasks.text import bits_per_byte
+
+PRODUCTS = 20  # a turn
+#: Side and type of the product that a device's rate is taken from.
+PLAIN = {"cpu": (512, torch.float32), "cuda": (4096, torch.bfloat16)}
+
+Run = Callable[[], object]
+
+
+class Turn(NamedTuple):
+    """Seconds of a call, and the most bytes that it held at a time on top of what was there; None on a CPU."""
+
+    seconds: float
+    peak: int | None
+
+
+def build(config: ModelConfig, peer: bool) -> LanguageModel:
+    """A model; with `peer`, titans-pytorch's memory as the mixer of its blocks."""
+    model = LanguageModel(config)
+    for block in model.blocks if peer else ():
+        block.mixer = TheirMemory(config)
+    return model
+
+
+def step_of(model: nn.Module, tokens: Tensor, precision: str) -> Run:
+    """Forward and backward on tokens `[batch, length + 1]`; the gradients are gone before another's turn."""
+
+    def run() -> None:
+        with products_in(precision, tokens.device):
+            loss = bits_per_byte(model, tokens[:, :-1], tokens[:, 1:])
+        torch.autograd.backward(loss)
+        model.zero_grad()
+
+    return run
+
+
+def product(device: torch.device) -> tuple[Run, int]:
+    """Plain square products, and their FLOPs a call."""
+    size, dtype = PLAIN[device.type]
+    a = torch.randn(size, size, device=device, dtype=dtype)
+    return lambda: [a @ a for _ in range(PRODUCTS)], PRODUCTS * 2 * size**3
+
+
+def alternate(runs: Mapping[str, Run], rounds: int, device: torch.device) -> dict[str, list[Turn]]:
+    """The turns of each, one after the other in every round, after one that does not count."""
+    for run in runs.values():
+        turn(run, device)
+    turns: dict[str, list[Turn]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            turns[name].append(turn(run, device))
+    return turns
+
+
+def turn(run: Run, device: torch.device) -> Turn:
+    """One call, to the end of what it has begun on the device."""
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() if cuda else 0
+    begin = perf_counter()
+    run()
+    if cuda:
+        torch.cuda.synchronize()
+    return Turn(perf_counter() - begin, torch.cuda.max_memory_allocated() - before if cuda else None)
+
+
+def peak_bytes(turns: Sequence[Turn], model: nn.Module) -> int | None:
+    """Of the model's own tensors and its step; None on a CPU."""
+    own = sum(x.numel() * x.element_size() for x in (*model.parameters(), *model.buffers()))
+    peaks = [turn.peak for turn in turns if turn.peak is not None]
+    return own + max(peaks) if peaks else None

@@ -1,0 +1,111 @@
+"""Speeds that a bench measured: their table, and the ratio to the baseline against the length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from titans_lab.report import format as shown
+from titans_lab.report import plot
+from titans_lab.report.arms import Arm, Design
+from titans_lab.report.data import Material, Speed
+from titans_lab.report.plot import Figure, Json
+from titans_lab.report.tables import Row, spelled
+
+COLUMNS: dict[str, Callable[[Speed], str]] = {
+    "length": lambda speed: shown.integer(speed.length),
+    "tokens/s": lambda speed: shown.integer(speed.tokens_per_second),
+    "times the baseline": lambda speed: f"{speed.ratio:.3g}",
+    "lowest": lambda speed: f"{speed.ratio_low:.3g}",
+    "highest": lambda speed: f"{speed.ratio_high:.3g}",
+    "share of a product": lambda speed: shown.NONE if speed.product_share is None else f"{speed.product_share:.3f}",
+    "against": lambda speed: speed.setting,
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """An arm's speeds in one setting, by length."""
+
+    arm: Arm
+    setting: str
+    speeds: tuple[Speed, ...]
+
+
+def side_by_side(material: Material, design: Design) -> Figure | None:
+    """Ratio against length, a line for every arm; None where no bench has measured any."""
+    lines = _series(material, design)
+    if not lines:
+        return None
+    settings = {line.setting for line in lines}
+    lengths = sorted({speed.length for line in lines for speed in line.speeds})
+    return Figure(
+        name="side-by-side",
+        title="Speed, measured side by side",
+        caption="Tokens per second of forward and backward over those of the baseline, which took turns with the model "
+        "in one process: medians of the rounds, bars from the lowest to the highest; at the dashed line both are as "
+        f"fast. Measured by titans-lab bench against {shown.join(sorted(settings))}.",
+        alt="Line plot of the speed over the baseline's against the length; the table above has the numbers.",
+        traces=[_trace(line, several=len(lines) > 1, named=len(settings) > 1) for line in lines],
+        layout=plot.layout(
+            {"title": "length, tokens", "type": "log", "tickvals": lengths, "ticktext": list(map(str, lengths))},
+            {"title": "speed over the baseline's", "rangemode": "tozero"},
+            shapes=[_par()],
+        ),
+        queries=("benches",),
+    )
+
+
+def rows(material: Material, design: Design) -> list[Row]:
+    """The table: a row for every arm, setting and length."""
+    return [
+        Row(line.arm.colour, spelled(line.arm), tuple(cell(speed) for cell in COLUMNS.values()))
+        for line in _series(material, design)
+        for speed in line.speeds
+    ]
+
+
+def _series(material: Material, design: Design) -> list[Series]:
+    settings = dict.fromkeys(speed.setting for speed in material.speeds)
+    every = (Series(arm, setting, _speeds(material, arm, setting)) for arm in design.arms for setting in settings)
+    return [line for line in every if line.speeds]
+
+
+def _speeds(material: Material, arm: Arm, setting: str) -> tuple[Speed, ...]:
+    return tuple(speed for speed in material.speeds if speed.model == arm.model and speed.setting == setting)
+
+
+def _trace(line: Series, several: bool, named: bool) -> Json:
+    arm, speeds = line.arm, line.speeds
+    name = f"{arm.label} against {line.setting}" if named else arm.label
+    hover = [
+        f"{name}, {each.length} tokens: {each.ratio:.3g} at {shown.integer(each.tokens_per_second)}/s"
+        for each in speeds
+    ]
+    return plot.line(
+        arm,
+        [speed.length for speed in speeds],
+        [speed.ratio for speed in speeds],
+        mode="lines+markers",
+        name=plot.text(name),
+        marker={"color": plot.colour(arm), "symbol": plot.symbol(arm), "size": 9},
+        error_y=_bars(line),
+        text=[plot.text(words) for words in hover],
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=several,
+    )
+
+
+def _bars(line: Series) -> Json:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [speed.ratio_high - speed.ratio for speed in line.speeds],
+        "arrayminus": [speed.ratio - speed.ratio_low for speed in line.speeds],
+        "color": plot.colour(line.arm),
+    }
+
+
+def _par() -> Json:
+    ends = {"y0": 1, "y1": 1, "x0": 0, "x1": 1, "xref": "paper", "yref": "y"}
+    return {"type": "line", "line": {"color": plot.MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"} | ends
