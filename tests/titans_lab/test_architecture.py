@@ -46,6 +46,7 @@ MAY_IMPORT = {
 BELONGS_TO = {
     "torch": "titans.ops titans.layers titans.models titans_lab.inside titans_lab.tasks titans_lab.train "
     "titans_lab.worker",
+    "triton": "titans.ops",
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.store",
     "plotly": "titans_lab.report",

@@ -20,7 +20,8 @@ from titans.ops.neural_memory.triton.tiles import VECTORS, Shape
 SMALLEST = 16  # side of a product's factors
 TILE = 32  # inputs of the last layer that are gone through at a time
 WARPS = 8
-PRECISIONS = {"highest": "ieee", "high": "tf32", "medium": "bf16"}  # of torch.get_float32_matmul_precision
+#: By `torch.get_float32_matmul_precision`. Triton's interpreter, on a CPU, gets bfloat16 wrong, and is always exact.
+PRECISIONS = {"highest": "ieee", "high": "tf32", "medium": "bf16"}
 
 
 class KernelTape(NamedTuple):
@@ -50,7 +51,8 @@ def forward_group(
     forward_kernel[(q.shape[0],)](
         q, k, v, *_stacked(decays), states, y, z, u, chunks, places, KEEP=keep, m=m, num_warps=WARPS, num_stages=1
     )
-    return y, _unpacked(states[chunks % places], state), KernelTape(states, z, u) if keep else None
+    end = states[chunks % places].clone()  # on its own, so that whoever keeps it does not keep them all
+    return y, _unpacked(end, state), KernelTape(states, z, u) if keep else None
 
 
 def backward_group(
@@ -76,9 +78,10 @@ def backward_group(
 
 def _shape(form: Form, reset_momentum: bool, decays: list[Decay], tokens: Tokens, state: FastState) -> Shape:
     chunk, dim, width = decays[0].mask.shape[-1], tokens[0].shape[-1], state.weights[-1].shape[-1]
-    padded = [max(SMALLEST, triton.next_power_of_2(size)) for size in (chunk, dim)]
-    precision = PRECISIONS[torch.get_float32_matmul_precision()]
-    return Shape(chunk, dim, width, len(state.weights), *padded, TILE, *form, reset_momentum, precision)
+    tokens_padded, dim_padded = (max(SMALLEST, triton.next_power_of_2(size)) for size in (chunk, dim))
+    precision = PRECISIONS[torch.get_float32_matmul_precision() if tokens[0].is_cuda else "highest"]
+    sizes = (chunk, dim, width, len(state.weights), tokens_padded, dim_padded, TILE)
+    return Shape(*sizes, *form, reset_momentum, precision)
 
 
 def _contiguous(tokens: Tokens) -> list[Tensor]:
@@ -99,7 +102,7 @@ def _unpacked(packed: Tensor, like: FastState) -> FastState:
 
 
 def _stacked(decays: list[Decay]) -> tuple[Tensor, Tensor]:
-    """Masks `[layers, chunks, N, C, C]` and vectors `[layers, chunks, N, VECTORS, C]`; of these the last is constant."""
+    """Masks `[layers, chunks, N, C, C]` and vectors `[layers, chunks, N, VECTORS, C]`; the last of these is constant."""
     rows = [[x.squeeze(-1) for x in decay[1:]] for decay in decays]
     vectors = [torch.stack((*columns, last.expand_as(columns[0])), -2) for *columns, last in rows]
     return torch.stack([decay.mask for decay in decays]), torch.stack(vectors)
@@ -110,6 +113,6 @@ def _unstacked(masks: Tensor, vectors: Tensor) -> list[Decay]:
     assert vectors.shape[-2] == VECTORS
     found = []
     for mask, of_layer in zip(masks, vectors, strict=True):
-        *columns, last = of_layer.unsqueeze(-1).unbind(-3)
-        found.append(Decay(mask, *columns, last[..., :1, :]))
+        start, drift, into_weights, into_momentum, decay = of_layer.unsqueeze(-1).unbind(-3)
+        found.append(Decay(mask, start, drift, into_weights, into_momentum, decay[..., :1, :]))
     return found

@@ -119,9 +119,7 @@ def anchored(g, w, s, vectors, t, m: tl.constexpr):
 
 
 @triton.jit
-def write(
-    after, rows, columns, w, s, delta, x, vectors, t, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, m: tl.constexpr
-):
+def write(after, rows, columns, w, s, delta, x, vectors, t, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, m: tl.constexpr):
     """Store a tile of a layer's weights and momentum after the chunk."""
     start, drift, decay = load_last(vectors, START, m), load_last(vectors, DRIFT, m), load_last(vectors, DECAY, m)
     into_weights = dot(tl.trans(delta), load_vector(vectors, INTO_WEIGHTS, t, m) * x, m)

@@ -68,17 +68,29 @@ class Shape(NamedTuple):
 
 
 @triton.jit
+def fits(places, SIZE: tl.constexpr):
+    """Whether tiles fill a side."""
+    return SIZE // places.shape[0] * places.shape[0] == SIZE
+
+
+@triton.jit
 def load_tile(base, rows, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
-    """Of a matrix `[HEIGHT, WIDTH]`, 0 outside of it."""
-    inside = (rows[:, None] < HEIGHT) & (columns[None, :] < WIDTH)
-    return tl.load(base + rows[:, None] * WIDTH + columns[None, :], mask=inside, other=0.0)
+    """Of a matrix `[HEIGHT, WIDTH]`, 0 outside of it; tiles begin at multiples of their sides."""
+    if fits(rows, HEIGHT) and fits(columns, WIDTH):
+        return tl.load(base + rows[:, None] * WIDTH + columns[None, :])
+    else:
+        inside = (rows[:, None] < HEIGHT) & (columns[None, :] < WIDTH)
+        return tl.load(base + rows[:, None] * WIDTH + columns[None, :], mask=inside, other=0.0)
 
 
 @triton.jit
 def store_tile(base, rows, columns, value, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
-    """Of a matrix `[HEIGHT, WIDTH]`, what lies in it."""
-    inside = (rows[:, None] < HEIGHT) & (columns[None, :] < WIDTH)
-    tl.store(base + rows[:, None] * WIDTH + columns[None, :], value, mask=inside)
+    """Of a matrix `[HEIGHT, WIDTH]`, what lies in it; tiles begin at multiples of their sides."""
+    if fits(rows, HEIGHT) and fits(columns, WIDTH):
+        tl.store(base + rows[:, None] * WIDTH + columns[None, :], value)
+    else:
+        inside = (rows[:, None] < HEIGHT) & (columns[None, :] < WIDTH)
+        tl.store(base + rows[:, None] * WIDTH + columns[None, :], value, mask=inside)
 
 
 @triton.jit
@@ -111,7 +123,8 @@ def dot(a, b, m: tl.constexpr):
     """Matrix product with float32 sums."""
     if m.precision == "bf16":
         return tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16))
-    return tl.dot(a, b, input_precision=m.precision)
+    else:
+        return tl.dot(a, b, input_precision=m.precision)
 
 
 @triton.jit
