@@ -102,7 +102,7 @@ def _unpacked(packed: Tensor, like: FastState) -> FastState:
 
 
 def _stacked(decays: list[Decay]) -> tuple[Tensor, Tensor]:
-    """Masks `[layers, chunks, N, C, C]` and vectors `[layers, chunks, N, VECTORS, C]`; the last of these is constant."""
+    """Masks `[layers, chunks, N, C, C]` and vectors `[layers, chunks, N, VECTORS, C]`, the last of them constant."""
     rows = [[x.squeeze(-1) for x in decay[1:]] for decay in decays]
     vectors = [torch.stack((*columns, last.expand_as(columns[0])), -2) for *columns, last in rows]
     return torch.stack([decay.mask for decay in decays]), torch.stack(vectors)
