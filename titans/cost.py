@@ -70,6 +70,11 @@ def _gates(config: ModelConfig) -> int:
     return shared + eta * memory.momentum + alpha * memory.forgetting
 
 
+def _output_gate(config: ModelConfig) -> int:
+    """Multiply-adds a token of the gate on what was read, and its parameters."""
+    return config.dim * {"channel": config.dim, "head": config.heads, "none": 0}[config.memory.output_gate]
+
+
 def _attention_parameters(config: ModelConfig) -> int:
     return 4 * config.dim**2
 
@@ -79,7 +84,8 @@ def _memory_parameters(config: ModelConfig) -> int:
     convolution = 3 * dim * config.conv_width if config.conv_width > 1 else 0
     gates = config.heads * _gates(config) * (dim + 1)
     initial = config.heads * _memory_weights(config) if memory.initial == "learned" else 0
-    return 5 * dim**2 + convolution + gates + initial + config.head_dim
+    norm = config.head_dim if memory.read_norm else 0
+    return 4 * dim**2 + _output_gate(config) + convolution + gates + initial + norm
 
 
 def _lmm_parameters(config: ModelConfig) -> int:
@@ -162,7 +168,7 @@ def _triangles(length: int, size: int) -> int:
 
 def _memory_products(config: ModelConfig, length: int, batch: int) -> int:
     """Multiply-adds of projecting, writing and reading `length` tokens."""
-    around = 3 * _projection(config) + _gates(config) * config.heads * config.dim + 2 * config.dim**2
+    around = 3 * _projection(config) + _gates(config) * config.heads * config.dim + _output_gate(config) + config.dim**2
     return batch * (length * around + config.heads * _operator(config, length))
 
 
@@ -193,7 +199,7 @@ def _parallel_products(config: ModelConfig, length: int, batch: int) -> int:
 def _recall(config: ModelConfig) -> int:
     """Multiply-adds a token of reading the memory without a write, its query's projection included."""
     matrices = sum(d_out * d_in for d_out, d_in in _widths(config))
-    return _projection(config) + config.heads * matrices + 2 * config.dim**2
+    return _projection(config) + config.heads * matrices + _output_gate(config) + config.dim**2
 
 
 def _mac_products(config: ModelConfig, length: int, batch: int) -> int:
@@ -212,7 +218,7 @@ def _mac_products(config: ModelConfig, length: int, batch: int) -> int:
 def _long_term_products(config: ModelConfig, batch: int) -> int:
     """Of one segment: the queries and their gate are the same for the whole batch, what they read is not."""
     dim, matrices = config.dim, sum(d_out * d_in for d_out, d_in in _widths(config))
-    once, each = _projection(config) + dim**2, config.heads * matrices + dim**2 + 2 * dim**2
+    once, each = _projection(config) + _output_gate(config), config.heads * matrices + dim**2 + 2 * dim**2
     return config.mac.long_term_tokens * (once + batch * each)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import socket
 import subprocess
@@ -19,7 +20,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "commit": code_version(),
-        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
+        "libraries": {name: version for name in LIBRARIES if (version := library_version(name))},
     }
 
 
@@ -28,11 +29,19 @@ def code_version() -> str:
     root = Path(__file__).resolve().parent.parent
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None or _git(root, "rev-parse", "--show-toplevel") != str(root):
-        return f"titans-lab {_version('titans-lab') or 'unknown'}"
+        return f"titans-lab {library_version('titans-lab') or 'unknown'}"
     return commit + ("+changes" if _git(root, "status", "--porcelain", "--", "titans", "titans_lab") else "")
 
 
-def _version(name: str) -> str | None:
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), os.uname().machine)
+
+
+def library_version(name: str) -> str | None:
+    """As installed, without importing it; None where it is not."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor, Job
 from titans_lab.executors.devices import Device
 from titans_lab.store.files import write_json
-from titans_lab.store.folder import FINISHED, Attempt, RunFolder, Status, Store
+from titans_lab.store.folder import FINISHED, Attempt, RunFolder, Status, Store, writing
 from titans_lab.store.lock import AlreadyRunning
 from titans_lab.store.recorder import commit_dead
 from titans_lab.study.record import record_of
@@ -24,22 +24,14 @@ POLL_SECONDS = 0.2
 
 def record_runs(runs: Sequence[Run], store: Store) -> list[Run]:
     """Write what each run is; those that have no result yet. UserError where the store cannot be written."""
-    with _writing(store):
+    with writing(store):
         return [run for run in runs if _record(run, store.run(run.run_id)) not in FINISHED]
 
 
 def record_study(record: Mapping[str, Any], store: Store) -> None:
     """Write what a sweep launches, as of `study_record`. UserError where the store cannot be written."""
-    with _writing(store):
+    with writing(store):
         store.save_study(record)
-
-
-@contextmanager
-def _writing(store: Store) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{store.root}: cannot write there ({error.strerror}); name another folder") from error
 
 
 def _record(run: Run, folder: RunFolder) -> str:

@@ -6,7 +6,6 @@ import math
 import resource
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from statistics import median
 from time import perf_counter
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from titans.models.language_model import LanguageModel
 from titans_lab.corpus import Corpus
 from titans_lab.inside import rows_inside
+from titans_lab.precision import products_in
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig, TrainConfig
 from titans_lab.tasks.text import TextTask, bits_per_byte, evaluate
@@ -137,7 +137,7 @@ class Trainer:
             return
         window, _ = next(self.task.validation(log.inside_tokens + 1))
         at = {"step": step, "tokens": self._tokens(step)}
-        with self._precision():
+        with products_in(self.config.train.precision, self.device):
             self.recorder.add("inside", [at | row for row in rows_inside(self.model, window.to(self.device))])
 
     def _tokens(self, steps: int) -> int:
@@ -148,7 +148,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.train, step)
         inputs, targets = (x.to(self.device, non_blocking=True) for x in self.task.sample(step))
-        with self._precision():
+        with products_in(self.config.train.precision, self.device):
             loss = bits_per_byte(self.model, inputs, targets)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -157,10 +157,5 @@ class Trainer:
         return loss.detach(), norm
 
     def _validate(self, limit: int | None = None) -> float:
-        with self._precision():
+        with products_in(self.config.train.precision, self.device):
             return evaluate(self.model, self.task, self.device, limit)
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self.config.train.precision == "bfloat16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from titans_lab.corpus import Corpus, load_corpus
-from titans_lab.environment import environment
+from titans_lab.environment import environment, processor
 from titans_lab.errors import UserError
 from titans_lab.stats.ngram import witten_bell_floors
 from titans_lab.store.folder import Attempt, Store
@@ -98,15 +98,8 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def _device_facts(device: torch.device) -> dict[str, Any]:
-    name = torch.cuda.get_device_name() if device.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
     return {"device": device.type, "device_name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
-
-
-def _processor() -> str:
-    """The processor's name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), os.uname().machine)
 
 
 def _cancel(*_: object) -> None:

@@ -76,7 +76,10 @@ class Workbench:
         return Sweep(self.store, LocalExecutor(), cores()[:2], record_runs(self.runs(*overrides), self.store))
 
     def command(self, *arguments: str) -> list[str]:
-        """The tool on this study and store: command("plan", "seeds=2"); with an interrupt as in a terminal."""
+        """The tool on this study and store: command("plan", "seeds=2"); with an interrupt as in a terminal.
+
+        A sweep verifies nothing, unless --verify asks for it.
+        """
         begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
         code = f"{begin}; from titans_lab.cli import main; main()"
         return [
@@ -85,6 +88,7 @@ class Workbench:
             code,
             arguments[0],
             str(self.study),
+            *(["--no-verify"] if arguments[0] == "sweep" else []),
             *arguments[1:],
             "--store",
             str(self.store.root),

@@ -17,6 +17,8 @@ MEMORIES = [
     MemoryConfig(depth=2, chunk_size=8, gate_channels="alpha", gain="fast", update_every=2),
     MemoryConfig(depth=3, expansion=1, chunk_size=4, gate_channels="all", written="last", gain="learned"),
     MemoryConfig(depth=2, chunk_size=4, read="chunk", initial="frozen"),
+    MemoryConfig(depth=2, chunk_size=4, read_norm=False, output_gate="head"),
+    MemoryConfig(depth=1, chunk_size=4, output_gate="none"),
 ]
 MACS = [
     MacConfig(long_term_tokens=3), MacConfig(order="write_first", write="input"), MacConfig(read="start", reset=True),
@@ -30,6 +32,7 @@ def _configs():
                 yield _config(variant, memory, persistent_tokens=persistent, conv_width=conv)
     for mac in MACS:
         yield _config("mac", MEMORIES[1], mac=mac, combine="product", persistent_written=True)
+        yield _config("mac", MEMORIES[-2], mac=mac)
     yield _config("mag", MEMORIES[1], persistent_written=False, combine="sigmoid")
 
 

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "titans_lab.study": f"titans_lab.errors {LIGHT}",
     "titans_lab.corpus": "titans_lab.errors titans_lab.study",
     "titans_lab.store": "titans_lab.errors titans_lab.study",
-    "titans_lab.executors": "titans_lab.store",
+    "titans_lab.executors": "titans_lab.environment titans_lab.store",
     "titans_lab.plan": "titans_lab.store titans_lab.study",
     "titans_lab.status": "titans_lab.store titans_lab.study titans_lab.plan",
     "titans_lab.sweep": "titans_lab.corpus titans_lab.errors titans_lab.executors titans_lab.store titans_lab.study",
@@ -34,18 +34,25 @@ MAY_IMPORT = {
     "titans_lab.report": "titans_lab.errors titans_lab.store titans_lab.study titans_lab.stats",
     "titans_lab.tasks": "titans_lab.errors titans_lab.corpus",
     "titans_lab.inside": "titans.models",
-    "titans_lab.train": "titans.models titans_lab.corpus titans_lab.inside titans_lab.store titans_lab.study "
-    "titans_lab.tasks",
+    "titans_lab.precision": "",
+    "titans_lab.train": "titans.models titans_lab.corpus titans_lab.inside titans_lab.precision titans_lab.store "
+    "titans_lab.study titans_lab.tasks",
+    "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
+    "titans_lab.verify.draw": "titans.layers titans.models titans.models.config titans.ops",
+    "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.precision "
+    "titans_lab.verify titans_lab.verify.draw",
+    "titans_lab.verify.__main__": "titans.models.config titans_lab.study titans_lab.verify titans_lab.verify.checks",
     "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
     "titans_lab.study titans_lab.train",
     "titans_lab.cli": "titans_lab titans_lab.corpus titans_lab.errors titans_lab.executors titans_lab.plan "
-    "titans_lab.progress titans_lab.report titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep",
+    "titans_lab.progress titans_lab.report titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
+    "titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
-    "torch": "titans.ops titans.layers titans.models titans_lab.inside titans_lab.tasks titans_lab.train "
-    "titans_lab.worker",
+    "torch": "titans.ops titans.layers titans.models titans_lab.inside titans_lab.precision titans_lab.tasks "
+    "titans_lab.train titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw titans_lab.worker",
     "triton": "titans.ops",
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.store",

@@ -20,7 +20,7 @@ from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
 from titans_lab.study.identity import VERSIONS
 from titans_lab.train import Trainer
 
-GOLDEN_VERSIONS = {"model": 1, "operator": 1, "task": 1, "trainer": 1}
+GOLDEN_VERSIONS = {"model": 2, "operator": 1, "task": 1, "trainer": 1}
 #: Validation loss after six steps, bits per byte.
 GOLDEN = {
     "lmm": 6.614280,

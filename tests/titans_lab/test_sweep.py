@@ -254,7 +254,7 @@ def test_no_worker_is_left_where_the_end_of_one_cannot_be_recorded(bench: Workbe
     sweep = bench.sweep("seeds=2")
     jobs = []
     for run, code in zip(list(sweep.waiting), ("", "import time; time.sleep(600)"), strict=True):
-        job = python_job(sweep.store.run(run.run_id).new_attempt(), Device("cpu", "0", "core 0"), code)
+        job = python_job(sweep.store.run(run.run_id).new_attempt(), cores()[0], code)
         sweep.active[run.run_id] = run, job
         jobs.append(job)
     sweep.waiting.clear()

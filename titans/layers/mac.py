@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from titans.layers.attention import Attention, KeyValues
 from titans.layers.mixer import Mixer
 from titans.layers.neural_memory import MemoryStream, NeuralMemory
-from titans.layers.parts import Product, rotate
+from titans.layers.parts import Product, RMSNorm, rotate
 from titans.models.config import ModelConfig
 from titans.ops.attention import attend, causal_mask
 from titans.ops.neural_memory.state import State
@@ -49,7 +49,7 @@ class MemoryAsContext(Mixer):
         self.long_term = nn.Parameter(torch.empty(config.mac.long_term_tokens, config.dim))
         self.attention = Attention(config)
         self.memory = NeuralMemory(config)
-        self.norm = nn.RMSNorm(config.dim)
+        self.norm = RMSNorm(config.dim)
         self.product = Product(config)
 
     def start(self, batch: int) -> ContextStream:

@@ -9,6 +9,7 @@ from titans.layers.attention import Attention
 from titans.layers.mag import WindowStream
 from titans.layers.mixer import Mixer
 from titans.layers.neural_memory import NeuralMemory
+from titans.layers.parts import RMSNorm
 from titans.models.config import ModelConfig
 
 
@@ -24,7 +25,7 @@ class MemoryAsLayer(Mixer):
         self.init_std = {"persistent": 1.0}
         self.persistent = nn.Parameter(torch.empty(config.persistent_tokens, config.dim))
         self.memory = NeuralMemory(config)
-        self.norm = nn.RMSNorm(config.dim)
+        self.norm = RMSNorm(config.dim)
         self.attention = Attention(config)
 
     def start(self, batch: int) -> tuple[Tensor, WindowStream]:

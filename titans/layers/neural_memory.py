@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.layers.mixer import Mixer
-from titans.layers.parts import Projection, merge_heads
+from titans.layers.parts import Projection, RMSNorm, merge_heads, split_heads
 from titans.models.config import ModelConfig
 from titans.ops import MemoryState, neural_memory, read_memory
 from titans.ops.neural_memory.state import Gate, State
@@ -84,7 +84,7 @@ class MemoryGates(nn.Module):
         sets = {name: self._sets(x, self.widths[name]) for name, x in by_name.items()}
         eta = sets.get("eta")
         theta = [self.step * x for x in sets["theta"]]
-        if eta is not None:  # momentum sums 1 / (1 - eta) steps
+        if eta is not None and self.memory.theta_damping:  # momentum sums 1 / (1 - eta) steps
             theta = [x * (1 - (e.mean(-1) if e.dim() == 4 else e)) for x, e in zip(theta, eta, strict=True)]
         return tuple(_one_or_all(x) for x in (theta, eta, sets.get("alpha")))  # type: ignore[return-value]
 
@@ -134,8 +134,9 @@ class NeuralMemory(nn.Module):
         learned = memory.initial == "learned"
         self.initial = nn.ParameterList(nn.Parameter(torch.zeros(s), requires_grad=learned) for s in shapes)
         self.initial.init_std = self._initial_std(len(shapes))  # type: ignore[assignment]
-        self.norm = nn.RMSNorm(head)
-        self.gate = nn.Linear(dim, dim, bias=False)
+        self.norm = RMSNorm(head) if memory.read_norm else nn.Identity()
+        gates = {"channel": dim, "head": self.heads, "none": 0}[memory.output_gate]
+        self.gate = nn.Linear(dim, gates, bias=False) if gates else None
         self.out = nn.Linear(dim, dim, bias=False)
 
     def _initial_std(self, layers: int) -> dict[str, float]:
@@ -223,8 +224,12 @@ class NeuralMemory(nn.Module):
         return self.emit(y, x)
 
     def emit(self, y: Tensor, x: Tensor) -> Tensor:
-        """Norm, linear gate from the token, output projection."""
-        return self.out(merge_heads(self.norm(y)) * F.silu(self.gate(x)))
+        """Norm, gate from the token, output projection."""
+        y = self.norm(y)
+        if self.gate is not None:
+            gate = split_heads(self.gate(x), self.heads)
+            y = y * (F.silu(gate) if self.config.output_gate == "channel" else torch.sigmoid(gate))
+        return self.out(merge_heads(y))
 
     def _project(self, x: Tensor, asking: Tensor, tails: Tails) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], Tails]:
         """q, then k, v and the gates' logits, and the convolutions' tails."""

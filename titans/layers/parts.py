@@ -34,6 +34,13 @@ def rotate(x: Tensor, first: int = 0, base: float = 10_000.0) -> Tensor:
     return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
 
 
+class RMSNorm(nn.RMSNorm):
+    """With one epsilon: torch's own is that of the input's type, by which a model would differ with its precision."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, eps=torch.finfo(torch.float32).eps)
+
+
 class CausalConvolution(nn.Module):
     """Depthwise convolution over time: each channel mixes its own last `width` values."""
 
@@ -77,7 +84,7 @@ class Product(nn.Module):
         super().__init__()
         self.sigmoid = config.combine != "product"
         normalised = config.combine == "norm_sigmoid"
-        self.value, self.gate = (nn.RMSNorm(config.dim) if normalised else nn.Identity() for _ in range(2))
+        self.value, self.gate = (RMSNorm(config.dim) if normalised else nn.Identity() for _ in range(2))
 
     def forward(self, value: Tensor, gate: Tensor) -> Tensor:
         """value, gate `[batch, time, dim]`."""

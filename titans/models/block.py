@@ -13,6 +13,7 @@ from titans.layers.mag import MemoryAsGate
 from titans.layers.mal import MemoryAsLayer
 from titans.layers.mixer import Mixer
 from titans.layers.neural_memory import LongTermMemory
+from titans.layers.parts import RMSNorm
 from titans.models.config import ModelConfig
 
 MIXERS: dict[str, type[Mixer]] = {
@@ -42,7 +43,7 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.mixer_norm, self.feed_forward_norm = nn.RMSNorm(config.dim), nn.RMSNorm(config.dim)
+        self.mixer_norm, self.feed_forward_norm = RMSNorm(config.dim), RMSNorm(config.dim)
         self.mixer = MIXERS[config.variant](config)
         self.feed_forward = SwiGLU(config.dim, config.hidden)
 

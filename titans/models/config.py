@@ -7,6 +7,7 @@ open, the default is ours and its comment says why.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -45,9 +46,11 @@ class MemoryConfig:
         loss: Of the squared error over the head's width: "sum" (V1 eq. 12), "mean", "half" (V1 app. C).
         gates_per_layer: Each memory layer has gates of its own (N25); off, one set per head (V1).
         outer_gradient: Train through the writes (second order); off, the inner gradients are constants.
-        theta_scale: Step size at the start times the chunk over (1 - eta). Null: for the summed loss 0.1 up to depth 2
-            and 0.03 beyond, which stayed finite and alive at 32K tokens; for the others as much more as their
-            gradients are smaller, so that only with a value given does `loss` make a difference.
+        theta_scale: Step size at the start times the chunk over (1 - eta), or over 1 without `theta_damping`; the gate
+            can double it. Null: for the summed loss 0.1 up to depth 2 and 0.03 beyond, with residual 0.01 from depth 4
+            on, which stayed finite and alive at 32K tokens (docs/stability.md); for the others as much more as their
+            gradients are smaller, and without damping times the initial 1 - eta: so the first step stays the same, and
+            only with a value given does `loss` make a difference.
         eta_bias: Logit of the momentum gate at the start.
         alpha_bias: Logit of the forget gate at the start. The papers give none; near 0 the memory is
             emptied within a chunk, at -4 within thousands of tokens.
@@ -65,6 +68,11 @@ class MemoryConfig:
         initial: Weights before the first token: "learned" (titans-pytorch, TTT), "frozen" as they were drawn, or
             "zero", which only a linear memory can leave. The papers do not say.
         eval_chunk_size: Chunk in evaluation and generation; null: the training chunk (arXiv 2511.07343 on a mismatch).
+        theta_damping: The step size is multiplied by 1 - eta, for momentum sums 1 / (1 - eta) steps: ours, for
+            stability. The papers and titans-pytorch leave theta and eta to themselves.
+        read_norm: RMSNorm, with a learned scale, of what a head reads (N25); titans-pytorch has none.
+        output_gate: What the token multiplies the read with before the output projection: a SiLU for each "channel"
+            (N25), a sigmoid for each "head" (titans-pytorch, where it has several heads), or "none" (there with one).
     """
 
     depth: int = 2
@@ -90,12 +98,18 @@ class MemoryConfig:
     ascent: bool = field(default=False, metadata={"neutral": False})
     initial: Literal["learned", "frozen", "zero"] = field(default="learned", metadata={"neutral": "learned"})
     eval_chunk_size: int | None = field(default=None, metadata={"neutral": None})
+    theta_damping: bool = field(default=True, metadata={"neutral": True})
+    read_norm: bool = field(default=True, metadata={"neutral": True})
+    output_gate: Literal["channel", "head", "none"] = field(default="channel", metadata={"neutral": "channel"})
 
     def step_scale(self, head_dim: int) -> float:
         """`theta_scale`, or the default that null stands for."""
         if self.theta_scale is not None:
             return self.theta_scale
-        return (0.1 if self.depth <= 2 else 0.03) * {"sum": 1, "mean": head_dim, "half": 2}[self.loss]
+        deep = 0.01 if self.residual and self.depth > 3 else 0.03  # LayerNorm divides by a deep MLP's small output
+        undamped = self.momentum and not self.theta_damping
+        first = (1 - math.tanh(self.eta_bias / 2)) / 2 if undamped else 1.0  # 1 - sigmoid, for any number
+        return (0.1 if self.depth <= 2 else deep) * first * {"sum": 1, "mean": head_dim, "half": 2}[self.loss]
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "depth", "expansion", "chunk_size", "update_every")
@@ -264,7 +278,7 @@ def _idle(memory: MemoryConfig) -> set[str]:
     """Fields that make no difference with what the others are."""
     linear = {"expansion", "activation", "written"} if memory.depth == 1 else set()
     alone = {"gates_per_layer"} if memory.depth == 1 and memory.gain == "none" else set()
-    no_momentum = set() if memory.momentum else {"eta_bias", "reset_momentum"}
+    no_momentum = set() if memory.momentum else {"eta_bias", "reset_momentum", "theta_damping"}
     no_forgetting = set() if memory.forgetting else {"alpha_bias"}
     no_gates = set() if memory.momentum or memory.forgetting else {"gate_span"}
     return linear | alone | no_momentum | no_forgetting | no_gates

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from titans.layers.parts import RMSNorm
 from titans.models.block import Block
 from titans.models.config import ModelConfig
 
@@ -27,9 +29,10 @@ class LanguageModel(nn.Module):
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False  # in the backward pass, go through each block once more instead of keeping what is in it
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
-        self.norm = nn.RMSNorm(config.dim)
+        self.norm = RMSNorm(config.dim)
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
         initialise(self, seed)
 
@@ -52,9 +55,14 @@ class LanguageModel(nn.Module):
         """`advance` from embedded tokens `[batch, time, dim]`."""
         states = []
         for block, before in zip(self.blocks, state, strict=True):
-            x, after = block(x, before)
+            x, after = self._through(block, x, before)
             states.append(after)
         return self.head(self.norm(x)), tuple(states)
+
+    def _through(self, block: nn.Module, x: Tensor, before: Any) -> tuple[Tensor, Any]:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(block, x, before, use_reentrant=False, preserve_rng_state=False)
+        return block(x, before)
 
 
 @torch.no_grad()

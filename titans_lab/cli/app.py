@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import titans_lab
-from titans_lab.cli import records, reports, studies
+from titans_lab.cli import checks, records, reports, studies
 
 app = typer.Typer(
     name="titans-lab",
@@ -21,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in (studies.plan, studies.sweep, studies.status, records.query, reports.report):
+for verb in (studies.plan, checks.verify, studies.sweep, studies.status, records.query, reports.report):
     app.command()(verb)
 
 

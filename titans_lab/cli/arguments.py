@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from titans_lab.executors.devices import Device
     from titans_lab.store.folder import Store
     from titans_lab.study.study import Run, Study
 
@@ -49,3 +50,19 @@ def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
         same = study.combinations - len(runs)
         typer.echo(f"note: {same} of {study.combinations} combinations are the same run as another one", err=True)
     return study, runs
+
+
+def usable_devices(most: int | None) -> list[Device]:
+    """Every GPU that torch can use, else every core, and no more than `most`."""
+    from titans_lab.executors.devices import cores, gpus, torch_sees_gpus
+
+    found = gpus()
+    if found and not torch_sees_gpus():
+        names = ", ".join(gpu.name for gpu in found)
+        typer.echo(
+            f"warning: nvidia-smi lists {names}, but torch cannot use a GPU (a CPU build, or a driver too old?); "
+            "running on the CPU",
+            err=True,
+        )
+        found = []
+    return (found or cores())[:most]

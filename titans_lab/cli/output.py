@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+FAILED, INTERRUPTED = 3, 130  # exit codes
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "oom": "red", "lost": "red", "diverged": "yellow"}
 
 

@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, StudyFile, load, open_store
+from titans_lab.cli.arguments import (
+    AsCsv,
+    AsJson,
+    Overrides,
+    StoreFolder,
+    StudyFile,
+    load,
+    open_store,
+    usable_devices,
+)
+from titans_lab.cli.checks import verify_first
+from titans_lab.cli.output import FAILED, INTERRUPTED
 
 if TYPE_CHECKING:
-    from titans_lab.executors.devices import Device
     from titans_lab.store.folder import Store
     from titans_lab.study.study import Run
-
-FAILED, INTERRUPTED = 3, 130  # exit codes
 
 
 def plan(
@@ -48,10 +56,14 @@ def sweep(
     overrides: Overrides = None,
     store: StoreFolder = None,
     workers: Annotated[int | None, typer.Option(min=1, help="At most so many at a time; else one a device.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Verify first what this device has not computed here before.")
+    ] = True,
 ) -> None:
     """Run what is missing of a study, one worker on each GPU, or on each core where there is none.
 
-    Exit code 0: every run has a result; 3: some failed, the others are done; 130: interrupted, the next sweep goes on.
+    Exit code 0: every run has a result; 3: some failed, the others are done, or a formula came out wrong on this
+    machine, and nothing was started; 130: interrupted, the next sweep goes on.
     """
     from titans_lab.cli.watch import watching
     from titans_lab.executors.local import LocalExecutor
@@ -63,7 +75,10 @@ def sweep(
     waiting = record_runs(runs, records)
     record_study(study_record(loaded, runs, overrides or []), records)
     typer.echo(f"{loaded.name}: {len(runs)} runs, {len(waiting)} to do; store {records.root}", err=True)
-    work = Sweep(records, LocalExecutor(), _devices(workers), list(waiting))
+    devices = usable_devices(workers)
+    if verify:
+        verify_first(waiting, devices, records)
+    work = Sweep(records, LocalExecutor(), devices, list(waiting))
     try:
         with watching(waiting) as look:
             work.run(look)
@@ -92,21 +107,6 @@ def status(
         typer.echo(f"{records.root}: no study was swept into this store", err=True)
     if rows or as_json:
         print_rows(list(rows[0]) if rows else (), (row.values() for row in rows), as_csv, as_json)
-
-
-def _devices(workers: int | None) -> list[Device]:
-    from titans_lab.executors.devices import cores, gpus, torch_sees_gpus
-
-    found = gpus()
-    if found and not torch_sees_gpus():
-        names = ", ".join(gpu.name for gpu in found)
-        typer.echo(
-            f"warning: nvidia-smi lists {names}, but torch cannot use a GPU (a CPU build, or a driver too old?); "
-            "running on the CPU",
-            err=True,
-        )
-        found = []
-    return (found or cores())[:workers]
 
 
 def _conclude(failed: list[str], store: Store, runs: list[Run]) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from titans_lab.environment import processor
 
 
 @dataclass(frozen=True)
@@ -17,11 +20,13 @@ class Device:
         kind: "cuda" for a GPU, "cpu" for a core.
         index: A GPU's UUID, a core's number.
         name: For people.
+        hardware: What it is, as torch calls it too: equal for two that compute alike.
     """
 
     kind: Literal["cpu", "cuda"]
     index: str
     name: str
+    hardware: str
 
     def environment(self) -> dict[str, str]:
         """What a worker's environment must say so that it uses this device and no more."""
@@ -32,8 +37,9 @@ class Device:
 
 def cores() -> list[Device]:
     """One place for each core that this process may use."""
+    name = processor()
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return [Device("cpu", str(i), f"core {i}") for i in range(count)]
+    return [Device("cpu", str(i), f"core {i}", name) for i in range(count)]
 
 
 def gpus() -> list[Device]:
@@ -46,7 +52,7 @@ def gpus() -> list[Device]:
     rows = [[cell.strip() for cell in line.split(",", 2)] for line in listed.splitlines() if line.count(",") >= 2]
     pool = os.environ.get("CUDA_VISIBLE_DEVICES")
     if pool is None:
-        return [Device("cuda", uuid, f"GPU {index} {name}") for index, uuid, name in rows]
+        return [Device("cuda", uuid, f"GPU {index} {name}", name) for index, uuid, name in rows]
     return list(_chosen(rows, pool))
 
 
@@ -57,8 +63,16 @@ def _chosen(rows: list[list[str]], pool: str) -> list[Device]:
         match = [row for row in rows if entry and (row[0] == entry or row[1].startswith(entry))]
         if not match:
             break
-        chosen.append(Device("cuda", match[0][1], f"GPU {match[0][0]} {match[0][2]}"))
+        chosen.append(Device("cuda", match[0][1], f"GPU {match[0][0]} {match[0][2]}", match[0][2]))
     return chosen
+
+
+def one_of_each(devices: Sequence[Device]) -> list[Device]:
+    """The first of those that compute alike."""
+    distinct: dict[tuple[str, str], Device] = {}
+    for device in devices:
+        distinct.setdefault((device.kind, device.hardware), device)
+    return list(distinct.values())
 
 
 def torch_sees_gpus() -> bool:

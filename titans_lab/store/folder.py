@@ -9,6 +9,7 @@
     runs/<run_id>/status.json               and then the commit
     studies/<name>.json                     what a sweep launched
     floors/<key>.json                       n-gram losses of a data split
+    verified/<key>.json                     a model, a precision and a device whose fast forms were found right
 
 States: pending (no attempt), running (the lock is held), lost (an attempt without a commit, and nobody holds the lock),
 and the committed ones.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,20 +239,43 @@ class Store:
 
     def has_floors(self, key: str) -> bool:
         """Whether a readable record of these floors is there."""
-        try:
-            read_json(self.root / "floors" / f"{_checked(key)}.json")
-        except (FileNotFoundError, DamagedError):
-            return False
-        return True
+        return self._has("floors", key)
 
     def floor_paths(self) -> list[Path]:
         """Records of floors, by key."""
         return _listed(self.root / "floors", "*.json")
 
+    def save_verified(self, key: str, record: Mapping[str, Any]) -> None:
+        """Keep what a verification found, all of it within tolerance.
+
+        Keys: models, precision, device, torch, kernel, versions, code, rows, env, verified.
+        """
+        self._save("verified", key, record)
+
+    def has_verified(self, key: str) -> bool:
+        """Whether a readable record of that verification is there."""
+        return self._has("verified", key)
+
+    def _has(self, kind: str, name: str) -> bool:
+        try:
+            read_json(self.root / kind / f"{_checked(name)}.json")
+        except (FileNotFoundError, DamagedError):
+            return False
+        return True
+
     def _save(self, kind: str, name: str, record: Mapping[str, Any]) -> None:
         path = self.root / kind / f"{_checked(name)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
+
+
+@contextmanager
+def writing(store: Store) -> Iterator[None]:
+    """UserError where the store cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{store.root}: cannot write there ({error.strerror}); name another folder") from error
 
 
 def _listed(folder: Path, pattern: str) -> list[Path]:

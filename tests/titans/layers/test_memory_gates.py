@@ -32,6 +32,15 @@ def test_a_gate_that_is_off_is_none_and_theta_makes_up_for_momentum():
     torch.testing.assert_close(with_momentum[0], without[0] * (1 - with_momentum[1]))
 
 
+def test_undamped_the_first_step_is_the_same_and_eta_has_no_part_in_the_later_ones():
+    x = torch.randn(1, 3, 8)
+    damped, undamped = (gates_of(x, eta_bias=2.0, theta_damping=damping)[0] for damping in (True, False))
+    torch.testing.assert_close(undamped, damped)
+    given = {"theta_scale": 0.3, "std": 0.1}
+    theta, eta, _ = gates_of(x, eta_bias=2.0, **given)
+    torch.testing.assert_close(gates_of(x, eta_bias=2.0, theta_damping=False, **given)[0], theta / (1 - eta))
+
+
 def test_the_mean_and_half_losses_take_as_large_a_step_unless_told_otherwise():
     x = torch.randn(1, 3, 8)
     steps = {

@@ -21,6 +21,7 @@ MEMORIES = {
         depth=3, expansion=1, chunk_size=4, read="previous", gate_span="chunk", gate_channels="alpha"
     ),
     "other chunk": MemoryConfig(depth=2, chunk_size=4, eval_chunk_size=8, reset_momentum=True),
+    "plain output": MemoryConfig(depth=2, chunk_size=4, read_norm=False, output_gate="head", theta_damping=False),
 }
 
 

@@ -99,6 +99,24 @@ def test_writing_lowers_the_loss_on_what_was_written():
     assert after < before
 
 
+def test_keys_that_were_read_from_the_memory_are_constants_to_its_inner_loss():
+    """As in memory as context: the outer gradient goes through both, the inner one through the loss alone."""
+
+    def answers(operator):
+        arguments = memory_arguments(5, 2)
+        k = arguments["k"] + read_memory(arguments["state"].weights, arguments["q"])
+        y, end = operator(**arguments | {"k": k}, chunk_size=4)
+        total = y.square().sum() + sum(w.square().sum() for w in end.weights)
+        return [y, *end.weights, *torch.autograd.grad(total, arguments["state"].weights)]
+
+    seed = torch.initial_seed()
+    torch.manual_seed(seed)
+    found = answers(neural_memory)
+    torch.manual_seed(seed)
+    for a, b in zip(found, answers(naive_neural_memory), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
 def test_without_gradient_the_oracle_still_runs():
     arguments = memory_arguments(7, 2)
     with torch.no_grad():

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from titans_lab.executors.devices import Device, cores, gpus
+from titans_lab.environment import processor
+from titans_lab.executors.devices import Device, cores, gpus, one_of_each
 
 LISTED = """\
 0, GPU-1111aaaa-2222, NVIDIA H200
@@ -31,9 +32,9 @@ def indices(found: list[Device]) -> str:
 
 def test_gpus_are_those_that_the_driver_lists(nvidia_smi: Path):
     assert gpus() == [
-        Device("cuda", "GPU-1111aaaa-2222", "GPU 0 NVIDIA H200"),
-        Device("cuda", "GPU-3333bbbb-4444", "GPU 1 NVIDIA RTX 6000, Ada"),
-        Device("cuda", "GPU-3333cccc-5555", "GPU 2 NVIDIA H200"),
+        Device("cuda", "GPU-1111aaaa-2222", "GPU 0 NVIDIA H200", "NVIDIA H200"),
+        Device("cuda", "GPU-3333bbbb-4444", "GPU 1 NVIDIA RTX 6000, Ada", "NVIDIA RTX 6000, Ada"),
+        Device("cuda", "GPU-3333cccc-5555", "GPU 2 NVIDIA H200", "NVIDIA H200"),
     ]
 
 
@@ -73,12 +74,18 @@ def test_no_driver_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_worker_on_a_gpu_sees_that_one_alone():
-    assert Device("cuda", "GPU-7", "").environment()["CUDA_VISIBLE_DEVICES"] == "GPU-7"
+    assert Device("cuda", "GPU-7", "", "").environment()["CUDA_VISIBLE_DEVICES"] == "GPU-7"
 
 
 def test_a_worker_on_a_core_sees_no_gpu_and_uses_one_thread():
-    given = Device("cpu", "3", "").environment()
+    given = Device("cpu", "3", "", "").environment()
     assert given == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def test_of_devices_that_compute_alike_one_stands_for_all(nvidia_smi: Path):
+    assert indices(one_of_each(gpus())) == "01"
+    [core] = one_of_each(cores())
+    assert (core.index, core.hardware) == ("0", processor())
 
 
 def test_there_is_a_place_for_each_core_that_the_process_may_use():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -32,12 +33,15 @@ class GroupBack(NamedTuple):
     state: FastState
 
 
+ForwardStep = Callable[..., tuple[Tensor, list[Tensor], list[Tensor], Kept]]
+BackwardStep = Callable[..., Gradients]
 Tokens = tuple[Tensor, ...]  # q, k and v, [N, chunks * C, D]
 
 
 def forward_group(
-    form: Form, reset_momentum: bool, decays: list[Decay], tokens: Tokens, state: FastState, keep: bool
-) -> tuple[Tensor, FastState, list[Tape] | None]:
+    form: Form, reset_momentum: bool, decays: list[Decay], tokens: Tokens, state: FastState, keep: bool,
+    step: ForwardStep = forward_step,
+) -> tuple[Tensor, FastState, list[Tape] | None]:  # fmt: skip
     """Write and read chunk by chunk.
 
     Args:
@@ -47,6 +51,7 @@ def forward_group(
         tokens: Of whole chunks.
         state: Before the first chunk.
         keep: Whether there will be a backward pass.
+        step: `forward_step`, or what computes the same.
 
     Returns:
         What was read, like q; the state after the last chunk; what the backward pass needs.
@@ -55,7 +60,7 @@ def forward_group(
     for number, chunk in enumerate(_chunks(tokens, decays)):
         if reset_momentum:
             state = FastState(state.weights, [torch.zeros_like(s) for s in state.momentum])
-        y, weights, momentum, kept = forward_step(form, *state, _at(decays, number), *chunk)
+        y, weights, momentum, kept = step(form, *state, _at(decays, number), *chunk)
         read.append(y)
         if keep:
             tapes.append(Tape(state, kept))
@@ -65,7 +70,7 @@ def forward_group(
 
 def backward_group(
     form: Form, reset_momentum: bool, decays: list[Decay], tokens: Tokens, tapes: list[Tape], dy: Tensor,
-    dstate: FastState,
+    dstate: FastState, step: BackwardStep = backward_step,
 ) -> GroupBack:  # fmt: skip
     """Back through the chunks of `forward_group`, from the gradients by what was read and by the state after it."""
     backs: list[Gradients] = []
@@ -73,7 +78,7 @@ def backward_group(
     for number in reversed(range(len(chunks))):
         chunk, dy_chunk, tape = chunks[number]
         q, k, v = chunk
-        back = backward_step(form, *tape.state, _at(decays, number), q, k, v, tape.kept, dy_chunk, *dstate)
+        back = step(form, *tape.state, _at(decays, number), q, k, v, tape.kept, dy_chunk, *dstate)
         dmomentum = [torch.zeros_like(s) for s in back.momentum] if reset_momentum else back.momentum
         dstate = FastState(back.weights, dmomentum)
         backs.insert(0, back)

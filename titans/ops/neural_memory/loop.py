@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from titans.ops.neural_memory import group as torch_group
 from titans.ops.neural_memory.coefficients import stacked_coefficients
@@ -136,20 +137,22 @@ class ChunkLoop(torch.autograd.Function):
             )
             y.append(read)
             groups.append((start, tape))
-        ctx.plan, ctx.groups, ctx.count = plan, groups if any(ctx.needs_input_grad) else [], gates
-        ctx.save_for_backward(*tensors[: gates + 3])
+        if any(ctx.needs_input_grad):  # all through autograd's hands, which may put it elsewhere, or drop it
+            kept, ctx.shape = tree_flatten((tensors[:gates], (q, k, v), groups))
+            ctx.save_for_backward(*kept)
+        ctx.plan = plan
         return (torch.cat(y, 1), *state.weights, *state.momentum)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, *after: Tensor) -> tuple[Any, ...]:
         """Gradients by the gates, the tokens, and the state before."""
-        plan, gates, tokens = ctx.plan, ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
-        layers = len(plan.gates)
+        plan, layers = ctx.plan, len(ctx.plan.gates)
+        gates, tokens, groups = tree_unflatten(list(ctx.saved_tensors), ctx.shape)
         dstate = FastState(list(after[:layers]), list(after[layers:]))
         dgates, dtokens = [torch.empty_like(g) for g in gates], [torch.empty_like(x) for x in tokens]
         parts = list(plan.parts(dy.shape[1]))
-        for (begin, end, size), (start, tape) in zip(reversed(parts), reversed(ctx.groups), strict=True):
+        for (begin, end, size), (start, tape) in zip(reversed(parts), reversed(groups), strict=True):
             cut = tuple(x[:, begin:end] for x in tokens)
             with torch.enable_grad():
                 leaves = [g[:, :, begin:end].detach().requires_grad_() for g in gates]

@@ -80,7 +80,7 @@ def forward_step(
     form: Form, weights: Layers, momentum: Layers, decays: Sequence[Decay], q: Tensor, k: Tensor, v: Tensor
 ) -> tuple[Tensor, list[Tensor], list[Tensor], Kept]:
     """Write a chunk and read it: what was read `[N, C, D]`, the weights and momentum after it, and what to keep."""
-    z, x = list[Tensor](), k
+    z: list[Tensor] = []
     for layer, w_NOI in enumerate(weights):
         x = activate(z[-1], form.activation) if layer else k
         z.append(torch.bmm(x, w_NOI.mT))
@@ -133,7 +133,8 @@ def _both(read: LayerBack, write: LayerBack) -> LayerBack:
 
 def _pull(form: Form, weights: Layers, z: Layers, k: Tensor, v: Tensor) -> list[Tensor]:
     """The inner gradient behind each layer from the second on, before the activation's derivative."""
-    delta, pulled = _top(form, z[-1], k, v)[0], list[Tensor]()
+    pulled: list[Tensor] = []
+    delta = _top(form, z[-1], k, v)[0]
     for layer in reversed(range(1, len(weights))):
         pulled.insert(0, torch.bmm(delta, weights[layer]))
         delta = pulled[0] * slope(z[layer - 1], form.activation)
