@@ -34,14 +34,14 @@ from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
-if "cpu" in sys.argv:
+if {"cpu", "--device=cpu"} & set(sys.argv):
     os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported
 
 import torch
 import torch.nn.functional as F
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "tests/helpers")]
-from memory_case import leaves, memory_arguments, results
+from memory_case import leaves, memory_arguments
 
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
@@ -51,7 +51,7 @@ from titans_lab.environment import environment
 
 Run = Callable[[], object]
 Row = dict[str, Any]
-#: Of the products' factors, by torch.set_float32_matmul_precision: what it is called, and the error that may come of it.
+#: By torch.set_float32_matmul_precision: what the products' factors are, and the error that may come of it.
 PRECISIONS = {"highest": ("float32", 1e-3), "high": ("tf32", 3e-2), "medium": ("bfloat16", 1e-1)}
 
 
