@@ -67,7 +67,7 @@ def backward_group(
     dstates = q.new_empty(2, q.shape[0], m.numel)
     dstates[chunks % 2] = _packed(dstate)
     dq, dk, dv = (torch.empty_like(q) for _ in range(3))
-    through = q.new_empty(q.shape[0], m.chunk, m.width)
+    through = q.new_empty(q.shape[0], 2, m.chunk, m.width)
     backward_kernel[(q.shape[0],)](
         q, k, v, tape.z, tape.u, dy.contiguous(), dq, dk, dv, masks, vectors, dmasks, dvectors, tape.states, dstates,
         through, chunks, m=m, num_warps=WARPS, num_stages=1,

@@ -1,9 +1,12 @@
-"""The kernel of the backward pass: the chunks in reverse, two sweeps over the tiles of a chunk's state each.
+"""The kernel of the backward pass: the chunks in reverse, three sweeps over the tiles of a chunk's state each.
 
-It follows `backward_step` of `step.py`. The first sweep goes back through the read and the write of every tile, and up
-through the inner gradients as far as their top; the second comes down from there, and is left out where the inner
-gradients are constants. What is needed of the forward pass is recomputed tile by tile, save for the last layer's
-outputs: those are sums over all tiles, so recomputing them would take two more sweeps, and they are small.
+It follows `backward_step` of `step.py`. The first sweep goes back through the read and the write of the last layer, the
+second, at depth 2, through those of the first layer and up through the inner gradients to their top; the third comes
+down from there, and is left out where the inner gradients are constants. One sweep could do what the first two do, at
+two products less of 35, but then what it adds up does not fit a processor's registers.
+
+What is needed of the forward pass is recomputed tile by tile, save for the last layer's outputs: those are sums over
+all tiles, so recomputing them would take two more sweeps, and they are small.
 """
 
 from __future__ import annotations
@@ -49,23 +52,32 @@ class Vectors(NamedTuple):
     decay: Any
 
 
-class Sums(NamedTuple):
+class UpperSums(NamedTuple):
     """What the first sweep adds up over its tiles, block values in a kernel.
 
     Attributes:
-        q, k, delta: Gradients by the tokens, at depth 2, and by the last layer's inner gradient.
-        scores: Gradients by the lower layer's masked scores.
-        products: The upper layer's scores, not masked.
-        lower, upper: Gradients by the layers' vectors.
+        delta: Gradient by the last layer's inner gradient.
+        products: The last layer's scores, not masked.
+        vectors: Gradients by the last layer's vectors.
+        start, drift: The share of the read in the gradients by the first layer's.
     """
+
+    delta: Any
+    products: Any
+    vectors: Vectors
+    start: Any
+    drift: Any
+
+
+class LowerSums(NamedTuple):
+    """What the second sweep adds up: gradients by q, k, the last layer's inner gradient, the first layer's masked
+    scores and its vectors. In a kernel these are block values."""
 
     q: Any
     k: Any
     delta: Any
     scores: Any
-    products: Any
-    lower: Vectors
-    upper: Vectors
+    vectors: Vectors
 
 
 class Tile(NamedTuple):
@@ -92,7 +104,8 @@ class Places(NamedTuple):
     state: Any
     dafter: Any
     dbefore: Any
-    through: Any
+    dx: Any
+    du: Any
 
 
 class Decays(NamedTuple):
@@ -111,7 +124,7 @@ def backward_kernel(
     """Writes dq, dk, dv, dmasks and dvectors, shaped as in `forward_kernel`, and the gradient by the first state.
 
     dstates `[2, N, numel]`: the gradient by the state after c chunks is at c, counted around; the one after all is
-    given. through `[N, chunk, width]`: room to put down what the first sweep hands to the second.
+    given. through `[N, 2, chunk, width]`: room for what one sweep hands to the next.
     """
     n, rows = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     t, d = tl.arange(0, m.tokens), tl.arange(0, m.channels)
@@ -119,9 +132,10 @@ def backward_kernel(
         c = chunks - 1 - back
         x, row = (n * chunks + c) * m.chunk * m.dim, c * rows + n
         dafter, dbefore = dstates + ((c + 1) % 2 * rows + n) * m.numel, dstates + (c % 2 * rows + n) * m.numel
+        room = through + n * 2 * m.chunk * m.width
         p = Places(
             q + x, k + x, v + x, z + x, u + x, dy + x, dq + x, dk + x, dv + x, states + row * m.numel, dafter, dbefore,
-            through + n * m.chunk * m.width,
+            room, room + m.chunk * m.width,
         )  # fmt: skip
         lower = decays_at(masks, vectors, dmasks, dvectors, row, m)
         upper = decays_at(masks, vectors, dmasks, dvectors, row + (m.depth - 1) * chunks * rows, m)
@@ -141,131 +155,158 @@ def chunk_back(p, lower, upper, t, d, m: tl.constexpr):
     """All gradients of a chunk."""
     k, z = load_tile(p.k, t, d, m.chunk, m.dim), load_tile(p.z, t, d, m.chunk, m.dim)
     delta, error = inner_error(z, k, load_tile(p.v, t, d, m.chunk, m.dim), d, m)
-    du = load_tile(p.dy, t, d, m.chunk, m.dim)
-    if m.residual:
-        normed, scale = normalised(load_tile(p.u, t, d, m.chunk, m.dim), d, m)
-        du = through_norm(normed, scale, du, d, m)
-    dscores = -dot(du, tl.trans(delta), m)
-    mask = load_tile(upper.mask, t, t, m.chunk, m.chunk)
-    sums = first_sweep(p, lower, upper, k, delta, du, dscores * mask, t, d, m)
-    store_tile(upper.dmask, t, t, dscores * sums.products, m.chunk, m.chunk)
-    store_vectors(upper.dvectors, sums.upper, t, m)
-    dk = sums.k
+    ddelta, start, drift = read_back(p, lower, upper, k, delta, t, d, m)
+    dk = zeros(m.tokens, m.channels)
     if m.depth == 2:
-        dk = lower_scores_back(p, lower, sums, k, t, d, m)
+        tl.debug_barrier()  # the second sweep loads what the first stored
+        dk, ddelta = lower_back(p, lower, k, delta, ddelta, start, drift, t, d, m)
     if m.outer_gradient:
-        ddelta = sums.delta - dot(tl.trans(sums.products * mask), du, m)
         dz, derror = top_back(z, delta, error, ddelta, d, m)
         store_tile(p.dv, t, d, -derror, m.chunk, m.dim)
         if m.residual:
             dk += derror
-        tl.debug_barrier()  # the second sweep loads what the first, and the line above, stored
-        second_sweep(p, k, dz, dk, t, d, m)
+        tl.debug_barrier()  # the third loads what the others, and the line above, stored
+        down_sweep(p, k, delta, dz, dk, t, d, m)
 
 
 @triton.jit
-def first_sweep(p, lower, upper, k, delta, du, masked, t, d, m: tl.constexpr):
-    """Back through the write and the read, and up through the inner gradients."""
+def read_back(p, lower, upper, k, delta, t, d, m: tl.constexpr):
+    """Back through the last layer: by its inner gradient; and the read's share of the first layer's start and drift."""
+    du = load_tile(p.dy, t, d, m.chunk, m.dim)
+    if m.residual:
+        normed, scale = normalised(load_tile(p.u, t, d, m.chunk, m.dim), d, m)
+        du = through_norm(normed, scale, du, d, m)
+    mask, dscores = load_tile(upper.mask, t, t, m.chunk, m.chunk), -dot(du, tl.trans(delta), m)
+    sums = upper_sweep(p, lower, upper.vectors, k, delta, du, dscores * mask, t, d, m)
+    store_tile(upper.dmask, t, t, dscores * sums.products, m.chunk, m.chunk)
+    store_vectors(upper.dvectors, sums.vectors, t, m)
+    return sums.delta - dot(tl.trans(sums.products * mask), du, m), sums.start, sums.drift
+
+
+@triton.jit
+def upper_sweep(p, lower, vectors, k, delta, du, masked, t, d, m: tl.constexpr):
+    """Back through the last layer's write and read, tile by tile."""
     q = load_tile(p.q, t, d, m.chunk, m.dim)
     if m.depth == 2:
         scores = dot(q, tl.trans(k), m) * load_tile(lower.mask, t, t, m.chunk, m.chunk)
-    tokens, square = zeros(m.tokens, m.channels), zeros(m.tokens, m.tokens)
-    none = tl.sum(square, 1)
-    vectors = Vectors(none, none, none, none, tl.sum(none))
-    sums = Sums(tokens, tokens, tokens, square, square, vectors, vectors)
+    none = no_vectors(m)
+    sums = UpperSums(zeros(m.tokens, m.channels), zeros(m.tokens, m.tokens), none, none.start, none.drift)
     for first in range(0, m.width, m.tile):
         i = first + tl.arange(0, m.tile)
-        over = load_back(p, m.upper, d, i, m.dim, m.width, m)
+        tile = load_back(p, m.upper, d, i, m.dim, m.width, m)
         if m.depth == 2:
-            under = load_back(p, 0, i, d, m.width, m.dim, m)
-            z = dot(k, tl.trans(under.w), m)
-            x, pulled = activate(z, m), dot(delta, over.w, m)
-            delta_lower = pulled * slope(z, m)
-            by_w, by_s = dot(q, tl.trans(under.w), m), dot(q, tl.trans(under.s), m)
+            w_lower = load_tile(p.state, i, d, m.width, m.dim)
+            z, by_w = dot(k, tl.trans(w_lower), m), dot(q, tl.trans(w_lower), m)
+            by_s = dot(q, tl.trans(load_momentum(p.state, i, d, m.width, m.dim, m)), m)
             anchored = load_vector(lower.vectors, START, t, m) * by_w + load_vector(lower.vectors, DRIFT, t, m) * by_s
-            u = anchored - dot(scores, delta_lower, m)
-            g = activate(u, m)
+            u = anchored - dot(scores, dot(delta, tile.w, m) * slope(z, m), m)
+            x, g = activate(z, m), activate(u, m)
         else:
             x, g = load_tile(p.k, t, i, m.chunk, m.dim), load_tile(p.q, t, i, m.chunk, m.dim)
-        sums, dg, dx, dw, ds = upper_back(sums, over, upper.vectors, x, g, delta, du, masked, t, m)
+        sums, dg, dx = upper_tile(p, sums, tile, vectors, x, g, delta, du, masked, t, d, i, m)
         if m.depth == 2:
-            sums, ddelta, dw_lower, ds_lower = lower_back(
-                sums, under, lower.vectors, q, k, by_w, by_s, delta_lower, dg * slope(u, m), scores, t, m
-            )
-            store_back(p, 0, i, d, dw_lower, ds_lower, m.width, m.dim, m)
-            dpulled = ddelta * slope(z, m)
-            dx = ddelta * pulled * curvature(z, m) + dx * slope(z, m)
-            dw += dot(tl.trans(delta), dpulled, m) if m.outer_gradient else 0.0
-            by_delta = sums.delta + dot(dpulled, tl.trans(over.w), m)
-            sums = Sums(sums.q, sums.k, by_delta, sums.scores, sums.products, sums.lower, sums.upper)
+            dx, dg = dx * slope(z, m), dg * slope(u, m)
+            start, drift = sums.start + tl.sum(by_w * dg, 1), sums.drift + tl.sum(by_s * dg, 1)
+            sums = UpperSums(sums.delta, sums.products, sums.vectors, start, drift)
+            store_tile(p.du, t, i, dg, m.chunk, m.width)
         else:
             store_tile(p.dq, t, i, with_residual(dg, p.dy, t, i, m), m.chunk, m.dim)
-        store_back(p, m.upper, d, i, dw, ds, m.dim, m.width, m)
-        store_tile(p.through, t, i, dx, m.chunk, m.width)
+        store_tile(p.dx, t, i, dx, m.chunk, m.width)
     return sums
 
 
 @triton.jit
-def upper_back(sums, tile, vectors, x, g, delta, du, masked, t, m: tl.constexpr):
-    """Back through the last layer's read and write: by its queries, its keys' inputs, its weights and momentum."""
+def upper_tile(p, sums, tile, vectors, x, g, delta, du, masked, t, d, i, m: tl.constexpr):
+    """Of a tile of the last layer: stores the gradients by its state, returns those by its queries and keys' inputs."""
     start, drift = load_vector(vectors, START, t, m), load_vector(vectors, DRIFT, t, m)
     into_w, into_s = load_vector(vectors, INTO_WEIGHTS, t, m), load_vector(vectors, INTO_MOMENTUM, t, m)
+    read_w, read_s = dot(tl.trans(start * du), g, m), dot(tl.trans(drift * du), g, m)
+    store_back(p, m.upper, d, i, tile, read_w, read_s, vectors, m.dim, m.width, m)
     by_w, by_s = dot(du, tile.w, m), dot(du, tile.s, m)
     back_w, back_s = dot(delta, tile.dw, m), dot(delta, tile.ds, m)
-    dg = start * by_w + drift * by_s + dot(masked, x, m)
-    dx = dot(tl.trans(masked), g, m) - into_w * back_w - into_s * back_s
-    dw, ds = state_back(tile, dot(tl.trans(start * du), g, m), dot(tl.trans(drift * du), g, m), vectors, m)
+    of_vectors = add_vectors(sums.vectors, tile, by_w * g, by_s * g, back_w * x, back_s * x, t, m)
     ddelta = sums.delta - dot(into_w * x, tl.trans(tile.dw), m) - dot(into_s * x, tl.trans(tile.ds), m)
     products = sums.products + dot(g, tl.trans(x), m)
-    of_upper = add_vectors(sums.upper, tile, by_w * g, by_s * g, back_w * x, back_s * x, t, m)
-    return Sums(sums.q, sums.k, ddelta, sums.scores, products, sums.lower, of_upper), dg, dx, dw, ds
+    dg = start * by_w + drift * by_s + dot(masked, x, m)
+    dx = dot(tl.trans(masked), g, m) - into_w * back_w - into_s * back_s
+    return UpperSums(ddelta, products, of_vectors, sums.start, sums.drift), dg, dx
 
 
 @triton.jit
-def lower_back(sums, tile, vectors, q, k, by_w, by_s, delta, du, scores, t, m: tl.constexpr):
-    """Back through the first layer's read and write: by its inner gradients, its weights and momentum."""
+def lower_back(p, decays, k, delta, ddelta, start, drift, t, d, m: tl.constexpr):
+    """Back through the first layer: stores dq, returns the gradients by k and by the last layer's inner gradient."""
+    q, mask = load_tile(p.q, t, d, m.chunk, m.dim), load_tile(decays.mask, t, t, m.chunk, m.chunk)
+    products = dot(q, tl.trans(k), m)
+    sums = lower_sweep(p, decays.vectors, q, k, delta, ddelta, products * mask, t, d, m)
+    found = sums.vectors
+    found = Vectors(found.start + start, found.drift + drift, found.into_weights, found.into_momentum, found.decay)
+    store_vectors(decays.dvectors, found, t, m)
+    store_tile(decays.dmask, t, t, sums.scores * products, m.chunk, m.chunk)
+    dq = sums.q + dot(sums.scores * mask, k, m)
+    store_tile(p.dq, t, d, with_residual(dq, p.dy, t, d, m), m.chunk, m.dim)
+    return sums.k + dot(tl.trans(sums.scores * mask), q, m), sums.delta
+
+
+@triton.jit
+def lower_sweep(p, vectors, q, k, delta, ddelta, scores, t, d, m: tl.constexpr):
+    """Back through the first layer's write and read, and up through its inner gradients, tile by tile."""
+    tokens = zeros(m.tokens, m.channels)
+    sums = LowerSums(tokens, tokens, ddelta, zeros(m.tokens, m.tokens), no_vectors(m))
+    for first in range(0, m.width, m.tile):
+        i = first + tl.arange(0, m.tile)
+        tile = load_back(p, 0, i, d, m.width, m.dim, m)
+        w_upper = load_tile(p.state + m.upper, d, i, m.dim, m.width)
+        z, pulled = dot(k, tl.trans(tile.w), m), dot(delta, w_upper, m)
+        du, dx = load_tile(p.du, t, i, m.chunk, m.width), load_tile(p.dx, t, i, m.chunk, m.width)
+        sums, ddelta_lower = lower_tile(p, sums, tile, vectors, q, k, pulled * slope(z, m), du, scores, t, d, i, m)
+        dpulled, dz = ddelta_lower * slope(z, m), dx + ddelta_lower * pulled * curvature(z, m)
+        by_delta = sums.delta + dot(dpulled, tl.trans(w_upper), m)
+        sums = LowerSums(sums.q, sums.k, by_delta, sums.scores, sums.vectors)
+        tl.debug_barrier()  # all have loaded what is replaced now
+        store_tile(p.du, t, i, dpulled, m.chunk, m.width)
+        store_tile(p.dx, t, i, dz, m.chunk, m.width)
+    return sums
+
+
+@triton.jit
+def lower_tile(p, sums, tile, vectors, q, k, delta, du, scores, t, d, i, m: tl.constexpr):
+    """Of a tile of the first layer: stores the gradients by its state, returns those by its inner gradients."""
     start, drift = load_vector(vectors, START, t, m), load_vector(vectors, DRIFT, t, m)
     into_w, into_s = load_vector(vectors, INTO_WEIGHTS, t, m), load_vector(vectors, INTO_MOMENTUM, t, m)
+    read_w, read_s = dot(tl.trans(start * du), q, m), dot(tl.trans(drift * du), q, m)
+    store_back(p, 0, i, d, tile, read_w, read_s, vectors, m.width, m.dim, m)
     back_w, back_s = dot(k, tl.trans(tile.dw), m), dot(k, tl.trans(tile.ds), m)
-    ddelta = -dot(tl.trans(scores), du, m) - into_w * back_w - into_s * back_s
-    dw, ds = state_back(tile, dot(tl.trans(start * du), q, m), dot(tl.trans(drift * du), q, m), vectors, m)
+    nothing = zeros(m.tokens, m.tile)
+    of_vectors = add_vectors(sums.vectors, tile, nothing, nothing, back_w * delta, back_s * delta, t, m)
     dq = sums.q + dot(start * du, tile.w, m) + dot(drift * du, tile.s, m)
     dk = sums.k - dot(into_w * delta, tile.dw, m) - dot(into_s * delta, tile.ds, m)
     dscores = sums.scores - dot(du, tl.trans(delta), m)
-    of_lower = add_vectors(sums.lower, tile, by_w * du, by_s * du, back_w * delta, back_s * delta, t, m)
-    return Sums(dq, dk, sums.delta, dscores, sums.products, of_lower, sums.upper), ddelta, dw, ds
+    ddelta = -dot(tl.trans(scores), du, m) - into_w * back_w - into_s * back_s
+    return LowerSums(dq, dk, sums.delta, dscores, of_vectors), ddelta
 
 
 @triton.jit
-def lower_scores_back(p, decays, sums, k, t, d, m: tl.constexpr):
-    """Back through the first layer's scores, which are complete by now: stores dq, returns dk."""
-    q = load_tile(p.q, t, d, m.chunk, m.dim)
-    masked = sums.scores * load_tile(decays.mask, t, t, m.chunk, m.chunk)
-    store_tile(decays.dmask, t, t, sums.scores * dot(q, tl.trans(k), m), m.chunk, m.chunk)
-    store_vectors(decays.dvectors, sums.lower, t, m)
-    store_tile(p.dq, t, d, with_residual(sums.q + dot(masked, k, m), p.dy, t, d, m), m.chunk, m.dim)
-    return sums.k + dot(tl.trans(masked), q, m)
-
-
-@triton.jit
-def second_sweep(p, k, dz, dk, t, d, m: tl.constexpr):
+def down_sweep(p, k, delta, dz, dk, t, d, m: tl.constexpr):
     """Down from the top of the inner gradients: stores dk, and adds to the gradients by the weights."""
     for first in range(0, m.width, m.tile):
         i = first + tl.arange(0, m.tile)
-        w = load_tile(p.state + m.upper, d, i, m.dim, m.width)
-        dx = load_tile(p.through, t, i, m.chunk, m.width)
+        dx = load_tile(p.dx, t, i, m.chunk, m.width)
+        down = dot(dz, load_tile(p.state + m.upper, d, i, m.dim, m.width), m)
         if m.depth == 2:
             w_lower = load_tile(p.state, i, d, m.width, m.dim)
             z = dot(k, tl.trans(w_lower), m)
-            x, dx = activate(z, m), dx + dot(dz, w, m) * slope(z, m)
+            dx += down * slope(z, m)
             dk += dot(dx, w_lower, m)
             add_tile(p.dbefore, i, d, dot(tl.trans(dx), k, m), m.width, m.dim)
+            by_w = dot(tl.trans(dz), activate(z, m), m)
+            by_w += dot(tl.trans(delta), load_tile(p.du, t, i, m.chunk, m.width), m)
         else:
-            x, dx = load_tile(p.k, t, i, m.chunk, m.dim), dx + dot(dz, w, m)
+            dx += down
             if m.residual:
                 dx -= load_tile(p.dv, t, i, m.chunk, m.dim)
             store_tile(p.dk, t, i, dx, m.chunk, m.dim)
-        add_tile(p.dbefore + m.upper, d, i, dot(tl.trans(dz), x, m), m.dim, m.width)
+            by_w = dot(tl.trans(dz), load_tile(p.k, t, i, m.chunk, m.dim), m)
+        add_tile(p.dbefore + m.upper, d, i, by_w, m.dim, m.width)
     if m.depth == 2:
         store_tile(p.dk, t, d, dk, m.chunk, m.dim)
 
@@ -293,11 +334,10 @@ def with_residual(gradient, dy, t, columns, m: tl.constexpr):
 
 
 @triton.jit
-def state_back(tile, read_w, read_s, vectors, m: tl.constexpr):
-    """Gradients by weights and momentum before the chunk, from those of the read."""
-    dw = read_w + load_last(vectors, START, m) * tile.dw
-    ds = read_s + load_last(vectors, DRIFT, m) * tile.dw + load_last(vectors, DECAY, m) * tile.ds
-    return dw, ds
+def no_vectors(m: tl.constexpr):
+    """Where sums begin."""
+    none = tl.sum(zeros(m.tokens, m.tile), 1)
+    return Vectors(none, none, none, none, tl.sum(none))
 
 
 @triton.jit
@@ -336,8 +376,12 @@ def load_back(p, offset, rows, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexp
 
 
 @triton.jit
-def store_back(p, offset, rows, columns, dw, ds, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, m: tl.constexpr):
-    """Gradients by a tile before the chunk; a momentum that is not used has none."""
+def store_back(
+    p, offset, rows, columns, tile, read_w, read_s, vectors, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, m: tl.constexpr
+):
+    """Gradients by a tile before the chunk, from those of the read; a momentum that is not used has none."""
+    dw = read_w + load_last(vectors, START, m) * tile.dw
+    ds = read_s + load_last(vectors, DRIFT, m) * tile.dw + load_last(vectors, DECAY, m) * tile.ds
     store_tile(p.dbefore + offset, rows, columns, dw, HEIGHT, WIDTH)
     ds = tl.zeros_like(ds) if m.reset_momentum else ds
     store_tile(p.dbefore + offset + m.momentum, rows, columns, ds, HEIGHT, WIDTH)
