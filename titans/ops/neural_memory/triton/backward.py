@@ -153,14 +153,13 @@ def decays_at(masks, vectors, dmasks, dvectors, row, m: tl.constexpr):
 @triton.jit
 def chunk_back(p, lower, upper, t, d, m: tl.constexpr):
     """All gradients of a chunk."""
-    k, z = load_tile(p.k, t, d, m.chunk, m.dim), load_tile(p.z, t, d, m.chunk, m.dim)
-    delta, error = inner_error(z, k, load_tile(p.v, t, d, m.chunk, m.dim), d, m)
-    ddelta, start, drift = read_back(p, lower, upper, k, delta, t, d, m)
+    ddelta, start, drift = upper_back(p, lower, upper, t, d, m)
     dk = zeros(m.tokens, m.channels)
     if m.depth == 2:
         tl.debug_barrier()  # the second sweep loads what the first stored
-        dk, ddelta = lower_back(p, lower, k, delta, ddelta, start, drift, t, d, m)
+        dk, ddelta = lower_back(p, lower, ddelta, start, drift, t, d, m)
     if m.outer_gradient:
+        k, z, delta, error = keys(p, t, d, m)
         dz, derror = top_back(z, delta, error, ddelta, d, m)
         store_tile(p.dv, t, d, -derror, m.chunk, m.dim)
         if m.residual:
@@ -170,23 +169,41 @@ def chunk_back(p, lower, upper, t, d, m: tl.constexpr):
 
 
 @triton.jit
-def read_back(p, lower, upper, k, delta, t, d, m: tl.constexpr):
-    """Back through the last layer: by its inner gradient; and the read's share of the first layer's start and drift."""
+def keys(p, t, d, m: tl.constexpr):
+    """The keys, the last layer's output for them, the inner gradient at it, and the error: found anew where they are
+    needed, as to hold them through a sweep takes registers that it needs."""
+    k, z = load_tile(p.k, t, d, m.chunk, m.dim), load_tile(p.z, t, d, m.chunk, m.dim)
+    delta, error = inner_error(z, k, load_tile(p.v, t, d, m.chunk, m.dim), d, m)
+    return k, z, delta, error
+
+
+@triton.jit
+def queries(p, t, d, m: tl.constexpr):
+    """The gradient by the last layer's output for the queries."""
     du = load_tile(p.dy, t, d, m.chunk, m.dim)
     if m.residual:
         normed, scale = normalised(load_tile(p.u, t, d, m.chunk, m.dim), d, m)
         du = through_norm(normed, scale, du, d, m)
-    mask, dscores = load_tile(upper.mask, t, t, m.chunk, m.chunk), -dot(du, tl.trans(delta), m)
-    sums = upper_sweep(p, lower, upper.vectors, k, delta, du, dscores * mask, t, d, m)
-    store_tile(upper.dmask, t, t, dscores * sums.products, m.chunk, m.chunk)
+    return du
+
+
+@triton.jit
+def upper_back(p, lower, upper, t, d, m: tl.constexpr):
+    """Back through the last layer: by its inner gradient; and the read's share of the first layer's start and drift."""
+    sums = upper_sweep(p, lower, upper, t, d, m)
     store_vectors(upper.dvectors, sums.vectors, t, m)
+    du, mask = queries(p, t, d, m), load_tile(upper.mask, t, t, m.chunk, m.chunk)
+    dscores = -dot(du, tl.trans(keys(p, t, d, m)[2]), m)
+    store_tile(upper.dmask, t, t, dscores * sums.products, m.chunk, m.chunk)
     return sums.delta - dot(tl.trans(sums.products * mask), du, m), sums.start, sums.drift
 
 
 @triton.jit
-def upper_sweep(p, lower, vectors, k, delta, du, masked, t, d, m: tl.constexpr):
+def upper_sweep(p, lower, upper, t, d, m: tl.constexpr):
     """Back through the last layer's write and read, tile by tile."""
-    q = load_tile(p.q, t, d, m.chunk, m.dim)
+    q, du = load_tile(p.q, t, d, m.chunk, m.dim), queries(p, t, d, m)
+    k, top, delta, error = keys(p, t, d, m)
+    masked = -dot(du, tl.trans(delta), m) * load_tile(upper.mask, t, t, m.chunk, m.chunk)
     if m.depth == 2:
         scores = dot(q, tl.trans(k), m) * load_tile(lower.mask, t, t, m.chunk, m.chunk)
     none = no_vectors(m)
@@ -203,7 +220,7 @@ def upper_sweep(p, lower, vectors, k, delta, du, masked, t, d, m: tl.constexpr):
             x, g = activate(z, m), activate(u, m)
         else:
             x, g = load_tile(p.k, t, i, m.chunk, m.dim), load_tile(p.q, t, i, m.chunk, m.dim)
-        sums, dg, dx = upper_tile(p, sums, tile, vectors, x, g, delta, du, masked, t, d, i, m)
+        sums, dg, dx = upper_tile(p, sums, tile, upper.vectors, x, g, delta, du, masked, t, d, i, m)
         if m.depth == 2:
             dx, dg = dx * slope(z, m), dg * slope(u, m)
             start, drift = sums.start + tl.sum(by_w * dg, 1), sums.drift + tl.sum(by_s * dg, 1)
@@ -225,7 +242,7 @@ def upper_tile(p, sums, tile, vectors, x, g, delta, du, masked, t, d, i, m: tl.c
     by_w, by_s = dot(du, tile.w, m), dot(du, tile.s, m)
     back_w, back_s = dot(delta, tile.dw, m), dot(delta, tile.ds, m)
     of_vectors = add_vectors(sums.vectors, tile, by_w * g, by_s * g, back_w * x, back_s * x, t, m)
-    ddelta = sums.delta - dot(into_w * x, tl.trans(tile.dw), m) - dot(into_s * x, tl.trans(tile.ds), m)
+    ddelta = sums.delta - into_w * dot(x, tl.trans(tile.dw), m) - into_s * dot(x, tl.trans(tile.ds), m)
     products = sums.products + dot(g, tl.trans(x), m)
     dg = start * by_w + drift * by_s + dot(masked, x, m)
     dx = dot(tl.trans(masked), g, m) - into_w * back_w - into_s * back_s
@@ -233,23 +250,26 @@ def upper_tile(p, sums, tile, vectors, x, g, delta, du, masked, t, d, i, m: tl.c
 
 
 @triton.jit
-def lower_back(p, decays, k, delta, ddelta, start, drift, t, d, m: tl.constexpr):
+def lower_back(p, decays, ddelta, start, drift, t, d, m: tl.constexpr):
     """Back through the first layer: stores dq, returns the gradients by k and by the last layer's inner gradient."""
-    q, mask = load_tile(p.q, t, d, m.chunk, m.dim), load_tile(decays.mask, t, t, m.chunk, m.chunk)
-    products = dot(q, tl.trans(k), m)
-    sums = lower_sweep(p, decays.vectors, q, k, delta, ddelta, products * mask, t, d, m)
+    sums = lower_sweep(p, decays, ddelta, t, d, m)
+    q, k = load_tile(p.q, t, d, m.chunk, m.dim), load_tile(p.k, t, d, m.chunk, m.dim)
+    mask = load_tile(decays.mask, t, t, m.chunk, m.chunk)
     found = sums.vectors
     found = Vectors(found.start + start, found.drift + drift, found.into_weights, found.into_momentum, found.decay)
     store_vectors(decays.dvectors, found, t, m)
-    store_tile(decays.dmask, t, t, sums.scores * products, m.chunk, m.chunk)
+    store_tile(decays.dmask, t, t, sums.scores * dot(q, tl.trans(k), m), m.chunk, m.chunk)
     dq = sums.q + dot(sums.scores * mask, k, m)
     store_tile(p.dq, t, d, with_residual(dq, p.dy, t, d, m), m.chunk, m.dim)
     return sums.k + dot(tl.trans(sums.scores * mask), q, m), sums.delta
 
 
 @triton.jit
-def lower_sweep(p, vectors, q, k, delta, ddelta, scores, t, d, m: tl.constexpr):
+def lower_sweep(p, decays, ddelta, t, d, m: tl.constexpr):
     """Back through the first layer's write and read, and up through its inner gradients, tile by tile."""
+    q = load_tile(p.q, t, d, m.chunk, m.dim)
+    k, top, delta, error = keys(p, t, d, m)
+    scores = dot(q, tl.trans(k), m) * load_tile(decays.mask, t, t, m.chunk, m.chunk)
     tokens = zeros(m.tokens, m.channels)
     sums = LowerSums(tokens, tokens, ddelta, zeros(m.tokens, m.tokens), no_vectors(m))
     for first in range(0, m.width, m.tile):
@@ -258,7 +278,9 @@ def lower_sweep(p, vectors, q, k, delta, ddelta, scores, t, d, m: tl.constexpr):
         w_upper = load_tile(p.state + m.upper, d, i, m.dim, m.width)
         z, pulled = dot(k, tl.trans(tile.w), m), dot(delta, w_upper, m)
         du, dx = load_tile(p.du, t, i, m.chunk, m.width), load_tile(p.dx, t, i, m.chunk, m.width)
-        sums, ddelta_lower = lower_tile(p, sums, tile, vectors, q, k, pulled * slope(z, m), du, scores, t, d, i, m)
+        sums, ddelta_lower = lower_tile(
+            p, sums, tile, decays.vectors, q, k, pulled * slope(z, m), du, scores, t, d, i, m
+        )
         dpulled, dz = ddelta_lower * slope(z, m), dx + ddelta_lower * pulled * curvature(z, m)
         by_delta = sums.delta + dot(dpulled, tl.trans(w_upper), m)
         sums = LowerSums(sums.q, sums.k, by_delta, sums.scores, sums.vectors)
@@ -278,8 +300,8 @@ def lower_tile(p, sums, tile, vectors, q, k, delta, du, scores, t, d, i, m: tl.c
     back_w, back_s = dot(k, tl.trans(tile.dw), m), dot(k, tl.trans(tile.ds), m)
     nothing = zeros(m.tokens, m.tile)
     of_vectors = add_vectors(sums.vectors, tile, nothing, nothing, back_w * delta, back_s * delta, t, m)
-    dq = sums.q + dot(start * du, tile.w, m) + dot(drift * du, tile.s, m)
-    dk = sums.k - dot(into_w * delta, tile.dw, m) - dot(into_s * delta, tile.ds, m)
+    dq = sums.q + start * dot(du, tile.w, m) + drift * dot(du, tile.s, m)
+    dk = sums.k - into_w * dot(delta, tile.dw, m) - into_s * dot(delta, tile.ds, m)
     dscores = sums.scores - dot(du, tl.trans(delta), m)
     ddelta = -dot(tl.trans(scores), du, m) - into_w * back_w - into_s * back_s
     return LowerSums(dq, dk, sums.delta, dscores, of_vectors), ddelta

@@ -114,8 +114,8 @@ def move_on(q_in, k_in, k, delta, masks, vectors, before, after, place, places, 
 @triton.jit
 def anchored(g, w, s, vectors, t, m: tl.constexpr):
     """What queries get of the state that the chunk started with."""
-    by_weights = dot(load_vector(vectors, START, t, m) * g, tl.trans(w), m)
-    return by_weights + dot(load_vector(vectors, DRIFT, t, m) * g, tl.trans(s), m)
+    by_weights = load_vector(vectors, START, t, m) * dot(g, tl.trans(w), m)
+    return by_weights + load_vector(vectors, DRIFT, t, m) * dot(g, tl.trans(s), m)
 
 
 @triton.jit
