@@ -10,6 +10,7 @@ Unmeasured on a GPU as of this writing. Its parts:
     operator   forward and backward: milliseconds, TFLOP/s by the closed form's products alone (recomputation not
                counted), the share of a large compiled matrix product's, peak memory; Triton's and the torch form take
                turns with that product; titans-pytorch beside them where it is installed
+    tiles      the operator with other tiles and warps than the kernels' own, which are a guess until this has run
     training   a step of a model of 170M in bfloat16, lmm (each kernel) and transformer, at 2K and 16K tokens
     kernels    registers, spills and shared memory of each kernel that ran
 
@@ -91,6 +92,7 @@ class Plan(NamedTuple):
     trained: list[tuple[str, str, int, int]]  # variant, kernel, length, batch
     model: dict[str, Any]
     workers: int
+    tiles: list[tuple[int, int]]
 
 
 def plan(device: str, quick: bool) -> Plan:
@@ -100,7 +102,17 @@ def plan(device: str, quick: bool) -> Plan:
         model = {"vocab_size": 64, "blocks": 1, "dim": 32, "heads": 2}
         trained = [("lmm", "triton", 32, 1), ("lmm", "torch", 32, 1), ("transformer", "torch", 32, 1)]
         cases = [Case(16, 2, depth, 16, time=35, switches=tuple(plain.items())) for depth in (1, 2)]
-        return Plan(device, [(c, "highest") for c in cases], [(c, "highest") for c in cases], 64, 2, trained, model, 2)
+        return Plan(
+            device,
+            [(c, "highest") for c in cases],
+            [(c, "highest") for c in cases],
+            64,
+            2,
+            trained,
+            model,
+            2,
+            [(16, 4), (64, 8)],
+        )
     forms = [
         plain, plain | {"loss": "mean"}, plain | {"outer_gradient": False}, plain | {"reset_momentum": True},
         {"activation": "silu", "loss": "half"}, {"activation": "relu", "loss": "mean"},
@@ -118,9 +130,10 @@ def plan(device: str, quick: bool) -> Plan:
         ("lmm", "triton", 2048, 16), ("transformer", "torch", 2048, 16), ("lmm", "triton", 16384, 2),
         ("transformer", "torch", 16384, 2), ("lmm", "torch", 2048, 16),
     ]  # fmt: skip
+    tiles = [(tile, warps) for tile in (16, 32, 64) for warps in (4, 8)]
     if quick:
-        checked, timed, trained = checked[:3], timed[:1], trained[:2]
-    return Plan(device, checked, timed, 8192, 5, trained, PRESETS["170M"], 8)
+        checked, timed, trained, tiles = checked[:3], timed[:1], trained[:2], tiles[:2]
+    return Plan(device, checked, timed, 8192, 5, trained, PRESETS["170M"], 8, tiles)
 
 
 # Of every part: what it measures, row by row.
@@ -188,6 +201,32 @@ def peer_row(case: Case, run: Plan) -> Row:
         {"peer": lambda: torch.autograd.grad(memory(x)[0].sum(), wanted, allow_unused=True)}, 2, run.device
     )
     return {"ms": 1e3 * seconds["peer"]}
+
+
+def tiles(run: Plan) -> Iterator[Row]:
+    """The first few cases with each size of a tile and number of warps; compiled several at a time, timed alone."""
+    wanted = [(case, precision, *size) for case, precision in run.timed[:3] for size in run.tiles]
+    with ProcessPoolExecutor(run.workers, multiprocessing.get_context("spawn")) as pool:
+        compiled = [pool.submit(tiles_row, *each, 0, run.device) for each in wanted]
+        failures = [guarded(lambda future=future: future.result(timeout=300)) for future in compiled]
+    for (case, precision, tile, warps), failed in zip(wanted, failures, strict=True):
+        what = row(case, precision) | {"tile": tile, "warps": warps}
+        yield what | (failed or guarded(partial(tiles_row, case, precision, tile, warps, run.rounds, run.device)))
+
+
+def tiles_row(case: Case, precision: str, tile: int, warps: int, rounds: int, device: str) -> Row:
+    """Milliseconds; without rounds it is only compiled."""
+    from titans.ops.neural_memory import triton as kernels
+
+    torch.set_float32_matmul_precision(precision)
+    before = kernels.TILE, kernels.WARPS
+    kernels.TILE, kernels.WARPS = tile, warps
+    try:
+        once = memory_run(case if rounds else case._replace(batch=1, heads=1, time=2 * case.chunk), "triton", device)
+        once()
+        return {"ms": 1e3 * in_turns({"run": once}, rounds, device)["run"]} if rounds else {}
+    finally:
+        kernels.TILE, kernels.WARPS = before
 
 
 def training(run: Plan) -> Iterator[Row]:
@@ -386,7 +425,7 @@ def main() -> None:
             asked.out.write_text(json.dumps(found, indent=1, default=str) + "\n")
 
 
-PARTS = (check, operator, training, kernels)
+PARTS = (check, operator, training, tiles, kernels)
 
 if __name__ == "__main__":
     main()

@@ -21,7 +21,6 @@ from titans.ops.neural_memory.triton.tiles import Shape
 H200 = GPUTarget("cuda", 90, 32)
 INTEGERS = ("chunks", "places")
 CONSTANTS = ("KEEP", "m")
-WIDEST = ("2", "128", "512", "64", "bf16")
 
 
 def shape(depth: int, dim: int, width: int, chunk: int, precision: str) -> Shape:
@@ -42,6 +41,6 @@ def compiled(kernel: Any, m: Shape) -> Any:
 
 
 if __name__ == "__main__":
-    *sizes, precision = sys.argv[1:] or WIDEST
+    *sizes, precision = sys.argv[1:]
     m = shape(*map(int, sizes), precision)
     print(json.dumps({each.__name__: compiled(each, m).metadata.shared for each in (forward_kernel, backward_kernel)}))

@@ -202,7 +202,7 @@ def upper_back(p, lower, upper, t, d, m: tl.constexpr):
 def upper_sweep(p, lower, upper, t, d, m: tl.constexpr):
     """Back through the last layer's write and read, tile by tile."""
     q, du = load_tile(p.q, t, d, m.chunk, m.dim), queries(p, t, d, m)
-    k, top, delta, error = keys(p, t, d, m)
+    k, _, delta, _ = keys(p, t, d, m)
     masked = -dot(du, tl.trans(delta), m) * load_tile(upper.mask, t, t, m.chunk, m.chunk)
     if m.depth == 2:
         scores = dot(q, tl.trans(k), m) * load_tile(lower.mask, t, t, m.chunk, m.chunk)
@@ -268,7 +268,7 @@ def lower_back(p, decays, ddelta, start, drift, t, d, m: tl.constexpr):
 def lower_sweep(p, decays, ddelta, t, d, m: tl.constexpr):
     """Back through the first layer's write and read, and up through its inner gradients, tile by tile."""
     q = load_tile(p.q, t, d, m.chunk, m.dim)
-    k, top, delta, error = keys(p, t, d, m)
+    k, _, delta, _ = keys(p, t, d, m)
     scores = dot(q, tl.trans(k), m) * load_tile(decays.mask, t, t, m.chunk, m.chunk)
     tokens = zeros(m.tokens, m.channels)
     sums = LowerSums(tokens, tokens, ddelta, zeros(m.tokens, m.tokens), no_vectors(m))
