@@ -61,6 +61,7 @@ BELONGS_TO = {
     "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
     "titans_lab.bench.step titans_lab.inside titans_lab.precision titans_lab.speed titans_lab.tasks "
     "titans_lab.train titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw titans_lab.worker",
+    "triton": "titans.ops",
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.store",
     "plotly": "titans_lab.report",

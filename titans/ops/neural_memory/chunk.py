@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from titans.ops.neural_memory.coefficients import Coefficients, chunk_coefficients
+from titans.ops.neural_memory.kernel import Kernel, which_kernel
 from titans.ops.neural_memory.linear import BLOCK, is_linear_recurrence, linear_writes
 from titans.ops.neural_memory.loop import MEMORY_BUDGET, chunk_loop, is_plain
 from titans.ops.neural_memory.mlp import Write, activate, finish, inner_gradient, read_memory, split_gain
@@ -43,6 +44,7 @@ def neural_memory(
     written: tuple[int, ...] | None = None,
     gain: bool = False,
     memory_budget: int = MEMORY_BUDGET,
+    kernel: Kernel = "auto",
 ) -> tuple[Tensor, State]:
     """Write every (k, v) into the memory by a step of gradient descent, and read it with q after each write.
 
@@ -71,20 +73,24 @@ def neural_memory(
         written: The layers that are written, counted from 0; None: all. The others stay as they are.
         gain: The last of the weights is a gain of the LayerNorm less 1, `[batch, heads, dim]`, written like the rest.
         memory_budget: Bytes that may be kept for the backward pass; what is beyond is computed once more.
+        kernel: "torch", "triton", or "auto", which is Triton's on a CUDA device where that covers the call. Triton's
+            products are as precise as `torch.get_float32_matmul_precision()` says, "medium" being bfloat16.
 
     Returns:
         y `[batch, heads, time, dim]`, and the state after the last token: a call on a whole sequence equals calls on
         its parts, split at chunk boundaries, with the state handed on.
 
     Raises:
-        ValueError: Shapes, dtypes, devices or ranges that do not fit; the message names the argument.
+        ValueError: Shapes, dtypes, devices or ranges that do not fit, or a kernel that cannot run where the tensors
+            are; the message names the argument.
     """
     form = (activation, residual, loss, outer_gradient)
     how = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
     check(q, k, v, theta, eta, alpha, state, how)
+    used = which_kernel(kernel, q, state, how, eta, alpha)
     linear = is_linear_recurrence(how, len(state.weights), eta, alpha)
     if not linear and is_plain(how, eta, alpha):
-        return chunk_loop((q, k, v), (theta, eta, alpha), state, how, memory_budget)
+        return chunk_loop((q, k, v), (theta, eta, alpha), state, how, memory_budget, used)
     size = BLOCK if linear else chunk_size
     coefficients = _coefficients(theta, eta, alpha, len(state.weights), size, how)
     outputs = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from titans.ops.neural_memory import group as torch_group
 from titans.ops.neural_memory.coefficients import stacked_coefficients
-from titans.ops.neural_memory.group import FastState, backward_group, forward_group
+from titans.ops.neural_memory.group import FastState
 from titans.ops.neural_memory.mlp import loss_slope
 from titans.ops.neural_memory.state import Gate, MemoryState, State, Switches, by_layer
 from titans.ops.neural_memory.step import Decay, Form
@@ -37,6 +39,7 @@ class Plan(NamedTuple):
         gates: Of each layer: the places of its theta, eta and alpha among the gates, None where it has none.
         group: Chunks gone through together.
         keeps: Whether their products are kept, or come from going through them once more.
+        kernel: "torch" or "triton".
     """
 
     form: Form
@@ -47,6 +50,16 @@ class Plan(NamedTuple):
     gates: tuple[GatePlaces, ...]
     group: int
     keeps: bool
+    kernel: str
+
+    @property
+    def functions(self) -> ModuleType:
+        """The module of `forward_group` and `backward_group`."""
+        if self.kernel == "torch":
+            return torch_group
+        from titans.ops.neural_memory import triton
+
+        return triton
 
     def parts(self, time: int) -> Iterator[tuple[int, int, int]]:
         """Begin, end and chunk size of each group; a shorter last chunk is one of its own."""
@@ -65,17 +78,18 @@ def is_plain(how: Switches, eta: Gate | None, alpha: Gate | None) -> bool:
 
 
 def chunk_loop(
-    tokens: Sequence[Tensor], gates: tuple[Gate, Gate | None, Gate | None], state: State, how: Switches, budget: int
-) -> tuple[Tensor, MemoryState]:
+    tokens: Sequence[Tensor], gates: tuple[Gate, Gate | None, Gate | None], state: State, how: Switches, budget: int,
+    kernel: str,
+) -> tuple[Tensor, MemoryState]:  # fmt: skip
     """`neural_memory` of tokens (q, k, v) and gates (theta, eta, alpha), where `is_plain` holds.
 
-    `budget`: Bytes that may be kept for the backward pass.
+    `budget`: Bytes that may be kept for the backward pass. `kernel`: "torch" or "triton", see `which_kernel`.
     """
     q, layers = tokens[0], len(state.weights)
     unique, places = _unique([by_layer(gate, layers) for gate in gates])
     form = Form(how.activation, how.residual, loss_slope(how.loss, q.shape[-1]), how.outer_gradient)
     group, keeps = _policy(budget, -(-q.shape[2] // how.chunk_size), *_sizes(q, state, how.chunk_size))
-    plan = Plan(form, how.chunk_size, how.update_every, how.reset_momentum, how.ascent, places, group, keeps)
+    plan = Plan(form, how.chunk_size, how.update_every, how.reset_momentum, how.ascent, places, group, keeps, kernel)
     flat = (x.flatten(0, 1) for x in (*tokens, *state.weights, *state.momentum))
     outputs = ChunkLoop.apply(plan, len(unique), *unique, *flat)  # type: ignore[no-untyped-call]
     y, *end = (x.unflatten(0, q.shape[:2]) for x in outputs)
@@ -118,7 +132,9 @@ class ChunkLoop(torch.autograd.Function):
         for begin, end, size in plan.parts(q.shape[1]):
             decays = _decays(plan, [g[:, :, begin:end] for g in tensors[:gates]], size)
             start, tokens = state, (q[:, begin:end], k[:, begin:end], v[:, begin:end])
-            read, state, tape = forward_group(plan.form, plan.reset_momentum, decays, tokens, start, keeps)
+            read, state, tape = plan.functions.forward_group(
+                plan.form, plan.reset_momentum, decays, tokens, start, keeps
+            )
             y.append(read)
             groups.append((start, tape))
         if any(ctx.needs_input_grad):  # all through autograd's hands, which may put it elsewhere, or drop it
@@ -143,8 +159,10 @@ class ChunkLoop(torch.autograd.Function):
                 decays = _decays(plan, leaves, size)
             plain = [Decay(*(x.detach() for x in decay)) for decay in decays]
             if tape is None:
-                tape = forward_group(plan.form, plan.reset_momentum, plain, cut, start, True)[2]
-            back = backward_group(plan.form, plan.reset_momentum, plain, cut, tape, dy[:, begin:end], dstate)
+                tape = plan.functions.forward_group(plan.form, plan.reset_momentum, plain, cut, start, True)[2]
+            back = plan.functions.backward_group(
+                plan.form, plan.reset_momentum, plain, cut, tape, dy[:, begin:end], dstate
+            )
             dstate = back.state
             for into, gradient in zip(dtokens, back.tokens, strict=True):
                 into[:, begin:end] = 0 if gradient is None else gradient

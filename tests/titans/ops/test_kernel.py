@@ -1,0 +1,40 @@
+"""Which kernel a call uses, where triton need not be installed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from memory_case import memory_arguments, results, worst_error
+
+from titans.ops import neural_memory
+from titans.ops.neural_memory import kernel
+
+
+def test_an_unknown_kernel_is_named_with_the_valid_ones():
+    with pytest.raises(ValueError, match="kernel: 'cuda' is not one of auto, torch, triton"):
+        neural_memory(**memory_arguments(3, 1), kernel="cuda")
+
+
+def test_triton_on_a_cpu_wants_the_interpreter(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(ValueError, match="TRITON_INTERPRET=1"):
+        neural_memory(**memory_arguments(3, 1), kernel="triton")
+
+
+def test_auto_on_a_cpu_is_torch_under_the_interpreter_too(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    arguments = memory_arguments(3, 2)
+    ours, plain = (results(neural_memory, arguments, kernel=name) for name in ("auto", "torch"))
+    assert max(worst_error(ours, plain).values()) == 0
+
+
+def test_what_triton_does_not_cover_runs_in_torch_and_says_so_once(monkeypatch, recwarn):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    kernel._say_once.cache_clear()
+    arguments = memory_arguments(5, 3, dtype=torch.float32)
+    with pytest.warns(UserWarning, match="kernel='triton' does not cover a call, which runs in torch instead: "):
+        y, _ = neural_memory(**arguments, kernel="triton")
+    recwarn.clear()
+    neural_memory(**arguments, kernel="triton")
+    assert not recwarn.list
+    torch.testing.assert_close(y, neural_memory(**arguments, kernel="torch")[0], rtol=0, atol=0)
