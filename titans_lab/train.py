@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from titans.cost import train_flops_per_token
-from titans.models.language_model import LanguageModel
+from titans.models.language_model import LanguageModel, use_kernel
 from titans_lab.corpus import Corpus
 from titans_lab.inside import rows_inside
 from titans_lab.precision import products_in
@@ -67,6 +67,7 @@ class Trainer:
         self.task = TextTask(corpus, seed, config.train.length, config.train.batch)
         self.model = LanguageModel(config.model, seed).to(device)
         self.model.recompute = config.speed.recompute
+        use_kernel(self.model, config.speed.kernel)
         self.product_rate = product_rate(device, config.train.precision)
         self.flops_per_token = train_flops_per_token(config.model, config.train.length, config.train.batch)
         self.optimizer = optimizer_for(self.model, config.train)

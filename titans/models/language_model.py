@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from titans.layers.neural_memory import NeuralMemory
 from titans.layers.parts import RMSNorm
 from titans.models.block import Block
 from titans.models.config import ModelConfig
+from titans.ops import neural_memory
+from titans.ops.neural_memory.kernel import Kernel
 
 #: What a model carries from token to token: named tuples of tensors, a mixer's for each block.
 ModelState = tuple[Any, ...]
@@ -63,6 +67,13 @@ class LanguageModel(nn.Module):
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(block, x, before, use_reentrant=False, preserve_rng_state=False)
         return block(x, before)
+
+
+def use_kernel(model: nn.Module, kernel: Kernel) -> None:
+    """Let every memory of a model compute with one of the operator's kernels."""
+    for module in model.modules():
+        if isinstance(module, NeuralMemory):
+            module.operator = partial(neural_memory, kernel=kernel)
 
 
 @torch.no_grad()

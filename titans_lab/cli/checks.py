@@ -41,9 +41,11 @@ def verify(
     from titans_lab.executors.devices import one_of_each
     from titans_lab.verify.subjects import PRECISIONS, Asked, defaults, subjects
 
-    configs = [run.config.model for run in load(study, overrides)[1]] if study else defaults()
     records = open_store(store)
-    asked = [Asked(subject, PRECISIONS) for subject in subjects(configs)]
+    if study:
+        asked = _asked(load(study, overrides)[1], PRECISIONS)
+    else:
+        asked = [Asked(subject, PRECISIONS) for subject in subjects(defaults())]
     plans = [(device, asked) for device in one_of_each(usable_devices(None))]
     begin = time.monotonic()
     rows = _run(plans, records, secrets.randbits(32) if seed is None else seed)
@@ -56,13 +58,10 @@ def verify_first(runs: Sequence[Run], devices: Sequence[Device], records: Store)
     """Before runs start: verify of their models, in float64 and in their precision, what the store does not know."""
     from titans_lab.executors.devices import one_of_each
     from titans_lab.verify.process import missing
-    from titans_lab.verify.subjects import subjects
 
-    models = subjects(run.config.model for run in runs)
     precisions = sorted({"float64", *(run.config.train.precision for run in runs)}, reverse=True)
-    plans = [
-        (device, asked) for device in one_of_each(devices) if (asked := missing(models, precisions, device, records))
-    ]
+    asked = _asked(runs, precisions)
+    plans = [(device, left) for device in one_of_each(devices) if (left := missing(asked, device, records))]
     if not plans:
         return
     rows = _run(plans, records, secrets.randbits(32))
@@ -71,6 +70,18 @@ def verify_first(runs: Sequence[Run], devices: Sequence[Device], records: Store)
         _show(wrong)
         typer.echo("nothing was started; `titans-lab verify` looks closer, --no-verify goes on regardless", err=True)
         raise typer.Exit(FAILED)
+
+
+def _asked(runs: Sequence[Run], precisions: Sequence[str]) -> list[Asked]:
+    """The models of runs, each on the kernels that it runs on."""
+    from titans_lab.verify.subjects import Asked, subjects
+
+    kernels = dict.fromkeys(run.config.speed.kernel for run in runs)
+    return [
+        Asked(subject, tuple(precisions), kernel)
+        for kernel in kernels
+        for subject in subjects(run.config.model for run in runs if run.config.speed.kernel == kernel)
+    ]
 
 
 def _run(plans: Sequence[tuple[Device, list[Asked]]], records: Store, seed: int) -> list[Row]:

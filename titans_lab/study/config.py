@@ -130,10 +130,13 @@ class SpeedConfig:
     """How a run is executed: its numbers stay what they are, but for rounding, so this is no part of its identity.
 
     Attributes:
+        kernel: Of the memory: "torch"; "compiled", by torch in some 20 seconds, which it keeps for later runs, and then
+            faster, most so for wide or deep memories; "triton", on a GPU; "auto" is "torch".
         recompute: Go through each block once more in the backward pass instead of keeping what is in it.
         profile: Steps to profile, after the first few: trace.json.gz and profile.txt in the attempt's folder; 0: none.
     """
 
+    kernel: Literal["auto", "torch", "compiled", "triton"] = "auto"
     recompute: bool = False
     profile: int = 0
 

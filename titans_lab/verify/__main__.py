@@ -1,6 +1,6 @@
 """Check models on one device: `python -m titans_lab.verify --device cpu --seed 7`.
 
-On standard input comes a list of [configuration, precisions] as JSON; a line of JSON goes out for each check.
+On standard input comes a list of [configuration, precisions, kernel] as JSON; a line of JSON goes out for each check.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_flush_denormal(True)  # as workers do
     warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # of norms under autocast: only slower
-    for values, precisions in json.load(sys.stdin):
-        answer(build(ModelConfig, dict(flatten(values))), precisions, torch.device(given.device), given.seed)
+    for values, precisions, kernel in json.load(sys.stdin):
+        setting = Setting(build(ModelConfig, dict(flatten(values))), "", torch.device(given.device), given.seed, kernel)
+        answer(setting, precisions)
 
 
-def answer(config: ModelConfig, precisions: Sequence[str], device: torch.device, seed: int) -> None:
+def answer(setting: Setting, precisions: Sequence[str]) -> None:
     """All checks of a configuration; precisions innermost, for they share what the slow form says."""
-    for check in checks_of(config):
+    for check in checks_of(setting.config):
         error, tolerances = CHECKS[check]
         for precision in precisions:
             begin = perf_counter()
-            worst = error(Setting(config, precision, device, seed))
+            worst = error(setting._replace(precision=precision))
             row = {"check": check, "precision": precision, "worst": worst, "tolerance": tolerances[precision]}
             print(json.dumps(row | {"seconds": perf_counter() - begin}), flush=True)
 

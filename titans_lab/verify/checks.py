@@ -12,8 +12,9 @@ from torch import Tensor
 
 from titans.layers.neural_memory import Operator
 from titans.models.config import ModelConfig
-from titans.models.language_model import LanguageModel
+from titans.models.language_model import LanguageModel, use_kernel
 from titans.ops import naive_neural_memory
+from titans.ops.neural_memory.kernel import Kernel
 from titans.ops.neural_memory.linear import BLOCK
 from titans_lab.precision import products_in
 from titans_lab.verify.draw import (
@@ -41,10 +42,13 @@ class Setting(NamedTuple):
     precision: str
     device: torch.device
     seed: int
+    kernel: Kernel = "auto"
 
     def model(self, config: ModelConfig, training: bool) -> LanguageModel:
         """The one to check."""
-        return drawn_model(config, self.seed, training).to(self.device, DTYPES[self.precision])
+        model = drawn_model(config, self.seed, training).to(self.device, DTYPES[self.precision])
+        use_kernel(model, self.kernel)
+        return model
 
 
 def operator_error(setting: Setting) -> float:

@@ -51,13 +51,13 @@ class Row:
         return cls(device=device.hardware, configuration=subject.label, ok=ok, seed=seed, **answer)
 
 
-def missing(subjects: Sequence[Subject], precisions: Sequence[str], device: Device, store: Store) -> list[Asked]:
-    """What the store does not yet know to be right on a device."""
-    asked = [
-        Asked(subject, tuple(p for p in precisions if not store.has_verified(key(facts(subject.config, p, device)))))
-        for subject in subjects
-    ]
-    return [each for each in asked if each.precisions]
+def missing(asked: Sequence[Asked], device: Device, store: Store) -> list[Asked]:
+    """What of it the store does not yet know to be right on a device."""
+    left = []
+    for each in asked:
+        names = {p: key(facts(each.subject.config, p, device, each.kernel)) for p in each.precisions}
+        left.append(each._replace(precisions=tuple(p for p, name in names.items() if not store.has_verified(name))))
+    return [each for each in left if each.precisions]
 
 
 def count_checks(asked: Sequence[Asked]) -> int:
@@ -90,7 +90,7 @@ def _keep(each: Asked, device: Device, store: Store, rows: Sequence[Row]) -> Non
     for precision in each.precisions:
         found = [row for row in rows if row.precision == precision]
         if all(row.ok for row in found):
-            about = facts(each.subject.config, precision, device)
+            about = facts(each.subject.config, precision, device, each.kernel)
             now = datetime.now(UTC).isoformat()
             record = {**about, "rows": [dataclasses.asdict(row) for row in found], "env": env, "verified": now}
             store.save_verified(key(about), record)
@@ -98,6 +98,6 @@ def _keep(each: Asked, device: Device, store: Store, rows: Sequence[Row]) -> Non
 
 def _answers(asked: Sequence[Asked], device: Device, seed: int) -> Generator[dict[str, Any]]:
     """What the process finds, check by check."""
-    models = [[dataclasses.asdict(each.subject.config), each.precisions] for each in asked]
+    models = [[dataclasses.asdict(each.subject.config), each.precisions, each.kernel] for each in asked]
     arguments = ["--device", device.kind, "--seed", str(seed)]
     return answers("titans_lab.verify", arguments, models, device.environment())

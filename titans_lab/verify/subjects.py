@@ -17,7 +17,6 @@ from titans_lab.study.labels import labels, read_words
 from titans_lab.verify.reduced import for_model, for_operator
 
 PRECISIONS = ("float64", "float32", "bfloat16")
-KERNEL = "chunk"  # the form of the operator that a layer holds
 
 
 class Subject(NamedTuple):
@@ -28,10 +27,11 @@ class Subject(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A subject, and the precisions to verify it in."""
+    """A subject, the precisions to verify it in, and the operator's kernel."""
 
     subject: Subject
     precisions: tuple[str, ...]
+    kernel: str = "auto"
 
 
 def defaults() -> list[ModelConfig]:
@@ -49,14 +49,14 @@ def subjects(configs: Iterable[ModelConfig]) -> list[Subject]:
     return [Subject(label, config) for label, config in zip(words, found, strict=True)]
 
 
-def facts(config: ModelConfig, precision: str, device: Device) -> dict[str, Any]:
+def facts(config: ModelConfig, precision: str, device: Device, kernel: str = "auto") -> dict[str, Any]:
     """All that could make a verification come out otherwise."""
     return {
         "models": _reduced(config),
         "precision": precision,
         "device": [device.kind, device.hardware],
         "torch": library_version("torch"),
-        "kernel": KERNEL,
+        "kernel": kernel,
         "versions": titans.VERSIONS,
         "code": code_digest(),
     }

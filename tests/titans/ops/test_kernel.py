@@ -6,12 +6,12 @@ import pytest
 import torch
 from memory_case import memory_arguments, results, worst_error
 
-from titans.ops import neural_memory
-from titans.ops.neural_memory import kernel
+from titans.ops import naive_neural_memory, neural_memory
+from titans.ops.neural_memory import compiled, kernel
 
 
 def test_an_unknown_kernel_is_named_with_the_valid_ones():
-    with pytest.raises(ValueError, match="kernel: 'cuda' is not one of auto, torch, triton"):
+    with pytest.raises(ValueError, match="kernel: 'cuda' is not one of auto, torch, compiled, triton"):
         neural_memory(**memory_arguments(3, 1), kernel="cuda")
 
 
@@ -38,3 +38,25 @@ def test_what_triton_does_not_cover_runs_in_torch_and_says_so_once(monkeypatch, 
     neural_memory(**arguments, kernel="triton")
     assert not recwarn.list
     torch.testing.assert_close(y, neural_memory(**arguments, kernel="torch")[0], rtol=0, atol=0)
+
+
+compiling = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor's own
+
+
+@compiling
+@pytest.mark.parametrize("depth", [1, 2])
+def test_compiled_steps_give_what_the_oracle_gives(depth):
+    arguments = memory_arguments(19, depth)  # four chunks, and the beginning of one that is not compiled
+    ours = results(neural_memory, arguments, chunk_size=4, residual=depth == 2, kernel="compiled")
+    oracle = results(naive_neural_memory, arguments, chunk_size=4, residual=depth == 2)
+    assert max(worst_error(ours, oracle).values()) < 1e-9
+
+
+@compiling
+def test_too_many_shapes_are_an_error_and_not_slow(monkeypatch):
+    monkeypatch.setitem(compiled.OPTIONS, "recompile_limit", 1)
+    torch._dynamo.reset()
+    neural_memory(**memory_arguments(8, 1), chunk_size=4, kernel="compiled")
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        neural_memory(**memory_arguments(10, 1), chunk_size=5, kernel="compiled")
+    torch._dynamo.reset()

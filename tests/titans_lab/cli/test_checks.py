@@ -20,7 +20,7 @@ from titans_lab.environment import processor
 from titans_lab.executors.devices import cores
 from titans_lab.store.files import read_json
 from titans_lab.verify.process import missing
-from titans_lab.verify.subjects import PRECISIONS, subjects
+from titans_lab.verify.subjects import PRECISIONS, Asked, subjects
 
 CHECKS = ["operator", "model", "streaming", "causality"]
 
@@ -64,12 +64,13 @@ def test_verify_shows_each_check_and_keeps_what_has_passed(cli: Any, bench: Work
     assert all(row["worst"] <= row["tolerance"] for record in kept for row in record["rows"])
     assert {record["precision"] for record in kept} == set(PRECISIONS)
     assert kept[0]["device"] == ["cpu", processor()]
-    assert (kept[0]["kernel"], kept[0]["versions"]) == ("chunk", titans.VERSIONS)
+    assert (kept[0]["kernel"], kept[0]["versions"]) == ("auto", titans.VERSIONS)
     models = subjects(run.config.model for run in bench.runs("grid.model.variant=[lmm, transformer]"))
-    assert missing(models, PRECISIONS, cores()[0], bench.store) == []
+    asked = [Asked(model, PRECISIONS) for model in models]
+    assert missing(asked, cores()[0], bench.store) == []
     for path in (bench.store.root / "verified").glob("*.json"):
         path.write_text("{")  # what cannot be read is not known
-    assert len(missing(models, PRECISIONS, cores()[0], bench.store)) == 2
+    assert missing(asked, cores()[0], bench.store) == asked
 
 
 def test_verify_of_what_is_wrong_ends_with_3_and_keeps_only_what_is_right(cli: Any, bench: Workbench, broken: None):

@@ -49,6 +49,7 @@ def test_a_verification_is_of_a_model_a_precision_a_device_and_a_state_of_the_co
         other = dataclasses.replace(GPU, hardware="NVIDIA H100")
         deep = ModelConfig(memory=MemoryConfig(depth=3))
         asked = [(ModelConfig(), "float64", GPU), (deep, "float64", GPU), (ModelConfig(), "float32", GPU)]
+        asked.append((ModelConfig(), "float64", GPU, "compiled"))
         return [key(facts(*each)) for each in (*asked, (ModelConfig(), "float64", other))]
 
     seen = keys()
@@ -56,7 +57,6 @@ def test_a_verification_is_of_a_model_a_precision_a_device_and_a_state_of_the_co
     module = titans_lab.verify.subjects
     for place, name, value in (
         (module, "library_version", lambda _: "9.9"),
-        (module, "KERNEL", "triton"),
         (titans, "VERSIONS", {"model": 99, "operator": 1}),
         (module, "code_digest", lambda: "another"),
     ):

@@ -73,8 +73,8 @@ def neural_memory(
         written: The layers that are written, counted from 0; None: all. The others stay as they are.
         gain: The last of the weights is a gain of the LayerNorm less 1, `[batch, heads, dim]`, written like the rest.
         memory_budget: Bytes that may be kept for the backward pass; what is beyond is computed once more.
-        kernel: "torch", "triton", or "auto", which is Triton's on a CUDA device where that covers the call. Triton's
-            products are as precise as `torch.get_float32_matmul_precision()` says, "medium" being bfloat16.
+        kernel: "torch"; "compiled", its steps compiled by torch; "triton", whose products are as precise as
+            `torch.get_float32_matmul_precision()` says, "medium" being bfloat16; or "auto", which is torch's.
 
     Returns:
         y `[batch, heads, time, dim]`, and the state after the last token: a call on a whole sequence equals calls on

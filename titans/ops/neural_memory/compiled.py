@@ -15,7 +15,7 @@ from titans.ops.neural_memory import group
 from titans.ops.neural_memory.group import FastState, GroupBack, Tape, Tokens
 from titans.ops.neural_memory.step import Decay, Form, backward_step, forward_step
 
-WORTH = 4  # chunks a group from which on its shape is compiled
+WORTH = 2  # chunks a group from which on its shape is compiled
 SHAPES = 64  # that may be compiled in one process; a limit that is hit is an error, for what follows would be slow
 OPTIONS = {"recompile_limit": SHAPES, "fail_on_recompile_limit_hit": True}
 

@@ -15,34 +15,33 @@ from titans.ops.neural_memory.linear import is_linear_recurrence
 from titans.ops.neural_memory.loop import is_plain
 from titans.ops.neural_memory.state import Gate, State, Switches
 
-Kernel = Literal["auto", "torch", "triton"]
+Kernel = Literal["auto", "torch", "compiled", "triton"]
 
-KERNELS = ("auto", "torch", "triton")
+KERNELS = ("auto", "torch", "compiled", "triton")
 WIDEST_HEAD, WIDEST_LAYER, LONGEST_CHUNK = 128, 512, 64  # of the Triton kernels: what a processor's registers can hold
 
 
 def which_kernel(
     asked: Kernel, q: Tensor, state: State, how: Switches, eta: Gate | None, alpha: Gate | None
-) -> Literal["torch", "triton"]:
+) -> Literal["torch", "compiled", "triton"]:
     """The kernel that a call uses, given the one it asks for.
 
-    "auto" is Triton's on a CUDA device where it covers the call. "triton" where it does not is torch's, which is said
-    once, with the reason.
+    "auto" is torch's: Triton's have not been measured on a GPU yet, and compilation has to be worth its time. "triton"
+    where that does not cover a call is torch's, which is said once, with the reason.
 
     Raises:
         ValueError: No such kernel, or "triton" on a CPU outside of Triton's interpreter.
     """
     if asked not in KERNELS:
         raise ValueError(f"kernel: {asked!r} is not one of {', '.join(KERNELS)}")
-    if asked == "torch" or (asked == "auto" and q.device.type != "cuda"):
-        return "torch"
+    if asked != "triton":
+        return "compiled" if asked == "compiled" else "torch"
     if q.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         raise ValueError("kernel: 'triton' runs on a CPU in Triton's interpreter only; set TRITON_INTERPRET=1 for that")
     reason = not_covered(q, state, how, eta, alpha)
     if reason is None:
         return "triton"
-    if asked == "triton":
-        _say_once(reason)
+    _say_once(reason)
     return "torch"
 
 

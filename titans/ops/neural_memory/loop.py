@@ -7,6 +7,7 @@ through once more when the backward pass comes to it.
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterator, Sequence
 from types import ModuleType
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from titans.ops.neural_memory import group as torch_group
+from titans.ops.neural_memory import group
 from titans.ops.neural_memory.coefficients import stacked_coefficients
 from titans.ops.neural_memory.group import FastState
 from titans.ops.neural_memory.mlp import loss_slope
@@ -39,7 +40,7 @@ class Plan(NamedTuple):
         gates: Of each layer: the places of its theta, eta and alpha among the gates, None where it has none.
         group: Chunks gone through together.
         keeps: Whether their products are kept, or come from going through them once more.
-        kernel: "torch" or "triton".
+        kernel: "torch", "compiled" or "triton".
     """
 
     form: Form
@@ -56,10 +57,8 @@ class Plan(NamedTuple):
     def functions(self) -> ModuleType:
         """The module of `forward_group` and `backward_group`."""
         if self.kernel == "torch":
-            return torch_group
-        from titans.ops.neural_memory import triton
-
-        return triton
+            return group
+        return importlib.import_module(f"titans.ops.neural_memory.{self.kernel}")  # only now: it takes a while
 
     def parts(self, time: int) -> Iterator[tuple[int, int, int]]:
         """Begin, end and chunk size of each group; a shorter last chunk is one of its own."""
@@ -83,7 +82,7 @@ def chunk_loop(
 ) -> tuple[Tensor, MemoryState]:  # fmt: skip
     """`neural_memory` of tokens (q, k, v) and gates (theta, eta, alpha), where `is_plain` holds.
 
-    `budget`: Bytes that may be kept for the backward pass. `kernel`: "torch" or "triton", see `which_kernel`.
+    `budget`: Bytes that may be kept for the backward pass. `kernel`: See `which_kernel`.
     """
     q, layers = tokens[0], len(state.weights)
     unique, places = _unique([by_layer(gate, layers) for gate in gates])
@@ -125,6 +124,7 @@ class ChunkLoop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: Plan, gates: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         """What was read, then the weights and the momentum after it."""
+        tensors = tuple(x.detach() for x in tensors)  # torch.compile warns of those that are on a tape
         layers, (q, k, v) = len(plan.gates), tensors[gates : gates + 3]
         state = FastState(list(tensors[gates + 3 : gates + 3 + layers]), list(tensors[gates + 3 + layers :]))
         keeps = plan.keeps and any(ctx.needs_input_grad)
