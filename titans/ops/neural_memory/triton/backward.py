@@ -43,12 +43,20 @@ ROWS = tl.constexpr(VECTORS)
 
 
 class Vectors(NamedTuple):
-    """Gradients by a layer's vectors over a chunk, `[tokens]`, and by its decay, a number; in a kernel block values."""
+    """Gradients by a layer's vectors over a chunk, block values in a kernel.
+
+    Attributes:
+        start, drift, into_weights, into_momentum: `[tokens]`.
+        last_start, last_drift, decay: The write's share of the first two at the last token, and the gradient by the
+            decay, each yet to be summed over the rows of a tile.
+    """
 
     start: Any
     drift: Any
     into_weights: Any
     into_momentum: Any
+    last_start: Any
+    last_drift: Any
     decay: Any
 
 
@@ -191,7 +199,7 @@ def queries(p, t, d, m: tl.constexpr):
 def upper_back(p, lower, upper, t, d, m: tl.constexpr):
     """Back through the last layer: by its inner gradient; and the read's share of the first layer's start and drift."""
     sums = upper_sweep(p, lower, upper, t, d, m)
-    store_vectors(upper.dvectors, sums.vectors, t, m)
+    store_vectors(upper.dvectors, sums.vectors, 0.0, 0.0, t, m)
     du, mask = queries(p, t, d, m), load_tile(upper.mask, t, t, m.chunk, m.chunk)
     dscores = -dot(du, tl.trans(keys(p, t, d, m)[2]), m)
     store_tile(upper.dmask, t, t, dscores * sums.products, m.chunk, m.chunk)
@@ -206,7 +214,7 @@ def upper_sweep(p, lower, upper, t, d, m: tl.constexpr):
     masked = -dot(du, tl.trans(delta), m) * load_tile(upper.mask, t, t, m.chunk, m.chunk)
     if m.depth == 2:
         scores = dot(q, tl.trans(k), m) * load_tile(lower.mask, t, t, m.chunk, m.chunk)
-    none = no_vectors(m)
+    none = no_vectors(m.tokens, m.channels)
     sums = UpperSums(zeros(m.tokens, m.channels), zeros(m.tokens, m.tokens), none, none.start, none.drift)
     for first in range(0, m.width, m.tile):
         i = first + tl.arange(0, m.tile)
@@ -241,7 +249,7 @@ def upper_tile(p, sums, tile, vectors, x, g, delta, du, masked, t, d, i, m: tl.c
     store_back(p, m.upper, d, i, tile, read_w, read_s, vectors, m.dim, m.width, m)
     by_w, by_s = dot(du, tile.w, m), dot(du, tile.s, m)
     back_w, back_s = dot(delta, tile.dw, m), dot(delta, tile.ds, m)
-    of_vectors = add_vectors(sums.vectors, tile, by_w * g, by_s * g, back_w * x, back_s * x, t, m)
+    of_vectors = add_vectors(sums.vectors, tile, by_w * g, by_s * g, back_w * x, back_s * x)
     ddelta = sums.delta - into_w * dot(x, tl.trans(tile.dw), m) - into_s * dot(x, tl.trans(tile.ds), m)
     products = sums.products + dot(g, tl.trans(x), m)
     dg = start * by_w + drift * by_s + dot(masked, x, m)
@@ -255,9 +263,7 @@ def lower_back(p, decays, ddelta, start, drift, t, d, m: tl.constexpr):
     sums = lower_sweep(p, decays, ddelta, t, d, m)
     q, k = load_tile(p.q, t, d, m.chunk, m.dim), load_tile(p.k, t, d, m.chunk, m.dim)
     mask = load_tile(decays.mask, t, t, m.chunk, m.chunk)
-    found = sums.vectors
-    found = Vectors(found.start + start, found.drift + drift, found.into_weights, found.into_momentum, found.decay)
-    store_vectors(decays.dvectors, found, t, m)
+    store_vectors(decays.dvectors, sums.vectors, start, drift, t, m)
     store_tile(decays.dmask, t, t, sums.scores * dot(q, tl.trans(k), m), m.chunk, m.chunk)
     dq = sums.q + dot(sums.scores * mask, k, m)
     store_tile(p.dq, t, d, with_residual(dq, p.dy, t, d, m), m.chunk, m.dim)
@@ -271,7 +277,7 @@ def lower_sweep(p, decays, ddelta, t, d, m: tl.constexpr):
     k, _, delta, _ = keys(p, t, d, m)
     scores = dot(q, tl.trans(k), m) * load_tile(decays.mask, t, t, m.chunk, m.chunk)
     tokens = zeros(m.tokens, m.channels)
-    sums = LowerSums(tokens, tokens, ddelta, zeros(m.tokens, m.tokens), no_vectors(m))
+    sums = LowerSums(tokens, tokens, ddelta, zeros(m.tokens, m.tokens), no_vectors(m.tokens, m.tile))
     for first in range(0, m.width, m.tile):
         i = first + tl.arange(0, m.tile)
         tile = load_back(p, 0, i, d, m.width, m.dim, m)
@@ -299,7 +305,7 @@ def lower_tile(p, sums, tile, vectors, q, k, delta, du, scores, t, d, i, m: tl.c
     store_back(p, 0, i, d, tile, read_w, read_s, vectors, m.width, m.dim, m)
     back_w, back_s = dot(k, tl.trans(tile.dw), m), dot(k, tl.trans(tile.ds), m)
     nothing = zeros(m.tokens, m.tile)
-    of_vectors = add_vectors(sums.vectors, tile, nothing, nothing, back_w * delta, back_s * delta, t, m)
+    of_vectors = add_vectors(sums.vectors, tile, nothing, nothing, back_w * delta, back_s * delta)
     dq = sums.q + start * dot(du, tile.w, m) + drift * dot(du, tile.s, m)
     dk = sums.k - into_w * dot(delta, tile.dw, m) - into_s * dot(delta, tile.ds, m)
     dscores = sums.scores - dot(du, tl.trans(delta), m)
@@ -356,34 +362,37 @@ def with_residual(gradient, dy, t, columns, m: tl.constexpr):
 
 
 @triton.jit
-def no_vectors(m: tl.constexpr):
+def no_vectors(TOKENS: tl.constexpr, TILE_ROWS: tl.constexpr):
     """Where sums begin."""
-    none = tl.sum(zeros(m.tokens, m.tile), 1)
-    return Vectors(none, none, none, none, tl.sum(none))
+    none, of_rows = tl.zeros((TOKENS,), tl.float32), tl.zeros((TILE_ROWS,), tl.float32)
+    return Vectors(none, none, none, none, of_rows, of_rows, of_rows)
 
 
 @triton.jit
-def add_vectors(sums, tile, start, drift, into_weights, into_momentum, t, m: tl.constexpr):
-    """Add a tile's share of the gradients by a layer's vectors: rows of the last four, and the state's at the end."""
-    last = t == m.chunk - 1
+def add_vectors(sums, tile, start, drift, into_weights, into_momentum):
+    """Add a tile's share of the gradients by a layer's vectors: the row sums of the last four, and the state's own."""
     return Vectors(
-        sums.start + tl.sum(start, 1) + tl.where(last, tl.sum(tile.w * tile.dw), 0.0),
-        sums.drift + tl.sum(drift, 1) + tl.where(last, tl.sum(tile.s * tile.dw), 0.0),
+        sums.start + tl.sum(start, 1),
+        sums.drift + tl.sum(drift, 1),
         sums.into_weights - tl.sum(into_weights, 1),
         sums.into_momentum - tl.sum(into_momentum, 1),
-        sums.decay + tl.sum(tile.s * tile.ds),
+        sums.last_start + tl.sum(tile.w * tile.dw, 1),
+        sums.last_drift + tl.sum(tile.s * tile.dw, 1),
+        sums.decay + tl.sum(tile.s * tile.ds, 1),
     )
 
 
 @triton.jit
-def store_vectors(dvectors, found, t, m: tl.constexpr):
-    """Gradients by a layer's vectors; of the decay's, which is one number, at the first token."""
-    real = t < m.chunk
-    tl.store(dvectors + START * m.chunk + t, found.start, mask=real)
-    tl.store(dvectors + DRIFT * m.chunk + t, found.drift, mask=real)
+def store_vectors(dvectors, found, start, drift, t, m: tl.constexpr):
+    """Gradients by a layer's vectors, with more of the first two's; of the decay's, one number, at the first token."""
+    real, last = t < m.chunk, t == m.chunk - 1
+    start += found.start + tl.where(last, tl.sum(found.last_start), 0.0)
+    drift += found.drift + tl.where(last, tl.sum(found.last_drift), 0.0)
+    tl.store(dvectors + START * m.chunk + t, start, mask=real)
+    tl.store(dvectors + DRIFT * m.chunk + t, drift, mask=real)
     tl.store(dvectors + INTO_WEIGHTS * m.chunk + t, found.into_weights, mask=real)
     tl.store(dvectors + INTO_MOMENTUM * m.chunk + t, found.into_momentum, mask=real)
-    tl.store(dvectors + DECAY * m.chunk, found.decay)
+    tl.store(dvectors + DECAY * m.chunk, tl.sum(found.decay))
 
 
 @triton.jit
