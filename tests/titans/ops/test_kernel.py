@@ -38,3 +38,10 @@ def test_what_triton_does_not_cover_runs_in_torch_and_says_so_once(monkeypatch, 
     neural_memory(**arguments, kernel="triton")
     assert not recwarn.list
     torch.testing.assert_close(y, neural_memory(**arguments, kernel="torch")[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "dim", "large"), [(64, 64, False), (32, 128, False), (64, 96, True), (33, 128, True), (5, 128, False)]
+)
+def test_chunks_that_do_not_fit_with_float32_factors(chunk, dim, large):
+    assert kernel.too_large(chunk, dim) == large
