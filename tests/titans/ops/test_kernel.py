@@ -60,3 +60,10 @@ def test_too_many_shapes_are_an_error_and_not_slow(monkeypatch):
     with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
         neural_memory(**memory_arguments(10, 1), chunk_size=5, kernel="compiled")
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(
+    ("chunk", "dim", "large"), [(64, 64, False), (32, 128, False), (64, 96, True), (33, 128, True), (5, 128, False)]
+)
+def test_chunks_that_do_not_fit_with_float32_factors(chunk, dim, large):
+    assert kernel.too_large(chunk, dim) == large

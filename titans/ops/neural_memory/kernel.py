@@ -18,7 +18,8 @@ from titans.ops.neural_memory.state import Gate, State, Switches
 Kernel = Literal["auto", "torch", "compiled", "triton"]
 
 KERNELS = ("auto", "torch", "compiled", "triton")
-WIDEST_HEAD, WIDEST_LAYER, LONGEST_CHUNK = 128, 512, 64  # of the Triton kernels: what a processor's registers can hold
+#: Of the Triton kernels, for what a processor holds; tokens times channels are of a chunk with float32 factors.
+WIDEST_HEAD, WIDEST_LAYER, LONGEST_CHUNK, LARGEST_CHUNK = 128, 512, 64, 64 * 64
 
 
 def which_kernel(
@@ -47,7 +48,8 @@ def which_kernel(
 
 def not_covered(q: Tensor, state: State, how: Switches, eta: Gate | None, alpha: Gate | None) -> str | None:
     """Why the Triton kernels cannot do a call; None: they can."""
-    layers, width = len(state.weights), state.weights[-1].shape[-1]
+    layers, width, dim = len(state.weights), state.weights[-1].shape[-1], q.shape[-1]
+    exact = q.is_cuda and torch.get_float32_matmul_precision() != "medium"
     reasons = {
         "triton is not installed": importlib.util.find_spec("triton") is None,
         "a linear memory at chunk_size 1 has a form of its own": is_linear_recurrence(how, layers, eta, alpha),
@@ -56,11 +58,19 @@ def not_covered(q: Tensor, state: State, how: Switches, eta: Gate | None, alpha:
         ),
         f"its tensors are {q.dtype}, not torch.float32": q.dtype != torch.float32,
         f"{layers} layers are more than 2": layers > 2,
-        f"heads of {q.shape[-1]} are wider than {WIDEST_HEAD}": q.shape[-1] > WIDEST_HEAD,
+        f"heads of {dim} are wider than {WIDEST_HEAD}": dim > WIDEST_HEAD,
         f"a hidden width of {width} is more than {WIDEST_LAYER}": width > WIDEST_LAYER,
         f"chunks of {how.chunk_size} tokens are longer than {LONGEST_CHUNK}": how.chunk_size > LONGEST_CHUNK,
+        f"chunks of {how.chunk_size} tokens and heads of {dim} take more shared memory than there is, save with "
+        "torch.set_float32_matmul_precision('medium')": exact and too_large(how.chunk_size, dim),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def too_large(chunk: int, dim: int) -> bool:
+    """Whether a chunk does not fit an H200's shared memory with float32 factors, as its compiler finds."""
+    tokens, channels = (max(16, 1 << (size - 1).bit_length()) for size in (chunk, dim))
+    return tokens * channels > LARGEST_CHUNK
 
 
 @cache

@@ -1,6 +1,11 @@
-"""A group of chunks as Triton kernels: the functions of `group.py`, with weights and momentum in float32.
+"""A group of chunks as Triton kernels: the functions of `group.py`, in float32 with products as precise as asked for.
 
-One program goes through all chunks of one batch entry and head. Not measured on a GPU yet; `benchmarks/gpu.py` does.
+One program goes through all chunks of one batch entry and head, so that a chunk costs no launch. The state goes from
+chunk to chunk through memory, which a GPU's caches hold: registers are too few (head width 32, depth 2: 64 KB of state
+beside what a chunk needs), and Triton keeps nothing in shared memory from one turn of a loop to the next. A load must
+not overtake a store of the turn before it, so loops are not pipelined (`num_stages=1`).
+
+Not measured on a GPU as of this writing; `benchmarks/gpu.py` does.
 """
 
 from __future__ import annotations
@@ -18,8 +23,7 @@ from titans.ops.neural_memory.triton.forward import forward_kernel
 from titans.ops.neural_memory.triton.tiles import VECTORS, Shape
 
 SMALLEST = 16  # side of a product's factors
-TILE = 32  # inputs of the last layer that are gone through at a time
-WARPS = 8
+TILE, WARPS = 32, 8  # a guess from what the compiler spills: inputs of the last layer at a time, warps a program
 #: By `torch.get_float32_matmul_precision`. Triton's interpreter, on a CPU, gets bfloat16 wrong, and is always exact.
 PRECISIONS = {"highest": "ieee", "high": "tf32", "medium": "bf16"}
 
@@ -48,9 +52,10 @@ def forward_group(
     states[0] = _packed(state)
     y = torch.empty_like(q)
     z, u = (torch.empty_like(q), torch.empty_like(q)) if keep else (y, y)
-    forward_kernel[(q.shape[0],)](
-        q, k, v, *_stacked(decays), states, y, z, u, chunks, places, KEEP=keep, m=m, num_warps=WARPS, num_stages=1
-    )
+    with torch.cuda.device_of(q):  # Triton launches on the current one
+        forward_kernel[(q.shape[0],)](
+            q, k, v, *_stacked(decays), states, y, z, u, chunks, places, KEEP=keep, m=m, num_warps=WARPS, num_stages=1
+        )
     end = states[chunks % places].clone()  # on its own, so that whoever keeps it does not keep them all
     return y, _unpacked(end, state), KernelTape(states, z, u) if keep else None
 
@@ -68,10 +73,11 @@ def backward_group(
     dstates[chunks % 2] = _packed(dstate)
     dq, dk, dv = (torch.empty_like(q) for _ in range(3))
     through = q.new_empty(q.shape[0], 2, m.chunk, m.width)
-    backward_kernel[(q.shape[0],)](
-        q, k, v, tape.z, tape.u, dy.contiguous(), dq, dk, dv, masks, vectors, dmasks, dvectors, tape.states, dstates,
-        through, chunks, m=m, num_warps=WARPS, num_stages=1,
-    )  # fmt: skip
+    with torch.cuda.device_of(q):
+        backward_kernel[(q.shape[0],)](
+            q, k, v, tape.z, tape.u, dy.contiguous(), dq, dk, dv, masks, vectors, dmasks, dvectors, tape.states,
+            dstates, through, chunks, m=m, num_warps=WARPS, num_stages=1,
+        )  # fmt: skip
     by_keys = (dk, dv) if form.outer_gradient else (None, None)
     return GroupBack((dq, *by_keys), _unstacked(dmasks, dvectors), _unpacked(dstates[0], dstate))
 
