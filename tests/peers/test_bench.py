@@ -24,7 +24,7 @@ def test_its_memory_is_the_mixer_of_every_block(heads: int):
         theirs = block.mixer.memory
         assert isinstance(theirs, titans_pytorch.NeuralMemory)
         assert (theirs.heads, theirs.store_chunk_size, theirs.to_momentum) == (heads, 8, None)
-        assert [tuple(w.shape[-2:]) for w in theirs.memory_model.weights] == [
+        assert [tuple(w.shape[-2:]) for w in theirs.memory_model.model.weights] == [
             (16 // heads, 32 // heads),
             (32 // heads, 32 // heads),
             (32 // heads, 16 // heads),

@@ -20,7 +20,7 @@ from titans_lab.study.values import nearest, show
 PEER = "titans-pytorch"
 BASELINES = (*get_args(Variant), PEER)
 #: What is measured where no study is named.
-DEFAULT = "grid: {model.variant: [lmm, mac, mag, mal], train.length: [512, 2048]}"
+DEFAULT = "grid: {model.variant: [lmm, mac, mag, mal], train.length: [256, 1024]}"
 
 
 class Case(NamedTuple):
