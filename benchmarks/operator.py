@@ -1,0 +1,205 @@
+"""How fast the memory's operator is: beside a plain matrix product, beside titans-pytorch, at 32K tokens, at first.
+
+    python benchmarks/operator.py share            share of a 512-square product's FLOP/s
+    python benchmarks/operator.py peer             times titans-pytorch's speed (where that is installed: extra `peers`)
+    python benchmarks/operator.py length           tokens/s at 32,768 over those at 2,048
+    python benchmarks/operator.py first            seconds to the first result, compilation included
+    python benchmarks/operator.py memory           megabytes above the start, at depth 4
+
+Forward and backward, float32, batch 2, 4 heads of 64, memory MLP expansion 4, momentum and forgetting on. What is
+compared takes turns in one process; printed are medians of the ratio of neighbours, and its range. FLOPs are counted by
+the closed form's products alone, recomputation not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+
+import torch
+import torch.nn.functional as F
+
+from titans.ops import MemoryState, neural_memory
+
+BATCH, HEADS, DIM, EXPANSION = 2, 4, 64, 4
+Run = Callable[[], object]
+
+
+def widths(depth: int) -> list[tuple[int, int]]:
+    """(d_out, d_in) of each layer."""
+    hidden = [DIM * EXPANSION] * (depth - 1)
+    return list(zip([*hidden, DIM], [DIM, *hidden], strict=True))
+
+
+def ours(depth: int, chunk: int, time: int, **switches: object) -> Run:
+    """Our operator, forward and backward, on fresh random inputs."""
+    weights = tuple((torch.randn(BATCH, HEADS, o, i) * i**-0.5).requires_grad_() for o, i in widths(depth))
+    state = MemoryState(weights, tuple(torch.zeros_like(w) for w in weights))
+    q, k = (F.normalize(torch.randn(BATCH, HEADS, time, DIM), dim=-1).requires_grad_() for _ in range(2))
+    v = torch.randn(BATCH, HEADS, time, DIM, requires_grad=True)
+    theta, eta, alpha = (
+        (scale * torch.rand(BATCH, HEADS, time, depth)).requires_grad_() for scale in (0.2 / chunk, 0.9, 1e-4)
+    )
+    leaves = [q, k, v, theta, eta, alpha, *weights]
+
+    def run() -> object:
+        y, _ = neural_memory(q, k, v, theta, eta, alpha, state, chunk, residual=True, kernel="compiled", **switches)  # type: ignore[arg-type]
+        return torch.autograd.grad(y.sum(), leaves)
+
+    return run
+
+
+def theirs(depth: int, chunk: int, time: int, batch_size: int | None = None) -> Run:
+    """titans-pytorch's memory, forward and backward; its projections are small beside it."""
+    from titans_pytorch import MemoryMLP, NeuralMemory
+
+    model = MemoryMLP(DIM, depth, expansion_factor=EXPANSION)
+    memory = NeuralMemory(
+        HEADS * DIM, chunk_size=chunk, batch_size=batch_size, dim_head=DIM, heads=HEADS, model=model, momentum=True
+    )
+    x = torch.randn(BATCH, time, HEADS * DIM, requires_grad=True)
+    leaves = [x, *(p for p in memory.parameters() if p.requires_grad)]
+
+    def run() -> object:
+        y, _ = memory(x)
+        return torch.autograd.grad(y.sum(), leaves, allow_unused=True)
+
+    return run
+
+
+def product() -> Run:
+    """Twenty 512-square products."""
+    a = torch.randn(512, 512)
+
+    def run() -> object:
+        return [a @ a for _ in range(20)]
+
+    return run
+
+
+def seconds(run: Run) -> float:
+    """Of one call."""
+    begin = perf_counter()
+    run()
+    return perf_counter() - begin
+
+
+def alternate(a: Run, b: Run, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of each, turn by turn, after one call of each to warm up."""
+    a(), b()
+    pairs = [(seconds(a), seconds(b)) for _ in range(rounds)]
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def spread(values: list[float]) -> str:
+    """Median and range."""
+    return f"{median(values):8.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def flops(depth: int, chunk: int, time: int) -> float:
+    """Of a forward and backward pass, by the closed form's products (PAPER.md's count)."""
+    macs = sum((5 if n == 0 else 6) * o * i + chunk * (o + i) for n, (o, i) in enumerate(widths(depth)))
+    return 3 * 2.0 * macs * BATCH * HEADS * time
+
+
+def share(rounds: int) -> None:
+    """Print the share of a 512-square product's rate."""
+    print("depth  chunk  tokens/s   share of a 512-square product's FLOP/s")
+    for depth in (1, 2, 4):
+        for chunk in (64, 16):
+            mine, plain = alternate(ours(depth, chunk, 2048), product(), rounds)
+            rates = [flops(depth, chunk, 2048) / a / (20 * 2 * 512**3 / b) for a, b in zip(mine, plain, strict=True)]
+            print(f"{depth:5}  {chunk:5}  {BATCH * 2048 / median(mine):8,.0f}   {spread(rates)}", flush=True)
+
+
+def peer(rounds: int) -> None:
+    """Print how many times as fast as titans-pytorch."""
+    print("depth  ours: chunk  theirs: chunk_size, batch_size  length   times as fast")
+    cases = [(d, c, c, None, 2048) for c in (16, 64) for d in (1, 2, 4)] + [(2, 64, 1, 64, 512)]
+    for depth, chunk, size, batch_size, time in cases:
+        a, b = ours(depth, chunk, time), theirs(depth, size, time, batch_size)
+        mine, other = alternate(a, b, rounds if size > 1 else 2)
+        times = [y / x for x, y in zip(mine, other, strict=True)]
+        print(f"{depth:5}  {chunk:11}  {size:18}, {batch_size!s:10}  {time:6}  {spread(times)}", flush=True)
+
+
+def length(rounds: int) -> None:
+    """Print the speed at 32,768 tokens over that at 2,048, with the same and each with its own policy."""
+    print("depth  policy   tokens/s at 32,768 over those at 2,048")
+    for depth in (2, 4):
+        for name, budget in (("own", None), ("same", 0)):
+            keep = {} if budget is None else {"memory_budget": budget}
+            long, short = alternate(ours(depth, 64, 32768, **keep), ours(depth, 64, 2048, **keep), max(2, rounds // 3))
+            print(f"{depth:5}  {name:6}  {spread([16 * b / a for a, b in zip(long, short, strict=True)])}", flush=True)
+
+
+def first(rounds: int) -> None:
+    """Print the seconds of the first and the second call in fresh processes: with nothing compiled before, then with."""
+    with tempfile.TemporaryDirectory() as cache:
+        for name in ("cold", "warm"):
+            seconds_of = child("--child", "first", TORCHINDUCTOR_CACHE_DIR=cache)
+            print(
+                f"{name}: first call {seconds_of[0]:.1f} s, second {seconds_of[1]:.2f} s (depth 2, chunk 64)",
+                flush=True,
+            )
+
+
+def memory(rounds: int) -> None:
+    """Print how much memory a process holds above what it held before, at most, depth 4 and chunk 64."""
+    print("length   MB above the start   MB of inputs, outputs and their gradients")
+    for time in (2048, 8192, 32768):
+        above, own = child("--child", str(time))
+        print(f"{time:6}   {above / 1e6:18,.0f}   {own / 1e6:10,.0f}", flush=True)
+
+
+def child(*arguments: str, **environment: str) -> list[float]:
+    """What a process of its own prints."""
+    command = [sys.executable, __file__, "share", *arguments]
+    done = subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, text=True)
+    return [float(x) for x in done.stdout.split()]
+
+
+def be_child(what: str) -> None:
+    """Print the seconds of two calls, or the bytes above the start at a length and those of what goes in and out."""
+    if what == "first":
+        run = ours(2, 64, 2048)
+        print(seconds(run), seconds(run))
+        return
+    ours(4, 64, 256)()  # libraries load what they need
+    run, begin = ours(4, 64, int(what)), peak()
+    run()
+    print(peak() - begin, 8 * 4 * BATCH * HEADS * int(what) * (DIM + 3))
+
+
+def peak() -> int:
+    """Most bytes that this process has held."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def main() -> None:
+    """Run what is asked for."""
+    kinds = {"share": share, "peer": peer, "length": length, "first": first, "memory": memory}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=kinds)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    torch.set_flush_denormal(True)
+    if given.child:
+        be_child(given.child)
+    else:
+        kinds[given.what](given.rounds)
+
+
+if __name__ == "__main__":
+    main()
