@@ -1,10 +1,10 @@
 """How fast the memory's operator is: beside a plain matrix product, beside titans-pytorch, at 32K tokens, at first.
 
-    python benchmarks/operator.py share            share of a 512-square product's FLOP/s
-    python benchmarks/operator.py peer             times titans-pytorch's speed (where that is installed: extra `peers`)
-    python benchmarks/operator.py length           tokens/s at 32,768 over those at 2,048
-    python benchmarks/operator.py first            seconds to the first result, compilation included
-    python benchmarks/operator.py memory           megabytes above the start, at depth 4
+    python benchmarks/kernels.py share            share of a 512-square product's FLOP/s
+    python benchmarks/kernels.py peer             times titans-pytorch's speed (where that is installed: extra `peers`)
+    python benchmarks/kernels.py length           tokens/s at 32,768 over those at 2,048
+    python benchmarks/kernels.py first            seconds to the first result, compilation included
+    python benchmarks/kernels.py memory           megabytes above the start, at depth 4
 
 Forward and backward, float32, batch 2, 4 heads of 64, memory MLP expansion 4, momentum and forgetting on. What is
 compared takes turns in one process; printed are medians of the ratio of neighbours, and its range. FLOPs are counted by
@@ -141,7 +141,7 @@ def length(rounds: int) -> None:
 
 
 def first(rounds: int) -> None:
-    """Print the seconds of the first and the second call in fresh processes: with nothing compiled before, then with."""
+    """Print the seconds of two calls in fresh processes: with nothing compiled before, and then with it on disk."""
     with tempfile.TemporaryDirectory() as cache:
         for name in ("cold", "warm"):
             seconds_of = child("--child", "first", TORCHINDUCTOR_CACHE_DIR=cache)
