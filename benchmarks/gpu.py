@@ -27,6 +27,7 @@ import os
 import subprocess
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -49,6 +50,8 @@ from titans.models.language_model import LanguageModel
 from titans.models.presets import PRESETS
 from titans.ops import MemoryState, naive_neural_memory, neural_memory
 from titans_lab.environment import environment
+
+warnings.filterwarnings("error", message="kernel='triton'")  # a case that is not covered is to be seen as such
 
 Run = Callable[[], object]
 Row = dict[str, Any]
@@ -114,15 +117,21 @@ def plan(device: str, quick: bool) -> Plan:
             [(16, 4), (64, 8)],
         )
     forms = [
-        plain, plain | {"loss": "mean"}, plain | {"outer_gradient": False}, plain | {"reset_momentum": True},
+        plain, plain | {"outer_gradient": False}, plain | {"reset_momentum": True},
         {"activation": "silu", "loss": "half"}, {"activation": "relu", "loss": "mean"},
     ]  # fmt: skip
     sizes = [(32, 4, 2, 16), (48, 4, 2, 16), (64, 4, 2, 64), (96, 2, 2, 32), (128, 4, 2, 64), (128, 1, 1, 64)]
     sizes += [(64, 1, 1, 16), (48, 1, 1, 5)]
+    steady = tuple((plain | {"loss": "mean"}).items())
+    # float32 factors take minutes to compile for wide heads, and do not fit for the widest
+    within = {"highest": 48, "high": 96, "medium": 128}
     checked = [
-        (Case(*size, time=2 * size[3] + 3, switches=tuple(plain.items())), p) for size in sizes for p in PRECISIONS
+        (Case(*size, time=2 * size[3] + 3, switches=steady), p)
+        for size in sizes
+        for p in within
+        if size[0] <= within[p]
     ]
-    checked += [(Case(32, 2, 2, 16, time=35, switches=tuple(form.items())), "highest") for form in forms[1:]]
+    checked += [(Case(32, 2, 2, 16, time=35, switches=tuple(form.items())), "highest") for form in forms]
     speed = [(48, 4, 2, 16), (64, 4, 2, 16), (64, 4, 2, 64), (32, 4, 2, 64), (128, 4, 2, 64), (64, 1, 1, 64)]
     timed = [(Case(*size, batch=8, heads=16, time=2048, switches=tuple(plain.items())), "medium") for size in speed]
     timed += [(timed[2][0], "high"), (timed[2][0]._replace(batch=2, heads=12, time=16384), "medium")]
