@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,3 +72,11 @@ def usable_devices(most: int | None) -> list[Device]:
         )
         found = []
     return (found or cores())[:most]
+
+
+def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:
+    """UserError where a run asks for a kernel that its device does not have."""
+    from titans_lab.errors import UserError
+
+    if devices[0].kind == "cpu" and any(run.config.speed.kernel == "triton" for run in runs):
+        raise UserError("speed.kernel: triton is for a GPU, and torch can use none here; set it to auto or compiled")

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, load, open_store, usable_devices
+from titans_lab.cli.arguments import (
+    AsCsv,
+    AsJson,
+    Overrides,
+    StoreFolder,
+    load,
+    open_store,
+    refuse_kernels,
+    usable_devices,
+)
 from titans_lab.cli.output import FAILED, INTERRUPTED, duration, print_rows, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -41,12 +50,13 @@ def verify(
     from titans_lab.executors.devices import one_of_each
     from titans_lab.verify.subjects import PRECISIONS, Asked, defaults, subjects
 
-    records = open_store(store)
+    devices, records = usable_devices(None), open_store(store)
+    asked = [Asked(subject, PRECISIONS) for subject in subjects(defaults())]
     if study:
-        asked = _asked(load(study, overrides)[1], PRECISIONS)
-    else:
-        asked = [Asked(subject, PRECISIONS) for subject in subjects(defaults())]
-    plans = [(device, asked) for device in one_of_each(usable_devices(None))]
+        runs = load(study, overrides)[1]
+        refuse_kernels(runs, devices)
+        asked = _asked(runs, PRECISIONS)
+    plans = [(device, asked) for device in one_of_each(devices)]
     begin = time.monotonic()
     rows = _run(plans, records, secrets.randbits(32) if seed is None else seed)
     _print(rows, time.monotonic() - begin, as_csv, as_json)

@@ -16,6 +16,7 @@ from titans_lab.cli.arguments import (
     StudyFile,
     load,
     open_store,
+    refuse_kernels,
     usable_devices,
 )
 from titans_lab.cli.checks import verify_first
@@ -71,11 +72,12 @@ def sweep(
     from titans_lab.sweep import Sweep, record_runs, record_study
 
     loaded, runs = load(study, overrides)
+    devices = usable_devices(workers)
+    refuse_kernels(runs, devices)
     records = open_store(store)
     waiting = record_runs(runs, records)
     record_study(study_record(loaded, runs, overrides or []), records)
     typer.echo(f"{loaded.name}: {len(runs)} runs, {len(waiting)} to do; store {records.root}", err=True)
-    devices = usable_devices(workers)
     if verify:
         verify_first(waiting, devices, records)
     work = Sweep(records, LocalExecutor(), devices, list(waiting))

@@ -147,3 +147,15 @@ def test_csv_has_every_digit(cli: Any, bench: Workbench):
     rows = list(csv.DictReader(cli(*arguments, "--csv").out.splitlines()))
     assert [row["check"] for row in rows] == [check for check in CHECKS[1:] for _ in PRECISIONS]
     assert all(float(row["worst"]) <= float(row["tolerance"]) for row in rows)
+
+
+@pytest.mark.parametrize("verb", ["sweep", "verify"])
+def test_a_kernel_that_the_device_does_not_have_is_refused_before_anything_is_written(
+    cli: Any, bench: Workbench, verb: str
+):
+    code, _, err = cli(verb, bench.study, "speed.kernel=triton", "--store", bench.store.root)
+    assert code == 2
+    assert err.strip().endswith(
+        "speed.kernel: triton is for a GPU, and torch can use none here; set it to auto or compiled"
+    )
+    assert not bench.store.root.exists()
