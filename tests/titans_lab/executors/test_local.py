@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,9 @@ def test_a_worker_holds_the_lock_from_the_start_until_it_is_killed(folder: RunFo
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_worker_sees_its_device_and_no_other(folder: RunFolder):
     job = LocalExecutor().submit(folder, Device("cuda", "GPU-77", "GPU 0 H200", "H200"))
-    given = Path(f"/proc/{job.process.pid}/environ").read_text().split("\0")
+    while not (environ := Path(f"/proc/{job.process.pid}/environ").read_text()):
+        time.sleep(0.01)  # between its fork and its exec a process shows none
+    given = environ.split("\0")
     command = Path(f"/proc/{job.process.pid}/cmdline").read_text().split("\0")
     job.process.kill()
     job.wait()
