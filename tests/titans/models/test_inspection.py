@@ -171,8 +171,8 @@ def test_staleness_in_float32_is_that_in_float64():
     model, tokens = random_model(MemoryConfig(chunk_size=4, theta_scale=1e-4)), some_tokens()
     exact = inspect(model, tokens)
     for mine, other in zip(inspect(model.float(), tokens).values(), exact.values(), strict=True):
-        assert 0 < other.staleness[..., 1].max() < 1e-2
-        torch.testing.assert_close(mine.staleness.double(), other.staleness, rtol=0.05, atol=1e-6)
+        assert 0 < other.staleness[..., 1].max() < 0.1
+        assert (mine.staleness.double() - other.staleness).norm() < 0.02 * other.staleness.norm()
 
 
 def test_the_norm_of_weights_that_start_at_zero_is_unknown():
