@@ -10,17 +10,26 @@ from time import perf_counter
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
-SIZES = {"cpu": 512, "cuda": 8192}  # of a product that a device does at its best
+from titans_lab.study.config import PROFILE_AFTER
+
+SIZES = {"cpu": 512, "cuda": 4096}  # of a product that a device does at its best
 ROUNDS = 5
-SKIPPED = 5  # steps before those that are profiled: the first ones pay for what all need
+
+
+def factor(device: torch.device, precision: str) -> torch.Tensor:
+    """A square matrix to multiply with itself; in float32 on a CPU, where bfloat16 is no faster."""
+    size = SIZES[device.type]
+    dtype = torch.bfloat16 if precision == "bfloat16" and device.type == "cuda" else torch.float32
+    return torch.randn(size, size, device=device, dtype=dtype)
 
 
 def product_rate(device: torch.device, precision: str) -> float:
     """FLOP/s of a plain square product: the best of a few, for whatever else runs only takes from it."""
-    size = SIZES.get(device.type, SIZES["cpu"])
-    dtype = torch.bfloat16 if precision == "bfloat16" and device.type == "cuda" else torch.float32
-    a = torch.randn(size, size, device=device, dtype=dtype)
-    return 2 * size**3 / min(_seconds(a) for _ in range(ROUNDS))
+    a = factor(device, precision)
+    rate = 2 * len(a) ** 3 / min(_seconds(a) for _ in range(ROUNDS))
+    if a.is_cuda:
+        torch.cuda.reset_peak_memory_stats(device)  # the run's peak is its own
+    return rate
 
 
 def _seconds(a: torch.Tensor) -> float:
@@ -43,10 +52,10 @@ def profiled(steps: int, folder: Path) -> Iterator[Callable[[], None]]:
 
     def save(done: profile) -> None:
         done.export_chrome_trace(str(folder / "trace.json.gz"))
-        on = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        on = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
         (folder / "profile.txt").write_text(done.key_averages().table(sort_by=on, row_limit=40))
 
     watched = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
-    when = schedule(wait=SKIPPED, warmup=1, active=steps, repeat=1)
+    when = schedule(wait=PROFILE_AFTER - 1, warmup=1, active=steps, repeat=1)
     with profile(activities=watched, schedule=when, on_trace_ready=save) as running:
         yield running.step

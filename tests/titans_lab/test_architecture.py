@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "titans_lab.tasks": "titans_lab.errors titans_lab.corpus",
     "titans_lab.inside": "titans.models",
     "titans_lab.precision": "",
-    "titans_lab.speed": "",
+    "titans_lab.speed": "titans_lab.study",
     "titans_lab.train": "titans.cost titans.models titans_lab.corpus titans_lab.inside titans_lab.precision "
     "titans_lab.speed titans_lab.store titans_lab.study titans_lab.tasks",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
@@ -47,7 +47,7 @@ MAY_IMPORT = {
     f"titans_lab.study {LIGHT}",
     "titans_lab.bench.peer": "titans.layers titans.models.config",
     "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.precision "
-    "titans_lab.tasks",
+    "titans_lab.speed titans_lab.tasks",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
     "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
     "titans_lab.study titans_lab.train",

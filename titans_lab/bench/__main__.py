@@ -1,7 +1,7 @@
 """Measure a pair on one device: `python -m titans_lab.bench --device cpu --rounds 5`.
 
 On standard input comes the pair as JSON: the configurations `model` and `baseline`, whether the latter is `peer`'s,
-`precision`, and `shape`, batch and length. A line of JSON goes out.
+`precision`, `kernel`, and `shape`, batch and length. A line of JSON goes out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from titans.models.config import ModelConfig
-from titans.models.language_model import LanguageModel
+from titans.models.language_model import LanguageModel, use_kernel
 from titans_lab.bench.step import alternate, build, peak_bytes, product, step_of
 from titans_lab.study.fields import build as build_config
 from titans_lab.study.identity import flatten
@@ -52,9 +52,12 @@ def models_of(asked: dict[str, Any], device: torch.device) -> dict[str, Language
     """The model and its baseline."""
     torch.manual_seed(0)
     configs = {name: build_config(ModelConfig, dict(flatten(asked[name]))) for name in ("model", "baseline")}
-    return {
+    models = {
         name: build(config, peer=asked["peer"] and name == "baseline").to(device) for name, config in configs.items()
     }
+    for model in models.values():
+        use_kernel(model, asked["kernel"])
+    return models
 
 
 if __name__ == "__main__":

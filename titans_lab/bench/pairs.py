@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from titans.models.config import ModelConfig, Variant
 from titans_lab.errors import UserError
@@ -30,6 +30,7 @@ class Case(NamedTuple):
     precision: str
     batch: int
     length: int
+    kernel: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +57,11 @@ def default_study(overrides: Sequence[str]) -> Study:
 
 def cases(configs: Iterable[RunConfig], lengths: Sequence[int], batch: int | None) -> list[Case]:
     """The distinct ones, in order; `lengths` and `batch` in the place of each configuration's own, where given."""
-    distinct: dict[tuple[str, str, int, int], Case] = {}
+    distinct: dict[tuple[Any, ...], Case] = {}
     for config in configs:
         train = config.train
         for length in lengths or [train.length]:
-            case = Case(config.model, train.precision, batch or train.batch, length)
+            case = Case(config.model, train.precision, batch or train.batch, length, config.speed.kernel)
             distinct.setdefault((model_id(config.model), *case[1:]), case)
     return list(distinct.values())
 
@@ -75,7 +76,8 @@ def paired(found: Sequence[Case], against: str) -> list[Pair]:
 
 
 def _words(case: Case) -> dict[str, str]:
-    return read_words(case.model) | {"train.precision": case.precision, "train.batch": show(case.batch)}
+    training = {"train.precision": case.precision, "train.batch": show(case.batch), "speed.kernel": case.kernel}
+    return read_words(case.model) | training
 
 
 def _check(against: str) -> None:

@@ -34,6 +34,7 @@ class Row:
     length: int
     batch: int
     precision: str
+    kernel: str
     against: str
     tokens_per_second: float
     baseline_tokens_per_second: float
@@ -68,7 +69,7 @@ class Row:
 
 def _facts(pair: Pair) -> dict[str, Any]:
     """What is known before anything is measured."""
-    model, precision, batch, length = pair.case
+    model, precision, batch, length, kernel = pair.case
     memory = model.memory if model.variant in READ_BY["memory"] else None
     return {
         "model": model_id(model),
@@ -79,6 +80,7 @@ def _facts(pair: Pair) -> dict[str, Any]:
         "length": length,
         "batch": batch,
         "precision": precision,
+        "kernel": kernel,
         "against": pair.against,
         "flops_per_token": _flops(pair),
         "config": dataclasses.asdict(model),
@@ -139,6 +141,7 @@ def _question(pair: Pair) -> dict[str, Any]:
         "baseline": dataclasses.asdict(pair.baseline),
         "peer": pair.against == PEER,
         "precision": pair.case.precision,
+        "kernel": pair.case.kernel,
         "shape": [pair.case.batch, pair.case.length],
     }
 

@@ -13,11 +13,10 @@ from titans.models.config import ModelConfig
 from titans.models.language_model import LanguageModel
 from titans_lab.bench.peer import TheirMemory
 from titans_lab.precision import products_in
+from titans_lab.speed import factor
 from titans_lab.tasks.text import bits_per_byte
 
 PRODUCTS = 20  # a turn
-#: Side and type of the product that a device's rate is taken from.
-PLAIN = {"cpu": (512, torch.float32), "cuda": (4096, torch.bfloat16)}
 
 Run = Callable[[], object]
 
@@ -51,9 +50,8 @@ def step_of(model: nn.Module, tokens: Tensor, precision: str) -> Run:
 
 def product(device: torch.device) -> tuple[Run, int]:
     """Plain square products, and their FLOPs a call."""
-    size, dtype = PLAIN[device.type]
-    a = torch.randn(size, size, device=device, dtype=dtype)
-    return lambda: [a @ a for _ in range(PRODUCTS)], PRODUCTS * 2 * size**3
+    a = factor(device, "bfloat16")
+    return lambda: [a @ a for _ in range(PRODUCTS)], PRODUCTS * 2 * len(a) ** 3
 
 
 def alternate(runs: Mapping[str, Run], rounds: int, device: torch.device) -> dict[str, list[Turn]]:

@@ -51,11 +51,12 @@ def verify(
     from titans_lab.verify.subjects import PRECISIONS, Asked, defaults, subjects
 
     devices, records = usable_devices(None), open_store(store)
-    asked = [Asked(subject, PRECISIONS) for subject in subjects(defaults())]
     if study:
         runs = load(study, overrides)[1]
         refuse_kernels(runs, devices)
         asked = _asked(runs, PRECISIONS)
+    else:
+        asked = [Asked(subject, PRECISIONS) for subject in subjects(defaults())]
     plans = [(device, asked) for device in one_of_each(devices)]
     begin = time.monotonic()
     rows = _run(plans, records, secrets.randbits(32) if seed is None else seed)

@@ -91,6 +91,7 @@ class Speed:
     against: str
     batch: int | None
     precision: str | None
+    kernel: str | None
     device_name: str | None
     threads: int | None
     tokens_per_second: float
@@ -103,7 +104,9 @@ class Speed:
     def setting(self) -> str:
         """What it was measured against, and how."""
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
-        return f"{self.against} (batch {self.batch}, {self.precision}, {self.device_name}, {threads})"
+        kernel = "" if self.kernel in (None, "auto") else f"{self.kernel}, "
+        how = f"{self.precision}, {kernel}{self.device_name}, {threads}"
+        return f"{self.against} (batch {self.batch}, {how})"
 
 
 @dataclass(frozen=True)
@@ -212,9 +215,9 @@ from benches
 where model in ({_listed(models)})
   and length > 0 and against is not null and isfinite(tokens_per_second + ratio + ratio_low + ratio_high)
 qualify row_number() over (
-  partition by model, length, against, batch, precision, device_name, threads order by started desc
+  partition by model, length, against, batch, precision, kernel, device_name, threads order by started desc
 ) = 1
-order by against, batch, precision, device_name, threads, length"""
+order by against, batch, precision, kernel, device_name, threads, length"""
 
 
 def _listed(ids: Iterable[str]) -> str:

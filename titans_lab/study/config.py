@@ -12,6 +12,7 @@ from typing import Literal
 from titans.models.config import ModelConfig
 
 BYTES = 256  # values of a byte
+PROFILE_AFTER = 6  # steps: the first ones pay for what all need
 OUTSIDE = {"identity": False}  # field metadata: changes where or how a run happens, not its numbers
 
 
@@ -158,6 +159,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.model.vocab_size < BYTES:
             raise ValueError(f"model.vocab_size: {self.model.vocab_size} is below the {BYTES} values of a byte")
+        needed = PROFILE_AFTER + self.speed.profile
+        if self.speed.profile and self.train.steps < needed:
+            raise ValueError(f"speed.profile: needs {needed} steps, and train.tokens come to {self.train.steps}")
         if self.model.leaks:
             raise ValueError(
                 f"model.{self.model.leaks}: lets a token see later ones; a language model cannot be trained with it"

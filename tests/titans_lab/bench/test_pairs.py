@@ -7,7 +7,7 @@ import pytest
 from titans.models.config import MemoryConfig, ModelConfig
 from titans_lab.bench.pairs import cases, default_study, paired
 from titans_lab.errors import UserError
-from titans_lab.study.config import RunConfig, TrainConfig
+from titans_lab.study.config import RunConfig, SpeedConfig, TrainConfig
 
 CONFIG = RunConfig(model=ModelConfig(variant="lmm"), train=TrainConfig(length=64, batch=2))
 
@@ -24,7 +24,8 @@ def test_what_makes_no_difference_to_the_speed_makes_no_case():
     assert len(cases([CONFIG, with_train(lr=1e-4), with_train(tokens=999)], [], None)) == 1
     depths = [with_model(variant="transformer", memory=MemoryConfig(depth=depth)) for depth in (1, 2)]
     assert len(cases(depths, [], None)) == 1
-    assert len(cases([CONFIG, with_train(precision="bfloat16"), with_train(batch=4)], [], None)) == 3
+    compiled = dataclasses.replace(CONFIG, speed=SpeedConfig(kernel="compiled"))
+    assert len(cases([CONFIG, with_train(precision="bfloat16"), with_train(batch=4), compiled], [], None)) == 4
 
 
 def test_length_and_batch_are_the_configurations_own_unless_given():

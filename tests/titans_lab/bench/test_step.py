@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
+from titans.layers.neural_memory import NeuralMemory
 from titans.models.config import ModelConfig
+from titans_lab.bench.__main__ import models_of
 from titans_lab.bench.step import alternate, build, peak_bytes, product, step_of
 
 CPU = torch.device("cpu")
@@ -30,3 +34,11 @@ def test_a_step_goes_back_to_every_parameter_and_leaves_no_gradient():
 def test_a_products_flops_are_those_of_its_multiply_adds():
     run, flops = product(CPU)
     assert flops == sum(2 * 512 * x.numel() for x in run())
+
+
+def test_a_pair_is_measured_on_the_kernel_that_its_runs_have():
+    config = dataclasses.asdict(ModelConfig(variant="lmm", dim=16, heads=2))
+    asked = {"model": config, "baseline": config, "peer": False, "kernel": "compiled"}
+    for model in models_of(asked, torch.device("cpu")).values():
+        memories = [module for module in model.modules() if isinstance(module, NeuralMemory)]
+        assert [memory.operator.keywords for memory in memories] == [{"kernel": "compiled"}] * 2

@@ -19,6 +19,8 @@ from titans_lab.study.study import load_study
         ("log.valid_every=-1", "log.valid_every: -1 is negative"),
         ("log.inside_every=-1", "log.inside_every: -1 is negative"),
         ("log.inside_tokens=0", "log.inside_tokens: 0 is below 1"),
+        ("speed.profile=-1", "speed.profile: -1 is negative"),
+        ("speed.profile=971", "speed.profile: needs 977 steps, and train.tokens come to 976"),
     ],
 )
 def test_what_every_run_would_fail_on_stops_the_study(override, message, tmp_path):
