@@ -197,10 +197,7 @@ class NeuralMemory(nn.Module):
         asking = x if asking is None else asking
         q, new, tails = self._project(x, asking, stream.tails)
         past = stream.k.shape[2]
-        waiting = (stream.k, stream.v, stream.logits)
-        inputs = tuple(
-            torch.cat(pair, dim) for pair, dim in zip(zip(waiting, new, strict=True), (2, 2, 1), strict=True)
-        )
+        inputs = _after_those(stream, new) if past else new
         q = F.pad(q, (0, 0, past, 0)) if past else q  # what waits is written again, and was read before
         time = q.shape[2]
         whole = time - time % self.chunk_size
@@ -211,7 +208,8 @@ class NeuralMemory(nn.Module):
         rest = _cut(inputs, whole, time)
         if whole < time:
             outputs.append(self._operate(q[:, :, whole:], rest, state)[0])
-        return self.emit(torch.cat(outputs, 2)[:, :, past:], asking), MemoryStream(state, *rest, tails)
+        y = torch.cat(outputs, 2) if whole < time else outputs[0]
+        return self.emit(y[:, :, past:], asking), MemoryStream(state, *rest, tails)
 
     def settled(self, stream: MemoryStream) -> State:
         """The state after all tokens so far, those of an unfinished chunk too."""
@@ -249,6 +247,12 @@ class NeuralMemory(nn.Module):
                 update_every=c.update_every, read=c.read, reset_momentum=c.reset_momentum, ascent=c.ascent,
                 written=self.written, gain=c.gain != "none",
             )  # fmt: skip
+
+
+def _after_those(stream: MemoryStream, new: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """What waits for its chunk to be whole, and then the new tokens."""
+    k, v, logits = new
+    return torch.cat((stream.k, k), 2), torch.cat((stream.v, v), 2), torch.cat((stream.logits, logits), 1)
 
 
 def _cut(inputs: tuple[Tensor, ...], begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -36,13 +36,14 @@ def build(config: ModelConfig, peer: bool) -> LanguageModel:
     return model
 
 
-def step_of(model: nn.Module, tokens: Tensor, precision: str) -> Run:
-    """Forward and backward on tokens `[batch, length + 1]`; the gradients are gone before another's turn."""
+def step_of(model: nn.Module, tokens: Tensor, precision: str, update: Run = lambda: None) -> Run:
+    """Forward, backward and `update` on tokens `[batch, length + 1]`; the gradients are gone before another's turn."""
 
     def run() -> None:
         with products_in(precision, tokens.device):
             loss = bits_per_byte(model, tokens[:, :-1], tokens[:, 1:])
         torch.autograd.backward(loss)
+        update()
         model.zero_grad()
 
     return run

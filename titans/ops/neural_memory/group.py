@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from titans.ops.neural_memory.coefficients import stacked_coefficients
 from titans.ops.neural_memory.step import Decay, Form, Gradients, Kept, backward_step, forward_step
+
+
+class Gates(NamedTuple):
+    """Of a layer, `[batch, heads, time]` each; None: off."""
+
+    theta: Tensor
+    eta: Tensor | None
+    alpha: Tensor | None
+
+
+def gates_of(three: Iterable[Tensor | None]) -> Gates:
+    """From theta, eta and alpha."""
+    theta, eta, alpha = three
+    assert theta is not None
+    return Gates(theta, eta, alpha)
 
 
 class FastState(NamedTuple):
@@ -36,6 +52,25 @@ class GroupBack(NamedTuple):
 ForwardStep = Callable[..., tuple[Tensor, list[Tensor], list[Tensor], Kept]]
 BackwardStep = Callable[..., Gradients]
 Tokens = tuple[Tensor, ...]  # q, k and v, [N, chunks * C, D]
+
+
+def chunk_decay(gates: Gates, size: int, update_every: int) -> Decay:
+    """What a layer's gates `[batch, heads, time]` of whole chunks come to, stacked over them: `[chunks, N, ...]`."""
+    c = stacked_coefficients(*gates, size, update_every)
+    assert c.mask is not None
+    whole = (c.whole.start, c.whole.drift, c.whole.into_weights, c.whole.into_momentum, c.whole.decay)
+    return Decay(*(x.flatten(1, 2) for x in (c.mask, *whole)))
+
+
+def chunk_decay_back(gates: Gates, size: int, update_every: int, gradient: Decay) -> Gates:
+    """From the gradients by what `chunk_decay` gives, those by the gates."""
+    given = [gate for gate in gates if gate is not None]
+
+    def placed(given: Iterable[Tensor]) -> Gates:
+        rest = iter(given)
+        return gates_of(None if gate is None else next(rest) for gate in gates)
+
+    return placed(torch.func.vjp(lambda *given: chunk_decay(placed(given), size, update_every), *given)[1](gradient))
 
 
 def forward_group(

@@ -19,8 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from titans.ops.neural_memory import group
-from titans.ops.neural_memory.coefficients import stacked_coefficients
-from titans.ops.neural_memory.group import FastState
+from titans.ops.neural_memory.group import FastState, Gates
 from titans.ops.neural_memory.mlp import loss_slope
 from titans.ops.neural_memory.state import Gate, MemoryState, State, Switches, by_layer
 from titans.ops.neural_memory.step import Decay, Form
@@ -55,7 +54,7 @@ class Plan(NamedTuple):
 
     @property
     def functions(self) -> ModuleType:
-        """The module of `forward_group` and `backward_group`."""
+        """The module of `chunk_decay`, `forward_group` and of what goes back through them."""
         if self.kernel == "torch":
             return group
         return importlib.import_module(f"titans.ops.neural_memory.{self.kernel}")  # only now: it takes a while
@@ -141,7 +140,7 @@ class ChunkLoop(torch.autograd.Function):
             kept, ctx.shape = tree_flatten((tensors[:gates], (q, k, v), groups))
             ctx.save_for_backward(*kept)
         ctx.plan = plan
-        return (torch.cat(y, 1), *state.weights, *state.momentum)
+        return (_joined(y), *state.weights, *state.momentum)
 
     @staticmethod
     @once_differentiable
@@ -150,42 +149,56 @@ class ChunkLoop(torch.autograd.Function):
         plan, layers = ctx.plan, len(ctx.plan.gates)
         gates, tokens, groups = tree_unflatten(list(ctx.saved_tensors), ctx.shape)
         dstate = FastState(list(after[:layers]), list(after[layers:]))
-        dgates, dtokens = [torch.empty_like(g) for g in gates], [torch.empty_like(x) for x in tokens]
+        dgates = [torch.empty_like(g) for g in gates]
+        dtokens: list[tuple[Tensor, ...]] = []
         parts = list(plan.parts(dy.shape[1]))
         for (begin, end, size), (start, tape) in zip(reversed(parts), reversed(groups), strict=True):
             cut = tuple(x[:, begin:end] for x in tokens)
-            with torch.enable_grad():
-                leaves = [g[:, :, begin:end].detach().requires_grad_() for g in gates]
-                decays = _decays(plan, leaves, size)
-            plain = [Decay(*(x.detach() for x in decay)) for decay in decays]
+            cut_gates = [g[:, :, begin:end] for g in gates]
+            decays = _decays(plan, cut_gates, size)
             if tape is None:
-                tape = plan.functions.forward_group(plan.form, plan.reset_momentum, plain, cut, start, True)[2]
+                tape = plan.functions.forward_group(plan.form, plan.reset_momentum, decays, cut, start, True)[2]
             back = plan.functions.backward_group(
-                plan.form, plan.reset_momentum, plain, cut, tape, dy[:, begin:end], dstate
+                plan.form, plan.reset_momentum, decays, cut, tape, dy[:, begin:end], dstate
             )
             dstate = back.state
-            for into, gradient in zip(dtokens, back.tokens, strict=True):
-                into[:, begin:end] = 0 if gradient is None else gradient
-            for into, gradient in zip(dgates, _to_gates(decays, back.decays, leaves), strict=True):
+            dtokens.insert(0, back.tokens)
+            for into, gradient in zip(dgates, _to_gates(plan, cut_gates, size, back.decays), strict=True):
                 into[:, :, begin:end] = gradient
-        return (None, None, *dgates, *dtokens, *dstate.weights, *dstate.momentum)
+        by_token = (None if x[0] is None else _joined(x) for x in zip(*dtokens, strict=True))
+        return (None, None, *dgates, *by_token, *dstate.weights, *dstate.momentum)
+
+
+def _joined(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    """Along time; a copy of what may be hundreds of megabytes only where there is something to join."""
+    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 
 def _decays(plan: Plan, gates: Sequence[Tensor], size: int) -> list[Decay]:
     """What the gates of whole chunks come to, layer by layer; layers with the same gates share theirs."""
-    known: dict[GatePlaces, Decay] = {}
-    for key in dict.fromkeys(plan.gates):
-        theta, eta, alpha = (None if place is None else gates[place] for place in key)
-        assert theta is not None
-        c = stacked_coefficients(-theta if plan.ascent else theta, eta, alpha, size, plan.update_every)
-        assert c.mask is not None
-        whole = (c.whole.start, c.whole.drift, c.whole.into_weights, c.whole.into_momentum, c.whole.decay)
-        known[key] = Decay(*(x.flatten(1, 2) for x in (c.mask, *whole)))
-    return [known[key] for key in plan.gates]
+    known = {
+        places: plan.functions.chunk_decay(_of_layer(plan, places, gates), size, plan.update_every)
+        for places in dict.fromkeys(plan.gates)
+    }
+    return [known[places] for places in plan.gates]
 
 
-def _to_gates(decays: list[Decay], gradients: list[Decay], gates: list[Tensor]) -> Sequence[Tensor]:
+def _to_gates(plan: Plan, gates: Sequence[Tensor], size: int, gradients: Sequence[Decay]) -> list[Tensor]:
     """Carry the gradients by each layer's decays on to the gates."""
-    pairs = [pair for both in zip(decays, gradients, strict=True) for pair in zip(*both, strict=True)]
-    outputs, given = zip(*((x, dx) for x, dx in pairs if x.requires_grad), strict=True)
-    return torch.autograd.grad(outputs, gates, given, materialize_grads=True)
+    dgates = [torch.zeros_like(gate) for gate in gates]
+    for places in dict.fromkeys(plan.gates):
+        of_layers = [gradient for gradient, own in zip(gradients, plan.gates, strict=True) if own == places]
+        gradient = Decay(*(sum(x[1:], start=x[0]) for x in zip(*of_layers, strict=True)))
+        used = _of_layer(plan, places, gates)
+        back = plan.functions.chunk_decay_back(used, size, plan.update_every, gradient)
+        for place, dgate, sign in zip(places, back, (-1 if plan.ascent else 1, 1, 1), strict=True):
+            if place is not None:
+                dgates[place] += sign * dgate
+    return dgates
+
+
+def _of_layer(plan: Plan, places: GatePlaces, gates: Sequence[Tensor]) -> Gates:
+    """The gates at these places; climbing the inner loss is a step with its sign changed."""
+    theta, eta, alpha = (None if place is None else gates[place] for place in places)
+    assert theta is not None
+    return Gates(-theta if plan.ascent else theta, eta, alpha)

@@ -17,6 +17,8 @@ import triton
 from torch import Tensor
 
 from titans.ops.neural_memory.group import FastState, GroupBack, Tokens
+from titans.ops.neural_memory.group import chunk_decay as chunk_decay
+from titans.ops.neural_memory.group import chunk_decay_back as chunk_decay_back
 from titans.ops.neural_memory.step import Decay, Form
 from titans.ops.neural_memory.triton.backward import backward_kernel
 from titans.ops.neural_memory.triton.forward import forward_kernel
