@@ -24,6 +24,7 @@ from statistics import median
 from time import perf_counter
 
 import torch
+from allocation import as_a_worker
 import torch.nn.functional as F
 
 from titans.ops import MemoryState, neural_memory
@@ -193,6 +194,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    as_a_worker()
     torch.set_num_threads(given.threads)
     torch.set_flush_denormal(True)
     if given.child:

@@ -79,7 +79,16 @@ def test_a_worker_on_a_gpu_sees_that_one_alone():
 
 def test_a_worker_on_a_core_sees_no_gpu_and_uses_one_thread():
     given = Device("cpu", "3", "", "").environment()
+    given.pop("GLIBC_TUNABLES")
     assert given == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def test_a_worker_on_a_core_keeps_freed_memory_unless_the_user_says_how(monkeypatch):
+    core = Device("cpu", "3", "", "")
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert "mmap_threshold" in core.environment()["GLIBC_TUNABLES"]
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
+    assert core.environment()["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
 
 
 def test_of_devices_that_compute_alike_one_stands_for_all(nvidia_smi: Path):

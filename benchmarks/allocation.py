@@ -1,0 +1,16 @@
+"""The memory allocator as a sweep's workers on a CPU have it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from titans_lab.executors.devices import KEEP_FREED
+
+VARIABLE = "GLIBC_TUNABLES"  # read by the C library when a process starts
+
+
+def as_a_worker() -> None:
+    """Start this script again with the allocator's settings, unless some are given: `GLIBC_TUNABLES= python ...` is none."""
+    if VARIABLE not in os.environ:
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {VARIABLE: KEEP_FREED})
