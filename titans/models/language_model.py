@@ -35,7 +35,7 @@ class LanguageModel(nn.Module):
         self.config = config
         self.recompute = False  # in the backward pass, go through each block once more instead of keeping what is in it
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(Block(config, mixer) for mixer in config.mixers)
         self.norm = RMSNorm(config.dim)
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
         initialise(self, seed)
