@@ -10,7 +10,10 @@ from titans.models.config.mac import MacConfig
 from titans.models.config.memory import MemoryConfig
 from titans.models.config.recurrent import RecurrentConfig
 
-Variant = Literal["lmm", "mac", "mag", "mal", "transformer", "window", "lstm"]
+Variant = Literal[
+    "lmm", "mac", "mag", "mal", "transformer", "window", "lstm",
+    "linear_attention", "retnet", "gla", "mamba2", "deltanet", "gated_deltanet",
+]  # fmt: skip
 
 #: Variants whose blocks take turns with these mixers; all others have the mixer of their own name in every block.
 PATTERNS: dict[str, tuple[str, ...]] = {}
@@ -26,10 +29,23 @@ READS: dict[str, frozenset[str]] = {
     "transformer": frozenset({"heads"}),
     "window": frozenset({"heads", "window"}),
     "lstm": frozenset(),
+    "linear_attention": frozenset({"heads"}),
+    "retnet": frozenset({"heads"}),
+    "gla": frozenset({"heads"}),
+    "mamba2": frozenset({"heads", "conv_width"}),
+    "deltanet": frozenset({"heads", "conv_width"}),
+    "gated_deltanet": frozenset({"heads", "conv_width"}),
 }
 
 #: What null means in `RecurrentConfig` for each mixer; it reads the fields that are given here.
-PUBLISHED: dict[str, RecurrentConfig] = {}
+PUBLISHED: dict[str, RecurrentConfig] = {
+    "linear_attention": RecurrentConfig(key_expansion=1.0, value_expansion=1.0, conv_width=1),
+    "retnet": RecurrentConfig(key_expansion=1.0, value_expansion=2.0, conv_width=1),
+    "gla": RecurrentConfig(key_expansion=0.5, value_expansion=1.0, conv_width=1),
+    "mamba2": RecurrentConfig(state_size=128, value_expansion=2.0),
+    "deltanet": RecurrentConfig(key_expansion=1.0, value_expansion=1.0),
+    "gated_deltanet": RecurrentConfig(key_expansion=0.75, value_expansion=1.5),
+}
 
 _SECTIONS: dict[str, Any] = {"memory": MemoryConfig, "mac": MacConfig, "recurrent": RecurrentConfig}
 
