@@ -38,7 +38,8 @@ def results(operator: Operator, arguments: dict[str, Tensor], **how: object) -> 
     """Output, end state, and the gradient of a fixed random projection of both by every argument."""
     y, end = operator(**arguments, **how)
     generator = torch.Generator().manual_seed(1)
-    total = sum((x * torch.randn(x.shape, generator=generator, dtype=torch.float64)).sum() for x in (y, end))
+    weights = (torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device) for x in (y, end))
+    total = sum((x * w).sum() for x, w in zip((y, end), weights, strict=True))
     named = {name: x for name, x in arguments.items() if x is not None}
     gradients = torch.autograd.grad(total, list(named.values()))
     return {"y": y.detach(), "end": end.detach()} | {f"d/d {n}": g for n, g in zip(named, gradients, strict=True)}

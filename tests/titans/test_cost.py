@@ -54,7 +54,7 @@ CONFIGS = list(_configs())
 
 
 def counted():
-    """torch's counter, and triangular systems, which it does not know: a column costs each number below the diagonal."""
+    """torch's counter, with triangular systems, which it does not know: a column costs what is below the diagonal."""
 
     def solve(system, sides, *_, out_shape=None, **__):
         size = system[-1]

@@ -5,18 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from titans.layers.mixer import Mixer
-from titans.layers.recurrent import MatrixStream, QueryKeyValue, Readout, recur
+from titans.layers.recurrent import MatrixMixer, MatrixStream, QueryKeyValue, Readout
 from titans.models.config import ModelConfig
 from titans.ops import gated_delta_rule
 
 
-class DeltaNet(Mixer):
+class DeltaNet(MatrixMixer):
     """q, k and v through a short convolution and SiLU, q and k of length 1, beta a sigmoid; the output normed."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.chunk_size = config.recurrent.chunk_size
+        super().__init__(config)
         self.inputs = QueryKeyValue(config, "deltanet", silu=True, unit=True)
         self.beta = nn.Linear(config.dim, config.heads, bias=False)
         self.readout = Readout(config, "deltanet", gated=False)
@@ -29,5 +27,5 @@ class DeltaNet(Mixer):
         """The next tokens `[batch, time, dim]`."""
         q, k, v, tails = self.inputs(x, stream.tails)
         beta = torch.sigmoid(self.beta(x).mT)
-        y, state = recur(gated_delta_rule, stream.state, q, k, v, beta, chunk_size=self.chunk_size)
+        y, state = self.recur(gated_delta_rule, stream.state, q, k, v, beta)
         return self.readout(y, x), MatrixStream(state, tails)

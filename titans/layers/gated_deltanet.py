@@ -5,20 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from titans.layers.mixer import Mixer
-from titans.layers.recurrent import Decay, MatrixStream, QueryKeyValue, Readout, recur
+from titans.layers.recurrent import Decay, MatrixMixer, MatrixStream, QueryKeyValue, Readout
 from titans.models.config import ModelConfig
 from titans.ops import gated_delta_rule
 
 SLOWEST = 0.0  # lower end of the uniform distribution of A
 
 
-class GatedDeltaNet(Mixer):
+class GatedDeltaNet(MatrixMixer):
     """As DeltaNet, with a decay a head and token and a gate on the normed output; values are twice as wide as keys."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.chunk_size = config.recurrent.chunk_size
+        super().__init__(config)
         self.inputs = QueryKeyValue(config, "gated_deltanet", silu=True, unit=True)
         self.beta, self.step = (nn.Linear(config.dim, config.heads, bias=False) for _ in range(2))
         self.decay = Decay(config.heads, SLOWEST)
@@ -32,5 +30,5 @@ class GatedDeltaNet(Mixer):
         """The next tokens `[batch, time, dim]`."""
         q, k, v, tails = self.inputs(x, stream.tails)
         beta, (_, log_decay) = torch.sigmoid(self.beta(x).mT), self.decay(self.step(x))
-        y, state = recur(gated_delta_rule, stream.state, q, k, v, beta, log_decay, chunk_size=self.chunk_size)
+        y, state = self.recur(gated_delta_rule, stream.state, q, k, v, beta, log_decay)
         return self.readout(y, x), MatrixStream(state, tails)

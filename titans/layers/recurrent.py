@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from titans.layers.mixer import Mixer
 from titans.layers.parts import Projection, RMSNorm, merge_heads, split_heads
 from titans.models.config import ModelConfig
+from titans.ops.fla import Kernel
 
 #: Of a step size at the start, as Mamba has it: from the slowest head's to the fastest's.
 SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1
@@ -80,10 +82,25 @@ class Readout(nn.Module):
         return self.out(merge_heads(y))
 
 
-def recur(operator: Callable[..., Any], state: Tensor, *given: Tensor, **how: Any) -> tuple[Tensor, Tensor]:
-    """An operator's outputs and end state, in the state's precision under autocast too: it sums all that is written."""
-    with torch.autocast(state.device.type, enabled=False):
-        return operator(*(x.to(state.dtype) for x in given), state=state, **how)
+class MatrixMixer(Mixer):
+    """A mixer over an operator with a matrix for a state; `kernel` says what computes it: see `titans.ops.fla`."""
+
+    kernel: Kernel = "auto"
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.chunk_size = config.recurrent.chunk_size
+
+    def recur(
+        self, operator: Callable[..., tuple[Tensor, Tensor]], state: Tensor, *given: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The operator's outputs and end state.
+
+        In the state's precision under autocast too: a state sums all that is written.
+        """
+        with torch.autocast(state.device.type, enabled=False):
+            exact = (x.to(state.dtype) for x in given)
+            return operator(*exact, state=state, chunk_size=self.chunk_size, kernel=self.kernel)
 
 
 class Decay(nn.Module):

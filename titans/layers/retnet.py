@@ -5,21 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from titans.layers.mixer import Mixer
 from titans.layers.parts import rotate
-from titans.layers.recurrent import MatrixStream, QueryKeyValue, Readout, recur
+from titans.layers.recurrent import MatrixMixer, MatrixStream, QueryKeyValue, Readout
 from titans.models.config import ModelConfig
 from titans.ops import gated_linear_attention
 
 
-class Retention(Mixer):
+class Retention(MatrixMixer):
     """Multi-scale retention: head h keeps 1 - 2^(-5 - h) of its state a token (eq. 8), its output normed and gated."""
 
     log_decay: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.chunk_size = config.recurrent.chunk_size
+        super().__init__(config)
         convolved = config.short_convolution("retnet") > 1
         self.inputs = QueryKeyValue(config, "retnet", silu=convolved, unit=False)
         self.readout = Readout(config, "retnet", gated=True)
@@ -35,5 +33,5 @@ class Retention(Mixer):
         q, k, v, tails = self.inputs(x, stream.tails)
         q, k = rotate(q, stream.position), rotate(k, stream.position)
         log_decay = self.log_decay.view(1, -1, 1).expand(1, -1, x.shape[1])
-        y, state = recur(gated_linear_attention, stream.state, q, k, v, log_decay, chunk_size=self.chunk_size)
+        y, state = self.recur(gated_linear_attention, stream.state, q, k, v, log_decay)
         return self.readout(y, x), MatrixStream(state, tails, stream.position + x.shape[1])
