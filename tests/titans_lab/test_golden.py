@@ -28,6 +28,12 @@ GOLDEN = {
     "mag": 6.252143,
     "mal": 6.746511,
     "transformer": 6.399844,
+    "linear_attention": 6.650902,
+    "retnet": 6.603430,
+    "gla": 6.846367,
+    "mamba2": 6.307845,
+    "deltanet": 6.554428,
+    "gated_deltanet": 6.864131,
 }
 
 

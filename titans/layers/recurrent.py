@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,8 @@ from titans.layers.mixer import Mixer
 from titans.layers.parts import Projection, RMSNorm, merge_heads, split_heads
 from titans.models.config import ModelConfig
 from titans.ops.fla import Kernel
+
+Operator: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
 
 #: Of a step size at the start, as Mamba has it: from the slowest head's to the fastest's.
 SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1
@@ -91,9 +93,7 @@ class MatrixMixer(Mixer):
         super().__init__()
         self.chunk_size = config.recurrent.chunk_size
 
-    def recur(
-        self, operator: Callable[..., tuple[Tensor, Tensor]], state: Tensor, *given: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def recur(self, operator: Operator, state: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
         """The operator's outputs and end state.
 
         In the state's precision under autocast too: a state sums all that is written.

@@ -49,7 +49,7 @@ def test_where_they_cannot_run_torch_does_which_is_said_once(form):
 @pytest.mark.skipif(importlib.util.find_spec("fla") is None, reason="needs flash-linear-attention")
 @pytest.mark.parametrize("form", FORMS)
 def test_on_a_gpu_they_give_what_torch_gives(form):
-    """Outputs, end state and every gradient, to what TF32 leaves. The head widths are those that Triton can multiply."""
+    """Outputs, end state and every gradient, to what TF32 leaves."""
     given = {name: x.detach().cuda().requires_grad_() for name, x in arguments(form).items()}
     assert not_covered(given["v"], given["k"].shape[-1]) is None
     errors = worst_error(*(results(operator(form), given, kernel=kernel) for kernel in ("fla", "torch")))
