@@ -44,17 +44,18 @@ class RMSNorm(nn.RMSNorm):
 class CausalConvolution(nn.Module):
     """Depthwise convolution over time: each channel mixes its own last `width` values."""
 
-    def __init__(self, dim: int, width: int) -> None:
+    def __init__(self, dim: int, width: int, bias: bool = False) -> None:
         super().__init__()
         self.width = width
         self.weight = nn.Parameter(torch.empty(dim, width))
+        self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
     def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x `[batch, time, dim]` and the `width - 1` inputs before it (None: zeros); the output, and the new tail."""
         if tail is None:
             tail = x.new_zeros(x.shape[0], self.width - 1, x.shape[2])
         stream = torch.cat((tail, x), 1)
-        y = F.conv1d(stream.mT, self.weight.unsqueeze(1), groups=x.shape[2]).mT
+        y = F.conv1d(stream.mT, self.weight.unsqueeze(1), self.bias, groups=x.shape[2]).mT
         return y, stream[:, x.shape[1] :]
 
 

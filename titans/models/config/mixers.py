@@ -10,10 +10,12 @@ from titans.models.config.mac import MacConfig
 from titans.models.config.memory import MemoryConfig
 from titans.models.config.recurrent import RecurrentConfig
 
-Variant = Literal["lmm", "mac", "mag", "mal", "transformer", "window", "lstm"]
+Variant = Literal["lmm", "mac", "mag", "mal", "transformer", "window", "lstm", "mamba", "ttt_linear", "ttt_mlp", "samba"]
 
 #: Variants whose blocks take turns with these mixers; all others have the mixer of their own name in every block.
-PATTERNS: dict[str, tuple[str, ...]] = {}
+PATTERNS: dict[str, tuple[str, ...]] = {
+    "samba": ("mamba", "window"),  # arXiv 2406.07522
+}
 
 _MEMORY = frozenset({"heads", "memory", "persistent_tokens", "conv_width", "qkv_activation", "unit_qk"})
 
@@ -26,10 +28,15 @@ READS: dict[str, frozenset[str]] = {
     "transformer": frozenset({"heads"}),
     "window": frozenset({"heads", "window"}),
     "lstm": frozenset(),
+    "mamba": frozenset({"conv_width", "recurrent.chunk_size"}),
+    "ttt_linear": frozenset({"heads", "conv_width", "memory.chunk_size"}),
+    "ttt_mlp": frozenset({"heads", "conv_width", "memory.chunk_size"}),
 }
 
 #: What null means in `RecurrentConfig` for each mixer; it reads the fields that are given here.
-PUBLISHED: dict[str, RecurrentConfig] = {}
+PUBLISHED: dict[str, RecurrentConfig] = {
+    "mamba": RecurrentConfig(state_size=16, value_expansion=2.0),
+}
 
 _SECTIONS: dict[str, Any] = {"memory": MemoryConfig, "mac": MacConfig, "recurrent": RecurrentConfig}
 

@@ -120,9 +120,7 @@ def _chunk_gradients(
     return (dwrite * delta, ddelta, db, dc), (dexponent * delta.unsqueeze(-1)).sum((0, 1)), dstart
 
 
-def _check(
-    x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor | None, chunk_size: int
-) -> None:
+def _check(x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor | None, chunk_size: int) -> None:
     if x.dim() != 3 or not x.is_floating_point() or x.shape[1] < 1:
         raise ValueError(f"x: expected floating-point [batch, time, channels], got {x.dtype} {list(x.shape)}")
     if a.dim() != 2:
