@@ -7,7 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from variants import GROWING, VARIANTS, WITH_MEMORY, of_variant
 
 from titans.cost import forward_flops, parameters, state_bytes, train_flops_per_token
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig
+from titans.models.config import MacConfig, MemoryConfig, ModelConfig, RecurrentConfig
+from titans.models.config.mixers import PUBLISHED
 from titans.models.language_model import LanguageModel
 
 MEMORIES = [
@@ -23,6 +24,7 @@ MEMORIES = [
 MACS = [
     MacConfig(long_term_tokens=3), MacConfig(order="write_first", write="input"), MacConfig(read="start", reset=True),
 ]  # fmt: skip
+SIZES = [RecurrentConfig(chunk_size=8, state_size=5), RecurrentConfig(key_expansion=0.75, value_expansion=1.25)]
 
 
 def _configs():
@@ -34,6 +36,9 @@ def _configs():
         yield _config("mac", MEMORIES[1], mac=mac, combine="product", persistent_written=True)
         yield _config("mac", MEMORIES[-2], mac=mac)
     yield _config("mag", MEMORIES[1], persistent_written=False, combine="sigmoid")
+    for sizes in SIZES:
+        for mixer in PUBLISHED:
+            yield _config(mixer, MEMORIES[0], recurrent=sizes)
 
 
 def _config(variant, memory, **others):
@@ -65,7 +70,9 @@ def test_flops_equal_the_counted_ones(config):
     model = LanguageModel(config).double()  # and plain attention: the counter knows no fused forms
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         model(tokens)
-    assert forward_flops(config, length=37, batch=3) == counter.get_total_flops()
+    states = config.mixers.count("mamba") * 3 * 37 * config.value_dim("mamba") * config.state_size("mamba")
+    recurrence = 2 * 2 * states  # of Mamba: no product of matrices
+    assert forward_flops(config, length=37, batch=3) == counter.get_total_flops() + recurrence
 
 
 def test_training_is_three_forward_passes():

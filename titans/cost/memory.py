@@ -110,7 +110,10 @@ def recall(config: ModelConfig) -> int:
 
 def memory_state(config: ModelConfig) -> int:
     """Weights of all heads, their momentum where there is any, and the tails of the convolutions."""
-    return (1 + config.memory.momentum) * config.heads * memory_weights(config) + 3 * (config.conv_width - 1) * config.dim
+    weights = config.heads * memory_weights(config)
+    return (1 + config.memory.momentum) * weights + 3 * (config.conv_width - 1) * config.dim
+        config.conv_width - 1
+    ) * config.dim
 
 
 LMM = MixerCost(lmm_parameters, lmm_products, lambda config, length: memory_state(config))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from titans.cost.attention import TRANSFORMER, WINDOW
 from titans.cost.hybrids import MAC, MAG, MAL
-from titans.cost.memory import LMM
 from titans.cost.mamba import MAMBA
+from titans.cost.memory import LMM
 from titans.cost.mixer import MixerCost
 from titans.cost.recurrent import LSTM
 from titans.cost.ttt import TTT_LINEAR, TTT_MLP

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from titans.cost.memory import LMM
 from titans.cost.mixer import MixerCost
-from titans.models.config import ModelConfig, ttt_memory
+from titans.models.config import ttt_memory
 
 
 def _of(mixer: str) -> MixerCost:

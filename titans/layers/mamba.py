@@ -13,7 +13,7 @@ from titans.layers.parts import CausalConvolution
 from titans.models.config import ModelConfig
 from titans.ops import selective_scan
 
-SHORTEST, LONGEST = 1e-3, 1e-1  # step sizes at the start
+RANGE = (-3, -1)  # of the logarithms, to base 10, of the step sizes at the start
 
 
 class MambaStream(NamedTuple):
@@ -39,7 +39,7 @@ class Mamba(Mixer):
         self.select = nn.Linear(inner, self.rank + 2 * self.size, bias=False)
         self.step = nn.Linear(self.rank, inner)
         self.step.init_std = {"weight": (3 * self.rank) ** -0.5}  # type: ignore[assignment]
-        self.step.bias = nn.Parameter(_inverse_softplus(torch.logspace(*_exponents(), inner)))
+        self.step.bias = nn.Parameter(_inverse_softplus(torch.logspace(*RANGE, inner)))
         self.init_std = {"log_rates": 0.0}
         self.log_rates = nn.Parameter(torch.zeros(inner, self.size))  # of what the rates are over -1, -2, ...
         self.skip = nn.Parameter(torch.ones(inner))
@@ -67,10 +67,6 @@ class Mamba(Mixer):
             rates = -torch.exp(self.log_rates) * torch.arange(1, self.size + 1, device=x.device)
             y, state = selective_scan(x, F.softplus(self.step(step)), rates, b, c, state, chunk_size=self.chunk_size)
             return y + self.skip * x, state
-
-
-def _exponents() -> tuple[float, float]:
-    return torch.tensor([SHORTEST, LONGEST]).log10().tolist()
 
 
 def _inverse_softplus(x: Tensor) -> Tensor:

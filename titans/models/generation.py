@@ -18,7 +18,17 @@ from titans.models.language_model import LanguageModel, ModelState
 from titans.ops.neural_memory.state import LaggedState, MemoryState
 
 #: What a state is made of, beside tensors and numbers: all that a file of one may hold.
-STATE_TYPES: list[Any] = [MemoryState, LaggedState, Tails, MemoryStream, KeyValues, WindowStream, ContextStream, Cells, MambaStream]
+STATE_TYPES: list[Any] = [
+    MemoryState,
+    LaggedState,
+    Tails,
+    MemoryStream,
+    KeyValues,
+    WindowStream,
+    ContextStream,
+    Cells,
+    MambaStream,
+]
 
 
 @torch.no_grad()

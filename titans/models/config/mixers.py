@@ -10,7 +10,9 @@ from titans.models.config.mac import MacConfig
 from titans.models.config.memory import MemoryConfig
 from titans.models.config.recurrent import RecurrentConfig
 
-Variant = Literal["lmm", "mac", "mag", "mal", "transformer", "window", "lstm", "mamba", "ttt_linear", "ttt_mlp", "samba"]
+Variant = Literal[
+    "lmm", "mac", "mag", "mal", "transformer", "window", "lstm", "mamba", "ttt_linear", "ttt_mlp", "samba"
+]
 
 #: Variants whose blocks take turns with these mixers; all others have the mixer of their own name in every block.
 PATTERNS: dict[str, tuple[str, ...]] = {

@@ -61,7 +61,7 @@ class SelectiveScan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor, dstate: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor, dstate: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the arguments."""
         streams, starts = ctx.saved_tensors[:5], ctx.saved_tensors[5:]
         chunks = zip(_chunks(ctx.size, *streams), starts, dy.split(ctx.size, 1), strict=True)
