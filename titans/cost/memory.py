@@ -112,8 +112,6 @@ def memory_state(config: ModelConfig) -> int:
     """Weights of all heads, their momentum where there is any, and the tails of the convolutions."""
     weights = config.heads * memory_weights(config)
     return (1 + config.memory.momentum) * weights + 3 * (config.conv_width - 1) * config.dim
-        config.conv_width - 1
-    ) * config.dim
 
 
 LMM = MixerCost(lmm_parameters, lmm_products, lambda config, length: memory_state(config))
