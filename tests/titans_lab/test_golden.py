@@ -10,9 +10,10 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from variants import of_variant
 
 import titans
-from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.config import MemoryConfig
 from titans_lab.corpus import Corpus
 from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
@@ -40,8 +41,8 @@ def corpus() -> Corpus:
 
 
 def loss_after_six_steps(variant: str, store: Store) -> float:
-    model = ModelConfig(
-        variant=variant, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=16, window=12,
+    model = of_variant(
+        variant, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=16, window=12,
         memory=MemoryConfig(depth=2, expansion=2, chunk_size=8),
     )  # fmt: skip
     config = RunConfig(model=model, train=TrainConfig(tokens=6 * 4 * 64, length=64, batch=4), log=LogConfig(every=2))

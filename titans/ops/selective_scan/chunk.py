@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from titans.ops.arguments import expect
+
 CHUNK = 64
 
 
@@ -126,12 +128,12 @@ def _check(x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Ten
     if a.dim() != 2:
         raise ValueError(f"a: expected [channels, state], got {list(a.shape)}")
     batch, time, channels = x.shape
-    shapes = {"delta": [batch, time, channels], "a": [channels, a.shape[1]], "b": [batch, time, a.shape[1]]}
-    shapes |= {"c": shapes["b"], "state": [batch, channels, a.shape[1]]}
-    for (name, shape), given in zip(shapes.items(), (delta, a, b, c, state), strict=True):
-        if given is not None and list(given.shape) != shape:
-            raise ValueError(f"{name}: expected {shape}, got {list(given.shape)}")
-        if given is not None and (given.dtype, given.device) != (x.dtype, x.device):
-            raise ValueError(f"{name}: is {given.dtype} on {given.device}, x is {x.dtype} on {x.device}")
+    size = a.shape[1]
+    expect("delta", delta, x, batch, time, channels, reference="x")
+    expect("a", a, x, channels, size, reference="x")
+    expect("b", b, x, batch, time, size, reference="x")
+    expect("c", c, x, batch, time, size, reference="x")
+    if state is not None:
+        expect("state", state, x, batch, channels, size, reference="x")
     if chunk_size < 1:
         raise ValueError(f"chunk_size: {chunk_size} is below 1")
