@@ -40,11 +40,11 @@ def test_the_layer_is_the_papers_recurrence():
     x = F.silu(sum(padded[:, i : i + 70] * taps[:, i] for i in range(4)) + layer.convolution.bias)
     delta, b, c = layer.select(x).split([2, 16, 16], -1)
     delta = F.softplus(layer.step(delta))
-    rates = -torch.exp(layer.log_rates + torch.arange(1, 17).log())  # A_log as it was published
+    rates = -torch.exp(layer.log_rates + torch.arange(1, 17, dtype=torch.float64).log())  # A_log as it was published
     h, outputs = torch.zeros(2, 40, 16).double(), []
     for t in range(70):
         h = torch.exp(delta[:, t, :, None] * rates) * h + (delta * x)[:, t, :, None] * b[:, t, None]
         outputs.append(torch.einsum("bcn,bn->bc", h, c[:, t]) + layer.skip * x[:, t])
     true = layer.out(torch.stack(outputs, 1) * F.silu(z))
-    torch.testing.assert_close(found, true, rtol=0, atol=1e-6)
-    torch.testing.assert_close(stream.state, h, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found, true, rtol=0, atol=1e-11)
+    torch.testing.assert_close(stream.state, h, rtol=0, atol=1e-11)
