@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from titans.cost.attention import TRANSFORMER, WINDOW
 from titans.cost.hybrids import MAC, MAG, MAL
+from titans.cost.linear_attention import DELTANET, GATED_DELTANET, GLA, LINEAR_ATTENTION, MAMBA2, RETNET
 from titans.cost.mamba import MAMBA
 from titans.cost.memory import LMM
 from titans.cost.mixer import MixerCost
@@ -24,6 +25,12 @@ MIXERS: dict[str, MixerCost] = {
     "mamba": MAMBA,
     "ttt_linear": TTT_LINEAR,
     "ttt_mlp": TTT_MLP,
+    "linear_attention": LINEAR_ATTENTION,
+    "retnet": RETNET,
+    "gla": GLA,
+    "mamba2": MAMBA2,
+    "deltanet": DELTANET,
+    "gated_deltanet": GATED_DELTANET,
 }
 
 

@@ -10,14 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.layers.attention import FullAttention, WindowAttention
+from titans.layers.deltanet import DeltaNet
+from titans.layers.gated_deltanet import GatedDeltaNet
+from titans.layers.gla import GatedLinearAttention
+from titans.layers.linear_attention import LinearAttention
 from titans.layers.lstm import LSTM
 from titans.layers.mac import MemoryAsContext
 from titans.layers.mag import MemoryAsGate
 from titans.layers.mal import MemoryAsLayer
 from titans.layers.mamba import Mamba
+from titans.layers.mamba2 import Mamba2
 from titans.layers.mixer import Mixer
 from titans.layers.neural_memory import LongTermMemory
 from titans.layers.parts import RMSNorm
+from titans.layers.retnet import Retention
 from titans.layers.ttt import TTT
 from titans.models.config import ModelConfig
 
@@ -33,6 +39,12 @@ MIXERS: dict[str, Callable[[ModelConfig], Mixer]] = {
     "mamba": Mamba,
     "ttt_linear": partial(TTT, name="ttt_linear"),
     "ttt_mlp": partial(TTT, name="ttt_mlp"),
+    "linear_attention": LinearAttention,
+    "retnet": Retention,
+    "gla": GatedLinearAttention,
+    "mamba2": Mamba2,
+    "deltanet": DeltaNet,
+    "gated_deltanet": GatedDeltaNet,
 }
 
 

@@ -10,6 +10,7 @@ from variants import VARIANTS, of_variant
 from titans.cost import state_bytes
 from titans.models.config import MemoryConfig, RecurrentConfig
 from titans.models.language_model import LanguageModel
+from titans.ops import MemoryState
 
 MEMORY = MemoryConfig(depth=2, expansion=2, chunk_size=4)
 
@@ -27,7 +28,8 @@ def test_gradients_reach_every_parameter(variant):
             p.add_(0.2 * torch.randn_like(p))
     logits = model(torch.randint(0, 11, (2, 25)))
     (logits * torch.randn_like(logits)).sum().backward()
-    assert not [name for name, p in model.named_parameters() if p.grad is None or not (p.grad != 0).any()]
+    parameters = [(name, p) for name, p in model.named_parameters() if p.numel()]
+    assert not [name for name, p in parameters if p.grad is None or not (p.grad != 0).any()]
 
 
 @pytest.mark.filterwarnings("ignore:Mismatch dtype")  # RMSNorm says that bfloat16 beside float32 is not its fastest way
@@ -47,16 +49,18 @@ def test_a_few_steps_lower_the_loss(variant, precision):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def numbers(state):
+def numbers(state, momentum):
     """How many different numbers a state holds: a tensor that is there twice, or all zeros, counts once or not."""
-    found = {x.data_ptr(): x.numel() for x in tensors(state) if x.any()}
+    found = {x.data_ptr(): x.numel() for x in tensors(state, momentum) if x.any()}
     return sum(found.values())
 
 
-def tensors(state):
+def tensors(state, momentum):
     if isinstance(state, torch.Tensor):
         return [state]
-    return [x for part in state for x in tensors(part)] if isinstance(state, tuple) else []
+    if isinstance(state, MemoryState) and not momentum:
+        state = state.weights  # what is there of momentum is not used
+    return [x for part in state for x in tensors(part, momentum)] if isinstance(state, tuple) else []
 
 
 @pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant not in ("mac", "mal")])
@@ -69,4 +73,4 @@ def test_a_stream_carries_what_its_cost_says(variant, momentum):
         for p in model.parameters():
             p.add_(0.2 * torch.randn_like(p))
         _, state = model.advance(torch.randint(0, 11, (1, 24)), model.start(1))
-    assert 4 * numbers(state) == state_bytes(config, 24)
+    assert 4 * numbers(state, momentum and not variant.startswith("ttt")) == state_bytes(config, 24)

@@ -73,7 +73,7 @@ def test_float32_is_exact_and_finite_with_decays_of_any_strength(strength):
         ("k", torch.zeros(BATCH, HEADS, 8, 6), r"k: expected \[2, 3 or 1, 9, 6\]"),
         ("log_decay", torch.full((BATCH, HEADS, 9), 0.5), "log_decay: has a value above 0"),
         ("state", torch.zeros(1, HEADS, 6, 5), r"state: expected \[2, 3, 6, 5\]"),
-        ("chunk_size", 0, "chunk_size: 0 is not at least 1"),
+        ("chunk_size", 0, "chunk_size: 0 is below 1"),
     ],
 )
 def test_what_does_not_fit_is_named(name, wrong, message):

@@ -101,6 +101,10 @@ class ModelConfig:
         """`recurrent.state_size`, or what null means for a mixer."""
         return int(self._size(mixer, "state_size"))
 
+    def short_convolution(self, mixer: str) -> int:
+        """Width of a recurrent mixer's convolution; 1 is none."""
+        return self.conv_width if "conv_width" in READS[mixer] else int(self._size(mixer, "conv_width"))
+
     def key_dim(self, mixer: str) -> int:
         """Width of a recurrent mixer's keys, of all heads together."""
         return self._even_heads(mixer, self._size(mixer, "key_expansion"))

@@ -54,7 +54,7 @@ def gated_delta_rule(
     check_log_decay(log_decay, v)
     expect("beta", beta, v, *v.shape[:3])
     if chunk_size < 1:
-        raise ValueError(f"chunk_size: {chunk_size} is not at least 1")
+        raise ValueError(f"chunk_size: {chunk_size} is below 1")
     state = empty_state(k, v) if state is None else state
     if uses_fla(kernel, v, k.shape[-1]):
         return fla_delta_rule(q, k, v, beta, log_decay, state)

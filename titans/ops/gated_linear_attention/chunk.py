@@ -31,7 +31,8 @@ def gated_linear_attention(
             `[batch, heads, time]`, or for each channel of the keys, `[batch, heads, time, d_k]`; a batch or heads of 1
             serve all. None: no decay.
         state: `[batch, heads, d_k, d_v]`; None: zeros.
-        chunk_size: Tokens that are worked on together; a choice of speed alone, a power of 2 with decays per channel.
+        chunk_size: Tokens that are worked on together; a choice of speed alone; with decays per channel the next
+            power of 2.
         kernel: "torch", "fla" (see `titans.ops.fla`), or "auto", which is torch.
 
     Returns:
@@ -43,6 +44,8 @@ def gated_linear_attention(
     check_streams(q, k, v, state)
     per_channel = log_decay is not None and log_decay.dim() == 4
     check_log_decay(log_decay, v, *([k.shape[-1]] if per_channel else []))
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size: {chunk_size} is below 1")
     state = empty_state(k, v) if state is None else state
     if uses_fla(kernel, v, k.shape[-1]):
         return fla_linear_attention(q, k, v, log_decay, state)
@@ -59,14 +62,9 @@ def gated_linear_attention(
 
 
 def chunk_of(longest: int, time: int, per_channel: bool) -> int:
-    """Tokens a chunk: no more than there are, up to a power of 2 where scores are built up by doubling.
-
-    Raises:
-        ValueError: A chunk of less than a token, or one that cannot be doubled up to.
-    """
-    if longest < 1 or (per_channel and longest & (longest - 1)):
-        raise ValueError(f"chunk_size: {longest} is not {'a power of 2' if per_channel else 'at least 1'}")
-    return min(longest, 1 << (time - 1).bit_length() if per_channel else time)
+    """Tokens a chunk: no more than there are; up to a power of 2 where scores are built up by doubling."""
+    size = min(longest, time)
+    return 1 << (size - 1).bit_length() if per_channel else size
 
 
 def channel_scores(q: Tensor, k: Tensor, log_decay: Tensor) -> Tensor:

@@ -65,7 +65,8 @@ class SelectiveScan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, dstate: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the arguments."""
-        streams, starts = ctx.saved_tensors[:5], ctx.saved_tensors[5:]
+        saved = ctx.saved_tensors
+        streams, starts = saved[:5], saved[5:]
         chunks = zip(_chunks(ctx.size, *streams), starts, dy.split(ctx.size, 1), strict=True)
         da, parts = torch.zeros_like(streams[2]), []
         for chunk, start, of_outputs in reversed(list(chunks)):
