@@ -17,7 +17,8 @@ SLOWEST = 1.0  # lower end of the uniform distribution of A
 class Mamba2(Mixer):
     """z, x, B, C and dt from one projection; x, B and C through a convolution with a bias and SiLU.
 
-    What comes out is norm((y + D x) silu(z)), with y of the state. B and C, the keys and queries, are shared by all heads; a token writes dt x.
+    What comes out is norm((y + D x) silu(z)), with y of the state. B and C, the keys and
+    queries, are shared by all heads; a token writes dt x.
     """
 
     def __init__(self, config: ModelConfig) -> None:
