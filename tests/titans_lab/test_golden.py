@@ -29,6 +29,12 @@ GOLDEN = {
     "mag": 6.252143,
     "mal": 6.746511,
     "transformer": 6.399844,
+    "window": 6.359973,
+    "lstm": 6.925684,
+    "mamba": 6.803621,
+    "ttt_linear": 6.594991,
+    "ttt_mlp": 6.869937,
+    "samba": 6.587494,
 }
 
 
