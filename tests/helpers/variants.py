@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from titans.models.config import ModelConfig, Variant, pattern
+from titans.models.config import ModelConfig, Variant, pattern, reads
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
@@ -16,6 +16,6 @@ def of_variant(variant: Variant, **values: Any) -> ModelConfig:
 
 
 #: Those with the long-term memory of the section `memory`.
-WITH_MEMORY = tuple(variant for variant in VARIANTS if of_variant(variant).has_memory)
+WITH_MEMORY = tuple(variant for variant in VARIANTS if "memory.depth" in reads(variant))
 #: Those whose state grows with the sequence.
 GROWING = {"transformer"}

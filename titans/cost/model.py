@@ -5,9 +5,11 @@ from __future__ import annotations
 from titans.cost.attention import TRANSFORMER, WINDOW
 from titans.cost.hybrids import MAC, MAG, MAL
 from titans.cost.linear_attention import DELTANET, GATED_DELTANET, GLA, LINEAR_ATTENTION, MAMBA2, RETNET
+from titans.cost.mamba import MAMBA
 from titans.cost.memory import LMM
 from titans.cost.mixer import MixerCost
 from titans.cost.recurrent import LSTM
+from titans.cost.ttt import TTT_LINEAR, TTT_MLP
 from titans.models.config import ModelConfig
 
 FLOAT = 4  # bytes
@@ -20,6 +22,9 @@ MIXERS: dict[str, MixerCost] = {
     "transformer": TRANSFORMER,
     "window": WINDOW,
     "lstm": LSTM,
+    "mamba": MAMBA,
+    "ttt_linear": TTT_LINEAR,
+    "ttt_mlp": TTT_MLP,
     "linear_attention": LINEAR_ATTENTION,
     "retnet": RETNET,
     "gla": GLA,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -17,11 +18,13 @@ from titans.layers.lstm import LSTM
 from titans.layers.mac import MemoryAsContext
 from titans.layers.mag import MemoryAsGate
 from titans.layers.mal import MemoryAsLayer
+from titans.layers.mamba import Mamba
 from titans.layers.mamba2 import Mamba2
 from titans.layers.mixer import Mixer
 from titans.layers.neural_memory import LongTermMemory
 from titans.layers.parts import RMSNorm
 from titans.layers.retnet import Retention
+from titans.layers.ttt import TTT
 from titans.models.config import ModelConfig
 
 #: Each mixer by the name that `titans.models.config` gives it.
@@ -33,6 +36,9 @@ MIXERS: dict[str, Callable[[ModelConfig], Mixer]] = {
     "transformer": FullAttention,
     "window": WindowAttention,
     "lstm": LSTM,
+    "mamba": Mamba,
+    "ttt_linear": partial(TTT, name="ttt_linear"),
+    "ttt_mlp": partial(TTT, name="ttt_mlp"),
     "linear_attention": LinearAttention,
     "retnet": Retention,
     "gla": GatedLinearAttention,

@@ -6,14 +6,17 @@ import torch
 from torch import Tensor
 
 
-def expect(name: str, x: Tensor, like: Tensor, *shape: int | tuple[int, ...]) -> None:
-    """Raise `ValueError` unless x has this shape, a tuple holding choices, and the type and device of `like`."""
+def expect(name: str, x: Tensor, like: Tensor, *shape: int | tuple[int, ...], reference: str = "v") -> None:
+    """Raise `ValueError` unless x has this shape, a tuple holding choices, and the type and device of `like`.
+
+    `reference`: What the message calls `like`.
+    """
     sizes = [size if isinstance(size, tuple) else (size,) for size in shape]
     if x.dim() != len(sizes) or any(got not in choices for got, choices in zip(x.shape, sizes, strict=True)):
         wanted = ", ".join(" or ".join(map(str, dict.fromkeys(choices))) for choices in sizes)
         raise ValueError(f"{name}: expected [{wanted}], got {list(x.shape)}")
     if x.dtype != like.dtype or x.device != like.device:
-        raise ValueError(f"{name}: is {x.dtype} on {x.device}, v is {like.dtype} on {like.device}")
+        raise ValueError(f"{name}: is {x.dtype} on {x.device}, {reference} is {like.dtype} on {like.device}")
 
 
 def check_streams(q: Tensor, k: Tensor, v: Tensor, state: Tensor | None) -> None:

@@ -96,6 +96,7 @@ BASE: dict[type, dict[str, Any]] = {
 }
 #: What else has to be set, for the values of a field to be possible or to make a difference.
 NEEDS: dict[str, dict[type, dict[str, Any]]] = {
+    "variant": {ModelConfig: {"blocks": 3}},
     "window": {ModelConfig: {"variant": "mag"}},
     "segment": {MemoryConfig: {"chunk_size": 2}},
     "order": {MacConfig: {"write": "input"}},

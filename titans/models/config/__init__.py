@@ -10,6 +10,7 @@ from titans.models.config.memory import Activation, InnerLoss, MemoryConfig
 from titans.models.config.mixers import Variant, pattern, reads
 from titans.models.config.model import Combination, ModelConfig
 from titans.models.config.recurrent import RecurrentConfig
+from titans.models.config.ttt import ttt_memory
 
 __all__ = [
     "Activation",
@@ -23,4 +24,5 @@ __all__ = [
     "effective",
     "pattern",
     "reads",
+    "ttt_memory",
 ]

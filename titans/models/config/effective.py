@@ -21,7 +21,7 @@ def effective(config: ModelConfig) -> dict[str, Any]:
     if config.writes_persistent == usual or not config.persistent_tokens:
         fields["persistent_written"] = None
     fields["recurrent"] |= _sizes(config)
-    if config.has_memory:
+    if "memory.depth" in reads(config.variant):
         fields["memory"] |= _in_one_spelling(config)
     idle = {f"memory.{name}" for name in _idle(config.memory)}
     for key in (OPTIONAL - reads(config.variant)) | idle:

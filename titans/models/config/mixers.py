@@ -11,12 +11,17 @@ from titans.models.config.memory import MemoryConfig
 from titans.models.config.recurrent import RecurrentConfig
 
 Variant = Literal[
-    "lmm", "mac", "mag", "mal", "transformer", "window", "lstm",
-    "linear_attention", "retnet", "gla", "mamba2", "deltanet", "gated_deltanet",
+    "lmm", "mac", "mag", "mal",
+    "transformer", "window", "lstm",
+    "linear_attention", "retnet", "gla", "mamba", "mamba2", "deltanet", "gated_deltanet", "ttt_linear", "ttt_mlp",
+    "samba", "gated_deltanet_h2",
 ]  # fmt: skip
 
 #: Variants whose blocks take turns with these mixers; all others have the mixer of their own name in every block.
-PATTERNS: dict[str, tuple[str, ...]] = {}
+PATTERNS: dict[str, tuple[str, ...]] = {
+    "samba": ("mamba", "window"),  # arXiv 2406.07522
+    "gated_deltanet_h2": ("mamba2", "gated_deltanet", "window"),  # arXiv 2412.06464
+}
 
 _MEMORY = frozenset({"heads", "memory", "persistent_tokens", "conv_width", "qkv_activation", "unit_qk"})
 
@@ -29,6 +34,9 @@ READS: dict[str, frozenset[str]] = {
     "transformer": frozenset({"heads"}),
     "window": frozenset({"heads", "window"}),
     "lstm": frozenset(),
+    "mamba": frozenset({"conv_width"}),
+    "ttt_linear": frozenset({"heads", "conv_width", "memory.chunk_size"}),
+    "ttt_mlp": frozenset({"heads", "conv_width", "memory.chunk_size"}),
     "linear_attention": frozenset({"heads"}),
     "retnet": frozenset({"heads"}),
     "gla": frozenset({"heads"}),
@@ -37,8 +45,9 @@ READS: dict[str, frozenset[str]] = {
     "gated_deltanet": frozenset({"heads", "conv_width"}),
 }
 
-#: What null means in `RecurrentConfig` for each mixer; it reads the fields that are given here.
+#: What null means in `RecurrentConfig` for each mixer; it reads the chunk size and the fields that are given here.
 PUBLISHED: dict[str, RecurrentConfig] = {
+    "mamba": RecurrentConfig(state_size=16, value_expansion=2.0),
     "linear_attention": RecurrentConfig(key_expansion=1.0, value_expansion=1.0, conv_width=1),
     "retnet": RecurrentConfig(key_expansion=1.0, value_expansion=2.0, conv_width=1),
     "gla": RecurrentConfig(key_expansion=0.5, value_expansion=1.0, conv_width=1),
@@ -62,10 +71,8 @@ def reads(variant: str) -> frozenset[str]:
 
 
 def _read_by(mixer: str) -> frozenset[str]:
-    sizes = PUBLISHED.get(mixer, RecurrentConfig())
-    given = {f"recurrent.{name}" for name, value in dataclasses.asdict(sizes).items() if value is not None}
-    chunks = {"recurrent.chunk_size"}
-    return _leaves(READS[mixer]) | (given - chunks)
+    sizes = dataclasses.asdict(PUBLISHED[mixer]) if mixer in PUBLISHED else {}
+    return _leaves(READS[mixer]) | {f"recurrent.{name}" for name, value in sizes.items() if value is not None}
 
 
 def _leaves(names: frozenset[str]) -> frozenset[str]:

@@ -88,8 +88,8 @@ class ModelConfig:
 
     @property
     def has_memory(self) -> bool:
-        """Whether some block has the long-term memory of the section `memory`."""
-        return "memory.depth" in reads(self.variant)
+        """Whether some block is written by the memory's operator."""
+        return "memory.chunk_size" in reads(self.variant)
 
     @property
     def mixers(self) -> tuple[str, ...]:
