@@ -10,9 +10,10 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from variants import of_variant
 
 import titans
-from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.config import MemoryConfig
 from titans_lab.corpus import Corpus
 from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
@@ -28,6 +29,19 @@ GOLDEN = {
     "mag": 6.252143,
     "mal": 6.746511,
     "transformer": 6.399844,
+    "linear_attention": 6.650902,
+    "retnet": 6.603430,
+    "gla": 6.846367,
+    "mamba2": 6.307845,
+    "deltanet": 6.554428,
+    "gated_deltanet": 6.864131,
+    "window": 6.359973,
+    "lstm": 6.925684,
+    "mamba": 6.803621,
+    "ttt_linear": 6.594991,
+    "ttt_mlp": 6.869937,
+    "samba": 6.587494,
+    "gated_deltanet_h2": 6.224347,
 }
 
 
@@ -40,8 +54,8 @@ def corpus() -> Corpus:
 
 
 def loss_after_six_steps(variant: str, store: Store) -> float:
-    model = ModelConfig(
-        variant=variant, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=16, window=12,
+    model = of_variant(
+        variant, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=16, window=12,
         memory=MemoryConfig(depth=2, expansion=2, chunk_size=8),
     )  # fmt: skip
     config = RunConfig(model=model, train=TrainConfig(tokens=6 * 4 * 64, length=64, batch=4), log=LogConfig(every=2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from titans.layers.neural_memory import NeuralMemory
 from titans.layers.parts import RMSNorm
+from titans.layers.recurrent import MatrixMixer
 from titans.models.block import Block
 from titans.models.config import ModelConfig
 from titans.ops import neural_memory
@@ -35,7 +36,7 @@ class LanguageModel(nn.Module):
         self.config = config
         self.recompute = False  # in the backward pass, go through each block once more instead of keeping what is in it
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(Block(config, mixer) for mixer in config.mixers)
         self.norm = RMSNorm(config.dim)
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
         initialise(self, seed)
@@ -69,10 +70,12 @@ class LanguageModel(nn.Module):
         return block(x, before)
 
 
-def use_kernel(model: nn.Module, kernel: Kernel) -> None:
-    """Let every memory of a model compute with one of the operator's kernels."""
+def use_kernel(model: nn.Module, kernel: Kernel | Literal["fla"]) -> None:
+    """Let every memory of a model compute with one of the operator's kernels, or, with "fla", its rivals with those."""
     for module in model.modules():
-        if isinstance(module, NeuralMemory):
+        if isinstance(module, MatrixMixer):
+            module.kernel = "fla" if kernel == "fla" else "torch"
+        elif isinstance(module, NeuralMemory) and kernel != "fla":
             module.operator = partial(neural_memory, kernel=kernel)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import titans
 from titans.cost import parameters, train_flops_per_token
-from titans.models.config import READ_BY
+from titans.models.config import reads
 from titans_lab.bench.pairs import PEER, Pair
 from titans_lab.environment import environment, library_version
 from titans_lab.executors.answers import EndedEarly, answers
@@ -70,13 +70,13 @@ class Row:
 def _facts(pair: Pair) -> dict[str, Any]:
     """What is known before anything is measured."""
     model, precision, batch, length, kernel = pair.case
-    memory = model.memory if model.variant in READ_BY["memory"] else None
+    read = reads(model.variant)
     return {
         "model": model_id(model),
         "configuration": pair.label,
         "variant": model.variant,
-        "depth": memory and memory.depth,
-        "chunk_size": memory and memory.chunk_size,
+        "depth": model.memory.depth if "memory.depth" in read else None,
+        "chunk_size": model.memory.chunk_size if "memory.chunk_size" in read else None,
         "length": length,
         "batch": batch,
         "precision": precision,

@@ -33,6 +33,7 @@ class Result:
     diverged_step: int | None = None
     parameters: int | None = None
     flops_per_token: int | None = None
+    state_bytes: int | None = None
     data_hash: str | None = None
     data_source: str | None = None
     host: str | None = None

@@ -35,9 +35,11 @@ def short(value: float | None) -> str:
 
 
 def memory(size: float | None) -> str:
-    """Bytes in MiB or GiB."""
+    """Bytes in KiB, MiB or GiB."""
     if size is None:
         return NONE
+    if size < 2**20:
+        return f"{size / 2**10:.0f} KiB"
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 

@@ -54,7 +54,8 @@ ARM_COLUMNS: dict[str, Callable[[Arm], str]] = {
     "mean loss": lambda arm: _of_summary(arm, "mean"),
     "sd": lambda arm: _of_summary(arm, "sd"),
     "± 95\N{NO-BREAK SPACE}%": lambda arm: _of_summary(arm, "half_width"),
-    "parameters": lambda arm: shown.short(_parameters(arm)),
+    "parameters": lambda arm: shown.short(_recorded(arm, "parameters")),
+    "state": lambda arm: shown.memory(_recorded(arm, "state_bytes")),
     "tokens/s": lambda arm: shown.integer(arm.mean("tokens_per_second")),
     "peak memory": lambda arm: shown.memory(max(arm.measured("peak_memory_bytes"), default=None)),
     "wall time": lambda arm: shown.duration(arm.mean("wall_seconds")),
@@ -125,8 +126,10 @@ def spelled(arm: Arm) -> tuple[str, ...]:
     return tuple(spell(value) for value in arm.factors.values())
 
 
-def _parameters(arm: Arm) -> int | None:
-    return next((one.result.parameters for one in arm.outcomes if one.result.parameters is not None), None)
+def _recorded(arm: Arm, name: str) -> int | None:
+    """What the runs of an arm have in common."""
+    values = (getattr(outcome.result, name) for outcome in arm.outcomes)
+    return next((value for value in values if value is not None), None)
 
 
 def _trouble(arm: Arm, outcome: Outcome) -> Trouble:

@@ -16,6 +16,7 @@ from titans_lab.store.recorder import Recorder
 from titans_lab.study.study import Run, Study, load_study
 
 DATA_HASH = "5e" * 32
+COSTS = {"parameters": 421_376, "flops_per_token": 2_600_000, "state_bytes": 65_536}
 ENV = {
     "host": "bench",
     "device": "cpu",
@@ -39,7 +40,7 @@ class Lab:
         """What the coordinator writes."""
         data = {"data_hash": DATA_HASH, "data_source": "Python 3.11.7 standard library"}
         record = {"run_id": run.run_id, "seed": run.seed, "config": asdict(run.config), "versions": {}, **data}
-        Store(self.root).run(run.run_id).create(record | {"parameters": 421_376, "flops_per_token": 2_600_000})
+        Store(self.root).run(run.run_id).create(record | COSTS)
 
     def end(self, run: Run, state: str, loss: float | None = None, error: str | None = None, **more: Any) -> None:
         """A run that came to its end in `state`; `more` goes to its environment or its summary."""

@@ -21,7 +21,9 @@ def test_duration(seconds: float | None, text: str):
     assert shown.duration(seconds) == text
 
 
-@pytest.mark.parametrize(("size", "text"), [(512 * 2**20, "512 MiB"), (3 * 2**29, "1.5 GiB"), (None, "–")])
+@pytest.mark.parametrize(
+    ("size", "text"), [(1536, "2 KiB"), (512 * 2**20, "512 MiB"), (3 * 2**29, "1.5 GiB"), (None, "–")]
+)
 def test_memory(size: float | None, text: str):
     assert shown.memory(size) == text
 

@@ -92,8 +92,20 @@ def test_the_table_of_arms(filled):
     page = filled.page()
     table = Page(page[page.index('id="arms-title"') - 20 : page.index("</table>") + 8])
     cells = table.words("td")
-    assert cells[:10] == ["3 of 3", "0", "0", "2.200", "0.100", "0.248", "421 k", "8,600", "512 MiB", "1 min 35 s"]
-    assert cells[10:16] == ["1 of 3", "0", "1", "2.000", "–", "–"]
+    assert cells[:11] == [
+        "3 of 3",
+        "0",
+        "0",
+        "2.200",
+        "0.100",
+        "0.248",
+        "421 k",
+        "64 KiB",
+        "8,600",
+        "512 MiB",
+        "1 min 35 s",
+    ]
+    assert cells[11:17] == ["1 of 3", "0", "1", "2.000", "–", "–"]
 
 
 def test_why_a_run_failed_stands_in_a_line_with_the_rest_below(filled):

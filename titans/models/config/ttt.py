@@ -1,0 +1,30 @@
+"""The layers of arXiv 2407.04620 as memories of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from titans.models.config.memory import MemoryConfig
+from titans.models.config.model import ModelConfig
+
+#: Depth of the inner model, and its base learning rate.
+FORMS: dict[str, tuple[int, float]] = {"ttt_linear": (1, 1.0), "ttt_mlp": (2, 0.1)}
+
+
+def ttt_memory(config: ModelConfig, mixer: str) -> ModelConfig:
+    """The `lmm` that a mixer of `FORMS` is.
+
+    As in the authors' code, ttt-lm-pytorch, with the backbone that has convolutions and a gate: inner model
+    x + LayerNorm(f(x)) with a learned gain, half the squared error, chunks of 16 tokens, no momentum, no forgetting, a
+    learned start, and step sizes of base rate / head width / chunk x sigmoid(w x + b). Left out: the biases of f and of
+    its norm, rotary positions inside a chunk, and their larger steps for what a token reads early in a chunk. Norm and
+    gate of the output are those of our other memories.
+    """
+    depth, base_rate = FORMS[mixer]
+    memory = MemoryConfig(
+        depth=depth, expansion=4, chunk_size=config.memory.chunk_size, momentum=False, forgetting=False, loss="half",
+        gain="learned", gates_per_layer=False, theta_scale=base_rate / (2 * config.head_dim),
+    )  # fmt: skip
+    return dataclasses.replace(
+        config, variant="lmm", persistent_tokens=0, qkv_activation="none", unit_qk=False, memory=memory
+    )
