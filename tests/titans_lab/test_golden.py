@@ -41,6 +41,7 @@ GOLDEN = {
     "ttt_linear": 6.594991,
     "ttt_mlp": 6.869937,
     "samba": 6.587494,
+    "gated_deltanet_h2": 6.224347,
 }
 
 
