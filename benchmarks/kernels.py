@@ -24,8 +24,8 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from allocation import as_a_worker
 import torch.nn.functional as F
+from allocation import as_a_worker
 
 from titans.ops import MemoryState, neural_memory
 
