@@ -18,7 +18,8 @@ def parameters(config: ModelConfig) -> int:
     """Trainable numbers, embedding and output projection included."""
     mixer = _MIXER_PARAMETERS[config.variant](config)
     block = mixer + 2 * config.dim + 3 * config.dim * config.hidden
-    return config.blocks * block + 2 * config.vocab_size * config.dim + config.dim
+    tables = 1 if config.tied else 2
+    return config.blocks * block + tables * config.vocab_size * config.dim + config.dim
 
 
 def forward_flops(config: ModelConfig, length: int, batch: int) -> int:

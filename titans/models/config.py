@@ -193,6 +193,7 @@ class ModelConfig:
             through a sigmoid ("norm_sigmoid", V1 section 4.2), the second through a "sigmoid", or the raw "product".
         qkv_activation: Of the memory's q, k and v: "silu" (N25) or "none".
         unit_qk: Keys and queries of the memory have length 1 (N25).
+        tied: The output projection is the embedding (arXiv 1608.05859), as where few examples meet a large vocabulary.
     """
 
     variant: Variant = "mac"
@@ -211,6 +212,7 @@ class ModelConfig:
     combine: Combination = field(default="norm_sigmoid", metadata={"neutral": "norm_sigmoid"})
     qkv_activation: Literal["silu", "none"] = field(default="silu", metadata={"neutral": "silu"})
     unit_qk: bool = field(default=True, metadata={"neutral": True})
+    tied: bool = field(default=False, metadata={"neutral": False})
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "vocab_size", "dim", "blocks", "heads", "segment", "window", "conv_width")

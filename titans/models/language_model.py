@@ -28,6 +28,8 @@ class LanguageModel(Backbone):
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
+        if config.tied:
+            self.embedding.weight = self.head.weight
         initialise(self, seed)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -40,6 +42,10 @@ class LanguageModel(Backbone):
         However a sequence is cut, the parts give what the whole gives; the state does not grow, save a transformer's.
         """
         return self.mix(self.embedding(tokens), state)
+
+    def logits_at(self, tokens: Tensor, wanted: Tensor) -> Tensor:
+        """Logits `[places, vocab_size]` where `wanted` `[batch, time]` is true: for few places far cheaper than all."""
+        return self.head(self.hidden(self.embedding(tokens))[0][wanted])
 
     def mix(self, x: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """`advance` from embedded tokens `[batch, time, dim]`."""

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from titans_lab.study.config import RunConfig
+from titans_lab.tasks.mad.compression import CompressionTask
+from titans_lab.tasks.mad.fuzzy_in_context_recall import FuzzyInContextRecallTask
+from titans_lab.tasks.mad.in_context_recall import InContextRecallTask
+from titans_lab.tasks.mad.memorization import MemorizationTask
+from titans_lab.tasks.mad.selective_copying import SelectiveCopyingTask
 from titans_lab.tasks.mqar import MqarTask
 from titans_lab.tasks.task import Task
 from titans_lab.tasks.text import TextTask
@@ -10,6 +15,12 @@ from titans_lab.tasks.text import TextTask
 TASKS: dict[str, type[Task]] = {
     "text": TextTask,
     "mqar": MqarTask,
+    "in_context_recall": InContextRecallTask,
+    "noisy_in_context_recall": InContextRecallTask,
+    "fuzzy_in_context_recall": FuzzyInContextRecallTask,
+    "selective_copying": SelectiveCopyingTask,
+    "memorization": MemorizationTask,
+    "compression": CompressionTask,
 }
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.models.backbone import Backbone
@@ -128,19 +127,3 @@ def judging(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train()
-
-
-def answer_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy in nats `[batch]`, summed over the answers of each example.
-
-    Args:
-        logits: `[batch, time, vocab]`.
-        targets: `[batch, time]`, `IGNORED` where no answer is asked for.
-    """
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none")
-    return losses.view_as(targets).sum(1)
-
-
-def answers(targets: Tensor) -> int:
-    """How many targets are not ignored."""
-    return int((targets != IGNORED).sum())

@@ -20,7 +20,7 @@ VARIANTS = ("lmm", "mac", "mag", "mal", "transformer")
 NEEDS: dict[str, dict[str, Any]] = {
     "model.mac.order": {"model.mac.write": "input"},
     "task.name": {"model.vocab_size": 8192},
-    "task.mqar": {"task.name": "mqar", "model.vocab_size": 2 * 8192},
+    "task.noisy_in_context_recall.noise_vocabulary": {"task.noisy_in_context_recall.vocabulary": 64},
 }
 
 
@@ -47,6 +47,12 @@ def read_by(key: str, variant: str) -> bool:
     return section != "model" or variant in READ_BY.get(name.partition(".")[0], VARIANTS)
 
 
+def task_of(key: str) -> dict[str, Any]:
+    """What makes a run read a key below a task's section."""
+    section, *names = key.split(".")
+    return {"task.name": names[0], "model.vocab_size": 2 * 8192} if section == "task" and len(names) > 1 else {}
+
+
 def ident(**values: Any) -> str:
     return run_id(build(RunConfig, {key.replace("__", "."): value for key, value in values.items()}), 0, HASH)
 
@@ -59,8 +65,7 @@ def test_the_id_of_the_default_run_stays_as_it_is() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("key", [key for key in LEAVES if key != "model.variant"])
 def test_what_changes_the_numbers_and_nothing_else_changes_the_id(key: str, variant: str) -> None:
-    needs = [values for needy, values in NEEDS.items() if f"{key}.".startswith(f"{needy}.")]
-    fixed = dict(item for values in [{"model.variant": variant}, *needs] for item in values.items())
+    fixed = {"model.variant": variant, **NEEDS.get(key, {}), **task_of(key)}
     base = build(RunConfig, fixed)
     changed = build(RunConfig, {**fixed, key: other(key, variant)})
     assert changed != base

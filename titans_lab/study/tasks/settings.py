@@ -60,10 +60,17 @@ class TaskSettings(ABC):
 
     def ends(self, model: ModelConfig) -> Ends:
         """Of an embedding, a norm and an output projection over the vocabulary; a task with another head says so."""
-        return Ends(2 * model.vocab_size * model.dim + model.dim, model.vocab_size * model.dim)
+        table = model.vocab_size * model.dim
+        return Ends((1 if model.tied else 2) * table + model.dim, table)
 
 
 def check_vocabulary(config: RunConfig, needed: int, what: str) -> None:
     """ValueError where the model has fewer tokens than `what` has values."""
     if config.model.vocab_size < needed:
         raise ValueError(f"model.vocab_size: {config.model.vocab_size} is below the {needed} {what}")
+
+
+def check_examples(config: RunConfig, task: str, examples: int | None) -> None:
+    """ValueError where a training set is less than a batch."""
+    if examples is not None and examples < config.train.batch:
+        raise ValueError(f"task.{task}.examples: {examples} are less than a batch ({config.train.batch}, train.batch)")
