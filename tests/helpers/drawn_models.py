@@ -10,19 +10,20 @@ import torch
 from hypothesis import strategies as st
 
 from titans.layers.neural_memory import NeuralMemory
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig
+from titans.models.config import MacConfig, MemoryConfig, ModelConfig, RecurrentConfig
 from titans.models.language_model import LanguageModel
 from titans.ops import naive_neural_memory
 
 #: The values to draw from, of each field whose type does not say them. A new field needs a line here.
 VALUES: dict[str, list[Any]] = {
-    "vocab_size": [7], "dim": [8, 12], "blocks": [1, 2], "heads": [1, 2], "feed_forward": [1.0],
+    "vocab_size": [7], "dim": [8, 12], "blocks": [1, 2, 3], "heads": [1, 2], "feed_forward": [1.0],
     "persistent_tokens": [0, 3], "segment": [4, 6, 12], "window": [1, 5, 40], "conv_width": [1, 3],
     "long_term_tokens": [0, 0, 3], "depth": [1, 2, 3], "expansion": [1, 2], "chunk_size": [1, 2, 3, 4, 6],
     "theta_scale": [0.05], "eta_bias": [0.0, 1.0], "alpha_bias": [-2.0, 0.0], "update_every": [1, 1, 2, 3],
     "eval_chunk_size": [None, 2, 6],
+    "state_size": [None, 3], "key_expansion": [None, 0.5], "value_expansion": [None, 1.5],
 }  # fmt: skip
-SECTIONS: dict[type, str] = {ModelConfig: "", MemoryConfig: "memory", MacConfig: "mac"}
+SECTIONS: dict[type, str] = {ModelConfig: "", MemoryConfig: "memory", MacConfig: "mac", RecurrentConfig: "recurrent"}
 
 
 def options(config: type, name: str) -> list[Any]:
@@ -40,6 +41,12 @@ def options(config: type, name: str) -> list[Any]:
     return found
 
 
+def assembled(values: dict[type, dict[str, Any]]) -> ModelConfig:
+    """The model with these values of each section."""
+    sections = {name: section(**values.get(section, {})) for section, name in SECTIONS.items() if name}
+    return ModelConfig(**values[ModelConfig], **sections)
+
+
 def switches() -> list[tuple[type, str]]:
     """Every field of the configurations that holds a value."""
     return [
@@ -55,8 +62,7 @@ def configurations(draw: st.DrawFn) -> ModelConfig:
         for config, name in switches():
             chosen[config][name] = draw(st.sampled_from(options(config, name)))
         try:
-            sections = {"memory": MemoryConfig(**chosen[MemoryConfig]), "mac": MacConfig(**chosen[MacConfig])}
-            config = ModelConfig(**chosen[ModelConfig], **sections)
+            config = assembled(chosen)
         except ValueError:
             continue
         if not config.leaks:

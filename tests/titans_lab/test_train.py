@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from variants import VARIANTS, of_variant
 from workbench import TEXT, Workbench
 
-from titans.models.config import ModelConfig
 from titans.models.inspection import Inside, inspect
 from titans.models.language_model import LanguageModel
 from titans_lab.store.recorder import Recorder
@@ -66,9 +66,9 @@ def test_the_rate_falls_along_half_a_cosine():
     assert learning_rate(config, 26) == pytest.approx(0.55 + 0.45 * math.cos(math.pi / 4))
 
 
-@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "transformer"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_weights_decay_but_not_gains_biases_and_embeddings(variant: Any):
-    model = LanguageModel(ModelConfig(variant=variant, dim=16, blocks=1, heads=2))
+    model = LanguageModel(of_variant(variant, dim=16, blocks=1, heads=2))
     decayed, rest = optimizer_for(model, TrainConfig(weight_decay=0.3, lr=0.01, beta1=0.8, beta2=0.99)).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     kept = {names[id(parameter)] for parameter in rest["params"]}

@@ -126,7 +126,8 @@ class NeuralMemory(nn.Module):
         memory, dim, head = config.memory, config.dim, config.head_dim
         self.config, self.heads = memory, config.heads
         self.operator: Operator = neural_memory  # to compare forms, or to look on, another one can stand here
-        self.q, self.k, self.v = (Projection(config, role) for role in ("q", "k", "v"))
+        form = (config.dim, config.dim, config.heads, config.conv_width, config.qkv_activation == "silu")
+        self.q, self.k, self.v = (Projection(*form, unit=config.unit_qk and role != "v") for role in ("q", "k", "v"))
         hidden = [head * memory.expansion] * (memory.depth - 1)
         shapes: list[tuple[int, ...]] = [
             (config.heads, o, i) for o, i in zip([*hidden, head], [head, *hidden], strict=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,36 +35,43 @@ def rotate(x: Tensor, first: int = 0, base: float = 10_000.0) -> Tensor:
 class RMSNorm(nn.RMSNorm):
     """With one epsilon: torch's own is that of the input's type, by which a model would differ with its precision."""
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim, eps=torch.finfo(torch.float32).eps)
+    def __init__(self, dim: int, eps: float = torch.finfo(torch.float32).eps) -> None:
+        super().__init__(dim, eps=eps)
 
 
 class CausalConvolution(nn.Module):
-    """Depthwise convolution over time: each channel mixes its own last `width` values."""
+    """Depthwise convolution over time: each channel mixes its own last `width` values, and adds a bias if asked to."""
 
-    def __init__(self, dim: int, width: int) -> None:
+    def __init__(self, dim: int, width: int, bias: bool = False) -> None:
         super().__init__()
         self.width = width
         self.weight = nn.Parameter(torch.empty(dim, width))
+        self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
     def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x `[batch, time, dim]` and the `width - 1` inputs before it (None: zeros); the output, and the new tail."""
         if tail is None:
             tail = x.new_zeros(x.shape[0], self.width - 1, x.shape[2])
         stream = torch.cat((tail, x), 1)
-        y = F.conv1d(stream.mT, self.weight.unsqueeze(1), groups=x.shape[2]).mT
+        y = F.conv1d(stream.mT, self.weight.unsqueeze(1), self.bias, groups=x.shape[2]).mT
         return y, stream[:, x.shape[1] :]
 
 
 class Projection(nn.Module):
-    """x W, short convolution, SiLU, heads and, for queries and keys, unit length: N25's way to q, k and v."""
+    """x W, short convolution, SiLU, heads, unit length: the way to q, k and v of N25 and of its rivals.
 
-    def __init__(self, config: ModelConfig, role: Literal["q", "k", "v"]) -> None:
+    Args:
+        dim, width: Of the input, and of the output's heads together.
+        heads: How many.
+        conv_width: Of the convolution; 1 is none.
+        silu, unit: Whether there is a SiLU, and whether a head's vector is brought to length 1.
+    """
+
+    def __init__(self, dim: int, width: int, heads: int, conv_width: int, silu: bool, unit: bool) -> None:
         super().__init__()
-        self.heads, self.unit = config.heads, config.unit_qk and role != "v"
-        self.silu = config.qkv_activation == "silu"
-        self.linear = nn.Linear(config.dim, config.dim, bias=False)
-        self.convolution = CausalConvolution(config.dim, config.conv_width) if config.conv_width > 1 else None
+        self.heads, self.silu, self.unit = heads, silu, unit
+        self.linear = nn.Linear(dim, width, bias=False)
+        self.convolution = CausalConvolution(width, conv_width) if conv_width > 1 else None
 
     def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """`[batch, time, dim]` to `[batch, heads, time, head_dim]`; the tail is the convolution's."""

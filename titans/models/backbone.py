@@ -29,7 +29,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.config = config
         self.recompute = False
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(Block(config, mixer) for mixer in config.mixers)
         self.norm = RMSNorm(config.dim)
 
     def start(self, batch: int) -> ModelState:

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans.layers.attention import FullAttention
+from titans.layers.attention import FullAttention, WindowAttention
+from titans.layers.deltanet import DeltaNet
+from titans.layers.gated_deltanet import GatedDeltaNet
+from titans.layers.gla import GatedLinearAttention
+from titans.layers.linear_attention import LinearAttention
+from titans.layers.lstm import LSTM
 from titans.layers.mac import MemoryAsContext
 from titans.layers.mag import MemoryAsGate
 from titans.layers.mal import MemoryAsLayer
+from titans.layers.mamba2 import Mamba2
 from titans.layers.mixer import Mixer
 from titans.layers.neural_memory import LongTermMemory
 from titans.layers.parts import RMSNorm
+from titans.layers.retnet import Retention
 from titans.models.config import ModelConfig
 
-MIXERS: dict[str, type[Mixer]] = {
+#: Each mixer by the name that `titans.models.config` gives it.
+MIXERS: dict[str, Callable[[ModelConfig], Mixer]] = {
     "lmm": LongTermMemory,
     "mac": MemoryAsContext,
     "mag": MemoryAsGate,
     "mal": MemoryAsLayer,
     "transformer": FullAttention,
+    "window": WindowAttention,
+    "lstm": LSTM,
+    "linear_attention": LinearAttention,
+    "retnet": Retention,
+    "gla": GatedLinearAttention,
+    "mamba2": Mamba2,
+    "deltanet": DeltaNet,
+    "gated_deltanet": GatedDeltaNet,
 }
 
 
@@ -39,12 +56,12 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """x + mixer(norm(x)), then x + feed_forward(norm(x))."""
+    """x + mixer(norm(x)), then x + feed_forward(norm(x)); the mixer by its name."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, mixer: str) -> None:
         super().__init__()
         self.mixer_norm, self.feed_forward_norm = RMSNorm(config.dim), RMSNorm(config.dim)
-        self.mixer = MIXERS[config.variant](config)
+        self.mixer = MIXERS[mixer](config)
         self.feed_forward = SwiGLU(config.dim, config.hidden)
 
     def start(self, batch: int) -> Any:

@@ -9,14 +9,18 @@ import torch
 from torch import Tensor
 
 from titans.layers.attention import KeyValues
+from titans.layers.lstm import Cells
 from titans.layers.mac import ContextStream
 from titans.layers.mag import WindowStream
 from titans.layers.neural_memory import MemoryStream, Tails
+from titans.layers.recurrent import MatrixStream
 from titans.models.language_model import LanguageModel, ModelState
 from titans.ops.neural_memory.state import LaggedState, MemoryState
 
 #: What a state is made of, beside tensors and numbers: all that a file of one may hold.
-STATE_TYPES: list[Any] = [MemoryState, LaggedState, Tails, MemoryStream, KeyValues, WindowStream, ContextStream]
+STATE_TYPES: list[Any] = [
+    MemoryState, LaggedState, Tails, MemoryStream, KeyValues, WindowStream, ContextStream, Cells, MatrixStream,
+]  # fmt: skip
 
 
 @torch.no_grad()

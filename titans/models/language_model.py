@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 from torch import Tensor, nn
 
 from titans.layers.neural_memory import NeuralMemory
+from titans.layers.recurrent import MatrixMixer
 from titans.models.backbone import Backbone, ModelState, initialise
 from titans.models.config import ModelConfig
 from titans.ops import neural_memory
@@ -53,8 +55,10 @@ class LanguageModel(Backbone):
         return self.head(x), state
 
 
-def use_kernel(model: nn.Module, kernel: Kernel) -> None:
-    """Let every memory of a model compute with one of the operator's kernels."""
+def use_kernel(model: nn.Module, kernel: Kernel | Literal["fla"]) -> None:
+    """Let every memory of a model compute with one of the operator's kernels, or, with "fla", its rivals with those."""
     for module in model.modules():
-        if isinstance(module, NeuralMemory):
+        if isinstance(module, MatrixMixer):
+            module.kernel = "fla" if kernel == "fla" else "torch"
+        elif isinstance(module, NeuralMemory) and kernel != "fla":
             module.operator = partial(neural_memory, kernel=kernel)

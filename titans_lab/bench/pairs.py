@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from titans.models.config import ModelConfig, Variant
+from titans.models.config import ModelConfig, Variant, effective
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
-from titans_lab.study.identity import model_id
 from titans_lab.study.labels import labels, read_words
 from titans_lab.study.loader import parse
 from titans_lab.study.study import Study, read_study
@@ -62,7 +61,7 @@ def cases(configs: Iterable[RunConfig], lengths: Sequence[int], batch: int | Non
         train = config.train
         for length in lengths or [train.length]:
             case = Case(config.model, train.precision, batch or train.batch, length, config.speed.kernel)
-            distinct.setdefault((model_id(config.model), *case[1:]), case)
+            distinct.setdefault((str(effective(config.model)), *case[1:]), case)
     return list(distinct.values())
 
 

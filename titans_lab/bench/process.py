@@ -13,7 +13,6 @@ from typing import Any
 
 import titans
 from titans.cost import parameters, train_flops_per_token
-from titans.models.config import READ_BY
 from titans_lab.bench.pairs import PEER, Pair
 from titans_lab.environment import environment, library_version
 from titans_lab.executors.answers import EndedEarly, answers
@@ -70,7 +69,7 @@ class Row:
 def _facts(pair: Pair) -> dict[str, Any]:
     """What is known before anything is measured."""
     model, precision, batch, length, kernel = pair.case
-    memory = model.memory if model.variant in READ_BY["memory"] else None
+    memory = model.memory if model.has_memory else None
     return {
         "model": model_id(model),
         "configuration": pair.label,

@@ -78,5 +78,8 @@ def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:
     """UserError where a run asks for a kernel that its device does not have."""
     from titans_lab.errors import UserError
 
-    if devices[0].kind == "cpu" and any(run.config.speed.kernel == "triton" for run in runs):
-        raise UserError("speed.kernel: triton is for a GPU, and torch can use none here; set it to auto or compiled")
+    asked = {run.config.speed.kernel for run in runs} & {"triton", "fla"}
+    if devices[0].kind == "cpu" and asked:
+        raise UserError(
+            f"speed.kernel: {max(asked)} is for a GPU, and torch can use none here; set it to auto or compiled"
+        )

@@ -189,7 +189,7 @@ BENCHES = (
     Column("length", int, "tokens of a sequence"),
     Column("batch", int, "sequences a step"),
     Column("precision", str, "of the products: float32 or bfloat16"),
-    Column("kernel", str, "of the memory: auto, torch, compiled or triton"),
+    Column("kernel", str, "auto, torch, compiled or triton of the memory, or fla of its rivals"),
     Column("against", str, "the baseline: a variant, with otherwise the same configuration, or titans-pytorch"),
     Column("tokens_per_second", float, "of forward and backward, median of the rounds"),
     Column("baseline_tokens_per_second", float, "the same of the baseline, which took turns with the model"),

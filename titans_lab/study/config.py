@@ -133,11 +133,12 @@ class SpeedConfig:
     Attributes:
         kernel: Of the memory: "torch"; "compiled", by torch in some 20 seconds, which it keeps for later runs, and then
             faster, most so for wide or deep memories; "triton", on a GPU; "auto" is "torch".
+            "fla": flash-linear-attention's for the rivals that it has, on a GPU; nothing else changes.
         recompute: Go through each block once more in the backward pass instead of keeping what is in it.
         profile: Steps to profile, after the first few: trace.json.gz and profile.txt in the attempt's folder; 0: none.
     """
 
-    kernel: Literal["auto", "torch", "compiled", "triton"] = "auto"
+    kernel: Literal["auto", "torch", "compiled", "triton", "fla"] = "auto"
     recompute: bool = False
     profile: int = 0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from titans.models.config import READ_BY, MemoryConfig, ModelConfig
+from titans.models.config import MemoryConfig, ModelConfig, pattern, reads
 
 CHECKS = ("operator", "model", "streaming", "causality")
 OPERATOR_CHUNK, MODEL_CHUNK = 64, 4  # longest; token by token, a model writes each chunk again and again
@@ -21,9 +21,9 @@ VOCABULARY = 17
 ETA_BIAS, ALPHA_BIAS = 0.0, -4.0  # half of the momentum and 98 % of the weights outlast a token
 CLIMB = 0.1  # of the usual step size
 WORDS = (
-    f"What stands for a configuration: one block of at most {HEADS} heads as wide as its own, {TOKENS} persistent "
-    f"tokens, chunks of at most {OPERATOR_CHUNK} tokens for the operator and {MODEL_CHUNK} for the model, two to a "
-    "segment; other values of the gates; every switch as it is."
+    f"What stands for a configuration: one block of each of its mixers, at most {HEADS} heads as wide as its own, "
+    f"{TOKENS} persistent tokens, chunks of at most {OPERATOR_CHUNK} tokens for the operator and {MODEL_CHUNK} for the "
+    "model, two to a segment; other values of the gates; every switch as it is."
 )
 
 
@@ -50,25 +50,34 @@ def modes(config: ModelConfig) -> tuple[bool, ...]:
 
 def checks_of(config: ModelConfig) -> list[str]:
     """Names of the checks that a configuration has to pass; without a memory there is no operator."""
-    return [name for name in CHECKS if name != "operator" or config.variant in READ_BY["memory"]]
+    return [name for name in CHECKS if name != "operator" or config.has_memory]
 
 
 def _reduced(config: ModelConfig, longest: int) -> ModelConfig:
     memory = _shortened(_weighty(config), longest)
-    heads = min(config.heads, HEADS) if config.head_dim <= WIDE else 1
+    heads, dim = _narrow(config)
     return dataclasses.replace(
         config,
         vocab_size=VOCABULARY,
-        blocks=1,
+        blocks=len(pattern(config.variant)),
         heads=heads,
-        dim=heads * config.head_dim,
+        dim=dim,
         feed_forward=1.0,
         persistent_tokens=min(config.persistent_tokens, TOKENS),
         segment=_common(memory) * min(2, max(1, config.segment // _common(config.memory))),
         window=min(config.window, memory.chunk_size + 3),
         memory=memory,
         mac=dataclasses.replace(config.mac, long_term_tokens=min(config.mac.long_term_tokens, TOKENS)),
+        recurrent=dataclasses.replace(config.recurrent, chunk_size=min(config.recurrent.chunk_size, MODEL_CHUNK)),
     )
+
+
+def _narrow(config: ModelConfig) -> tuple[int, int]:
+    """Fewer heads of the same width, where there are heads, and the width that this makes."""
+    if "heads" not in reads(config.variant):
+        return config.heads, min(config.dim, WIDE)
+    heads = min(config.heads, HEADS) if config.head_dim <= WIDE else 1
+    return heads, heads * config.head_dim
 
 
 def _weights(config: ModelConfig) -> int:

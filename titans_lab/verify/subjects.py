@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import titans
-from titans.models.config import ModelConfig, Variant, effective
+from titans.models.config import ModelConfig, Variant, effective, pattern
 from titans_lab.environment import library_version
 from titans_lab.executors.devices import Device
 from titans_lab.study.labels import labels, read_words
@@ -35,8 +35,9 @@ class Asked(NamedTuple):
 
 
 def defaults() -> list[ModelConfig]:
-    """The default configuration of each variant."""
-    return [ModelConfig(variant=variant) for variant in get_args(Variant)]
+    """The default configuration of each variant, with more blocks where it has more mixers."""
+    blocks = ModelConfig().blocks
+    return [ModelConfig(variant=variant, blocks=max(blocks, len(pattern(variant)))) for variant in get_args(Variant)]
 
 
 def subjects(configs: Iterable[ModelConfig]) -> list[Subject]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from variants import VARIANTS, WITH_MEMORY, of_variant
 
 from titans.layers.neural_memory import NeuralMemory
 from titans.models.config import MemoryConfig, ModelConfig
@@ -11,7 +12,6 @@ from titans.models.language_model import LanguageModel
 from titans.ops import neural_memory
 
 SEGMENT, CHUNK, LENGTH = 8, 4, 3 * 8 + 6  # three segments, and a part of one that ends in a part of a chunk
-VARIANTS = ["lmm", "mac", "mag", "mal", "transformer"]
 MEMORIES = {
     "default": MemoryConfig(depth=2, expansion=2, chunk_size=CHUNK),
     "linear": MemoryConfig(depth=1, chunk_size=CHUNK, residual=False),
@@ -19,13 +19,13 @@ MEMORIES = {
     "surprise alone": MemoryConfig(depth=2, expansion=2, chunk_size=CHUNK, momentum=False, forgetting=False),
     "recurrence": MemoryConfig(depth=2, expansion=2, chunk_size=1),
 }
-CASES = [("transformer", "default")] + [(v, m) for v in VARIANTS[:-1] for m in MEMORIES]
+CASES = [(v, m) for v in VARIANTS for m in MEMORIES if v in WITH_MEMORY or m == "default"]
 
 
 def random_model(variant: str, memory: str) -> LanguageModel:
     """In float64, every parameter away from where training starts it."""
-    config = ModelConfig(
-        variant=variant, vocab_size=11, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=SEGMENT, window=6,
+    config = of_variant(
+        variant, vocab_size=11, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=SEGMENT, window=6,
         memory=MEMORIES[memory],
     )  # fmt: skip
     model = LanguageModel(config).double()
@@ -59,7 +59,7 @@ def test_nothing_crosses_the_batch(variant, memory):
     assert gradient[1].abs().max() > 0
 
 
-@pytest.mark.parametrize(("variant", "memory"), CASES[1:])
+@pytest.mark.parametrize(("variant", "memory"), [(v, m) for v, m in CASES if v in WITH_MEMORY])
 def test_every_write_changes_a_later_output(variant, memory):
     """By the derivative of the outputs after t by the step size of t alone, past every window and segment."""
     steps = []
@@ -83,7 +83,7 @@ def test_every_write_changes_a_later_output(variant, memory):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_shared_tensor_starts_equal_in_every_variant(variant):
-    one, other = (LanguageModel(ModelConfig(variant=v), seed=3).state_dict() for v in (variant, "mac"))
+    one, other = (LanguageModel(of_variant(v), seed=3).state_dict() for v in (variant, "mac"))
     shared = [name for name in one if name in other and one[name].shape == other[name].shape]
     assert len(shared) > 6
     for name in shared:

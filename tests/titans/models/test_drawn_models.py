@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from drawn_models import configurations, options, random_model, switches, with_the_oracle
+from drawn_models import assembled, configurations, options, random_model, switches, with_the_oracle
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig
+from titans.models.config import MacConfig, MemoryConfig, ModelConfig, RecurrentConfig
 from titans.models.language_model import LanguageModel
 
 LENGTH = 17
@@ -104,15 +104,14 @@ NEEDS: dict[str, dict[type, dict[str, Any]]] = {
     "gate_span": {MemoryConfig: {"chunk_size": 6, "update_every": 3}},
 }
 SIZES = {"vocab_size", "dim", "blocks", "heads", "feed_forward", "theta_scale"}  # of one value here, or no switch
-CHOICES = [(config, name) for config, name in switches() if name not in SIZES]
+CHOICES = [(config, name) for config, name in switches() if name not in SIZES and config is not RecurrentConfig]
 
 
 def behaviour(config, name, value):
     """Logits in evaluation and their gradients, from parameters that models share by name and shape."""
     chosen = {section: {**values, **NEEDS.get(name, {}).get(section, {})} for section, values in BASE.items()}
     chosen[config][name] = value
-    sections = {"memory": MemoryConfig(**chosen[MemoryConfig]), "mac": MacConfig(**chosen[MacConfig])}
-    model = LanguageModel(ModelConfig(**chosen[ModelConfig], **sections)).double().eval()
+    model = LanguageModel(assembled(chosen)).double().eval()
     with torch.no_grad():
         for path, p in model.named_parameters():
             generator = torch.Generator().manual_seed(zlib.crc32(path.encode()))

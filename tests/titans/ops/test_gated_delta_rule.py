@@ -1,42 +1,82 @@
-"""A linear memory without momentum at chunk 1 is the gated delta rule of arXiv 2412.06464."""
+"""The delta rule with decay: chunks against the recurrence."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from gated_delta import as_delta_rule
-from memory_case import leaves, memory_arguments, worst_error
+import torch.nn.functional as F
+from recurrence_case import BATCH, HEADS, in_float32, in_parts, leaf, log_decays, results, streams, worst_error
 
-from titans.ops import naive_neural_memory, neural_memory
+from titans.ops import gated_delta_rule, naive_gated_delta_rule
 
-
-def gated_delta_rule(q, k, v, decay, beta, state):
-    """S_t = S_{t-1} (a_t (I - b_t k_t k_t^T)) + b_t v_t k_t^T and o_t = S_t q_t, as printed."""
-    identity = torch.eye(k.shape[-1], dtype=k.dtype)
-    outputs = []
-    for t in range(k.shape[2]):
-        k_t, v_t = k[:, :, t, :, None], v[:, :, t, :, None]
-        a_t, b_t = decay[:, :, t, None, None], beta[:, :, t, None, None]
-        state = state @ (a_t * (identity - b_t * k_t @ k_t.mT)) + b_t * v_t @ k_t.mT
-        outputs.append(state @ q[:, :, t, :, None])
-    return torch.stack(outputs, 2).squeeze(-1), state
+FORMS = ["deltanet", "gated deltanet", "one head of keys"]
 
 
-def with_gradients(y, end, arguments):
-    """The outputs, the end state, and the gradient of a fixed random projection of both by every argument."""
-    named = leaves(arguments)
-    del named["momentum[0]"]
-    generator = torch.Generator().manual_seed(1)
-    total = sum((x * torch.randn(x.shape, generator=generator, dtype=x.dtype)).sum() for x in (y, end))
-    gradients = torch.autograd.grad(total, list(named.values()))
-    return {"y": y, "end": end} | dict(zip(named, gradients, strict=True))
+def arguments(form, time, largest_beta=1.0):
+    """Keys of length 1, as the models have them, and betas at 0 and at their largest among the others."""
+    given = streams(time, key_heads=1 if form == "one head of keys" else HEADS)
+    given["k"] = leaf(F.normalize(given["k"].detach(), dim=-1))
+    beta = (1.4 * torch.rand(BATCH, HEADS, time) - 0.2).clamp(0, 1)
+    given["beta"] = leaf(largest_beta * beta)
+    if form != "deltanet":
+        given["log_decay"] = log_decays(time)
+    return given
 
 
-@pytest.mark.parametrize("operator", [neural_memory, naive_neural_memory])
-@pytest.mark.parametrize("time", [1, 63, 130])
-def test_the_memory_equals_the_gated_delta_rule(operator, time):
-    arguments = memory_arguments(time, 1, momentum=False, per_layer=False)
-    y, end = operator(**arguments, chunk_size=1)
-    expected = with_gradients(*gated_delta_rule(**as_delta_rule(arguments)), arguments)
-    errors = worst_error(with_gradients(y, end.weights[0], arguments), expected)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("time", [1, 63, 1000])
+def test_chunks_equal_the_recurrence(form, time):
+    given = arguments(form, time)
+    true = results(naive_gated_delta_rule, given)
+    for how in ({}, {"chunk_size": 17}):
+        errors = worst_error(results(gated_delta_rule, given, **how), true)
+        assert max(errors.values()) < 1e-9, errors
+
+
+def test_negative_eigenvalues():
+    given = arguments("gated deltanet", 130, largest_beta=2.0)
+    errors = worst_error(results(gated_delta_rule, given), results(naive_gated_delta_rule, given))
     assert max(errors.values()) < 1e-9, errors
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_sequence_cut_anywhere_gives_the_whole(form):
+    given = arguments(form, 150)
+    y, end = gated_delta_rule(**given)
+    for cuts in ([1], [149], [64, 128], [7, 13, 14, 99]):
+        found, after = in_parts(gated_delta_rule, given, cuts)
+        torch.testing.assert_close(found, y, rtol=0, atol=1e-10)
+        torch.testing.assert_close(after, end, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_float32_agrees_with_float64(form):
+    rounded = in_float32(arguments(form, 500))
+    exact = {name: x.detach().double().requires_grad_() for name, x in rounded.items()}
+    errors = worst_error(results(gated_delta_rule, rounded), results(naive_gated_delta_rule, exact))
+    assert max(errors.values()) < 1e-4, errors
+
+
+@pytest.mark.parametrize("strength", [1e-7, 20.0, 1e4])
+def test_float32_is_exact_and_finite_with_decays_of_any_strength(strength):
+    given = arguments("gated deltanet", 200) | {"log_decay": -strength * torch.rand(BATCH, HEADS, 200)}
+    rounded = in_float32(given)
+    exact = {name: x.detach().double().requires_grad_() for name, x in rounded.items()}
+    errors = worst_error(results(gated_delta_rule, rounded), results(naive_gated_delta_rule, exact))
+    assert max(errors.values()) < 1e-4, errors
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("beta", torch.zeros(BATCH, HEADS, 9, 1), r"beta: expected \[2, 3, 9\]"),
+        ("k", torch.zeros(BATCH, HEADS, 8, 6), r"k: expected \[2, 3 or 1, 9, 6\]"),
+        ("log_decay", torch.full((BATCH, HEADS, 9), 0.5), "log_decay: has a value above 0"),
+        ("state", torch.zeros(1, HEADS, 6, 5), r"state: expected \[2, 3, 6, 5\]"),
+        ("chunk_size", 0, "chunk_size: 0 is below 1"),
+    ],
+)
+def test_what_does_not_fit_is_named(name, wrong, message):
+    given = in_float32(arguments("gated deltanet", 9))
+    with pytest.raises(ValueError, match=message):
+        gated_delta_rule(**given | {name: wrong})

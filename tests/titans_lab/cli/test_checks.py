@@ -58,7 +58,7 @@ def test_verify_shows_each_check_and_keeps_what_has_passed(cli: Any, bench: Work
     assert {row.split()[-1] for row in rows} == {"ok"}
     assert [row.split()[3:] for row in rows if "causality" in row] == [["0", "0", "ok"]] * 6
     assert last.startswith("21 checks, all within tolerance, ")
-    assert "What stands for a configuration: one block of at most 2 heads" in last
+    assert "What stands for a configuration: one block of each of its mixers" in last
     kept = records(bench)
     assert len(kept) == 6
     assert all(row["worst"] <= row["tolerance"] for record in kept for row in record["rows"])

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from variants import VARIANTS, of_variant
 
 from titans.models.config import MacConfig, MemoryConfig, ModelConfig
 from titans.models.presets import PRESETS
@@ -68,9 +69,9 @@ def test_a_fat_memory_gets_shorter_chunks_for_the_oracle_keeps_all_its_weights()
     assert for_operator(ModelConfig(dim=64, heads=2, memory=memory)).memory.chunk_size == 64
 
 
-@pytest.mark.parametrize("variant", ["lmm", "mac", "mag", "mal", "transformer"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_sequence_passes_two_segments_windows_and_chunks(variant: str):
-    reduced = for_model(ModelConfig(variant=variant, memory=MemoryConfig(eval_chunk_size=64)))
+    reduced = for_model(of_variant(variant, memory=MemoryConfig(eval_chunk_size=64)))
     passed = [reduced.memory.eval_chunk_size, reduced.window / 2] + ([reduced.segment] if variant == "mac" else [])
     assert length(reduced) > 2 * max(passed)
     assert length(reduced) % 2

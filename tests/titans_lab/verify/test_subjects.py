@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from variants import VARIANTS
 
 import titans
 import titans_lab.verify.subjects
@@ -22,9 +23,7 @@ def labels(*configs: ModelConfig) -> list[str]:
 
 
 def test_each_variant_has_a_default_and_its_name():
-    assert [subject.label for subject in subjects(defaults())] == [
-        f"variant={name}" for name in ("lmm", "mac", "mag", "mal", "transformer")
-    ]
+    assert [subject.label for subject in subjects(defaults())] == [f"variant={name}" for name in VARIANTS]
 
 
 def test_configurations_that_reduce_to_one_are_one_under_the_name_of_the_first():

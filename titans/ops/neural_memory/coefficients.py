@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from titans.ops.chunks import join
+
 
 class Stretch(NamedTuple):
     """Stretches of tokens as maps of the (W, S) that they start from; t and i count inside a stretch.
@@ -79,7 +81,7 @@ class Coefficients(NamedTuple):
         blocks = (g * own * x).sum(-1)[..., None, None]
         for first, second in self.rounds:
             earlier, later = (z.unflatten(-2, (-1, 2, first.size)) for z in (x, g))
-            blocks = _join(blocks, _across(first, second, later[..., 1, :, :], earlier[..., 0, :, :]))
+            blocks = join(blocks, _across(first, second, later[..., 1, :, :], earlier[..., 0, :, :]))
         return blocks.squeeze(-3)[..., :time, :time]
 
 
@@ -137,7 +139,7 @@ def _of_chunks(tokens: Stretch, size: int) -> Coefficients:
     while stretch.start.shape[-3] > 1:
         first, second = stretch.pairs()
         if shared:
-            mask = _join(mask, second.start * first.into_weights.mT + second.drift * first.into_momentum.mT)
+            mask = join(mask, second.start * first.into_weights.mT + second.drift * first.into_momentum.mT)
         else:
             rounds.append((first, second))
         stretch = _compose(first, second)
@@ -174,9 +176,3 @@ def _across(first: Stretch, second: Stretch, g: Tensor, x: Tensor) -> Tensor:
     """Scores of the queries g of the later stretches with the writes x of the earlier ones."""
     weights = (second.start * g) @ (first.into_weights * x).mT
     return weights + (second.drift * g) @ (first.into_momentum * x).mT
-
-
-def _join(blocks: Tensor, across: Tensor) -> Tensor:
-    """`[..., 2 p, m, m]` blocks on the diagonal and `[..., p, m, m]` below each two of them: `[..., p, 2 m, 2 m]`."""
-    first, second = blocks.unflatten(-3, (-1, 2)).unbind(-3)
-    return torch.cat((F.pad(first, (0, first.shape[-1])), torch.cat((across, second), -1)), -2)

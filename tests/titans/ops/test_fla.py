@@ -1,0 +1,56 @@
+"""The kernels of flash-linear-attention, behind the operators."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+import torch.nn.functional as F
+from recurrence_case import in_float32, results, streams, worst_error
+
+from titans.ops import gated_delta_rule, gated_linear_attention
+from titans.ops.fla import _say_once, not_covered
+
+
+def arguments(form, time=100):
+    given = streams(time)
+    given["k"] = F.normalize(given["k"], dim=-1)
+    if "delta" in form:
+        given["beta"] = torch.rand(2, 3, time)
+    if form == "gla":
+        given["log_decay"] = -torch.rand(2, 3, time, 6)
+    elif form in ("mamba2", "gated delta"):
+        given["log_decay"] = -torch.rand(2, 3, time)
+    return in_float32(given)
+
+
+FORMS = ["linear attention", "mamba2", "gla", "delta", "gated delta"]
+
+
+def operator(form):
+    return gated_delta_rule if "delta" in form else gated_linear_attention
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_where_they_cannot_run_torch_does_which_is_said_once(form):
+    given = arguments(form)
+    _say_once.cache_clear()
+    with pytest.warns(UserWarning, match=r"runs in torch instead: its tensors are on cpu") as said:
+        found = [operator(form)(**given, kernel="fla") for _ in range(2)]
+    assert len(said) == 1
+    for y, end in found:
+        true = operator(form)(**given)
+        assert torch.equal(y, true[0])
+        assert torch.equal(end, true[1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif(importlib.util.find_spec("fla") is None, reason="needs flash-linear-attention")
+@pytest.mark.parametrize("form", FORMS)
+def test_on_a_gpu_they_give_what_torch_gives(form):
+    """Outputs, end state and every gradient, to what TF32 leaves; head widths are those that Triton can multiply."""
+    given = {name: x.detach().cuda().requires_grad_() for name, x in arguments(form).items()}
+    assert not_covered(given["v"], given["k"].shape[-1]) is None
+    errors = worst_error(*(results(operator(form), given, kernel=kernel) for kernel in ("fla", "torch")))
+    assert max(errors.values()) < 1e-2, errors

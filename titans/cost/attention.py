@@ -1,0 +1,34 @@
+"""Attention, full and over a sliding window."""
+
+from __future__ import annotations
+
+from titans.cost.mixer import MixerCost
+from titans.models.config import ModelConfig
+
+
+def attention_parameters(config: ModelConfig) -> int:
+    return 4 * config.dim**2
+
+
+def _transformer_products(config: ModelConfig, length: int, batch: int) -> int:
+    return batch * length * (4 * config.dim**2 + 2 * length * config.dim)
+
+
+def window_products(config: ModelConfig, length: int, batch: int, persistent: int) -> int:
+    """Blocks of queries over two blocks of keys and the persistent tokens, with projections."""
+    size, dim = min(config.window, length), config.dim
+    rows = -(-length // size) * size
+    return batch * (length * 4 * dim**2 + rows * (2 * size + persistent) * 2 * dim) + persistent * 2 * dim**2
+
+
+def window_state(config: ModelConfig) -> int:
+    """Keys and values of the tokens that the next one still sees."""
+    return 2 * (config.window - 1) * config.dim
+
+
+TRANSFORMER = MixerCost(attention_parameters, _transformer_products, lambda config, length: 2 * length * config.dim)
+WINDOW = MixerCost(
+    attention_parameters,
+    lambda config, length, batch: window_products(config, length, batch, 0),
+    lambda config, length: window_state(config),
+)

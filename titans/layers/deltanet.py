@@ -1,0 +1,31 @@
+"""DeltaNet (Yang et al., arXiv 2406.06484): what a key finds is replaced by its value, to the part that beta says."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from titans.layers.recurrent import MatrixMixer, MatrixStream, QueryKeyValue, Readout
+from titans.models.config import ModelConfig
+from titans.ops import gated_delta_rule
+
+
+class DeltaNet(MatrixMixer):
+    """q, k and v through a short convolution and SiLU, q and k of length 1, beta a sigmoid; the output normed."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.inputs = QueryKeyValue(config, "deltanet", silu=True, unit=True)
+        self.beta = nn.Linear(config.dim, config.heads, bias=False)
+        self.readout = Readout(config, "deltanet", gated=False)
+
+    def start(self, batch: int) -> MatrixStream:
+        """Before the first token."""
+        return self.inputs.start(batch)
+
+    def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
+        """The next tokens `[batch, time, dim]`."""
+        q, k, v, tails = self.inputs(x, stream.tails)
+        beta = torch.sigmoid(self.beta(x).mT)
+        y, state = self.recur(gated_delta_rule, stream.state, q, k, v, beta)
+        return self.readout(y, x), MatrixStream(state, tails)

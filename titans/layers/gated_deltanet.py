@@ -1,0 +1,34 @@
+"""Gated DeltaNet (Yang, Kautz and Hatamizadeh, arXiv 2412.06464): DeltaNet with Mamba-2's decay."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from titans.layers.recurrent import Decay, MatrixMixer, MatrixStream, QueryKeyValue, Readout
+from titans.models.config import ModelConfig
+from titans.ops import gated_delta_rule
+
+SLOWEST = 0.0  # lower end of the uniform distribution of A
+
+
+class GatedDeltaNet(MatrixMixer):
+    """As DeltaNet, with a decay a head and token and a gate on the normed output; values are twice as wide as keys."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.inputs = QueryKeyValue(config, "gated_deltanet", silu=True, unit=True)
+        self.beta, self.step = (nn.Linear(config.dim, config.heads, bias=False) for _ in range(2))
+        self.decay = Decay(config.heads, SLOWEST)
+        self.readout = Readout(config, "gated_deltanet", gated=True)
+
+    def start(self, batch: int) -> MatrixStream:
+        """Before the first token."""
+        return self.inputs.start(batch)
+
+    def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
+        """The next tokens `[batch, time, dim]`."""
+        q, k, v, tails = self.inputs(x, stream.tails)
+        beta, (_, log_decay) = torch.sigmoid(self.beta(x).mT), self.decay(self.step(x))
+        y, state = self.recur(gated_delta_rule, stream.state, q, k, v, beta, log_decay)
+        return self.readout(y, x), MatrixStream(state, tails)

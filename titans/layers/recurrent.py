@@ -1,0 +1,124 @@
+"""What recurrent mixers with a matrix for a state share: the way in, the recurrence, the way out, and the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from titans.layers.mixer import Mixer
+from titans.layers.parts import Projection, RMSNorm, merge_heads, split_heads
+from titans.models.config import ModelConfig
+from titans.ops.fla import Kernel
+
+#: Of a step size at the start, as Mamba has it: from the slowest head's to the fastest's.
+SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1
+EPSILON = 1e-5  # of the norms of what is read
+
+
+class MatrixStream(NamedTuple):
+    """What a recurrence carries from token to token.
+
+    Attributes:
+        state: `[batch, heads, d_k, d_v]`.
+        tails: Of the short convolutions, in the mixer's order; None before the first token, or where there is none.
+        position: Of the next token, where the mixer counts them.
+    """
+
+    state: Tensor
+    tails: tuple[Tensor | None, ...]
+    position: int = 0
+
+
+class QueryKeyValue(nn.Module):
+    """q, k and v of a mixer, each in heads, in the widths that the configuration gives them."""
+
+    def __init__(self, config: ModelConfig, mixer: str, *, silu: bool, unit: bool) -> None:
+        super().__init__()
+        self.heads, keys, values = config.heads, config.key_dim(mixer), config.value_dim(mixer)
+        form = (config.heads, config.short_convolution(mixer), silu)
+        self.q, self.k = (Projection(config.dim, keys, *form, unit=unit) for _ in range(2))
+        self.v = Projection(config.dim, values, *form, unit=False)
+        self.state_shape = (keys // config.heads, values // config.heads)
+
+    def start(self, batch: int, extra_values: int = 0) -> MatrixStream:
+        """Zeros, and no tails yet."""
+        d_k, d_v = self.state_shape
+        state = self.q.linear.weight.new_zeros(batch, self.heads, d_k, d_v + extra_values)
+        return MatrixStream(state, (None, None, None))
+
+    def forward(
+        self, x: Tensor, tails: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor | None, ...]]:
+        """q and k `[batch, heads, time, d_k]`, v `[batch, heads, time, d_v]`, and the new tails."""
+        found = [project(x, tail) for project, tail in zip((self.q, self.k, self.v), tails, strict=True)]
+        (q, q_tail), (k, k_tail), (v, v_tail) = found
+        return q, k, v, (q_tail, k_tail, v_tail)
+
+
+class Readout(nn.Module):
+    """RMSNorm of each head, a SiLU gate from the token if there is one, output projection.
+
+    The norm sees what queries over the square root of their width read: its epsilon, as published, is no rounding but
+    keeps what is hardly read from being blown up.
+    """
+
+    def __init__(self, config: ModelConfig, mixer: str, gated: bool) -> None:
+        super().__init__()
+        self.heads, width = config.heads, config.value_dim(mixer)
+        self.scale = (config.key_dim(mixer) // config.heads) ** -0.5
+        self.norm = RMSNorm(width // config.heads, EPSILON)
+        self.gate = nn.Linear(config.dim, width, bias=False) if gated else None
+        self.out = nn.Linear(width, config.dim, bias=False)
+
+    def forward(self, y: Tensor, x: Tensor) -> Tensor:
+        """What was read `[batch, heads, time, d_v]`, and the tokens `[batch, time, dim]`; shaped like these."""
+        y = self.norm(self.scale * y)
+        if self.gate is not None:
+            y = y * F.silu(split_heads(self.gate(x), self.heads))
+        return self.out(merge_heads(y))
+
+
+class MatrixMixer(Mixer):
+    """A mixer over an operator with a matrix for a state; `kernel` says what computes it: see `titans.ops.fla`."""
+
+    kernel: Kernel = "auto"
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.chunk_size = config.recurrent.chunk_size
+
+    def recur(
+        self, operator: Callable[..., tuple[Tensor, Tensor]], state: Tensor, *given: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The operator's outputs and end state.
+
+        In the state's precision under autocast too: a state sums all that is written.
+        """
+        with torch.autocast(state.device.type, enabled=False):
+            exact = (x.to(state.dtype) for x in given)
+            return operator(*exact, state=state, chunk_size=self.chunk_size, kernel=self.kernel)
+
+
+class Decay(nn.Module):
+    """Mamba-2's decay of a head, exp(-A dt) with dt = softplus(x W + bias): also Gated DeltaNet's.
+
+    At the start A and dt of the heads are the quantiles of the distributions that they were published with, A of a
+    uniform one and dt of a log-uniform one: so a model depends on its seed by its matrices alone. They grow together,
+    which gives the heads the widest range of time scales.
+    """
+
+    def __init__(self, heads: int, lowest: float) -> None:
+        super().__init__()
+        place = (torch.arange(heads, dtype=torch.float64) + 0.5) / heads
+        step = SHORTEST_STEP * (LONGEST_STEP / SHORTEST_STEP) ** place
+        self.log_rate = nn.Parameter((lowest + (16 - lowest) * place).log().float())
+        self.step_bias = nn.Parameter((step + (-torch.expm1(-step)).log()).float())  # softplus of it is the step
+
+    def forward(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits `[batch, time, heads]` of dt; dt and the log-decay, each `[batch, heads, time]`."""
+        step = F.softplus((logits + self.step_bias).mT)
+        return step, -self.log_rate.exp().unsqueeze(-1) * step

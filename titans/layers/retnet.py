@@ -1,0 +1,37 @@
+"""Retention (Sun et al., RetNet, arXiv 2307.08621): linear attention with rotary positions and a fixed decay a head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from titans.layers.parts import rotate
+from titans.layers.recurrent import MatrixMixer, MatrixStream, QueryKeyValue, Readout
+from titans.models.config import ModelConfig
+from titans.ops import gated_linear_attention
+
+
+class Retention(MatrixMixer):
+    """Multi-scale retention: head h keeps 1 - 2^(-5 - h) of its state a token (eq. 8), its output normed and gated."""
+
+    log_decay: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        convolved = config.short_convolution("retnet") > 1
+        self.inputs = QueryKeyValue(config, "retnet", silu=convolved, unit=False)
+        self.readout = Readout(config, "retnet", gated=True)
+        forgotten = 2.0 ** (-5 - torch.arange(config.heads, dtype=torch.float64))
+        self.register_buffer("log_decay", torch.log1p(-forgotten).float(), persistent=False)
+
+    def start(self, batch: int) -> MatrixStream:
+        """Before the first token."""
+        return self.inputs.start(batch)
+
+    def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
+        """The next tokens `[batch, time, dim]`."""
+        q, k, v, tails = self.inputs(x, stream.tails)
+        q, k = rotate(q, stream.position), rotate(k, stream.position)
+        log_decay = self.log_decay.view(1, -1, 1).expand(1, -1, x.shape[1])
+        y, state = self.recur(gated_linear_attention, stream.state, q, k, v, log_decay)
+        return self.readout(y, x), MatrixStream(state, tails, stream.position + x.shape[1])

@@ -1,0 +1,13 @@
+"""A check that the configurations share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def at_least(config: Any, least: int, *names: str) -> None:
+    """Raise `ValueError` for the first of these fields that is below; one that is null is left alone."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name}: {value} is below {least}")
