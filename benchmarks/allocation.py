@@ -11,6 +11,6 @@ VARIABLE = "GLIBC_TUNABLES"  # read by the C library when a process starts
 
 
 def as_a_worker() -> None:
-    """Start this script again with the allocator's settings, unless some are given; none: `GLIBC_TUNABLES= python ...`."""
+    """Start this script again with those settings, unless some are given; none: `GLIBC_TUNABLES= python ...`."""
     if VARIABLE not in os.environ:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {VARIABLE: KEEP_FREED})

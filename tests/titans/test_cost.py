@@ -41,6 +41,7 @@ def _configs():
         yield _config("mac", MEMORIES[1], mac=mac, combine="product", persistent_written=True)
         yield _config("mac", MEMORIES[-2], mac=mac)
     yield _config("mag", MEMORIES[1], persistent_written=False, combine="sigmoid")
+    yield _config("lmm", MEMORIES[0], tied=True)
     for variant in VARIANTS:
         for recurrent in RECURRENT if set(pattern(variant)) & PUBLISHED.keys() else []:
             yield _config(variant, MEMORIES[0], recurrent=recurrent)

@@ -38,7 +38,8 @@ def parameters(config: ModelConfig) -> int:
     """Trainable numbers, embedding and output projection included."""
     mixers = sum(MIXERS[mixer].parameters(config) for mixer in config.mixers)
     around = config.blocks * (2 * config.dim + 3 * config.dim * config.hidden)
-    return mixers + around + 2 * config.vocab_size * config.dim + config.dim
+    tables = 1 if config.tied else 2
+    return mixers + around + tables * config.vocab_size * config.dim + config.dim
 
 
 def forward_flops(config: ModelConfig, length: int, batch: int) -> int:

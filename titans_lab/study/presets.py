@@ -1,4 +1,7 @@
-"""Presets of a study by name, as values of dotted keys: those of the models, and with each size how N25 trained it."""
+"""Presets of a study by name, as values of dotted keys.
+
+Those of the models, with each size how N25 trained it; and the levels of MAD.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Any
 
 from titans.models.presets import PRESETS as MODELS
 from titans_lab.study.identity import flatten
+from titans_lab.study.mad import mad_presets
 
 #: N25, section on the setup: half a million tokens a step, context 4,096.
 RECIPE = {"train.length": 4096, "train.batch": 128, "train.weight_decay": 0.1}
@@ -26,6 +30,8 @@ def _recipe(name: str) -> dict[str, Any]:
 
 
 #: What each preset sets; a study's own values come on top.
-PRESETS: dict[str, dict[str, Any]] = {
-    name: dict(flatten({"model": values})) | _recipe(name) for name, values in MODELS.items()
-}
+PRESETS: dict[str, dict[str, Any]] = (
+    {name: dict(flatten({"model": values})) | _recipe(name) for name, values in MODELS.items()}
+    | mad_presets()
+    | mad_presets()
+)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from variants import VARIANTS, of_variant
 
+from titans.models.config import ModelConfig
 from titans.models.language_model import LanguageModel
 
 
@@ -17,3 +18,13 @@ def test_recomputation_changes_no_number(variant):
         found.append([loss, *torch.autograd.grad(loss, [p for p in model.parameters() if p.numel()])])
     for kept, recomputed in zip(*found, strict=True):
         torch.testing.assert_close(recomputed, kept, rtol=0, atol=0)
+
+
+def test_a_tied_model_reads_and_writes_with_one_table():
+    config = ModelConfig(variant="transformer", vocab_size=11, dim=64, heads=2, tied=True)
+    model, again = LanguageModel(config, seed=3), LanguageModel(config, seed=3)
+    assert model.embedding.weight is model.head.weight
+    assert torch.equal(model.head.weight, again.head.weight)
+    assert model.head.weight.std().item() == pytest.approx(64**-0.5, rel=0.1)
+    model(torch.tensor([[3, 4]])).square().sum().backward()
+    assert (model.embedding.weight.grad.abs().sum(1) > 0).all()

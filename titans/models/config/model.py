@@ -38,6 +38,7 @@ class ModelConfig:
             through a sigmoid ("norm_sigmoid", V1 section 4.2), the second through a "sigmoid", or the raw "product".
         qkv_activation: Of the memory's q, k and v: "silu" (N25) or "none".
         unit_qk: Keys and queries of the memory have length 1 (N25).
+        tied: The output projection is the embedding (arXiv 1608.05859), as where few examples meet a large vocabulary.
         recurrent: Sizes of the recurrent rivals.
     """
 
@@ -57,6 +58,7 @@ class ModelConfig:
     combine: Combination = field(default="norm_sigmoid", metadata={"neutral": "norm_sigmoid"})
     qkv_activation: Literal["silu", "none"] = field(default="silu", metadata={"neutral": "silu"})
     unit_qk: bool = field(default=True, metadata={"neutral": True})
+    tied: bool = field(default=False, metadata={"neutral": False})
     recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
 
     def __post_init__(self) -> None:

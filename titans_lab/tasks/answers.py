@@ -1,0 +1,161 @@
+"""What generated tasks share: sets of token sequences with an answer to give in some of their places."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from titans_lab.sources import generated_digest, generated_source
+from titans_lab.study.config import RunConfig
+from titans_lab.study.tasks.settings import TaskSettings
+from titans_lab.tasks.task import IGNORED, Batch, Score, Task, random_of
+
+#: Tokens and targets `[count, length]`; a target is the answer at its place, `IGNORED` where none is asked for.
+Examples = tuple[np.ndarray, np.ndarray]
+
+DRAWN_AT_ONCE = 1024  # examples
+
+
+@dataclass(frozen=True)
+class Part:
+    """A set of examples of one kind.
+
+    Attributes:
+        length: Tokens of a sequence.
+        count: Examples; null, for a training set: ever new ones.
+        setting: What the kind is, where there are several.
+    """
+
+    length: int
+    count: int | None
+    setting: str | None = None
+
+
+class AnsweringModel(Protocol):
+    """What can be trained: `LanguageModel`, `AutoEncoder`."""
+
+    def logits_at(self, tokens: Tensor, wanted: Tensor) -> Tensor:
+        """Logits `[answers, vocab]` where `wanted` `[batch, time]` is true."""
+
+
+class AnswerTask(Task):
+    """Training sets that are read over and over, in another order every time, and test sets from other random numbers.
+
+    The training sets follow from the seed; the test sets are the same for every run.
+
+    Args:
+        name: The task's, for its random numbers.
+        settings: Of the task.
+        config: Of the run.
+        seed: Of the run.
+    """
+
+    def __init__(self, name: str, settings: TaskSettings, config: RunConfig, seed: int) -> None:
+        super().__init__(settings, generated_digest(name), generated_source(name))
+        self.name, self.seed, self.length, self.batch = name, seed, config.train.length, config.train.batch
+        self._set, self._order = lru_cache(None)(self._drawn), lru_cache(1)(self._shuffled)
+
+    @abstractmethod
+    def parts(self, training: bool) -> list[Part]:
+        """The sets to train on or to test on, all of some size; one training set may be without an end."""
+
+    @abstractmethod
+    def draw(self, random: np.random.Generator, part: Part, count: int, training: bool) -> Examples:
+        """So many examples of a part."""
+
+    def sample(self, step: int) -> Batch:
+        """Inputs and targets `[examples, length]` of a part; of each part so many that a step has as many tokens."""
+        part, *others = self.parts(training=True)
+        if part.count is None:
+            assert not others, "one endless set has no place for others"
+            random = random_of(self.name, "train", self.seed, step, self.length, self.batch)
+            return _tensors(self.draw(random, part, self.batch, training=True))
+        epoch, place = divmod(step, len(self._order(0)))
+        part, chosen = self._order(epoch)[place]
+        inputs, targets = self._set(part, True)
+        return _tensors((inputs[chosen], targets[chosen]))
+
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropy in nats, summed over the answers of each example."""
+        inputs, targets = batch
+        wanted = targets != IGNORED
+        losses = F.cross_entropy(_logits(model, inputs, wanted), targets[wanted], reduction="none")
+        return losses.new_zeros(targets.shape).masked_scatter(wanted, losses).sum(1)
+
+    def terms(self, batch: Batch) -> int:
+        """Answers."""
+        return int((batch[1] != IGNORED).sum())
+
+    def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
+        """Loss, and share of answers that are the likeliest token: of all, and of each part where there are several."""
+        parts = self.parts(training=False)
+        judged = [self._judge(model, device, part, limit) for part in parts]
+        losses, right, counts = zip(*judged, strict=True)
+        scores = self._scores(sum(losses), sum(right), sum(counts))
+        if len(parts) > 1:
+            for part, figures in zip(parts, judged, strict=True):
+                scores += self._scores(*figures, part=part)
+        return scores
+
+    def inputs(self, tokens: int) -> Tensor:
+        """The first test examples of the first part."""
+        part = self.parts(training=False)[0]
+        return next(self.test(part, min(tokens, self.batch * part.length)))[0]
+
+    def test(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
+        """A test set in batches, or its first examples with about `limit` tokens."""
+        count = part.count if limit is None else max(1, limit // part.length)
+        inputs, targets = _tensors(tuple(x[:count] for x in self._set(part, False)))  # type: ignore[arg-type]
+        yield from zip(inputs.split(self.batch), targets.split(self.batch), strict=True)
+
+    def _drawn(self, part: Part, training: bool) -> Examples:
+        assert part.count is not None
+        whose = ("train", self.seed) if training else ("test",)
+        random = random_of(self.name, *whose, part.length, part.setting)
+        sizes = [min(DRAWN_AT_ONCE, part.count - start) for start in range(0, part.count, DRAWN_AT_ONCE)]
+        drawn = (self.draw(random, part, size, training) for size in sizes)
+        tokens, targets = (np.concatenate([x.astype(np.int32) for x in each]) for each in zip(*drawn, strict=True))
+        return tokens, targets
+
+    def _shuffled(self, epoch: int) -> list[tuple[Part, np.ndarray]]:
+        """The batches of an epoch: whole ones, so that what is left over is another part of the set in every epoch."""
+        random = random_of(self.name, "order", self.seed, epoch, self.length, self.batch)
+        batches: list[tuple[Part, np.ndarray]] = []
+        for part in self.parts(training=True):
+            assert part.count is not None
+            size = self.batch * (self.length // part.length)
+            order = random.permutation(part.count)
+            batches += [(part, order[start : start + size]) for start in range(0, part.count - size + 1, size)]
+        return [batches[place] for place in random.permutation(len(batches))]
+
+    def _judge(self, model: nn.Module, device: torch.device, part: Part, limit: int | None) -> tuple[float, int, int]:
+        """Sum of the losses, right answers, and answers."""
+        loss, right, count = 0.0, 0, 0
+        for inputs, targets in self.test(part, limit):
+            wanted = targets != IGNORED
+            logits, answers = _logits(model, inputs.to(device), wanted.to(device)), targets[wanted].to(device)
+            loss += float(F.cross_entropy(logits.double(), answers, reduction="sum"))
+            right += int((logits.argmax(-1) == answers).sum())
+            count += len(answers)
+        return loss, right, count
+
+    def _scores(self, loss: float, right: int, count: int, part: Part | None = None) -> list[Score]:
+        where = {"setting": part.setting, "length": part.length} if part else {}
+        values = {self.settings.LOSS: loss / count, self.settings.METRIC: right / count}
+        return [Score(measure, value, count, **where) for measure, value in values.items()]  # type: ignore[arg-type]
+
+
+def _logits(model: nn.Module, tokens: Tensor, wanted: Tensor) -> Tensor:
+    return cast(AnsweringModel, model).logits_at(tokens, wanted).float()
+
+
+def _tensors(examples: Examples) -> Batch:
+    return tuple(torch.from_numpy(x.astype(np.int64)) for x in examples)

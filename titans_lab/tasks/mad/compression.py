@@ -1,0 +1,29 @@
+"""MAD's compression: random tokens and a last one, from whose place an autoencoder writes all of them again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from titans.models.autoencoder import AutoEncoder
+from titans.models.backbone import Backbone
+from titans_lab.study.config import RunConfig
+from titans_lab.study.tasks.mad import CompressionSettings
+from titans_lab.tasks.answers import Examples, Part
+from titans_lab.tasks.mad.task import MadTask
+
+
+class CompressionTask(MadTask):
+    """Training and test examples are alike."""
+
+    settings: CompressionSettings
+
+    def model(self, config: RunConfig, seed: int) -> Backbone:
+        """An autoencoder."""
+        return AutoEncoder(config.model, seed)
+
+    def draw(self, random: np.random.Generator, part: Part, count: int, training: bool) -> Examples:
+        """The targets are the tokens themselves."""
+        last = self.settings.vocabulary - 1
+        tokens = random.integers(0, last, (count, part.length))
+        tokens[:, -1] = last
+        return tokens, tokens.copy()
