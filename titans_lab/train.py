@@ -66,7 +66,7 @@ class Trainer:
         self.config, self.device, self.recorder = config, device, recorder
         self.task = TextTask(corpus, seed, config.train.length, config.train.batch)
         self.model = LanguageModel(config.model, seed).to(device)
-        self.model.recompute = config.speed.recompute
+        self.model.blocks.recompute = config.speed.recompute
         use_kernel(self.model, config.speed.kernel)
         self.product_rate = product_rate(device, config.train.precision)
         self.flops_per_token = train_flops_per_token(config.model, config.train.length, config.train.batch)
