@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from titans.layers.neural_memory import NeuralMemory
 from titans.models.config import MemoryConfig, ModelConfig
-from titans.models.initial import initialise
+from titans.models.language_model import initialise
 from titans.ops import neural_memory
 from titans.ops.neural_memory.state import Gate, State
 

@@ -9,8 +9,7 @@ from memory_case import leaves, memory_arguments, results
 
 from titans.layers.neural_memory import NeuralMemory
 from titans.models.config import MemoryConfig, ModelConfig
-from titans.models.initial import initialise
-from titans.models.language_model import LanguageModel
+from titans.models.language_model import LanguageModel, initialise
 from titans.ops import neural_memory
 
 STEP = 0.1 / 16  # of the layer at the start: `theta_scale` over the chunk, to be multiplied by 1 - eta

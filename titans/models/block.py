@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from titans.layers.attention import FullAttention
 from titans.layers.mac import MemoryAsContext
@@ -17,9 +15,6 @@ from titans.layers.mixer import Mixer
 from titans.layers.neural_memory import LongTermMemory
 from titans.layers.parts import RMSNorm
 from titans.models.config import ModelConfig
-
-#: What a model carries from token to token: named tuples of tensors, a mixer's for each block.
-ModelState = tuple[Any, ...]
 
 MIXERS: dict[str, type[Mixer]] = {
     "lmm": LongTermMemory,
@@ -61,28 +56,3 @@ class Block(nn.Module):
         y, state = self.mixer(self.mixer_norm(x), state)
         x = x + y
         return x + self.feed_forward(self.feed_forward_norm(x)), state
-
-
-class Blocks(nn.ModuleList):
-    """The blocks of a model, one after the other: what every model here is made of, between its input and its head."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(Block(config) for _ in range(config.blocks))
-        self.recompute = False  # in the backward pass, go through each block once more instead of keeping what is in it
-
-    def start(self, batch: int) -> ModelState:
-        """The state before the first token, a mixer's for each block."""
-        return tuple(block.start(batch) for block in self)  # type: ignore[operator]
-
-    def forward(self, x: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """The next tokens `[batch, time, dim]`, embedded; the residual stream and the state after them."""
-        states = []
-        for block, before in zip(self, state, strict=True):
-            x, after = self._through(block, x, before)
-            states.append(after)
-        return x, tuple(states)
-
-    def _through(self, block: nn.Module, x: Tensor, before: Any) -> tuple[Tensor, Any]:
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(block, x, before, use_reentrant=False, preserve_rng_state=False)
-        return block(x, before)

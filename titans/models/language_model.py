@@ -7,15 +7,15 @@ from functools import partial
 from torch import Tensor, nn
 
 from titans.layers.neural_memory import NeuralMemory
-from titans.layers.parts import RMSNorm
-from titans.models.block import Blocks, ModelState
+from titans.models.backbone import Backbone, ModelState, initialise
 from titans.models.config import ModelConfig
-from titans.models.initial import initialise
 from titans.ops import neural_memory
 from titans.ops.neural_memory.kernel import Kernel
 
+__all__ = ["LanguageModel", "ModelState", "initialise", "use_kernel"]
 
-class LanguageModel(nn.Module):
+
+class LanguageModel(Backbone):
     """Embedding, blocks, norm and output projection.
 
     Args:
@@ -25,17 +25,10 @@ class LanguageModel(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
-        self.blocks = Blocks(config)
-        self.norm = RMSNorm(config.dim)
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
         initialise(self, seed)
-
-    def start(self, batch: int) -> ModelState:
-        """The state before the first token, a mixer's for each block."""
-        return self.blocks.start(batch)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits `[batch, time, vocab_size]` of the next token, from whole sequences `[batch, time]`."""
@@ -50,8 +43,8 @@ class LanguageModel(nn.Module):
 
     def mix(self, x: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """`advance` from embedded tokens `[batch, time, dim]`."""
-        x, state = self.blocks(x, state)
-        return self.head(self.norm(x)), state
+        x, state = self.hidden(x, state)
+        return self.head(x), state
 
 
 def use_kernel(model: nn.Module, kernel: Kernel) -> None:
