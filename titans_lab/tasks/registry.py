@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from titans_lab.study.config import RunConfig
+from titans_lab.tasks.genome import GenomeTask
 from titans_lab.tasks.mqar import MqarTask
+from titans_lab.tasks.series import SeriesTask
 from titans_lab.tasks.task import Task
 from titans_lab.tasks.text import TextTask
 
 TASKS: dict[str, type[Task]] = {
     "text": TextTask,
     "mqar": MqarTask,
+    "series": SeriesTask,
+    "genome": GenomeTask,
+    "dna": TextTask,
 }
 
 

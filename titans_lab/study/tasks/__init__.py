@@ -6,7 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from titans_lab.study.tasks.genome import DnaSettings, GenomeSettings
 from titans_lab.study.tasks.mqar import MqarSettings
+from titans_lab.study.tasks.series import SeriesSettings
 from titans_lab.study.tasks.settings import Measure, TaskSettings
 from titans_lab.study.tasks.text import TextSettings
 
@@ -15,6 +17,9 @@ __all__ = ["Measure", "TaskConfig", "TaskSettings"]
 TaskName = Literal[
     "text",
     "mqar",
+    "series",
+    "genome",
+    "dna",
 ]
 
 
@@ -25,10 +30,16 @@ class TaskConfig:
     Attributes:
         name: The task.
         mqar: Multi-query associative recall.
+        series: Forecasts of a time series.
+        genome: Classification of DNA sequences.
+        dna: Prediction of the next base.
     """
 
     name: TaskName = field(default="text", metadata={"neutral": "text"})
     mqar: MqarSettings = field(default_factory=MqarSettings)
+    series: SeriesSettings = field(default_factory=SeriesSettings)
+    genome: GenomeSettings = field(default_factory=GenomeSettings)
+    dna: DnaSettings = field(default_factory=DnaSettings)
 
     @property
     def settings(self) -> TaskSettings:
