@@ -14,20 +14,20 @@ Normalisation = Literal["last", "revin"]
 
 
 class Forecaster(Backbone):
-    """Patches, blocks and a linear head, beside a direct linear map from past to future.
+    """A linear forecast, and what patches, blocks and a head add to it.
 
-    The past of one channel, normalised, is cut into patches that follow one another, each embedded as a token
-    (PatchTST, arXiv 2211.14730); the head sees what the blocks give for all of them. The direct map (TiDE, arXiv
-    2304.08424) is what a linear forecast can do. It and the head start at 0, so that the first forecast repeats the
-    past's last value, or its mean.
+    The linear forecast gives the future's differences to the last value from the past's (NLinear, arXiv 2205.13504).
+    The rest has the past of one channel, normalised and cut into patches that follow one another, each embedded as a
+    token (PatchTST, arXiv 2211.14730); its head sees what the blocks give for all of them. Such a linear map beside the
+    blocks is TiDE's (arXiv 2304.08424). Both begin at 0, so that the first forecast repeats the last value.
 
     Args:
         config: Of the blocks; `vocab_size` is not read.
         tokens: Patches, a divisor of `look_back`.
         look_back: Steps of the past.
         horizon: Steps of the future.
-        normalisation: Of each past, undone in its forecast: less its "last" value (NLinear, arXiv 2205.13504), or
-            less its mean and over its deviation ("revin": reversible instance normalisation without the affine map).
+        normalisation: Of what the blocks see, undone in what they add: less the "last" value, or less the past's mean
+            and over its deviation ("revin": reversible instance normalisation without the affine map).
         seed: Of the initial values.
 
     Raises:
@@ -49,10 +49,10 @@ class Forecaster(Backbone):
 
     def forward(self, past: Tensor) -> Tensor:
         """`[batch, look_back]`, one channel each, to `[batch, horizon]`."""
-        level, scale = self._frame(past)
-        x = (past - level) / scale
-        seen, _ = self.hidden(self.embedding(x.unflatten(1, (self.tokens, -1))))
-        return (self.head(seen.flatten(1)) + self.direct(x)) * scale + level
+        last, (level, scale) = past[:, -1:], self._frame(past)
+        patches = ((past - level) / scale).unflatten(1, (self.tokens, -1))
+        seen, _ = self.hidden(self.embedding(patches))
+        return last + self.direct(past - last) + scale * self.head(seen.flatten(1))
 
     def _frame(self, past: Tensor) -> tuple[Tensor, Tensor]:
         """Level and scale `[batch, 1]` of each past."""

@@ -29,16 +29,20 @@ def repeat_last(horizon: int) -> Forecast:
     return lambda x: np.zeros((len(x), horizon))
 
 
-def ridge(windows: np.ndarray, look_back: int, strength: float = STRENGTH) -> Forecast:
-    """The linear forecast with the least squares over training windows `[windows, look_back + horizon, channels]`.
+def linear(weights: np.ndarray) -> Forecast:
+    """x W, with W `[look_back, horizon]`."""
+    return lambda x: x @ weights
+
+
+def ridge(windows: np.ndarray, look_back: int, strength: float = STRENGTH) -> np.ndarray:
+    """W `[look_back, horizon]` of the least squares over training windows `[windows, look_back + horizon, channels]`.
 
     Minimises the mean over windows of |y - x W|^2, plus `strength` |W|^2.
     """
     squares, products, rows = 0.0, 0.0, 0
     for x, y in _differences(windows, look_back):
         squares, products, rows = squares + x.T @ x, products + x.T @ y, rows + len(x)
-    weights = np.linalg.solve(squares + strength * rows * np.eye(look_back), products)
-    return lambda x: x @ weights
+    return np.linalg.solve(squares + strength * rows * np.eye(look_back), products)
 
 
 def errors(forecast: Forecast, windows: np.ndarray, look_back: int) -> Errors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from titans.models.forecaster import Forecaster
 from titans_lab.series import Part, Series, load_series
-from titans_lab.stats.forecast import Errors, errors, repeat_last, ridge
+from titans_lab.stats.forecast import Errors, errors, linear, repeat_last, ridge
 from titans_lab.study.config import RunConfig
 from titans_lab.study.tasks.series import MAE, MSE, SeriesSettings
 from titans_lab.tasks.task import Batch, Score, Task, random_of
@@ -43,7 +44,16 @@ class SeriesTask(Task):
     def model(self, config: RunConfig, seed: int) -> nn.Module:
         """A head to the horizon in the place of a language model's."""
         s = self.settings
-        return Forecaster(config.model, self.tokens, s.look_back, s.horizon, s.normalisation, seed)
+        model = Forecaster(config.model, self.tokens, s.look_back, s.horizon, s.normalisation, seed)
+        if s.linear == "ridge":
+            model.direct.weight.data.copy_(torch.from_numpy(self.ridge.T))
+            model.direct.requires_grad_(False)
+        return model
+
+    @cached_property
+    def ridge(self) -> np.ndarray:
+        """The linear forecast in closed form, of the training part."""
+        return ridge(self.windows["train"], self.settings.look_back)
 
     def sample(self, step: int) -> Batch:
         """Pasts `[batch, look_back]` and futures `[batch, horizon]`."""
@@ -72,8 +82,7 @@ class SeriesTask(Task):
     def floors(self) -> Iterator[Score]:
         """Of forecasts that nothing was trained for, on the test part."""
         look_back, test = self.settings.look_back, self.windows["test"]
-        fitted = ridge(self.windows["train"], look_back)
-        for name, forecast in {"repeat-last": repeat_last(self.settings.horizon), "ridge": fitted}.items():
+        for name, forecast in {"repeat-last": repeat_last(self.settings.horizon), "ridge": linear(self.ridge)}.items():
             found = errors(forecast, test, look_back)
             yield from _scores(found, len(test) * test.shape[2], "test", name)
 

@@ -9,7 +9,7 @@ from torch import nn
 from titans.models.config import MemoryConfig, ModelConfig, Variant
 from titans.models.forecaster import Forecaster
 
-LEVELS = {"last": lambda x: x[:, -1:], "revin": lambda x: x.mean(1, True)}
+MODES = ("last", "revin")
 
 
 def forecaster(variant: str = "lmm", normalisation: Any = "last", seed: int = 0) -> Forecaster:
@@ -26,16 +26,20 @@ def past(batch: int = 3) -> torch.Tensor:
     return 5 * torch.randn(batch, 24, dtype=torch.float64) + 20
 
 
-@pytest.mark.parametrize(
-    ("normalisation", "level"), [("last", lambda x: x[:, -1:]), ("revin", lambda x: x.mean(1, True))]
-)
-def test_before_training_it_repeats_the_last_value_or_the_mean(normalisation: Any, level: Any):
+@pytest.mark.parametrize("normalisation", MODES)
+def test_before_training_it_repeats_the_last_value(normalisation: Any):
     model = Forecaster(ModelConfig(variant="lmm", dim=8, heads=2), 6, 24, 10, normalisation)
     x = past().float()
-    torch.testing.assert_close(model(x), level(x).expand(-1, 10))
+    torch.testing.assert_close(model(x), x[:, -1:].expand(-1, 10))
 
 
-@pytest.mark.parametrize("normalisation", LEVELS)
+def test_without_what_the_blocks_add_it_is_a_linear_map_of_the_differences_to_the_last_value():
+    model, x = forecaster(), past()
+    nn.init.zeros_(model.head.weight)
+    torch.testing.assert_close(model(x), x[:, -1:] + (x - x[:, -1:]) @ model.direct.weight.T)
+
+
+@pytest.mark.parametrize("normalisation", MODES)
 def test_a_shifted_past_has_a_shifted_forecast(normalisation: Any):
     model, x = forecaster(normalisation=normalisation), past()
     torch.testing.assert_close(model(x + 100), model(x) + 100)
@@ -48,7 +52,7 @@ def test_with_revin_a_scaled_past_has_a_scaled_forecast():
 
 def test_a_constant_past_is_forecast_without_a_division_by_zero():
     x = torch.full((1, 24), 3.0, dtype=torch.float64)
-    assert all(forecaster(normalisation=mode)(x).isfinite().all() for mode in LEVELS)
+    assert all(forecaster(normalisation=mode)(x).isfinite().all() for mode in MODES)
 
 
 @pytest.mark.parametrize("variant", get_args(Variant))

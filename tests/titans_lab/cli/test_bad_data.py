@@ -21,7 +21,7 @@ CASES: dict[str, tuple[str, bytes | None, str]] = {
     "a missing column": (SERIES, TABLE.replace(b"date,", b"day,", 1), "data:1: the columns are day, a, b"),
     "a missing cell": (SERIES, TABLE + b"\n2020-01-01,3", "data:42: 2 cells"),
     "a cell that is no number": (SERIES, TABLE + b"\n2020-01-01,3,high", "data:42: b: 'high' is no finite number"),
-    "too few rows": (SERIES, TABLE[: TABLE.index(b",12,")], "its train part gives 8 rows"),
+    "too few rows": (SERIES, TABLE[: TABLE.index(b"\n2020-01-01,11,")], "its train part gives"),
     "a label of its own": (GENOME, LABELLED + b"GGGT,2\n", "has 3 labels (0, 1, 2)"),
     "no label": (GENOME, LABELLED.replace(b"label", b"kind"), "data:1: the columns are sequence, kind"),
     "a letter that is no base": (GENOME, LABELLED + b"GG?T,1\n", "data:4: '?' is no base"),

@@ -6,7 +6,7 @@ from shared_data import shared
 
 from titans_lab.series import load_series
 from titans_lab.stats import forecast
-from titans_lab.stats.forecast import Errors, errors, repeat_last, ridge
+from titans_lab.stats.forecast import Errors, errors, linear, repeat_last, ridge
 
 HORIZONS = (96, 192, 336, 720)
 
@@ -31,13 +31,17 @@ def test_ridge_is_the_least_squares_solution_over_all_channels(monkeypatch):
     expected = np.linalg.lstsq(
         np.vstack((flat[:, :4], penalty)), np.vstack((flat[:, 4:], np.zeros((4, 3)))), rcond=None
     )[0]
-    np.testing.assert_allclose(ridge(some, 4, strength)(np.eye(4)), expected, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(ridge(some, 4, strength), expected, rtol=1e-8, atol=1e-10)
 
 
 def test_ridge_finds_a_linear_law():
     time = np.arange(400)
     wave = np.lib.stride_tricks.sliding_window_view(np.sin(time / 5) + np.sin(time / 3), 20)[..., None]
-    assert errors(ridge(wave[:200], 12, 1e-9), wave[200:], 12).mae < 1e-3 < errors(repeat_last(8), wave[200:], 12).mae
+    assert (
+        errors(linear(ridge(wave[:200], 12, 1e-9)), wave[200:], 12).mae
+        < 1e-3
+        < errors(repeat_last(8), wave[200:], 12).mae
+    )
 
 
 def test_repeating_the_last_value_gives_the_published_errors_of_ett():
@@ -49,5 +53,6 @@ def test_repeating_the_last_value_gives_the_published_errors_of_ett():
 
 def test_ridge_on_ett():
     series = load_series(shared("ett/ETTh1.csv"))
-    found = [errors(ridge(series.windows("train", 96, h), 96), series.windows("test", 96, h), 96) for h in HORIZONS]
+    fitted = {h: linear(ridge(series.windows("train", 96, h), 96)) for h in HORIZONS}
+    found = [errors(forecast, series.windows("test", 96, h), 96) for h, forecast in fitted.items()]
     assert Errors(*np.mean(found, 0)) == pytest.approx((0.4383, 0.4272), abs=2e-4)

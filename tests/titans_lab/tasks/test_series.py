@@ -14,7 +14,7 @@ from titans_lab.stats.forecast import errors, repeat_last
 from titans_lab.study.config import DataConfig, RunConfig, TrainConfig
 from titans_lab.study.record import costs
 from titans_lab.study.tasks import TaskConfig
-from titans_lab.study.tasks.series import SeriesSettings
+from titans_lab.study.tasks.series import MSE, SeriesSettings
 from titans_lab.tasks.registry import build_task
 from titans_lab.tasks.series import SeriesTask
 from titans_lab.tasks.task import Score, judging, overall
@@ -33,7 +33,9 @@ def table(tmp_path: Path) -> str:
 
 
 def config(path: str, length: int = 3, batch: int = 5, **settings: Any) -> RunConfig:
-    task = TaskConfig(name="series", series=SeriesSettings(**({"look_back": 6, "horizon": 4} | settings)))
+    task = TaskConfig(
+        name="series", series=SeriesSettings(**({"look_back": 6, "horizon": 4, "linear": "learned"} | settings))
+    )
     train = TrainConfig(tokens=1000, length=length, batch=batch)
     return RunConfig(model=MODEL, data=DataConfig(path=path), task=task, train=train)
 
@@ -79,6 +81,20 @@ def test_an_untrained_model_errs_like_repeating_the_last_value(table: str, loss:
     wrong = np.abs(task.windows["test"][:, 6:] - task.windows["test"][:, 5:6])
     huber = np.where(wrong < 1, wrong**2 / 2, wrong - 0.5).mean()
     assert found["loss"] == pytest.approx({"mse": expected.mse, "mae": expected.mae, "huber": huber}[loss], rel=1e-5)
+
+
+def test_with_ridge_a_run_begins_at_that_floor_and_holds_its_linear_part(table: str):
+    run = config(table, linear="ridge", loss="mse")
+    task = built(table, linear="ridge", loss="mse")
+    found = {
+        score.baseline: score.value for score in judged(task, run) if score.split == "test" and score.measure == MSE
+    }
+    assert found[None] == pytest.approx(found["ridge"], rel=1e-5)
+    assert found["ridge"] != found["repeat-last"]
+    model = task.model(run, 0)
+    task.losses(model, task.sample(0)).sum().backward()
+    assert model.direct.weight.grad is None
+    assert model.head.weight.grad.any()
 
 
 def test_the_training_loss_is_the_mean_over_the_steps_to_forecast(table: str):

@@ -25,8 +25,10 @@ class SeriesSettings(TaskSettings):
         look_back: Steps of the past, a multiple of `train.length`. 96 in most published tables.
         horizon: Steps of the future; 96, 192, 336 and 720 in published tables, which give the mean over these too.
         loss: That training lowers: "mse", "mae", or "huber" (quadratic up to one deviation of the channel).
-        normalisation: Of each past, undone in its forecast: less its "last" value, or less its mean and over its
-            deviation ("revin").
+        linear: The linear forecast that the blocks add to: "ridge", in closed form before training and then held, so
+            that a run begins at that floor; or "learned" with the rest, from 0.
+        normalisation: Of what the blocks see, undone in what they add: less the past's "last" value, or less its mean
+            and over its deviation ("revin").
     """
 
     READS: ClassVar[frozenset[str]] = frozenset({"path"})
@@ -36,6 +38,7 @@ class SeriesSettings(TaskSettings):
     look_back: int = 96
     horizon: int = 96
     loss: Literal["mse", "mae", "huber"] = "huber"
+    linear: Literal["ridge", "learned"] = "ridge"
     normalisation: Literal["last", "revin"] = "last"
 
     def __post_init__(self) -> None:
