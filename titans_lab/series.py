@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -89,7 +89,7 @@ def _measure(path: str, look_back: int, horizon: int, _: tuple[int, int]) -> str
     return series.digest
 
 
-def _cells(rows: Sequence[Row], names: Sequence[str], path: str) -> tuple[list[str], np.ndarray]:
+def _cells(rows: Iterable[Row], names: Sequence[str], path: str) -> tuple[list[str], np.ndarray]:
     """The dates and the values `[rows, channels]`."""
     dates, values = [], []
     for line, (date, *cells) in rows:

@@ -33,7 +33,7 @@ class GenomeTask(Task):
         settings, train = config.task.genome, config.train
         return cls(settings, load_genome(config.data, settings.classes), seed, train.length, train.batch)
 
-    def model(self, config: RunConfig, seed: int) -> nn.Module:
+    def model(self, config: RunConfig, seed: int) -> Classifier:
         """A head over the classes in the place of a language model's."""
         return Classifier(config.model, self.settings.classes, seed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +17,7 @@ from titans_lab.study.config import RunConfig
 from titans_lab.study.tasks.series import MAE, MSE, SeriesSettings
 from titans_lab.tasks.task import Batch, Score, Task, random_of
 
-LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+LOSSES: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 JUDGED = 2048  # windows of one channel at a time
 
 
@@ -41,7 +41,7 @@ class SeriesTask(Task):
         assert config.data.path is not None  # the settings' check
         return cls(config.task.series, load_series(config.data.path), seed, config.train.length, config.train.batch)
 
-    def model(self, config: RunConfig, seed: int) -> nn.Module:
+    def model(self, config: RunConfig, seed: int) -> Forecaster:
         """A head to the horizon in the place of a language model's."""
         s = self.settings
         model = Forecaster(config.model, self.tokens, s.look_back, s.horizon, s.normalisation, seed)

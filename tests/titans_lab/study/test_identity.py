@@ -46,6 +46,8 @@ def read_by(key: str, variant: str) -> bool:
     section, _, name = key.partition(".")
     if section == "task":
         return name == "name"
+    if key in ("data.valid_path", "data.test_path"):  # the text has one file
+        return False
     return section != "model" or variant in READ_BY.get(name.partition(".")[0], VARIANTS)
 
 
