@@ -22,6 +22,8 @@ def test_all_studies_are_there():
         "variants",
         "presets",
         "throughput",
+        "genome",
+        "bases",
     } <= names
 
 

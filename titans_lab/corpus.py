@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from titans_lab.bases import read_fasta
 from titans_lab.errors import UserError
 from titans_lab.study.config import DataConfig
 
@@ -46,18 +47,23 @@ class Corpus:
     valid: np.ndarray
 
 
-def load_corpus(config: DataConfig) -> Corpus:
-    """Read and split the text; `UserError` if it cannot be read or is too small for the split."""
-    content = _read(config.path)
+def load_corpus(config: DataConfig, fasta: bool = False) -> Corpus:
+    """Read and split the text; `UserError` if it cannot be read or is too small for the split.
+
+    Args:
+        config: What to read.
+        fasta: The text are the bases of a FASTA file, without headers and line ends.
+    """
+    content = _read(config.path, fasta)
     cut = _cut(config, len(content))
     tokens = np.frombuffer(content, dtype=np.uint8)
     valid = tokens[cut:] if config.valid_bytes is None else tokens[cut : cut + config.valid_bytes]
     return Corpus(corpus_source(config), hashlib.sha256(content).hexdigest(), tokens[:cut], valid)
 
 
-def corpus_digest(config: DataConfig) -> str:
+def corpus_digest(config: DataConfig, fasta: bool = False) -> str:
     """`Corpus.digest` alone, with the same checks; remembered within a process while the file is unchanged."""
-    digest, size = _measure(config.path, _signature(config.path))
+    digest, size = _measure(config.path, fasta, _signature(config.path))
     _cut(config, size)
     return digest
 
@@ -68,8 +74,8 @@ def corpus_source(config: DataConfig) -> str:
 
 
 @lru_cache(maxsize=64)
-def _measure(path: str | None, signature: tuple[int, int] | None) -> tuple[str, int]:
-    content = _read(path)
+def _measure(path: str | None, fasta: bool, signature: tuple[int, int] | None) -> tuple[str, int]:
+    content = _read(path, fasta)
     return hashlib.sha256(content).hexdigest(), len(content)
 
 
@@ -96,7 +102,9 @@ def _cut(config: DataConfig, size: int) -> int:
     return size - held_out
 
 
-def _read(path: str | None) -> bytes:
+def _read(path: str | None, fasta: bool) -> bytes:
+    if path is not None and fasta:
+        return read_fasta(path)
     if path is None:
         return _standard_library(Path(sysconfig.get_path("stdlib")))
     try:

@@ -5,16 +5,33 @@ from __future__ import annotations
 import hashlib
 
 from titans_lab.corpus import corpus_digest, corpus_source
+from titans_lab.genome import genome_digest
+from titans_lab.series import series_digest
 from titans_lab.study.config import RunConfig
+
+IN_A_FILE = frozenset({"series", "genome", "dna"})  # tasks of which `data.path` says where their data are from
 
 
 def data_digest(config: RunConfig) -> str:
     """SHA-256 of a run's data, in hex; UserError where they cannot be read or do not serve."""
-    return corpus_digest(config.data) if config.task.name == "text" else generated_digest(config.task.name)
+    task, data = config.task, config.data
+    match task.name:
+        case "text":
+            return corpus_digest(data)
+        case "dna":
+            return corpus_digest(data, fasta=True)
+        case "series":
+            return series_digest(str(data.path), task.series.look_back, task.series.horizon)
+        case "genome":
+            return genome_digest(data, task.genome.classes)
+        case name:
+            return generated_digest(name)
 
 
 def data_source(config: RunConfig) -> str:
     """Where a run's data are from, for people; reads nothing."""
+    if config.task.name in IN_A_FILE:
+        return str(config.data.path)
     return corpus_source(config.data) if config.task.name == "text" else generated_source(config.task.name)
 
 

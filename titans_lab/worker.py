@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,16 @@ def work(attempt: Attempt, device: torch.device) -> None:
     _ignore_signals()  # it has ended: nothing may turn that into something else
     commit(attempt, state, summary, error)
     if isinstance(task, TextTask):
-        save_floors(Store(attempt.folder.path.parents[1]), task.corpus, config.data)
+        save_floors(Store(attempt.folder.path.parents[1]), task.corpus, config.data, task.settings.ORDERS)
 
 
-def save_floors(store: Store, corpus: Corpus, data: DataConfig) -> None:
+def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int] = (0, 1, 3)) -> None:
     """Record what n-gram models reach on this split, unless that is known: the scale for every loss on it."""
     split = {"data_hash": corpus.digest, "valid_fraction": data.valid_fraction, "valid_bytes": data.valid_bytes}
     key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}"
     if store.has_floors(key):
         return
-    bits = {str(order): bits for order, bits in witten_bell_floors(corpus.train, corpus.valid).items()}
+    bits = {str(order): bits for order, bits in witten_bell_floors(corpus.train, corpus.valid, orders).items()}
     store.save_floors(key, {**split, "data_source": corpus.source, "bits_per_byte": bits})
 
 

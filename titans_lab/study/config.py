@@ -18,16 +18,21 @@ OUTSIDE = {"identity": False}  # field metadata: changes where or how a run happ
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The text, as bytes.
+    """The text, as bytes, or what another task reads.
 
     Attributes:
         path: A text file, plain or gzip; null: the source of Python's own standard library.
-            The content's hash stands for it in a run's identity.
-        valid_fraction: Share of the bytes, at the end, held out for validation.
+            The content's hash stands for it in a run's identity. For `series` a CSV file, for `dna` a FASTA file, for
+            `genome` the sequences to train on, as CSV or TSV.
+        valid_path: For `genome`: a file to validate on, like `path`.
+        test_path: For `genome`: a file to test on, like `path`.
+        valid_fraction: Share of the bytes, at the end, held out for validation; for `genome` see there.
         valid_bytes: Validate on at most so many of them, from their start; null: on all.
     """
 
     path: str | None = field(default=None, metadata=OUTSIDE)
+    valid_path: str | None = field(default=None, metadata=OUTSIDE)
+    test_path: str | None = field(default=None, metadata=OUTSIDE)
     valid_fraction: float = 0.05
     valid_bytes: int | None = None
 

@@ -21,7 +21,7 @@ TRAINING = 6  # FLOPs of a multiply-add, forward and backward
 def costs(config: RunConfig) -> dict[str, int]:
     """Parameters, training FLOPs a token and bytes of a stream's state, in closed form."""
     model, train = config.model, config.train
-    usual, ends = TextSettings().ends(model), config.task.settings.ends(model)
+    usual, ends = (settings.ends(model, train.length) for settings in (TextSettings(), config.task.settings))
     return {
         "parameters": parameters(model) + ends.parameters - usual.parameters,
         "flops_per_token": train_flops_per_token(model, train.length, train.batch)
@@ -31,10 +31,11 @@ def costs(config: RunConfig) -> dict[str, int]:
 
 
 def record_of(run: Run, data_source: str) -> dict[str, Any]:
-    """All that a worker needs to know of a run, as plain data; a path is made absolute."""
+    """All that a worker needs to know of a run, as plain data; paths are made absolute."""
     config = dataclasses.asdict(run.config)
-    if config["data"]["path"] is not None:
-        config["data"]["path"] = str(Path(config["data"]["path"]).absolute())
+    for name in ("path", "valid_path", "test_path"):
+        if config["data"][name] is not None:
+            config["data"][name] = str(Path(config["data"][name]).absolute())
     return {
         "run_id": run.run_id,
         "seed": run.seed,

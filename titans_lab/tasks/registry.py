@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from titans_lab.study.config import RunConfig
+from titans_lab.tasks.genome import GenomeTask
 from titans_lab.tasks.mad.compression import CompressionTask
 from titans_lab.tasks.mad.fuzzy_in_context_recall import FuzzyInContextRecallTask
 from titans_lab.tasks.mad.in_context_recall import InContextRecallTask
 from titans_lab.tasks.mad.memorization import MemorizationTask
 from titans_lab.tasks.mad.selective_copying import SelectiveCopyingTask
 from titans_lab.tasks.mqar import MqarTask
+from titans_lab.tasks.series import SeriesTask
 from titans_lab.tasks.task import Task
 from titans_lab.tasks.text import TextTask
 
@@ -21,6 +23,9 @@ TASKS: dict[str, type[Task]] = {
     "selective_copying": SelectiveCopyingTask,
     "memorization": MemorizationTask,
     "compression": CompressionTask,
+    "series": SeriesTask,
+    "genome": GenomeTask,
+    "dna": TextTask,
 }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from titans_lab.corpus import Corpus, load_corpus
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks.text import BITS_PER_BYTE, TextSettings
+from titans_lab.study.tasks.text import TextSettings
 from titans_lab.tasks.task import Batch, Score, Task, judging, random_of
 
 BITS = 1 / math.log(2)
@@ -26,19 +26,26 @@ class TextTask(Task):
     see the same bytes in the same order, whatever their model. UserError where the text is shorter than a window.
     """
 
-    def __init__(self, corpus: Corpus, seed: int, length: int, batch: int) -> None:
+    settings: TextSettings
+
+    def __init__(
+        self, corpus: Corpus, seed: int, length: int, batch: int, settings: TextSettings | None = None
+    ) -> None:
         if len(corpus.train) <= length:
             raise UserError(
                 f"train.length: {length} and one more to predict are more than the {len(corpus.train)} bytes that "
                 f"{corpus.source} has to train on; lower train.length or give a longer text"
             )
-        super().__init__(TextSettings(), corpus.digest, corpus.source)
+        super().__init__(settings or TextSettings(), corpus.digest, corpus.source)
         self.corpus, self.seed, self.length, self.batch = corpus, seed, length, batch
 
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> TextTask:
         """Read the section `data`."""
-        return cls(load_corpus(config.data), seed, config.train.length, config.train.batch)
+        settings = config.task.settings
+        assert isinstance(settings, TextSettings)
+        corpus = load_corpus(config.data, settings.FASTA)
+        return cls(corpus, seed, config.train.length, config.train.batch, settings)
 
     def sample(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets `[batch, length]` of a step: windows at random places of the training part."""
@@ -69,7 +76,7 @@ class TextTask(Task):
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
         """Bits per byte over the validation part; the split is called "valid"."""
         predicted = len(self.corpus.valid[:limit]) - 1
-        return [Score(BITS_PER_BYTE, evaluate(model, self, device, limit), predicted, split="valid")]
+        return [Score(self.settings.LOSS, evaluate(model, self, device, limit), predicted, split="valid")]
 
     def inputs(self, tokens: int) -> Tensor:
         """The first windows of the validation part."""

@@ -43,7 +43,7 @@ def test_every_token_reaches_every_output():
 
 @pytest.mark.parametrize("length", [1, 7])
 def test_its_cost_is_that_of_the_tasks_settings(length):
-    model, usual, own = AutoEncoder(CONFIG), TextSettings().ends(CONFIG), CompressionSettings().ends(CONFIG)
+    model, usual, own = AutoEncoder(CONFIG), TextSettings().ends(CONFIG, 32), CompressionSettings().ends(CONFIG, 32)
     counted = sum(p.numel() for p in model.parameters())
     assert parameters(CONFIG) - usual.parameters + own.parameters == counted
     with FlopCounterMode(display=False) as counter:

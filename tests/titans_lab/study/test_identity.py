@@ -18,11 +18,13 @@ from titans_lab.study.tasks.mqar import MqarSettings
 
 HASH = "0" * 64
 OUTSIDE = ("log.", "speed.", "data.path", "model.recurrent.chunk_size")
-#: What else has to be set before a key can have, or make a difference with, another value.
+#: By the beginning of a key: see `needs`.
 NEEDS: dict[str, dict[str, Any]] = {
     "model.mac.order": {"model.mac.write": "input"},
     "task.name": {"model.vocab_size": 8192},
     "task.noisy_in_context_recall.noise_vocabulary": {"task.noisy_in_context_recall.vocabulary": 64},
+    "task.series": {"data.path": "a.csv", "train.length": 1},
+    "task.genome": {"data.path": "a.csv"},
 }
 
 
@@ -48,7 +50,14 @@ def read_by(key: str, variant: str) -> bool:
     section, _, name = key.partition(".")
     if section == "task":
         return name == "name"
+    if key in ("data.valid_path", "data.test_path"):  # the text has one file
+        return False
     return section != "model" or name not in OPTIONAL or name in reads(variant)
+
+
+def needs(key: str) -> dict[str, Any]:
+    """What else has to be set before a key can have, or make a difference with, another value."""
+    return dict(item for part, values in NEEDS.items() if f"{key}.".startswith(f"{part}.") for item in values.items())
 
 
 def task_of(key: str) -> dict[str, Any]:
@@ -69,7 +78,7 @@ def test_the_id_of_the_default_run_stays_as_it_is() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("key", [key for key in LEAVES if key != "model.variant"])
 def test_what_changes_the_numbers_and_nothing_else_changes_the_id(key: str, variant: str) -> None:
-    fixed = {"model.variant": variant, "model.blocks": of_variant(variant).blocks, **NEEDS.get(key, {}), **task_of(key)}
+    fixed = {"model.variant": variant, "model.blocks": of_variant(variant).blocks, **needs(key), **task_of(key)}
     base = build(RunConfig, fixed)
     changed = build(RunConfig, {**fixed, key: other(key, variant)})
     assert changed != base

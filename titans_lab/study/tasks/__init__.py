@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from titans_lab.study.tasks.genome import DnaSettings, GenomeSettings
 from titans_lab.study.tasks.mad import (
     CompressionSettings,
     FuzzyRecallSettings,
@@ -15,6 +16,7 @@ from titans_lab.study.tasks.mad import (
     SelectiveCopyingSettings,
 )
 from titans_lab.study.tasks.mqar import MqarSettings
+from titans_lab.study.tasks.series import SeriesSettings
 from titans_lab.study.tasks.settings import Measure, TaskSettings
 from titans_lab.study.tasks.text import TextSettings
 
@@ -29,6 +31,9 @@ TaskName = Literal[
     "selective_copying",
     "memorization",
     "compression",
+    "series",
+    "genome",
+    "dna",
 ]
 
 
@@ -45,6 +50,9 @@ class TaskConfig:
         selective_copying: MAD: tokens among blanks, in their order.
         memorization: MAD: facts that are the same everywhere.
         compression: MAD: a whole sequence out of one place.
+        series: Forecasts of a time series.
+        genome: Classification of DNA sequences.
+        dna: Prediction of the next base.
     """
 
     name: TaskName = field(default="text", metadata={"neutral": "text"})
@@ -55,6 +63,9 @@ class TaskConfig:
     selective_copying: SelectiveCopyingSettings = field(default_factory=SelectiveCopyingSettings)
     memorization: MemorizationSettings = field(default_factory=MemorizationSettings)
     compression: CompressionSettings = field(default_factory=CompressionSettings)
+    series: SeriesSettings = field(default_factory=SeriesSettings)
+    genome: GenomeSettings = field(default_factory=GenomeSettings)
+    dna: DnaSettings = field(default_factory=DnaSettings)
 
     @property
     def settings(self) -> TaskSettings:

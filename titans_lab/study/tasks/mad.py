@@ -231,7 +231,7 @@ class CompressionSettings(MadSettings):
         """A token and the last one."""
         return 2
 
-    def ends(self, model: ModelConfig) -> Ends:
+    def ends(self, model: ModelConfig, length: int) -> Ends:
         """Of `titans.models.autoencoder.AutoEncoder`, whose two tables are never tied."""
         dim, vocabulary = model.dim, model.vocab_size
         decoder = 2 * (dim * dim + 2 * dim) + dim + vocabulary

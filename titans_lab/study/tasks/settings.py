@@ -58,8 +58,13 @@ class TaskSettings(ABC):
     def check(self, config: RunConfig) -> None:
         """ValueError, beginning with a dotted key and a colon, where model, data or training do not fit the task."""
 
-    def ends(self, model: ModelConfig) -> Ends:
-        """Of an embedding, a norm and an output projection over the vocabulary; a task with another head says so."""
+    def ends(self, model: ModelConfig, length: int) -> Ends:
+        """Of an embedding, a norm and an output projection over the vocabulary; a task with another head says so.
+
+        Args:
+            model: The model.
+            length: Tokens of a sequence.
+        """
         table = model.vocab_size * model.dim
         return Ends((1 if model.tied else 2) * table + model.dim, table)
 

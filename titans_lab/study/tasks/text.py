@@ -19,6 +19,8 @@ class TextSettings(TaskSettings):
     """Bytes of a text; nothing to set."""
 
     READS: ClassVar[frozenset[str]] = frozenset({"path", "valid_fraction", "valid_bytes"})
+    FASTA: ClassVar[bool] = False  # whether the bytes are the bases of a FASTA file
+    ORDERS: ClassVar[tuple[int, ...]] = (0, 1, 3)  # bytes of context of the n-gram models beside it
     LOSS: ClassVar[Measure] = BITS_PER_BYTE
     METRIC: ClassVar[Measure] = BITS_PER_BYTE
 

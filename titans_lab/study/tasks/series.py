@@ -1,0 +1,63 @@
+"""Settings of the task `series`: forecasts of a multivariate time series from a CSV file, `data.path`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from titans.models.config import ModelConfig
+from titans_lab.study.tasks.settings import Ends, Measure, TaskSettings
+
+if TYPE_CHECKING:
+    from titans_lab.study.config import RunConfig
+
+MSE = Measure("mse", "squared error of scaled values")
+MAE = Measure("mae", "absolute error of scaled values")
+
+
+@dataclass(frozen=True)
+class SeriesSettings(TaskSettings):
+    """Multivariate to multivariate forecasts, one channel at a time, by the protocol of `titans_lab.series`.
+
+    An example is a window of one channel; its past is cut into `train.length` patches, the tokens of the model.
+
+    Attributes:
+        look_back: Steps of the past, a multiple of `train.length`. 96 in most published tables.
+        horizon: Steps of the future; 96, 192, 336 and 720 in published tables, which give the mean over these too.
+        loss: That training lowers: "mse", "mae", or "huber" (quadratic up to one deviation of the channel).
+        linear: The linear forecast that the blocks add to: "ridge", in closed form before training and then held, so
+            that a run begins at that floor; or "learned" with the rest, from 0.
+        normalisation: Of what the blocks see, undone in what they add: less the past's "last" value, or less its mean
+            and over its deviation ("revin").
+    """
+
+    READS: ClassVar[frozenset[str]] = frozenset({"path"})
+    LOSS: ClassVar[Measure] = Measure("loss", "error of scaled values")
+    METRIC: ClassVar[Measure] = MSE
+
+    look_back: int = 96
+    horizon: int = 96
+    loss: Literal["mse", "mae", "huber"] = "huber"
+    linear: Literal["ridge", "learned"] = "ridge"
+    normalisation: Literal["last", "revin"] = "last"
+
+    def __post_init__(self) -> None:
+        for name in ("look_back", "horizon"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+
+    def check(self, config: RunConfig) -> None:
+        """The past in whole patches, and a file to read."""
+        if config.data.path is None:
+            raise ValueError("data.path: null, and the task series reads a CSV file; name one")
+        if self.look_back % config.train.length:
+            raise ValueError(
+                f"train.length: {config.train.length} patches do not divide task.series.look_back ({self.look_back}); "
+                "set it to a divisor"
+            )
+
+    def ends(self, model: ModelConfig, length: int) -> Ends:
+        """Of the patches' embedding, the norm, the head and the direct map."""
+        patch = self.look_back // length
+        head = (length * model.dim + self.look_back) * self.horizon
+        return Ends(patch * model.dim + 2 * model.dim + head, patch * model.dim + head // length)
