@@ -18,12 +18,13 @@ OUTSIDE = {"identity": False}  # field metadata: changes where or how a run happ
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The text, as bytes.
+    """The text.
 
     Attributes:
-        path: A text file, plain or gzip; null: the source of Python's own standard library.
-            The content's hash stands for it in a run's identity.
-        valid_fraction: Share of the bytes, at the end, held out for validation.
+        path: A text file, plain or gzip, read as bytes; a folder that `titans-lab data prepare` made, with a tokenizer
+            and a split of its own; null: the source of Python's own standard library.
+            The content's hash, and the tokenizer's, stand for it in a run's identity.
+        valid_fraction: Share of the bytes, at the end, held out for validation; not for a prepared folder.
         valid_bytes: Validate on at most so many of them, from their start; null: on all.
     """
 
