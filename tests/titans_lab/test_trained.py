@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,22 @@ from titans_lab.store.recorder import Recorder
 from titans_lab.tasks.text import TextTask, evaluate
 from titans_lab.train import Trainer
 from titans_lab.trained import load_run, save_weights
+from titans_lab.worker import CANCELLING
 from titans_lab.worker import main as work
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Workbench:
     return Workbench.at(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """A worker in this process must not decide what they do here."""
+    handlers = {number: signal.getsignal(number) for number in CANCELLING}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def trained(bench: Workbench, *overrides: str) -> RunFolder:
