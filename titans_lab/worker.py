@@ -25,6 +25,7 @@ from titans_lab.store.recorder import Recorder, commit
 from titans_lab.study.config import DataConfig
 from titans_lab.study.record import config_of
 from titans_lab.train import Diverged, Trainer
+from titans_lab.trained import save_weights
 
 CANCELLING = (signal.SIGTERM, signal.SIGINT)
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # messages of RuntimeErrors
@@ -50,6 +51,8 @@ def work(attempt: Attempt, device: torch.device) -> None:
     except Diverged as end:
         state, summary, error = "diverged", trainer.summary(end.step) | {"diverged_step": end.step}, str(end)
     _ignore_signals()  # it has ended: nothing may turn that into something else
+    if state == "done" and config.log.weights:
+        save_weights(attempt, trainer.model)
     commit(attempt, state, summary, error)
     save_floors(Store(attempt.folder.path.parents[1]), corpus, config.data)
 

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "titans_lab.speed": "titans_lab.study",
     "titans_lab.train": "titans.cost titans.models titans_lab.corpus titans_lab.inside titans_lab.precision "
     "titans_lab.speed titans_lab.store titans_lab.study titans_lab.tasks",
+    "titans_lab.trained": "titans titans.models titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.verify.draw": "titans.layers titans.models titans.models.config titans.ops",
     "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.precision "
@@ -50,7 +51,7 @@ MAY_IMPORT = {
     "titans_lab.speed titans_lab.tasks",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
     "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
-    "titans_lab.study titans_lab.train",
+    "titans_lab.study titans_lab.train titans_lab.trained",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.corpus titans_lab.errors titans_lab.executors "
     "titans_lab.plan titans_lab.progress titans_lab.report titans_lab.status titans_lab.store titans_lab.study "
     "titans_lab.sweep titans_lab.verify",
@@ -60,7 +61,8 @@ MAY_IMPORT = {
 BELONGS_TO = {
     "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
     "titans_lab.bench.step titans_lab.inside titans_lab.precision titans_lab.speed titans_lab.tasks "
-    "titans_lab.train titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw titans_lab.worker",
+    "titans_lab.train titans_lab.trained titans_lab.verify.__main__ titans_lab.verify.checks "
+    "titans_lab.verify.draw titans_lab.worker",
     "triton": "titans.ops",
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.store",

@@ -83,7 +83,7 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
     assert [row["step"] for row in bench.ask("select step from metrics order by step")] == [2, 4]
     status = folder.status()
     assert status is not None
-    assert status.files.keys() == {"metrics.parquet", "inside.parquet"}
+    assert status.files.keys() == {"metrics.parquet", "inside.parquet", "attempts/1/weights.pt"}
     stale = bench.ask("""
         select step, head, avg(staleness) > 0 and max(staleness) < 9 as plausible from inside
         where block = 0 and layer = 0 and position is not null group by all order by all

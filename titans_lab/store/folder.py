@@ -3,7 +3,7 @@
     runs/<run_id>/run.json                  what the run is, written before it starts
     runs/<run_id>/lock                      held while it runs
     runs/<run_id>/attempts/<n>/             env.json, metrics.jsonl (one line per log step), log.txt, and inside.jsonl
-                                            where the memories were looked into;
+                                            where the memories were looked into; weights.pt where it ended well;
                                             status.json too where a later attempt replaced its commit
     runs/<run_id>/metrics.parquet           at a terminal state, with inside.parquet where there is something in it;
     runs/<run_id>/status.json               and then the commit
@@ -57,7 +57,7 @@ class Status:
         error: Traceback, or the end of the log of a worker that died.
         env: Host, device and versions of the attempt, and when it started.
         finished: ISO 8601, UTC.
-        files: {name: {"bytes": size, "sha256": hex}}.
+        files: {path below the run's folder: {"bytes": size, "sha256": hex}}.
     """
 
     attempt: int
@@ -107,6 +107,11 @@ class Attempt:
     def metrics_path(self) -> Path:
         """A JSON line per log step."""
         return self.lines_path("metrics")
+
+    @property
+    def weights_path(self) -> Path:
+        """The model at the end of training: float32 tensors by name, for `torch.load`."""
+        return self.path / "weights.pt"
 
     @property
     def log_path(self) -> Path:

@@ -107,6 +107,7 @@ class LogConfig:
             They take time and count in the peak memory, not in the throughput.
         inside_tokens: Read at a look, from the start of the validation text: whole windows of `train.length`, at most
             `train.batch` of them, or one that is shorter.
+        weights: Keep the model that a run ends with, 4 bytes a parameter, so that `titans-lab eval` can load it.
     """
 
     every: int = 10
@@ -114,6 +115,7 @@ class LogConfig:
     valid_bytes: int = 65_536
     inside_every: int = 0
     inside_tokens: int = 1024
+    weights: bool = True
 
     def __post_init__(self) -> None:
         if self.every < 1:
