@@ -193,9 +193,7 @@ def _write(
         _write_part(folder / f"{name}.bin", tokenizer, dtype, _blocks(*text, partial(look, f"writing {name}")))
         for name, text in zip(("train", "valid"), texts, strict=True)
     )
-    return Manifest(
-        FORMAT, record, tokenizer.name, tokenizer.digest, len(tokenizer.pieces), dtype.name, train, valid
-    )
+    return Manifest(FORMAT, record, tokenizer.name, tokenizer.digest, len(tokenizer.pieces), dtype.name, train, valid)
 
 
 def _tokenizer(name: str, blocks: Callable[[], Iterator[Block]]) -> Tokenizer:

@@ -140,7 +140,9 @@ def read_bpe(name: str, vocabulary_path: Path, merges_path: Path) -> BpeTokenize
         raise UserError(f"{vocabulary_path}, {merges_path}: not a BPE's vocabulary and merges ({error})") from error
     _check_vocabulary(vocabulary, vocabulary_path)
     pairs = ((number, line) for number, line in enumerate(lines, 1) if line and not line.startswith("#version"))
-    return BpeTokenizer(name, vocabulary, [_pair(line, vocabulary, f"{merges_path}:{number}") for number, line in pairs])
+    return BpeTokenizer(
+        name, vocabulary, [_pair(line, vocabulary, f"{merges_path}:{number}") for number, line in pairs]
+    )
 
 
 def _check_vocabulary(vocabulary: Any, path: Path) -> None:
