@@ -135,7 +135,7 @@ def test_a_tokenizer_is_read_from_two_files(tmp_path: Path):
         ({"<|endoftext|>": 0, "a": 1}, None, r"v\.json: 255 of the 256 bytes are no tokens"),
         ({"<|endoftext|>": 0, "a b": 1}, None, r"v\.json: 'a b' is not in the letters"),
         (None, "a\n", r"m\.txt:1: not two tokens"),
-        (None, "#version: 1\nm e\nq q\n", r"m\.txt:3: not two tokens .*'q q'"),
+        (None, "#version: 1\n\nq q\n", r"m\.txt:3: not two tokens .*'q q'"),
     ],
 )
 def test_files_that_are_no_tokenizer_are_named(tmp_path: Path, vocabulary: Any, merges: str | None, complaint: str):

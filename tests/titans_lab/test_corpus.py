@@ -120,10 +120,12 @@ def test_a_text_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path, con
         assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["missing.txt", "."])
-def test_a_missing_file_or_a_folder_is_named(tmp_path: Path, name: str):
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("missing.txt", "cannot read .*give a text file"), (".", ".*: not a prepared folder")]
+)
+def test_a_missing_file_or_a_folder_is_named(tmp_path: Path, name: str, complaint: str):
     path = str(tmp_path / name)
     for read in (load_corpus, corpus_digest):
-        with pytest.raises(UserError, match=r"^data\.path: cannot read .*give a text file") as caught:
+        with pytest.raises(UserError, match=rf"^data\.path: {complaint}") as caught:
             read(DataConfig(path=path))
-        assert path in str(caught.value)
+        assert str(tmp_path) in str(caught.value)

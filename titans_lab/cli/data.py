@@ -28,8 +28,8 @@ def prepare(
     source: Annotated[
         str,
         typer.Argument(
-            help="A file, a folder of files, JSON lines (.jsonl), each plain or gzip; or hf:REPOSITORY[:CONFIG[:SPLIT]], "
-            "a Hugging Face dataset, streamed, as in hf:Salesforce/wikitext:wikitext-103-raw-v1."
+            help="A file, a folder of files, JSON lines (.jsonl), each plain or gzip; or a Hugging Face dataset, "
+            "streamed: hf:REPOSITORY[:CONFIG[:SPLIT]], as in hf:Salesforce/wikitext:wikitext-103-raw-v1."
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to make.")],

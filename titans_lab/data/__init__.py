@@ -1,1 +1,1 @@
-"""Text made ready once: sources read, tokens made of them, and folders of memory-mapped tokens that studies train on."""
+"""Text made ready once: sources, tokenizers, and folders of memory-mapped tokens that studies train on."""

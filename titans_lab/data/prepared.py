@@ -77,9 +77,7 @@ def read_manifest(folder: Path) -> Manifest:
         parts = {name: Part(**record[name]) for name in PARTS}
         manifest = Manifest(**record | parts)
     except FileNotFoundError as error:
-        raise UserError(
-            f"{folder}: not a prepared folder; `titans-lab data prepare {folder} -o ...` makes one"
-        ) from error
+        raise UserError(f"{folder}: not a prepared folder; `titans-lab data prepare` makes one of a text") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path}: damaged or of another version ({error}); prepare the data again") from error
     if manifest.format != FORMAT:

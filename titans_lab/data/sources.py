@@ -26,8 +26,8 @@ class Source:
     """Where a text is from.
 
     Attributes:
-        name: A file or a folder of files, each plain or gzip, or `hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`, a Hugging Face
-            dataset, which alone goes to the network. A file is JSON lines if its name says so (.jsonl, .ndjson, .json,
+        name: A file or a folder of files, each plain or gzip, or `hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`, a dataset of
+            Hugging Face's, which alone goes to the network. A file is JSON lines if its name says so (.jsonl, .ndjson, .json,
             or one of these and .gz), and one document otherwise.
         key: Of the text in a JSON line or a row.
     """

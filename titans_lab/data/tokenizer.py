@@ -74,7 +74,10 @@ class ByteTokenizer(Tokenizer):
     name = "bytes"
     pieces = tuple(bytes([value]) for value in range(256))
     end = SEPARATOR[0]
-    definition = {"type": "bytes"}
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        return {"type": "bytes"}
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
@@ -133,16 +136,15 @@ def read_bpe(name: str, vocabulary_path: Path, merges_path: Path) -> BpeTokenize
     """A BPE from the two files of GPT-2's: token to number in JSON, and a pair to merge a line."""
     try:
         vocabulary = json.loads(vocabulary_path.read_text(encoding="utf-8"))
-        lines = merges_path.read_text(encoding="utf-8").splitlines()
+        lines = merges_path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # no UTF-8 in either, or no JSON in the first
         raise UserError(f"{vocabulary_path}, {merges_path}: not a BPE's vocabulary and merges ({error})") from error
     _check_vocabulary(vocabulary, vocabulary_path)
-    pairs = ((number, line) for number, line in enumerate(lines, 1) if line and not line.startswith("#version"))
-    return BpeTokenizer(
-        name, vocabulary, [_pair(line, vocabulary, f"{merges_path}:{number}") for number, line in pairs]
-    )
+    numbered = [(f"{merges_path}:{number}", line) for number, line in enumerate(lines, 1)]
+    pairs = [(place, line) for place, line in numbered if line and not line.startswith("#version")]
+    return BpeTokenizer(name, vocabulary, [_pair(line, vocabulary, place) for place, line in pairs])
 
 
 def _check_vocabulary(vocabulary: Any, path: Path) -> None:
