@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,55 @@ def test_a_dataset_of_the_hub_is_streamed(tmp_path: Path):
     assert manifest.train.documents + manifest.valid.documents in (8, 9)
     with pytest.raises(UserError, match=r"hf:.*no-such: cannot be had"):
         prepare(Request(Source(f"hf:{tmp_path / 'no-such'}")), tmp_path / "other", lambda *_: None)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    """A study on tokens of a BPE."""
+    bench = Workbench.at(tmp_path)
+    made(tmp_path / "bpe", text(2000), valid_fraction=0.2)
+    study = bench.study.read_text().replace(str(bench.text), str(tmp_path / "bpe")).replace(", valid_fraction: 0.1", "")
+    bench.study.write_text(study.replace("lmm, ", "lmm, vocab_size: 300, "))
+    return bench
+
+
+def test_a_study_on_tokens_is_judged_by_bytes(bench: Workbench):
+    done = bench.call("sweep")
+    assert done.returncode == 0, done.stderr
+    [run], config = bench.ask("select run_id, loss, train_loss from runs"), bench.runs()[0].config
+    corpus = load_corpus(config.data)
+    predicted = corpus.valid[1:]
+    content = corpus.tokenizer.decode(predicted)
+    rows = {row["metric"]: row for row in bench.ask("select metric, value, count from evals")}
+    nats = run["loss"] * math.log(2) * len(content)
+    assert rows["loss"]["count"] == len(content) > 2 * len(predicted)
+    assert rows["token_perplexity"]["value"] == pytest.approx(math.exp(nats / len(predicted)))
+    assert rows["token_perplexity"]["value"] < 2 * 300  # near that of a model that knows nothing
+    assert run["train_loss"] == pytest.approx(run["loss"], rel=0.5)
+    assert not bench.ask("select * from floors")
+
+
+def test_the_last_tokens_are_within_valid_bytes(bench: Workbench):
+    [whole] = bench.runs()
+    [some] = bench.runs("data.valid_bytes=100")
+    part, all_of_it = (load_corpus(run.config.data) for run in (some, whole))
+    assert 90 < len(part.tokenizer.decode(part.valid)) <= 100
+    assert part.valid.tolist() == all_of_it.valid[: len(part.valid)].tolist()
+    assert some.data_hash == whole.data_hash
+    assert some.run_id != whole.run_id
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        (
+            "grid.model.vocab_size=[512, 299]",
+            "model.vocab_size: 299 is below the 300 tokens of .*set model.vocab_size=300",
+        ),
+        ("data.valid_fraction=0.1", "data.valid_fraction: .*bpe was split when it was prepared"),
+    ],
+)
+def test_what_does_not_fit_the_tokens_is_named(bench: Workbench, override: str, complaint: str):
+    ended = bench.call("plan", override)
+    assert ended.returncode == 2
+    assert re.search(complaint, ended.stderr)

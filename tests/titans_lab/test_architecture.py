@@ -24,19 +24,22 @@ MAY_IMPORT = {
     "titans_lab.environment": "",
     "titans_lab.stats": "",
     "titans_lab.study": f"titans_lab.errors {LIGHT}",
-    "titans_lab.corpus": "titans_lab.errors titans_lab.study",
+    "titans_lab.data": "titans_lab.errors",
+    "titans_lab.corpus": "titans_lab.data titans_lab.errors titans_lab.study",
+    "titans_lab.sources": "titans_lab.corpus titans_lab.study",
     "titans_lab.store": "titans_lab.errors titans_lab.study",
     "titans_lab.executors": "titans_lab.environment titans_lab.store",
     "titans_lab.plan": "titans_lab.store titans_lab.study",
     "titans_lab.status": "titans_lab.store titans_lab.study titans_lab.plan",
-    "titans_lab.sweep": "titans_lab.corpus titans_lab.errors titans_lab.executors titans_lab.store titans_lab.study",
+    "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.store titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.plan titans_lab.sweep",
     "titans_lab.report": "titans_lab.errors titans_lab.store titans_lab.study titans_lab.stats",
-    "titans_lab.tasks": "titans_lab.errors titans_lab.corpus",
+    "titans_lab.tasks": "titans.models titans_lab.corpus titans_lab.data titans_lab.errors titans_lab.sources "
+    "titans_lab.study",
     "titans_lab.inside": "titans.models",
     "titans_lab.precision": "",
     "titans_lab.speed": "titans_lab.study",
-    "titans_lab.train": "titans.cost titans.models titans_lab.corpus titans_lab.inside titans_lab.precision "
+    "titans_lab.train": "titans.models titans_lab.inside titans_lab.precision "
     "titans_lab.speed titans_lab.store titans_lab.study titans_lab.tasks",
     "titans_lab.trained": "titans titans.models titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
@@ -51,9 +54,10 @@ MAY_IMPORT = {
     "titans_lab.speed titans_lab.tasks",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
     "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
-    "titans_lab.study titans_lab.train titans_lab.trained",
-    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.corpus titans_lab.errors titans_lab.executors "
-    "titans_lab.plan titans_lab.progress titans_lab.report titans_lab.status titans_lab.store titans_lab.study "
+    "titans_lab.data titans_lab.study titans_lab.tasks titans_lab.train titans_lab.trained",
+    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.errors titans_lab.executors "
+    "titans_lab.plan titans_lab.progress titans_lab.report titans_lab.sources titans_lab.status titans_lab.store "
+    "titans_lab.study "
     "titans_lab.sweep titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
@@ -70,6 +74,8 @@ BELONGS_TO = {
     "jinja2": "titans_lab.report",
     "pydantic": "titans_lab.study",
     "yaml": "titans_lab.study",
+    "tokenizers": "titans_lab.data",
+    "datasets": "titans_lab.data",
     "typer": "titans_lab.cli",
     "rich": "titans_lab.cli",
 }

@@ -27,8 +27,8 @@ class Source:
 
     Attributes:
         name: A file or a folder of files, each plain or gzip, or `hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`, a dataset of
-            Hugging Face's, which alone goes to the network. A file is JSON lines if its name says so (.jsonl, .ndjson, .json,
-            or one of these and .gz), and one document otherwise.
+            Hugging Face's, which alone goes to the network. A file is JSON lines if its name says so (.jsonl,
+            .ndjson, .json, or one of these and .gz), and one document otherwise.
         key: Of the text in a JSON line or a row.
     """
 
