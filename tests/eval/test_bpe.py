@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import re
 import sys
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from extras import extra, shared
-from workbench import run
+from workbench import Workbench, run
 
+from titans_lab.corpus import load_corpus
 from titans_lab.data import prepare as making
 from titans_lab.data.prepare import Request, prepare
 from titans_lab.data.prepared import Manifest, map_part, read_tokenizer

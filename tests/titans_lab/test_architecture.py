@@ -36,6 +36,8 @@ MAY_IMPORT = {
     "titans_lab.report": "titans_lab.errors titans_lab.store titans_lab.study titans_lab.stats",
     "titans_lab.tasks": "titans.models titans_lab.corpus titans_lab.data titans_lab.errors titans_lab.sources "
     "titans_lab.study",
+    "titans_lab.harness": "titans.models titans_lab.data titans_lab.errors titans_lab.precision titans_lab.study "
+    "titans_lab.tasks",
     "titans_lab.inside": "titans.models",
     "titans_lab.precision": "",
     "titans_lab.speed": "titans_lab.study",
@@ -64,7 +66,7 @@ MAY_IMPORT = {
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
     "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
-    "titans_lab.bench.step titans_lab.inside titans_lab.precision titans_lab.speed titans_lab.tasks "
+    "titans_lab.bench.step titans_lab.harness titans_lab.inside titans_lab.precision titans_lab.speed titans_lab.tasks "
     "titans_lab.train titans_lab.trained titans_lab.verify.__main__ titans_lab.verify.checks "
     "titans_lab.verify.draw titans_lab.worker",
     "triton": "titans.ops",
@@ -75,7 +77,8 @@ BELONGS_TO = {
     "pydantic": "titans_lab.study",
     "yaml": "titans_lab.study",
     "tokenizers": "titans_lab.data",
-    "datasets": "titans_lab.data",
+    "datasets": "titans_lab.data titans_lab.harness",
+    "lm_eval": "titans_lab.harness",
     "typer": "titans_lab.cli",
     "rich": "titans_lab.cli",
 }

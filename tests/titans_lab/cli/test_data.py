@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from conftest import Cli
 from workbench import Workbench
 
 
-def test_text_is_prepared_shown_and_trained_on(cli: Cli, bench: Workbench, tmp_path: Path):
+def test_text_is_prepared_shown_and_trained_on(cli: Any, bench: Workbench, tmp_path: Path):
     folder = tmp_path / "tokens"
     ended = cli("data", "prepare", bench.text, "-o", folder, "--valid-fraction", 0.2)
     assert ended.code == 0
@@ -24,7 +24,7 @@ def test_text_is_prepared_shown_and_trained_on(cli: Cli, bench: Workbench, tmp_p
     assert bench.runs()[0].data_hash == shown["digest"]
 
 
-def test_wrong_input_ends_with_2_and_one_message(cli: Cli, tmp_path: Path):
+def test_wrong_input_ends_with_2_and_one_message(cli: Any, tmp_path: Path):
     (tmp_path / "rows.jsonl").write_text('{"text": "fine"}\nno\n')
     for arguments in (
         ["prepare", tmp_path / "rows.jsonl", "-o", tmp_path / "out"],
