@@ -98,7 +98,7 @@ def question(tokenizer: Tokenizer, context: str, continuation: str) -> Question:
 def go_on(
     model: LanguageModel, tokenizer: Tokenizer, context: str, stops: Sequence[str], most: int, device: torch.device
 ) -> str:
-    """The likeliest continuation, token by token, before the first stop, the end of the text, or after `most` tokens."""
+    """The likeliest continuation, token by token: to the first stop, the end of the text, or `most` tokens."""
     prompt = torch.tensor([tokenizer.encode(context) or [tokenizer.end]], device=device)
     state = prefill(model, prompt[:, :-1]) if prompt.shape[1] > 1 else model.start(1)
     token, drawn, text = prompt[:, -1:], [], ""
