@@ -77,9 +77,17 @@ def corpus_source(config: DataConfig) -> str:
     return f"Python {platform.python_version()} standard library" if config.path is None else config.path
 
 
-def load_tokenizer(config: DataConfig) -> Tokenizer:
-    """`Corpus.tokenizer` alone."""
-    return read_tokenizer(Path(str(config.path)), _manifest(config)) if _is_folder(config) else BYTES
+def trained_tokenizer(config: RunConfig, digest: str) -> Tokenizer:
+    """That of a run whose data had this digest; UserError where its prepared folder is gone or is another one by now."""
+    path = config.data.path
+    if _is_folder(config.data):
+        manifest = _manifest(config.data)
+        if manifest.digest != digest:
+            raise UserError(f"data.path: {path} is not what the run was trained on; prepare that text again")
+        return read_tokenizer(Path(str(path)), manifest)
+    if path is not None and not Path(path).exists() and config.model.vocab_size > len(BYTES.pieces):
+        raise UserError(f"data.path: {path} is gone, and with it the run's tokenizer; put it back")
+    return BYTES
 
 
 def check_vocabulary(config: RunConfig) -> None:

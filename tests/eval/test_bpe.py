@@ -16,7 +16,7 @@ import pytest
 from extras import extra, shared
 from workbench import Workbench, run
 
-from titans_lab.corpus import load_corpus
+from titans_lab.corpus import load_corpus, trained_tokenizer
 from titans_lab.data import prepare as making
 from titans_lab.data.prepare import Request, prepare
 from titans_lab.data.prepared import Manifest, map_part, read_tokenizer
@@ -208,3 +208,13 @@ def test_what_does_not_fit_the_tokens_is_named(bench: Workbench, override: str, 
     ended = bench.call("plan", override)
     assert ended.returncode == 2
     assert re.search(complaint, ended.stderr)
+
+
+def test_a_trained_run_finds_its_tokenizer_while_it_is_there(bench: Workbench, tmp_path: Path):
+    [run] = bench.runs()
+    assert len(trained_tokenizer(run.config, run.data_hash).pieces) == 300
+    with pytest.raises(UserError, match=r"bpe is not what the run was trained on"):
+        trained_tokenizer(run.config, "0" * 64)
+    (tmp_path / "bpe").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"bpe is gone, and with it the run's tokenizer"):
+        trained_tokenizer(run.config, run.data_hash)
