@@ -78,7 +78,7 @@ def corpus_source(config: DataConfig) -> str:
 
 
 def trained_tokenizer(config: RunConfig, digest: str) -> Tokenizer:
-    """That of a run whose data had this digest; UserError where its prepared folder is gone or is another one by now."""
+    """That of a run whose data had this digest; UserError where its prepared folder is gone or changed."""
     path = config.data.path
     if _is_folder(config.data):
         manifest = _manifest(config.data)
