@@ -51,33 +51,37 @@ TAIL: dict[Template, str] = {
 }
 DEPTHS = np.round(np.linspace(0, 100, 40)).astype(int)  # RULER's, in per cent
 
-ADJECTIVES = (
-    "amber ancient brave bright calm clever cold crisp curious deep distant eager early faint fair fierce gentle "
-    "golden grand happy hidden honest humble idle jolly keen kind late lively loud lucky mellow mild noble odd pale "
-    "plain proud quick quiet rapid rare ready rough round royal rustic sharp shy silent simple sleepy slim smooth "
-    "soft solid steady stern sunny swift tall tame tender tidy tiny vivid warm wide wild wise witty young"
-).split()
-NOUNS = (
-    "anchor apple arrow badge barrel basket beacon bell bench bottle branch bridge brook bucket button cabin candle "
-    "canyon carpet castle cherry circle cloud comet copper corner cradle crater crystal desert dragon engine falcon "
-    "feather ferry fiddle forest fountain garden glacier hammer harbor island jacket kettle ladder lantern lemon "
-    "magnet marble meadow mirror mountain needle ocean orchard paddle pebble pencil pepper planet pocket puzzle "
-    "raven ribbon river saddle shadow silver spiral summit temple thunder ticket timber tunnel valley velvet violin "
-    "wagon whistle willow window winter"
-).split()
+#: Adjectives and nouns, a short list of our own.
+OWN_WORDS = (
+    (
+        b"amber ancient brave bright calm clever cold crisp curious deep distant eager early faint fair fierce "
+        b"gentle golden grand happy hidden honest humble idle jolly keen kind late lively loud lucky mellow mild "
+        b"noble odd pale plain proud quick quiet rapid rare ready rough round royal rustic sharp shy silent simple "
+        b"sleepy slim smooth soft solid steady stern sunny swift tall tame tender tidy tiny vivid warm wide wild "
+        b"wise witty young"
+    ),
+    (
+        b"anchor apple arrow badge barrel basket beacon bell bench bottle branch bridge brook bucket button cabin "
+        b"candle canyon carpet castle cherry circle cloud comet copper corner cradle crater crystal desert dragon "
+        b"engine falcon feather ferry fiddle forest fountain garden glacier hammer harbor island jacket kettle "
+        b"ladder lantern lemon magnet marble meadow mirror mountain needle ocean orchard paddle pebble pencil "
+        b"pepper planet pocket puzzle raven ribbon river saddle shadow silver spiral summit temple thunder ticket "
+        b"timber tunnel valley velvet violin wagon whistle willow window winter"
+    ),
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Words:
     """What keys, and values that are words, are made of: a short list of our own, or RULER's from wonderwords."""
 
-    adjectives: Sequence[str] = ADJECTIVES
-    nouns: Sequence[str] = NOUNS
+    adjectives: Sequence[str]
+    nouns: Sequence[str]
 
     @classmethod
-    def of(cls, files: Sequence[bytes]) -> Words:
-        """From the lists of adjectives and of nouns; the default where there are none."""
-        return cls(*(file.decode(errors="replace").split() for file in files))
+    def of(cls, files: Sequence[bytes] = ()) -> Words:
+        """From a file of adjectives and one of nouns; our own where there are none."""
+        return cls(*(file.decode(errors="replace").split() for file in files or OWN_WORDS))
 
     def draw(self, numbers: np.random.Generator) -> str:
         """One of each, as "calm-river"."""
