@@ -16,21 +16,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from titans_lab.errors import UserError
 from titans_lab.hidden import NeedleContents, needle_contents
 from titans_lab.study.config import RunConfig
+from titans_lab.study.tasks.needle import Kind, Template
 from titans_lab.tasks.haystack import Haystack, noise, part_of, prose
 from titans_lab.tasks.question import Question, for_testing
 from titans_lab.tasks.recall import RecallTask
 from titans_lab.tasks.task import random_of
 
-Kind = Literal["passkey", "number", "uuid", "word"]
-Template = Literal["ruler", "brief"]
-KINDS: tuple[Kind, ...] = ("passkey", "number", "uuid", "word")
 #: What RULER calls the values, many and one.
 VALUES: dict[Kind, tuple[str, str]] = {
     "passkey": ("numbers", "number"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from titans_lab.study.tasks.settings import PATH, Measure, TaskSettings, check_vocabulary
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
 
+Kind = Literal["passkey", "number", "uuid", "word"]
+Template = Literal["ruler", "brief"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 #: Bytes that a needle, its question and its answer can take, with no haystack around them.
 LONGEST = {"brief": 256, "ruler": 512}
 
@@ -35,8 +38,8 @@ class NeedleSettings(TaskSettings):
     PATHS: ClassVar[tuple[str, ...]] = ("words",)
     READS: ClassVar[frozenset[str]] = frozenset({"path"})
 
-    kind: Literal["passkey", "number", "uuid", "word"] = "passkey"
-    template: Literal["ruler", "brief"] = "ruler"
+    kind: Kind = "passkey"
+    template: Template = "ruler"
     loss: Literal["answer", "all"] = "answer"
     test_examples: int = 200
     words: str | None = field(default=None, metadata=PATH)
