@@ -5,17 +5,36 @@ from __future__ import annotations
 import hashlib
 
 from titans_lab.corpus import check_vocabulary, corpus_digest, corpus_source
+from titans_lab.hidden import babilong_contents, babilong_source, needle_contents, needle_source
 from titans_lab.study.config import RunConfig
 
 
 def data_digest(config: RunConfig) -> str:
     """SHA-256 of a run's data, in hex; UserError where they cannot be read or do not serve."""
-    return corpus_digest(config.data) if config.task.name == "text" else generated_digest(config.task.name)
+    task, path = config.task, config.data.path
+    match task.name:
+        case "text":
+            return corpus_digest(config.data)
+        case "needle":
+            return needle_contents(task.needle.kind, path, task.needle.words).digest
+        case "babilong":
+            return babilong_contents(task.babilong.facts, path).digest
+        case _:
+            return generated_digest(task.name)
 
 
 def data_source(config: RunConfig) -> str:
     """Where a run's data are from, for people; reads nothing."""
-    return corpus_source(config.data) if config.task.name == "text" else generated_source(config.task.name)
+    task, path = config.task, config.data.path
+    match task.name:
+        case "text":
+            return corpus_source(config.data)
+        case "needle":
+            return needle_source(task.needle.kind, path)
+        case "babilong":
+            return babilong_source(task.babilong.facts, path)
+        case _:
+            return generated_source(task.name)
 
 
 def check_fit(config: RunConfig) -> None:

@@ -16,6 +16,8 @@ from titans_lab.store.folder import Attempt, RunFolder, Store
 from titans_lab.store.weights import find_run, read_weights
 from titans_lab.study.config import RunConfig
 from titans_lab.study.record import config_of
+from titans_lab.tasks.registry import TASKS
+from titans_lab.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,23 @@ def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> T
     """The run whose id begins with `prefix`, its model on `device`.
 
     Raises:
-        UserError: No such run, several, one that is not done, or whose weights were not kept, are damaged, or belong to
-            another version of the model.
+        UserError: No such run, several, one that is not done or no language model, or whose weights were not kept, are
+            damaged, or belong to another version of the model.
     """
     folder = find_run(store, prefix)
     content = read_weights(folder)
     record = folder.record()
     _same_model(folder, record["versions"]["model"])
     config = config_of(record)
+    _reads_tokens(folder, config)
     model = LanguageModel(config.model, record["seed"])
     model.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
     return Trained(folder.run_id, model.to(device).eval(), config, record["seed"], record["data_hash"])
+
+
+def _reads_tokens(folder: RunFolder, config: RunConfig) -> None:
+    if TASKS[config.task.name].model is not Task.model:
+        raise UserError(f"run {folder.run_id}: is no language model: its task is {config.task.name}; name another")
 
 
 def _same_model(folder: RunFolder, version: int) -> None:

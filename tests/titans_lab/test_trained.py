@@ -17,6 +17,7 @@ from titans_lab.errors import UserError
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.query import ask
 from titans_lab.store.recorder import Recorder
+from titans_lab.tasks.registry import build_task
 from titans_lab.tasks.text import TextTask, evaluate
 from titans_lab.train import Trainer
 from titans_lab.trained import load_run, save_weights
@@ -77,7 +78,7 @@ def test_weights_are_float32_and_the_commit_covers_them(bench: Workbench):
 def test_bfloat16_weights_are_kept_as_float32(bench: Workbench):
     [run] = bench.runs()
     attempt = bench.recorded().new_attempt()
-    trainer = Trainer(run.config, 0, load_corpus(run.config.data), torch.device("cpu"), Recorder(attempt, {}))
+    trainer = Trainer(run.config, 0, build_task(run.config, 0), torch.device("cpu"), Recorder(attempt, {}))
     save_weights(attempt, trainer.model.bfloat16())
     assert {x.dtype for x in torch.load(attempt.weights_path, weights_only=True).values()} == {torch.float32}
 

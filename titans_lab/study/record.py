@@ -33,8 +33,13 @@ def costs(config: RunConfig) -> dict[str, int]:
 def record_of(run: Run, data_source: str) -> dict[str, Any]:
     """All that a worker needs to know of a run, as plain data; a path is made absolute."""
     config = dataclasses.asdict(run.config)
-    if config["data"]["path"] is not None:
-        config["data"]["path"] = str(Path(config["data"]["path"]).absolute())
+    task = run.config.task
+    for section, name in [
+        (config["data"], "path"),
+        *((config["task"][task.name], name) for name in task.settings.PATHS),
+    ]:
+        if section[name] is not None:
+            section[name] = str(Path(section[name]).absolute())
     return {
         "run_id": run.run_id,
         "seed": run.seed,

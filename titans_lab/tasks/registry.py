@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from titans_lab.study.config import RunConfig
+from titans_lab.tasks.babilong import BabilongTask
 from titans_lab.tasks.mqar import MqarTask
+from titans_lab.tasks.needle import NeedleTask
 from titans_lab.tasks.task import Task
 from titans_lab.tasks.text import TextTask
 
 TASKS: dict[str, type[Task]] = {
     "text": TextTask,
     "mqar": MqarTask,
+    "needle": NeedleTask,
+    "babilong": BabilongTask,
 }
 
 

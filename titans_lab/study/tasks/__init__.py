@@ -6,7 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from titans_lab.study.tasks.babilong import BabilongSettings
 from titans_lab.study.tasks.mqar import MqarSettings
+from titans_lab.study.tasks.needle import NeedleSettings
 from titans_lab.study.tasks.settings import Measure, TaskSettings
 from titans_lab.study.tasks.text import TextSettings
 
@@ -15,6 +17,8 @@ __all__ = ["Measure", "TaskConfig", "TaskSettings"]
 TaskName = Literal[
     "text",
     "mqar",
+    "needle",
+    "babilong",
 ]
 
 
@@ -25,10 +29,14 @@ class TaskConfig:
     Attributes:
         name: The task.
         mqar: Multi-query associative recall.
+        needle: A fact in a haystack.
+        babilong: The facts of a story in a book.
     """
 
     name: TaskName = field(default="text", metadata={"neutral": "text"})
     mqar: MqarSettings = field(default_factory=MqarSettings)
+    needle: NeedleSettings = field(default_factory=NeedleSettings)
+    babilong: BabilongSettings = field(default_factory=BabilongSettings)
 
     @property
     def settings(self) -> TaskSettings:

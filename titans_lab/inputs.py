@@ -1,0 +1,76 @@
+"""Files that a user names as data: their bytes, unpacked, and what is said when one cannot be read."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from titans_lab.errors import UserError
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+Row = tuple[int, list[str]]  # its line, counted from 1, and its cells
+
+
+def read_bytes(path: str, key: str, wanted: str) -> bytes:
+    """The content of a file, unpacked if it is gzip.
+
+    Args:
+        path: The file.
+        key: Where it was named, for errors: "data.path".
+        wanted: What it should be, for errors: "a CSV file, plain or gzip".
+
+    Raises:
+        UserError: It cannot be read, is damaged gzip, or holds nothing.
+    """
+    try:
+        content = Path(path).read_bytes()
+        content = gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{key}: {path} is damaged gzip ({error}); fetch or compress it again") from error
+    except OSError as error:
+        raise unreadable(path, error, key, wanted) from error
+    if not content.strip():
+        raise UserError(f"{key}: {path} is empty; give {wanted}")
+    return content
+
+
+def signature(path: str, key: str, wanted: str) -> tuple[int, int]:
+    """Size and time of change of a file: what was found out about it holds while these do. Raises UserError."""
+    if "\0" in path:
+        raise UserError(f"{key}: {path!r} is no path: it holds a zero byte")
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise unreadable(path, error, key, wanted) from error
+    return status.st_size, status.st_mtime_ns
+
+
+def unreadable(path: str, error: OSError, key: str, wanted: str) -> UserError:
+    """Says so of a file that the system does not give."""
+    return UserError(f"{key}: cannot read {path} ({error.strerror}); give {wanted}, relative to {Path.cwd()}")
+
+
+def table(content: bytes, path: str) -> tuple[list[str], Iterator[Row]]:
+    """The column names and the rows of a text with one header line, separated by tabs if that has one, else by commas.
+
+    Raises:
+        UserError: Naming file and line, where a row has other than a cell for each column.
+    """
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    rows = csv.reader(lines, delimiter="\t" if "\t" in lines[0] else ",")
+    names = next(rows)
+    return names, _even(rows, len(names), path)
+
+
+def _even(rows: Iterator[list[str]], columns: int, path: str) -> Iterator[Row]:
+    for line, cells in enumerate(rows, 2):
+        if len(cells) != columns:
+            raise UserError(
+                f"{path}:{line}: {len(cells)} cells, and the header names {columns} columns; "
+                "complete or remove the line, or fetch the file again"
+            )
+        yield line, cells
