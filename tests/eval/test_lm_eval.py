@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 import torch
 from extras import extra, shared
+from workbench import Workbench
+from workbench import run as run_command
 
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
 from titans_lab.data.tokenizer import BYTES, train_bpe
 from titans_lab.errors import UserError
-from titans_lab.harness.evaluate import OFFLINE, evaluate, load_tasks, prepare_environment, task_names
+from titans_lab.harness.asking import task_names
+from titans_lab.harness.evaluate import OFFLINE, evaluate, load_task, prepare_environment
 from titans_lab.harness.rows import find, read
 from titans_lab.harness.scoring import answer, question
 from titans_lab.harness.table import TASKS, table
@@ -52,6 +55,10 @@ def harness_model(vocabulary: int = 256, tokenizer: Any = BYTES) -> Any:
     return HarnessModel(LanguageModel(config, 5).eval(), tokenizer, CPU, batch=4)
 
 
+def figures(model: Any, task: str, data: Path) -> dict[str, float]:
+    return {score.measure.name: score.value for score in evaluate(model, task, data, "test")}
+
+
 def requests(task: Any) -> list[tuple[str, tuple[Any, ...]]]:
     task.build_all_requests(limit=LIMIT, rank=0, world_size=1)
     return [(request.request_type, request.args) for request in task.instances]
@@ -77,7 +84,7 @@ def own(manager: Any, task: str, rows: list[dict[str, Any]]) -> Any:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_requests_are_those_of_lm_evals_own_definition(task: str, data: Path, manager: Any):
-    ours = load_tasks([task], data)["tasks"][task]
+    ours = load_task(task, data)["tasks"][task]
     rows = list(read(task, find(task, data)[0]))
     if task == "hellaswag":
         rows = [json.loads(line) for line in find(task, data)[0].read_text().splitlines()]
@@ -91,17 +98,15 @@ def test_requests_are_those_of_lm_evals_own_definition(task: str, data: Path, ma
 
 def test_all_columns_of_the_paper_come_from_files_without_a_network(data: Path):
     prepare_environment(online=False)
-    found = evaluate(harness_model(), TASKS, data)
+    found = {task: evaluate(harness_model(), task, data, "test") for task in TASKS}
     row = table({(task, score.measure.name): score.value for task, scores in found.items() for score in scores})
     assert all(value is not None and math.isfinite(value) for value in row.values())
     assert all(score.count == LIMIT for scores in found.values() for score in scores)
-    assert {task: scores[0].split for task, scores in found.items()}["lambada_openai"] == "test"
 
 
 def test_figures_are_what_they_are_called(data: Path):
     model = harness_model()
-    found = evaluate(model, ["piqa", "lambada_openai"], data)
-    piqa, lambada = ({score.measure.name: score.value for score in found[name]} for name in ("piqa", "lambada_openai"))
+    piqa, lambada = (figures(model, task, data) for task in ("piqa", "lambada_openai"))
     right = 0
     for row in read("piqa", find("piqa", data)[0]):
         asked = [question(BYTES, f"Question: {row['goal']}\nAnswer:", f" {row[key]}") for key in ("sol1", "sol2")]
@@ -114,7 +119,7 @@ def test_figures_are_what_they_are_called(data: Path):
 
 
 def test_a_limit_takes_the_first_rows(data: Path):
-    [score] = evaluate(harness_model(), ["winogrande"], data, limit=1)["winogrande"]
+    [score] = evaluate(harness_model(), "winogrande", data, "train", limit=1)
     assert (score.measure.name, score.count) == ("acc", 1)
 
 
@@ -122,9 +127,9 @@ def test_any_tokenizer_serves(data: Path):
     texts = [row["page"].encode() for row in read("wikitext", find("wikitext", data)[0])]
     tokenizer = train_bpe("bpe:300", 300, texts)
     model = harness_model(300, tokenizer)
-    figures = {score.measure.name: score.value for score in evaluate(model, ["wikitext"], data)["wikitext"]}
-    assert 1 < figures["bits_per_byte"] < math.log2(300)
-    assert figures["byte_perplexity"] == pytest.approx(2 ** figures["bits_per_byte"])
+    found = figures(model, "wikitext", data)
+    assert 1 < found["bits_per_byte"] < 3 * math.log2(300)
+    assert found["byte_perplexity"] == pytest.approx(2 ** found["bits_per_byte"])
     assert model.generate_until([]) == []
 
 
@@ -153,4 +158,31 @@ def test_wrong_tasks_and_rows_are_named(data: Path, tmp_path: Path):
         task_names(["pica"])
     (tmp_path / "piqa_test.jsonl").write_text('{"goal": 1}\n')
     with pytest.raises(UserError, match=r"piqa_test\.jsonl:1: no 'sol1'"):
-        evaluate(harness_model(), ["piqa"], tmp_path)
+        evaluate(harness_model(), "piqa", tmp_path, "test")
+
+
+def test_the_command_prints_the_papers_row_and_keeps_it(data: Path, tmp_path: Path):
+    bench = Workbench.at(tmp_path)
+    assert bench.call("sweep").returncode == 0
+    [run] = bench.runs()
+    arguments = ["eval", run.run_id, "--data", str(data), "--task"]
+    first = tool(bench, *arguments, "lambada_openai,piqa,arc-c")
+    assert first.returncode == 0, first.stderr
+    values = dict(line.rsplit(maxsplit=1) for line in first.stdout.splitlines()[2:] if "  " in line)
+    assert list(values)[:4] == ["Wiki ppl", "LAMBADA ppl", "LAMBADA acc", "PIQA acc"]
+    assert values["Wiki ppl"] == values["average"] == "-"
+    [kept] = bench.ask("select value, count, split from evals where task = 'piqa' and metric = 'acc'")
+    assert float(values["PIQA acc"]) == pytest.approx(100 * kept["value"], abs=0.01)
+    assert (kept["count"], kept["split"]) == (LIMIT, "train")
+    again = json.loads(tool(bench, *arguments, "piqa", "--json").stdout)
+    assert [row["recorded"] for row in again] == [True, True]
+    for wrong, complaint in (("pica", "'pica' is not one of"), ("piqa", "--data, --online: give one of the two")):
+        ended = tool(bench, "eval", run.run_id, "--task", wrong)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert complaint in ended.stderr
+
+
+def tool(bench: Workbench, *arguments: str) -> Any:
+    """The command, on the store alone."""
+    command = [part for part in bench.command(*arguments) if part != str(bench.study)]
+    return run_command(command, TQDM_DISABLE="1")

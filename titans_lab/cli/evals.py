@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, open_store, usable_devices
+from titans_lab.cli.harness import print_harness
 from titans_lab.cli.output import FAILED, INTERRUPTED, print_rows, print_table, progress_bar
 from titans_lab.errors import UserError
 from titans_lab.study.tasks.needle import KINDS
@@ -25,7 +26,10 @@ COLUMNS = ("evaluation", "task", "setting", "length", "count", "value", "low", "
 
 def evaluate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The start of a run's id, as `titans-lab plan` shows it.")],
-    task: Annotated[Literal["needle", "babilong"], typer.Option(help="What to ask.")] = "needle",
+    task: Annotated[
+        str,
+        typer.Option(metavar="TASK,...", help="needle, babilong, paper (its table), or lm-eval's, as piqa,arc_easy."),
+    ] = "needle",
     lengths: Annotated[
         str, typer.Option(metavar="TOKENS,...", help="Such as 2K,16K,2M, K being 1024; 0: stories alone.")
     ] = "2K,4K",
@@ -40,11 +44,17 @@ def evaluate(
     text: Annotated[Path | None, typer.Option(help="What to hide in; else Python's documentation.")] = None,
     words: Annotated[Path | None, typer.Option(help="A folder of word lists for keys; else our own.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the questions.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="JSON lines with the rows of lm-eval's tasks, by their names.")
+    ] = None,
+    online: Annotated[bool, typer.Option("--online", help="Fetch the rows of lm-eval's tasks from the hub.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Rows of each of lm-eval's tasks; else all.")] = None,
     store: StoreFolder = None,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a finished run about facts in long inputs, read as a stream: needles by RULER's protocol, or BABILong.
+    """Ask a finished run about facts in long inputs, read as a stream (needles by RULER's protocol, BABILong), or put
+    lm-eval's tasks to it, zero-shot.
 
     What was asked before is taken from the store, view evals. Exit code 3: the evaluation broke.
     """
@@ -53,6 +63,9 @@ def evaluate(
     records, sizes = open_store(store), _lengths(lengths)
     folder = find_run(records, run)
     check_weights(folder)
+    if task not in ("needle", "babilong"):
+        print_harness(records, folder.run_id, task, data, online, limit, as_csv, as_json)
+        return
     if task == "needle":
         made_of = [(asked, _sources(text, words)) for asked in _needles(folder.record(), kinds, template)]
     else:
