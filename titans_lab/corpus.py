@@ -21,6 +21,7 @@ from titans_lab.data.tokenizer import BYTES, Tokenizer
 from titans_lab.errors import UserError
 from titans_lab.study.config import DataConfig, RunConfig
 
+LARGEST_FILE = 2**30  # bytes; each plan hashes a file, and each worker holds it in memory
 SMALLEST_PART = 2  # bytes of either part: one to read and one to predict
 
 # Installers and distributions strip, move or rewrite these; without them two installs of one Python version agree.
@@ -145,6 +146,11 @@ def _signature(path: str | None) -> tuple[int, int] | None:
         status = Path(path).stat()
     except OSError as error:
         raise _unreadable(path, error) from error
+    if status.st_size > LARGEST_FILE:
+        raise UserError(
+            f"data.path: {path} has {status.st_size} bytes, more than {LARGEST_FILE}: too large to read each time; "
+            f"read it once with `titans-lab data prepare {path} -o FOLDER`, and then data.path=FOLDER"
+        )
     return status.st_size, status.st_mtime_ns
 
 
