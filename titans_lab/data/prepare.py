@@ -151,7 +151,7 @@ def _text(
     if len(ends) == 1:
         raise UserError(f"{source.name}: empty; it has no text")
     begins = ends[:1] if request.one_document else ends[:-1]
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+    with path.open("rb") as whole, mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as text:
         path.unlink()
         yield text, [Span(begin, end) for begin, end in zip(begins, ends[-len(begins) :], strict=True)]
 

@@ -8,8 +8,9 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from titans_lab.errors import UserError
 
@@ -86,7 +87,7 @@ def _one(text: bytes) -> Document:
     yield text
 
 
-def open_text(path: Path) -> IO[bytes]:
+def open_text(path: Path) -> BufferedIOBase:
     """The content of a file that may be gzip, which is told by its first bytes; UserError where it is empty."""
     try:
         with path.open("rb") as file:
@@ -106,7 +107,7 @@ def _blocks(path: Path) -> Document:
             line += block.count(b"\n")
 
 
-def _read(file: IO[bytes], path: Path, line: int) -> bytes:
+def _read(file: BufferedIOBase, path: Path, line: int) -> bytes:
     try:
         return file.read(BLOCK) + file.readline()  # whole lines, and so whole characters
     except (EOFError, zlib.error, OSError) as error:
