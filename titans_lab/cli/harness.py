@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -73,7 +73,7 @@ def _found(records: Store, run_id: str, asked: Sequence[Asked]) -> list[Found]:
     return found
 
 
-def _cells(found: Found, row: dict[str, object]) -> list[object]:
+def _cells(found: Found, row: Mapping[str, Any]) -> list[Any]:
     return [*(row[name] for name in COLUMNS[:6]), found.evaluation, found.recorded]
 
 

@@ -23,10 +23,10 @@ def _same(row: Row) -> Row:
 
 def _hellaswag(row: Row) -> Row:
     """With `query` and `choices`, which lm-eval makes of the fields of the original."""
-    from lm_eval.tasks.hellaswag.utils import preprocess
-
     if "query" in row:
         return {"query": row["query"], "choices": row["choices"], "label": int(row["gold"])}
+    from lm_eval.tasks.hellaswag.utils import preprocess
+
     context = row["ctx_a"] + " " + row["ctx_b"].capitalize()
     query = preprocess(row["activity_label"] + ": " + context)
     return {"query": query, "choices": [preprocess(end) for end in row["endings"]], "label": int(row["label"])}
