@@ -75,11 +75,13 @@ def manager() -> Any:
 def own(manager: Any, task: str, rows: list[dict[str, Any]]) -> Any:
     """lm-eval's own definition of a task, over given rows."""
     import datasets
+    from lm_eval.tasks._yaml_loader import load_yaml
 
     kept = {"rows": datasets.Dataset.from_list(rows)}
     splits = {"training_split": None, "validation_split": None, "fewshot_split": None, "test_split": "rows"}
-    config = {"task": task, "custom_dataset": lambda **_: kept, "num_fewshot": 0, **splits}
-    return manager.load([config])["tasks"][task]
+    config = load_yaml(manager.task_index[task].yaml_path)
+    changed = {"custom_dataset": lambda **_: kept, "num_fewshot": 0, **splits}
+    return manager.load([config | changed])["tasks"][task]
 
 
 @pytest.mark.parametrize("task", TASKS)
