@@ -51,11 +51,11 @@ class Corpus:
     tokenizer: Tokenizer = BYTES
 
     def first_bytes(self, limit: int | None) -> np.ndarray:
-        """The held-out tokens, or as many from their start as come to at most `limit` bytes."""
+        """The held-out tokens, or as many from their start as come to at most `limit` bytes, two at least."""
         if limit is None:
             return self.valid
         start = self.valid[:limit]  # a token has a byte at least
-        return start[: np.searchsorted(self.tokenizer.widths[start].cumsum(), limit, side="right")]
+        return start[: max(2, np.searchsorted(self.tokenizer.widths[start].cumsum(), limit, side="right"))]
 
 
 def load_corpus(config: DataConfig) -> Corpus:

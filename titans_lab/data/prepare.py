@@ -193,6 +193,8 @@ def _write(
         _write_part(folder / f"{name}.bin", tokenizer, dtype, _blocks(*text, partial(look, f"writing {name}")))
         for name, text in zip(("train", "valid"), texts, strict=True)
     )
+    if min(train.tokens, valid.tokens) < 2:
+        raise UserError(f"{request.source.name}: less than two tokens to train on or held out; give a longer text")
     return Manifest(FORMAT, record, tokenizer.name, tokenizer.digest, len(tokenizer.pieces), dtype.name, train, valid)
 
 

@@ -104,7 +104,7 @@ def go_on(
     token, drawn, text = prompt[:, -1:], [], ""
     for _ in range(most):
         logits, state = model.advance(token, state)
-        token = logits[:, -1:].argmax(-1)
+        token = logits[:, -1:, : len(tokenizer.pieces)].argmax(-1)  # a model may have place for more tokens
         if int(token) == tokenizer.end:
             break
         drawn.append(int(token))

@@ -133,6 +133,7 @@ def test_the_same_again_is_reused_and_anything_else_refused(text: Path, tmp_path
         made(text, tmp_path / "mine")
 
 
+ONE = Source("one")  # of the folder that the test is in
 WRONG = {
     "a fraction": ({"valid_fraction": 1.0}, "--valid-fraction: 1.0 is not between"),
     "a tokenizer": ({"tokenizer": "words"}, "--tokenizer: 'words' is not bytes, bpe:N"),
@@ -141,15 +142,20 @@ WRONG = {
     "one file of two": ({"tokenizer": "gpt2:vocab.json"}, "--tokenizer: 'gpt2:vocab.json' is not"),
     "no such file": ({"tokenizer": "gpt2:no.json,no.txt"}, "no.json: no such file"),
     "little text": ({"valid_fraction": 1e-6}, "0 held out by --valid-fraction"),
+    "one byte to hold out": ({"valid": ONE}, "less than two tokens"),
     "no text to hold out": ({"valid": Source("no-such")}, "no-such: no such file or folder"),
 }
 
 
 @pytest.mark.parametrize(("options", "complaint"), WRONG.values(), ids=WRONG)
-def test_what_cannot_be_prepared_leaves_nothing(text: Path, tmp_path: Path, options: dict[str, Any], complaint: str):
+def test_what_cannot_be_prepared_leaves_nothing(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], complaint: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path("one").write_bytes(b"1")
     with pytest.raises(UserError, match=complaint):
         made(text, tmp_path / "out", **options)
-    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "text.txt"]
 
 
 def test_an_input_that_ends_early_leaves_nothing(tmp_path: Path):
