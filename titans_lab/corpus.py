@@ -1,4 +1,4 @@
-"""The text that a study trains on, as bytes: Python's own standard library, or a file that the user names."""
+"""The text that a study trains on: Python's own standard library, a file, or a folder of prepared tokens."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import platform
 import sysconfig
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from titans_lab.bases import read_fasta
+from titans_lab.data.prepared import Manifest, map_part, read_manifest, read_tokenizer
+from titans_lab.data.sources import GZIP_MAGIC
+from titans_lab.data.tokenizer import BYTES, Tokenizer
 from titans_lab.errors import UserError
-from titans_lab.study.config import DataConfig
+from titans_lab.study.config import DataConfig, RunConfig
 
-GZIP_MAGIC = b"\x1f\x8b"
+LARGEST_FILE = 2**30  # bytes; each plan hashes a file, and each worker holds it in memory
 SMALLEST_PART = 2  # bytes of either part: one to read and one to predict
 
 # Installers and distributions strip, move or rewrite these; without them two installs of one Python version agree.
@@ -32,19 +35,28 @@ LEFT_OUT_FILES = frozenset({"_distutils_system_mod.py", "sitecustomize.py", "use
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text and its split.
+    """A text and its split, as tokens.
 
     Attributes:
         source: Where it is from, for people: "Python 3.11.7 standard library", or the path given.
-        digest: SHA-256 of the bytes before splitting, in hex.
-        train: All bytes but the held-out end; read-only.
-        valid: The held-out end, or its first `valid_bytes`; read-only.
+        digest: In hex: SHA-256 of the bytes before splitting, or a prepared folder's, of its text and tokenizer.
+        train: All tokens but the held-out ones; read-only.
+        valid: The held-out ones, or those of its first `valid_bytes`; read-only.
+        tokenizer: What the tokens are.
     """
 
     source: str
     digest: str
     train: np.ndarray
     valid: np.ndarray
+    tokenizer: Tokenizer = BYTES
+
+    def first_bytes(self, limit: int | None) -> np.ndarray:
+        """The held-out tokens, or as many from their start as come to at most `limit` bytes, two at least."""
+        if limit is None:
+            return self.valid
+        start = self.valid[:limit]  # a token has a byte at least
+        return start[: max(2, np.searchsorted(self.tokenizer.widths[start].cumsum(), limit, side="right"))]
 
 
 def load_corpus(config: DataConfig, fasta: bool = False) -> Corpus:
@@ -54,15 +66,14 @@ def load_corpus(config: DataConfig, fasta: bool = False) -> Corpus:
         config: What to read.
         fasta: The text are the bases of a FASTA file, without headers and line ends.
     """
-    content = _read(config.path, fasta)
-    cut = _cut(config, len(content))
-    tokens = np.frombuffer(content, dtype=np.uint8)
-    valid = tokens[cut:] if config.valid_bytes is None else tokens[cut : cut + config.valid_bytes]
-    return Corpus(corpus_source(config), hashlib.sha256(content).hexdigest(), tokens[:cut], valid)
+    corpus = _plain_corpus(config, fasta) if fasta or not _is_folder(config) else _prepared_corpus(config)
+    return replace(corpus, valid=corpus.first_bytes(config.valid_bytes))
 
 
 def corpus_digest(config: DataConfig, fasta: bool = False) -> str:
     """`Corpus.digest` alone, with the same checks; remembered within a process while the file is unchanged."""
+    if not fasta and _is_folder(config):
+        return _manifest(config).digest
     digest, size = _measure(config.path, fasta, _signature(config.path))
     _cut(config, size)
     return digest
@@ -71,6 +82,59 @@ def corpus_digest(config: DataConfig, fasta: bool = False) -> str:
 def corpus_source(config: DataConfig) -> str:
     """`Corpus.source` alone; reads nothing."""
     return f"Python {platform.python_version()} standard library" if config.path is None else config.path
+
+
+def trained_tokenizer(config: RunConfig, digest: str) -> Tokenizer:
+    """That of a run whose data had this digest; UserError where its prepared folder is gone or changed."""
+    path = config.data.path
+    if _is_folder(config.data):
+        manifest = _manifest(config.data)
+        if manifest.digest != digest:
+            raise UserError(f"data.path: {path} is not what the run was trained on; prepare that text again")
+        return read_tokenizer(Path(str(path)), manifest)
+    if path is not None and not Path(path).exists() and config.model.vocab_size > len(BYTES.pieces):
+        raise UserError(f"data.path: {path} is gone, and with it the run's tokenizer; put it back")
+    return BYTES
+
+
+def check_vocabulary(config: RunConfig) -> None:
+    """UserError where the text has tokens that the model has no place for."""
+    if not _is_folder(config.data):
+        return  # every model has place for a byte
+    manifest, given = _manifest(config.data), config.model.vocab_size
+    if given < manifest.vocabulary:
+        raise UserError(
+            f"model.vocab_size: {given} is below the {manifest.vocabulary} tokens of {config.data.path} "
+            f"({manifest.tokenizer}); set model.vocab_size={manifest.vocabulary}"
+        )
+
+
+def _is_folder(config: DataConfig) -> bool:
+    return config.path is not None and "\0" not in config.path and Path(config.path).is_dir()
+
+
+def _manifest(config: DataConfig) -> Manifest:
+    if config.valid_fraction != DataConfig().valid_fraction:
+        raise UserError(
+            f"data.valid_fraction: {config.path} was split when it was prepared (its --valid-fraction); remove this one"
+        )
+    try:
+        return read_manifest(Path(str(config.path)))
+    except UserError as error:
+        raise UserError(f"data.path: {error}") from error
+
+
+def _prepared_corpus(config: DataConfig) -> Corpus:
+    folder, manifest = Path(str(config.path)), _manifest(config)
+    train, valid = (map_part(folder, manifest, name) for name in ("train", "valid"))
+    return Corpus(corpus_source(config), manifest.digest, train, valid, read_tokenizer(folder, manifest))
+
+
+def _plain_corpus(config: DataConfig, fasta: bool) -> Corpus:
+    content = _read(config.path, fasta)
+    cut = _cut(config, len(content))
+    tokens = np.frombuffer(content, dtype=np.uint8)
+    return Corpus(corpus_source(config), hashlib.sha256(content).hexdigest(), tokens[:cut], tokens[cut:])
 
 
 @lru_cache(maxsize=64)
@@ -88,6 +152,11 @@ def _signature(path: str | None) -> tuple[int, int] | None:
         status = Path(path).stat()
     except OSError as error:
         raise _unreadable(path, error) from error
+    if status.st_size > LARGEST_FILE:
+        raise UserError(
+            f"data.path: {path} has {status.st_size} bytes, more than {LARGEST_FILE}: too large to read each time; "
+            f"read it once with `titans-lab data prepare {path} -o FOLDER`, and then data.path=FOLDER"
+        )
     return status.st_size, status.st_mtime_ns
 
 
@@ -118,8 +187,8 @@ def _read(path: str | None, fasta: bool) -> bytes:
 
 def _unreadable(path: str, error: OSError) -> UserError:
     return UserError(
-        f"data.path: cannot read {path} ({error.strerror}); give a text file, plain or gzip, relative to {Path.cwd()}, "
-        "or null for Python's standard library"
+        f"data.path: cannot read {path} ({error.strerror}); give a text file, plain or gzip, or a prepared folder, "
+        f"relative to {Path.cwd()}, or null for Python's standard library"
     )
 
 

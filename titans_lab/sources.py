@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
-from titans_lab.corpus import corpus_digest, corpus_source
+from titans_lab.corpus import check_vocabulary, corpus_digest, corpus_source
 from titans_lab.genome import genome_digest
+from titans_lab.hidden import babilong_contents, babilong_source, needle_contents, needle_source
 from titans_lab.series import series_digest
 from titans_lab.study.config import RunConfig
-
-IN_A_FILE = frozenset({"series", "genome", "dna"})  # tasks of which `data.path` says where their data are from
 
 
 def data_digest(config: RunConfig) -> str:
@@ -24,15 +23,34 @@ def data_digest(config: RunConfig) -> str:
             return series_digest(str(data.path), task.series.look_back, task.series.horizon)
         case "genome":
             return genome_digest(data, task.genome.classes)
+        case "needle":
+            return needle_contents(task.needle.kind, data.path, task.needle.words).digest
+        case "babilong":
+            return babilong_contents(task.babilong.facts, data.path).digest
         case name:
             return generated_digest(name)
 
 
 def data_source(config: RunConfig) -> str:
     """Where a run's data are from, for people; reads nothing."""
-    if config.task.name in IN_A_FILE:
-        return str(config.data.path)
-    return corpus_source(config.data) if config.task.name == "text" else generated_source(config.task.name)
+    task, path = config.task, config.data.path
+    match task.name:
+        case "text":
+            return corpus_source(config.data)
+        case "dna" | "series" | "genome":
+            return str(path)
+        case "needle":
+            return needle_source(task.needle.kind, path)
+        case "babilong":
+            return babilong_source(task.babilong.facts, path)
+        case name:
+            return generated_source(name)
+
+
+def check_fit(config: RunConfig) -> None:
+    """UserError where a run's model has no place for what its data hold."""
+    if config.task.name == "text":
+        check_vocabulary(config)
 
 
 def generated_digest(task: str) -> str:

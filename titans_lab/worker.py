@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from titans_lab.corpus import Corpus
+from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment, processor
 from titans_lab.errors import UserError
 from titans_lab.stats.ngram import witten_bell_floors
@@ -28,9 +29,12 @@ from titans_lab.study.record import config_of
 from titans_lab.tasks.registry import build_task
 from titans_lab.tasks.text import TextTask
 from titans_lab.train import Diverged, Trainer
+from titans_lab.trained import save_weights
 
 CANCELLING = (signal.SIGTERM, signal.SIGINT)
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # messages of RuntimeErrors
+
+MOST_COUNTED = 1_000_000_000  # bytes; to count those of a larger text would take more than most runs do
 
 
 class Cancelled(BaseException):
@@ -51,8 +55,10 @@ def work(attempt: Attempt, device: torch.device) -> None:
     except Diverged as end:
         state, summary, error = "diverged", trainer.summary(end.step) | {"diverged_step": end.step}, str(end)
     _ignore_signals()  # it has ended: nothing may turn that into something else
+    if state == "done" and config.log.weights:
+        save_weights(attempt, trainer.model)
     commit(attempt, state, summary, error)
-    if isinstance(task, TextTask):
+    if isinstance(task, TextTask) and task.corpus.tokenizer is BYTES and len(task.corpus.train) <= MOST_COUNTED:
         save_floors(Store(attempt.folder.path.parents[1]), task.corpus, config.data, task.settings.ORDERS)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import titans_lab.corpus
 from titans_lab.corpus import _standard_library, corpus_digest, load_corpus
 from titans_lab.errors import UserError
 from titans_lab.study.config import DataConfig
@@ -120,10 +121,20 @@ def test_a_text_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path, con
         assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["missing.txt", "."])
-def test_a_missing_file_or_a_folder_is_named(tmp_path: Path, name: str):
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("missing.txt", "cannot read .*give a text file"), (".", ".*: not a prepared folder")]
+)
+def test_a_missing_file_or_a_folder_is_named(tmp_path: Path, name: str, complaint: str):
     path = str(tmp_path / name)
     for read in (load_corpus, corpus_digest):
-        with pytest.raises(UserError, match=r"^data\.path: cannot read .*give a text file") as caught:
+        with pytest.raises(UserError, match=rf"^data\.path: {complaint}") as caught:
             read(DataConfig(path=path))
-        assert path in str(caught.value)
+        assert str(tmp_path) in str(caught.value)
+
+
+def test_a_file_that_is_too_large_to_read_each_time_is_to_be_prepared(text: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(titans_lab.corpus, "LARGEST_FILE", len(TEXT) - 1)
+    with pytest.raises(
+        UserError, match=r"^data\.path: .* has 1000 bytes, .*titans-lab data prepare .*text\.txt -o FOLDER"
+    ):
+        corpus_digest(DataConfig(path=str(text)))

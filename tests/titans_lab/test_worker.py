@@ -83,9 +83,10 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
     assert [row["step"] for row in bench.ask("select step from metrics order by step")] == [2, 4]
     status = folder.status()
     assert status is not None
-    assert status.files.keys() == {"metrics.parquet", "inside.parquet", "evals.parquet"}
+    assert status.files.keys() == {"metrics.parquet", "inside.parquet", "evals.parquet", "attempts/1/weights.pt"}
     assert (run["metric"], run["unit"], run["direction"]) == ("loss", "bits per byte", "lower")
-    [row] = bench.ask("select * from evals")
+    row, *perplexities = bench.ask("select * from evals order by metric = 'loss' desc, metric")
+    assert [each["metric"] for each in perplexities] == ["token_perplexity", "word_perplexity"]
     assert row.pop("run_id") == run["run_id"]
     assert row.pop("value") == run["loss"] == run["score"]
     assert {name: value for name, value in row.items() if value is not None} == {

@@ -36,16 +36,23 @@ def prefill(model: LanguageModel, tokens: Tensor, state: ModelState | None = Non
 
 @torch.no_grad()
 def generate(
-    model: LanguageModel, prompt: Tensor, count: int, temperature: float = 1.0, generator: torch.Generator | None = None
+    model: LanguageModel,
+    prompt: Tensor,
+    count: int,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+    state: ModelState | None = None,
 ) -> Tensor:
     """Draw `count` tokens after a prompt `[batch, time]`; temperature 0 takes the likeliest. `[batch, count]`.
+
+    With a state the prompt goes on from there, so that a long one can come in pieces: `prefill`, its last token here.
 
     Raises:
         ValueError: An empty prompt: there is nothing to predict from.
     """
     if not prompt.shape[1]:
         raise ValueError("prompt: has no token; give at least one")
-    state = prefill(model, prompt[:, :-1])
+    state = prefill(model, prompt[:, :-1], state)
     token, drawn = prompt[:, -1:], []
     for _ in range(count):
         logits, state = model.advance(token, state)

@@ -14,7 +14,7 @@ from titans.models.language_model import LanguageModel
 from titans_lab.bench.peer import TheirMemory
 from titans_lab.precision import products_in
 from titans_lab.speed import factor
-from titans_lab.tasks.text import bits_per_byte
+from titans_lab.tasks.text import bits_per_token
 
 PRODUCTS = 20  # a turn
 
@@ -41,7 +41,7 @@ def step_of(model: nn.Module, tokens: Tensor, precision: str, update: Run = lamb
 
     def run() -> None:
         with products_in(precision, tokens.device):
-            loss = bits_per_byte(model, tokens[:, :-1], tokens[:, 1:])
+            loss = bits_per_token(model, tokens[:, :-1], tokens[:, 1:])
         torch.autograd.backward(loss)
         update()
         model.zero_grad()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import titans_lab
-from titans_lab.cli import benches, checks, records, reports, studies
+from titans_lab.cli import benches, checks, data, evals, records, reports, studies
 
 app = typer.Typer(
     name="titans-lab",
@@ -32,6 +32,8 @@ VERBS = (
 )
 for verb in VERBS:
     app.command()(verb)
+app.command("eval")(evals.evaluate)  # whose name Python has taken
+app.add_typer(data.data, name="data")
 
 
 def _version(wanted: bool) -> None:

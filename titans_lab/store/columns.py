@@ -97,7 +97,7 @@ INSIDE = (
     Column("staleness", float, "distance of the gradient from that at the weights that a token finds, over its norm"),
 )
 
-#: What a worker logs of its last evaluation.
+#: What a worker logs of its last evaluation, and what `titans-lab eval` finds out later.
 EVALS = (
     Column("task", str, "what was evaluated, such as text or mqar"),
     Column("metric", str, "name of the figure: loss, accuracy, ..."),
@@ -110,6 +110,8 @@ EVALS = (
     Column("baseline", str, "whose figure it is, such as repeat-last; null: the run's model's"),
     Column("value", float, "the figure"),
     Column("count", int, "what it is the mean of: tokens, answers or examples"),
+    Column("evaluation", str, "hash of what was asked of the finished run; null: its own figures, at its end"),
+    Column("note", str, "what the figure must not be taken for, and what lengths are counted in"),
 )
 
 #: What a worker logs, row by row while it runs, table by table; each is a view, with the run's id before it.

@@ -4,9 +4,11 @@
     runs/<run_id>/lock                      held while it runs
     runs/<run_id>/attempts/<n>/             env.json, metrics.jsonl (one line per log step), log.txt, evals.jsonl (the
                                             last evaluation), and inside.jsonl where the memories were looked into;
+                                            weights.pt where it ended well;
                                             status.json too where a later attempt replaced its commit
     runs/<run_id>/metrics.parquet           at a terminal state, with evals.parquet and inside.parquet where there is
     runs/<run_id>/status.json               something in them; and then the commit
+    runs/<run_id>/evals/<id>.json           what was evaluated later, each by itself
     studies/<name>.json                     what a sweep launched
     floors/<key>.json                       n-gram losses of a data split
     benches/<time>-<hash>.json              speeds, measured side by side
@@ -57,7 +59,7 @@ class Status:
         error: Traceback, or the end of the log of a worker that died.
         env: Host, device and versions of the attempt, and when it started.
         finished: ISO 8601, UTC.
-        files: {name: {"bytes": size, "sha256": hex}}.
+        files: {path below the run's folder: {"bytes": size, "sha256": hex}}.
     """
 
     attempt: int
@@ -109,6 +111,11 @@ class Attempt:
         return self.lines_path("metrics")
 
     @property
+    def weights_path(self) -> Path:
+        """The model at the end of training: float32 tensors by name, for `torch.load`."""
+        return self.path / "weights.pt"
+
+    @property
     def log_path(self) -> Path:
         """The worker's stdout and stderr."""
         return self.path / "log.txt"
@@ -143,6 +150,27 @@ class RunFolder:
     def metrics_path(self) -> Path:
         """The metrics of the committed attempt."""
         return self.parquet_path("metrics")
+
+    def evaluation_path(self, name: str) -> Path:
+        """What a later evaluation found."""
+        return self.path / "evals" / f"{_checked(name)}.json"
+
+    def evaluation_paths(self) -> list[Path]:
+        """Those of all that there are, by name."""
+        return _listed(self.path / "evals", "*.json")
+
+    def evaluation(self, name: str) -> dict[str, Any] | None:
+        """A later evaluation; None where there is none that can be read."""
+        try:
+            return read_json(self.evaluation_path(name))
+        except (FileNotFoundError, DamagedError):
+            return None
+
+    def save_evaluation(self, name: str, record: Mapping[str, Any]) -> None:
+        """Keep one, whole: rows of the view `evals` under "rows", and what was asked, of what, when and where."""
+        path = self.evaluation_path(name)
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, record)
 
     def create(self, record: Mapping[str, Any]) -> None:
         """Write what the run is, unless a readable record is there already."""

@@ -65,7 +65,7 @@ def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str 
         error=error,
         env=_env(attempt),
         finished=_now(),
-        files=_save_logs(attempt),
+        files=_save_logs(attempt) | _weights(attempt),
     )
     write_json(folder.status_path, vars(status))
 
@@ -80,6 +80,13 @@ def _save_logs(attempt: Attempt) -> dict[str, dict[str, Any]]:
             write_bytes(path, content)
             files[path.name] = digest_of(content)
     return files
+
+
+def _weights(attempt: Attempt) -> dict[str, dict[str, Any]]:
+    """What status.json says of the weights, if the worker has written them."""
+    path = attempt.weights_path
+    name = path.relative_to(attempt.folder.path).as_posix()
+    return {name: digest_of(path.read_bytes())} if path.exists() else {}
 
 
 def _env(attempt: Attempt) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Reader:
 
     def table(self, view: str) -> pa.Table:
         """The rows of `view`, with its columns whatever there is."""
+        if view == "evals":
+            return self._evals()
         if view in LOGS:
             return self._logged(view)
         rows = {"runs": self._runs, "studies": self._studies, "floors": self._floors, "benches": self._benches}[view]()
@@ -107,6 +109,19 @@ class Reader:
             if rows is not None:
                 parts.append(rows.add_column(0, RUN_ID.name, pa.repeat(found.folder.run_id, len(rows))))
         return pa.concat_tables(parts)
+
+    def _evals(self) -> pa.Table:
+        """Those of workers, and the later ones."""
+        import pyarrow as pa
+
+        later = arrow.table([row for found in self.found for row in self._later(found.folder)], VIEWS["evals"])
+        return pa.concat_tables([self._logged("evals"), later])
+
+    def _later(self, folder: RunFolder) -> Iterator[Row]:
+        for path in folder.evaluation_paths():
+            record = self._read(partial(_record, kind="an evaluation", rows="rows"), path) or {}
+            for row in record.get("rows", ()):
+                yield self._row("evals", path, {**row, RUN_ID.name: folder.run_id, "evaluation": path.stem})
 
     def _run_logged(self, found: Found, log: str) -> pa.Table | None:
         if found.status is None:

@@ -18,15 +18,17 @@ OUTSIDE = {"identity": False}  # field metadata: changes where or how a run happ
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The text, as bytes, or what another task reads.
+    """The text, or what another task reads.
 
     Attributes:
-        path: A text file, plain or gzip; null: the source of Python's own standard library.
-            The content's hash stands for it in a run's identity. For `series` a CSV file, for `dna` a FASTA file, for
-            `genome` the sequences to train on, as CSV or TSV.
+        path: A text file, plain or gzip, read as bytes; a folder that `titans-lab data prepare` made, with a tokenizer
+            and a split of its own; null: the source of Python's own standard library.
+            The content's hash, and the tokenizer's, stand for it in a run's identity. For `series` a CSV file, for
+            `dna` a FASTA file, for `genome` the sequences to train on, as CSV or TSV.
         valid_path: For `genome`: a file to validate on, like `path`.
         test_path: For `genome`: a file to test on, like `path`.
-        valid_fraction: Share of the bytes, at the end, held out for validation; for `genome` see there.
+        valid_fraction: Share of the bytes, at the end, held out for validation; not for a prepared folder; for
+            `genome` see there.
         valid_bytes: Validate on at most so many of them, from their start; null: on all.
     """
 
@@ -111,6 +113,7 @@ class LogConfig:
             They take time and count in the peak memory, not in the throughput.
         inside_tokens: Read at a look, from the start of the validation data: whole windows of `train.length`, at most
             `train.batch` of them, or one that is shorter.
+        weights: Keep the model that a run ends with, 4 bytes a parameter, so that `titans-lab eval` can load it.
     """
 
     every: int = 10
@@ -118,6 +121,7 @@ class LogConfig:
     valid_bytes: int = 65_536
     inside_every: int = 0
     inside_tokens: int = 1024
+    weights: bool = True
 
     def __post_init__(self) -> None:
         if self.every < 1:

@@ -33,9 +33,12 @@ def costs(config: RunConfig) -> dict[str, int]:
 def record_of(run: Run, data_source: str) -> dict[str, Any]:
     """All that a worker needs to know of a run, as plain data; paths are made absolute."""
     config = dataclasses.asdict(run.config)
-    for name in ("path", "valid_path", "test_path"):
-        if config["data"][name] is not None:
-            config["data"][name] = str(Path(config["data"][name]).absolute())
+    task = run.config.task
+    places = [(config["data"], name) for name in ("path", "valid_path", "test_path")]
+    places += [(config["task"][task.name], name) for name in task.settings.PATHS]
+    for section, name in places:
+        if section[name] is not None:
+            section[name] = str(Path(section[name]).absolute())
     return {
         "run_id": run.run_id,
         "seed": run.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from titans_lab.study.config import RunConfig
+from titans_lab.tasks.babilong import BabilongTask
 from titans_lab.tasks.genome import GenomeTask
 from titans_lab.tasks.mad.compression import CompressionTask
 from titans_lab.tasks.mad.fuzzy_in_context_recall import FuzzyInContextRecallTask
@@ -10,6 +11,7 @@ from titans_lab.tasks.mad.in_context_recall import InContextRecallTask
 from titans_lab.tasks.mad.memorization import MemorizationTask
 from titans_lab.tasks.mad.selective_copying import SelectiveCopyingTask
 from titans_lab.tasks.mqar import MqarTask
+from titans_lab.tasks.needle import NeedleTask
 from titans_lab.tasks.series import SeriesTask
 from titans_lab.tasks.task import Task
 from titans_lab.tasks.text import TextTask
@@ -26,6 +28,8 @@ TASKS: dict[str, type[Task]] = {
     "series": SeriesTask,
     "genome": GenomeTask,
     "dna": TextTask,
+    "needle": NeedleTask,
+    "babilong": BabilongTask,
 }
 
 

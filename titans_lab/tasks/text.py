@@ -1,8 +1,9 @@
-"""Language modelling on bytes: windows of a text, and the loss in bits per byte."""
+"""Language modelling: windows of a text, and the loss in bits per byte, whatever its tokens are."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,20 +11,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans_lab.corpus import Corpus, load_corpus
+from titans_lab.corpus import Corpus, check_vocabulary, load_corpus
+from titans_lab.data.tokenizer import SEPARATOR
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
+from titans_lab.study.tasks import Measure
 from titans_lab.study.tasks.text import TextSettings
 from titans_lab.tasks.task import Batch, Score, Task, judging, random_of
 
 BITS = 1 / math.log(2)
+WORD_PERPLEXITY = Measure("word_perplexity", "choices a word")
+TOKEN_PERPLEXITY = Measure("token_perplexity", "choices a token")
+LARGEST = 700.0  # nats of a perplexity that a float can hold
 
 
 class TextTask(Task):
     """Training batches and validation over a corpus.
 
     A batch is a function of (data, seed, step, length, batch) alone, so that runs which share these are paired: they
-    see the same bytes in the same order, whatever their model. UserError where the text is shorter than a window.
+    see the same text in the same order, whatever their model. UserError where the text is shorter than a window.
     """
 
     settings: TextSettings
@@ -33,7 +39,7 @@ class TextTask(Task):
     ) -> None:
         if len(corpus.train) <= length:
             raise UserError(
-                f"train.length: {length} and one more to predict are more than the {len(corpus.train)} bytes that "
+                f"train.length: {length} and one more to predict are more than the {len(corpus.train)} tokens that "
                 f"{corpus.source} has to train on; lower train.length or give a longer text"
             )
         super().__init__(settings or TextSettings(), corpus.digest, corpus.source)
@@ -44,6 +50,8 @@ class TextTask(Task):
         """Read the section `data`."""
         settings = config.task.settings
         assert isinstance(settings, TextSettings)
+        if not settings.FASTA:
+            check_vocabulary(config)
         corpus = load_corpus(config.data, settings.FASTA)
         return cls(corpus, seed, config.train.length, config.train.batch, settings)
 
@@ -55,7 +63,7 @@ class TextTask(Task):
 
     def validation(self, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """The validation part, or its first `limit` bytes, once: windows of `length`, then the shorter rest."""
-        part = self.corpus.valid[:limit]
+        part = self.corpus.first_bytes(limit)
         windows = (len(part) - 1) // self.length
         whole = np.lib.stride_tricks.sliding_window_view(part, self.length + 1)[:: self.length] if windows else part[:0]
         for begin in range(0, windows, self.batch):
@@ -64,19 +72,32 @@ class TextTask(Task):
             yield _pair(rest[None])
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Bits, summed over the bytes of each window."""
+        """Bits, summed over each window."""
         inputs, targets = batch
         bits = F.cross_entropy(model(inputs).flatten(0, 1).float(), targets.flatten(), reduction="none") * BITS
         return bits.view_as(targets).sum(1)
 
     def terms(self, batch: Batch) -> int:
-        """Bytes to predict."""
-        return batch[1].numel()
+        """Bytes that the tokens to predict stand for."""
+        return int(self.corpus.tokenizer.widths[batch[1].numpy()].sum())
 
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
-        """Bits per byte over the validation part; the split is called "valid"."""
-        predicted = len(self.corpus.valid[:limit]) - 1
-        return [Score(self.settings.LOSS, evaluate(model, self, device, limit), predicted, split="valid")]
+        """Bits per byte over the validation part, and perplexities of a text; the split is called "valid".
+
+        A word is what stands between white space, as lm-eval counts them (`word_perplexity` of its task wikitext).
+        """
+        predicted = self.corpus.first_bytes(limit)[1:]
+        text = self.corpus.tokenizer.decode(predicted)
+        loss, words = evaluate(model, self, device, limit), count_words(text)
+        score = Score(self.settings.LOSS, loss, len(text), split="valid")
+        if self.settings.FASTA:
+            return [score]
+        nats = loss * len(text) / BITS
+        return [
+            score,
+            Score(WORD_PERPLEXITY, perplexity(nats / words), words, split="valid"),
+            Score(TOKEN_PERPLEXITY, perplexity(nats / len(predicted)), len(predicted), split="valid"),
+        ]
 
     def inputs(self, tokens: int) -> Tensor:
         """The first windows of the validation part."""
@@ -88,16 +109,26 @@ def _pair(tokens: np.ndarray) -> tuple[Tensor, Tensor]:
     return windows[:, :-1], windows[:, 1:]
 
 
-def bits_per_byte(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean loss of the next byte, in bits."""
+def count_words(text: bytes) -> int:
+    """Words of all documents, by lm-eval's count, which takes what is before and behind white space for one too."""
+    return sum(len(re.split(r"\s+", document.decode(errors="replace"))) for document in text.split(SEPARATOR))
+
+
+def perplexity(nats: float) -> float:
+    """The exponential, infinite where a float does not reach."""
+    return math.exp(nats) if nats < LARGEST else math.inf
+
+
+def bits_per_token(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean loss of the next token, in bits."""
     return F.cross_entropy(model(inputs).flatten(0, 1).float(), targets.flatten()) * BITS
 
 
 def evaluate(model: nn.Module, task: TextTask, device: torch.device, limit: int | None = None) -> float:
     """Bits per byte over the validation part, or its first `limit` bytes; each window starts without context."""
-    total, count = torch.zeros((), dtype=torch.float64, device=device), 0
+    total, size = torch.zeros((), dtype=torch.float64, device=device), 0
     with judging(model):
         for inputs, targets in task.validation(limit):
-            total += bits_per_byte(model, inputs.to(device), targets.to(device)).double() * targets.numel()
-            count += targets.numel()
-    return float(total / count)
+            total += bits_per_token(model, inputs.to(device), targets.to(device)).double() * targets.numel()
+            size += task.terms((inputs, targets))
+    return float(total / size)

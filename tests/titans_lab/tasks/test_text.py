@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
 from titans_lab.corpus import Corpus
 from titans_lab.errors import UserError
-from titans_lab.tasks.text import TextTask, bits_per_byte, evaluate
+from titans_lab.tasks.text import TextTask, bits_per_token, evaluate
 
 CPU = torch.device("cpu")
 
@@ -134,10 +135,38 @@ def test_validation_leaves_the_model_in_training_without_gradients():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_model_that_knows_nothing_needs_eight_bits():
+def figures(some: TextTask, model: nn.Module, limit: int | None = None) -> dict[str, tuple[float, int]]:
+    return {score.measure.name: (score.value, score.count) for score in some.evaluate(model, CPU, limit)}
+
+
+@pytest.mark.parametrize("limit", [None, 300])
+def test_perplexities_are_of_the_words_and_the_tokens_that_are_predicted(limit: int | None):
+    text = b"one two  three\nfour\0five six " * 40
+    tokens = np.frombuffer(text, np.uint8)
+    some = task(corpus=Corpus("a text", "d1", tokens, tokens))
+    model = nn.Embedding(256, 256)
+    found, rest = figures(some, model, limit), text[1:limit]
+    nats = found["loss"][0] * math.log(2) * len(rest)
+    words = sum(len(re.split(r"\s+", document)) for document in rest.decode().split("\0"))
+    assert found["loss"] == (evaluate(model, some, CPU, limit), len(rest))
+    assert found["word_perplexity"] == (pytest.approx(math.exp(nats / words)), words)
+    assert found["token_perplexity"] == (pytest.approx(math.exp(nats / len(rest))), len(rest))
+
+
+def test_a_perplexity_beyond_floats_is_infinite():
+    tokens = np.full(3000, ord("x"), np.uint8)  # one word
+    assert figures(task(corpus=Corpus("a text", "d1", tokens, tokens)), zeros())["word_perplexity"] == (math.inf, 1)
+
+
+def zeros() -> nn.Module:
     model = nn.Embedding(256, 256)
     nn.init.zeros_(model.weight)
-    assert bits_per_byte(model, *task().sample(0)).item() == pytest.approx(8.0)
+    return model
+
+
+def test_a_model_that_knows_nothing_needs_eight_bits():
+    model = zeros()
+    assert bits_per_token(model, *task().sample(0)).item() == pytest.approx(8.0)
     assert math.isclose(evaluate(model, task(), CPU), 8.0, rel_tol=1e-6)
 
 
@@ -146,5 +175,5 @@ def test_a_text_must_hold_one_window():
     inputs, targets = task(corpus=fits).sample(0)
     assert torch.equal(inputs[0], torch.from_numpy(fits.train[:16].astype(np.int64)))
     assert targets[0, -1] == int(fits.train[16])
-    with pytest.raises(UserError, match=r"^train\.length: 17 .* the 17 bytes that a text has .*lower train\.length"):
+    with pytest.raises(UserError, match=r"^train\.length: 17 .* the 17 tokens that a text has .*lower train\.length"):
         task(corpus=fits, length=17)

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from titans_lab.study.tasks.babilong import BabilongSettings
 from titans_lab.study.tasks.genome import DnaSettings, GenomeSettings
 from titans_lab.study.tasks.mad import (
     CompressionSettings,
@@ -16,6 +17,7 @@ from titans_lab.study.tasks.mad import (
     SelectiveCopyingSettings,
 )
 from titans_lab.study.tasks.mqar import MqarSettings
+from titans_lab.study.tasks.needle import NeedleSettings
 from titans_lab.study.tasks.series import SeriesSettings
 from titans_lab.study.tasks.settings import Measure, TaskSettings
 from titans_lab.study.tasks.text import TextSettings
@@ -34,6 +36,8 @@ TaskName = Literal[
     "series",
     "genome",
     "dna",
+    "needle",
+    "babilong",
 ]
 
 
@@ -53,6 +57,8 @@ class TaskConfig:
         series: Forecasts of a time series.
         genome: Classification of DNA sequences.
         dna: Prediction of the next base.
+        needle: A fact in a haystack.
+        babilong: The facts of a story in a book.
     """
 
     name: TaskName = field(default="text", metadata={"neutral": "text"})
@@ -66,6 +72,8 @@ class TaskConfig:
     series: SeriesSettings = field(default_factory=SeriesSettings)
     genome: GenomeSettings = field(default_factory=GenomeSettings)
     dna: DnaSettings = field(default_factory=DnaSettings)
+    needle: NeedleSettings = field(default_factory=NeedleSettings)
+    babilong: BabilongSettings = field(default_factory=BabilongSettings)
 
     @property
     def settings(self) -> TaskSettings:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
 
 
+#: Metadata of a field that names a file or folder: the data's hash stands for its content in a run's identity.
+PATH = {"identity": False}
+
+
 @dataclass(frozen=True)
 class Measure:
     """A figure that runs are judged by.
@@ -44,12 +48,14 @@ class TaskSettings(ABC):
 
     Attributes:
         VERSION: Raised when the numbers that the task gives for the same settings change.
+        PATHS: Fields that name a file or folder; a run's record has them absolute.
         READS: Keys of the section `data` that the task reads: of its runs' identity are these alone.
         LOSS: What training lowers, and the column `loss`.
         METRIC: What the task is known for, and the column `score`; may be `LOSS` itself.
     """
 
     VERSION: ClassVar[int] = 1
+    PATHS: ClassVar[tuple[str, ...]] = ()
     READS: ClassVar[frozenset[str]] = frozenset()
     LOSS: ClassVar[Measure]
     METRIC: ClassVar[Measure]

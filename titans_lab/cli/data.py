@@ -1,0 +1,111 @@
+"""Verbs that make text ready for studies."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from titans_lab.cli.arguments import AsJson
+from titans_lab.cli.output import count, print_table
+
+if TYPE_CHECKING:
+    from titans_lab.data.prepared import Manifest
+
+data = typer.Typer(help="Make text ready once, as memory-mapped tokens.", no_args_is_help=True)
+EVERY = 0.5  # seconds between two words on progress
+
+
+@data.command()
+def prepare(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A file, a folder of files, JSON lines (.jsonl), each plain or gzip; or a Hugging Face dataset, "
+            "streamed: hf:REPOSITORY[:CONFIG[:SPLIT]], as in hf:Salesforce/wikitext:wikitext-103-raw-v1."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to make.")],
+    tokenizer: Annotated[
+        str, typer.Option(help="bytes; bpe:N, trained on the text; or gpt2:VOCABULARY,MERGES, from two files.")
+    ] = "bytes",
+    valid: Annotated[str | None, typer.Option(metavar="SOURCE", help="A text of its own to hold out.")] = None,
+    valid_fraction: Annotated[float, typer.Option(help="Else this share of the text, at its end.")] = 0.05,
+    key: Annotated[str, typer.Option(help="Of the text in a JSON line or a row of a dataset.")] = "text",
+    limit: Annotated[int | None, typer.Option(min=1, metavar="BYTES", help="Read about so much and no more.")] = None,
+    one_document: Annotated[
+        bool, typer.Option("--one-document", help="Files, lines or rows go on from each other.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write tokens, their tokenizer and a manifest to a folder, for `data.path` in a study.
+
+    A folder that was made by the same command from the same files is left as it is.
+    """
+    from titans_lab.data.prepare import Request
+    from titans_lab.data.prepare import prepare as make
+    from titans_lab.data.sources import Source
+
+    held_out = Source(valid, key) if valid else None
+    request = Request(Source(source, key), held_out, tokenizer, valid_fraction, limit, one_document)
+    with _progress() as look:
+        manifest, was_there = make(request, output, look)
+    if was_there:
+        typer.echo(f"{output}: was prepared before, from the same; left as it is", err=True)
+    _print(manifest, output, as_json)
+
+
+@data.command()
+def show(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that `data prepare` made.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a prepared folder holds, and check that it still holds it."""
+    from titans_lab.data.prepared import check_files, read_manifest, read_tokenizer
+
+    manifest = read_manifest(folder)
+    read_tokenizer(folder, manifest)
+    check_files(folder, manifest)
+    _print(manifest, folder, as_json)
+
+
+def _print(manifest: Manifest, folder: Path, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"folder": str(folder), "digest": manifest.digest, **asdict(manifest)}, indent=1))
+        return
+    rows = [(name, _part(getattr(manifest, name))) for name in ("train", "valid")]
+    print_table(("part", "tokens", "bytes", "bytes/token", "documents"), ([name, *cells] for name, cells in rows))
+    print(f"\nfrom       {manifest.request['source']['name']}")
+    print(f"tokenizer  {manifest.tokenizer}, {manifest.vocabulary} tokens, {manifest.dtype}")
+    print(f"digest     {manifest.digest}")
+    print(f"\nin a study: data.path={folder} model.vocab_size={manifest.vocabulary}")
+
+
+def _part(part: Any) -> list[str]:
+    return [count(part.tokens), count(part.bytes), f"{part.bytes / part.tokens:.2f}", count(part.documents)]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A line on stderr that is written over, where somebody looks."""
+    looked_at, last = sys.stderr.isatty(), 0.0
+
+    def look(what: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if looked_at and time.monotonic() - last > EVERY:
+            last = time.monotonic()
+            share = f" of {count(total)}B, {100 * done / total:.0f} %" if total else "B"
+            print(f"\r\x1b[K{what}: {count(done)}{share}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield look
+    finally:
+        if last:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

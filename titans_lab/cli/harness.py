@@ -1,0 +1,94 @@
+"""What `titans-lab eval` does with lm-eval's tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from titans_lab.cli.arguments import usable_devices
+from titans_lab.cli.output import FAILED, INTERRUPTED, print_rows, print_table, progress_bar
+from titans_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from titans_lab.harness.asking import Asked, Found
+    from titans_lab.store.folder import Store
+
+PAPER = "paper"  # all tasks of its table
+COLUMNS = ("task", "metric", "value", "unit", "count", "split", "evaluation", "recorded")
+
+
+def print_harness(
+    records: Store,
+    run_id: str,
+    tasks: str,
+    data: Path | None,
+    online: bool,
+    limit: int | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Put the tasks to the run and print the paper's row, or for a machine every figure. Exit code 3: it broke."""
+    asked = _asked(tasks, data, online, limit)
+    found = _found(records, run_id, asked)
+    if as_csv or as_json:
+        print_rows(COLUMNS, (_cells(each, row) for each in found for row in each.rows), as_csv, as_json)
+    elif found:
+        _print(found)
+    if len(found) < len(asked):
+        raise typer.Exit(FAILED)
+
+
+def _asked(tasks: str, data: Path | None, online: bool, limit: int | None) -> list[Asked]:
+    from titans_lab.harness.asking import Asked, task_names
+    from titans_lab.harness.table import TASKS
+
+    names = list(TASKS) if tasks == PAPER else task_names(tasks.split(","))
+    if (data is None) == (not online):
+        raise UserError(
+            "--data, --online: give one of the two: a folder with the tasks' rows, or leave to fetch them from the hub"
+        )
+    return [Asked(name, None if data is None else str(data.absolute()), limit) for name in names]
+
+
+def _found(records: Store, run_id: str, asked: Sequence[Asked]) -> list[Found]:
+    """What came out; fewer than asked where the process broke."""
+    from titans_lab.executors.answers import EndedEarly
+    from titans_lab.harness.asking import ask
+
+    [device] = usable_devices(1)
+    found: list[Found] = []
+    try:
+        with progress_bar(len(asked)) as tell:
+            for each in ask(records, run_id, asked, device):
+                found.append(each)
+                tell(each.asked.task)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; {len(found)} of {len(asked)} tasks are kept", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except EndedEarly as error:
+        typer.echo(f"failed: {error}", err=True)
+    return found
+
+
+def _cells(found: Found, row: Mapping[str, Any]) -> list[Any]:
+    return [*(row[name] for name in COLUMNS[:6]), found.evaluation, found.recorded]
+
+
+def _print(found: Sequence[Found]) -> None:
+    """The paper's columns in its order; a column a row, for they are many."""
+    from titans_lab.harness.table import table
+
+    figures = {key: value for each in found for key, value in each.figures.items()}
+    row = table(figures)
+    print_table(("column", "value"), ([title, _figure(value)] for title, value in row.items()))
+    splits = {str(row["split"]) for each in found for row in each.rows}
+    notes = {str(row["note"]) for each in found for row in each.rows if row["note"]}
+    about = ", ".join(["zero-shot", "split: " + "/".join(sorted(splits)), *sorted(notes)])
+    typer.echo(f"\n{about}; kept in the view evals")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}" if value < 1e6 else f"{value:.2e}"

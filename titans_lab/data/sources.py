@@ -1,0 +1,206 @@
+"""Documents from files, folders, JSON lines and Hugging Face datasets, as bytes and a block at a time."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any
+
+from titans_lab.errors import UserError
+
+BLOCK = 1 << 20  # bytes
+GZIP_MAGIC = b"\x1f\x8b"
+HUB = "hf:"
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+
+Document = Iterator[bytes]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a text is from.
+
+    Attributes:
+        name: A file or a folder of files, each plain or gzip, or `hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`, a dataset of
+            Hugging Face's, which alone goes to the network. A file is JSON lines if its name says so (.jsonl,
+            .ndjson, .json, or one of these and .gz), and one document otherwise.
+        key: Of the text in a JSON line or a row.
+    """
+
+    name: str
+    key: str = "text"
+
+    @property
+    def on_the_hub(self) -> bool:
+        return self.name.startswith(HUB)
+
+
+def documents(source: Source, utf8: bool) -> Iterator[Document]:
+    """The documents in order, to be read in that order, each in blocks.
+
+    Args:
+        source: Where they are from.
+        utf8: Refuse a text file that is not UTF-8; JSON lines have to be.
+
+    Raises:
+        UserError: While reading, naming file and line.
+    """
+    if source.on_the_hub:
+        yield from map(_one, _rows(source))
+        return
+    for path in files(source):
+        if is_json_lines(path):
+            yield from map(_one, _json_lines(path, source.key))
+        else:
+            yield _checked(_blocks(path), path) if utf8 else _blocks(path)
+
+
+def files(source: Source) -> list[Path]:
+    """The file, or those of the folder and below in the order of their names, hidden ones left out."""
+    root = Path(source.name)
+    if not root.exists():
+        raise UserError(f"{root}: no such file or folder, relative to {Path.cwd()}")
+    if root.is_file():
+        return [root]
+    found = sorted(path for path in root.rglob("*") if path.is_file() and not _hidden(path.relative_to(root)))
+    if not found:
+        raise UserError(f"{root}: a folder without files; name one that has some")
+    return found
+
+
+def is_json_lines(path: Path) -> bool:
+    """By the name."""
+    return path.name.lower().removesuffix(".gz").endswith(JSON_LINES)
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _one(text: bytes) -> Document:
+    yield text
+
+
+def open_text(path: Path) -> BufferedIOBase:
+    """The content of a file that may be gzip, which is told by its first bytes; UserError where it is empty."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(2)
+        if not magic:
+            raise UserError(f"{path}: empty; fetch it again or leave it out")
+        return gzip.open(path) if magic == GZIP_MAGIC else path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _blocks(path: Path) -> Document:
+    line = 1
+    with open_text(path) as file:
+        while block := _read(file, path, line):
+            yield block
+            line += block.count(b"\n")
+
+
+def _read(file: BufferedIOBase, path: Path, line: int) -> bytes:
+    try:
+        return file.read(BLOCK) + file.readline()  # whole lines, and so whole characters
+    except (EOFError, zlib.error, OSError) as error:
+        raise _damaged(path, line, error) from error
+
+
+def _damaged(path: Path, line: int, error: Exception) -> UserError:
+    return UserError(f"{path}:{line}: cannot be read on from this line or one after it ({error}); fetch it again")
+
+
+def _checked(blocks: Document, path: Path) -> Document:
+    """The same blocks; UserError at the first byte that is not UTF-8."""
+    decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
+    for block in blocks:
+        _decode(decoder, block, path, line)
+        line += block.count(b"\n")
+        yield block
+    _decode(decoder, b"", path, line, final=True)
+
+
+def _decode(decoder: codecs.IncrementalDecoder, block: bytes, path: Path, line: int, final: bool = False) -> None:
+    try:
+        decoder.decode(block, final)
+    except UnicodeDecodeError as error:
+        place = line + error.object[: error.start].count(b"\n")
+        raise UserError(f"{path}:{place}: not UTF-8 ({error.reason}); --tokenizer bytes takes any bytes") from error
+
+
+def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of each line that is not blank; UserError where one is no JSON object in UTF-8."""
+    line = 0
+    with open_text(path) as file:
+        try:
+            for line, content in enumerate(file, 1):
+                if content.strip():
+                    yield line, _object(content, f"{path}:{line}")
+        except (EOFError, zlib.error, OSError) as error:
+            raise _damaged(path, line + 1, error) from error
+
+
+def _object(content: bytes, place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(content.decode())
+    except UnicodeDecodeError as error:
+        raise UserError(f"{place}: byte {error.start + 1} of the line is not UTF-8 ({error.reason})") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{place}: no JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{place}: not a JSON object, but {type(value).__name__}")
+    return value
+
+
+def _json_lines(path: Path, key: str) -> Iterator[bytes]:
+    empty = True
+    for line, value in json_objects(path):
+        yield _text(value, key, f"{path}:{line}")
+        empty = False
+    if empty:
+        raise UserError(f"{path}: empty; it has no line of JSON")
+
+
+def _text(row: dict[str, Any], key: str, place: str) -> bytes:
+    if key not in row:
+        raise UserError(f"{place}: no {key!r}; name one of its keys with --key: {', '.join(row)}")
+    if not isinstance(row[key], str):
+        raise UserError(f"{place}: {key!r} holds no text, but {type(row[key]).__name__}; name another key with --key")
+    try:
+        return row[key].encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{place}: {key!r} holds half a character (a lone surrogate)") from error
+
+
+def _rows(source: Source) -> Iterator[bytes]:
+    """The texts of a dataset on the hub, streamed."""
+    repository, configuration, split = _address(source.name)
+    for number, row in enumerate(_stream(source.name, repository, configuration, split), 1):
+        yield _text(row, source.key, f"{source.name}: row {number}")
+
+
+def _address(name: str) -> tuple[str, str | None, str]:
+    """`hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`, with the split `train` by default."""
+    repository, _, rest = name.removeprefix(HUB).partition(":")
+    configuration, _, split = rest.partition(":")
+    return repository, configuration or None, split or "train"
+
+
+def _stream(name: str, repository: str, configuration: str | None, split: str) -> Iterator[dict[str, Any]]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError(f"{name}: needs the package `datasets`: pip install datasets") from error
+    try:
+        rows: Iterable[dict[str, Any]] = datasets.load_dataset(repository, configuration, split=split, streaming=True)
+        yield from rows
+    except Exception as error:  # of many libraries: the network, the hub, the dataset's own files
+        raise UserError(f"{name}: cannot be had ({type(error).__name__}: {error})") from error

@@ -1,0 +1,199 @@
+"""Tokenizers: bytes, and byte-level BPE (Sennrich et al. 2016, arXiv 1508.07909; on bytes as in GPT-2).
+
+Both are lossless, so that bits per byte compare across them. Between two documents stands a token of its own, which
+counts as one byte: a zero byte, or `<|endoftext|>`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from titans_lab.errors import UserError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+SEPARATOR = b"\0"
+END_OF_TEXT = "<|endoftext|>"
+SMALLEST = 257  # tokens of a BPE: every byte, and the end of a text
+
+
+class Tokenizer(ABC):
+    """Text to tokens and back.
+
+    Attributes:
+        name: For people: "bytes", "bpe:8192".
+        pieces: The bytes of each token.
+        end: The token between two documents.
+    """
+
+    name: str
+    pieces: Sequence[bytes]
+    end: int
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text."""
+
+    @abstractmethod
+    def encode_blocks(self, blocks: Sequence[bytes]) -> list[np.ndarray]:
+        """The tokens of each block, which is UTF-8 unless this is `BYTES`."""
+
+    @property
+    @abstractmethod
+    def definition(self) -> dict[str, Any]:
+        """All that it is, for a file and for a hash."""
+
+    def decode(self, tokens: Iterable[int]) -> bytes:
+        """The bytes that tokens stand for."""
+        return b"".join(self.pieces[token] for token in tokens)
+
+    @cached_property
+    def widths(self) -> np.ndarray:
+        """Bytes of each token, int64."""
+        return np.array([len(piece) for piece in self.pieces])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the definition, in hex."""
+        canonical = json.dumps(self.definition, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class ByteTokenizer(Tokenizer):
+    """Every byte is a token."""
+
+    name = "bytes"
+    pieces = tuple(bytes([value]) for value in range(256))
+    end = SEPARATOR[0]
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        return {"type": "bytes"}
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def encode_blocks(self, blocks: Sequence[bytes]) -> list[np.ndarray]:
+        return [np.frombuffer(block, np.uint8) for block in blocks]
+
+
+BYTES = ByteTokenizer()
+
+
+class BpeTokenizer(Tokenizer):
+    """Byte-level BPE by its vocabulary and merges; the package `tokenizers` is needed to encode, and not to decode."""
+
+    def __init__(self, name: str, vocabulary: dict[str, int], merges: Sequence[tuple[str, str]]) -> None:
+        self.name, self.vocabulary, self.merges = name, vocabulary, merges
+        self.end = vocabulary[END_OF_TEXT]
+        self.pieces = _pieces(vocabulary)
+
+    def encode(self, text: str) -> list[int]:
+        return self._library.encode(text).ids
+
+    def encode_blocks(self, blocks: Sequence[bytes]) -> list[np.ndarray]:
+        encoded = self._library.encode_batch_fast([block.decode() for block in blocks])
+        return [np.array(each.ids, np.uint32) for each in encoded]
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        return {"type": "bpe", "vocabulary": self.vocabulary, "merges": [list(pair) for pair in self.merges]}
+
+    @cached_property
+    def _library(self) -> tokenizers.Tokenizer:
+        # <|endoftext|> is not made known as special: where a text has these letters they are letters
+        return _byte_level(_library().models.BPE(self.vocabulary, list(self.merges)))
+
+
+def train_bpe(name: str, size: int, blocks: Iterable[bytes]) -> BpeTokenizer:
+    """A BPE of at most `size` tokens, of which the last is the end of a text; the same for the same blocks."""
+    library = _library()
+    trained = _byte_level(library.models.BPE())
+    alphabet = library.pre_tokenizers.ByteLevel.alphabet()
+    trainer = library.trainers.BpeTrainer(vocab_size=size - 1, initial_alphabet=alphabet, show_progress=False)
+    trained.train_from_iterator((block.decode() for block in blocks), trainer)
+    model = json.loads(trained.to_str())["model"]
+    return BpeTokenizer(name, model["vocab"] | {END_OF_TEXT: len(model["vocab"])}, [tuple(m) for m in model["merges"]])
+
+
+def from_definition(name: str, definition: dict[str, Any]) -> Tokenizer:
+    """The tokenizer that gave the definition."""
+    if definition["type"] == "bytes":
+        return BYTES
+    return BpeTokenizer(name, definition["vocabulary"], [(left, right) for left, right in definition["merges"]])
+
+
+def read_bpe(name: str, vocabulary_path: Path, merges_path: Path) -> BpeTokenizer:
+    """A BPE from the two files of GPT-2's: token to number in JSON, and a pair to merge a line."""
+    try:
+        vocabulary = json.loads(vocabulary_path.read_text(encoding="utf-8"))
+        lines = merges_path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # no UTF-8 in either, or no JSON in the first
+        raise UserError(f"{vocabulary_path}, {merges_path}: not a BPE's vocabulary and merges ({error})") from error
+    _check_vocabulary(vocabulary, vocabulary_path)
+    numbered = [(f"{merges_path}:{number}", line) for number, line in enumerate(lines, 1)]
+    pairs = [(place, line) for place, line in numbered if line and not line.startswith("#version")]
+    return BpeTokenizer(name, vocabulary, [_pair(line, vocabulary, place) for place, line in pairs])
+
+
+def _check_vocabulary(vocabulary: Any, path: Path) -> None:
+    if not isinstance(vocabulary, dict) or sorted(map(repr, vocabulary.values())) != sorted(
+        map(repr, range(len(vocabulary)))
+    ):
+        raise UserError(f"{path}: not a vocabulary: a JSON object of tokens to the numbers 0, 1, 2 and so on")
+    if END_OF_TEXT not in vocabulary:
+        raise UserError(f"{path}: has no {END_OF_TEXT}")
+    letters = set(_byte_letters())
+    if odd := next((token for token in vocabulary if token != END_OF_TEXT and not letters.issuperset(token)), None):
+        raise UserError(f"{path}: {odd!r} is not in the letters that GPT-2 writes bytes with")
+    if missing := letters - vocabulary.keys():
+        raise UserError(f"{path}: {len(missing)} of the 256 bytes are no tokens")
+
+
+def _pair(line: str, vocabulary: dict[str, int], place: str) -> tuple[str, str]:
+    left, _, right = line.partition(" ")
+    if not right or any(part not in vocabulary for part in (left, right, left + right)):
+        raise UserError(f"{place}: not two tokens of the vocabulary that make a third: {line!r}")
+    return left, right
+
+
+def _library() -> Any:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise UserError("a BPE needs the package `tokenizers`: pip install 'titans-lab[text]'") from error
+    return tokenizers
+
+
+def _byte_level(model: Any) -> Any:
+    library = _library()
+    tokenizer = library.Tokenizer(model)
+    tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return tokenizer
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letters that GPT-2 writes bytes with: those that print are themselves, the others are from U+0100 up."""
+    printing = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [value for value in range(256) if value not in printing]
+    return {chr(value): value for value in printing} | {chr(256 + place): value for place, value in enumerate(others)}
+
+
+def _pieces(vocabulary: dict[str, int]) -> list[bytes]:
+    letters = _byte_letters()
+    pieces = [SEPARATOR] * len(vocabulary)
+    for token, number in vocabulary.items():
+        if token != END_OF_TEXT:
+            pieces[number] = bytes(letters[letter] for letter in token)
+    return pieces

@@ -1,0 +1,169 @@
+"""Evaluate a finished run: `python -m titans_lab.evaluate --device cpu`, as a stream, in memory that does not grow.
+
+On standard input comes JSON: `store`, `run` and `asked`, a list of pairs of `Asked` and `Sources`. A line of JSON goes
+out for each: `evaluation`, `recorded` and `rows`; or `wrong`, where the user has to mend something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from titans.models.generation import generate, prefill
+from titans_lab.environment import environment
+from titans_lab.errors import UserError
+from titans_lab.evaluations import SETTINGS, Asked, Sources, evaluation_id
+from titans_lab.hidden import babilong_contents, needle_contents
+from titans_lab.precision import products_in
+from titans_lab.store.folder import RunFolder, Store, writing
+from titans_lab.store.weights import find_run
+from titans_lab.tasks.babilong import is_right, labels_of, stories
+from titans_lab.tasks.needle import needles, string_match_all
+from titans_lab.tasks.question import TOKENIZER, Question
+from titans_lab.tasks.recall import Questions
+from titans_lab.tasks.task import Score
+from titans_lab.trained import Trained, load_run
+
+PIECE = 1024  # tokens read at a time
+AT_ONCE = 2**16  # tokens of the questions that are read side by side
+BYTES = 256
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Questions, and how an answer is judged.
+
+    Attributes:
+        questions: Where they come from.
+        count: How many there are.
+        right: Whether a model's words answer a question.
+        digest: Of the data.
+        note: What the figures must not be taken for.
+    """
+
+    questions: Questions
+    count: int
+    right: Callable[[str, Question], bool]
+    digest: str
+    note: str
+
+
+def examination(asked: Asked, sources: Sources) -> Examination:
+    """What an evaluation asks, with its files read. UserError."""
+    lengths = f"lengths in {TOKENIZER}"
+    if asked.task == "needle":
+        needle = needle_contents(asked.kind, sources.text, sources.words)
+        source = needles(asked.kind, asked.template, needle, asked.seed, testing=True)  # type: ignore[arg-type]
+        note = f"not RULER-comparable: {lengths}" + (
+            "" if asked.kind == "passkey" else ", another text than its essays"
+        )
+        return Examination(source, asked.count, lambda said, q: string_match_all(said, q.target), needle.digest, note)
+    book = babilong_contents(sources.facts, sources.text)
+    told = stories(book, asked.seed, testing=True)
+    labels = labels_of(told.asked)
+    count = min(asked.count, told.count(asked.length, asked.answer_tokens))
+    return Examination(told, count, lambda said, q: is_right(said, q.target, q.about, labels), book.digest, lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """A run that answers questions."""
+
+    store: Store
+    folder: RunFolder
+    device: torch.device
+
+    @cached_property
+    def trained(self) -> Trained:
+        """Its model, loaded when a question is first asked."""
+        return load_run(self.store, self.folder.run_id, self.device)
+
+    def answer(self, asked: Asked, sources: Sources) -> dict[str, Any]:
+        """The rows of an evaluation: recorded, or found out and then recorded."""
+        exam = examination(asked, sources)
+        name = evaluation_id(self.folder.run_id, asked, exam.digest)
+        record = self.folder.evaluation(name)
+        if record is None:
+            rows = self._rows(asked, exam)
+            about = {"asked": vars(asked), "sources": vars(sources), "data_hash": exam.digest, "env": environment()}
+            now = datetime.now(UTC).isoformat()
+            with writing(self.store):
+                self.folder.save_evaluation(name, {**about, "device": self.device.type, "finished": now, "rows": rows})
+            return {"evaluation": name, "recorded": False, "rows": rows}
+        return {"evaluation": name, "recorded": True, "rows": record["rows"]}
+
+    def _rows(self, asked: Asked, exam: Examination) -> list[dict[str, Any]]:
+        measure, setting = (
+            SETTINGS[asked.task].METRIC,
+            f"{asked.kind}" + (f", {asked.template}" if asked.template else ""),
+        )
+        found = [(question.depth, exam.right(said, question)) for question, said in self._said(asked, exam)]
+        share = sum(right for _, right in found) / len(found)
+        scores = [Score(measure, share, len(found), setting=setting, length=asked.length)]
+        scores += [
+            Score(measure, right, 1, setting=setting, length=asked.length, depth=depth) for depth, right in found
+        ]
+        return [score.row(asked.task) | {"note": exam.note} for score in scores]
+
+    def _said(self, asked: Asked, exam: Examination) -> Iterator[tuple[Question, str]]:
+        """Each question and what the model wrote."""
+        side_by_side = max(1, AT_ONCE // max(asked.length, 1))
+        for first in range(0, exam.count, side_by_side):
+            numbers = range(first, min(first + side_by_side, exam.count))
+            questions = [exam.questions.question(number, asked.length, asked.answer_tokens) for number in numbers]
+            for _, alike in groupby(sorted(questions, key=_size), key=_size):
+                batch = list(alike)
+                yield from zip(batch, self._replies(batch, asked.answer_tokens), strict=True)
+
+    @torch.no_grad()
+    def _replies(self, questions: Sequence[Question], count: int) -> list[str]:
+        """The likeliest continuation of prompts of the same size, read piece by piece."""
+        prompts = np.stack([np.frombuffer(question.prompt, np.uint8) for question in questions])
+        state, end = None, prompts.shape[1] - 1
+        with products_in(self.trained.config.train.precision, self.device):
+            for begin in range(0, end, PIECE):
+                state = prefill(self.trained.model, self._tokens(prompts[:, begin : min(begin + PIECE, end)]), state)
+            tokens = generate(self.trained.model, self._tokens(prompts[:, end:]), count, temperature=0, state=state)
+        return [
+            bytes(token if token < BYTES else ord("?") for token in row).decode(errors="replace")
+            for row in tokens.tolist()
+        ]
+
+    def _tokens(self, prompts: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(prompts.astype(np.int64)).to(self.device)
+
+
+def _size(question: Question) -> int:
+    return len(question.prompt)
+
+
+def main() -> None:
+    """Answer what is asked."""
+    parser = argparse.ArgumentParser(prog="python -m titans_lab.evaluate", description="Evaluate a finished run.")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    given = parser.parse_args()
+    torch.set_flush_denormal(True)  # as workers do
+    request = json.load(sys.stdin)
+    store = Store(Path(request["store"]))
+    examined = Examined(store, find_run(store, request["run"]), torch.device(given.device))
+    for asked, sources in request["asked"]:
+        try:
+            answer = examined.answer(Asked(**asked), Sources(**sources))
+        except UserError as error:
+            answer = {"wrong": str(error)}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

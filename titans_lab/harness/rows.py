@@ -1,0 +1,125 @@
+"""The rows of lm-eval's tasks from files of JSON lines, in the form that the hub's datasets have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from titans_lab.data.sources import is_json_lines, json_objects, open_text
+from titans_lab.errors import UserError
+
+Row = dict[str, Any]
+
+#: A part of a dataset, and the words that name it in a file's name; of several files the earlier part is taken.
+SPLITS = {"test": ("test",), "valid": ("valid", "dev"), "train": ("train",)}
+TITLE = re.compile(r"^ = [^=].* = $", re.MULTILINE)  # of an article in WikiText
+
+
+def _same(row: Row) -> Row:
+    return row
+
+
+def _hellaswag(row: Row) -> Row:
+    """With `query` and `choices`, which lm-eval makes of the fields of the original."""
+    if "query" in row:
+        return {"query": row["query"], "choices": row["choices"], "label": int(row["gold"])}
+    from lm_eval.tasks.hellaswag.utils import preprocess
+
+    context = row["ctx_a"] + " " + row["ctx_b"].capitalize()
+    query = preprocess(row["activity_label"] + ": " + context)
+    return {"query": query, "choices": [preprocess(end) for end in row["endings"]], "label": int(row["label"])}
+
+
+def _arc(row: Row) -> Row:
+    """With the letters of the answers."""
+    if "gold" not in row:
+        return row
+    labels = [chr(ord("A") + place) for place in range(len(row["choices"]))]
+    choices = {"text": row["choices"], "label": labels}
+    return {"question": row["question"], "choices": choices, "answerKey": labels[row["gold"]]}
+
+
+def _boolq(row: Row) -> Row:
+    label = row["label"] if "label" in row else row["answer"]
+    return {"passage": row["passage"], "question": row["question"], "label": int(label)}
+
+
+#: Task: beginnings of its files' names, the keys of a row as the hub has it, and what makes that of a row as it stands.
+FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[Row], Row]]] = {
+    "wikitext": (("wikitext", "wiki."), ("page",), _same),
+    "lambada_openai": (("lambada",), ("text",), _same),
+    "piqa": (("piqa",), ("goal", "sol1", "sol2", "label"), _same),
+    "hellaswag": (("hellaswag",), ("query", "choices", "label"), _hellaswag),
+    "winogrande": (("winogrande",), ("sentence", "option1", "option2", "answer"), _same),
+    "arc_easy": (("arc_easy", "arc-easy"), ("question", "choices", "answerKey"), _arc),
+    "arc_challenge": (("arc_challenge", "arc-challenge"), ("question", "choices", "answerKey"), _arc),
+    "social_iqa": (("social_iqa", "siqa"), ("context", "question", "answerA", "answerB", "answerC", "label"), _same),
+    "boolq": (("boolq",), ("passage", "question", "label"), _boolq),
+}
+
+
+def find(task: str, folder: Path) -> tuple[Path, str]:
+    """The file of a task in a folder or below it, and the split that its name tells. UserError where there is none."""
+    if not folder.is_dir():
+        raise UserError(f"--data: {folder}: no such folder, relative to {Path.cwd()}")
+    beginnings = FORMS[task][0]
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and _is_of(path, task, beginnings))
+    for split, words in SPLITS.items():
+        for path in found:
+            if any(word in path.name.lower() for word in words):
+                return path, split
+    names = " or ".join(f"{beginning}*" for beginning in beginnings)
+    raise UserError(
+        f"--data: {folder} has no file for {task}: JSON lines, plain or gzip, called {names} with test, valid, dev or "
+        "train in the name"
+    )
+
+
+def _is_of(path: Path, task: str, beginnings: tuple[str, ...]) -> bool:
+    fits = is_json_lines(path) or (task == "wikitext" and ".tokens" in path.name)
+    return fits and path.name.lower().startswith(beginnings)
+
+
+def read(task: str, path: Path) -> Iterator[Row]:
+    """The rows of a file. UserError, naming file and line, where one is not what the task needs."""
+    _, keys, form = FORMS[task]
+    if not is_json_lines(path):
+        yield from ({"page": page} for page in articles(path))
+        return
+    empty = True
+    for line, row in json_objects(path):
+        yield _row(row, keys, form, f"{path}:{line}")
+        empty = False
+    if empty:
+        raise UserError(f"{path}: empty; it has no line of JSON")
+
+
+def _row(row: Row, keys: tuple[str, ...], form: Callable[[Row], Row], place: str) -> Row:
+    try:
+        made = form(row)
+        return {key: made[key] for key in keys}
+    except KeyError as error:
+        raise UserError(f"{place}: no {error}; its keys are {', '.join(row)}") from error
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise UserError(f"{place}: not a row of this task ({error})") from error
+
+
+def articles(path: Path) -> list[str]:
+    """The articles of a file of WikiText's, which begin with a title of the first level."""
+    with open_text(path) as file:
+        try:
+            text = file.read().decode()
+        except (EOFError, OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); fetch it again") from error
+    begins = [match.start() for match in TITLE.finditer(text)] or [0]
+    return [text[begin:end] for begin, end in zip(begins, [*begins[1:], len(text)], strict=True)]
+
+
+def load(name: str, folder: str, **_: Any) -> Any:
+    """What a file of `harness/tasks` names as its dataset: the rows of a task's file, as the split "rows"."""
+    import datasets
+
+    rows = list(read(name, find(name, Path(folder))[0]))
+    return {"rows": datasets.Dataset.from_list(rows)}

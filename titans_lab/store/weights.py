@@ -1,0 +1,56 @@
+"""The weights that a run ended with, as bytes: found by the start of the run's id, checked against its commit."""
+
+from __future__ import annotations
+
+from titans_lab.errors import UserError
+from titans_lab.store.files import DamagedError, read_bytes
+from titans_lab.store.folder import Attempt, RunFolder, Status, Store
+from titans_lab.store.logs import digest_of
+
+
+def find_run(store: Store, prefix: str) -> RunFolder:
+    """The run whose id begins so; UserError where none or several do."""
+    found = [folder for folder in store.folders() if prefix and folder.run_id.startswith(prefix)]
+    if not found:
+        raise UserError(
+            f"{prefix!r}: no run in {store.root} has an id that begins so; `titans-lab query 'select run_id, model, "
+            "state from runs'` lists them, and --store names another store"
+        )
+    if len(found) > 1:
+        names = ", ".join(folder.run_id for folder in found[:4])
+        raise UserError(f"{prefix!r}: {len(found)} runs in {store.root} begin so ({names}); give more of the id")
+    return found[0]
+
+
+def check_weights(folder: RunFolder) -> Status:
+    """The commit of a run that has weights; UserError, with the remedy, for one that has none."""
+    status = folder.status()
+    if status is None or status.state != "done":
+        raise UserError(f"run {folder.run_id}: is {folder.state()}, not done; sweep its study to the end")
+    if _name(_attempt(folder, status)) not in status.files:
+        raise UserError(
+            f"run {folder.run_id}: its weights were not kept (log.weights was false, or it is older than that switch); "
+            f"to train it again, move {folder.path} out of the store and sweep its study with log.weights=true"
+        )
+    return status
+
+
+def read_weights(folder: RunFolder) -> bytes:
+    """The file that the run's worker wrote. UserError: see `check_weights`; DamagedError: not what was committed."""
+    status = check_weights(folder)
+    attempt = _attempt(folder, status)
+    try:
+        content = read_bytes(attempt.weights_path)
+    except FileNotFoundError:
+        raise DamagedError(attempt.weights_path, "is missing") from None
+    if digest_of(content) != status.files[_name(attempt)]:
+        raise DamagedError(attempt.weights_path, "is not what status.json committed (size or SHA-256 differ)")
+    return content
+
+
+def _attempt(folder: RunFolder, status: Status) -> Attempt:
+    return Attempt(folder.path / "attempts" / str(status.attempt))
+
+
+def _name(attempt: Attempt) -> str:
+    return attempt.weights_path.relative_to(attempt.folder.path).as_posix()

@@ -1,0 +1,43 @@
+"""Settings of the task `babilong`: bAbI stories hidden in a book (arXiv 2406.10149)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from titans_lab.study.tasks.settings import PATH, Measure, TaskSettings, check_vocabulary
+
+if TYPE_CHECKING:
+    from titans_lab.study.config import RunConfig
+
+
+@dataclass(frozen=True)
+class BabilongSettings(TaskSettings):
+    """The facts of a story between the sentences of a book, then a question about them (arXiv 2406.10149).
+
+    A sequence has `train.length` bytes, question and answer included; a longer story is left out. One story in ten, and
+    the last tenth of the book, are for tests alone. The book is `data.path`, or a folder of books; null: Python's
+    documentation.
+
+    Attributes:
+        facts: A bAbI file, such as qa1_single-supporting-fact_train.txt, plain or gzip.
+        loss: Of the "answer" alone, or of "all" tokens.
+        test_examples: Questions at the end of training, of the same length.
+    """
+
+    LOSS: ClassVar[Measure] = Measure("loss", "nats per token")
+    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "higher")
+    PATHS: ClassVar[tuple[str, ...]] = ("facts",)
+    READS: ClassVar[frozenset[str]] = frozenset({"path"})
+
+    facts: str | None = field(default=None, metadata=PATH)
+    loss: Literal["answer", "all"] = "answer"
+    test_examples: int = 200
+
+    def __post_init__(self) -> None:
+        if self.test_examples < 1:
+            raise ValueError(f"test_examples: {self.test_examples} is below 1")
+
+    def check(self, config: RunConfig) -> None:
+        """Bytes."""
+        check_vocabulary(config, 256, "values of a byte")

@@ -1,0 +1,58 @@
+"""Settings of the task `needle`: a fact in a haystack, by RULER's protocol (arXiv 2404.06654)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+from titans_lab.study.tasks.settings import PATH, Measure, TaskSettings, check_vocabulary
+
+if TYPE_CHECKING:
+    from titans_lab.study.config import RunConfig
+
+Kind = Literal["passkey", "number", "uuid", "word"]
+Template = Literal["ruler", "brief"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+#: Bytes that a needle, its question and its answer can take, with no haystack around them.
+LONGEST = {"brief": 256, "ruler": 512}
+
+
+@dataclass(frozen=True)
+class NeedleSettings(TaskSettings):
+    """A key and its value between sentences, then the key again: recall the value (arXiv 2404.06654, S-NIAH).
+
+    A sequence has `train.length` bytes, question and answer included. Values that are asked for in tests are never in
+    training. Prose is `data.path`; null: Python's documentation.
+
+    Attributes:
+        kind: "passkey" (S-NIAH-1: five sentences over and over, a number), "number" (S-NIAH-2: prose, a number), "uuid"
+            (S-NIAH-3: prose, a UUID) or "word" (the Titans paper's S-NIAH-W: prose, a word).
+        template: "ruler", its words around the haystack, of some 280 bytes; "brief", of some 30, for short sequences.
+        loss: Of the "answer" alone, or of "all" tokens.
+        test_examples: Questions at the end of training, of the same length.
+        words: A folder with adjectivelist.txt and nounlist.txt, of which keys are made; null: a short list of our own.
+    """
+
+    LOSS: ClassVar[Measure] = Measure("loss", "nats per token")
+    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "higher")
+    PATHS: ClassVar[tuple[str, ...]] = ("words",)
+    READS: ClassVar[frozenset[str]] = frozenset({"path"})
+
+    kind: Kind = "passkey"
+    template: Template = "ruler"
+    loss: Literal["answer", "all"] = "answer"
+    test_examples: int = 200
+    words: str | None = field(default=None, metadata=PATH)
+
+    def __post_init__(self) -> None:
+        if self.test_examples < 1:
+            raise ValueError(f"test_examples: {self.test_examples} is below 1")
+
+    def check(self, config: RunConfig) -> None:
+        """Bytes, and room for a needle and its question."""
+        check_vocabulary(config, 256, "values of a byte")
+        if config.train.length < LONGEST[self.template]:
+            raise ValueError(
+                f"train.length: {config.train.length} is below the {LONGEST[self.template]} bytes that a needle and "
+                f"its question can take (task.needle.template is {self.template})"
+            )

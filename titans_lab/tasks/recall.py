@@ -1,0 +1,89 @@
+"""Training on questions about a long prompt: one task for every kind of `Questions`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from titans_lab.sources import data_source
+from titans_lab.study.config import RunConfig
+from titans_lab.study.tasks.babilong import BabilongSettings
+from titans_lab.study.tasks.needle import NeedleSettings
+from titans_lab.tasks.question import Question
+from titans_lab.tasks.task import IGNORED, Batch, Score, Task
+
+
+class Questions(Protocol):
+    """A source of questions, which differ by number."""
+
+    def question(self, number: int, length: int, answer_tokens: int | None = None) -> Question:
+        """Number `number`, prompt and answer having `length` tokens together."""
+
+
+class RecallTask(Task):
+    """Prompts and their answers, `train.length` bytes to read; test questions come from a source of their own."""
+
+    settings: NeedleSettings | BabilongSettings
+
+    def __init__(self, config: RunConfig, digest: str, training: Questions, testing: Questions) -> None:
+        super().__init__(config.task.settings, digest, data_source(config))
+        self.training, self.testing = training, testing
+        self.length, self.batch = config.train.length, config.train.batch
+
+    def sample(self, step: int) -> Batch:
+        """Inputs, targets and those of the answer `[batch, length]`; every step has new questions."""
+        return self._pair(self.training, range(step * self.batch, (step + 1) * self.batch))
+
+    def test(self, limit: int | None = None) -> Iterator[Batch]:
+        """The test questions, or as many as have about `limit` tokens."""
+        count = self.settings.test_examples
+        count = count if limit is None else min(count, max(1, limit // self.length))
+        for first in range(0, count, self.batch):
+            yield self._pair(self.testing, range(first, min(first + self.batch, count)))
+
+    def _pair(self, questions: Questions, numbers: range) -> Batch:
+        asked = [questions.question(number, self.length + 1) for number in numbers]
+        texts = np.stack([np.frombuffer(each.prompt + each.answer, np.uint8) for each in asked])
+        tokens = torch.from_numpy(texts.astype(np.int64))
+        inputs, targets, wanted = tokens[:, :-1], tokens[:, 1:], tokens[:, 1:].clone()
+        for row, each in zip(wanted, asked, strict=True):
+            row[: -len(each.answer)] = IGNORED
+        return inputs, wanted if self.settings.loss == "answer" else targets, wanted
+
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Nats, summed over the tokens that count."""
+        return _losses(model(batch[0]), batch[1]).sum(1)
+
+    def terms(self, batch: Batch) -> int:
+        """Tokens that count."""
+        return _count(batch[1])
+
+    def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
+        """Loss, and the share of answers that greedy decoding would write: every byte is the likeliest one."""
+        loss, right, terms, count = 0.0, 0, 0, 0
+        for batch in self.test(limit):
+            inputs, targets, wanted = (x.to(device) for x in batch)
+            logits = model(inputs)
+            loss += float(_losses(logits, targets).double().sum())
+            right += int(((logits.argmax(-1) == wanted) | (wanted == IGNORED)).all(1).sum())
+            terms, count = terms + _count(targets), count + len(targets)
+        return [Score(self.settings.LOSS, loss / terms, terms), Score(self.settings.METRIC, right / count, count)]
+
+    def inputs(self, tokens: int) -> Tensor:
+        """The first test questions."""
+        return next(self.test(min(tokens, self.batch * self.length)))[0]
+
+
+def _losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Nats of each token `[batch, length]`, 0 where none is wanted."""
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    return losses.view_as(targets)
+
+
+def _count(targets: Tensor) -> int:
+    return int((targets != IGNORED).sum())

@@ -1,0 +1,78 @@
+"""A run's model, written at the end of its training and loaded again."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+import titans
+from titans.models.language_model import LanguageModel
+from titans_lab.errors import UserError
+from titans_lab.store.files import write_bytes
+from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.weights import find_run, read_weights
+from titans_lab.study.config import RunConfig
+from titans_lab.study.record import config_of
+from titans_lab.tasks.registry import TASKS
+from titans_lab.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        run_id: Its name in the store.
+        model: With the weights that training ended with, in evaluation mode.
+        config: All that was set for it.
+        seed: Of its initial values and batches.
+        data_hash: Of the text that it was trained on.
+    """
+
+    run_id: str
+    model: LanguageModel
+    config: RunConfig
+    seed: int
+    data_hash: str
+
+
+def save_weights(attempt: Attempt, model: nn.Module) -> None:
+    """Write a model's parameters and buffers, as float32 on the CPU, for the attempt's commit to cover."""
+    tensors = {name: tensor.detach().to("cpu", torch.float32) for name, tensor in model.state_dict().items()}
+    content = io.BytesIO()
+    torch.save(tensors, content)
+    write_bytes(attempt.weights_path, content.getvalue())
+
+
+def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> Trained:
+    """The run whose id begins with `prefix`, its model on `device`.
+
+    Raises:
+        UserError: No such run, several, one that is not done or no language model, or whose weights were not kept, are
+            damaged, or belong to another version of the model.
+    """
+    folder = find_run(store, prefix)
+    content = read_weights(folder)
+    record = folder.record()
+    _same_model(folder, record["versions"]["model"])
+    config = config_of(record)
+    _reads_tokens(folder, config)
+    model = LanguageModel(config.model, record["seed"])
+    model.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
+    return Trained(folder.run_id, model.to(device).eval(), config, record["seed"], record["data_hash"])
+
+
+def _reads_tokens(folder: RunFolder, config: RunConfig) -> None:
+    if TASKS[config.task.name].model is not Task.model:
+        raise UserError(f"run {folder.run_id}: is no language model: its task is {config.task.name}; name another")
+
+
+def _same_model(folder: RunFolder, version: int) -> None:
+    if version != titans.VERSIONS["model"]:
+        raise UserError(
+            f"run {folder.run_id}: trained by version {version} of the model, and this is version "
+            f"{titans.VERSIONS['model']}, another function of the same weights; sweep its study again"
+        )
