@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from titans.models.generation import generate, prefill
+from titans.models.language_model import LanguageModel
 from titans_lab.environment import environment
 from titans_lab.errors import UserError
 from titans_lab.evaluations import SETTINGS, Asked, Sources, evaluation_id
@@ -126,22 +127,24 @@ class Examined:
                 batch = list(alike)
                 yield from zip(batch, self._replies(batch, asked.answer_tokens), strict=True)
 
-    @torch.no_grad()
     def _replies(self, questions: Sequence[Question], count: int) -> list[str]:
-        """The likeliest continuation of prompts of the same size, read piece by piece."""
-        prompts = np.stack([np.frombuffer(question.prompt, np.uint8) for question in questions])
-        state, end = None, prompts.shape[1] - 1
         with products_in(self.trained.config.train.precision, self.device):
-            for begin in range(0, end, PIECE):
-                state = prefill(self.trained.model, self._tokens(prompts[:, begin : min(begin + PIECE, end)]), state)
-            tokens = generate(self.trained.model, self._tokens(prompts[:, end:]), count, temperature=0, state=state)
-        return [
-            bytes(token if token < BYTES else ord("?") for token in row).decode(errors="replace")
-            for row in tokens.tolist()
-        ]
+            return replies(self.trained.model, questions, count, self.device)
 
-    def _tokens(self, prompts: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(prompts.astype(np.int64)).to(self.device)
+
+@torch.no_grad()
+def replies(model: LanguageModel, questions: Sequence[Question], count: int, device: torch.device) -> list[str]:
+    """The likeliest `count` tokens after prompts of the same size, which are read piece by piece."""
+    prompts = np.stack([np.frombuffer(question.prompt, np.uint8) for question in questions])
+    state, end = None, prompts.shape[1] - 1
+    for begin in range(0, end, PIECE):
+        state = prefill(model, _tokens(prompts[:, begin : min(begin + PIECE, end)], device), state)
+    drawn = generate(model, _tokens(prompts[:, end:], device), count, temperature=0, state=state).tolist()
+    return [bytes(token if token < BYTES else ord("?") for token in row).decode(errors="replace") for row in drawn]
+
+
+def _tokens(prompts: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(prompts.astype(np.int64)).to(device)
 
 
 def _size(question: Question) -> int:

@@ -12,7 +12,7 @@ from workbench import Workbench
 from titans.models.language_model import LanguageModel
 from titans_lab import evaluate
 from titans_lab.errors import UserError
-from titans_lab.evaluate import Examined, examination
+from titans_lab.evaluate import Examined, examination, replies
 from titans_lab.evaluations import Asked, Sources, evaluation_id, kind_of
 from titans_lab.store.query import ask
 from titans_lab.tasks.question import Question
@@ -59,7 +59,7 @@ def test_an_answer_in_a_stream_is_that_of_the_whole(
     examined = known(bench, f"model.variant={variant}", "model.window=16", "model.segment=16")
     asked = questions([size] * 3)
     expected = [greedy(examined.trained.model, question.prompt, 6) for question in asked]
-    assert examined._replies(asked, 6) == expected
+    assert replies(examined.trained.model, asked, 6, torch.device("cpu")) == expected
 
 
 def test_questions_of_other_sizes_are_answered_each(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
