@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from titans_lab.hidden import babilong_contents, needle_contents
 from titans_lab.precision import products_in
 from titans_lab.store.folder import RunFolder, Store, writing
 from titans_lab.store.weights import find_run
-from titans_lab.tasks.babilong import is_right, labels_of, stories
+from titans_lab.tasks.babilong import is_right, stories
 from titans_lab.tasks.needle import needles, string_match_all
 from titans_lab.tasks.question import TOKENIZER, Question
 from titans_lab.tasks.recall import Questions
@@ -62,19 +62,33 @@ class Examination:
 
 def examination(asked: Asked, sources: Sources) -> Examination:
     """What an evaluation asks, with its files read. UserError."""
-    lengths = f"lengths in {TOKENIZER}"
-    if asked.task == "needle":
-        needle = needle_contents(asked.kind, sources.text, sources.words)
-        source = needles(asked.kind, asked.template, needle, asked.seed, testing=True)  # type: ignore[arg-type]
-        note = f"not RULER-comparable: {lengths}" + (
-            "" if asked.kind == "passkey" else ", another text than its essays"
-        )
-        return Examination(source, asked.count, lambda said, q: string_match_all(said, q.target), needle.digest, note)
-    book = babilong_contents(sources.facts, sources.text)
-    told = stories(book, asked.seed, testing=True)
-    labels = labels_of(told.asked)
-    count = min(asked.count, told.count(asked.length, asked.answer_tokens))
-    return Examination(told, count, lambda said, q: is_right(said, q.target, q.about, labels), book.digest, lengths)
+    return _of_needles(asked, sources) if asked.task == "needle" else _of_stories(asked, sources)
+
+
+def _of_needles(asked: Asked, sources: Sources) -> Examination:
+    contents = needle_contents(asked.kind, sources.text, sources.words)
+    questions = needles(asked.kind, asked.template, contents, asked.seed, testing=True)  # type: ignore[arg-type]
+    text = "" if asked.kind == "passkey" else ", another text than its essays"
+    return Examination(
+        questions,
+        asked.count,
+        lambda said, question: string_match_all(said, question.target),
+        contents.digest,
+        f"not RULER-comparable: lengths in {TOKENIZER}{text}",
+    )
+
+
+def _of_stories(asked: Asked, sources: Sources) -> Examination:
+    contents = babilong_contents(sources.facts, sources.text)
+    questions = stories(contents, asked.seed, testing=True)
+    there = questions.count(asked.length, asked.answer_tokens)
+    return Examination(
+        questions,
+        max(1, min(asked.count, there)),  # where there is none, asking for the first says why
+        lambda said, question: is_right(said, question.target, question.about, questions.labels),
+        contents.digest,
+        f"lengths in {TOKENIZER}",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +119,10 @@ class Examined:
         return {"evaluation": name, "recorded": True, "rows": record["rows"]}
 
     def _rows(self, asked: Asked, exam: Examination) -> list[dict[str, Any]]:
-        measure, setting = (
-            SETTINGS[asked.task].METRIC,
-            f"{asked.kind}" + (f", {asked.template}" if asked.template else ""),
-        )
         found = [(question.depth, exam.right(said, question)) for question, said in self._said(asked, exam)]
         share = sum(right for _, right in found) / len(found)
-        scores = [Score(measure, share, len(found), setting=setting, length=asked.length)]
-        scores += [
-            Score(measure, right, 1, setting=setting, length=asked.length, depth=depth) for depth, right in found
-        ]
+        score = partial(Score, SETTINGS[asked.task].METRIC, setting=asked.setting, length=asked.length)
+        scores = [score(share, len(found)), *(score(float(right), 1, depth=depth) for depth, right in found)]
         return [score.row(asked.task) | {"note": exam.note} for score in scores]
 
     def _said(self, asked: Asked, exam: Examination) -> Iterator[tuple[Question, str]]:

@@ -27,12 +27,12 @@ VERBS = (
     benches.bench,
     studies.sweep,
     studies.status,
-    evals.eval_,
     records.query,
     reports.report,
 )
 for verb in VERBS:
-    app.command(verb.__name__.rstrip("_"))(verb)  # a name that Python has taken ends with one
+    app.command()(verb)
+app.command("eval")(evals.evaluate)  # whose name Python has taken
 
 
 def _version(wanted: bool) -> None:

@@ -23,7 +23,7 @@ SIZES = {"": 1, "K": 2**10, "M": 2**20}
 COLUMNS = ("evaluation", "task", "setting", "length", "count", "value", "low", "high", "recorded", "note")
 
 
-def eval_(
+def evaluate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The start of a run's id, as `titans-lab plan` shows it.")],
     task: Annotated[Literal["needle", "babilong"], typer.Option(help="What to ask.")] = "needle",
     lengths: Annotated[
@@ -109,14 +109,14 @@ def _sources(text: Path | None, words: Path | None = None, facts: Path | None = 
 
 def _run(records: Store, run_id: str, chosen: Sequence[tuple[Asked, Sources]]) -> list[Result]:
     """What came out; fewer than chosen where the process broke."""
-    from titans_lab.evaluations import evaluate
+    from titans_lab.evaluations import evaluate as answers
     from titans_lab.executors.answers import EndedEarly
 
     [device] = usable_devices(1)
     results: list[Result] = []
     try:
         with progress_bar(len(chosen)) as tell:
-            for result in evaluate(records, run_id, chosen, device):
+            for result in answers(records, run_id, chosen, device):
                 results.append(result)
                 tell(f"{result.asked.kind}, {result.asked.length} tokens")
     except KeyboardInterrupt:
