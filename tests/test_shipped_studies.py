@@ -24,6 +24,7 @@ def test_all_studies_are_there():
         "throughput",
         "genome",
         "bases",
+        "passkey",
     } <= names
 
 
