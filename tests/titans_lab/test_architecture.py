@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "titans_lab": "",
     "titans_lab.errors": "",
     "titans_lab.environment": "",
+    "titans_lab.paper": "",
     "titans_lab.stats": "",
     "titans_lab.study": f"titans_lab.errors {LIGHT}",
     "titans_lab.corpus": "titans_lab.errors titans_lab.study",
@@ -32,6 +33,7 @@ MAY_IMPORT = {
     "titans_lab.sweep": "titans_lab.corpus titans_lab.errors titans_lab.executors titans_lab.store titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.plan titans_lab.sweep",
     "titans_lab.report": "titans_lab.errors titans_lab.store titans_lab.study titans_lab.stats",
+    "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.tasks": "titans_lab.errors titans_lab.corpus",
     "titans_lab.inside": "titans.models",
     "titans_lab.precision": "",
@@ -52,8 +54,8 @@ MAY_IMPORT = {
     "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
     "titans_lab.study titans_lab.train",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.corpus titans_lab.errors titans_lab.executors "
-    "titans_lab.plan titans_lab.progress titans_lab.report titans_lab.status titans_lab.store titans_lab.study "
-    "titans_lab.sweep titans_lab.verify",
+    "titans_lab.plan titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.status titans_lab.store "
+    "titans_lab.study titans_lab.sweep titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: Library: the only rooms that may import it.

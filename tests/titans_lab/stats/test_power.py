@@ -20,7 +20,11 @@ def test_more_seeds_find_less_and_more_arms_need_more():
     assert by_seeds == sorted(by_seeds, reverse=True)  # type: ignore[type-var]
     assert smallest_difference(1.0, 5, 8) > smallest_difference(1.0, 5, 2)  # type: ignore[operator]
     assert smallest_difference(3.0, 5) == pytest.approx(3 * smallest_difference(1.0, 5))  # type: ignore[operator]
-    assert smallest_difference(1.0, 2, 20, power=0.99) > 1000  # type: ignore[operator]
+
+
+def test_two_seeds_need_what_the_ratio_of_two_normals_says():
+    critical, beyond = stats.t.ppf(1 - 0.05 / 20 / 2, 1), stats.norm.ppf(0.995)
+    assert smallest_difference(1.0, 2, 20, power=0.99) == pytest.approx(critical * beyond / 2**0.5, rel=0.01)
 
 
 def test_one_seed_finds_nothing():
