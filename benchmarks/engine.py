@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from titans_lab.corpus import corpus_digest
 from titans_lab.environment import environment
+from titans_lab.sources import data_digest
 from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.record import record_of
@@ -77,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         study, store = write_study(folder, given.runs), Store(folder / "store")
-        runs, env = load_study(study).runs(corpus_digest), environment()
+        runs, env = load_study(study).runs(data_digest), environment()
         for run in runs:
             finish(run, store, given.lines, env)
         at = ["--store", str(store.root)]

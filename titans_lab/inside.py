@@ -9,8 +9,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from titans.models.backbone import Backbone
 from titans.models.inspection import Inside, inspect
-from titans.models.language_model import LanguageModel
 
 MOST_STRETCHES = 64  # of a window: what is recorded stays small
 
@@ -20,7 +20,7 @@ Row = dict[str, float | None]
 OF_LAYERS = tuple(name for name in Inside._fields if name != "loss")
 
 
-def rows_inside(model: LanguageModel, tokens: Tensor) -> Iterator[Row]:
+def rows_inside(model: Backbone, tokens: Tensor) -> Iterator[Row]:
     """Rows of what goes on while the model reads tokens `[batch, time]`: of the whole window, then by position.
 
     A stretch of positions is as many chunks as it takes to have `MOST_STRETCHES` at most. A figure that is not a number

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from titans_lab.corpus import corpus_source
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor, Job
 from titans_lab.executors.devices import Device
+from titans_lab.sources import data_source
 from titans_lab.store.files import write_json
 from titans_lab.store.folder import FINISHED, Attempt, RunFolder, Status, Store, writing
 from titans_lab.store.lock import AlreadyRunning
@@ -36,7 +36,7 @@ def record_study(record: Mapping[str, Any], store: Store) -> None:
 
 def _record(run: Run, folder: RunFolder) -> str:
     """Write what a run is; its state. Until it is finished its data may move, or it may be logged more often."""
-    record = record_of(run, corpus_source(run.config.data))
+    record = record_of(run, data_source(run.config))
     folder.create(record)
     state = folder.state()
     if state not in FINISHED and folder.record() != record:

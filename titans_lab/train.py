@@ -14,15 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from titans.cost import train_flops_per_token
-from titans.models.language_model import LanguageModel, use_kernel
-from titans_lab.corpus import Corpus
+from titans.models.language_model import use_kernel
 from titans_lab.inside import rows_inside
 from titans_lab.precision import products_in
 from titans_lab.speed import product_rate, profiled
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig, TrainConfig
-from titans_lab.tasks.text import TextTask, bits_per_byte, evaluate
+from titans_lab.study.record import costs
+from titans_lab.tasks.task import Batch, Score, Task, judging, overall
 
 
 class Diverged(Exception):
@@ -62,14 +61,13 @@ def peak_bytes(device: torch.device) -> int:
 class Trainer:
     """One run's training: the steps, a line of metrics every so often, and the figures it ends with."""
 
-    def __init__(self, config: RunConfig, seed: int, corpus: Corpus, device: torch.device, recorder: Recorder) -> None:
-        self.config, self.device, self.recorder = config, device, recorder
-        self.task = TextTask(corpus, seed, config.train.length, config.train.batch)
-        self.model = LanguageModel(config.model, seed).to(device)
+    def __init__(self, config: RunConfig, seed: int, task: Task, device: torch.device, recorder: Recorder) -> None:
+        self.config, self.task, self.device, self.recorder = config, task, device, recorder
+        self.model = task.model(config, seed).to(device)
         self.model.recompute = config.speed.recompute
         use_kernel(self.model, config.speed.kernel)
         self.product_rate = product_rate(device, config.train.precision)
-        self.flops_per_token = train_flops_per_token(config.model, config.train.length, config.train.batch)
+        self.flops_per_token = costs(config)["flops_per_token"]
         self.optimizer = optimizer_for(self.model, config.train)
         self.rates: list[float] = []  # tokens a second, a value for each line of metrics
         self.last_loss = math.nan
@@ -82,10 +80,12 @@ class Trainer:
         with profiled(self.config.speed.profile, self.recorder.attempt.path) as self.stepped:
             for first, last in self._stretches():
                 self._stretch(first, last)
-        steps, loss = self.config.train.steps, self._validate()
-        if not math.isfinite(loss):
+        steps, scores = self.config.train.steps, self._evaluate()
+        figures = self._figures(scores)
+        if not math.isfinite(figures["loss"]):
             raise Diverged(steps, "validation loss")
-        return self.summary(steps) | {"loss": loss}
+        self.recorder.add("evals", (score.row(self.config.task.name) for score in scores))
+        return self.summary(steps) | figures
 
     def summary(self, steps: int) -> dict[str, Any]:
         """What is known after so many steps."""
@@ -127,11 +127,13 @@ class Trainer:
     def _log(self, step: int, norm: float, step_seconds: float) -> None:
         every = self.config.log.valid_every
         wanted = every and step % every == 0 and math.isfinite(self.last_loss)
+        partial = self._figures(self._evaluate(self.config.log.valid_bytes)) if wanted else {}
         self.recorder.log(
             step=step,
             tokens=self._tokens(step),
             loss=self.last_loss,
-            valid_loss=self._validate(self.config.log.valid_bytes) if wanted else None,
+            valid_loss=partial.get("loss"),
+            valid_score=partial.get("score"),
             lr=learning_rate(self.config.train, step - 1),
             grad_norm=norm,
             tokens_per_second=self.rates[-1],
@@ -146,10 +148,10 @@ class Trainer:
         log = self.config.log
         if not log.inside_every or (step % log.inside_every and step < self.config.train.steps):
             return
-        window, _ = next(self.task.validation(log.inside_tokens + 1))
-        at = {"step": step, "tokens": self._tokens(step)}
+        at: dict[str, float | None] = {"step": step, "tokens": self._tokens(step)}
         with products_in(self.config.train.precision, self.device):
-            self.recorder.add("inside", [at | row for row in rows_inside(self.model, window.to(self.device))])
+            window = self.task.inputs(log.inside_tokens).to(self.device)
+            self.recorder.add("inside", [at | row for row in rows_inside(self.model, window)])
 
     def _utilisation(self, tokens_per_second: float) -> float:
         """Share of a plain product's FLOP/s; recomputation does not count."""
@@ -159,12 +161,12 @@ class Trainer:
         return steps * self.config.train.batch * self.config.train.length
 
     def _step(self, step: int) -> tuple[Tensor, Tensor]:
-        """Loss in bits per byte and norm of the gradient, still on the device."""
+        """The loss and the norm of its gradient, still on the device."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.train, step)
-        inputs, targets = (x.to(self.device, non_blocking=True) for x in self.task.sample(step))
+        batch = self.task.sample(step)
         with products_in(self.config.train.precision, self.device):
-            loss = bits_per_byte(self.model, inputs, targets)
+            loss = self._losses(batch).sum() / self.task.terms(batch)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip)
@@ -172,6 +174,14 @@ class Trainer:
         self.stepped()
         return loss.detach(), norm
 
-    def _validate(self, limit: int | None = None) -> float:
-        with products_in(self.config.train.precision, self.device):
-            return evaluate(self.model, self.task, self.device, limit)
+    def _losses(self, batch: Batch) -> Tensor:
+        return self.task.losses(self.model, tuple(x.to(self.device, non_blocking=True) for x in batch))
+
+    def _evaluate(self, limit: int | None = None) -> list[Score]:
+        with products_in(self.config.train.precision, self.device), judging(self.model):
+            return self.task.evaluate(self.model, self.device, limit)
+
+    def _figures(self, scores: list[Score]) -> dict[str, float]:
+        """The loss and the score over all that was evaluated."""
+        found, settings = overall(scores), self.task.settings
+        return {"loss": found[settings.LOSS.name], "score": found[settings.METRIC.name]}

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from titans_lab.corpus import Corpus, load_corpus
+from titans_lab.corpus import Corpus
 from titans_lab.environment import environment, processor
 from titans_lab.errors import UserError
 from titans_lab.stats.ngram import witten_bell_floors
@@ -24,6 +24,8 @@ from titans_lab.store.folder import Attempt, Store
 from titans_lab.store.recorder import Recorder, commit
 from titans_lab.study.config import DataConfig
 from titans_lab.study.record import config_of
+from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.text import TextTask
 from titans_lab.train import Diverged, Trainer
 
 CANCELLING = (signal.SIGTERM, signal.SIGINT)
@@ -39,19 +41,18 @@ def work(attempt: Attempt, device: torch.device) -> None:
     recorder = Recorder(attempt, environment() | _device_facts(device))
     record = attempt.folder.record()
     config = config_of(record)
-    corpus = load_corpus(config.data)
-    if corpus.digest != record["data_hash"]:
-        raise UserError(
-            f"data.path: {corpus.source} is not what it was when this run was planned; sweep the study again"
-        )
-    trainer = Trainer(config, record["seed"], corpus, device, recorder)
+    task = build_task(config, record["seed"])
+    if task.digest != record["data_hash"]:
+        raise UserError(f"data.path: {task.source} is not what it was when this run was planned; sweep the study again")
+    trainer = Trainer(config, record["seed"], task, device, recorder)
     try:
         state, summary, error = "done", trainer.run(), None
     except Diverged as end:
         state, summary, error = "diverged", trainer.summary(end.step) | {"diverged_step": end.step}, str(end)
     _ignore_signals()  # it has ended: nothing may turn that into something else
     commit(attempt, state, summary, error)
-    save_floors(Store(attempt.folder.path.parents[1]), corpus, config.data)
+    if isinstance(task, TextTask):
+        save_floors(Store(attempt.folder.path.parents[1]), task.corpus, config.data)
 
 
 def save_floors(store: Store, corpus: Corpus, data: DataConfig) -> None:

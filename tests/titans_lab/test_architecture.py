@@ -26,19 +26,20 @@ MAY_IMPORT = {
     "titans_lab.stats": "",
     "titans_lab.study": f"titans_lab.errors {LIGHT}",
     "titans_lab.corpus": "titans_lab.errors titans_lab.study",
+    "titans_lab.sources": "titans_lab.corpus titans_lab.study",
     "titans_lab.store": "titans_lab.errors titans_lab.study",
     "titans_lab.executors": "titans_lab.environment titans_lab.store",
     "titans_lab.plan": "titans_lab.store titans_lab.study",
     "titans_lab.status": "titans_lab.store titans_lab.study titans_lab.plan",
-    "titans_lab.sweep": "titans_lab.corpus titans_lab.errors titans_lab.executors titans_lab.store titans_lab.study",
+    "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.store titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.plan titans_lab.sweep",
-    "titans_lab.report": "titans_lab.errors titans_lab.store titans_lab.study titans_lab.stats",
+    "titans_lab.report": "titans_lab.errors titans_lab.paper titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.tasks": "titans_lab.errors titans_lab.corpus",
+    "titans_lab.tasks": "titans.models titans_lab.errors titans_lab.corpus titans_lab.sources titans_lab.study",
     "titans_lab.inside": "titans.models",
     "titans_lab.precision": "",
     "titans_lab.speed": "titans_lab.study",
-    "titans_lab.train": "titans.cost titans.models titans_lab.corpus titans_lab.inside titans_lab.precision "
+    "titans_lab.train": "titans.models titans_lab.inside titans_lab.precision "
     "titans_lab.speed titans_lab.store titans_lab.study titans_lab.tasks",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.verify.draw": "titans.layers titans.models titans.models.config titans.ops",
@@ -52,9 +53,9 @@ MAY_IMPORT = {
     "titans_lab.speed titans_lab.tasks",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
     "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
-    "titans_lab.study titans_lab.train",
-    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.corpus titans_lab.errors titans_lab.executors "
-    "titans_lab.plan titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.status titans_lab.store "
+    "titans_lab.study titans_lab.tasks titans_lab.train",
+    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.errors titans_lab.executors titans_lab.plan "
+    "titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.sources titans_lab.status titans_lab.store "
     "titans_lab.study titans_lab.sweep titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }

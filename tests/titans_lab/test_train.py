@@ -16,9 +16,9 @@ from workbench import TEXT, Workbench
 from titans.models.config import ModelConfig
 from titans.models.inspection import Inside, inspect
 from titans.models.language_model import LanguageModel
-from titans_lab.corpus import load_corpus
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import TrainConfig
+from titans_lab.tasks.registry import build_task
 from titans_lab.train import Diverged, Trainer, learning_rate, optimizer_for
 
 Train = Callable[..., Trainer]
@@ -33,8 +33,8 @@ def trainer(tmp_path: Path) -> Train:
     def make(*overrides: str) -> Trainer:
         [run] = bench.runs(*overrides)
         attempt = bench.recorded(*overrides).new_attempt()
-        corpus = load_corpus(run.config.data)
-        return Trainer(run.config, run.seed, corpus, torch.device("cpu"), Recorder(attempt, {}))
+        task = build_task(run.config, run.seed)
+        return Trainer(run.config, run.seed, task, torch.device("cpu"), Recorder(attempt, {}))
 
     return make
 

@@ -83,7 +83,14 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
     assert [row["step"] for row in bench.ask("select step from metrics order by step")] == [2, 4]
     status = folder.status()
     assert status is not None
-    assert status.files.keys() == {"metrics.parquet", "inside.parquet"}
+    assert status.files.keys() == {"metrics.parquet", "inside.parquet", "evals.parquet"}
+    assert (run["metric"], run["unit"], run["direction"]) == ("loss", "bits per byte", "lower")
+    [row] = bench.ask("select * from evals")
+    assert row.pop("run_id") == run["run_id"]
+    assert row.pop("value") == run["loss"] == run["score"]
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "task": "text", "metric": "loss", "unit": "bits per byte", "direction": "lower", "split": "valid", "count": 401,
+    }  # fmt: skip
     stale = bench.ask("""
         select step, head, avg(staleness) > 0 and max(staleness) < 9 as plausible from inside
         where block = 0 and layer = 0 and position is not null group by all order by all

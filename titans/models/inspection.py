@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from titans.layers.neural_memory import NeuralMemory
-from titans.models.language_model import LanguageModel
+from titans.models.backbone import Backbone
 from titans.ops.neural_memory.inside import Inside, join, look_inside, weight_norms
 from titans.ops.neural_memory.state import Gate, State, Switches
 
@@ -18,7 +18,7 @@ __all__ = ["Inside", "inspect"]
 
 
 @torch.no_grad()
-def inspect(model: LanguageModel, tokens: Tensor) -> dict[int, Inside]:
+def inspect(model: Backbone, tokens: Tensor) -> dict[int, Inside]:
     """What goes on in each memory while the model, in evaluation mode, reads tokens `[batch, time]` from their start.
 
     Persistent tokens have no place in time and are left out, though the memory may have been written with them.
@@ -68,7 +68,7 @@ class _Witness:
         return found._replace(weight_norm=torch.where(first > 0, found.weight_norm / first, torch.nan))
 
 
-def _memories(model: LanguageModel) -> Iterator[tuple[int, NeuralMemory]]:
+def _memories(model: Backbone) -> Iterator[tuple[int, NeuralMemory]]:
     """The memories and the numbers of their blocks; a block has at most one."""
     for block, layer in enumerate(model.blocks):
         yield from ((block, module) for module in layer.modules() if isinstance(module, NeuralMemory))

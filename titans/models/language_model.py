@@ -1,27 +1,21 @@
-"""A language model over any of the mixers, and its initial values, which depend on (seed, tensor name) alone."""
+"""A language model over any of the mixers."""
 
 from __future__ import annotations
 
-import hashlib
 from functools import partial
-from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from titans.layers.neural_memory import NeuralMemory
-from titans.layers.parts import RMSNorm
-from titans.models.block import Block
+from titans.models.backbone import Backbone, ModelState, initialise
 from titans.models.config import ModelConfig
 from titans.ops import neural_memory
 from titans.ops.neural_memory.kernel import Kernel
 
-#: What a model carries from token to token: named tuples of tensors, a mixer's for each block.
-ModelState = tuple[Any, ...]
+__all__ = ["LanguageModel", "ModelState", "initialise", "use_kernel"]
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Backbone):
     """Embedding, blocks, norm and output projection.
 
     Args:
@@ -31,18 +25,10 @@ class LanguageModel(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
-        super().__init__()
-        self.config = config
-        self.recompute = False  # in the backward pass, go through each block once more instead of keeping what is in it
+        super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
-        self.norm = RMSNorm(config.dim)
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
         initialise(self, seed)
-
-    def start(self, batch: int) -> ModelState:
-        """The state before the first token, a mixer's for each block."""
-        return tuple(block.start(batch) for block in self.blocks)  # type: ignore[operator]
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits `[batch, time, vocab_size]` of the next token, from whole sequences `[batch, time]`."""
@@ -57,16 +43,8 @@ class LanguageModel(nn.Module):
 
     def mix(self, x: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """`advance` from embedded tokens `[batch, time, dim]`."""
-        states = []
-        for block, before in zip(self.blocks, state, strict=True):
-            x, after = self._through(block, x, before)
-            states.append(after)
-        return self.head(self.norm(x)), tuple(states)
-
-    def _through(self, block: nn.Module, x: Tensor, before: Any) -> tuple[Tensor, Any]:
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(block, x, before, use_reentrant=False, preserve_rng_state=False)
-        return block(x, before)
+        x, state = self.hidden(x, state)
+        return self.head(x), state
 
 
 def use_kernel(model: nn.Module, kernel: Kernel) -> None:
@@ -74,21 +52,3 @@ def use_kernel(model: nn.Module, kernel: Kernel) -> None:
     for module in model.modules():
         if isinstance(module, NeuralMemory):
             module.operator = partial(neural_memory, kernel=kernel)
-
-
-@torch.no_grad()
-def initialise(model: nn.Module, seed: int) -> None:
-    """Draw every matrix from a normal distribution of its own, by (seed, tensor name); gains and biases stay as built.
-
-    The deviation is fan_in^-1/2, unless the module that holds the tensor names another in its `init_std`.
-    """
-    for path, module in model.named_modules():
-        for name, tensor in module.named_parameters(recurse=False):
-            if tensor.ndim < 2 or not tensor.numel():
-                continue
-            std = 1.0 if isinstance(module, nn.Embedding) else tensor.shape[-1] ** -0.5
-            std = getattr(module, "init_std", {}).get(name, std)
-            digest = hashlib.sha256(f"{seed}:{path}.{name}".encode()).digest()
-            generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
-            values = torch.randn(tensor.shape, generator=generator, dtype=torch.float32)
-            tensor.copy_(std * values)

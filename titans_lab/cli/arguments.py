@@ -40,12 +40,12 @@ def open_store(folder: Path | None) -> Store:
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
     """The study and its runs; warnings go to stderr."""
-    from titans_lab.corpus import corpus_digest
+    from titans_lab.sources import data_digest
     from titans_lab.study.study import load_study
 
     study = load_study(path, overrides or [])
     warn(study)
-    runs = study.runs(corpus_digest)
+    runs = study.runs(data_digest)
     if len(runs) < study.combinations:
         same = study.combinations - len(runs)
         typer.echo(f"note: {same} of {study.combinations} combinations are the same run as another one", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from titans_lab.report.data import Outcome
 from titans_lab.stats.interval import Summary, summarise
 from titans_lab.study.identity import model_id
+from titans_lab.study.tasks import Measure
 
 if TYPE_CHECKING:
     from titans_lab.study.study import Study
@@ -65,14 +66,14 @@ class Arm:
         return [outcome for outcome in self.outcomes if outcome.result.state == "done"]
 
     @property
-    def losses(self) -> list[float]:
-        """Final losses of the seeds that have one, bits per byte."""
-        return [outcome.final_loss for outcome in self.outcomes if outcome.final_loss is not None]
+    def scores(self) -> list[float]:
+        """Of the seeds that have one."""
+        return [outcome.score for outcome in self.outcomes if outcome.score is not None]
 
     @cached_property
     def summary(self) -> Summary | None:
-        """Of `losses`; None where no seed has one."""
-        return summarise(self.losses) if self.losses else None
+        """Of `scores`; None where no seed has one."""
+        return summarise(self.scores) if self.scores else None
 
     def count(self, *states: str) -> int:
         """Seeds in one of these states."""
@@ -105,6 +106,17 @@ class Design:
     x: Factor | None
     groups: tuple[str, ...]
     arms: tuple[Arm, ...]
+
+
+def ranked(arms: Iterable[Arm], measure: Measure) -> list[Arm]:
+    """Those that have a mean, the best first."""
+    sign = 1 if measure.direction == "lower" else -1
+    return sorted((arm for arm in arms if arm.summary), key=lambda arm: sign * _mean(arm))
+
+
+def _mean(arm: Arm) -> float:
+    assert arm.summary
+    return arm.summary.mean
 
 
 def arrange(study: Study, outcomes: Sequence[Outcome]) -> Design:

@@ -1,4 +1,4 @@
-"""Where the values of a factor, the seeds and the losses stand in a figure."""
+"""Where the values of a factor, the seeds and the scores stand in a figure."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def spread(count: int, groups: int, gap: float) -> list[float]:
     return [step * (index - (count - 1) / 2) for index in range(count)]
 
 
-def loss_range(losses: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:
-    """Range of a loss axis that shows every one of `losses`, and the `ends` of intervals as far as there is room."""
-    low, high = min(losses), max(losses)
+def score_range(scores: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:
+    """Range of an axis that shows every one of `scores`, and the `ends` of intervals as far as there is room."""
+    low, high = min(scores), max(scores)
     span = (high - low) or 0.1 * abs(low) or 1.0
     inside = [min(max(end, low - INTERVAL_ROOM * span), high + INTERVAL_ROOM * span) for end in ends]
     low, high = min([low, *inside]), max([high, *inside])

@@ -11,9 +11,10 @@ from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import CURVE_POINTS, Material, Outcome, Point
 from titans_lab.report.format import join
 from titans_lab.report.plot import Figure, Json
+from titans_lab.study.tasks.text import BITS_PER_BYTE
 
 EARLY = 0.2  # share of the tokens whose steep losses do not set the range
-UNIFORM = 8.0  # bits per byte of knowing nothing: what is higher is no learning
+UNIFORM = 8.0  # bits per byte of knowing nothing: what is higher is no learning; other units have no such loss
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,20 @@ def learning_curves(material: Material, design: Design) -> Figure | None:
         return None
     means = {arm: curve for arm in design.arms if (curve := _mean(material, arm.done)).tokens}
     singles = _singles(material, design)
-    bottom, top = _range(list(means.values()) or [single.curve for single in singles])
+    bottom, top = _range(
+        list(means.values()) or [single.curve for single in singles],
+        UNIFORM if material.loss == BITS_PER_BYTE else math.inf,
+    )
     return Figure(
         name="learning-curves",
         title="Learning curves",
         caption=_caption(material, bool(singles)),
-        alt=f"Line plot of the {material.curve_kind} loss in bits per byte against training tokens, a line for every "
-        "arm; the table of arms has the final values.",
+        alt=f"Line plot of the {material.curve_kind} {material.loss.name} in {material.loss.unit} against training "
+        "tokens, a line for every arm; the table of arms has the final values.",
         traces=_traces(means, singles, edge=top - 0.03 * (top - bottom)),
         layout=plot.layout(
             {"title": "training tokens", "tickformat": "~s", "rangemode": "tozero", "showgrid": False},
-            {"title": f"{material.curve_kind} loss, bits per byte", "range": (bottom, top)},
+            {"title": f"{material.curve_kind} {material.loss.label}", "range": (bottom, top)},
         ),
         queries=("curves", "runs"),
     )
@@ -90,12 +94,12 @@ def _mean(material: Material, outcomes: Iterable[Outcome]) -> Curve:
     )
 
 
-def _range(curves: list[Curve]) -> tuple[float, float]:
+def _range(curves: list[Curve], highest: float) -> tuple[float, float]:
     """From the lowest loss up to the highest after the start, so that the start does not squash the end."""
     early = EARLY * max(curve.tokens[-1] for curve in curves)
     points = [point for curve in curves for point in zip(curve.tokens, curve.low, curve.high, strict=True)]
     bottom = min(low for _, low, _ in points)
-    top = min(UNIFORM, max((high for tokens, _, high in points if tokens >= early), default=UNIFORM))
+    top = min(highest, max(high for tokens, _, high in points if tokens >= early))
     margin = 0.06 * max(top - bottom, 0.1)
     return bottom - margin, max(top, bottom) + margin
 
@@ -132,4 +136,5 @@ def _kind(material: Material) -> str:
     if material.curve_kind == "training":
         return "Training loss"
     sizes = sorted({outcome.run.config.log.valid_bytes for outcome in material.outcomes})
-    return f"Validation loss on the first {join([f'{size:,}' for size in sizes])} bytes of the held-out text"
+    what = "bytes of the held-out text" if material.loss == BITS_PER_BYTE else "tokens of the test data"
+    return f"Validation loss on the first {join([f'{size:,}' for size in sizes])} {what}"

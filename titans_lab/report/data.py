@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titans_lab.study.identity import model_id
+from titans_lab.study.tasks import Measure, TaskConfig
+from titans_lab.study.tasks.text import BITS_PER_BYTE
 
 if TYPE_CHECKING:
     from titans_lab.study.study import Run, Study
@@ -25,7 +27,7 @@ class Result:
 
     run_id: str
     state: str
-    loss: float | None = None
+    score: float | None = None
     tokens: int | None = None
     tokens_per_second: float | None = None
     wall_seconds: float | None = None
@@ -54,10 +56,10 @@ class Outcome:
     result: Result
 
     @property
-    def final_loss(self) -> float | None:
-        """Bits per byte of a run that reached its end, else None."""
-        loss = self.result.loss
-        return loss if self.result.state == "done" and loss is not None and math.isfinite(loss) else None
+    def score(self) -> float | None:
+        """The task's metric, of a run that reached its end, else None."""
+        score = self.result.score
+        return score if self.result.state == "done" and score is not None and math.isfinite(score) else None
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ class Material:
     Attributes:
         study: As it was written.
         outcomes: Its runs, in its order.
+        measure: What their scores are: the metric of the first run's task.
+        loss: What training lowers, in the curves.
         curve_kind: Whose loss the curves show: "validation", or "training" where that was logged too seldom.
         curves: By run id; a run that logged nothing has none.
         floors: Of the study's split of the data; none where it has several splits.
@@ -126,6 +130,8 @@ class Material:
 
     study: Study
     outcomes: tuple[Outcome, ...]
+    measure: Measure
+    loss: Measure
     curve_kind: str
     curves: dict[str, list[Point]]
     floors: tuple[Floor, ...]
@@ -144,12 +150,17 @@ def gather(study: Study, runs: list[Run], root: Path) -> Material:
     rows = {name: answer.table.to_pylist() for name, answer in answers.items()}
     results = {row["run_id"]: Result(**row) for row in rows["runs"]}
     kind, curves = _curves(rows["curves"])
+    task = next((run.config.task for run in runs), TaskConfig()).settings
     return Material(
         study=study,
         outcomes=tuple(Outcome(run, results.get(run.run_id, Result(run.run_id, "pending"))) for run in runs),
+        measure=task.METRIC,
+        loss=task.LOSS,
         curve_kind=kind,
         curves=curves,
-        floors=tuple(Floor(**row) for row in rows["floors"]) if one_split(runs) else (),
+        floors=tuple(Floor(**row) for row in rows["floors"])
+        if one_split(runs) and task.METRIC == BITS_PER_BYTE
+        else (),
         speeds=tuple(Speed(**row) for row in rows["benches"]),
         queries=queries,
         damage=tuple(dict.fromkeys(str(damage) for answer in answers.values() for damage in answer.damage)),
@@ -157,8 +168,10 @@ def gather(study: Study, runs: list[Run], root: Path) -> Material:
 
 
 def one_split(runs: list[Run]) -> bool:
-    """Whether all runs are judged on the same bytes."""
-    return len({(run.data_hash, run.config.data.valid_fraction, run.config.data.valid_bytes) for run in runs}) == 1
+    """Whether all runs are judged by the same task on the same data."""
+    tasks = {(run.config.task.name, run.data_hash) for run in runs}
+    splits = {(run.config.data.valid_fraction, run.config.data.valid_bytes) for run in runs}
+    return len(tasks) == len(splits) == 1
 
 
 def _curves(rows: list[dict[str, Any]]) -> tuple[str, dict[str, list[Point]]]:

@@ -9,14 +9,14 @@ from titans_lab.stats.interval import Summary
 NONE = "–"
 
 
-def loss(value: float | None) -> str:
-    """Bits per byte."""
+def score(value: float | None) -> str:
+    """A loss or another metric."""
     return NONE if value is None else f"{value:.3f}"
 
 
 def plus_minus(summary: Summary) -> str:
     """The mean with its interval, or alone for one value."""
-    return loss(summary.mean) + (f" ± {summary.half_width:.3f}" if summary.half_width is not None else "")
+    return score(summary.mean) + (f" ± {summary.half_width:.3f}" if summary.half_width is not None else "")
 
 
 def integer(value: float | None) -> str:

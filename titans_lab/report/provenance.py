@@ -52,13 +52,14 @@ def warnings(material: Material) -> list[str]:
     ]
     runs = [outcome.run for outcome in material.outcomes]
     if runs and not one_split(runs):
-        mixed.append("The runs are not judged on the same text and split: their losses do not compare.")
+        mixed.append("The runs are not judged by the same task, data and split: their scores do not compare.")
     return mixed + [f"A record of the store could not be read and is left out: {each}." for each in material.damage]
 
 
 def data_note(material: Material) -> str:
     """What to know about the default text, where it was used."""
-    if not any(outcome.run.config.data.path is None for outcome in material.outcomes):
+    configs = [outcome.run.config for outcome in material.outcomes]
+    if not any(config.task.name == "text" and config.data.path is None for config in configs):
         return ""
     return (
         "The text is the source of Python's own standard library: another Python version is another corpus, "

@@ -1,12 +1,13 @@
-"""The figures of what a loss costs: throughput, and loss against it."""
+"""The figures of what a score costs: throughput, and the score against it."""
 
 from __future__ import annotations
 
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import Outcome
-from titans_lab.report.format import integer, loss
+from titans_lab.report.format import integer, score
 from titans_lab.report.plot import Figure, Json
+from titans_lab.study.tasks import Measure
 
 ROW = 44  # pixels of an arm
 
@@ -34,20 +35,25 @@ def throughput(design: Design) -> Figure | None:
     )
 
 
-def loss_against_throughput(design: Design) -> Figure | None:
-    """Every seed by its speed and its loss; None where none has both."""
+def score_against_throughput(design: Design, measure: Measure) -> Figure | None:
+    """Every seed by its speed and its score; None where none has both."""
     traces = [_cloud(arm, legend=len(design.arms) > 1) for arm in design.arms if _priced(arm)]
     if not traces:
         return None
     return Figure(
-        name="loss-throughput",
-        title="Loss against throughput",
-        caption="A dot for every done seed. Further down and further right is better on both counts.",
-        alt="Scatter plot of the final loss against the tokens per second; the table of runs has the numbers.",
+        name="score-throughput",
+        title=f"{measure.name.capitalize()} against throughput",
+        caption=f"A dot for every done seed. Further {_better(measure)} and further right is better on both counts.",
+        alt=f"Scatter plot of the final {measure.name} against the tokens per second; the table of runs has the "
+        "numbers.",
         traces=traces,
-        layout=plot.layout({"title": "tokens per second", "tickformat": "~s"}, {"title": "final loss, bits per byte"}),
+        layout=plot.layout({"title": "tokens per second", "tickformat": "~s"}, {"title": f"final {measure.label}"}),
         queries=("runs",),
     )
+
+
+def _better(measure: Measure) -> str:
+    return "down" if measure.direction == "lower" else "up"
 
 
 def _row(arm: Arm, row: int) -> list[Json]:
@@ -61,14 +67,14 @@ def _row(arm: Arm, row: int) -> list[Json]:
 def _cloud(arm: Arm, legend: bool) -> Json:
     priced = _priced(arm)
     hover = [
-        f"{arm.label}, seed {one.run.seed}: {loss(one.final_loss)} at {integer(_speed(one))} tokens/s" for one in priced
+        f"{arm.label}, seed {one.run.seed}: {score(one.score)} at {integer(_speed(one))} tokens/s" for one in priced
     ]
-    y = [one.final_loss for one in priced if one.final_loss is not None]
+    y = [one.score for one in priced if one.score is not None]
     return plot.dots(arm, [_speed(one) for one in priced], y, hover, showlegend=legend)
 
 
 def _priced(arm: Arm) -> list[Outcome]:
-    return [one for one in arm.done if one.final_loss is not None and one.result.tokens_per_second]
+    return [one for one in arm.done if one.score is not None and one.result.tokens_per_second]
 
 
 def _speed(outcome: Outcome) -> float:

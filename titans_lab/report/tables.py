@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from titans_lab.report import format as shown
-from titans_lab.report.arms import Arm, Design, spell
+from titans_lab.report.arms import Arm, Design, ranked, spell
 from titans_lab.report.data import Outcome
 from titans_lab.study.identity import flatten
+from titans_lab.study.tasks import Measure
 from titans_lab.study.values import show
 
 
@@ -21,7 +22,7 @@ class Row:
         colour: Of its arm, an index into the palette.
         factors: Values of the study's factors.
         cells: Its values of `ARM_COLUMNS` or `RUN_COLUMNS`.
-        best: Whether it is the arm with the lowest mean.
+        best: Whether it is the arm with the best mean.
         run_id: Of a run.
         state: Of a run.
         config: Of a run, a line for every key.
@@ -38,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A run that did not get to a final loss: why, in a line, and all that was kept of it."""
+    """A run that did not get to a final score: why, in a line, and all that was kept of it."""
 
     run_id: str
     label: str
@@ -47,11 +48,12 @@ class Trouble:
     trace: str
 
 
+#: Headings and cells; {metric} stands for the name of the study's measure.
 ARM_COLUMNS: dict[str, Callable[[Arm], str]] = {
     "done": lambda arm: f"{arm.count('done')} of {len(arm.outcomes)}",
     "diverged": lambda arm: str(arm.count("diverged")),
     "failed": lambda arm: str(arm.count("failed", "oom", "timeout", "cancelled", "lost")),
-    "mean loss": lambda arm: _of_summary(arm, "mean"),
+    "mean {metric}": lambda arm: _of_summary(arm, "mean"),
     "sd": lambda arm: _of_summary(arm, "sd"),
     "± 95\N{NO-BREAK SPACE}%": lambda arm: _of_summary(arm, "half_width"),
     "parameters": lambda arm: shown.short(_parameters(arm)),
@@ -62,7 +64,7 @@ ARM_COLUMNS: dict[str, Callable[[Arm], str]] = {
 RUN_COLUMNS: dict[str, Callable[[Outcome], str]] = {
     "seed": lambda outcome: str(outcome.run.seed),
     "state": lambda outcome: outcome.result.state,
-    "loss": lambda outcome: shown.loss(outcome.final_loss),
+    "{metric}": lambda outcome: shown.score(outcome.score),
     "tokens/s": lambda outcome: shown.integer(outcome.result.tokens_per_second),
     "tokens": lambda outcome: shown.short(outcome.result.tokens),
     "wall time": lambda outcome: shown.duration(outcome.result.wall_seconds),
@@ -75,11 +77,15 @@ def factor_names(design: Design) -> tuple[str, ...]:
     return tuple(design.arms[0].factors) if design.arms else ()
 
 
-def arm_rows(design: Design) -> list[Row]:
+def headings(columns: Iterable[str], measure: Measure) -> tuple[str, ...]:
+    """Of a table's columns."""
+    return tuple(name.format(metric=measure.name) for name in columns)
+
+
+def arm_rows(design: Design, measure: Measure) -> list[Row]:
     """The table of arms, in the order of the study."""
-    means = [arm.summary.mean for arm in design.arms if arm.summary]
-    lowest = min(means) if len(means) > 1 else None
-    return [_arm_row(arm, arm.summary is not None and arm.summary.mean == lowest) for arm in design.arms]
+    best = ranked(design.arms, measure)
+    return [_arm_row(arm, len(best) > 1 and _mean(arm) == _mean(best[0])) for arm in design.arms]
 
 
 def run_rows(design: Design) -> list[Row]:
@@ -88,7 +94,7 @@ def run_rows(design: Design) -> list[Row]:
 
 
 def troubles(design: Design) -> list[Trouble]:
-    """The runs that ended without a final loss."""
+    """The runs that ended without a final score."""
     ended = ((arm, outcome) for arm in design.arms for outcome in arm.outcomes)
     return [
         _trouble(arm, outcome) for arm, outcome in ended if outcome.result.state not in ("done", "running", "pending")
@@ -99,6 +105,10 @@ def missing(design: Design) -> list[str]:
     """Labels of the runs that were never started."""
     every = ((arm, outcome) for arm in design.arms for outcome in arm.outcomes)
     return [f"{arm.label}, seed {outcome.run.seed}" for arm, outcome in every if outcome.result.state == "pending"]
+
+
+def _mean(arm: Arm) -> float | None:
+    return arm.summary.mean if arm.summary else None
 
 
 def _arm_row(arm: Arm, best: bool) -> Row:
@@ -117,7 +127,7 @@ def _run_row(arm: Arm, outcome: Outcome) -> Row:
 
 
 def _of_summary(arm: Arm, field: str) -> str:
-    return shown.loss(getattr(arm.summary, field)) if arm.summary else shown.NONE
+    return shown.score(getattr(arm.summary, field)) if arm.summary else shown.NONE
 
 
 def spelled(arm: Arm) -> tuple[str, ...]:

@@ -68,8 +68,9 @@ SECTIONS = tuple(
 METRICS = (
     Column("step", int, "optimiser steps so far"),
     Column("tokens", int, "training tokens so far"),
-    Column("loss", float, "training loss, bits per byte, mean of the steps since the last row"),
-    Column("valid_loss", float, "validation loss on a part, bits per byte; null where none was taken"),
+    Column("loss", float, "training loss, mean of the steps since the last row; of a text in bits per byte"),
+    Column("valid_loss", float, "loss on a part of the validation data; null where it was not taken"),
+    Column("valid_score", float, "the task's metric on that part"),
     Column("lr", float, "learning rate"),
     Column("grad_norm", float, "norm of the gradient before clipping"),
     Column("tokens_per_second", float, "training tokens a second since the last row"),
@@ -96,8 +97,23 @@ INSIDE = (
     Column("staleness", float, "distance of the gradient from that at the weights that a token finds, over its norm"),
 )
 
+#: What a worker logs of its last evaluation.
+EVALS = (
+    Column("task", str, "what was evaluated, such as text or mqar"),
+    Column("metric", str, "name of the figure: loss, accuracy, ..."),
+    Column("unit", str, "of its values"),
+    Column("direction", str, "lower or higher: which values are better"),
+    Column("split", str, "part of the data: valid or test"),
+    Column("setting", str, "which cases, such as pairs=8; null, with length and depth: all of the split"),
+    Column("length", int, "tokens of their sequences, where these differ"),
+    Column("depth", float, "place of what is to be found, from 0, the start, to 1, where it differs"),
+    Column("baseline", str, "whose figure it is, such as repeat-last; null: the run's model's"),
+    Column("value", float, "the figure"),
+    Column("count", int, "what it is the mean of: tokens, answers or examples"),
+)
+
 #: What a worker logs, row by row while it runs, table by table; each is a view, with the run's id before it.
-LOGS: dict[str, tuple[Column, ...]] = {"metrics": METRICS, "inside": INSIDE}
+LOGS: dict[str, tuple[Column, ...]] = {"metrics": METRICS, "inside": INSIDE, "evals": EVALS}
 
 RUNS = (
     RUN_ID,
@@ -106,14 +122,18 @@ RUNS = (
     Column("seed", int, "of the initial values and the batches"),
     *SECTIONS,
     Column("config", str, "JSON: the configuration as recorded, with fields that no section has any more"),
-    Column("data_hash", str, "SHA-256 of the text"),
-    Column("data_source", str, "where the text came from"),
+    Column("data_hash", str, "SHA-256 of the data"),
+    Column("data_source", str, "where the data came from"),
     Column("versions", str, "JSON: versions of the parts that are in the identity"),
     Column("parameters", int, "trainable parameters, embeddings included"),
     Column("flops_per_token", int, "training FLOPs a token, forward and backward"),
     Column("state_bytes", int, "what generation carries from token to token, bytes a sequence"),
-    Column("loss", float, "final validation loss, bits per byte"),
-    Column("train_loss", float, "last training loss, bits per byte"),
+    Column("metric", str, "name of the figure that the task is judged by"),
+    Column("unit", str, "of its values"),
+    Column("direction", str, "lower or higher: which of its values are better"),
+    Column("score", float, "its final value; of a text the same as the loss"),
+    Column("loss", float, "final validation loss: of a text in bits per byte, of other tasks what training lowers"),
+    Column("train_loss", float, "last training loss, in the same unit"),
     Column("tokens", int, "training tokens done"),
     Column("steps", int, "optimiser steps done"),
     Column("tokens_per_second", float, "training tokens a second, median over the log rows after the first"),

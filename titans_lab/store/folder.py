@@ -2,11 +2,11 @@
 
     runs/<run_id>/run.json                  what the run is, written before it starts
     runs/<run_id>/lock                      held while it runs
-    runs/<run_id>/attempts/<n>/             env.json, metrics.jsonl (one line per log step), log.txt, and inside.jsonl
-                                            where the memories were looked into;
+    runs/<run_id>/attempts/<n>/             env.json, metrics.jsonl (one line per log step), log.txt, evals.jsonl (the
+                                            last evaluation), and inside.jsonl where the memories were looked into;
                                             status.json too where a later attempt replaced its commit
-    runs/<run_id>/metrics.parquet           at a terminal state, with inside.parquet where there is something in it;
-    runs/<run_id>/status.json               and then the commit
+    runs/<run_id>/metrics.parquet           at a terminal state, with evals.parquet and inside.parquet where there is
+    runs/<run_id>/status.json               something in them; and then the commit
     studies/<name>.json                     what a sweep launched
     floors/<key>.json                       n-gram losses of a data split
     benches/<time>-<hash>.json              speeds, measured side by side

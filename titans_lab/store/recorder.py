@@ -31,7 +31,7 @@ class Recorder:
         """Add a line of metrics; see `add`."""
         self.add("metrics", [row])
 
-    def add(self, log: str, rows: Iterable[Mapping[str, float | None]]) -> None:
+    def add(self, log: str, rows: Iterable[Mapping[str, str | float | None]]) -> None:
         """Add lines to one of `LOGS`, at once visible to readers: its columns, null where left out."""
         with self.attempt.lines_path(log).open("a", encoding="utf-8") as lines:
             for row in rows:

@@ -15,6 +15,8 @@ from titans_lab.store.columns import LOGS, RUN_ID, SECTIONS, VIEWS
 from titans_lab.store.files import Damage, DamagedError, read_json
 from titans_lab.store.folder import COMMITTED, Attempt, RunFolder, Status, Store
 from titans_lab.store.logs import read_lines, read_parquet
+from titans_lab.study.record import metric_columns
+from titans_lab.study.tasks.text import TextSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,11 +76,15 @@ class Reader:
         config = record.get("config")
         sections = config if isinstance(config, dict) else {}
         env = status.env if status else self._live_env(latest)
+        summary = status.summary if status else {}
         return {
             **env,
-            **(status.summary if status else {}),
+            **metric_columns(TextSettings()),  # in records from before there were other tasks
+            "score": summary.get("loss"),
+            **summary,
             **record,
             **{section.name: sections.get(section.name) for section in SECTIONS},
+            "task": sections.get("task", {"name": "text"}),
             "run_id": found.folder.run_id,
             "state": found.state,
             "attempt": status.attempt if status else latest and latest.number,

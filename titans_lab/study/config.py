@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from titans.models.config import ModelConfig
+from titans_lab.study.tasks import TaskConfig
 
-BYTES = 256  # values of a byte
 PROFILE_AFTER = 6  # steps: the first ones pay for what all need
 OUTSIDE = {"identity": False}  # field metadata: changes where or how a run happens, not its numbers
 
@@ -101,10 +101,10 @@ class LogConfig:
     Attributes:
         every: Steps between two lines of metrics.
         valid_every: Steps between two validations on a part; 0: none before the final one on the whole.
-        valid_bytes: Bytes of that part.
+        valid_bytes: Bytes of that part; tokens, for a task that is no text.
         inside_every: Steps between two looks into the memories, and one at the end, for the view `inside`; 0: none.
             They take time and count in the peak memory, not in the throughput.
-        inside_tokens: Read at a look, from the start of the validation text: whole windows of `train.length`, at most
+        inside_tokens: Read at a look, from the start of the validation data: whole windows of `train.length`, at most
             `train.batch` of them, or one that is shorter.
     """
 
@@ -152,13 +152,13 @@ class RunConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     log: LogConfig = field(default_factory=LogConfig, metadata=OUTSIDE)
     speed: SpeedConfig = field(default_factory=SpeedConfig, metadata=OUTSIDE)
 
     def __post_init__(self) -> None:
-        if self.model.vocab_size < BYTES:
-            raise ValueError(f"model.vocab_size: {self.model.vocab_size} is below the {BYTES} values of a byte")
+        self.task.settings.check(self)
         needed = PROFILE_AFTER + self.speed.profile
         if self.speed.profile and self.train.steps < needed:
             raise ValueError(f"speed.profile: needs {needed} steps, and train.tokens come to {self.train.steps}")

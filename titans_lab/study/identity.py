@@ -13,8 +13,13 @@ from titans.models.config import ModelConfig, effective
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import LEAVES, Leaf
 
-#: Raised when the numbers that a task or the trainer gives for the same configuration change.
-VERSIONS = {"task": 1, "trainer": 1}
+#: Raised when the numbers that the trainer gives for the same configuration change; a task has its own `VERSION`.
+VERSIONS = {"trainer": 1}
+
+
+def versions(config: RunConfig) -> dict[str, int]:
+    """Of the parts that decide a run's numbers."""
+    return titans.VERSIONS | VERSIONS | {"task": config.task.settings.VERSION}
 
 
 def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
@@ -29,7 +34,7 @@ def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
         "config": facts(LEAVES, read_values(config)),
         "data_hash": data_hash,
         "seed": seed,
-        "versions": titans.VERSIONS | VERSIONS,
+        "versions": versions(config),
     }
     return _digest(record)
 
@@ -42,7 +47,9 @@ def model_id(config: ModelConfig) -> str:
 
 def read_values(config: RunConfig) -> dict[str, Any]:
     """The values that a run reads, by dotted key."""
-    return dict(flatten({**dataclasses.asdict(config), "model": effective(config.model)}))
+    sections = dataclasses.asdict(config)
+    data = {key: value for key, value in sections["data"].items() if key in config.task.settings.READS}
+    return dict(flatten({**sections, "model": effective(config.model), "data": data, "task": config.task.read()}))
 
 
 def facts(leaves: Mapping[str, Leaf], values: Mapping[str, Any]) -> dict[str, Any]:

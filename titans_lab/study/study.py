@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from titans_lab.study.config import DataConfig, RunConfig
+from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import read_values, run_id
 from titans_lab.study.loader import Node, load
 from titans_lab.study.outline import PRESET, Problems, outline, override
@@ -87,16 +87,18 @@ class Study:
         """Points times seeds: more than there are runs where some combinations come to the same run."""
         return len(self.points) * len(self.seeds)
 
-    def runs(self, data_hash: Callable[[DataConfig], str]) -> list[Run]:
+    def runs(self, data_hash: Callable[[RunConfig], str]) -> list[Run]:
         """The distinct runs in order, seeds innermost; of combinations that are the same run, the first.
 
         Args:
-            data_hash: Gives the hash of a data's content; asked once for each data section.
+            data_hash: Gives the hash of the content of a configuration's data; asked once for each data and task.
         """
-        hashes = {data: data_hash(data) for data in {point.config.data: None for point in self.points}}
+        distinct = dict.fromkeys((point.config.data, point.config.task) for point in self.points)
+        configs = {(point.config.data, point.config.task): point.config for point in self.points}
+        hashes = {source: data_hash(configs[source]) for source in distinct}
         runs: dict[str, Run] = {}
         for point in self.points:
-            digest = hashes[point.config.data]
+            digest = hashes[point.config.data, point.config.task]
             for seed in self.seeds:
                 name = run_id(point.config, seed, digest)
                 runs.setdefault(name, Run(name, point.config, seed, digest, point.factors))

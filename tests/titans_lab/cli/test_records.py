@@ -61,7 +61,7 @@ def test_columns_of_one_name_in_two_views_are_told_apart(cli: Any, filled: Workb
     [
         ("select nonsense from runs", "nonsense"),
         ("selec 1", "syntax error"),
-        ("select * from nowhere", "the views are runs, metrics, inside, studies, floors, benches"),
+        ("select * from nowhere", "the views are runs, metrics, inside, evals, studies, floors, benches"),
         ("delete from runs", "DELETE is refused"),
         ("select 1; select 2", "2 statements; give one"),
         ("copy (select 1) to 'x.csv'", "COPY is refused"),

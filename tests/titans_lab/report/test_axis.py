@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from titans_lab.report.axis import dodge, loss_range, scale, spread, with_floors
+from titans_lab.report.axis import dodge, scale, score_range, spread, with_floors
 
 
 def test_numbers_stand_at_their_distance():
@@ -35,16 +35,16 @@ def test_groups_and_their_seeds_keep_apart():
 
 
 def test_every_loss_is_in_range_and_wide_intervals_are_cut():
-    low, high = loss_range([2.0, 2.1], [1.95, 2.15])
+    low, high = score_range([2.0, 2.1], [1.95, 2.15])
     assert low < 1.95
     assert high > 2.15
-    low, high = loss_range([2.0, 2.1], [-10, 14])
+    low, high = score_range([2.0, 2.1], [-10, 14])
     assert -1 < low < 2
     assert 2.1 < high < 3
 
 
 def test_a_single_loss_has_a_range():
-    low, high = loss_range([2.0], [])
+    low, high = score_range([2.0], [])
     assert low < 2 < high
 
 

@@ -40,7 +40,7 @@ def test_mixtures_are_warned_of(lab, column: str, values: tuple[str, str], said:
 def test_runs_on_different_splits_do_not_compare(lab):
     lab = lab(grid={"data.valid_fraction": [0.05, 0.1]}, seeds=1)
     (warning,) = warnings(material(lab))
-    assert "losses do not compare" in warning
+    assert "scores do not compare" in warning
 
 
 def test_a_damaged_record_is_named(lab):

@@ -112,7 +112,7 @@ def test_every_run_shows_its_configuration(filled):
 def test_the_sql_shown_gives_the_numbers(filled):
     statements = {text for tag, text in Page(filled.page()).texts if tag == "pre" and text.startswith("select")}
     (statement,) = [text for text in statements if "from runs" in text]
-    losses = query(filled.root, statement).column("loss").to_pylist()
+    losses = query(filled.root, statement).column("score").to_pylist()
     assert sorted(loss for loss in losses if loss is not None) == [2.0, 2.1, 2.2, 2.3]
 
 
@@ -166,7 +166,7 @@ def test_markup_is_inert_wherever_it_comes_from(lab):
     assert sum(tag == "script" for tag, _ in page.elements) == 3
     assert page.said.count("{{ 7 * 7 }}") > 5
     assert "49" not in page.said.split("Where the numbers")[0].split("What happened")[0]
-    hover = page.drawing["figures"]["final-loss"]["data"][0]["text"][0]
+    hover = page.drawing["figures"]["final-score"]["data"][0]["text"][0]
     assert "&lt;img src=x" in hover
 
 
@@ -195,7 +195,7 @@ def test_a_study_of_one_run(lab):
     lab.end(lab.runs[0], "done", 2.0)
     page = Page(lab.page())
     assert "1 run: 1 done. Final loss: 2.000 bits per byte (one seed)." in page.said
-    assert list(page.drawing["figures"]) == ["final-loss", "learning-curves", "throughput", "loss-throughput"]
+    assert list(page.drawing["figures"]) == ["final-score", "learning-curves", "throughput", "score-throughput"]
 
 
 def test_a_study_without_runs(lab):

@@ -4,7 +4,8 @@ import pytest
 
 from titans_lab.report.arms import PALETTE, arrange
 from titans_lab.report.data import gather
-from titans_lab.report.speed import loss_against_throughput, throughput
+from titans_lab.report.speed import score_against_throughput, throughput
+from titans_lab.study.tasks.text import BITS_PER_BYTE
 
 
 @pytest.fixture
@@ -25,13 +26,13 @@ def test_every_done_seed_is_a_dot_in_its_arms_row(design):
 
 
 def test_loss_stands_against_speed_seed_by_seed(design):
-    first, second = loss_against_throughput(design).traces
+    first, second = score_against_throughput(design, BITS_PER_BYTE).traces
     assert list(zip(first["x"], first["y"], strict=True)) == [(9000.0, 2.25), (9100.0, 2.275), (9500.0, 2.375)]
     assert (second["x"], second["y"]) == ([4000.0], [1.0])
 
 
 def test_an_arm_has_one_colour_in_all_figures(design):
-    rows, clouds = throughput(design).traces[::2], loss_against_throughput(design).traces
+    rows, clouds = throughput(design).traces[::2], score_against_throughput(design, BITS_PER_BYTE).traces
     assert [row["marker"]["color"] for row in rows] == [cloud["marker"]["color"] for cloud in clouds]
     assert rows[1]["marker"]["color"] == PALETTE[1][0]
 
@@ -41,4 +42,4 @@ def test_without_speeds_there_is_no_figure(lab):
     lab.end(lab.runs[0], "done", 2.0, tokens_per_second=None)
     design = arrange(lab.study, gather(lab.study, lab.runs, lab.root).outcomes)
     assert throughput(design) is None
-    assert loss_against_throughput(design) is None
+    assert score_against_throughput(design, BITS_PER_BYTE) is None

@@ -96,6 +96,22 @@ def test_nothing_with_a_loss(lab, state: str):
     assert tell(lab) == f"2 runs: 2 {state}. No run reached a final loss."
 
 
+def test_of_an_accuracy_the_highest_is_the_best_and_nobody_speaks_of_bytes(lab):
+    base = {"task": {"name": "mqar"}, "model": {"vocab_size": 8192}}
+    lab = lab(grid=DEPTHS, base=base)
+    for run, accuracy in zip(lab.runs, [0.5, 0.51, 0.52, 0.9, 0.91, 0.92], strict=True):
+        lab.end(run, "done", 1.0, score=accuracy)
+    lab.floors(order_0=4.7)
+    told = tell(lab)
+    assert "Highest mean: depth 2, 0.910 ± 0.025 share of answers (95 % t interval over 3 seeds)." in told
+    page = lab.page()
+    assert "bits per byte" not in page[page.index("<body>") :].partition("<pre")[0]
+    assert "count bytes" not in told
+    assert "Accuracy in share of answers over the seeds that are done, the\n  highest mean in bold" in page
+    for words in ("Final accuracy by depth", "Accuracy against throughput", "mean accuracy", "Further up and further"):
+        assert words in page
+
+
 def test_no_runs_at_all(lab):
     lab = lab()
     lab.runs = []

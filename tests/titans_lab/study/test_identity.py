@@ -12,12 +12,15 @@ from titans_lab.study import identity
 from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfig
 from titans_lab.study.fields import LEAVES, build, walk
 from titans_lab.study.identity import facts, flatten, model_id, read_values, run_id
+from titans_lab.study.tasks.mqar import MqarSettings
 
 HASH = "0" * 64
 VARIANTS = ("lmm", "mac", "mag", "mal", "transformer")
 #: What else has to be set before a key can have, or make a difference with, another value.
 NEEDS: dict[str, dict[str, Any]] = {
     "model.mac.order": {"model.mac.write": "input"},
+    "task.name": {"model.vocab_size": 8192},
+    "task.mqar": {"task.name": "mqar", "model.vocab_size": 2 * 8192},
 }
 
 
@@ -39,6 +42,8 @@ def other(key: str, variant: str) -> Any:
 def read_by(key: str, variant: str) -> bool:
     """Whether a model of the variant, all else at its default, reads a key."""
     section, _, name = key.partition(".")
+    if section == "task":
+        return name == "name"
     return section != "model" or variant in READ_BY.get(name.partition(".")[0], VARIANTS)
 
 
@@ -54,11 +59,13 @@ def test_the_id_of_the_default_run_stays_as_it_is() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("key", [key for key in LEAVES if key != "model.variant"])
 def test_what_changes_the_numbers_and_nothing_else_changes_the_id(key: str, variant: str) -> None:
-    fixed = {"model.variant": variant, **NEEDS.get(key, {})}
+    needs = [values for needy, values in NEEDS.items() if f"{key}.".startswith(f"{needy}.")]
+    fixed = dict(item for values in [{"model.variant": variant}, *needs] for item in values.items())
     base = build(RunConfig, fixed)
     changed = build(RunConfig, {**fixed, key: other(key, variant)})
     assert changed != base
-    decides = not key.startswith(("log.", "speed.")) and key != "data.path" and read_by(key, variant)
+    decides = not key.startswith(("log.", "speed.")) and key != "data.path"
+    decides &= key.startswith("task.") or read_by(key, variant)
     assert (run_id(changed, 0, HASH) != run_id(base, 0, HASH)) is decides
 
 
@@ -70,6 +77,23 @@ def test_variants_seeds_data_and_versions_have_ids_of_their_own(monkeypatch: pyt
             patch.setitem(versions, name, 99)
             ids.append(run_id(RunConfig(), 0, HASH))
     assert len(set(ids)) == len(ids) == 9
+
+
+def test_a_task_reads_its_own_section_and_no_others() -> None:
+    task = {"task__name": "mqar", "model__vocab_size": 8192}
+    assert ident(task__mqar__pairs=3) == ident()
+    assert (
+        ident(**task, data__valid_fraction=0.5, data__valid_bytes=9) == ident(**task) != ident(model__vocab_size=8192)
+    )
+    assert ident(data__valid_fraction=0.5) != ident()
+
+
+def test_each_task_has_a_version_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = {"task__name": "mqar", "model__vocab_size": 8192}
+    before = ident(), ident(**task)
+    monkeypatch.setattr(MqarSettings, "VERSION", 99)
+    assert ident() == before[0]
+    assert ident(**task) != before[1]
 
 
 def test_path_and_logging_are_outside() -> None:

@@ -4,14 +4,14 @@ import pytest
 
 from titans_lab.report.arms import arrange
 from titans_lab.report.data import gather
-from titans_lab.report.final_loss import final_loss
+from titans_lab.report.final_score import final_score
 
 DEPTHS = {"model.memory.depth": [1, 2]}
 
 
 def draw(lab):
     material = gather(lab.study, lab.runs, lab.root)
-    return final_loss(material, arrange(lab.study, material.outcomes))
+    return final_score(material, arrange(lab.study, material.outcomes))
 
 
 def finish(lab, losses):
@@ -95,7 +95,7 @@ def test_a_study_without_a_grid_has_one_place(lab):
     assert figure.title == "Final loss"
 
 
-def test_without_a_final_loss_there_is_no_figure(lab):
+def test_without_a_final_score_there_is_no_figure(lab):
     lab = lab(grid=DEPTHS)
     assert draw(lab) is None
     lab.end(lab.runs[0], "diverged", diverged_step=3)

@@ -1,4 +1,4 @@
-"""The figure that answers the question: the final loss by the varied factor."""
+"""The figure that answers the question: the final score by the varied factor."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
-from titans_lab.report.axis import Scale, dodge, loss_range, scale, spread, with_floors
+from titans_lab.report.axis import Scale, dodge, scale, score_range, spread, with_floors
 from titans_lab.report.data import Floor, Material, Outcome
-from titans_lab.report.format import join, loss, plural, plus_minus
+from titans_lab.report.format import join, plural, plus_minus, score
 from titans_lab.report.plot import Figure, Json
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where things stand in the figure: the values of the factor along x, the range of the losses along y."""
+    """Where things stand in the figure: the values of the factor along x, the range of the scores along y."""
 
     design: Design
     scale: Scale
@@ -34,25 +34,25 @@ class Frame:
         return self.bottom <= floor.bits_per_byte <= self.top
 
 
-def final_loss(material: Material, design: Design) -> Figure | None:
-    """Loss by the first varied factor, the combinations of the others side by side; None without any loss."""
-    if not any(arm.losses for arm in design.arms):
+def final_score(material: Material, design: Design) -> Figure | None:
+    """Score by the first varied factor, the combinations of the others side by side; None without any score."""
+    if not any(arm.scores for arm in design.arms):
         return None
-    frame = _frame(material, design)
+    frame, measure = _frame(material, design), material.measure
     name = design.x.name if design.x else ""
     seeds = [_seeds(arm, frame) for arm in design.arms]
     means = [_mean(arm, frame) for arm in design.arms if arm.summary]
     crosses = [_crosses(arm, frame) for arm in design.arms if arm.count("diverged")]
     ticks = {"tickvals": frame.scale.ticks, "ticktext": [plot.text(words) for words in frame.scale.texts]}
     return Figure(
-        name="final-loss",
-        title=f"Final loss by {name}" if name else "Final loss",
+        name="final-score",
+        title=f"Final {measure.name}" + (f" by {name}" if name else ""),
         caption=_caption(material, design, frame),
-        alt=f"Dot plot of the final validation loss in bits per byte. {_spoken(design)}",
+        alt=f"Dot plot of the final {measure.name} in {measure.unit}. {_spoken(design)}",
         traces=[*_trends(frame), *seeds, *means, *crosses],
         layout=plot.layout(
             {"title": name, "range": frame.scale.span, "showgrid": False, **ticks},
-            {"title": "final loss, bits per byte", "range": (frame.bottom, frame.top)},
+            {"title": f"final {measure.label}", "range": (frame.bottom, frame.top)},
             **plot.floor_lines([floor for floor in material.floors if frame.shows(floor)]),
         ),
         queries=("runs", "floors"),
@@ -60,17 +60,17 @@ def final_loss(material: Material, design: Design) -> Figure | None:
 
 
 def _frame(material: Material, design: Design) -> Frame:
-    losses = [value for arm in design.arms for value in arm.losses]
+    scores = [value for arm in design.arms for value in arm.scores]
     summaries = [arm.summary for arm in design.arms if arm.summary and arm.summary.n > 1]
-    tight = loss_range(losses, [end for summary in summaries for end in (summary.low, summary.high)])
+    tight = score_range(scores, [end for summary in summaries for end in (summary.low, summary.high)])
     bottom, top = with_floors(tight, [floor.bits_per_byte for floor in material.floors])
     return Frame(design, scale(design.x.values if design.x else ("",)), bottom, top)
 
 
 def _seeds(arm: Arm, frame: Frame) -> Json:
-    done = [outcome for outcome in arm.outcomes if outcome.final_loss is not None]
-    hover = [f"{arm.label}, seed {outcome.run.seed}: {loss(outcome.final_loss)}" for outcome in done]
-    return plot.dots(arm, frame.xs(arm, len(done)), arm.losses, hover) | _legend(arm, frame.design)
+    done = [outcome for outcome in arm.outcomes if outcome.score is not None]
+    hover = [f"{arm.label}, seed {outcome.run.seed}: {score(outcome.score)}" for outcome in done]
+    return plot.dots(arm, frame.xs(arm, len(done)), arm.scores, hover) | _legend(arm, frame.design)
 
 
 def _legend(arm: Arm, design: Design) -> Json:
@@ -125,14 +125,19 @@ def _trend(arms: list[Arm], frame: Frame) -> Json:
 
 
 def _caption(material: Material, design: Design, frame: Frame) -> str:
-    lines = ["Validation loss at the end of training: a dot for every seed, a bar at their mean, whiskers for the "]
+    lines = [f"{_what(material)} at the end of training: a dot for every seed, a bar at their mean, whiskers for the "]
     lines += ["95 % t interval (two seeds or more; cut where it leaves the frame)."]
     if any(arm.count("diverged") for arm in design.arms):
         lines += [" A cross at the top edge is a seed that diverged; the mean is over the others."]
-    beyond = [f"{floor.name} {loss(floor.bits_per_byte)}" for floor in material.floors if not frame.shows(floor)]
+    beyond = [f"{floor.name} {score(floor.bits_per_byte)}" for floor in material.floors if not frame.shows(floor)]
     if beyond:
         lines += [f" Off this scale: {join(beyond)}."]
     return "".join(lines)
+
+
+def _what(material: Material) -> str:
+    measure = material.measure
+    return f"{'Validation' if measure == material.loss else 'Test'} {measure.name}"
 
 
 def _spoken(design: Design) -> str:

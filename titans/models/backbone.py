@@ -1,0 +1,71 @@
+"""The blocks that every model is built round, and initial values, which depend on (seed, tensor name) alone."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from titans.layers.parts import RMSNorm
+from titans.models.block import Block
+from titans.models.config import ModelConfig
+
+#: What a model carries from token to token: named tuples of tensors, a mixer's for each block.
+ModelState = tuple[Any, ...]
+
+
+class Backbone(nn.Module):
+    """Blocks and a norm, for a model that brings what is before and behind them, and that calls `initialise` last.
+
+    Attributes:
+        config: What is built.
+        recompute: In the backward pass, go through each block once more instead of keeping what is in it.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.recompute = False
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.norm = RMSNorm(config.dim)
+
+    def start(self, batch: int) -> ModelState:
+        """The state before the first token, a mixer's for each block."""
+        return tuple(block.start(batch) for block in self.blocks)  # type: ignore[operator]
+
+    def hidden(self, x: Tensor, state: ModelState | None = None) -> tuple[Tensor, ModelState]:
+        """Through blocks and norm, `[batch, time, dim]` to the same, and the state behind; from the start without one.
+
+        However a sequence is cut, the parts give what the whole gives; the state does not grow, save a transformer's.
+        """
+        states = []
+        for block, before in zip(self.blocks, self.start(x.shape[0]) if state is None else state, strict=True):
+            x, after = self._through(block, x, before)
+            states.append(after)
+        return self.norm(x), tuple(states)
+
+    def _through(self, block: nn.Module, x: Tensor, before: Any) -> tuple[Tensor, Any]:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(block, x, before, use_reentrant=False, preserve_rng_state=False)
+        return block(x, before)
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, seed: int) -> None:
+    """Draw every matrix from a normal distribution of its own, by (seed, tensor name); gains and biases stay as built.
+
+    The deviation is fan_in^-1/2, unless the module that holds the tensor names another in its `init_std`.
+    """
+    for path, module in model.named_modules():
+        for name, tensor in module.named_parameters(recurse=False):
+            if tensor.ndim < 2 or not tensor.numel():
+                continue
+            std = 1.0 if isinstance(module, nn.Embedding) else tensor.shape[-1] ** -0.5
+            std = getattr(module, "init_std", {}).get(name, std)
+            digest = hashlib.sha256(f"{seed}:{path}.{name}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+            values = torch.randn(tensor.shape, generator=generator, dtype=torch.float32)
+            tensor.copy_(std * values)

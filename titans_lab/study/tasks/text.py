@@ -1,0 +1,27 @@
+"""Settings of the task `text`: language modelling on bytes. Its data are the section `data`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from titans_lab.study.tasks.settings import Measure, TaskSettings, check_vocabulary
+
+if TYPE_CHECKING:
+    from titans_lab.study.config import RunConfig
+
+BYTES = 256  # values of a byte
+BITS_PER_BYTE = Measure("loss", "bits per byte")
+
+
+@dataclass(frozen=True)
+class TextSettings(TaskSettings):
+    """Bytes of a text; nothing to set."""
+
+    READS: ClassVar[frozenset[str]] = frozenset({"path", "valid_fraction", "valid_bytes"})
+    LOSS: ClassVar[Measure] = BITS_PER_BYTE
+    METRIC: ClassVar[Measure] = BITS_PER_BYTE
+
+    def check(self, config: RunConfig) -> None:
+        """A token for each value of a byte."""
+        check_vocabulary(config, BYTES, "values of a byte")
