@@ -49,11 +49,19 @@ class IsoFlop:
 
 @dataclass(frozen=True)
 class Optimum:
-    """The parameters and tokens that the law gives the least loss with, for a budget of FLOPs."""
+    """The parameters and tokens with which the law gives the least loss for a budget of FLOPs.
+
+    Attributes:
+        flops: The budget.
+        parameters: Of the model.
+        tokens: To train on.
+        loss: To be expected of a run, with a 95 % prediction band.
+    """
 
     flops: float
     parameters: float
     tokens: float
+    loss: Interval
 
 
 @dataclass(frozen=True)
@@ -191,10 +199,15 @@ def _held_out(found: Fit, flops: Any, variables: tuple[str, ...]) -> HeldOut | N
 def _optimum(found: Fit, flops: Any) -> Optimum:
     import numpy as np
 
+    from titans_lab.stats.interval import Interval
     from titans_lab.stats.scaling.frontier import frontier
 
     best, budget = frontier(found.law, float(np.median(flops / found.points.x.prod(axis=1)))), 10 * flops.max()
-    return Optimum(float(budget), float(best.parameters(budget)), float(best.tokens(budget)))
+    parameters, tokens = float(best.parameters(budget)), float(best.tokens(budget))
+    x = np.array([[parameters, tokens]])
+    (low,), (high,) = found.band(x)
+    loss = Interval(float(found.law.loss(x)[0]), float(low), float(high))
+    return Optimum(float(budget), parameters, tokens, loss)
 
 
 def _isoflop(found: Fit, flops: Any, exponent: Interval) -> IsoFlop | None:

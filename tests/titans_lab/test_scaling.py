@@ -51,6 +51,9 @@ def test_a_law_in_two_variables_is_found_in_the_store(tmp_path: Path):
     assert abs(found.held_out.error) < 0.02
     assert found.optimum is not None
     assert found.optimum.flops > 10 * 3e6 * 6 * 50_000
+    best = np.array([[found.optimum.parameters, found.optimum.tokens]])
+    assert LAW.loss(best)[0] in found.optimum.loss
+    assert found.optimum.loss.high / found.optimum.loss.low < 1.1
     assert not found.undetermined
 
 

@@ -74,7 +74,8 @@ def _example(law: Scaling) -> str:
     best = law.optimum
     if best is None:
         return ""
-    return f": {count(best.parameters)} and {count(best.tokens)} at {count(best.flops)}, ten times the largest budget"
+    sizes = f"{count(best.parameters)} and {count(best.tokens)} at {count(best.flops)}, ten times the largest budget"
+    return f": {sizes}, where a loss of {best.loss.value:.4g} is expected ({best.loss.low:.4g} to {best.loss.high:.4g})"
 
 
 def _remarks(law: Scaling) -> Iterator[str]:

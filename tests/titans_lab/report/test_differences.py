@@ -9,7 +9,7 @@ from titans_lab.report.differences import COLUMNS, beside, rows
 from titans_lab.report.forest import forest
 
 DEPTHS = {"model.memory.depth": [1, 2, 3]}
-BASE, LESS, MORE = [2.1, 2.2, 2.35], [1.5, 1.61, 1.74], [2.1, 2.3, 2.2]
+BASE, LESS, MORE = [2.1, 2.2, 2.35], [1.5, 1.72, 1.68], [2.1, 2.3, 2.2]
 
 
 def finish(lab, losses, **study):
@@ -38,7 +38,7 @@ def test_every_arm_stands_beside_the_first(lab):
     less, more = cells(finish(lab, BASE + LESS + MORE))
     p = [stats.ttest_rel(arm, BASE).pvalue for arm in (LESS, MORE)]
     assert less["pairs"] == "3"
-    assert less["difference"] == "-0.6000"
+    assert less["difference"] == "-0.5833"
     assert less["p, Holm"] == f"{2 * p[0]:.3f}"
     assert (less["verdict"], more["verdict"]) == ("better", "inconclusive")
     assert more["p, Holm"] == f"{p[1]:.3f}"
@@ -75,7 +75,7 @@ def test_the_forest_has_a_dot_for_every_pair_and_a_line_for_every_interval(lab):
     dots, means = figure.traces[:2], figure.traces[2:]
     assert dots[0]["x"] == pytest.approx([b - a for a, b in zip(BASE, LESS, strict=True)])
     assert [len(trace["x"]) for trace in dots] == [3, 2]
-    assert means[0]["x"] == [pytest.approx(-0.6)]
+    assert means[0]["x"] == [pytest.approx(-0.58333, abs=1e-4)]
     assert means[0]["error_x"]["array"][0] == pytest.approx(compared(lab).pairs[0].found.half_width)
     labels = figure.layout["yaxis"]["ticktext"]
     assert labels == ["depth 2<br><i>better</i>", "depth 3<br><i>inconclusive, 1 diverged</i>"]
