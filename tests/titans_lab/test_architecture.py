@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "titans_lab": "",
     "titans_lab.errors": "",
     "titans_lab.environment": "",
+    "titans_lab.paper": "",
     "titans_lab.stats": "",
     "titans_lab.study": f"titans_lab.errors {LIGHT}",
     "titans_lab.data": "titans_lab.errors",
@@ -38,7 +39,8 @@ MAY_IMPORT = {
     "titans_lab.status": "titans_lab.store titans_lab.study titans_lab.plan",
     "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.store titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.plan titans_lab.sweep",
-    "titans_lab.report": "titans_lab.errors titans_lab.store titans_lab.study titans_lab.stats",
+    "titans_lab.report": "titans_lab.errors titans_lab.paper titans_lab.stats titans_lab.store titans_lab.study",
+    "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.tasks": "titans.models titans_lab.corpus titans_lab.data titans_lab.errors titans_lab.genome "
     "titans_lab.hidden titans_lab.series titans_lab.sources titans_lab.stats titans_lab.study",
     "titans_lab.harness": "titans titans.models titans_lab.corpus titans_lab.data titans_lab.environment "
@@ -68,9 +70,8 @@ MAY_IMPORT = {
     "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
     "titans_lab.data titans_lab.study titans_lab.tasks titans_lab.train titans_lab.trained",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.errors titans_lab.evaluations "
-    "titans_lab.executors titans_lab.harness titans_lab.plan titans_lab.progress titans_lab.report titans_lab.sources "
-    "titans_lab.status titans_lab.store titans_lab.study "
-    "titans_lab.sweep titans_lab.verify",
+    "titans_lab.executors titans_lab.harness titans_lab.plan titans_lab.progress titans_lab.report titans_lab.scaling "
+    "titans_lab.sources titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: Library: the only rooms that may import it.

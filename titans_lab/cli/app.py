@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import titans_lab
-from titans_lab.cli import benches, checks, data, evals, records, reports, studies
+from titans_lab.cli import benches, checks, data, evals, fits, records, reports, studies
 
 app = typer.Typer(
     name="titans-lab",
@@ -28,6 +28,7 @@ VERBS = (
     studies.sweep,
     studies.status,
     records.query,
+    fits.fit,
     reports.report,
 )
 for verb in VERBS:

@@ -65,10 +65,15 @@ class Arm:
         """The seeds that reached the end of training."""
         return [outcome for outcome in self.outcomes if outcome.result.state == "done"]
 
+    @cached_property
+    def by_seed(self) -> dict[int, float]:
+        """The scores of the seeds that have one."""
+        return {outcome.run.seed: outcome.score for outcome in self.outcomes if outcome.score is not None}
+
     @property
     def scores(self) -> list[float]:
-        """Of the seeds that have one."""
-        return [outcome.score for outcome in self.outcomes if outcome.score is not None]
+        """The values of `by_seed`."""
+        return list(self.by_seed.values())
 
     @cached_property
     def summary(self) -> Summary | None:
@@ -106,6 +111,11 @@ class Design:
     x: Factor | None
     groups: tuple[str, ...]
     arms: tuple[Arm, ...]
+
+    @property
+    def base(self) -> Arm:
+        """What the other arms are compared with: the first."""
+        return self.arms[0]
 
 
 def ranked(arms: Iterable[Arm], measure: Measure) -> list[Arm]:

@@ -19,6 +19,18 @@ def plus_minus(summary: Summary) -> str:
     return score(summary.mean) + (f" ± {summary.half_width:.3f}" if summary.half_width is not None else "")
 
 
+def signed(value: float | None, digits: int = 4) -> str:
+    """A difference."""
+    return NONE if value is None else f"{value:+.{digits}f}"
+
+
+def p_value(p: float | None) -> str:
+    """Three digits after the point."""
+    if p is None:
+        return NONE
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def integer(value: float | None) -> str:
     """With commas between thousands."""
     return NONE if value is None else f"{value:,.0f}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titans_lab.errors import UserError
-from titans_lab.report import plot, provenance, side_by_side, tables, words
+from titans_lab.report import beside_paper, differences, plot, provenance, side_by_side, tables, words
 from titans_lab.report.arms import PALETTE, arrange
 from titans_lab.report.data import Material, gather
 from titans_lab.report.figures import figures
@@ -49,6 +49,7 @@ def render(study: Study, runs: list[Run], root: Path) -> str:
 def _page(material: Material) -> dict[str, Any]:
     design = arrange(material.study, material.outcomes)
     drawn = figures(material, design)
+    compared = differences.beside(design, material.measure)
     measured = side_by_side.side_by_side(material, design)
     return {
         "study": material.study,
@@ -62,6 +63,10 @@ def _page(material: Material) -> dict[str, Any]:
         "queries": material.queries,
         "colours": plot.TONES | {f"arm-{index}": pair for index, pair in enumerate(PALETTE)},
         "factors": tables.factor_names(design),
+        "difference_columns": tuple(differences.COLUMNS),
+        "differences": differences.rows(compared) if compared else [],
+        "paper_columns": beside_paper.COLUMNS,
+        "paper": beside_paper.orders(design, material.measure),
         "measure": material.measure,
         "arm_columns": tables.headings(tables.ARM_COLUMNS, material.measure),
         "arms": tables.arm_rows(design, material.measure),

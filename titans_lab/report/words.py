@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from titans_lab.report.arms import Arm, Design, ranked
 from titans_lab.report.data import Material
+from titans_lab.report.differences import beside, told
 from titans_lab.report.format import join, plural, plus_minus, score
 from titans_lab.study.tasks import Measure
 
@@ -23,36 +23,31 @@ TOLD = {
     "pending": "not yet run",
 }
 
-UNTESTED = (
-    "Intervals are not adjusted for the number of arms, and the differences between paired seeds were not tested."
-)
-
 
 def progress(material: Material) -> str:
     """How many runs came to what."""
     counts = Counter(outcome.result.state for outcome in material.outcomes)
     if not counts:
         return "The study has no runs."
-    told = [f"{counts[state]} {words}" for state, words in TOLD.items() if counts[state]]
+    states = [f"{counts[state]} {words}" for state, words in TOLD.items() if counts[state]]
     same = material.study.combinations - len(material.outcomes)
     note = f" ({plural(same, 'more combination')} would be the same as one of them)" if same else ""
-    return f"{plural(len(material.outcomes), 'run')}{note}: {join(told, most=len(told))}."
+    return f"{plural(len(material.outcomes), 'run')}{note}: {join(states, most=len(states))}."
 
 
 def findings(material: Material, design: Design) -> list[str]:
-    """Which arm has the lowest mean, and how far the seeds carry that: no test is made, so none is claimed."""
+    """Which arm has the best mean, and what the differences to the base come to."""
     waiting = sum(arm.count("pending", "running", "lost", "cancelled") for arm in design.arms)
     interim = f"Interim: {plural(waiting, 'run')} still to come." if waiting else ""
     measure = material.measure
     arms = ranked(design.arms, measure)
     if not arms:
         return [interim or f"No run reached a final {measure.name}.", _floors(material)]
-    best, others = arms[0], arms[1:]
-    several = len(design.arms) > 1
+    best, several = arms[0], len(design.arms) > 1
     first = "Lowest" if measure.direction == "lower" else "Highest"
     lead = f"{first} mean: {best.label}," if several else f"Final {measure.name}:"
     lead += f" {_measured(best, measure)}."
-    standing = [_standing(best, others, measure), _without_score(design, measure)] if several else []
+    standing = [told(beside(design, measure)), _without_score(design, measure)] if several else []
     return [lead, *standing, _given_convergence(best), interim, _floors(material, best)]
 
 
@@ -60,8 +55,8 @@ def _floors(material: Material, best: Arm | None = None) -> str:
     """The byte models that count, and which of them the lowest mean is below."""
     if not material.floors:
         return ""
-    told = join([f"{score(floor.bits_per_byte)} ({floor.name})" for floor in material.floors])
-    lead = f"For scale, models that count bytes reach {told} on the same split"
+    floors = join([f"{score(floor.bits_per_byte)} ({floor.name})" for floor in material.floors])
+    lead = f"For scale, models that count bytes reach {floors} on the same split"
     if best is None or best.summary is None:
         return f"{lead}."
     beaten = [floor for floor in material.floors if best.summary.mean < floor.bits_per_byte]
@@ -73,32 +68,6 @@ def _measured(arm: Arm, measure: Measure) -> str:
     assert arm.summary
     seeds = f"95 % t interval over {arm.summary.n} seeds" if arm.summary.n > 1 else "one seed"
     return f"{plus_minus(arm.summary)} {measure.unit} ({seeds})"
-
-
-def _standing(best: Arm, others: Sequence[Arm], measure: Measure) -> str:
-    if not others:
-        return f"There is no other arm's {measure.name} to compare it with."
-    doubts = _doubts(best, others, measure)
-    if doubts:
-        return f"Not settled by these intervals: {join(doubts)}. {UNTESTED}"
-    return f"That interval is apart from all others. {UNTESTED}"
-
-
-def _doubts(best: Arm, others: Sequence[Arm], measure: Measure) -> list[str]:
-    assert best.summary
-    if best.summary.n == 1:
-        return ["one seed has no interval"]
-    overlapping = [
-        arm.label for arm in others if len(arm.scores) > 1 and arm.summary and best.summary.overlaps(arm.summary)
-    ]
-    lone = [arm.label for arm in others if len(arm.scores) == 1]
-    short = [arm.label for arm in (best, *others) if len(arm.scores) < len(arm.outcomes)]
-    doubts = {
-        "that interval overlaps those of": overlapping,
-        "there is but one seed, and no interval, of": lone,
-        f"seeds are without a final {measure.name} in": short,
-    }
-    return [f"{doubt} {join(labels)}" for doubt, labels in doubts.items() if labels]
 
 
 def _without_score(design: Design, measure: Measure) -> str:

@@ -1,4 +1,4 @@
-"""The mean over seeds and its interval."""
+"""Values with an interval: the mean over seeds, and what a bootstrap says."""
 
 from __future__ import annotations
 
@@ -6,6 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+def percentile_interval(value: float, resampled: Sequence[float] | np.ndarray, level: float = LEVEL) -> Interval:
+    """The estimate `value` between percentiles of what resamples gave (Efron & Tibshirani 1993, section 13.3)."""
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(value), float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -39,7 +59,7 @@ class Summary:
         return self.low <= other.high and other.low <= self.high
 
 
-def summarise(values: Sequence[float], level: float = 0.95) -> Summary:
+def summarise(values: Sequence[float], level: float = LEVEL) -> Summary:
     """Mean, spread and t interval of at least one finite value.
 
     With few seeds the t interval keeps its level where a percentile bootstrap does not (75 % instead of 95 at n = 3).

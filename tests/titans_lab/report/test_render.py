@@ -77,6 +77,7 @@ def test_the_page_tells_the_study(filled):
     assert page.words("h2") == [
         "What happened",
         "Final loss by depth",
+        "Differences to depth 1",
         "Arms",
         "Learning curves",
         "Throughput",
@@ -90,7 +91,7 @@ def test_the_page_tells_the_study(filled):
 
 def test_the_table_of_arms(filled):
     page = filled.page()
-    table = Page(page[page.index('id="arms-title"') - 20 : page.index("</table>") + 8])
+    table = Page(page[page.index('id="arms-title"') - 20 : page.index("</table>", page.index('id="arms-title"')) + 8])
     cells = table.words("td")
     assert cells[:11] == [
         "3 of 3",

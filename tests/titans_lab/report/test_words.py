@@ -33,33 +33,36 @@ def test_every_state_is_counted(lab):
     assert "Interim: 2 runs still to come." in tell(lab)
 
 
-def test_overlapping_intervals_are_inconclusive(lab):
-    told = tell(finish(lab(grid=DEPTHS), [2.1, 2.2, 2.3, 2.0, 2.1, 2.2]))
-    assert "Lowest mean: depth 2, 2.100 ± 0.248 bits per byte (95 % t interval over 3 seeds)." in told
-    assert "Not settled by these intervals: that interval overlaps those of depth 1." in told
+def test_a_difference_that_the_seeds_do_not_carry_is_inconclusive(lab):
+    told = tell(finish(lab(grid=DEPTHS), [2.1, 2.2, 2.3, 2.0, 2.3, 2.1]))
+    assert "Lowest mean: depth 2, 2.133 ± 0.379 bits per byte (95 % t interval over 3 seeds)." in told
+    assert "Beside depth 1, inconclusive: depth 2 (t tests, Holm over 1 arm)." in told
 
 
-def test_intervals_apart_are_said_to_be_apart_and_no_more(lab):
-    told = tell(finish(lab(grid=DEPTHS), [2.1, 2.101, 2.102, 1.5, 1.501, 1.502]))
-    assert "apart from all others" in told
-    assert "were not tested" in told
-    assert "nconclusive" not in told
-    assert "significant" not in told
+def test_better_and_worse_are_said_of_the_arms_beside_the_base(lab):
+    lab = finish(lab(grid={"model.memory.depth": [1, 2, 3]}), [2.1, 2.2, 2.3, 1.5, 1.602, 1.701, 2.9, 3.002, 3.101])
+    assert "Beside depth 1, better: depth 2; worse: depth 3 (t tests, Holm over 2 arms)." in tell(lab)
 
 
-def test_one_seed_is_inconclusive(lab):
-    assert "Not settled by these intervals: one seed has no interval." in tell(
+def test_one_seed_settles_nothing(lab):
+    assert "Nothing is settled: a test against depth 1 takes two seeds of each" in tell(
         finish(lab(grid=DEPTHS, seeds=1), [2.0, 9.0])
     )
 
 
-def test_an_arm_of_one_seed_or_without_a_loss_is_named(lab):
+def test_an_arm_without_a_score_is_named(lab):
     lab = finish(lab(grid={"model.memory.depth": [1, 2, 3]}), [2.0, 2.01, 2.02, 2.5])
     for run in lab.runs[4:]:
         lab.end(run, "failed")
-    told = tell(lab)
-    assert "Not settled by these intervals: there is but one seed, and no interval, of depth 2" in told
-    assert "Without any final loss: depth 3." in told
+    assert "Without any final loss: depth 3." in tell(lab)
+
+
+def test_a_diverged_seed_keeps_an_arm_from_being_better(lab):
+    lab = finish(lab(grid=DEPTHS, seeds=4), [2.1, 2.2, 2.3, 2.4, 1.5, 1.602, 1.701])
+    assert "better: depth 2" in tell(lab)
+    lab.end(lab.runs[7], "diverged", diverged_step=9)
+    assert "Beside depth 1, inconclusive: depth 2" in tell(lab)
+    assert "With a diverged seed no arm is called better: depth 2." in tell(lab)
 
 
 def test_a_mean_of_the_seeds_that_converged_is_told_as_such(lab):
@@ -116,11 +119,3 @@ def test_no_runs_at_all(lab):
     lab = lab()
     lab.runs = []
     assert tell(lab).startswith("The study has no runs.")
-
-
-def test_an_arm_that_lacks_a_seed_is_not_ranked_as_if_it_had_all(lab):
-    lab = finish(lab(grid=DEPTHS), [2.1, 2.101, 2.102, 1.5, 1.501])
-    lab.end(lab.runs[5], "oom")
-    told = tell(lab)
-    assert "apart from all others" not in told
-    assert "seeds are without a final loss in depth 2" in told

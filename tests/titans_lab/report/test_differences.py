@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+from scipy import stats
+
+from titans_lab.report.arms import arrange
+from titans_lab.report.data import gather
+from titans_lab.report.differences import COLUMNS, beside, rows
+from titans_lab.report.forest import forest
+
+DEPTHS = {"model.memory.depth": [1, 2, 3]}
+BASE, LESS, MORE = [2.1, 2.2, 2.35], [1.5, 1.72, 1.68], [2.1, 2.3, 2.2]
+
+
+def finish(lab, losses, **study):
+    lab = lab(**({"grid": DEPTHS} | study))
+    for run, loss in zip(lab.runs, losses, strict=False):
+        lab.end(run, "done", loss)
+    return lab
+
+
+def looked_at(lab):
+    material = gather(lab.study, lab.runs, lab.root)
+    return material, arrange(lab.study, material.outcomes)
+
+
+def compared(lab):
+    material, design = looked_at(lab)
+    return beside(design, material.measure)
+
+
+def cells(lab):
+    """Of every row, by column."""
+    return [dict(zip(COLUMNS, row.cells, strict=True)) for row in rows(compared(lab))]
+
+
+def test_every_arm_stands_beside_the_first(lab):
+    less, more = cells(finish(lab, BASE + LESS + MORE))
+    p = [stats.ttest_rel(arm, BASE).pvalue for arm in (LESS, MORE)]
+    assert less["pairs"] == "3"
+    assert less["difference"] == "-0.5833"
+    assert less["p, Holm"] == f"{2 * p[0]:.3f}"
+    assert (less["verdict"], more["verdict"]) == ("better", "inconclusive")
+    assert more["p, Holm"] == f"{p[1]:.3f}"
+    assert less["p, sign flips"] == "0.250"
+    low, high = stats.ttest_rel(LESS, BASE).confidence_interval(0.95)
+    assert less["95\N{NO-BREAK SPACE}% interval"] == f"{low:+.4f} to {high:+.4f}"
+
+
+def test_diverged_seeds_are_counted_and_their_interval_is_marked(lab):
+    lab = finish(lab, BASE + LESS)
+    for run in lab.runs[6:]:
+        lab.end(run, "diverged", diverged_step=9)
+    lab.end(lab.runs[5], "diverged", diverged_step=9)
+    less, gone = cells(lab)
+    assert (less["pairs"], less["diverged"], less["verdict"]) == ("2", "1", "inconclusive")
+    assert less["95\N{NO-BREAK SPACE}% interval"].endswith(" †")
+    assert (gone["pairs"], gone["diverged"], gone["difference"], gone["p, Holm"]) == ("0", "3", "–", "–")
+
+
+def test_other_batches_are_not_paired(lab):
+    lab = finish(lab, BASE + LESS, grid={"train.batch": [4, 8]})
+    assert cells(lab)[0]["pairs"] == "3 (unpaired)"
+    figure = forest(*looked_at(lab))
+    assert figure is not None
+    assert "the test is Welch's" in figure.caption
+    assert figure.traces[0]["x"] == pytest.approx([value - sum(BASE) / 3 for value in LESS])
+
+
+def test_the_forest_has_a_dot_for_every_pair_and_a_line_for_every_interval(lab):
+    lab = finish(lab, BASE + LESS + MORE[:2])
+    lab.end(lab.runs[8], "diverged", diverged_step=9)
+    figure = forest(*looked_at(lab))
+    assert figure is not None
+    dots, means = figure.traces[:2], figure.traces[2:]
+    assert dots[0]["x"] == pytest.approx([b - a for a, b in zip(BASE, LESS, strict=True)])
+    assert [len(trace["x"]) for trace in dots] == [3, 2]
+    assert means[0]["x"] == [pytest.approx(-0.58333, abs=1e-4)]
+    assert means[0]["error_x"]["array"][0] == pytest.approx(compared(lab).pairs[0].found.half_width)
+    labels = figure.layout["yaxis"]["ticktext"]
+    assert labels == ["depth 2<br><i>better</i>", "depth 3<br><i>inconclusive, 1 diverged</i>"]
+    assert "Given convergence" in figure.caption
+    assert "is found 80 times in 100" in figure.caption
+
+
+def test_there_is_no_forest_of_one_arm_or_of_nothing(lab):
+    assert forest(*looked_at(finish(lab, BASE, grid={}))) is None
+
+
+def test_a_base_without_a_score_compares_nothing(lab):
+    lab = finish(lab, [])
+    lab.end(lab.runs[3], "done", 2.0)
+    assert compared(lab) is None
+    assert forest(*looked_at(lab)) is None
+
+
+def test_one_seed_has_a_difference_and_no_more(lab):
+    (less, _) = cells(finish(lab, [2.0, 1.5, 2.5], seeds=1))
+    assert (less["difference"], less["95\N{NO-BREAK SPACE}% interval"], less["p, Holm"]) == ("-0.5000", "–", "–")
+    assert less["verdict"] == "inconclusive"

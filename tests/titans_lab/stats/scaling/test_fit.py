@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime, minimize
+
+from titans_lab.stats.scaling.fit import fit, fit_law, objective_of, starts
+from titans_lab.stats.scaling.frontier import parameter_exponent
+from titans_lab.stats.scaling.law import Law
+from titans_lab.stats.scaling.points import Points, check_enough
+from titans_lab.stats.simulate import CHINCHILLA, chinchilla
+
+ONE = Law(np.log(1.2), (np.log(40.0),), (0.3,))
+
+
+def one_variable(noise: float = 0.0, count: int = 12, seed: int = 0) -> Points:
+    x = np.geomspace(1e5, 1e8, count)[:, None]
+    errors = np.random.default_rng(seed).normal(0, noise, count)
+    return Points(x, ONE.loss(x) * np.exp(errors), np.arange(count))
+
+
+def naive_objective(vector: np.ndarray, points: Points, weight: np.ndarray) -> float:
+    """The formula, point by point."""
+    law, total = Law.of(vector), 0.0
+    for x, loss, times in zip(points.x, points.loss, weight, strict=True):
+        curve = law.offset + sum(a / v**alpha for a, v, alpha in zip(law.amplitudes, x, law.exponents, strict=True))
+        residual = abs(np.log(curve) - np.log(loss))
+        total += times * (residual**2 / 2 if residual <= 1e-3 else 1e-3 * (residual - 5e-4))
+    return total
+
+
+def test_the_objective_is_the_sum_of_hubers_losses_and_its_gradient_is_right():
+    points, _ = chinchilla(np.random.default_rng())
+    generator = np.random.default_rng()
+    weight = generator.integers(0, 3, len(points.loss)).astype(float)
+    vector = CHINCHILLA.vector() + generator.normal(0, 0.01, 5)
+    objective = objective_of(np.log(points.x), np.log(points.loss), weight)
+    value, gradient = objective(vector)
+    assert value == pytest.approx(naive_objective(vector, points, weight), rel=1e-9)
+    assert gradient == pytest.approx(approx_fprime(vector, lambda v: objective(v)[0], 1e-7), rel=2e-3, abs=1e-4)
+
+
+def test_the_grid_of_starts_is_chinchillas():
+    assert len(starts(2)) == 4500
+    assert len(starts(1)) == 150
+
+
+def test_without_noise_the_coefficients_come_back():
+    assert fit_law(one_variable()).vector() == pytest.approx(ONE.vector(), rel=1e-5)
+    points, _ = chinchilla(np.random.default_rng(0))
+    exact = Points(points.x, CHINCHILLA.loss(points.x), points.run)
+    assert fit_law(exact).vector() == pytest.approx(CHINCHILLA.vector(), rel=1e-5)
+
+
+@pytest.mark.parametrize("draw", range(3))
+def test_at_chinchillas_scale_and_noise_the_exponents_are_recovered(draw: int):
+    points, _ = chinchilla(np.random.default_rng(draw))
+    found = fit(points, resamples=200)
+    for variable in (0, 1):
+        interval = found.interval(lambda law, at=variable: law.exponents[at])  # type: ignore[misc]
+        assert CHINCHILLA.exponents[variable] in interval
+        assert interval.high - interval.low < 0.08
+    assert parameter_exponent(CHINCHILLA) in found.interval(parameter_exponent)
+
+
+def test_the_mean_of_the_losses_at_default_tolerances_gives_another_exponent():
+    points, _ = chinchilla(np.random.default_rng(0))
+    found = fit(points, resamples=50)
+    objective = objective_of(np.log(points.x), np.log(points.loss), np.full(len(points.loss), 1 / len(points.loss)))
+    grid = sorted(starts(2), key=lambda start: objective(start)[0])[:5]
+    stopped = min((minimize(objective, start, jac=True, method="L-BFGS-B") for start in grid), key=lambda run: run.fun)
+    assert stopped.success
+    assert parameter_exponent(Law.of(stopped.x)) not in found.interval(parameter_exponent)
+    assert stopped.fun > 1.05 * objective(found.law.vector())[0]
+
+
+def test_the_unit_of_the_loss_and_of_the_sizes_changes_no_exponent():
+    points, _ = chinchilla(np.random.default_rng(4))
+    scaled = Points(points.x / 1e3, points.loss / np.log(2), points.run)
+    assert fit_law(scaled).exponents == pytest.approx(fit_law(points).exponents, rel=1e-4)
+
+
+def test_whole_runs_are_drawn():
+    single = one_variable(noise=0.01)
+    doubled = Points(*(np.repeat(values, 5, axis=0) for values in (single.x, single.loss, single.run)))
+    alone = Points(doubled.x, doubled.loss, np.arange(len(doubled.loss)))
+
+    def width(points: Points) -> float:
+        interval = fit(points, resamples=100).interval(lambda law: law.exponents[0])
+        return interval.high - interval.low
+
+    assert width(doubled) == pytest.approx(width(single), rel=0.5)
+    assert width(alone) < 0.75 * width(doubled)
+
+
+def test_equal_seeds_give_equal_intervals():
+    points = one_variable(noise=0.01)
+    first, again, other = (fit(points, 20, seed).resampled for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_new_runs_fall_into_the_band():
+    found = fit(one_variable(noise=0.01, count=30), resamples=100)
+    new = one_variable(noise=0.01, count=30, seed=9)
+    low, high = found.band(new.x)
+    assert 0.8 <= np.mean((low < new.loss) & (new.loss < high)) <= 1
+    assert (high / low < 1.1).all()
+    further, wider = found.band(np.array([[1e10]]))
+    assert wider / further > (high / low).min()
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        ([[1e6]] * 9, "1 distinct values of parameters: a fit needs 4"),
+        ([[1.0], [2.0], [3.0]], "3 distinct values"),
+        ([[n, 20 * n] for n in (1.0, 2.0, 4.0, 8.0, 9.0, 10.0)], "move together"),
+        ([[1.0, 5.0], [2.0, 6.0], [3.0, 7.0], [1.0, 7.0]], "4 points: a law of 5 coefficients"),
+    ],
+)
+def test_too_little_to_fit_is_said(x: list[list[float]], words: str):
+    points = Points(np.array(x), np.ones(len(x)), np.arange(len(x)))
+    with pytest.raises(ValueError, match=words):
+        check_enough(points, ("parameters", "tokens")[: points.variables])
+
+
+def test_points_are_positive_numbers():
+    with pytest.raises(ValueError, match="loss: has values that are not finite"):
+        Points(np.ones((2, 1)), np.array([1.0, np.nan]), np.arange(2))
+    with pytest.raises(ValueError, match="shapes"):
+        Points(np.ones(2), np.ones(2), np.arange(2))

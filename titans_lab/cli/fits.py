@@ -1,0 +1,101 @@
+"""The verb that fits scaling laws."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from titans_lab.cli.arguments import AsJson, Overrides, StoreFolder, StudyFile, load, open_store
+
+if TYPE_CHECKING:
+    from titans_lab.scaling import Scaling
+
+
+class Against(StrEnum):
+    """What a loss can depend on."""
+
+    parameters = "parameters"
+    tokens = "tokens"
+    flops = "flops"
+    both = "both"
+
+
+def fit(
+    study: StudyFile,
+    overrides: Overrides = None,
+    against: Annotated[
+        Against | None,
+        typer.Option(help="What the loss depends on; else parameters and tokens, as far as the study varies them."),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="KEY", help="A varied key: one law for each value; else for each variant.")
+    ] = None,
+    store: StoreFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a scaling law to a study's finished runs, with intervals, and hold it against the largest budget.
+
+    loss = E + A / parameters^alpha + B / tokens^beta, or one term of it (Chinchilla's approach 3, arXiv 2203.15556).
+    Give the overrides that the sweep was given: they decide which runs belong to the study.
+    """
+    from titans_lab.cli.output import plain
+    from titans_lab.scaling import scalings
+
+    found = scalings(load(study, overrides)[1], open_store(store).root, against.value if against else None, by)
+    if as_json:
+        print(json.dumps(plain([dataclasses.asdict(each) for each in found]), indent=1, default=str))
+        return
+    for each in found:
+        _print(each)
+
+
+def _print(law: Scaling) -> None:
+    from titans_lab.cli.output import print_table
+
+    terms = " + ".join(
+        f"{size} / {name}^{power}"
+        for name, size, power in zip(law.variables, ("A", "B"), ("alpha", "beta"), strict=False)
+    )
+    group = "".join(f"{key}={value}: " for key, value in law.group.items())
+    print(f"{group}loss = E + {terms}, {law.runs} runs\n")
+    rows = ([name, *(f"{number:.4g}" for number in dataclasses.astuple(c))] for name, c in law.coefficients.items())
+    print_table(("", "estimate", "from", "to"), rows)
+    print("\n" + "\n".join(_remarks(law)) + "\n")
+
+
+def _example(law: Scaling) -> str:
+    from titans_lab.cli.output import count
+
+    best = law.optimum
+    if best is None:
+        return ""
+    sizes = f"{count(best.parameters)} and {count(best.tokens)} at {count(best.flops)}, ten times the largest budget"
+    return f": {sizes}, where a loss of {best.loss.value:.4g} is expected ({best.loss.low:.4g} to {best.loss.high:.4g})"
+
+
+def _remarks(law: Scaling) -> Iterator[str]:
+    yield "95 % intervals from a bootstrap over whole runs; parameters include the embedding and the output projection."
+    if "a" in law.coefficients:
+        yield f"For the least loss, parameters grow as FLOPs^a and tokens as FLOPs^b{_example(law)}."
+    yield f"Residuals: {law.residual:.2%} (root mean square)."
+    if law.held_out:
+        told = f"{law.held_out.error:+.2%} on average, {law.held_out.spread:.2%} root mean square"
+        yield f"Largest budget, held out ({law.held_out.points} runs): predicted {told}."
+    else:
+        yield "No budget could be held out: the others do not determine a law."
+    if law.isoflop:
+        a, isoflop = law.isoflop.a, law.isoflop
+        verdict = "agrees with" if isoflop.agrees else "DISAGREES with"
+        yield (
+            f"IsoFLOP parabolas: a = {a.value:.4g} ({a.low:.4g} to {a.high:.4g}), {isoflop.used} of {isoflop.budgets} "
+            f"budgets with an optimum inside the grid: {verdict} the law."
+        )
+    if law.undetermined:
+        yield "These runs leave E open: its interval reaches 0. Larger sizes or budgets would settle it."
+    for state, count in law.left_out.items():
+        yield f"Not in the fit: {count} {state}."

@@ -1,0 +1,58 @@
+"""Tables of the paper, read from results.toml."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+RESULTS = Path(__file__).with_name("results.toml")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table or a figure of the paper.
+
+    Attributes:
+        title: What it is of.
+        source: Where it stands: V1 is arXiv 2501.00663v1, N25 the NeurIPS 2025 camera-ready.
+        columns: Names, and whether lower or higher is better.
+        rows: The figures of each model or variation, by column; None where none is given.
+        approximate: Whether they were read off a plot.
+        note: What to know when comparing.
+        settings: Of a row, what a model's configuration here sets for it, by dotted key; rows that nothing here
+            stands for have none.
+    """
+
+    title: str
+    source: str
+    columns: Mapping[str, Literal["lower", "higher"]]
+    rows: Mapping[str, tuple[float | None, ...]]
+    approximate: bool = False
+    note: str = ""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def column(self, name: str) -> dict[str, float]:
+        """The figures of a column, by row; rows without one are left out."""
+        place = list(self.columns).index(name)
+        return {row: figure for row, figures in self.rows.items() if (figure := figures[place]) is not None}
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """Every table, by its name in the file."""
+    with RESULTS.open("rb") as file:
+        return {name: _table(written) for name, written in tomllib.load(file).items()}
+
+
+def _table(written: dict[str, Any]) -> Table:
+    rows = {name: tuple(map(_given, figures)) for name, figures in written.pop("rows").items()}
+    return Table(**written, rows=rows)
+
+
+def _given(figure: float) -> float | None:
+    return None if math.isnan(figure) else figure

@@ -1,0 +1,88 @@
+"""Whether the arms come in the order that the paper reports."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from titans_lab.paper import Table, tables
+from titans_lab.report import format as shown
+from titans_lab.report.arms import Arm, Design
+from titans_lab.stats.rank import FEWEST, Agreement, agreement
+from titans_lab.study.identity import flatten
+from titans_lab.study.tasks import Measure
+
+DEPTH = "model.memory.depth"
+SHORTEST = "2K"  # of the lengths in figure 7, the nearest to what is trained here
+COLUMNS = ("the paper's", "figures", "arms", "Kendall's tau", "95\N{NO-BREAK SPACE}% interval")
+
+
+@dataclass(frozen=True)
+class Order:
+    """Our order beside a column of the paper's."""
+
+    table: Table
+    column: str
+    found: Agreement
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As they stand under `COLUMNS`."""
+        interval = self.found.interval
+        ends = f"{interval.low:.2f} to {interval.high:.2f}" if interval else shown.NONE
+        about = " (read off a plot)" if self.table.approximate else ""
+        source = f"{self.table.title}: {self.table.source}{about}"
+        return source, self.column, str(len(self.found.arms)), f"{self.found.tau:.2f}", ends
+
+
+def orders(design: Design, measure: Measure) -> list[Order]:
+    """Beside each table that has three of the arms or more: none in most studies."""
+    return [
+        Order(table, column, agreement(values, table.column(column), table.columns[column] == measure.direction))
+        for table, columns, values in _matched(design)
+        if len(values) >= FEWEST
+        for column in columns
+    ]
+
+
+def _matched(design: Design) -> Iterator[tuple[Table, tuple[str, ...], dict[str, dict[int, float]]]]:
+    """Each table of orders with its columns to compare, and the values by seed of the arms that are in it, by row."""
+    if not design.arms:
+        return
+    known = tables()
+    yield known["ablation"], tuple(known["ablation"].columns), _values(_ablations(design, known["ablation"]))
+    depths = _values(_depths(design))
+    for name, table in known.items():
+        if name.startswith("depth-") and SHORTEST in table.columns:
+            yield table, (SHORTEST,), depths
+
+
+def _values(arms: Mapping[str, Arm]) -> dict[str, dict[int, float]]:
+    return {row: arm.by_seed for row, arm in arms.items() if arm.by_seed}
+
+
+def _ablations(design: Design, table: Table) -> dict[str, Arm]:
+    """The arms that are LMM, with or without one of the paper's changes, if LMM is the base."""
+    base = _config(design.base)
+    if base["model.variant"] != "lmm":
+        return {}
+    wanted = {row: base | _ours(settings) for row, settings in table.settings.items()}
+    wanted = {row: config for row, config in wanted.items() if config != base or row == "LMM"}
+    return {row: arm for row, config in wanted.items() for arm in design.arms if _config(arm) == config}
+
+
+def _depths(design: Design) -> dict[str, Arm]:
+    """The arms that differ from the base in the memory's depth alone, by depth."""
+    base = _config(design.base)
+    configs = [(arm, _config(arm)) for arm in design.arms]
+    return {str(config[DEPTH]): arm for arm, config in configs if config | {DEPTH: base[DEPTH]} == base}
+
+
+def _config(arm: Arm) -> dict[str, Any]:
+    return dict(flatten(dataclasses.asdict(arm.outcomes[0].run.config)))
+
+
+def _ours(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"model.{key}": value for key, value in settings.items()}

@@ -1,0 +1,134 @@
+"""Each arm beside the base: the differences by seed, their table and what they come to in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from titans_lab.report import format as shown
+from titans_lab.report.arms import Arm, Design
+from titans_lab.report.tables import Row, spelled
+from titans_lab.stats.paired import Difference, Sample, compare
+from titans_lab.stats.power import pooled_sd, smallest_difference
+from titans_lab.study.pairing import batches
+from titans_lab.study.tasks import Measure
+
+VERDICTS = ("better", "worse", "inconclusive")
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """An arm, its difference to the base, and that of each of its seeds.
+
+    Attributes:
+        arm: The arm.
+        found: Over the seeds.
+        by_seed: Where the batches are not the base's, to the mean of the base.
+    """
+
+    arm: Arm
+    found: Difference
+    by_seed: dict[int, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """The base, and every other arm of the study beside it.
+
+    Attributes:
+        base: What the others are compared with.
+        pairs: In the order of the study.
+        detectable: The difference that the fewest seeds of a pair find with 80 % power, by the spread of all
+            differences; None where these have none.
+    """
+
+    base: Arm
+    pairs: tuple[Pair, ...]
+    detectable: float | None
+
+
+COLUMNS: dict[str, Callable[[Difference], str]] = {
+    "pairs": lambda found: f"{found.seeds}" + ("" if found.paired else " (unpaired)"),
+    "diverged": lambda found: str(found.diverged),
+    "difference": lambda found: shown.signed(found.mean),
+    "95\N{NO-BREAK SPACE}% interval": lambda found: _interval(found),
+    "p, Holm": lambda found: shown.p_value(found.adjusted),
+    "verdict": lambda found: found.verdict,
+    "p, sign flips": lambda found: shown.p_value(found.sign_flip),
+    "effect, SD": lambda found: shown.signed(found.effect, 1),
+    "correlation": lambda found: shown.signed(found.correlation, 2),
+}
+
+
+def beside(design: Design, measure: Measure) -> Beside | None:
+    """None where there is nothing to compare: one arm, or a base without a score."""
+    if len(design.arms) < 2 or not design.base.scores:
+        return None
+    base, others = design.base, [arm for arm in design.arms if arm is not design.base]
+    found = compare(_sample(base, base), [_sample(arm, base) for arm in others], measure.direction == "lower")
+    pairs = tuple(Pair(arm, each, _by_seed(arm, base, each)) for arm, each in zip(others, found, strict=True))
+    return Beside(base, pairs, _detectable(pairs))
+
+
+def rows(compared: Beside) -> list[Row]:
+    """The table: a row for every arm but the base."""
+    return [
+        Row(pair.arm.colour, spelled(pair.arm), tuple(cell(pair.found) for cell in COLUMNS.values()))
+        for pair in compared.pairs
+    ]
+
+
+def told(compared: Beside | None) -> str:
+    """The verdicts in a sentence or two."""
+    if compared is None:
+        return ""
+    if all(pair.found.p is None for pair in compared.pairs):
+        return f"Nothing is settled: a test against {compared.base.label} takes two seeds of each with a spread."
+    labels = {verdict: _labels(compared, verdict) for verdict in VERDICTS}
+    verdicts = "; ".join(f"{verdict}: {shown.join(each)}" for verdict, each in labels.items() if each)
+    return f"Beside {compared.base.label}, {verdicts} (t tests, Holm over {_arms(compared)}).{_spoiled(compared)}"
+
+
+def _labels(compared: Beside, verdict: str) -> list[str]:
+    return [pair.arm.label for pair in compared.pairs if pair.found.verdict == verdict]
+
+
+def _arms(compared: Beside) -> str:
+    return shown.plural(len(compared.pairs), "arm")
+
+
+def _spoiled(compared: Beside) -> str:
+    """What diverged seeds forbid to say."""
+    diverged = [pair.arm.label for pair in compared.pairs if pair.found.diverged]
+    arms = f" With a diverged seed no arm is called better: {shown.join(diverged)}." if diverged else ""
+    base = " With a diverged seed of the base no arm is called worse." if compared.base.count("diverged") else ""
+    return arms + base
+
+
+def _sample(arm: Arm, base: Arm) -> Sample:
+    return Sample(
+        values=arm.by_seed,
+        diverged=arm.count("diverged"),
+        paired=batches(arm.outcomes[0].run) == batches(base.outcomes[0].run),
+    )
+
+
+def _by_seed(arm: Arm, base: Arm, found: Difference) -> dict[int, float]:
+    if found.paired:
+        return {seed: arm.by_seed[seed] - value for seed, value in base.by_seed.items() if seed in arm.by_seed}
+    assert base.summary
+    return {seed: value - base.summary.mean for seed, value in arm.by_seed.items()}
+
+
+def _detectable(pairs: tuple[Pair, ...]) -> float | None:
+    paired = [pair for pair in pairs if pair.found.paired and pair.found.p is not None]
+    spread = pooled_sd([list(pair.by_seed.values()) for pair in paired])
+    fewest = min((pair.found.seeds for pair in paired), default=1)
+    return smallest_difference(spread, fewest, len(pairs)) if spread else None
+
+
+def _interval(found: Difference) -> str:
+    if found.mean is None or found.half_width is None:
+        return shown.NONE
+    ends = (shown.signed(found.mean + side * found.half_width) for side in (-1, 1))
+    return " to ".join(ends) + (" †" if found.given_convergence else "")

@@ -1,0 +1,90 @@
+"""The forest plot: each arm's difference to the base, a dot for every seed."""
+
+from __future__ import annotations
+
+from titans_lab.report import plot
+from titans_lab.report.arms import Design
+from titans_lab.report.data import Material
+from titans_lab.report.differences import Beside, Pair, beside
+from titans_lab.report.format import p_value, plural, signed
+from titans_lab.report.plot import Figure, Json
+from titans_lab.study.tasks import Measure
+
+ROW = 54  # pixels an arm
+FRAME = 96  # pixels above and below
+READING = (
+    "A dot for every seed, a bar at the mean, a line for the 95 % t interval, which is not adjusted for the number of "
+    "arms. The verdict: whether the p of the t test, adjusted by Holm's method over {arms}, is below 0.05. The p of "
+    "sign flips assumes no distribution; with few seeds it cannot be small. The effect is in standard deviations "
+    "across seeds."
+)
+
+
+def forest(material: Material, design: Design) -> Figure | None:
+    """A row for every arm but the base; None where no difference is known."""
+    compared, measure = beside(design, material.measure), material.measure
+    if compared is None or not any(pair.by_seed for pair in compared.pairs):
+        return None
+    places, good = list(range(len(compared.pairs))), "below" if measure.direction == "lower" else "above"
+    ticks = {"tickvals": places, "ticktext": [_name(pair) for pair in compared.pairs]}
+    rows = list(zip(compared.pairs, places, strict=True))
+    return Figure(
+        name="forest",
+        title=f"Differences to {compared.base.label}",
+        caption=_caption(compared, measure),
+        alt=f"Forest plot of the differences in {measure.name}; the table above has the numbers.",
+        traces=[*(_seeds(pair, place) for pair, place in rows), *(_mean(pair, place) for pair, place in rows)],
+        layout=plot.layout(
+            {"title": f"difference in {measure.label} ({good} 0: better)"},
+            {"title": "", "range": (len(places) - 0.5, -0.5), "showgrid": False, "ticks": "", **ticks},
+            height=FRAME + ROW * len(places),
+            shapes=[_zero()],
+        ),
+        queries=("runs",),
+    )
+
+
+def _name(pair: Pair) -> str:
+    diverged = f", {pair.found.diverged} diverged" if pair.found.diverged else ""
+    return f"{plot.text(pair.arm.label)}<br><i>{pair.found.verdict}{diverged}</i>"
+
+
+def _seeds(pair: Pair, place: int) -> Json:
+    hover = [f"{pair.arm.label}, seed {seed}: {signed(value)}" for seed, value in pair.by_seed.items()]
+    small = {"color": plot.colour(pair.arm), "symbol": plot.symbol(pair.arm), "size": 7, "opacity": 0.55}
+    return plot.dots(pair.arm, list(pair.by_seed.values()), [place] * len(hover), hover, marker=small)
+
+
+def _mean(pair: Pair, place: int) -> Json:
+    found = pair.found
+    if found.mean is None:
+        return plot.dots(pair.arm, [], [], [])
+    bar = plot.mean_bar(pair.arm, found.mean, place, vertical=True)
+    bar["hovertemplate"] = f"{plot.text(_spoken(pair))}<extra></extra>"
+    if found.half_width is None:
+        return bar
+    whisker = {"type": "data", "array": [found.half_width], "thickness": 2.2, "width": 0}
+    return bar | {"error_x": whisker | {"color": plot.colour(pair.arm)}}
+
+
+def _spoken(pair: Pair) -> str:
+    found = pair.found
+    half = f" ± {found.half_width:.4f}" if found.half_width is not None else ""
+    return f"{pair.arm.label}: {signed(found.mean)}{half}, p {p_value(found.adjusted)}, {found.verdict}"
+
+
+def _caption(compared: Beside, measure: Measure) -> str:
+    lines = [READING.format(arms=plural(len(compared.pairs), "arm"))]
+    if any(not pair.found.paired for pair in compared.pairs):
+        lines += [" Unpaired: the batches are not those of the base, so the test is Welch's."]
+    if any(pair.found.given_convergence for pair in compared.pairs):
+        lines += [" † Given convergence: the seeds that diverged are not in it."]
+    if compared.detectable is not None:
+        lines += [f" With this spread and these seeds, a true difference of {compared.detectable:.3g} {measure.unit} "]
+        lines += ["is found 80 times in 100; smaller ones are mostly missed."]
+    return "".join(lines)
+
+
+def _zero() -> Json:
+    ends = {"x0": 0, "x1": 0, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
+    return {"type": "line", "line": {"color": plot.MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"} | ends

@@ -1,0 +1,46 @@
+"""One number for many tasks: the interquartile mean, with a bootstrap that keeps the tasks apart.
+
+After Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice (arXiv 2108.13264). It is for
+many tasks with a few seeds each, not for one loss: a percentile bootstrap over three seeds covers 75 % instead of 95.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from titans_lab.stats.interval import LEVEL, Interval, percentile_interval
+
+RESAMPLES = 2000
+
+
+def interquartile_mean(scores: np.ndarray) -> np.ndarray:
+    """Mean of the middle half, over the last axis: a quarter, rounded down, is cut off at either end."""
+    cut = scores.shape[-1] // 4
+    ordered = np.sort(scores, axis=-1)
+    return ordered[..., cut : scores.shape[-1] - cut].mean(axis=-1)
+
+
+def stratified_iqm(
+    tasks: Sequence[Sequence[float]], resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+) -> Interval:
+    """Interquartile mean of all scores, its interval from drawing seeds with replacement within each task.
+
+    Args:
+        tasks: Of each task, the scores of its seeds, all on one scale (normalised); tasks may have different numbers.
+        resamples: How many.
+        seed: Of the generator, which is this call's own: equal calls give equal intervals.
+        level: Of the percentile interval.
+    """
+    if not tasks or not all(len(scores) for scores in tasks):
+        raise ValueError("tasks: each needs at least one score")
+    generator = np.random.default_rng(seed)
+    drawn = [_redrawn(np.asarray(scores, float), resamples, generator) for scores in tasks]
+    value = interquartile_mean(np.concatenate([np.asarray(scores, float) for scores in tasks]))
+    return percentile_interval(float(value), interquartile_mean(np.concatenate(drawn, axis=1)), level)
+
+
+def _redrawn(scores: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
+    """`[resamples, seeds]` with replacement."""
+    return scores[generator.integers(0, len(scores), (resamples, len(scores)))]

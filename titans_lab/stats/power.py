@@ -1,0 +1,52 @@
+"""How small a difference a number of seeds can show, before they are spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from titans_lab.stats.interval import LEVEL
+
+POWER = 0.8
+
+
+def pooled_sd(differences: Iterable[Sequence[float]]) -> float | None:
+    """Standard deviation of paired differences, pooled over arms; None where no arm has two.
+
+    Args:
+        differences: Of each arm, its differences to the base by seed.
+    """
+    several = [np.asarray(each) for each in differences if len(each) > 1]
+    squares = sum(float(np.sum((each - each.mean()) ** 2)) for each in several)
+    freedom = sum(len(each) - 1 for each in several)
+    return (squares / freedom) ** 0.5 if freedom else None
+
+
+def smallest_difference(sd: float, seeds: int, arms: int = 1, power: float = POWER) -> float | None:
+    """The true difference that a paired t test over `seeds` finds with probability `power`, after Holm over `arms`.
+
+    Holm's method compares the smallest p of m arms with 0.05 / m, so this is what an arm needs that is the only one to
+    differ; where others differ too, less will do. None for one seed. From the noncentral t distribution (Cohen 1988,
+    Statistical Power Analysis, chapter 2).
+
+    Args:
+        sd: Standard deviation of the paired differences, > 0.
+        seeds: Pairs.
+        arms: Compared with the base, at least 1.
+        power: Between 0.05 and 1.
+    """
+    if not sd > 0 or arms < 1 or not 1 - LEVEL < power < 1:
+        raise ValueError(f"sd {sd}, arms {arms}, power {power}: not above 0, at least 1, and between 0.05 and 1")
+    if seeds < 2:
+        return None
+    from scipy.optimize import brentq
+    from scipy.special import nctdtr, stdtrit
+
+    freedom, needed = seeds - 1, (1 - LEVEL) / arms
+    critical = stdtrit(freedom, 1 - needed / 2)
+    most = critical
+    while nctdtr(freedom, most, critical) > 1 - power:
+        most *= 2
+    shift = brentq(lambda nc: 1 - nctdtr(freedom, nc, critical) - power, 0, most)
+    return float(shift * sd / seeds**0.5)
