@@ -70,5 +70,5 @@ def test_the_inputs_are_looked_into_in_whole_examples():
 
 def test_looking_on_the_way_changes_no_number(tmp_path: Path):
     bench, few = Workbench.at(tmp_path), (*FACTS, "train.tokens=2048")
-    ends = [trainer_of(bench, *few, *log).run()["score"] for log in ([], ["log.valid_every=1"])]
+    ends = [trainer_of(bench, *few, *log).run()["score"] for log in ([], ["log.valid_every=1", "log.valid_bytes=320"])]
     assert ends[0] == ends[1]
