@@ -10,6 +10,7 @@ from generated import task_of
 from workbench import Workbench
 
 from titans_lab.store.recorder import Recorder
+from titans_lab.study.record import costs
 from titans_lab.tasks.registry import build_task
 from titans_lab.train import Trainer
 from titans_lab.worker import work
@@ -19,16 +20,20 @@ FACTS = (
     "task.memorization.vocabulary=12",
     "task.memorization.examples=64",
     "model.variant=transformer",
-    "train.tokens=51_200",
     "train.batch=16",
     "train.lr=1e-2",
-    "log.every=20",
 )
+
+
+def trainer_of(bench: Workbench, *overrides: str) -> Trainer:
+    [run] = bench.runs(*overrides)
+    recorder = Recorder(bench.recorded(*overrides).new_attempt(), {})
+    return Trainer(run.config, run.seed, build_task(run.config, run.seed), torch.device("cpu"), recorder)
 
 
 def test_what_can_be_learned_is_learned_and_recorded_under_its_name(tmp_path: Path):
     bench = Workbench.at(tmp_path)
-    folder = bench.recorded(*FACTS, "log.valid_every=100", "log.valid_bytes=3200")
+    folder = bench.recorded(*FACTS, "train.tokens=51_200", "log.valid_every=100", "log.valid_bytes=3200")
     work(folder.new_attempt(), torch.device("cpu"))
     [run] = bench.ask("select * from runs")
     assert (run["metric"], run["unit"], run["direction"]) == ("accuracy", "share of answers", "higher")
@@ -48,23 +53,14 @@ def test_what_can_be_learned_is_learned_and_recorded_under_its_name(tmp_path: Pa
 
 def test_an_autoencoder_is_trained_by_the_same_loop_and_looked_into(tmp_path: Path):
     bench = Workbench.at(tmp_path)
-    compression = (
-        "task.name=compression",
-        "task.compression.test_examples=20",
-        "train.length=16",
-        "log.inside_every=2",
-    )
-    [run] = bench.runs(*compression)
-    recorder = Recorder(bench.recorded(*compression).new_attempt(), {})
-    trainer = Trainer(run.config, 0, build_task(run.config, 0), torch.device("cpu"), recorder)
+    short = ("train.length=16", "log.inside_every=2")
+    trainer = trainer_of(bench, *short, "task.name=compression", "task.compression.test_examples=20")
     assert 0 < trainer.run()["loss"] < 9
-    assert recorder.attempt.lines_path("inside").exists()
-    assert (
-        trainer.flops_per_token
-        != Trainer(
-            bench.runs("train.length=16")[0].config, 0, trainer.task, torch.device("cpu"), recorder
-        ).flops_per_token
-    )
+    assert trainer.recorder.attempt.lines_path("inside").exists()
+    [text] = bench.runs(*short)
+    own = costs(trainer.config)
+    assert own["parameters"] == sum(p.numel() for p in trainer.model.parameters())
+    assert trainer.flops_per_token == own["flops_per_token"] != costs(text.config)["flops_per_token"]
 
 
 def test_the_inputs_are_looked_into_in_whole_examples():
@@ -73,11 +69,6 @@ def test_the_inputs_are_looked_into_in_whole_examples():
 
 
 def test_looking_on_the_way_changes_no_number(tmp_path: Path):
-    bench = Workbench.at(tmp_path)
-    ends = []
-    for log in ([], ["log.valid_every=1"]):
-        overrides = (*FACTS[:4], "train.tokens=2048", *log)
-        [run] = bench.runs(*overrides)
-        recorder = Recorder(bench.recorded(*overrides).new_attempt(), {})
-        ends.append(Trainer(run.config, 0, build_task(run.config, 0), torch.device("cpu"), recorder).run()["score"])
+    bench, few = Workbench.at(tmp_path), (*FACTS, "train.tokens=2048")
+    ends = [trainer_of(bench, *few, *log).run()["score"] for log in ([], ["log.valid_every=1", "log.valid_bytes=320"])]
     assert ends[0] == ends[1]
