@@ -80,7 +80,7 @@ class SeriesTask(Task):
         return scores if limit is not None else [*scores, *self._judge(model, device, "test", None), *self.floors()]
 
     def floors(self) -> Iterator[Score]:
-        """Of forecasts that take no steps of training, on the test part; "ridge-cycle" has the cycle that the model has."""
+        """Of forecasts that take no steps of training, on the test part; "ridge-cycle" has the model's cycle."""
         look_back, count = self.settings.look_back, self.plain["test"].shape[0] * self.plain["test"].shape[2]
         plain = ridge(self.plain["train"], look_back)
         asked = [("repeat-last", repeat_last(self.settings.horizon), self.plain), ("ridge", linear(plain), self.plain)]
