@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Literal
@@ -46,6 +46,19 @@ class Series:
     values: np.ndarray
     ends: tuple[int, int, int]
 
+    def without_cycle(self, period: int) -> Series:
+        """Less each channel's mean profile over a cycle of so many rows, which the training part gives.
+
+        Errors stay those of forecasts of the series itself: the profile is as much in a forecast as in the truth.
+        UserError where the training part has no whole cycle.
+        """
+        train = self.ends[0]
+        if period > train:
+            raise UserError(f"task.series.cycle: {period} steps, and {self.source} has {train} to train on; lower it")
+        place = np.arange(len(self.values)) % period
+        profile = np.stack([self.values[:train][place[:train] == step].mean(0) for step in range(period)])
+        return replace(self, values=self.values - profile[place])
+
     def windows(self, part: Part, look_back: int, horizon: int) -> np.ndarray:
         """Every window of a part, one a row `[windows, look_back + horizon, channels]`: a view, nothing is copied.
 
@@ -76,14 +89,14 @@ def load_series(path: str) -> Series:
     return Series(path, hashlib.sha256(content).hexdigest(), tuple(names[1:]), values, ends)
 
 
-def series_digest(path: str, look_back: int, horizon: int) -> str:
+def series_digest(path: str, look_back: int, horizon: int, cycle: int = 1) -> str:
     """`Series.digest` alone, with every check; remembered within a process while the file is unchanged."""
-    return _measure(path, look_back, horizon, signature(path, "data.path", WANTED))
+    return _measure(path, look_back, horizon, cycle, signature(path, "data.path", WANTED))
 
 
 @lru_cache(maxsize=64)
-def _measure(path: str, look_back: int, horizon: int, _: tuple[int, int]) -> str:
-    series = load_series(path)
+def _measure(path: str, look_back: int, horizon: int, cycle: int, _: tuple[int, int]) -> str:
+    series = load_series(path).without_cycle(cycle)
     for part in PARTS:
         series.windows(part, look_back, horizon)
     return series.digest

@@ -20,7 +20,7 @@ def data_digest(config: RunConfig) -> str:
         case "dna":
             return corpus_digest(data, fasta=True)
         case "series":
-            return series_digest(str(data.path), task.series.look_back, task.series.horizon)
+            return series_digest(str(data.path), task.series.look_back, task.series.horizon, task.series.cycle)
         case "genome":
             return genome_digest(data, task.genome.classes)
         case "needle":

@@ -66,6 +66,19 @@ def test_windows_cover_each_part_once_and_only_their_inputs_reach_back(write: Wr
     assert not series.values.flags.writeable
 
 
+def test_a_cycle_is_the_mean_profile_of_the_training_part(write: Write):
+    series = load_series(write([f"2020-01-01,{i % 4},{i % 4 + i % 3}" for i in range(100)]))
+    bare = series.without_cycle(4)
+    np.testing.assert_allclose(bare.values[:, 0], 0, atol=1e-6)
+    for step in range(4):
+        profile = series.values[step:70:4, 1].mean()
+        np.testing.assert_allclose(bare.values[step::4, 1], series.values[step::4, 1] - profile, atol=1e-6)
+    assert bare.ends == series.ends
+    with pytest.raises(UserError, match=r"^task\.series\.cycle: 71 steps, and .* has 70 to train on; lower it"):
+        series.without_cycle(71)
+    np.testing.assert_allclose(series.without_cycle(1).values, series.values, atol=1e-6)  # scaled: its mean is 0
+
+
 def test_the_digest_is_of_the_content_and_gzip_makes_no_difference(write: Write, tmp_path: Path):
     plain = write(rows(60, 2))
     packed = tmp_path / "packed.csv.gz"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.models.forecaster import Forecaster
-from titans_lab.series import Part, Series, load_series
+from titans_lab.series import PARTS, Part, Series, load_series
 from titans_lab.stats.forecast import Errors, errors, linear, repeat_last, ridge
 from titans_lab.study.config import RunConfig
 from titans_lab.study.tasks.series import MAE, MSE, SeriesSettings
@@ -32,8 +32,8 @@ class SeriesTask(Task):
     def __init__(self, settings: SeriesSettings, series: Series, seed: int, tokens: int, batch: int) -> None:
         super().__init__(settings, series.digest, series.source)
         self.seed, self.tokens, self.batch = seed, tokens, batch
-        parts: tuple[Part, ...] = ("train", "valid", "test")
-        self.windows = {part: series.windows(part, settings.look_back, settings.horizon) for part in parts}
+        self.plain = self._windows(series)
+        self.windows = self._windows(series.without_cycle(settings.cycle)) if settings.cycle > 1 else self.plain
 
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> SeriesTask:
@@ -52,7 +52,7 @@ class SeriesTask(Task):
 
     @cached_property
     def ridge(self) -> np.ndarray:
-        """The linear forecast in closed form, of the training part."""
+        """The linear forecast in closed form, of the training part as the model sees it."""
         return ridge(self.windows["train"], self.settings.look_back)
 
     def sample(self, step: int) -> Batch:
@@ -80,15 +80,21 @@ class SeriesTask(Task):
         return scores if limit is not None else [*scores, *self._judge(model, device, "test", None), *self.floors()]
 
     def floors(self) -> Iterator[Score]:
-        """Of forecasts that nothing was trained for, on the test part."""
-        look_back, test = self.settings.look_back, self.windows["test"]
-        for name, forecast in {"repeat-last": repeat_last(self.settings.horizon), "ridge": linear(self.ridge)}.items():
-            found = errors(forecast, test, look_back)
-            yield from _scores(found, len(test) * test.shape[2], "test", name)
+        """Of forecasts that take no steps of training, on the test part; "ridge-cycle" has the model's cycle."""
+        look_back, count = self.settings.look_back, self.plain["test"].shape[0] * self.plain["test"].shape[2]
+        plain = ridge(self.plain["train"], look_back)
+        asked = [("repeat-last", repeat_last(self.settings.horizon), self.plain), ("ridge", linear(plain), self.plain)]
+        if self.settings.cycle > 1:
+            asked.append(("ridge-cycle", linear(self.ridge), self.windows))
+        for name, forecast, windows in asked:
+            yield from _scores(errors(forecast, windows["test"], look_back), count, "test", name)
 
     def inputs(self, tokens: int) -> Tensor:
         """The first pasts of the first channel of the validation part."""
         return self._cut(self.windows["valid"][: max(1, tokens // self.tokens), :, 0])[0]
+
+    def _windows(self, series: Series) -> dict[Part, np.ndarray]:
+        return {part: series.windows(part, self.settings.look_back, self.settings.horizon) for part in PARTS}
 
     def _judge(self, model: nn.Module, device: torch.device, part: Part, limit: int | None) -> list[Score]:
         totals, count = torch.zeros(3, dtype=torch.float64), 0

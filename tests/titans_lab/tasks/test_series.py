@@ -97,6 +97,23 @@ def test_with_ridge_a_run_begins_at_that_floor_and_holds_its_linear_part(table: 
     assert model.head.weight.grad.any()
 
 
+def test_errors_without_a_cycle_are_those_of_the_series_itself(table: str):
+    run = config(table, cycle=5, linear="ridge")
+    task = built(table, cycle=5, linear="ridge")
+    model = task.model(run, 0)
+    profile = task.plain["test"] - task.windows["test"]
+    past, future = profile[:, :6], profile[:, 6:]
+    assert past.std() > 0.01
+    with torch.no_grad():
+        seen = torch.from_numpy((task.plain["test"][:, :6] - past)[..., 0].copy())
+        forecast = model(seen).numpy() + future[..., 0]
+    wrong = forecast - task.plain["test"][:, 6:, 0]
+    np.testing.assert_allclose(wrong, model(seen).detach().numpy() - task.windows["test"][:, 6:, 0], atol=1e-5)
+    found = {(s.baseline, s.measure): s.value for s in judged(task, run) if s.split == "test"}
+    assert found[None, MSE] == pytest.approx(found["ridge-cycle", MSE], rel=1e-5)
+    assert len({found[name, MSE] for name in ("repeat-last", "ridge", "ridge-cycle")}) == 3
+
+
 def test_the_training_loss_is_the_mean_over_the_steps_to_forecast(table: str):
     task, run = built(table, loss="mse"), config(table, loss="mse")
     past, future = task.sample(0)

@@ -25,6 +25,8 @@ class SeriesSettings(TaskSettings):
         look_back: Steps of the past, a multiple of `train.length`. 96 in most published tables.
         horizon: Steps of the future; 96, 192, 336 and 720 in published tables, which give the mean over these too.
         loss: That training lowers: "mse", "mae", or "huber" (quadratic up to one deviation of the channel).
+        cycle: Steps of a cycle, such as a day, whose mean profile in the training part, for each channel, is taken off
+            before and is part of the forecast (CycleNet, arXiv 2409.18479, learns it); 1: none.
         linear: The linear forecast that the blocks add to: "ridge", in closed form before training and then held, so
             that a run begins at that floor; or "learned" with the rest, from 0.
         normalisation: Of what the blocks see, undone in what they add: less the past's "last" value, or less its mean
@@ -38,11 +40,12 @@ class SeriesSettings(TaskSettings):
     look_back: int = 96
     horizon: int = 96
     loss: Literal["mse", "mae", "huber"] = "huber"
+    cycle: int = 1
     linear: Literal["ridge", "learned"] = "ridge"
     normalisation: Literal["last", "revin"] = "last"
 
     def __post_init__(self) -> None:
-        for name in ("look_back", "horizon"):
+        for name in ("look_back", "horizon", "cycle"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
 
