@@ -26,7 +26,7 @@ STORY = """1 Mary moved to the bathroom.
 
 def many(stories: int = 60) -> str:
     """Stories that differ in whom they are about."""
-    return "".join(STORY.replace("Mary", f"Mary{n}").replace("Sandra", f"Sandra{n}") for n in range(stories))
+    return "".join(re.sub("Mary|Daniel|Sandra", rf"\g<0>{n}", STORY) for n in range(stories))
 
 
 def some(testing: bool = True, text: str | None = None) -> Stories:
@@ -87,7 +87,7 @@ def test_a_question_has_its_length_and_its_facts_in_order_between_sentences_of_t
 
 def test_without_a_book_there_are_the_facts_alone():
     question = some().question(0, 0)
-    assert re.fullmatch(rb"(Mary\d+|Sandra\d+) .*\. \n\nQuestion: .*\nAnswer:", question.prompt)
+    assert re.fullmatch(rb"(Mary|Sandra)\d+ .*\. \n\nQuestion: .*\nAnswer:", question.prompt)
 
 
 def test_stories_too_long_for_a_length_are_left_out():
