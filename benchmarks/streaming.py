@@ -52,14 +52,12 @@ def size(state: object) -> int:
     return getattr(state, "nbytes", 0)
 
 
-def measure(variant: str, tokens: int) -> list[float]:
-    """What `stream` prints, from a process of its own."""
-    command = [sys.executable, __file__, "--stream", variant, "--long", str(tokens)]
+def measured_apart(script: str, *arguments: str) -> list[float]:
+    """The numbers that a script prints, from a process of its own."""
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-    return [
-        float(x)
-        for x in subprocess.run(command, capture_output=True, text=True, check=True, env=one_thread).stdout.split()
-    ]
+    command = [sys.executable, script, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=one_thread)
+    return [float(number) for number in done.stdout.split()]
 
 
 def report(long: int) -> bool:
@@ -71,7 +69,7 @@ def report(long: int) -> bool:
     for variant in VARIANTS:
         first = None
         for tokens in (SHORT, long):
-            before, most, state, rate = measure(variant, tokens)
+            before, most, state, rate = measured_apart(__file__, "--stream", variant, "--long", str(tokens))
             first = first or most
             fine &= most <= ALLOWED * first
             held = f"{before / 1e6:11.1f} {most / 1e6:9.1f} {most / first:7.3f} {state / 1e3:10.1f}"

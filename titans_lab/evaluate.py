@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from titans.models.generation import generate, prefill
+from titans.models.language_model import LanguageModel
 from titans_lab.environment import environment
 from titans_lab.errors import UserError
 from titans_lab.evaluations import SETTINGS, Asked, Sources, evaluation_id
@@ -28,7 +29,7 @@ from titans_lab.hidden import babilong_contents, needle_contents
 from titans_lab.precision import products_in
 from titans_lab.store.folder import RunFolder, Store, writing
 from titans_lab.store.weights import find_run
-from titans_lab.tasks.babilong import is_right, labels_of, stories
+from titans_lab.tasks.babilong import is_right, stories
 from titans_lab.tasks.needle import needles, string_match_all
 from titans_lab.tasks.question import TOKENIZER, Question
 from titans_lab.tasks.recall import Questions
@@ -61,19 +62,33 @@ class Examination:
 
 def examination(asked: Asked, sources: Sources) -> Examination:
     """What an evaluation asks, with its files read. UserError."""
-    lengths = f"lengths in {TOKENIZER}"
-    if asked.task == "needle":
-        needle = needle_contents(asked.kind, sources.text, sources.words)
-        source = needles(asked.kind, asked.template, needle, asked.seed, testing=True)  # type: ignore[arg-type]
-        note = f"not RULER-comparable: {lengths}" + (
-            "" if asked.kind == "passkey" else ", another text than its essays"
-        )
-        return Examination(source, asked.count, lambda said, q: string_match_all(said, q.target), needle.digest, note)
-    book = babilong_contents(sources.facts, sources.text)
-    told = stories(book, asked.seed, testing=True)
-    labels = labels_of(told.asked)
-    count = min(asked.count, told.count(asked.length, asked.answer_tokens))
-    return Examination(told, count, lambda said, q: is_right(said, q.target, q.about, labels), book.digest, lengths)
+    return _of_needles(asked, sources) if asked.task == "needle" else _of_stories(asked, sources)
+
+
+def _of_needles(asked: Asked, sources: Sources) -> Examination:
+    contents = needle_contents(asked.kind, sources.text, sources.words)
+    questions = needles(asked.kind, asked.template, contents, asked.seed, testing=True)  # type: ignore[arg-type]
+    text = "" if asked.kind == "passkey" else ", another text than its essays"
+    return Examination(
+        questions,
+        asked.count,
+        lambda said, question: string_match_all(said, question.target),
+        contents.digest,
+        f"not RULER-comparable: lengths in {TOKENIZER}{text}",
+    )
+
+
+def _of_stories(asked: Asked, sources: Sources) -> Examination:
+    contents = babilong_contents(sources.facts, sources.text)
+    questions = stories(contents, asked.seed, testing=True)
+    there = questions.count(asked.length, asked.answer_tokens)
+    return Examination(
+        questions,
+        max(1, min(asked.count, there)),  # where there is none, asking for the first says why
+        lambda said, question: is_right(said, question.target, question.about, questions.labels),
+        contents.digest,
+        f"lengths in {TOKENIZER}",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +119,10 @@ class Examined:
         return {"evaluation": name, "recorded": True, "rows": record["rows"]}
 
     def _rows(self, asked: Asked, exam: Examination) -> list[dict[str, Any]]:
-        measure, setting = (
-            SETTINGS[asked.task].METRIC,
-            f"{asked.kind}" + (f", {asked.template}" if asked.template else ""),
-        )
         found = [(question.depth, exam.right(said, question)) for question, said in self._said(asked, exam)]
         share = sum(right for _, right in found) / len(found)
-        scores = [Score(measure, share, len(found), setting=setting, length=asked.length)]
-        scores += [
-            Score(measure, right, 1, setting=setting, length=asked.length, depth=depth) for depth, right in found
-        ]
+        score = partial(Score, SETTINGS[asked.task].METRIC, setting=asked.setting, length=asked.length)
+        scores = [score(share, len(found)), *(score(float(right), 1, depth=depth) for depth, right in found)]
         return [score.row(asked.task) | {"note": exam.note} for score in scores]
 
     def _said(self, asked: Asked, exam: Examination) -> Iterator[tuple[Question, str]]:
@@ -126,22 +135,24 @@ class Examined:
                 batch = list(alike)
                 yield from zip(batch, self._replies(batch, asked.answer_tokens), strict=True)
 
-    @torch.no_grad()
     def _replies(self, questions: Sequence[Question], count: int) -> list[str]:
-        """The likeliest continuation of prompts of the same size, read piece by piece."""
-        prompts = np.stack([np.frombuffer(question.prompt, np.uint8) for question in questions])
-        state, end = None, prompts.shape[1] - 1
         with products_in(self.trained.config.train.precision, self.device):
-            for begin in range(0, end, PIECE):
-                state = prefill(self.trained.model, self._tokens(prompts[:, begin : min(begin + PIECE, end)]), state)
-            tokens = generate(self.trained.model, self._tokens(prompts[:, end:]), count, temperature=0, state=state)
-        return [
-            bytes(token if token < BYTES else ord("?") for token in row).decode(errors="replace")
-            for row in tokens.tolist()
-        ]
+            return replies(self.trained.model, questions, count, self.device)
 
-    def _tokens(self, prompts: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(prompts.astype(np.int64)).to(self.device)
+
+@torch.no_grad()
+def replies(model: LanguageModel, questions: Sequence[Question], count: int, device: torch.device) -> list[str]:
+    """The likeliest `count` tokens after prompts of the same size, which are read piece by piece."""
+    prompts = np.stack([np.frombuffer(question.prompt, np.uint8) for question in questions])
+    state, end = None, prompts.shape[1] - 1
+    for begin in range(0, end, PIECE):
+        state = prefill(model, _tokens(prompts[:, begin : min(begin + PIECE, end)], device), state)
+    drawn = generate(model, _tokens(prompts[:, end:], device), count, temperature=0, state=state).tolist()
+    return [bytes(token if token < BYTES else ord("?") for token in row).decode(errors="replace") for row in drawn]
+
+
+def _tokens(prompts: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(prompts.astype(np.int64)).to(device)
 
 
 def _size(question: Question) -> int:

@@ -49,6 +49,11 @@ class Asked:
     answer_tokens: int
     template: str | None = None
 
+    @property
+    def setting(self) -> str:
+        """Kind and template, for people."""
+        return ", ".join(filter(None, (self.kind, self.template)))
+
 
 @dataclass(frozen=True)
 class Sources:

@@ -23,7 +23,7 @@ STATE_TYPES: list[Any] = [MemoryState, LaggedState, Tails, MemoryStream, KeyValu
 def prefill(model: LanguageModel, tokens: Tensor, state: ModelState | None = None, piece: int = 4096) -> ModelState:
     """The state after a prompt `[batch, time]` of any length, in pieces, so that memory stays constant."""
     state = model.start(tokens.shape[0]) if state is None else state
-    for part in tokens.split(piece, 1):
+    for part in tokens.split(piece, 1) if tokens.shape[1] else ():  # which would be one without a token
         _, state = model.advance(part, state)
     return state
 

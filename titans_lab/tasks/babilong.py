@@ -119,12 +119,14 @@ class Stories:
     Attributes:
         asked: The questions of the stories for testing, or of those for training.
         book: What the facts are hidden in.
+        labels: All that a model may answer, of which one is right.
     """
 
     asked: Sequence[Asked]
     book: Haystack
     seed: int
     testing: bool
+    labels: frozenset[str]
 
     @cached_property
     def _order(self) -> np.ndarray:
@@ -206,4 +208,6 @@ class BabilongTask(RecallTask):
 def stories(contents: BabilongContents, seed: int, testing: bool) -> Stories:
     """Questions for training, or for tests; the last tenth of the book is for tests."""
     asked = parse_babi(contents.facts.decode(errors="replace"), contents.facts_source)
-    return Stories(split_stories(asked, testing), prose(part_of(contents.book, testing)), seed, testing)
+    return Stories(
+        split_stories(asked, testing), prose(part_of(contents.book, testing)), seed, testing, labels_of(asked)
+    )

@@ -113,6 +113,16 @@ def test_generation_takes_the_likeliest_token_of_the_whole_sequence():
     torch.testing.assert_close(drawn, logits[:, 8:-1].argmax(-1))
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_generation_goes_on_from_a_state_and_from_a_single_token(variant):
+    model, prompt = random_model(variant), torch.randint(0, 11, (2, 9))
+    whole = generate(model, prompt, 4, temperature=0)
+    assert torch.equal(generate(model, prompt[:, 8:], 4, temperature=0, state=prefill(model, prompt[:, :8])), whole)
+    alone = generate(model, prompt[:, :1], 1, temperature=0)
+    with torch.no_grad():
+        assert torch.equal(alone, model(prompt[:, :1]).argmax(-1))
+
+
 def test_generation_needs_a_prompt_and_a_seed_repeats_it():
     model = random_model("lmm")
     with pytest.raises(ValueError, match="prompt"):

@@ -10,7 +10,7 @@ from workbench import run
 import titans_lab
 from titans_lab.cli.app import app
 
-VERBS = ["plan", "verify", "bench", "sweep", "status", "query", "report"]
+VERBS = ["plan", "verify", "bench", "sweep", "status", "query", "report", "eval"]
 HEAVY = "torch duckdb pyarrow plotly pydantic numpy scipy jinja2 yaml"
 
 IMPORTED = f"""
@@ -32,7 +32,8 @@ def test_help_imports_nothing_heavy(option: str):
 
 
 def test_all_verbs_are_there():
-    assert [command.callback.__name__ for command in app.registered_commands if command.callback] == VERBS
+    names = [(command.name, command.callback) for command in app.registered_commands]
+    assert [name or callback.__name__ for name, callback in names if callback] == VERBS
 
 
 @pytest.mark.parametrize("verb", VERBS)

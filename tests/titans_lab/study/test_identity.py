@@ -21,7 +21,10 @@ NEEDS: dict[str, dict[str, Any]] = {
     "model.mac.order": {"model.mac.write": "input"},
     "task.name": {"model.vocab_size": 8192},
     "task.mqar": {"task.name": "mqar", "model.vocab_size": 2 * 8192},
+    "task.needle": {"task.name": "needle", "train.length": 512},
+    "task.babilong": {"task.name": "babilong"},
 }
+PATHS = {"data.path", "task.needle.words", "task.babilong.facts"}
 
 
 def other(key: str, variant: str) -> Any:
@@ -64,7 +67,7 @@ def test_what_changes_the_numbers_and_nothing_else_changes_the_id(key: str, vari
     base = build(RunConfig, fixed)
     changed = build(RunConfig, {**fixed, key: other(key, variant)})
     assert changed != base
-    decides = not key.startswith(("log.", "speed.")) and key != "data.path"
+    decides = not key.startswith(("log.", "speed.")) and key not in PATHS
     decides &= key.startswith("task.") or read_by(key, variant)
     assert (run_id(changed, 0, HASH) != run_id(base, 0, HASH)) is decides
 

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from titans_lab.errors import UserError
+from titans_lab.hidden import BabilongContents, babilong_contents
+from titans_lab.tasks.babilong import Stories, is_right, labels_of, parse_babi, split_stories, stories
+from titans_lab.tasks.haystack import prose
+
+PLACES = frozenset("bathroom bedroom garden hallway kitchen office".split())  # noqa: SIM905
+BOOK = b"".join(b"Call me number %d. " % number for number in range(2000))
+STORY = """1 Mary moved to the bathroom.
+2 John went to the hallway.
+3 Where is Mary? \tbathroom\t1
+4 Daniel went back to the hallway.
+5 Where is Daniel?\thallway\t4
+1 Sandra took the milk there.
+2 What is Sandra carrying?\tmilk,apple\t1
+"""
+
+
+def many(stories: int = 60) -> str:
+    """Stories that differ in whom they are about."""
+    return "".join(STORY.replace("Mary", f"Mary{n}").replace("Sandra", f"Sandra{n}") for n in range(stories))
+
+
+def some(testing: bool = True, text: str | None = None) -> Stories:
+    return stories(BabilongContents((text or many()).encode(), "qa1.txt", BOOK), 0, testing)
+
+
+def test_a_file_is_read_as_questions_with_the_facts_before_them():
+    first, second, third = parse_babi(STORY, "qa1.txt")
+    assert (first.facts, first.question, first.answer) == (
+        ("Mary moved to the bathroom.", "John went to the hallway."), "Where is Mary?", "bathroom",
+    )  # fmt: skip
+    assert second.facts == (*first.facts, "Daniel went back to the hallway.")
+    assert [each.support for each in (first, second, third)] == [(0,), (2,), (0,)]
+    assert first.story == second.story != third.story
+    assert labels_of([first, second, third]) == {"bathroom", "hallway", "milk", "apple"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("Daniel went back", r"qa1\.txt:4: 'Daniel went back' is no line of a bAbI story.*with the number 4"),
+        ("7 Daniel went back.", r"qa1\.txt:4: .*with the number 4"),
+        ("4 Where is Daniel?\thallway", r"qa1\.txt:4: "),
+        ("4 Where is Daniel?\thallway\tone", r"qa1\.txt:4: "),
+        ("4 Where is Daniel?\thallway\t9", r"qa1\.txt:4: the facts 9 are not all told before"),
+        ("", r"qa1\.txt:4: '' is no line"),
+    ],
+)
+def test_a_line_that_is_none_is_named(line: str, words: str):
+    lines = STORY.splitlines()
+    lines[3] = line
+    with pytest.raises(UserError, match=words):
+        parse_babi("\n".join(lines), "qa1.txt")
+
+
+def test_a_file_without_a_question_is_refused():
+    with pytest.raises(UserError, match=r"qa1\.txt: has no question"):
+        parse_babi("1 Mary moved to the bathroom.\n", "qa1.txt")
+
+
+def test_a_question_has_its_length_and_its_facts_in_order_between_sentences_of_the_book():
+    source = some()
+    book = prose(BOOK[-len(BOOK) // 10 :]).text
+    for number in range(30):
+        question = source.question(number, 3000, 32)
+        assert len(question.prompt) == 3000 - 32
+        asked = next(each for each in source.asked if each.question == question.about)
+        assert question.prompt.endswith(f"\n\nQuestion: {asked.question}\nAnswer:".encode())
+        context = question.prompt[: question.prompt.index(b"\n\nQuestion")]
+        places = [context.index(f"{fact} ".encode()) for fact in asked.facts]
+        assert places == sorted(places)
+        assert question.depth == places[asked.support[0]] / len(context)
+        for fact in asked.facts:
+            context = context.replace(f"{fact} ".encode(), b"", 1)
+        assert context in book * 2
+        assert all(place == 0 or question.prompt[place - 2 : place] in (b". ", b"? ") for place in places)
+
+
+def test_without_a_book_there_are_the_facts_alone():
+    question = some().question(0, 0)
+    assert re.fullmatch(rb"(Mary\d+|Sandra\d+) .*\. \n\nQuestion: .*\nAnswer:", question.prompt)
+
+
+def test_stories_too_long_for_a_length_are_left_out():
+    source = some()
+    shortest = min(len(source.question(number, 0).prompt) for number in range(source.count(0)))
+    assert source.count(shortest + 31, 32) == 0
+    assert 0 < source.count(shortest + 32, 32) < source.count(3000, 32) == source.count(0) == len(source.asked)
+    assert len(source.question(0, shortest + 32, 32).prompt) == shortest
+    with pytest.raises(UserError, match=rf"length 60: too short for any story; the shortest takes {shortest} tokens"):
+        source.question(0, 60, 32)
+
+
+def test_no_story_of_a_test_is_in_training():
+    asked = parse_babi(many(), "qa1.txt")
+    testing, training = (split_stories(asked, part) for part in (True, False))
+    assert len(testing) + len(training) == len(asked)
+    assert 0 < len(testing) < len(training)
+    assert not {each.story for each in testing} & {each.story for each in training}
+    assert [each.story for each in some().asked] == [each.story for each in testing]
+
+
+@pytest.mark.parametrize(
+    ("output", "right"),
+    [
+        (" bathroom.", True),
+        ("The most recent location of Mary is Bathroom. Not the kitchen.", True),
+        (" bathroom or kitchen", False),
+        (" the hallway", False),
+        ("", False),
+        (" bathroom<example> kitchen", True),
+        (" bathroom <context> garden", True),
+        (" in the kitchen. bathroom", False),
+    ],
+)
+def test_the_target_must_be_the_only_label_of_the_first_sentence(output: str, right: bool):
+    assert is_right(output, "bathroom", "Where is Mary?", PLACES) is right
+
+
+def test_labels_of_the_question_do_not_count():
+    assert is_right("before the kitchen it was in the garden", "garden", "Where was it before the kitchen?", PLACES)
+    assert not is_right("the kitchen", "kitchen", "Where was it before the kitchen?", PLACES)
+
+
+def test_of_a_list_all_must_be_named_and_nothing_else():
+    things = frozenset({"milk", "apple", "football"})
+    assert is_right("apple and milk", "milk,apple", "What is Mary carrying?", things)
+    assert not is_right("apple", "milk,apple", "What is Mary carrying?", things)
+    assert not is_right("apple, milk, football", "milk,apple", "What is Mary carrying?", things)
+    assert is_right("n,e", "n,e", "How do you go?", frozenset({"n,e", "s,w"}))
+
+
+def test_files_that_do_not_serve_are_named(tmp_path: Path):
+    facts = tmp_path / "qa1.txt.gz"
+    facts.write_bytes(gzip.compress(many().encode()))
+    assert babilong_contents(str(facts), None).facts == many().encode()
+    facts.write_bytes(facts.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"qa1\.txt\.gz is damaged gzip"):
+        babilong_contents(str(facts), None)
+    (tmp_path / "books").mkdir()
+    plain = tmp_path / "qa1.txt"
+    plain.write_text(STORY)
+    with pytest.raises(UserError, match="books has no file; give a book"):
+        babilong_contents(str(plain), str(tmp_path / "books"))
+    (tmp_path / "books" / "empty.txt").write_text(" \n")
+    with pytest.raises(UserError, match=r"empty\.txt is empty; give a book"):
+        babilong_contents(str(plain), str(tmp_path / "books"))
+    with pytest.raises(UserError, match=r"task\.babilong\.facts: names no file"):
+        babilong_contents(None, None)
+
+
+def test_a_book_comes_without_project_gutenbergs_licence(tmp_path: Path):
+    for number, name in enumerate(("b.txt", "a.txt")):
+        header, footer = "licence\n*** START OF THE PROJECT GUTENBERG EBOOK ***\n", "*** END OF THE PROJECT\nlicence"
+        (tmp_path / name).write_text(f"{header}Book {number}.\n{footer}")
+    facts = tmp_path.parent / "facts.txt"
+    facts.write_text(STORY)
+    contents = babilong_contents(str(facts), str(tmp_path))
+    assert contents.book.split() == [b"Book", b"1.", b"Book", b"0."]
+
+
+OFFICIAL: dict[str, Any] = {
+    "qa1": PLACES, "qa2": PLACES, "qa3": PLACES, "qa4": PLACES,
+    "qa5": frozenset({"bill", "fred", "jeff", "mary", "apple", "football", "milk"}),
+}  # fmt: skip
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "babi"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data/babi")
+def test_the_labels_of_the_real_files_are_the_official_ones():
+    files = list(SHARED.rglob("qa*.gz"))
+    assert {path.name.split("_")[0] for path in files} == OFFICIAL.keys()
+    for path in files:
+        asked = parse_babi(gzip.decompress(path.read_bytes()).decode(), path.name)
+        assert len(asked) >= 1000
+        assert labels_of(asked) == OFFICIAL[path.name.split("_")[0]]

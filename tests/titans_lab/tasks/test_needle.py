@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from titans_lab.errors import UserError
+from titans_lab.hidden import NeedleContents, needle_contents
+from titans_lab.study.config import RunConfig
+from titans_lab.study.fields import build
+from titans_lab.study.tasks.needle import KINDS
+from titans_lab.tasks.haystack import NOISE, part_of, prose
+from titans_lab.tasks.needle import DEPTHS, NeedleTask, needles, string_match_all
+from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.task import IGNORED
+
+PROSE = b"It was late. Nobody came!  Was it   a dream?\nThe rain fell on and on. So it went. " * 30
+NEEDLE = re.compile(rb"One of the special magic (\w+)s for ([\w-]+) is: ([\w-]+)\.")
+
+
+def some(kind: Any, template: Any = "ruler", testing: bool = True, seed: int = 0) -> Any:
+    return needles(kind, template, NeedleContents((), PROSE), seed, testing)
+
+
+def config(**values: Any) -> RunConfig:
+    chosen = {"task.name": "needle", "train.length": 512, "train.batch": 3}
+    return build(RunConfig, chosen | {key.replace("__", "."): value for key, value in values.items()})
+
+
+def test_a_passkey_is_asked_for_in_rulers_words():
+    question = some("passkey").question(0, 1024, 128)
+    found = NEEDLE.search(question.prompt)
+    assert found
+    key = found[2].decode()
+    head, tail = (
+        "A special magic number is hidden within the following text. Make sure to memorize it. "
+        "I will quiz you about the number afterwards.\nThe grass is green.",
+        f"\nWhat is the special magic number for {key} mentioned in the provided text? "
+        f"The special magic number for {key} mentioned in the provided text is",
+    )
+    text = question.prompt.decode()
+    assert text.startswith((head, head.replace("The grass is green.", found[0].decode())))
+    assert text.endswith(tail)
+    assert text.count(question.target) == 1
+    assert question.answer == f" {question.target}.".encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("passkey", r"[1-9]\d{6}"), ("number", r"[1-9]\d{6}"), ("uuid", "[0-9a-f-]{36}"), ("word", "[a-z]+-[a-z]+")],
+)
+def test_the_value_is_of_its_kind(kind: str, value: str):
+    targets = {some(kind).question(number, 1024).target for number in range(20)}
+    assert len(targets) > 15
+    assert all(re.fullmatch(value, target) for target in targets)
+    assert kind != "uuid" or {uuid.UUID(target).version for target in targets} == {4}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("template", ["ruler", "brief"])
+def test_a_question_has_its_length_to_the_byte_and_its_needle_between_two_sentences(kind: Any, template: Any):
+    source = some(kind, template)
+    plain = NOISE if kind == "passkey" else prose(part_of(PROSE, True)).text
+    for number, length in enumerate(np.random.default_rng().integers(700, 5000, 20).tolist()):
+        question = source.question(number, length, 128)
+        assert len(question.prompt) == length - 128
+        assert len(source.question(number, length).prompt) + len(question.answer) == length
+        found = NEEDLE.search(question.prompt)
+        assert found
+        assert found[3].decode() == question.target
+        before, after = question.prompt[: found.start()], question.prompt[found.end() :]
+        assert before == b"" or before[-1:] in b"\n ."
+        assert after[:1] in (b" ", b"\n")
+        context = question.prompt.partition(b"afterwards.\n")[2] or question.prompt
+        context = context[: context.rindex(b"\nWhat is" if template == "ruler" else b"\nThe special magic")]
+        hay = context.replace(found[0] + plain[-1:], b"").replace(plain[-1:] + found[0], b"")
+        assert hay in plain * (2 + length // len(plain))
+        assert question.depth == pytest.approx(context.index(found[0]) / len(hay), abs=2 / len(hay))
+
+
+def test_depths_of_prose_are_rulers_forty():
+    source = some("word")
+    depths = {round(source.question(number, 60_000).depth, 2) for number in range(200)}
+    assert len(depths) > 30
+    for depth in depths:
+        assert min(abs(depth - DEPTHS / 100)) < 0.02
+
+
+def test_questions_follow_from_their_number_and_seed_alone():
+    first, again, other = some("word").question(5, 900), some("word").question(5, 900), some("word").question(6, 900)
+    assert first == again
+    assert first != other
+    assert some("word", seed=1).question(5, 900) != first
+    assert some("word", testing=False).question(5, 900) != first
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_value_of_a_test_is_in_training(kind: Any):
+    asked = [{some(kind, testing=testing).question(n, 700).target for n in range(300)} for testing in (True, False)]
+    assert all(asked)
+    assert not asked[0] & asked[1]
+
+
+def test_the_end_of_the_prose_is_for_tests_alone():
+    text = b"".join(b"This is sentence %d. " % number for number in range(1000))
+    told = [
+        needles("number", "brief", NeedleContents((), text), 0, testing).question(number, 2000).prompt
+        for testing in (True, False)
+        for number in range(40)
+    ]
+    numbers = [
+        {int(n) for prompt in part for n in re.findall(rb"sentence (\d+)\.", prompt)} for part in (told[:40], told[40:])
+    ]
+    assert min(numbers[0]) >= 890 > max(numbers[1]) - 10
+
+
+def test_keys_are_made_of_the_words_of_a_folder(tmp_path: Path):
+    (tmp_path / "adjectivelist.txt").write_text("odd\n")
+    (tmp_path / "nounlist.txt").write_text("\n".join(f"thing{n}" for n in range(99)))
+    source = needles("word", "brief", needle_contents("word", None, str(tmp_path)), 0, True)
+    question = source.question(0, 900)
+    assert re.search(rb"for odd-thing\d+ is: odd-thing\d+\.", question.prompt)
+    (tmp_path / "nounlist.txt").write_text("")
+    with pytest.raises(UserError, match=r"nounlist\.txt is empty; give a folder with adjectivelist\.txt"):
+        needle_contents("word", None, str(tmp_path))
+    with pytest.raises(UserError, match=r"cannot read .*adjectivelist\.txt"):
+        needle_contents("word", None, str(tmp_path / "nowhere"))
+
+
+def test_a_length_without_room_says_how_much_there_must_be():
+    source = needles("uuid", "ruler", NeedleContents((b"odd", b"thing"), PROSE), 0, True)
+    with pytest.raises(UserError, match=r"length 300: a needle of this kind takes \d+ tokens") as caught:
+        source.question(0, 300, 128)
+    needed = int(str(caught.value).split("takes ")[1].split()[0])
+    assert len(source.question(0, needed, 128).prompt) == needed - 128
+
+
+def test_the_score_is_rulers():
+    assert string_match_all("It is 1234567, I think.", "1234567")
+    assert string_match_all("CALM-RIVER", "calm-river")
+    assert not string_match_all("123456 7", "1234567")
+
+
+class Reader(nn.Module):
+    """Copies the needle's value, character by character, as far as it is told to."""
+
+    def __init__(self, right: int) -> None:
+        super().__init__()
+        self.right = right
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits = torch.zeros(*inputs.shape, 256)
+        for row, tokens in enumerate(inputs.tolist()):
+            found = NEEDLE.search(bytes(tokens))
+            assert found
+            value = b" " + found[3] + b"."
+            for place, token in enumerate(value[: self.right], start=len(tokens) - len(value)):
+                logits[row, place, token] = 50
+        return logits
+
+
+@pytest.mark.parametrize(("right", "accuracy"), [(9, 1), (8, 0), (0, 0)])
+def test_an_answer_counts_where_all_of_it_is_right(right: int, accuracy: float):
+    task = build_task(config(task__needle__test_examples=7), 0)
+    loss, score = task.evaluate(Reader(right), torch.device("cpu"))
+    assert (score.measure.name, score.value, score.count) == ("accuracy", accuracy, 7)
+    assert loss.value == pytest.approx((9 - right) / 9 * np.log(256), abs=1e-4)
+    assert loss.count == 7 * 9
+
+
+@pytest.mark.parametrize(("counted", "terms"), [("answer", 3 * 9), ("all", 3 * 512)])
+def test_training_counts_the_answer_or_all(counted: str, terms: int):
+    task = build_task(config(task__needle__loss=counted), 4)
+    assert isinstance(task, NeedleTask)
+    inputs, targets, wanted = batch = task.sample(2)
+    assert inputs.shape == targets.shape == (3, 512)
+    assert task.terms(batch) == terms
+    assert (wanted != IGNORED).sum() == 3 * 9
+    assert torch.equal(targets[:, -9:], wanted[:, -9:])
+    assert torch.equal(inputs[:, 1:][:, -8:], targets[:, :-1][:, -8:])
+    assert not torch.equal(task.sample(3)[0], inputs)
+    assert torch.equal(build_task(config(task__needle__loss=counted), 4).sample(2)[0], inputs)
+
+
+def test_runs_of_any_seed_are_tested_on_the_same_questions():
+    assert torch.equal(build_task(config(), 0).inputs(512), build_task(config(), 1).inputs(512))
+    assert not torch.equal(build_task(config(), 0).sample(0)[0], build_task(config(), 1).sample(0)[0])
