@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from titans_lab.stats.scaling.checks import HeldOut
     from titans_lab.stats.scaling.fit import Fit
     from titans_lab.stats.scaling.law import Law
+    from titans_lab.stats.scaling.points import Points
 
 Against = Literal["parameters", "tokens", "flops", "both"]
 BOTH = ("parameters", "tokens")
@@ -134,32 +135,46 @@ def _scaling(group: dict[str, Any], rows: list[Row], against: Against | None) ->
     import numpy as np
 
     from titans_lab.stats.scaling.fit import fit
-    from titans_lab.stats.scaling.points import Points, check_enough
 
-    states = Counter(row.get("state", "pending") for row in rows)
-    done = [row for row in rows if row.get("state") == "done" and _usable(row)]
-    variables = _variables(done, against)
-    x = np.array([[row[name] for name in variables] for row in done], float).reshape(len(done), len(variables))
-    points = Points(x, np.array([row["loss"] for row in done], float), np.arange(len(done)))
+    used, others = _sorted(rows)
+    variables = _variables(used, against)
     try:
-        check_enough(points, variables)
+        points = _points(used, variables)
     except ValueError as error:
-        raise UserError(_refusal(group, states, str(error))) from error
-    found, flops = fit(points), np.array([row["flops"] for row in done], float)
+        raise UserError(_refusal(group, Counter(done=len(used)) + others, str(error))) from error
+    found, flops = fit(points), np.array([row["flops"] for row in used], float)
     coefficients = {name: found.interval(measure) for name, measure in _measures(variables).items()}
-    offset = coefficients["E"]
     return Scaling(
         group=group,
         variables=variables,
-        runs=len(done),
-        left_out={state: count for state, count in states.items() if state != "done"},
+        runs=len(used),
+        left_out=dict(others),
         coefficients=coefficients,
         optimum=_optimum(found, flops) if variables == BOTH else None,
         residual=float(np.sqrt(np.mean(found.residuals**2))),
         held_out=_held_out(found, flops, variables),
         isoflop=_isoflop(found, flops, coefficients["a"]) if variables == BOTH else None,
-        undetermined=offset.low < NEGLIGIBLE * points.loss.min(),
+        undetermined=coefficients["E"].low < NEGLIGIBLE * points.loss.min(),
     )
+
+
+def _sorted(rows: list[Row]) -> tuple[list[Row], Counter[str]]:
+    """The rows with a loss, and how many others there are, by state."""
+    used = [row for row in rows if row.get("state") == "done" and _usable(row)]
+    states = Counter(row.get("state", "pending") for row in rows)
+    states["done"] -= len(used)
+    return used, +states
+
+
+def _points(rows: list[Row], variables: tuple[str, ...]) -> Points:
+    import numpy as np
+
+    from titans_lab.stats.scaling.points import Points, check_enough
+
+    x = np.array([[row[name] for name in variables] for row in rows], float).reshape(len(rows), len(variables))
+    points = Points(x, np.array([row["loss"] for row in rows], float), np.arange(len(rows)))
+    check_enough(points, variables)
+    return points
 
 
 def _usable(row: Row) -> bool:

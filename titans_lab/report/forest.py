@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from titans_lab.report import plot
 from titans_lab.report.arms import Design
+from titans_lab.report.axis import score_range
 from titans_lab.report.data import Material
 from titans_lab.report.differences import Beside, Pair, beside
 from titans_lab.report.format import p_value, plural, signed
@@ -14,9 +15,9 @@ ROW = 54  # pixels an arm
 FRAME = 96  # pixels above and below
 READING = (
     "A dot for every seed, a bar at the mean, a line for the 95 % t interval, which is not adjusted for the number of "
-    "arms. The verdict: whether the p of the t test, adjusted by Holm's method over {arms}, is below 0.05. The p of "
-    "sign flips assumes no distribution; with few seeds it cannot be small. The effect is in standard deviations "
-    "across seeds."
+    "arms and is cut where it leaves the frame. The verdict: whether the p of the t test, adjusted by Holm's method "
+    "over {arms}, is below 0.05. The p of sign flips assumes no distribution; with few seeds it cannot be small. The "
+    "effect is in standard deviations across seeds."
 )
 
 
@@ -35,13 +36,20 @@ def forest(material: Material, design: Design) -> Figure | None:
         alt=f"Forest plot of the differences in {measure.name}; the table above has the numbers.",
         traces=[*(_seeds(pair, place) for pair, place in rows), *(_mean(pair, place) for pair, place in rows)],
         layout=plot.layout(
-            {"title": f"difference in {measure.label} ({good} 0: better)"},
+            {"title": f"difference in {measure.label} ({good} 0: better)", "range": _range(compared)},
             {"title": "", "range": (len(places) - 0.5, -0.5), "showgrid": False, "ticks": "", **ticks},
             height=FRAME + ROW * len(places),
             shapes=[_zero()],
         ),
         queries=("runs",),
     )
+
+
+def _range(compared: Beside) -> tuple[float, float]:
+    """All seeds, and the intervals as far as there is room: that of two seeds is very wide."""
+    known = [(pair.found.mean, pair.found.half_width) for pair in compared.pairs]
+    ends = [mean + side * half for mean, half in known if mean is not None and half is not None for side in (-1, 1)]
+    return score_range([0.0, *(value for pair in compared.pairs for value in pair.by_seed.values())], ends)
 
 
 def _name(pair: Pair) -> str:
