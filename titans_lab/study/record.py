@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import titans
-from titans.cost import parameters, state_bytes, train_flops_per_token
+from titans_lab.study import derived
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
 from titans_lab.study.identity import VERSIONS, flatten
@@ -17,11 +17,10 @@ from titans_lab.study.study import Run, Study
 
 def costs(config: RunConfig) -> dict[str, int]:
     """Parameters, training FLOPs a token and bytes of a stream's state, in closed form."""
-    model, train = config.model, config.train
     return {
-        "parameters": parameters(model),
-        "flops_per_token": train_flops_per_token(model, train.length, train.batch),
-        "state_bytes": state_bytes(model, train.length),
+        "parameters": derived.params(config),
+        "flops_per_token": derived.flops_per_token(config),
+        "state_bytes": derived.state(config),
     }
 
 
@@ -49,7 +48,8 @@ def study_record(study: Study, runs: Sequence[Run], overrides: Sequence[str]) ->
         "question": study.question,
         "expect": study.expect,
         "overrides": list(overrides),
-        "runs": [{"run_id": run.run_id, "factors": run.factors} for run in runs],
+        "metric": dataclasses.asdict(study.metric),
+        "runs": [{"run_id": run.run_id, "factors": run.factors, "baseline": run.baseline} for run in runs],
     }
 
 
