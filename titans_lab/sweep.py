@@ -83,20 +83,21 @@ class Sweep:
         executor: Starts the workers.
         devices: One worker at a time each.
         waiting: Runs not yet started, next first.
-        budget: What may be spent before no more are started; what runs then is finished.
         active: The worker of each run that is running here.
         ended: Final state of each run that this sweep ran.
         skipped: Final state of each run that was finished already, or by another sweep meanwhile.
+        budget: What may be spent before no more are started; what runs then is finished.
+        spent: What was.
     """
 
     store: Store
     executor: Executor
     devices: Sequence[Device]
     waiting: list[Run]
-    budget: Budget = field(default_factory=Budget)
     active: dict[str, tuple[Run, Job]] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
     spent: Spent = field(default_factory=Spent)
 
     def run(self, look: Callable[[Sweep], None]) -> None:

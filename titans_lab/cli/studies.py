@@ -92,7 +92,7 @@ def sweep(
     typer.echo(f"{loaded.name}: {len(runs)} runs, {len(waiting)} to do; store {records.root}", err=True)
     if verify:
         verify_first(waiting, devices, records)
-    work = Sweep(records, LocalExecutor(), devices, loaded.launch_order(waiting), loaded.budget)
+    work = Sweep(records, LocalExecutor(), devices, loaded.launch_order(waiting), budget=loaded.budget)
     try:
         with watching(waiting) as look:
             work.run(look)

@@ -108,7 +108,7 @@ def _ablation(nodes: Mapping[str, Node], problems: Problems) -> Axis:
     keys: dict[str, str] = {}
     for key, node in nodes.items():
         for name, values in _arms(key, node, problems).items():
-            check_name(name, node.key_place, f"ablate.{key}", problems)
+            check_name(name, node.key_place, "ablate", problems)
             if name in levels:
                 problems.add(node.key_place, f"ablate.{key}", f"a second arm {show(name)}; give it another name")
             levels[name] = Level(values, {ARM: name}, node.key_place)

@@ -24,7 +24,7 @@ def check_baseline(node: Node, spaces: Sequence[Space], problems: Problems) -> R
     if isinstance(node.value, dict):
         return next(mapping_rule("baseline", node, problems), None)
     names = {name: key for key in reversed(NAMED) for name in _names(spaces, key)}
-    if node.value in names:
+    if isinstance(node.value, str) and node.value in names:
         named = Node({names[node.value]: node}, node.place, node.key_place)
         return next(mapping_rule("baseline", named, problems))
     known = nearest(str(node.value), tuple(names)) if names else "the study names none"

@@ -28,7 +28,7 @@ class Expanded:
 def check_spaces(written: Outline, problems: Problems) -> list[Space]:
     """The study, or each of its sub-studies, with values of the right types."""
     for name, (place, _) in written.studies.items():
-        check_name(name, place, f"studies.{name}", problems)
+        check_name(name, place, "studies", problems)
     return [
         check_space(name, block, {STUDY: name} if name else {}, problems) for name, block in written.blocks().items()
     ]
