@@ -22,6 +22,7 @@ def test_all_studies_are_there():
         "variants",
         "presets",
         "throughput",
+        "ablation",
     } <= names
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ from titans_lab.cli.output import FAILED, INTERRUPTED
 if TYPE_CHECKING:
     from titans_lab.plan import PlannedRun
     from titans_lab.store.folder import Store
+    from titans_lab.study.hold import Hold
     from titans_lab.study.study import Run
     from titans_lab.sweep import Sweep
 
@@ -37,7 +39,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """List a study's runs with their size and cost, and which are there already. Runs nothing."""
-    from titans_lab.cli.output import count, print_rows, print_table
+    from titans_lab.cli.output import print_rows
     from titans_lab.plan import plan as plan_runs
 
     loaded, runs = load(study, overrides)
@@ -46,22 +48,7 @@ def plan(
         names = [field.name for field in dataclasses.fields(planned[0])]
         print_rows(names, ([getattr(row, name) for name in names] for row in planned), as_csv, as_json)
         return
-    figures = ("parameters", "tokens", "flops", "state_bytes")
-    held = [f"{loaded.hold.what} held"] if loaded.hold else []
-    rows = (
-        [
-            row.label,
-            row.run_id,
-            row.state,
-            *(count(getattr(row, name)) for name in figures),
-            *[_held(row) for _ in held],
-        ]
-        for row in planned
-    )
-    print_table(("run", "id", "state", "parameters", "tokens", "FLOPs", "state bytes", *held), rows)
-    missing = [row for row in planned if row.state not in ("done", "diverged")]
-    cost = f"{count(sum(row.tokens for row in missing))} tokens, {count(sum(row.flops for row in missing))} FLOPs"
-    typer.echo(f"\n{len(planned)} runs, {len(missing)} to do: {cost}")
+    _print_plan(planned, loaded.hold)
 
 
 def sweep(
@@ -121,6 +108,22 @@ def status(
         typer.echo(f"{records.root}: no study was swept into this store", err=True)
     if rows or as_json:
         print_rows(list(rows[0]) if rows else (), (row.values() for row in rows), as_csv, as_json)
+
+
+def _print_plan(planned: Sequence[PlannedRun], hold: Hold | None) -> None:
+    """The runs as a table, and what is to do."""
+    from titans_lab.cli.output import count, print_table
+
+    names: tuple[str, ...] = ("run", "id", "state", "parameters", "tokens", "FLOPs", "state bytes")
+    figures = ("parameters", "tokens", "flops", "state_bytes")
+    rows = [[row.label, row.run_id, row.state, *(count(getattr(row, name)) for name in figures)] for row in planned]
+    if hold:
+        names = (*names, f"{hold.what} held")
+        rows = [[*cells, _held(row)] for cells, row in zip(rows, planned, strict=True)]
+    print_table(names, rows)
+    missing = [row for row in planned if row.state not in ("done", "diverged")]
+    cost = f"{count(sum(row.tokens for row in missing))} tokens, {count(sum(row.flops for row in missing))} FLOPs"
+    typer.echo(f"\n{len(planned)} runs, {len(missing)} to do: {cost}")
 
 
 def _held(row: PlannedRun) -> str:
