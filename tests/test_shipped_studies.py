@@ -26,6 +26,7 @@ def test_all_studies_are_there():
         "genome",
         "bases",
         "passkey",
+        "ablation",
     } <= names
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 from titans_lab.store.folder import Store
+from titans_lab.study import derived
 from titans_lab.study.config import RunConfig
-from titans_lab.study.record import costs
 from titans_lab.study.study import Run
-
-_costs = lru_cache(maxsize=None)(costs)  # seeds share a configuration
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,8 @@ class PlannedRun:
         tokens: To train on.
         flops: To train, forward and backward, from start to end.
         state_bytes: What a sequence leaves behind for the next one.
+        solved: What `hold` found for it, by dotted key.
+        deviation: From what is held, as a share of it; None: nothing is held.
     """
 
     run_id: str
@@ -35,6 +35,8 @@ class PlannedRun:
     tokens: int
     flops: int
     state_bytes: int
+    solved: dict[str, Any]
+    deviation: float | None
 
 
 def plan(runs: Sequence[Run], store: Store) -> list[PlannedRun]:
@@ -44,22 +46,23 @@ def plan(runs: Sequence[Run], store: Store) -> list[PlannedRun]:
 
 def training_tokens(config: RunConfig) -> int:
     """Tokens that whole steps come to within the budget."""
-    return config.train.steps * config.train.batch * config.train.length
+    return derived.tokens(config)
 
 
 def training_flops(config: RunConfig) -> int:
     """FLOPs of a whole training."""
-    return _costs(config)["flops_per_token"] * training_tokens(config)
+    return derived.flops(config)
 
 
 def _planned(run: Run, store: Store) -> PlannedRun:
-    cost = _costs(run.config)
     return PlannedRun(
         run_id=run.run_id,
         label=run.label,
         state=store.run(run.run_id).state(),
-        parameters=cost["parameters"],
+        parameters=derived.params(run.config),
         tokens=training_tokens(run.config),
         flops=training_flops(run.config),
-        state_bytes=cost["state_bytes"],
+        state_bytes=derived.state(run.config),
+        solved=run.solved,
+        deviation=run.deviation,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from titans_lab.store.lock import AlreadyRunning
 from titans_lab.store.recorder import commit_dead
 from titans_lab.study.record import record_of
 from titans_lab.study.study import Run
+from titans_lab.study.terms import Budget
 
 POLL_SECONDS = 0.2
 
@@ -45,6 +47,34 @@ def _record(run: Run, folder: RunFolder) -> str:
 
 
 @dataclass
+class Spent:
+    """Time since the sweep began, and the same for each device while it was at work: seconds of a clock that is steady.
+
+    Attributes:
+        begun: When the sweep began; None: it has not.
+        looked: When time was last counted.
+        devices: Seconds of all devices together.
+    """
+
+    begun: float | None = None
+    looked: float = 0.0
+    devices: float = 0.0
+
+    def by(self, busy: int, now: float) -> Spent:
+        """Counts what passed since the last look, in which so many devices were at work."""
+        if self.begun is None:
+            self.begun = self.looked = now
+        self.devices += busy * (now - self.looked)
+        self.looked = now
+        return self
+
+    def over(self, budget: Budget) -> bool:
+        """Whether a budget is spent."""
+        wall = self.looked - (self.begun or self.looked)
+        return wall >= 3600 * (budget.hours or math.inf) or self.devices >= 3600 * (budget.gpu_hours or math.inf)
+
+
+@dataclass
 class Sweep:
     """The state of a sweep, which a view may look at after every turn.
 
@@ -56,6 +86,8 @@ class Sweep:
         active: The worker of each run that is running here.
         ended: Final state of each run that this sweep ran.
         skipped: Final state of each run that was finished already, or by another sweep meanwhile.
+        budget: What may be spent before no more are started; what runs then is finished.
+        spent: What was.
     """
 
     store: Store
@@ -65,15 +97,19 @@ class Sweep:
     active: dict[str, tuple[Run, Job]] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    spent: Spent = field(default_factory=Spent)
 
     def run(self, look: Callable[[Sweep], None]) -> None:
         """Run all that is waiting; one that fails stops no other. However this ends, no worker is left behind."""
         try:
             while True:
                 self._collect()
-                self._launch()
+                over = self.spent.by(len(self.active), time.monotonic()).over(self.budget)
+                if not over:
+                    self._launch()
                 look(self)
-                if not self.waiting and not self.active:
+                if not self.active and (over or not self.waiting):
                     return
                 time.sleep(POLL_SECONDS)
         except OSError as error:

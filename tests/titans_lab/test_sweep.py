@@ -28,7 +28,8 @@ from titans_lab.store.folder import RunFolder
 from titans_lab.store.lock import hold_lock
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.study import Run
-from titans_lab.sweep import Sweep, committed_state, record_runs
+from titans_lab.study.terms import Budget
+from titans_lab.sweep import Spent, Sweep, committed_state, record_runs
 
 SHORT_AND_LONG = "grid.train.tokens=[256, 12800]"  # 4 and 200 steps
 LONG = "train.tokens=12800"
@@ -186,6 +187,27 @@ def dead(folder: RunFolder, prepare: Callable[[Recorder], None] = lambda _: None
     job.process.communicate()
     run = Run(folder.run_id, None, 0, "", {})  # type: ignore[arg-type]
     return Sweep(Workbench(folder.path.parents[2]).store, LocalExecutor(), cores(), [], {folder.run_id: (run, job)})
+
+
+def test_a_spent_budget_starts_nothing_more_and_finishes_what_runs(bench: Workbench):
+    sweep = bench.sweep("seeds=3")
+    sweep.devices, sweep.budget = sweep.devices[:1], Budget(hours=1e-9)
+    sweep.run(lambda _: None)
+    assert list(sweep.ended.values()) == ["done"]
+    assert len(sweep.waiting) == 2
+
+
+def test_what_is_spent_counts_devices_while_they_work():
+    spent = Spent()
+    for now, busy in ((100.0, 0), (1900.0, 2), (3700.0, 0)):
+        spent.by(busy, now)
+    assert spent.devices == 3600.0
+    assert [spent.over(budget) for budget in (Budget(), Budget(gpu_hours=1.1), Budget(gpu_hours=1.0))] == [
+        False,
+        False,
+        True,
+    ]
+    assert [spent.over(Budget(hours=hours)) for hours in (1.1, 1.0)] == [False, True]
 
 
 def test_a_worker_that_ended_without_a_word_has_failed(bench: Workbench):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import titans_lab
-from titans_lab.cli import benches, checks, data, evals, fits, records, reports, studies
+from titans_lab.cli import benches, checks, data, evals, fits, records, reports, studies, writing
 
 app = typer.Typer(
     name="titans-lab",
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 
 VERBS = (
+    writing.new,
+    writing.schema,
     studies.plan,
     checks.verify,
     benches.bench,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from titans_lab.report.data import Outcome
 from titans_lab.stats.interval import Summary, summarise
+from titans_lab.study.axes import NAMED
 from titans_lab.study.identity import model_id
 from titans_lab.study.tasks import Measure
 
@@ -27,6 +28,7 @@ PALETTE = (
     ("#6b6b6b", "#a9a9a9"),
     ("#3d8fc4", "#9bd6fa"),
 )
+ABSENT = ""  # the value of a factor that an arm does without
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star", "hexagram", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
@@ -131,24 +133,43 @@ def _mean(arm: Arm) -> float:
 
 def arrange(study: Study, outcomes: Sequence[Outcome]) -> Design:
     """Group the runs by everything but the seed, in the order of the study."""
-    names = short_names(tuple(study.grid))
-    varied = [Factor(key, names[key], values) for key, values in study.grid.items() if len(values) > 1]
-    x = varied[0] if varied else None
+    names = short_names(tuple(study.factors))
+    varied = [
+        Factor(key, names[key], values) for key, values in _all_values(study, outcomes).items() if len(values) > 1
+    ]
+    x, others = (varied[0], _not_decided_by(varied[0], varied[1:], outcomes)) if varied else (None, [])
     seeds: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         seeds.setdefault(repr(outcome.run.factors), []).append(outcome)
-    groups = tuple(dict.fromkeys(_group(members[0], varied) for members in seeds.values()))
-    arms = tuple(_arm(members, varied, groups, names) for members in seeds.values())
+    groups = tuple(dict.fromkeys(_group(members[0], others) for members in seeds.values()))
+    arms = tuple(
+        _arm(members, x, groups.index(_group(members[0], others)), len(groups), names) for members in seeds.values()
+    )
     return Design(x, groups, arms)
 
 
-def _arm(members: list[Outcome], varied: list[Factor], groups: tuple[str, ...], names: dict[str, str]) -> Arm:
-    factors = members[0].run.factors
-    place = _index(varied[0].values, factors[varied[0].key]) if varied else 0
-    group = groups.index(_group(members[0], varied))
-    first, second = (group, place) if len(groups) > 1 else (place, 0)
+def _all_values(study: Study, outcomes: Sequence[Outcome]) -> dict[str, tuple[Any, ...]]:
+    """The values of each factor, "" among them where some arms do without it."""
+    return {
+        key: values if all(key in outcome.run.factors for outcome in outcomes) else (*values, ABSENT)
+        for key, values in study.factors.items()
+    }
+
+
+def _not_decided_by(x: Factor, others: Sequence[Factor], outcomes: Sequence[Outcome]) -> list[Factor]:
+    """The factors that have several values at one of another's: not those that a study varies in step with it."""
+
+    def pairs(factor: Factor) -> set[tuple[str, str]]:
+        return {(repr(_value(each, x.key)), repr(_value(each, factor.key))) for each in outcomes}
+
+    return [factor for factor in others if len({at for at, _ in pairs(factor)}) < len(pairs(factor))]
+
+
+def _arm(members: list[Outcome], x: Factor | None, group: int, groups: int, names: dict[str, str]) -> Arm:
+    place = _index(x.values, _value(members[0], x.key)) if x else 0
+    first, second = (group, place) if groups > 1 else (place, 0)
     return Arm(
-        factors={names[key]: value for key, value in factors.items()},
+        factors={name: _value(members[0], key) for key, name in names.items()},
         x=place,
         group=group,
         colour=first % len(PALETTE),
@@ -157,8 +178,12 @@ def _arm(members: list[Outcome], varied: list[Factor], groups: tuple[str, ...], 
     )
 
 
-def _group(outcome: Outcome, varied: list[Factor]) -> str:
-    return phrase({factor.name: outcome.run.factors[factor.key] for factor in varied[1:]})
+def _group(outcome: Outcome, factors: Sequence[Factor]) -> str:
+    return phrase({factor.name: _value(outcome, factor.key) for factor in factors})
+
+
+def _value(outcome: Outcome, key: str) -> Any:
+    return outcome.run.factors.get(key, ABSENT)
 
 
 def _index(values: Sequence[Any], value: Any) -> int:
@@ -167,8 +192,9 @@ def _index(values: Sequence[Any], value: Any) -> int:
 
 
 def phrase(factors: dict[str, Any]) -> str:
-    """Factors in words: "depth 2 · momentum off"."""
-    return " · ".join(f"{name} {spell(value)}" for name, value in factors.items())
+    """Factors in words: "depth 2 · momentum off"; the name of an arm or a sub-study as it is."""
+    given = {name: value for name, value in factors.items() if value != ABSENT}
+    return " · ".join(spell(value) if name in NAMED else f"{name} {spell(value)}" for name, value in given.items())
 
 
 def spell(value: Any) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, get_args
 
 import titans
@@ -31,12 +32,17 @@ def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
         data_hash: Of the content of its data, which stands for the path.
     """
     record = {
-        "config": facts(LEAVES, read_values(config)),
+        "config": _run_facts(config),
         "data_hash": data_hash,
         "seed": seed,
         "versions": versions(config),
     }
     return _digest(record)
+
+
+@lru_cache(maxsize=1)  # the seeds of a configuration follow one another
+def _run_facts(config: RunConfig) -> dict[str, Any]:
+    return facts(LEAVES, read_values(config))
 
 
 def model_id(config: ModelConfig) -> str:

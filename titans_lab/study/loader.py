@@ -18,6 +18,7 @@ from titans_lab.errors import UserError
 Place = Callable[[int], str]  # from a line, counted from 0, to what an error calls it
 
 DEEPEST = 20
+LARGEST = 2_000_000  # bytes
 WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 INTEGER = re.compile(r"[-+]?\d+(_\d+)*", re.ASCII)
 FLOAT = re.compile(r"[-+]?(\.\d+|\d+(_\d+)*(\.\d*)?)(e[-+]?\d+)?|[-+]?\.inf|\.nan", re.IGNORECASE | re.ASCII)
@@ -56,13 +57,16 @@ def load(path: Path) -> Node:
         UserError: The file cannot be read, or is not YAML as this module takes it.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file{_neighbours(path)}") from error
     except IsADirectoryError as error:
         raise UserError(f"{path}: a directory; name a study file in it") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > LARGEST:
+        raise UserError(f"{path}: more than {LARGEST} bytes; a study is written by hand, or its lists by logspace")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

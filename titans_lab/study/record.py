@@ -7,26 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from titans.cost import parameters, state_bytes, train_flops_per_token
+from titans_lab.study import derived
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
 from titans_lab.study.identity import flatten, versions
 from titans_lab.study.study import Run, Study
 from titans_lab.study.tasks.settings import TaskSettings
-from titans_lab.study.tasks.text import TextSettings
-
-TRAINING = 6  # FLOPs of a multiply-add, forward and backward
 
 
 def costs(config: RunConfig) -> dict[str, int]:
     """Parameters, training FLOPs a token and bytes of a stream's state, in closed form."""
-    model, train = config.model, config.train
-    usual, ends = (settings.ends(model, train.length) for settings in (TextSettings(), config.task.settings))
     return {
-        "parameters": parameters(model) + ends.parameters - usual.parameters,
-        "flops_per_token": train_flops_per_token(model, train.length, train.batch)
-        + TRAINING * (ends.products - usual.products),
-        "state_bytes": state_bytes(model, train.length),
+        "parameters": derived.params(config),
+        "flops_per_token": derived.flops_per_token(config),
+        "state_bytes": derived.state(config),
     }
 
 
@@ -64,7 +58,8 @@ def study_record(study: Study, runs: Sequence[Run], overrides: Sequence[str]) ->
         "question": study.question,
         "expect": study.expect,
         "overrides": list(overrides),
-        "runs": [{"run_id": run.run_id, "factors": run.factors} for run in runs],
+        "metric": dataclasses.asdict(study.metric),
+        "runs": [{"run_id": run.run_id, "factors": run.factors, "baseline": run.baseline} for run in runs],
     }
 
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from titans_lab.study.axes import NAMED, assignment
 from titans_lab.study.config import RunConfig
-from titans_lab.study.identity import read_values, run_id
+from titans_lab.study.expand import check_spaces, expand, starting_point
+from titans_lab.study.hold import Hold
+from titans_lab.study.identity import run_id
 from titans_lab.study.loader import Node, load
-from titans_lab.study.outline import PRESET, Problems, outline, override
-from titans_lab.study.validate import (
-    Point,
-    Setting,
-    check_base,
-    check_grid,
-    check_points,
-    check_presets,
-    check_seeds,
-    check_size,
-    settings,
-)
+from titans_lab.study.outline import Problems, outline
+from titans_lab.study.overrides import parse_overrides, put, replaced
+from titans_lab.study.points import Point
+from titans_lab.study.settings import Setting, settings
+from titans_lab.study.terms import Budget, Metric, Order, check_terms
 from titans_lab.study.values import show
 
 NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
@@ -38,7 +35,10 @@ class Run:
         config: All that is set for it.
         seed: Of its initial values and batches.
         data_hash: Of its data's content.
-        factors: The study's varied keys, dotted, and this run's values.
+        factors: The study's varied keys, dotted, and this run's values; "study" and "arm" hold names.
+        solved: What `hold` found for it, by dotted key.
+        deviation: From what is held, as a share of it; None: nothing is held.
+        baseline: Whether it is of the arm that others are compared with.
     """
 
     run_id: str
@@ -46,11 +46,14 @@ class Run:
     seed: int
     data_hash: str
     factors: dict[str, Any]
+    solved: dict[str, Any] = field(default_factory=dict)
+    deviation: float | None = None
+    baseline: bool = False
 
     @property
     def label(self) -> str:
         """What tells it from the study's other runs: "memory.depth=2 seed=0"."""
-        factors = (f"{key.partition('.')[2] or key}={_bare(value)}" for key, value in self.factors.items())
+        factors = (value if key in NAMED else assignment(key, value) for key, value in self.factors.items())
         return " ".join((*factors, f"seed={self.seed}"))
 
 
@@ -68,6 +71,10 @@ class Study:
         grid: The values to combine, by dotted key.
         seeds: Of every combination.
         points: The combinations in order, the last key varying fastest.
+        hold: What is equal in all of them.
+        metric: What they are compared by.
+        order: In which a sweep launches them.
+        budget: What a sweep may spend.
         warnings: What is allowed and probably not meant, a line each.
     """
 
@@ -80,7 +87,20 @@ class Study:
     grid: dict[str, tuple[Any, ...]]
     seeds: tuple[int, ...]
     points: tuple[Point, ...] = field(repr=False)
-    warnings: tuple[str, ...] = ()
+    hold: Hold | None
+    metric: Metric
+    order: Order
+    budget: Budget
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def factors(self) -> dict[str, tuple[Any, ...]]:
+        """What varies, by dotted key, "study" or "arm", and its values in the order of the runs."""
+        values: dict[str, dict[tuple[type, Any], None]] = {}
+        for point in self.points:
+            for key, value in point.factors.items():
+                values.setdefault(key, {})[type(value), value] = None  # True is not 1
+        return {key: tuple(value for _, value in found) for key, found in values.items()}
 
     @property
     def combinations(self) -> int:
@@ -101,8 +121,16 @@ class Study:
             digest = hashes[point.config.data, point.config.task]
             for seed in self.seeds:
                 name = run_id(point.config, seed, digest)
-                runs.setdefault(name, Run(name, point.config, seed, digest, point.factors))
+                if name not in runs:
+                    held = point.solved, point.deviation, point.baseline
+                    runs[name] = Run(name, point.config, seed, digest, point.factors, *held)
         return list(runs.values())
+
+    def launch_order(self, runs: Iterable[Run]) -> list[Run]:
+        """Some of its runs as a sweep takes them: as they are listed, or in an order that hangs on the names alone."""
+        if self.order == "listed":
+            return list(runs)
+        return sorted(runs, key=lambda run: hashlib.sha256(f"{self.name} {run.run_id}".encode()).digest())
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -110,7 +138,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 
     Args:
         path: The file.
-        overrides: Texts `key=value`: a dotted key of the base, `seeds`, or `grid.<key>` with a list.
+        overrides: Texts `key=value`: a dotted key of the base, a key of the study, or `grid.<key>` with a list.
 
     Raises:
         UserError: With a line for each problem: its place, the key and the remedy.
@@ -121,26 +149,27 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
     """`load_study` of what `path` would hold."""
     problems = Problems()
-    written = outline(root, problems)
-    override(written, overrides, problems)
+    given = parse_overrides(overrides, problems)
+    written = outline(replaced(root, given, problems), path, problems)
+    put(written, given, problems)
     texts = _texts(written.texts, path, problems)
-    presets = check_presets(written.preset, problems) if written.preset else []
-    base = check_base(written.base, problems)
-    grid = check_grid(written.grid, problems)
-    seeds = check_seeds(written.seeds, problems) if written.seeds else (0,)
-    check_size(written.grid, math.prod(map(len, grid.values())), len(seeds), problems)
-    problems.stop()
-    points = check_points(presets, base, grid, problems)
-    problems.stop()
+    terms = check_terms(written.terms, problems)
+    spaces = check_spaces(written, problems)
+    start = starting_point(written, problems)
+    expanded = expand(written, spaces, start, terms, problems)
     return Study(
         **texts,
         path=path,
-        presets=tuple(preset.value for preset in presets),
-        base={key: setting.value for key, setting in base.items()},
-        grid={key: tuple(level.value for level in levels) for key, levels in grid.items()},
-        seeds=seeds,
-        points=points,
-        warnings=tuple(_unread(base, grid, points)),
+        presets=tuple(preset.value for preset in start.presets),
+        base={key: setting.value for key, setting in start.base.items()},
+        grid={key: spaces[0].values[key] for key in written.block.grid},
+        seeds=terms.seeds,
+        points=expanded.points,
+        hold=terms.hold,
+        metric=terms.metric,
+        order=terms.order,
+        budget=terms.budget,
+        warnings=expanded.warnings,
     )
 
 
@@ -153,22 +182,3 @@ def _texts(nodes: Mapping[str, Node], path: Path, problems: Problems) -> dict[st
         problems.add(name.place, "name", f"{show(name.value)} cannot name a file of the store; {rule}")
     texts = {key: given[key].value if key in given else "" for key in ("question", "expect")}
     return texts | {"name": name.value}
-
-
-def _unread(
-    base: Mapping[str, Setting], grid: Mapping[str, Sequence[Setting]], points: Sequence[Point]
-) -> Iterator[str]:
-    """A warning for each key that is set and that no combination reads."""
-    unread = {key: setting.place for key, setting in base.items()} | {key: grid[key][0].place for key in grid}
-    for point in points:
-        if not unread:
-            return
-        for key in unread.keys() & {PRESET, *read_values(point.config)}:
-            del unread[key]
-    variants = ", ".join(dict.fromkeys(point.config.model.variant for point in points))
-    for key, place in unread.items():
-        yield f"{place}: {key}: set, and no run of this study reads it (model.variant is {variants}); remove it"
-
-
-def _bare(value: Any) -> str:
-    return value if isinstance(value, str) else show(value)

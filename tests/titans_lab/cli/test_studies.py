@@ -44,7 +44,7 @@ def test_plan_for_machines_has_every_digit(cli: Any, bench: Workbench):
     arguments = ("plan", bench.study, "seeds=2", "--store", bench.store.root)
     assert json.loads(cli(*arguments, "--json").out) == expected
     rows = list(csv.DictReader(cli(*arguments, "--csv").out.splitlines()))
-    assert rows == [{name: str(value) for name, value in row.items()} for row in expected]
+    assert rows == [{name: "" if value is None else str(value) for name, value in row.items()} for row in expected]
 
 
 def test_a_thousand_runs_are_planned(cli: Any, bench: Workbench):

@@ -62,6 +62,32 @@ def test_a_factor_of_one_value_is_not_the_axis(lab):
     assert shown.arms[1].label == "depth 2 · lr 0.003"
 
 
+def test_lists_that_go_together_are_one_axis(lab):
+    shown = design(lab(zip={"model.dim": [64, 128, 256], "model.heads": [2, 4, 8]}, grid={"train.lr": [1e-3, 1e-2]}))
+    assert shown.x.key == "train.lr"
+    assert shown.groups == ("dim 64 · heads 2", "dim 128 · heads 4", "dim 256 · heads 8")
+
+
+def test_lists_that_go_together_alone_are_the_axis(lab):
+    alone = design(lab(zip={"model.dim": [64, 128], "model.heads": [2, 4]}))
+    assert (alone.x.key, alone.groups) == ("model.dim", ("",))
+    assert [arm.label for arm in alone.arms] == ["dim 64 · heads 2", "dim 128 · heads 4"]
+
+
+def test_arms_of_an_ablation_go_by_their_names(lab):
+    shown = design(lab(ablate={"model.memory.momentum": False, "plain": {"model.conv_width": 1}}))
+    assert [arm.label for arm in shown.arms] == ["base", "memory.momentum=false", "plain"]
+    assert shown.x.values == ("base", "memory.momentum=false", "plain")
+
+
+def test_substudies_may_vary_different_factors(lab):
+    depth = {"grid": {"model.memory.depth": [1, 2]}}
+    shown = design(lab(studies={"attention": {"base": {"model": {"variant": "transformer"}}}, "memory": depth}))
+    assert [arm.label for arm in shown.arms] == ["attention", "memory · depth 1", "memory · depth 2"]
+    assert shown.x.values == ("attention", "memory")
+    assert [list(arm.factors) for arm in shown.arms] == [["study", "depth"]] * 3
+
+
 def test_names_are_as_short_as_they_stay_distinct():
     names = short_names(("model.memory.depth", "train.depth", "train.weight_decay"))
     assert list(names.values()) == ["memory.depth", "train.depth", "weight decay"]

@@ -1,0 +1,62 @@
+"""Quantities that follow from a run's configuration, by the names that studies call them by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from titans.cost import parameters, state_bytes, train_flops_per_token
+from titans_lab.study.config import RunConfig
+from titans_lab.study.tasks.settings import Ends
+from titans_lab.study.tasks.text import TextSettings
+
+USUAL = TextSettings()
+TRAINING = 6  # FLOPs of a multiply-add, forward and backward
+
+_parameters = lru_cache(maxsize=None)(parameters)  # many runs of a study share a model
+_flops_per_token = lru_cache(maxsize=None)(train_flops_per_token)
+_state_bytes = lru_cache(maxsize=None)(state_bytes)
+
+
+def params(config: RunConfig) -> int:
+    """Trainable numbers, embedding and output projection included."""
+    usual, ends = _ends(config)
+    return _parameters(config.model) + ends.parameters - usual.parameters
+
+
+def flops_per_token(config: RunConfig) -> int:
+    """To train, forward and backward."""
+    usual, ends = _ends(config)
+    train = config.train
+    return _flops_per_token(config.model, train.length, train.batch) + TRAINING * (ends.products - usual.products)
+
+
+def _ends(config: RunConfig) -> tuple[Ends, Ends]:
+    """What a language model has before and after its blocks, and what the task's model has there."""
+    usual, ends = (settings.ends(config.model, config.train.length) for settings in (USUAL, config.task.settings))
+    return usual, ends
+
+
+def tokens(config: RunConfig) -> int:
+    """That the whole steps within the budget read."""
+    return config.train.steps * config.train.batch * config.train.length
+
+
+def flops(config: RunConfig) -> int:
+    """Of a whole training."""
+    return flops_per_token(config) * tokens(config)
+
+
+def state(config: RunConfig) -> int:
+    """Bytes, in float32, that a sequence of `train.length` leaves behind for the next one."""
+    return _state_bytes(config.model, config.train.length)
+
+
+#: What `where` and `exclude` may ask for beside the keys of a run.
+DERIVED: dict[str, Callable[[RunConfig], int]] = {
+    "params": params,
+    "flops": flops,
+    "flops_per_token": flops_per_token,
+    "state_bytes": state,
+    "steps": lambda config: config.train.steps,
+}

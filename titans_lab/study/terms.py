@@ -1,0 +1,169 @@
+"""What a study says of itself as a whole: seeds, what is held, the metric, the order and the budget."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from titans_lab.study.hold import SOLVED_BY, Hold
+from titans_lab.study.loader import Node
+from titans_lab.study.outline import Problems
+from titans_lab.study.settings import MOST_RUNS, Setting, listed, settings
+from titans_lab.study.values import describe, nearest, show
+
+Order = Literal["listed", "shuffled"]
+METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a study compares its arms by.
+
+    Attributes:
+        name: As a column of the view `runs` or `evals` has it; "loss" is that of the validation text, in bits per byte.
+        direction: Whether less ("min") or more ("max") of it is better.
+        at: "final": of the full validation at the end; "best": the best of all validations.
+    """
+
+    name: str = "loss"
+    direction: Literal["min", "max"] = "min"
+    at: Literal["final", "best"] = "final"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a sweep may spend before it launches nothing more; what runs already is finished.
+
+    Attributes:
+        hours: Of wall time, from the start of the sweep; None: any.
+        gpu_hours: Of all devices together, cores where there is no GPU; None: any.
+    """
+
+    hours: float | None = None
+    gpu_hours: float | None = None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a study says of itself as a whole, each at its default where it says nothing.
+
+    Attributes:
+        seeds: Of every combination.
+        hold: What is equal in all arms.
+        metric: What they are compared by.
+        order: In which a sweep launches.
+        budget: What a sweep may spend.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    hold: Hold | None = None
+    metric: Metric = Metric()
+    order: Order = "listed"
+    budget: Budget = Budget()
+
+
+def check_terms(nodes: Mapping[str, Node], problems: Problems) -> Terms:
+    """The terms of a study file."""
+    checks: dict[str, Callable[[Node, Problems], Any]] = {
+        "seeds": check_seeds,
+        "hold": check_hold,
+        "metric": check_metric,
+        "order": check_order,
+        "budget": check_budget,
+    }
+    found: dict[str, Any] = {key: check(nodes[key], problems) for key, check in checks.items() if key in nodes}
+    return Terms(**found)
+
+
+def check_seeds(node: Node, problems: Problems) -> tuple[int, ...]:
+    """The seeds that a count or a list means."""
+    if isinstance(node.value, list):
+        levels = listed(int, "seeds", node, problems)
+        if len(levels) > MOST_RUNS:
+            problems.add(node.place, "seeds", f"{len(levels)} of them, more than {MOST_RUNS}; remove some")
+        for level in levels:
+            if level.value < 0:
+                problems.add(level.place, "seeds", f"{level.value} is no seed; write integers from 0")
+        return tuple(level.value for level in levels)
+    for count in settings(int, "seeds", [node], problems):
+        if 1 <= count.value <= MOST_RUNS:
+            return tuple(range(count.value))
+        problems.add(count.place, "seeds", f"{count.value} is not a count from 1 to {MOST_RUNS}; write 3 or [0, 1, 2]")
+    return ()
+
+
+def check_order(node: Node, problems: Problems) -> Order:
+    """In which order a sweep launches."""
+    return next((setting.value for setting in settings(Order, "order", [node], problems)), "listed")
+
+
+def check_hold(node: Node, problems: Problems) -> Hold | None:
+    """What is held equal, and by what; its name alone is enough."""
+    parts = _parts(node, "hold", "what", ("what", "by"), problems)
+    by = parts.get("by")
+    nodes = by.value if by and isinstance(by.value, list) else [by] if by else []
+    ways = Literal[tuple(dict.fromkeys(way for ways in SOLVED_BY.values() for way in ways))]  # type: ignore[valid-type]
+    by_given = [setting.value for setting in settings(ways, "hold.by", nodes, problems)]
+    for what in _values(parts, "hold", {"what": Literal[tuple(SOLVED_BY)]}, problems).values():
+        for way, place in zip(by_given, [each.place for each in nodes], strict=False):
+            if way not in SOLVED_BY[what.value]:
+                problems.add(place, "hold.by", f"{way} does not decide {what.value}; {_ways(what.value)}")
+        if len(set(by_given)) < len(by_given):
+            problems.add(nodes[0].place, "hold.by", "one of them twice; remove one")
+        return Hold(what.value, tuple(by_given) or SOLVED_BY[what.value][:1])
+    return None
+
+
+def check_metric(node: Node, problems: Problems) -> Metric:
+    """What arms are compared by; its name alone is enough."""
+    hints = {"name": str, "direction": Literal["min", "max"], "at": Literal["final", "best"]}
+    found = _values(_parts(node, "metric", "name", tuple(hints), problems), "metric", hints, problems)
+    if "name" in found and not METRIC.fullmatch(found["name"].value):
+        rule = "write the name of a column, such as loss or accuracy"
+        problems.add(found["name"].place, "metric.name", f"{show(found['name'].value)} is no name of a metric; {rule}")
+    return Metric(**{key: setting.value for key, setting in found.items()})
+
+
+def check_budget(node: Node, problems: Problems) -> Budget:
+    """What a sweep may spend."""
+    hints = {"hours": float, "gpu_hours": float}
+    found = _values(_parts(node, "budget", None, tuple(hints), problems), "budget", hints, problems)
+    for key, setting in found.items():
+        if setting.value <= 0:
+            problems.add(
+                setting.place, f"budget.{key}", f"{show(setting.value)} is not above 0; write hours, such as 2"
+            )
+    return Budget(**{key: setting.value for key, setting in found.items()})
+
+
+def _ways(what: str) -> str:
+    ways = SOLVED_BY[what]
+    return f"write {ways[0]}" if len(ways) == 1 else f"write one of {', '.join(ways)}"
+
+
+def _parts(node: Node, key: str, short: str | None, valid: Iterable[str], problems: Problems) -> Mapping[str, Node]:
+    """The entries of a mapping; of a bare value where that stands for the entry `short`."""
+    if not isinstance(node.value, dict):
+        if short:
+            return {short: node}
+        example = ", ".join(f"{each}: ..." for each in valid)
+        problems.add(node.place, key, f"{describe(node.plain())}, not a mapping; write {{{example}}}")
+        return {}
+    parts = dict(node.value)
+    for unknown in [each for each in parts if each not in valid]:
+        problems.add(parts.pop(unknown).key_place, f"{key}.{unknown}", f"unknown key; {nearest(unknown, tuple(valid))}")
+    if not parts or (short and short not in parts):
+        problems.add(node.place, key, f"says no {short or ' or '.join(valid)}; add it, or remove the key")
+    return parts
+
+
+def _values(parts: Mapping[str, Node], key: str, hints: Mapping[str, Any], problems: Problems) -> dict[str, Setting]:
+    """The entries that are of their types."""
+    return {
+        name: setting
+        for name, hint in hints.items()
+        if name in parts
+        for setting in settings(hint, f"{key}.{name}", [parts[name]], problems)
+    }
