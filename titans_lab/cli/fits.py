@@ -85,7 +85,8 @@ def _remarks(law: Scaling) -> Iterator[str]:
     yield f"Residuals: {law.residual:.2%} (root mean square)."
     if law.held_out:
         told = f"{law.held_out.error:+.2%} on average, {law.held_out.spread:.2%} root mean square"
-        yield f"Largest budget, held out ({law.held_out.points} runs): predicted {told}."
+        runs = f"{law.held_out.points} run{'' if law.held_out.points == 1 else 's'}"
+        yield f"Largest budget, held out ({runs}): predicted {told}."
     else:
         yield "No budget could be held out: the others do not determine a law."
     if law.isoflop:

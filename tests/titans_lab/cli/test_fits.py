@@ -32,7 +32,7 @@ def test_the_law_is_printed_with_its_checks(cli: Any, scaled: Workbench):
     assert (code, err) == (0, "")
     assert out.startswith("loss = E + A / tokens^alpha, 6 runs\n")
     assert "alpha       0.4   0.4  0.4" in out
-    assert "Largest budget, held out (1 runs): predicted" in out
+    assert "Largest budget, held out (1 run): predicted" in out
     assert "parameters include the embedding" in out
 
 
