@@ -110,9 +110,11 @@ def _field(hint: Any, field: dataclasses.Field[Any]) -> Schema:
 
 
 def _attributes(config: Any) -> dict[str, str]:
-    """What a docstring in Google's style says of each attribute."""
-    _, _, listed = (inspect.getdoc(config) or "").partition("Attributes:\n")
-    entries = re.findall(r"^    (\w+): (.*(?:\n      .*)*)", listed, re.MULTILINE)
+    """What the docstrings of a class and of those that it extends say, in Google's style, of each attribute."""
+    entries: list[tuple[str, str]] = []
+    for each in reversed(inspect.getmro(config)):
+        _, _, listed = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")
+        entries += re.findall(r"^    (\w+): (.*(?:\n      .*)*)", listed, re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
 
 
