@@ -20,6 +20,7 @@ from titans_lab.precision import products_in
 from titans_lab.speed import product_rate, profiled
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig, TrainConfig
+from titans_lab.study.derived import kernel
 from titans_lab.study.record import costs
 from titans_lab.tasks.task import Batch, Score, Task, judging, overall
 
@@ -65,7 +66,7 @@ class Trainer:
         self.config, self.task, self.device, self.recorder = config, task, device, recorder
         self.model = task.model(config, seed).to(device)
         self.model.recompute = config.speed.recompute
-        use_kernel(self.model, config.speed.kernel)
+        use_kernel(self.model, kernel(config, device.type))  # type: ignore[arg-type]
         self.product_rate = product_rate(device, config.train.precision)
         self.flops_per_token = costs(config)["flops_per_token"]
         self.optimizer = optimizer_for(self.model, config.train)

@@ -25,6 +25,7 @@ from titans_lab.stats.ngram import witten_bell_floors
 from titans_lab.store.folder import Attempt, Store
 from titans_lab.store.recorder import Recorder, commit
 from titans_lab.study.config import DataConfig
+from titans_lab.study.derived import kernel
 from titans_lab.study.record import config_of
 from titans_lab.tasks.registry import build_task
 from titans_lab.tasks.text import TextTask
@@ -43,9 +44,9 @@ class Cancelled(BaseException):
 
 def work(attempt: Attempt, device: torch.device) -> None:
     """Train the run that an attempt is at, and commit how it ended."""
-    recorder = Recorder(attempt, environment() | _device_facts(device))
     record = attempt.folder.record()
     config = config_of(record)
+    recorder = Recorder(attempt, environment() | _device_facts(device) | {"kernel": kernel(config, device.type)})
     task = build_task(config, record["seed"])
     if task.digest != record["data_hash"]:
         raise UserError(f"data.path: {task.source} is not what it was when this run was planned; sweep the study again")

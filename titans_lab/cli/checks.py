@@ -24,6 +24,7 @@ from titans_lab.cli.arguments import (
 from titans_lab.cli.output import FAILED, INTERRUPTED, duration, print_rows, print_table, progress_bar
 
 if TYPE_CHECKING:
+    from titans.models.config import ModelConfig
     from titans_lab.executors.devices import Device
     from titans_lab.store.folder import Store
     from titans_lab.study.study import Run
@@ -54,10 +55,10 @@ def verify(
     if study:
         runs = load(study, overrides)[1]
         refuse_kernels(runs, devices)
-        asked = _asked(runs, PRECISIONS)
+        plans = [(device, _asked(runs, PRECISIONS, device.kind)) for device in one_of_each(devices)]
     else:
         asked = [Asked(subject, PRECISIONS) for subject in subjects(defaults())]
-    plans = [(device, asked) for device in one_of_each(devices)]
+        plans = [(device, asked) for device in one_of_each(devices)]
     begin = time.monotonic()
     rows = _run(plans, records, secrets.randbits(32) if seed is None else seed)
     _print(rows, time.monotonic() - begin, as_csv, as_json)
@@ -71,8 +72,8 @@ def verify_first(runs: Sequence[Run], devices: Sequence[Device], records: Store)
     from titans_lab.verify.process import missing
 
     precisions = sorted({"float64", *(run.config.train.precision for run in runs)}, reverse=True)
-    asked = _asked(runs, precisions)
-    plans = [(device, left) for device in one_of_each(devices) if (left := missing(asked, device, records))]
+    asked = [(device, _asked(runs, precisions, device.kind)) for device in one_of_each(devices)]
+    plans = [(device, left) for device, each in asked if (left := missing(each, device, records))]
     if not plans:
         return
     rows = _run(plans, records, secrets.randbits(32))
@@ -83,16 +84,15 @@ def verify_first(runs: Sequence[Run], devices: Sequence[Device], records: Store)
         raise typer.Exit(FAILED)
 
 
-def _asked(runs: Sequence[Run], precisions: Sequence[str]) -> list[Asked]:
+def _asked(runs: Sequence[Run], precisions: Sequence[str], device: str) -> list[Asked]:
     """The models of runs, each on the kernels that it runs on."""
+    from titans_lab.study.derived import kernel
     from titans_lab.verify.subjects import Asked, subjects
 
-    kernels = dict.fromkeys(run.config.speed.kernel for run in runs)
-    return [
-        Asked(subject, tuple(precisions), kernel)
-        for kernel in kernels
-        for subject in subjects(run.config.model for run in runs if run.config.speed.kernel == kernel)
-    ]
+    models: dict[str, list[ModelConfig]] = {}
+    for run in runs:
+        models.setdefault(kernel(run.config, device), []).append(run.config.model)
+    return [Asked(subject, tuple(precisions), used) for used, of in models.items() for subject in subjects(of)]
 
 
 def _run(plans: Sequence[tuple[Device, list[Asked]]], records: Store, seed: int) -> list[Row]:

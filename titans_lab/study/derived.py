@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import lru_cache
+from shutil import which
 
 from titans.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.study.config import RunConfig
@@ -11,6 +13,9 @@ from titans_lab.study.tasks.settings import Ends
 from titans_lab.study.tasks.text import TextSettings
 
 USUAL = TextSettings()
+#: FLOPs of a training, some ten minutes of a core: a tenth to a quarter of that is more than it takes to compile.
+COMPILED_FROM = 2e13
+MEMORIES = ("lmm", "mac", "mag", "mal")
 TRAINING = 6  # FLOPs of a multiply-add, forward and backward
 
 _parameters = lru_cache(maxsize=None)(parameters)  # many runs of a study share a model
@@ -50,6 +55,18 @@ def flops(config: RunConfig) -> int:
 def state(config: RunConfig) -> int:
     """Bytes, in float32, that a sequence of `train.length` leaves behind for the next one."""
     return _state_bytes(config.model, config.train.length)
+
+
+def kernel(config: RunConfig, device: str) -> str:
+    """`speed.kernel`, in which "auto" on a CPU is "compiled" where a training is so long that compilation pays.
+
+    Args:
+        config: Of the run.
+        device: Its kind, "cpu" or "cuda".
+    """
+    asked = config.speed.kernel
+    pays = device == "cpu" and config.model.variant in MEMORIES and flops(config) >= COMPILED_FROM
+    return "compiled" if asked == "auto" and pays and which(os.environ.get("CXX", "g++")) else asked
 
 
 #: What `where` and `exclude` may ask for beside the keys of a run.
