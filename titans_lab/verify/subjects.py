@@ -35,9 +35,10 @@ class Asked(NamedTuple):
 
 
 def defaults() -> list[ModelConfig]:
-    """The default configuration of each variant, with more blocks where it has more mixers."""
-    blocks = ModelConfig().blocks
-    return [ModelConfig(variant=variant, blocks=max(blocks, len(pattern(variant)))) for variant in get_args(Variant)]
+    """The default configuration of each variant, with enough blocks for all of its mixers."""
+    variants = get_args(Variant)
+    blocks = max(len(pattern(variant)) for variant in variants)
+    return [ModelConfig(variant=variant, blocks=blocks) for variant in variants]
 
 
 def subjects(configs: Iterable[ModelConfig]) -> list[Subject]:

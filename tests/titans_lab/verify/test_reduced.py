@@ -17,7 +17,7 @@ from titans_lab.verify.reduced import checks_of, for_model, for_operator, length
 SHRUNK = {
     "vocab_size", "blocks", "heads", "dim", "feed_forward", "persistent_tokens", "segment", "window",
     "mac.long_term_tokens", "memory.chunk_size", "memory.eval_chunk_size", "memory.update_every",
-    "memory.theta_scale", "memory.eta_bias", "memory.alpha_bias",
+    "memory.theta_scale", "memory.eta_bias", "memory.alpha_bias", "recurrent.chunk_size",
 }  # fmt: skip
 
 
