@@ -24,7 +24,6 @@ from titans_lab.cli.arguments import (
 from titans_lab.cli.output import FAILED, INTERRUPTED, duration, print_rows, print_table, progress_bar
 
 if TYPE_CHECKING:
-    from titans.models.config import ModelConfig
     from titans_lab.executors.devices import Device
     from titans_lab.store.folder import Store
     from titans_lab.study.study import Run
@@ -89,10 +88,12 @@ def _asked(runs: Sequence[Run], precisions: Sequence[str], device: str) -> list[
     from titans_lab.study.derived import kernel
     from titans_lab.verify.subjects import Asked, subjects
 
-    models: dict[str, list[ModelConfig]] = {}
-    for run in runs:
-        models.setdefault(kernel(run.config, device), []).append(run.config.model)
-    return [Asked(subject, tuple(precisions), used) for used, of in models.items() for subject in subjects(of)]
+    kernels = dict.fromkeys(kernel(run.config, device) for run in runs)
+    return [
+        Asked(subject, tuple(precisions), used)
+        for used in kernels
+        for subject in subjects(run.config.model for run in runs if kernel(run.config, device) == used)
+    ]
 
 
 def _run(plans: Sequence[tuple[Device, list[Asked]]], records: Store, seed: int) -> list[Row]:
