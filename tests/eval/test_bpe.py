@@ -71,7 +71,7 @@ def test_tokens_of_blocks_are_the_tokens_of_the_whole(tmp_path: Path, monkeypatc
     monkeypatch.setattr(making, "BLOCK", 23)
     monkeypatch.setattr(making, "BATCH", 200)
     content = text(3000, random.Random())
-    manifest = made(tmp_path / "out", content)
+    manifest = made(tmp_path / "out", content, tokenizer="bpe:400")  # enough for words with the space before them
     tokenizer = read_tokenizer(tmp_path / "out", manifest)
     train, valid = (map_part(tmp_path / "out", manifest, name) for name in ("train", "valid"))
     cut = len(tokenizer.decode(train))
