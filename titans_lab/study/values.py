@@ -62,11 +62,18 @@ def nearest(key: str, valid: Collection[str]) -> str:
     parent, _, name = key.rpartition(".")
     siblings = {_name(other): other for other in valid if other.rpartition(".")[0] == parent}
     near = (
-        [siblings[other] for other in difflib.get_close_matches(name, siblings, n=2)]
+        [siblings[other] for other in _nearest(name, siblings)]
         or [other for other in valid if _name(other) == name]
         or difflib.get_close_matches(key, valid, n=2, cutoff=0.75)
     )
     return f"did you mean {' or '.join(near)}?" if near else f"valid here: {', '.join(siblings or valid)}"
+
+
+def _nearest(name: str, names: Collection[str]) -> list[str]:
+    """At most two names that are near another, the second only if it is nearly as near as the first."""
+    found = difflib.get_close_matches(name, names, n=2)
+    nearness = [difflib.SequenceMatcher(None, other, name).ratio() for other in found]
+    return [other for other, near in zip(found, nearness, strict=True) if near > 0.9 * nearness[0]]
 
 
 def _name(key: str) -> str:
