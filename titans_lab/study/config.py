@@ -142,8 +142,8 @@ class SpeedConfig:
     Attributes:
         kernel: Of the memory: "torch"; "compiled", by torch in some 20 seconds, which it keeps for later runs, and then
             faster, most so for wide or deep memories; "triton", on a GPU; "auto" is "torch", and on a CPU "compiled"
-            where a training has at least 2e13 FLOPs and there is a C++ compiler. "fla": flash-linear-attention's for the
-            rivals that it has, on a GPU; nothing else changes.
+            for a training of at least 2e13 FLOPs, where there is a C++ compiler. Of its rivals: "fla", that is
+            flash-linear-attention's, on a GPU.
         recompute: Go through each block once more in the backward pass instead of keeping what is in it.
         profile: Steps to profile, after the first few: trace.json.gz and profile.txt in the attempt's folder; 0: none.
     """
