@@ -36,10 +36,14 @@ class Column:
 
 
 def shape_of(hint: Any) -> Shape:
-    """The shape of values under a type hint: a dataclass is a struct, `X | None` is X, a Literal its values' type."""
+    """The shape of values under a type hint: a dataclass is a struct, `X | None` is X, a Literal its values' type.
+
+    A section with nothing to set is left out: files and databases know no empty struct.
+    """
     if is_dataclass(hint):
         hints = get_type_hints(hint)
-        return {field.name: shape_of(hints[field.name]) for field in fields(hint)}
+        shapes = {field.name: shape_of(hints[field.name]) for field in fields(hint)}
+        return {name: shape for name, shape in shapes.items() if shape != {}}
     if get_origin(hint) is Literal:
         return type(get_args(hint)[0])
     if NoneType in get_args(hint):

@@ -100,7 +100,7 @@ PEER = pytest.mark.skipif(bool(importlib.util.find_spec("titans_pytorch")), reas
     ("arguments", "words"),
     [
         (["--against", "transfomer"], "--against transfomer: no such baseline; did you mean transformer?"),
-        (["--against", "mamba"], "valid here: lmm, mac, mag, mal, transformer, titans-pytorch"),
+        (["--against", "hyena"], "valid here: lmm, mac, mag, mal, transformer, "),
         pytest.param(["--against", "titans-pytorch"], "not installed; pip install titans-pytorch, or", marks=PEER),
         (["--against", "mac", "model.memory.chunk_size=24"], "--against mac: segment: 64 is not a multiple of"),
         (["--length", "0"], "--length 0: '0' is no number of tokens; write such as 512,2048"),
