@@ -15,14 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from titans_lab.bases import read_fasta
+from titans_lab.bases import FASTA, read_fasta
 from titans_lab.data.prepared import Manifest, map_part, read_manifest, read_tokenizer
 from titans_lab.data.sources import GZIP_MAGIC
 from titans_lab.data.tokenizer import BYTES, Tokenizer
 from titans_lab.errors import UserError
+from titans_lab.inputs import signature
 from titans_lab.study.config import DataConfig, RunConfig
 
 LARGEST_FILE = 2**30  # bytes; each plan hashes a file, and each worker holds it in memory
+BYTES_ALONE = ("needle", "babilong")  # tasks whose models read bytes, whatever their files
 SMALLEST_PART = 2  # bytes of either part: one to read and one to predict
 
 # Installers and distributions strip, move or rewrite these; without them two installs of one Python version agree.
@@ -74,7 +76,8 @@ def corpus_digest(config: DataConfig, fasta: bool = False) -> str:
     """`Corpus.digest` alone, with the same checks; remembered within a process while the file is unchanged."""
     if not fasta and _is_folder(config):
         return _manifest(config).digest
-    digest, size = _measure(config.path, fasta, _signature(config.path))
+    unchanged = signature(str(config.path), "data.path", FASTA) if fasta else _signature(config.path)
+    digest, size = _measure(config.path, fasta, unchanged)
     _cut(config, size)
     return digest
 
@@ -85,7 +88,11 @@ def corpus_source(config: DataConfig) -> str:
 
 
 def trained_tokenizer(config: RunConfig, digest: str) -> Tokenizer:
-    """That of a run whose data had this digest; UserError where its prepared folder is gone or changed."""
+    """That of a run whose data had this digest; UserError where it has none, or its folder is gone or changed."""
+    if config.task.name in BYTES_ALONE:
+        return BYTES
+    if config.task.name != "text":
+        raise UserError(f"task.name: the tokens of {config.task.name} are no text; name a run of text or needles")
     path = config.data.path
     if _is_folder(config.data):
         manifest = _manifest(config.data)

@@ -22,6 +22,8 @@ import torch
 
 from titans.models.generation import generate, prefill
 from titans.models.language_model import LanguageModel
+from titans_lab.corpus import trained_tokenizer
+from titans_lab.data.tokenizer import BYTES as BYTE_TOKENS
 from titans_lab.environment import environment
 from titans_lab.errors import UserError
 from titans_lab.evaluations import SETTINGS, Asked, Sources, evaluation_id
@@ -101,8 +103,11 @@ class Examined:
 
     @cached_property
     def trained(self) -> Trained:
-        """Its model, loaded when a question is first asked."""
-        return load_run(self.store, self.folder.run_id, self.device)
+        """Its model, loaded when a question is first asked; UserError where that does not read bytes."""
+        trained = load_run(self.store, self.folder.run_id, self.device)
+        if trained_tokenizer(trained.config, trained.data_hash) is not BYTE_TOKENS:
+            raise UserError(f"run {self.folder.run_id}: its tokens are no bytes, as those of the questions are")
+        return trained
 
     def answer(self, asked: Asked, sources: Sources) -> dict[str, Any]:
         """The rows of an evaluation: recorded, or found out and then recorded."""

@@ -28,10 +28,10 @@ def rows_inside(model: Backbone, tokens: Tensor) -> Iterator[Row]:
     """
     memory = model.config.memory
     chunk = memory.eval_chunk_size or memory.chunk_size
-    stretch = chunk * math.ceil(tokens.shape[1] / chunk / MOST_STRETCHES)
-    positions = [None, *range(0, tokens.shape[1], stretch)]
     for block, figures in inspect(model, tokens).items():
-        for row in _rows(figures, stretch, positions):
+        length = figures.loss.shape[-1]  # of a series, patches
+        stretch = chunk * math.ceil(length / chunk / MOST_STRETCHES)
+        for row in _rows(figures, stretch, [None, *range(0, length, stretch)]):
             yield {"block": block, **{name: None if value != value else value for name, value in row.items()}}
 
 

@@ -176,7 +176,11 @@ class Trainer:
         return loss.detach(), norm
 
     def _losses(self, batch: Batch) -> Tensor:
-        return self.task.losses(self.model, tuple(x.to(self.device, non_blocking=True) for x in batch))
+        return self.task.losses(self.model, tuple(map(self._to_device, batch)))
+
+    def _to_device(self, x: Tensor) -> Tensor:
+        """From pinned memory a copy does not wait for the steps that are under way."""
+        return (x.pin_memory() if self.device.type == "cuda" else x).to(self.device, non_blocking=True)
 
     def _evaluate(self, limit: int | None = None) -> list[Score]:
         with products_in(self.config.train.precision, self.device), judging(self.model):

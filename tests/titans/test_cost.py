@@ -107,6 +107,33 @@ def numbers(state):
     return sum(map(numbers, state)) if state else 0
 
 
+@pytest.mark.parametrize("length", [8, 32, 37, 48, 64])
+@pytest.mark.parametrize("variant", ["window", "mag", "mal", "lmm", "mac"])
+def test_the_state_of_a_window_and_a_memory_is_what_their_stream_carries(variant, length):
+    memory = MemoryConfig(depth=1, chunk_size=4, read="previous" if variant == "lmm" else "token")
+    sizes = {"dim": 16, "heads": 2, "blocks": 1, "segment": 16, "window": 40}
+    config = ModelConfig(variant=variant, **sizes, persistent_tokens=0, memory=memory)  # which all streams share
+    model = LanguageModel(config)
+    length -= length % 4 * (variant != "window")  # at a chunk's boundary
+    state = model.advance(torch.zeros(1, length, dtype=torch.long), model.start(1))[1]
+    assert state_bytes(config, length) == 4 * numbers_once(state)
+
+
+def numbers_once(state):
+    """Numbers in the tensors of a tree, each tensor once."""
+    found = {}
+
+    def look(tree):
+        if isinstance(tree, torch.Tensor):
+            found[tree.data_ptr(), tree.shape] = tree.numel()
+        elif isinstance(tree, tuple | list):
+            for each in tree:
+                look(each)
+
+    look(state)
+    return sum(found.values())
+
+
 @pytest.mark.parametrize("recurrent", [RecurrentConfig(), *RECURRENT], ids=range(3))
 @pytest.mark.parametrize("variant", ["linear_attention", "retnet", "gla", "mamba2", "deltanet", "gated_deltanet"])
 def test_the_state_of_a_recurrence_is_what_its_stream_carries(variant, recurrent):

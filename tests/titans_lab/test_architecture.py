@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "titans_lab.stats": "",
     "titans_lab.study": f"titans_lab.errors {LIGHT}",
     "titans_lab.data": "titans_lab.errors",
-    "titans_lab.corpus": "titans_lab.bases titans_lab.data titans_lab.errors titans_lab.study",
+    "titans_lab.corpus": "titans_lab.bases titans_lab.data titans_lab.errors titans_lab.inputs titans_lab.study",
     "titans_lab.inputs": "titans_lab.errors",
     "titans_lab.hidden": "titans_lab.errors titans_lab.inputs",
     "titans_lab.series": "titans_lab.errors titans_lab.inputs",
@@ -54,8 +54,8 @@ MAY_IMPORT = {
     "titans_lab.trained": "titans titans.models titans_lab.errors titans_lab.store titans_lab.study titans_lab.tasks",
     "titans_lab.evaluations": "titans titans_lab.errors titans_lab.executors titans_lab.stats titans_lab.store "
     "titans_lab.study",
-    "titans_lab.evaluate": "titans.models titans_lab.environment titans_lab.errors titans_lab.evaluations "
-    "titans_lab.hidden titans_lab.precision titans_lab.store titans_lab.tasks titans_lab.trained",
+    "titans_lab.evaluate": "titans.models titans_lab.corpus titans_lab.data titans_lab.environment titans_lab.errors "
+    "titans_lab.evaluations titans_lab.hidden titans_lab.precision titans_lab.store titans_lab.tasks titans_lab.trained",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.verify.draw": "titans.layers titans.models titans.models.config titans.ops",
     "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.precision "

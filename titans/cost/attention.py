@@ -21,14 +21,14 @@ def window_products(config: ModelConfig, length: int, batch: int, persistent: in
     return batch * (length * 4 * dim**2 + rows * (2 * size + persistent) * 2 * dim) + persistent * 2 * dim**2
 
 
-def window_state(config: ModelConfig) -> int:
+def window_state(config: ModelConfig, length: int) -> int:
     """Keys and values of the tokens that the next one still sees."""
-    return 2 * (config.window - 1) * config.dim
+    return 2 * min(config.window - 1, length) * config.dim
 
 
 TRANSFORMER = MixerCost(attention_parameters, _transformer_products, lambda config, length: 2 * length * config.dim)
 WINDOW = MixerCost(
     attention_parameters,
     lambda config, length, batch: window_products(config, length, batch, 0),
-    lambda config, length: window_state(config),
+    window_state,
 )

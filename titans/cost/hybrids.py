@@ -60,12 +60,14 @@ def _parallel_products(config: ModelConfig, length: int, batch: int) -> int:
 
 
 def _mac_state(config: ModelConfig, length: int) -> int:
-    """The memory's, the tail of the recall's queries, and keys and values of the segment and its recall."""
-    return memory_state(config) + (config.conv_width - 1) * config.dim + 4 * config.segment * config.dim
+    """The memory's, now and before the segment, the recall's tail, keys and values of the segment and of its recall."""
+    inside, tail = length % config.segment, (config.conv_width - 1) * config.dim
+    before = memory_state(config) - 3 * tail if inside else 0
+    return memory_state(config) + before + tail + 4 * inside * config.dim
 
 
 def _parallel_state(config: ModelConfig, length: int) -> int:
-    return memory_state(config) + window_state(config)
+    return memory_state(config) + window_state(config, length)
 
 
 MAC = MixerCost(_mac_parameters, _mac_products, _mac_state)

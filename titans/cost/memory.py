@@ -109,9 +109,9 @@ def recall(config: ModelConfig) -> int:
 
 
 def memory_state(config: ModelConfig) -> int:
-    """Weights of all heads, their momentum where there is any, and the tails of the convolutions."""
-    weights = config.heads * memory_weights(config)
-    return (1 + config.memory.momentum) * weights + 3 * (config.conv_width - 1) * config.dim
+    """Weights of all heads, now and where they are read late, their momentum, and the tails of the convolutions."""
+    copies = 1 + config.memory.momentum + (config.memory.read == "previous")
+    return copies * config.heads * memory_weights(config) + 3 * (config.conv_width - 1) * config.dim
 
 
 LMM = MixerCost(lmm_parameters, lmm_products, lambda config, length: memory_state(config))

@@ -26,6 +26,6 @@ class DeltaNet(MatrixMixer):
     def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
         """The next tokens `[batch, time, dim]`."""
         q, k, v, tails = self.inputs(x, stream.tails)
-        beta = torch.sigmoid(self.beta(x).mT)
+        beta = torch.sigmoid(self.beta(x).mT.to(stream.state.dtype))
         y, state = self.recur(gated_delta_rule, stream.state, q, k, v, beta)
         return self.readout(y, x), MatrixStream(state, tails)

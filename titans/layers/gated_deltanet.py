@@ -29,6 +29,7 @@ class GatedDeltaNet(MatrixMixer):
     def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
         """The next tokens `[batch, time, dim]`."""
         q, k, v, tails = self.inputs(x, stream.tails)
-        beta, (_, log_decay) = torch.sigmoid(self.beta(x).mT), self.decay(self.step(x))
+        beta = torch.sigmoid(self.beta(x).mT.to(stream.state.dtype))
+        _, log_decay = self.decay(self.step(x))
         y, state = self.recur(gated_delta_rule, stream.state, q, k, v, beta, log_decay)
         return self.readout(y, x), MatrixStream(state, tails)

@@ -35,5 +35,6 @@ class LinearAttention(MatrixMixer):
         """The next tokens `[batch, time, dim]`."""
         q, k, v, tails = self.inputs(x, stream.tails)
         values = torch.cat((v, torch.ones_like(v[..., :1])), -1)
-        y, state = self.recur(gated_linear_attention, stream.state, F.elu(q) + 1, F.elu(k) + 1, values)
+        q, k = (F.elu(x.to(stream.state.dtype)) + 1 for x in (q, k))  # in bfloat16 -0.998 + 1 has no digits left
+        y, state = self.recur(gated_linear_attention, stream.state, q, k, values)
         return self.out(merge_heads(y[..., :-1] / (y[..., -1:] + EPSILON))), MatrixStream(state, tails)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from titans.layers.parts import RMSNorm
-from titans.models.backbone import Backbone, initialise
+from titans.models.backbone import Backbone, initialise, linear
 from titans.models.config import ModelConfig
 
 SLOWEST = 10_000.0  # of the sines and cosines that say a position
@@ -16,18 +16,23 @@ class AutoEncoder(Backbone):
     """Embedding, blocks and norm; then, for every position, an MLP of what came out at the last one (arXiv 2403.17844).
 
     Args:
-        config: What to build; `dim` is even.
+        config: What to build.
         seed: Of the initial values, as in `LanguageModel`.
+
+    Raises:
+        ValueError: `dim` is odd.
     """
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+        if config.dim % 2:
+            raise ValueError(f"dim: {config.dim} is odd; positions are sines and cosines in pairs")
         super().__init__(config)
         dim = config.dim
         self.embedding = nn.Embedding(config.vocab_size, dim)
         self.decoder = nn.Sequential(
-            RMSNorm(dim), nn.Linear(dim, dim), nn.GELU(), RMSNorm(dim), nn.Linear(dim, dim), nn.GELU(), RMSNorm(dim)
+            RMSNorm(dim), linear(dim, dim), nn.GELU(), RMSNorm(dim), linear(dim, dim), nn.GELU(), RMSNorm(dim)
         )
-        self.head = nn.Linear(dim, config.vocab_size)
+        self.head = linear(dim, config.vocab_size)
         initialise(self, seed)
 
     def forward(self, tokens: Tensor) -> Tensor:

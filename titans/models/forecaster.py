@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from titans.models.backbone import Backbone, initialise
+from titans.models.backbone import Backbone, initialise, linear
 from titans.models.config import ModelConfig
 
 Normalisation = Literal["last", "revin"]
@@ -42,7 +42,7 @@ class Forecaster(Backbone):
             raise ValueError(f"tokens: {tokens} patches do not divide a look-back of {look_back} steps")
         super().__init__(config)
         self.tokens, self.normalisation = tokens, normalisation
-        self.embedding = nn.Linear(look_back // tokens, config.dim)
+        self.embedding = linear(look_back // tokens, config.dim)
         self.head = _zero(nn.Linear(tokens * config.dim, horizon, bias=False))
         self.direct = _zero(nn.Linear(look_back, horizon, bias=False))
         initialise(self, seed)

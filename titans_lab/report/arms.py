@@ -116,8 +116,17 @@ class Design:
 
     @property
     def base(self) -> Arm:
-        """What the other arms are compared with: the first."""
-        return self.arms[0]
+        """What the other arms are compared with: the first that the study calls its baseline, else the first."""
+        return self._bases[0]
+
+    def stands_beside(self, arm: Arm) -> bool:
+        """Whether `base` is what an arm is compared with: of several baselines, the one that shares most with it."""
+        shared = [sum(base.factors[name] == value for name, value in arm.factors.items()) for base in self._bases]
+        return arm not in self._bases and shared.index(max(shared)) == 0
+
+    @property
+    def _bases(self) -> list[Arm]:
+        return [arm for arm in self.arms if arm.outcomes[0].run.baseline] or [self.arms[0]]
 
 
 def ranked(arms: Iterable[Arm], measure: Measure) -> list[Arm]:

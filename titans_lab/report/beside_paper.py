@@ -65,23 +65,31 @@ def _values(arms: Mapping[str, Arm]) -> dict[str, dict[int, float]]:
 
 def _ablations(design: Design, table: Table) -> dict[str, Arm]:
     """The arms that are LMM, with or without one of the paper's changes, if LMM is the base."""
-    base = _config(design.base)
+    held = _held(design)
+    base = _config(design.base, held)
     if base["model.variant"] != "lmm":
         return {}
     wanted = {row: base | _ours(settings) for row, settings in table.settings.items()}
     wanted = {row: config for row, config in wanted.items() if config != base or row == "LMM"}
-    return {row: arm for row, config in wanted.items() for arm in design.arms if _config(arm) == config}
+    return {row: arm for row, config in wanted.items() for arm in design.arms if _config(arm, held) == config}
 
 
 def _depths(design: Design) -> dict[str, Arm]:
     """The arms that differ from the base in the memory's depth alone, by depth."""
-    base = _config(design.base)
-    configs = [(arm, _config(arm)) for arm in design.arms]
+    held = _held(design)
+    base = _config(design.base, held)
+    configs = [(arm, _config(arm, held)) for arm in design.arms]
     return {str(config[DEPTH]): arm for arm, config in configs if config | {DEPTH: base[DEPTH]} == base}
 
 
-def _config(arm: Arm) -> dict[str, Any]:
-    return dict(flatten(dataclasses.asdict(arm.outcomes[0].run.config)))
+def _held(design: Design) -> set[str]:
+    """What was solved for, so that a cost is equal: the paper's arms differ in it as they may."""
+    return {key for arm in design.arms for key in arm.outcomes[0].run.solved}
+
+
+def _config(arm: Arm, without: set[str]) -> dict[str, Any]:
+    config = flatten(dataclasses.asdict(arm.outcomes[0].run.config))
+    return {key: value for key, value in config if key not in without}
 
 
 def _ours(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from titans_lab.study.identity import model_id
 from titans_lab.study.tasks import Measure, TaskConfig
-from titans_lab.study.tasks.text import BITS_PER_BYTE
+from titans_lab.study.tasks.text import TextSettings
 
 if TYPE_CHECKING:
     from titans_lab.study.study import Run, Study
@@ -160,7 +160,7 @@ def gather(study: Study, runs: list[Run], root: Path) -> Material:
         curve_kind=kind,
         curves=curves,
         floors=tuple(Floor(**row) for row in rows["floors"])
-        if one_split(runs) and task.METRIC == BITS_PER_BYTE
+        if one_split(runs) and isinstance(task, TextSettings)
         else (),
         speeds=tuple(Speed(**row) for row in rows["benches"]),
         queries=queries,

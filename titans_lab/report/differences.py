@@ -40,11 +40,13 @@ class Beside:
         pairs: In the order of the study.
         detectable: The difference that the fewest seeds of a pair find with 80 % power, by the spread of all
             differences; None where these have none.
+        elsewhere: Arms that are, or belong to, another baseline of the study.
     """
 
     base: Arm
     pairs: tuple[Pair, ...]
     detectable: float | None
+    elsewhere: int
 
 
 COLUMNS: dict[str, Callable[[Difference], str]] = {
@@ -61,13 +63,13 @@ COLUMNS: dict[str, Callable[[Difference], str]] = {
 
 
 def beside(design: Design, measure: Measure) -> Beside | None:
-    """None where there is nothing to compare: one arm, or a base without a score."""
+    """The arms that stand beside the first baseline; None where there is nothing to compare, or it has no score."""
     if len(design.arms) < 2 or not design.base.scores:
         return None
-    base, others = design.base, [arm for arm in design.arms if arm is not design.base]
+    base, others = design.base, [arm for arm in design.arms if design.stands_beside(arm)]
     found = compare(_sample(base, base), [_sample(arm, base) for arm in others], measure.direction == "lower")
     pairs = tuple(Pair(arm, each, _by_seed(arm, base, each)) for arm, each in zip(others, found, strict=True))
-    return Beside(base, pairs, _detectable(pairs))
+    return Beside(base, pairs, _detectable(pairs), len(design.arms) - 1 - len(others)) if pairs else None
 
 
 def rows(compared: Beside) -> list[Row]:
@@ -86,7 +88,8 @@ def told(compared: Beside | None) -> str:
         return f"Nothing is settled: a test against {compared.base.label} takes two seeds of each with a spread."
     labels = {verdict: _labels(compared, verdict) for verdict in VERDICTS}
     verdicts = "; ".join(f"{verdict}: {shown.join(each)}" for verdict, each in labels.items() if each)
-    return f"Beside {compared.base.label}, {verdicts} (t tests, Holm over {_arms(compared)}).{_spoiled(compared)}"
+    tests = f"t tests, Holm over {_arms(compared)}"
+    return f"Beside {compared.base.label}, {verdicts} ({tests}).{_spoiled(compared)}{_elsewhere(compared)}"
 
 
 def _labels(compared: Beside, verdict: str) -> list[str]:
@@ -103,6 +106,11 @@ def _spoiled(compared: Beside) -> str:
     arms = f" With a diverged seed no arm is called better: {shown.join(diverged)}." if diverged else ""
     base = " With a diverged seed of the base no arm is called worse." if compared.base.count("diverged") else ""
     return arms + base
+
+
+def _elsewhere(compared: Beside) -> str:
+    left = shown.plural(compared.elsewhere, "arm")
+    return f" The study has other baselines; {left} of theirs are not compared here." if compared.elsewhere else ""
 
 
 def _sample(arm: Arm, base: Arm) -> Sample:

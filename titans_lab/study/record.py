@@ -58,7 +58,7 @@ def study_record(study: Study, runs: Sequence[Run], overrides: Sequence[str]) ->
         "question": study.question,
         "expect": study.expect,
         "overrides": list(overrides),
-        "metric": dataclasses.asdict(study.metric),
+        "metric": study.metric and dataclasses.asdict(study.metric),
         "runs": [{"run_id": run.run_id, "factors": run.factors, "baseline": run.baseline} for run in runs],
     }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from titans_lab.study.outline import Problems, outline
 from titans_lab.study.overrides import parse_overrides, put, replaced
 from titans_lab.study.points import Point
 from titans_lab.study.settings import Setting, settings
-from titans_lab.study.terms import Budget, Metric, Order, check_terms
+from titans_lab.study.terms import Budget, Metric, Order, Terms, check_terms
 from titans_lab.study.values import show
 
 NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
@@ -72,7 +72,7 @@ class Study:
         seeds: Of every combination.
         points: The combinations in order, the last key varying fastest.
         hold: What is equal in all of them.
-        metric: What they are compared by.
+        metric: What they are to be compared by; None: the metric of the task.
         order: In which a sweep launches them.
         budget: What a sweep may spend.
         warnings: What is allowed and probably not meant, a line each.
@@ -88,7 +88,7 @@ class Study:
     seeds: tuple[int, ...]
     points: tuple[Point, ...] = field(repr=False)
     hold: Hold | None
-    metric: Metric
+    metric: Metric | None
     order: Order
     budget: Budget
     warnings: tuple[str, ...]
@@ -124,6 +124,8 @@ class Study:
                 if name not in runs:
                     held = point.solved, point.deviation, point.baseline
                     runs[name] = Run(name, point.config, seed, digest, point.factors, *held)
+                elif point.baseline:
+                    runs[name] = replace(runs[name], baseline=True)
         return list(runs.values())
 
     def launch_order(self, runs: Iterable[Run]) -> list[Run]:
@@ -169,8 +171,15 @@ def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
         metric=terms.metric,
         order=terms.order,
         budget=terms.budget,
-        warnings=expanded.warnings,
+        warnings=(*expanded.warnings, *_idle_metric(written.terms, terms, expanded.points)),
     )
+
+
+def _idle_metric(written: Mapping[str, Node], terms: Terms, points: Sequence[Point]) -> Iterator[str]:
+    """A warning where arms are compared by something else than the study asks for."""
+    used = points[0].config.task.settings.METRIC
+    if terms.metric and (terms.metric.name, terms.metric.at) != (used.name, "final"):
+        yield f"{written['metric'].place}: metric: it is kept, and the report compares by the task's {used.name}, final"
 
 
 def _texts(nodes: Mapping[str, Node], path: Path, problems: Problems) -> dict[str, str]:

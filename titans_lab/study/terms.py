@@ -52,14 +52,14 @@ class Terms:
     Attributes:
         seeds: Of every combination.
         hold: What is equal in all arms.
-        metric: What they are compared by.
+        metric: What they are to be compared by; None: the metric of the task.
         order: In which a sweep launches.
         budget: What a sweep may spend.
     """
 
     seeds: tuple[int, ...] = (0,)
     hold: Hold | None = None
-    metric: Metric = Metric()
+    metric: Metric | None = None
     order: Order = "listed"
     budget: Budget = Budget()
 

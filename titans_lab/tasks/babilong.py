@@ -208,6 +208,8 @@ class BabilongTask(RecallTask):
 def stories(contents: BabilongContents, seed: int, testing: bool) -> Stories:
     """Questions for training, or for tests; the last tenth of the book is for tests."""
     asked = parse_babi(contents.facts.decode(errors="replace"), contents.facts_source)
-    return Stories(
-        split_stories(asked, testing), prose(part_of(contents.book, testing)), seed, testing, labels_of(asked)
-    )
+    chosen = split_stories(asked, testing)
+    if not chosen:
+        part = "for tests (one in ten, by its hash)" if testing else "to train on"
+        raise UserError(f"{contents.facts_source}: none of its stories is {part}; give a file with more of them")
+    return Stories(chosen, prose(part_of(contents.book, testing)), seed, testing, labels_of(asked))

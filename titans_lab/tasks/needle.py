@@ -46,6 +46,7 @@ TAIL: dict[Template, str] = {
     "The special magic {one} for {key} mentioned in the provided text is",
     "brief": "\nThe special magic {one} for {key} is:",
 }
+MOST_DRAWN = 10_000  # values, for one that is on the right side of the split
 DEPTHS = np.round(np.linspace(0, 100, 40)).astype(int)  # RULER's, in per cent
 
 #: Adjectives and nouns, a short list of our own.
@@ -121,9 +122,13 @@ class Needles:
 
     def _value(self, numbers: np.random.Generator) -> str:
         """One that belongs to testing, or to training."""
-        while for_testing(value := self._any_value(numbers)) is not self.testing:
-            pass
-        return value
+        for _ in range(MOST_DRAWN):
+            if for_testing(value := self._any_value(numbers)) is self.testing:
+                return value
+        raise UserError(
+            f"task.needle.words: of {MOST_DRAWN} values none is {'for tests' if self.testing else 'to train on'}; "
+            "give longer lists"
+        )
 
     def _any_value(self, numbers: np.random.Generator) -> str:
         if self.kind == "word":

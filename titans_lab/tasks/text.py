@@ -63,7 +63,9 @@ class TextTask(Task):
 
     def validation(self, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """The validation part, or its first `limit` bytes, once: windows of `length`, then the shorter rest."""
-        part = self.corpus.first_bytes(limit)
+        yield from self._windows(self.corpus.first_bytes(limit))
+
+    def _windows(self, part: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
         windows = (len(part) - 1) // self.length
         whole = np.lib.stride_tricks.sliding_window_view(part, self.length + 1)[:: self.length] if windows else part[:0]
         for begin in range(0, windows, self.batch):
@@ -101,7 +103,7 @@ class TextTask(Task):
 
     def inputs(self, tokens: int) -> Tensor:
         """The first windows of the validation part."""
-        return next(self.validation(tokens + 1))[0]
+        return next(self._windows(self.corpus.valid[: tokens + 1]))[0]
 
 
 def _pair(tokens: np.ndarray) -> tuple[Tensor, Tensor]:

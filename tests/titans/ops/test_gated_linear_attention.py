@@ -9,15 +9,15 @@ from recurrence_case import D_K, HEADS, in_float32, in_parts, leaf, log_decays, 
 from titans.ops import gated_linear_attention, naive_gated_linear_attention
 
 #: What a decay is given for; and, for Mamba-2, one head of keys for all.
-FORMS = ["linear attention", "retnet", "gla", "mamba2"]
+FORMS = ["linear attention", "retnet", "gla", "mamba2", "one key for all heads, by channel"]
 
 
 def arguments(form, time):
-    given = streams(time, key_heads=1 if form == "mamba2" else HEADS)
+    given = streams(time, key_heads=1 if form.startswith(("mamba2", "one")) else HEADS)
     if form == "retnet":
         given["log_decay"] = leaf(-torch.rand(1, HEADS, 1).expand(1, HEADS, time) * 0.1)
     elif form != "linear attention":
-        given["log_decay"] = log_decays(time, *([D_K] if form == "gla" else []))
+        given["log_decay"] = log_decays(time, *([D_K] if form.startswith(("gla", "one")) else []))
     return given
 
 

@@ -47,6 +47,12 @@ def test_every_arm_stands_beside_the_first(lab):
     assert less["95\N{NO-BREAK SPACE}% interval"] == f"{low:+.4f} to {high:+.4f}"
 
 
+def test_the_baseline_of_the_study_is_what_the_others_stand_beside(lab):
+    found = compared(finish(lab, BASE + LESS + MORE, baseline={"model.memory.depth": 2}))
+    assert list(found.base.factors.values()) == [2]
+    assert [pair.found.verdict for pair in found.pairs] == ["worse", "worse"]
+
+
 def test_diverged_seeds_are_counted_and_their_interval_is_marked(lab):
     lab = finish(lab, BASE + LESS)
     for run in lab.runs[6:]:

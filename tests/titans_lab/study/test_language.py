@@ -9,6 +9,7 @@ import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.study.study import Run, Study, load_study
+from titans_lab.study.terms import Metric
 
 
 @pytest.fixture
@@ -166,7 +167,14 @@ def test_terms_are_read(study: Any):
     found = study("budget: {hours: 2, gpu_hours: 0.5}\nmetric: {name: accuracy, direction: max}\nhold: tokens\n")
     assert (found.budget.hours, found.budget.gpu_hours) == (2.0, 0.5)
     assert (found.metric.name, found.metric.direction, found.metric.at) == ("accuracy", "max", "final")
-    assert study("metric: loss\n").metric == study("question: q\n").metric
+    assert study("metric: loss\n").metric == Metric()
+    assert study("question: q\n").metric is None
+
+
+def test_a_metric_that_the_report_does_not_compare_by_is_warned_about(study: Any) -> None:
+    assert not study("metric: loss\n").warnings
+    [warning] = study("question: q\nmetric: word_perplexity\n").warnings
+    assert ":2: metric: it is kept, and the report compares by the task's loss" in warning
 
 
 def test_overrides_reach_the_terms(study: Any):

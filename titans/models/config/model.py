@@ -128,7 +128,8 @@ class ModelConfig:
     @property
     def writes_persistent(self) -> bool:
         """Whether the persistent tokens are written to the memory."""
-        return self.variant != "mac" if self.persistent_written is None else self.persistent_written
+        given = self.persistent_written if "persistent_written" in reads(self.variant) else None
+        return self.variant != "mac" if given is None else given
 
     @property
     def leaks(self) -> str | None:

@@ -16,9 +16,11 @@ def ttt_memory(config: ModelConfig, mixer: str) -> ModelConfig:
 
     As in the authors' code, ttt-lm-pytorch, with the backbone that has convolutions and a gate: inner model
     x + LayerNorm(f(x)) with a learned gain, half the squared error, chunks of 16 tokens, no momentum, no forgetting, a
-    learned start, and step sizes of base rate / head width / chunk x sigmoid(w x + b). Left out: the biases of f and of
-    its norm, rotary positions inside a chunk, and their larger steps for what a token reads early in a chunk. Norm and
-    gate of the output are those of our other memories.
+    learned start, and step sizes of base rate / head width / chunk x sigmoid(w x + b). Other than there: q and k have a
+    matrix each (theirs share one), v has a convolution too and none has a bias, and the weights start at the deviation
+    of our other memories. Left out: the convolution before the layer, the biases of f and of its norm, rotary positions
+    inside a chunk, and their larger steps, with a learned scale, for what a token reads early in a chunk. Norm and gate
+    of the output are those of our other memories.
     """
     depth, base_rate = FORMS[mixer]
     memory = MemoryConfig(

@@ -73,7 +73,7 @@ def channel_scores(q: Tensor, k: Tensor, log_decay: Tensor) -> Tensor:
     By doubling: each half of a part knows its own scores, and what the later half reads of the earlier one has decayed
     from its token to the middle, and then from the middle on, which is a product of matrices.
     """
-    blocks = (q * k).sum(-1)[..., None, None]
+    blocks = torch.broadcast_tensors((q * k).sum(-1), log_decay[..., 0])[0][..., None, None]
     half = 1
     while half < q.shape[-2]:
         halves = [x.unflatten(-2, (-1, 2, half)).unbind(-3) for x in (q, k, log_decay)]

@@ -1,7 +1,7 @@
 """Groups of chunks whose steps are compiled by torch: between two products there is one pass over the memory, not ten.
 
 A step is compiled once for each shape, which takes seconds to half a minute; torch keeps what it compiled on disk, for
-the next process. Groups of a few chunks, ends of sequences and persistent tokens, are not worth that.
+the next process. A chunk on its own, as at the end of a sequence, is not worth that.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def backward_group(
         back = step(form, *tape.state, _at(decays, number), q, k, v, tape.kept, dy_chunk, *dstate)
         dmomentum = [torch.zeros_like(s) for s in back.momentum] if reset_momentum else back.momentum
         dstate = FastState(back.weights, dmomentum)
-        backs.insert(0, back)
+        backs.insert(0, back._replace(weights=[], momentum=[]))  # those of all chunks would be as large as the tape
     by_layer = zip(*(back.decays for back in backs), strict=True)
     stacked = [Decay(*(torch.stack(x) for x in zip(*of_layer, strict=True))) for of_layer in by_layer]
     tokens_back = (_joined([getattr(back, name) for back in backs]) for name in ("q", "k", "v"))

@@ -39,5 +39,7 @@ class BabilongSettings(TaskSettings):
             raise ValueError(f"test_examples: {self.test_examples} is below 1")
 
     def check(self, config: RunConfig) -> None:
-        """Bytes."""
+        """Bytes, and a file of stories."""
+        if self.facts is None:
+            raise ValueError("task.babilong.facts: null; name a file of bAbI stories")
         check_vocabulary(config, 256, "values of a byte")
