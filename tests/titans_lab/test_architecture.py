@@ -55,7 +55,8 @@ MAY_IMPORT = {
     "titans_lab.evaluations": "titans titans_lab.errors titans_lab.executors titans_lab.stats titans_lab.store "
     "titans_lab.study",
     "titans_lab.evaluate": "titans.models titans_lab.corpus titans_lab.data titans_lab.environment titans_lab.errors "
-    "titans_lab.evaluations titans_lab.hidden titans_lab.precision titans_lab.store titans_lab.tasks titans_lab.trained",
+    "titans_lab.evaluations titans_lab.hidden titans_lab.precision titans_lab.store titans_lab.tasks "
+    "titans_lab.trained",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.verify.draw": "titans.layers titans.models titans.models.config titans.ops",
     "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.precision "
