@@ -69,7 +69,8 @@ def load_genome(data: DataConfig, classes: int) -> Genome:
             parts[_part(text, data) if part == "train" else part].append(example)
     for part, examples in parts.items():
         if not examples:
-            raise UserError(f"data.path: {data.path} leaves nothing for the {part} part; raise data.valid_fraction")
+            other = "lower" if part == "train" else "raise"
+            raise UserError(f"data.path: {data.path} leaves nothing for the {part} part; {other} data.valid_fraction")
     return Genome(str(data.path), _digest(data), labels, parts)
 
 

@@ -6,6 +6,7 @@ import csv
 import gzip
 import zlib
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from titans_lab.errors import UserError
@@ -67,7 +68,13 @@ def table(content: bytes, path: str) -> tuple[list[str], Iterator[Row]]:
 
 
 def _even(rows: Iterator[list[str]], columns: int, path: str) -> Iterator[Row]:
-    for line, cells in enumerate(rows, 2):
+    for line in count(2):
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(f"{path}:{line}: not a table: {error}; mend or remove the line") from error
         if len(cells) != columns:
             raise UserError(
                 f"{path}:{line}: {len(cells)} cells, and the header names {columns} columns; "

@@ -80,7 +80,7 @@ def load_series(path: str) -> Series:
     """Read, scale and split a file. UserError, naming the line, where it is not what `WANTED` says."""
     content = read_bytes(path, "data.path", WANTED)
     names, rows = table(content, path)
-    if names[0] != "date" or len(names) < 2:
+    if len(names) < 2 or names[0] != "date":
         raise UserError(f"{path}:1: the columns are {', '.join(names)}; give {WANTED}")
     dates, values = _cells(rows, names, path)
     ends = _ends(tuple(names[1:]), dates, path)

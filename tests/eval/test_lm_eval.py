@@ -156,7 +156,7 @@ def test_it_goes_on_until_a_stop():
 
 def test_wrong_tasks_and_rows_are_named(data: Path, tmp_path: Path):
     assert task_names(["arc-e", "lambada", "siqa", "arc_easy"]) == ["arc_easy", "lambada_openai", "social_iqa"]
-    with pytest.raises(UserError, match=r"--task: 'pica' is not one of wikitext, lambada_openai, piqa"):
+    with pytest.raises(UserError, match=r"--task: 'pica' is not needle, babilong or paper, nor one of wikitext"):
         task_names(["pica"])
     (tmp_path / "piqa_test.jsonl").write_text('{"goal": 1}\n')
     with pytest.raises(UserError, match=r"piqa_test\.jsonl:1: no 'sol1'"):
@@ -178,7 +178,10 @@ def test_the_command_prints_the_papers_row_and_keeps_it(data: Path, tmp_path: Pa
     assert (kept["count"], kept["split"]) == (LIMIT, "train")
     again = json.loads(tool(bench, *arguments, "piqa", "--json").stdout)
     assert [row["recorded"] for row in again] == [True, True]
-    for wrong, complaint in (("pica", "'pica' is not one of"), ("piqa", "--data, --online: give one of the two")):
+    for wrong, complaint in (
+        ("pica", "'pica' is not needle, babilong"),
+        ("piqa", "--data, --online: give one of the two"),
+    ):
         ended = tool(bench, "eval", run.run_id, "--task", wrong)
         assert (ended.returncode, ended.stdout) == (2, "")
         assert complaint in ended.stderr

@@ -56,3 +56,8 @@ def test_a_row_of_another_length_is_refused_with_its_line():
     _, rows = table(b"a,b\n1,2\n3\n", "t.csv")
     with pytest.raises(UserError, match=r"^t\.csv:3: 1 cells, and the header names 2 columns; complete or remove"):
         list(rows)
+
+
+def test_a_cell_that_no_table_has_is_named_with_its_line():
+    with pytest.raises(UserError, match=r"x.csv:3: not a table: field larger than field limit .*; mend or remove"):
+        list(table(b"date,a\n1,2\n3," + b"9" * 200_000, "x.csv")[1])

@@ -66,7 +66,7 @@ def task_names(given: Sequence[str]) -> list[str]:
     names = [ALIASES.get(name, name) for name in given]
     for name in names:
         if name not in TASKS:
-            raise UserError(f"--task: {name!r} is not one of {', '.join(TASKS)}")
+            raise UserError(f"--task: {name!r} is not needle, babilong or paper, nor one of {', '.join(TASKS)}")
     return list(dict.fromkeys(names))
 
 
