@@ -86,7 +86,7 @@ def test_products_in_bfloat16_leave_the_state_in_float32(variant):
         y, stream = layer(x, layer.start(2))
     assert stream.state.dtype == torch.float32
     whole = layer(x, layer.start(2))[0]
-    assert (y - whole).abs().max() < 0.1 * whole.abs().max()
+    assert (y - whole).norm() < 0.1 * whole.norm()  # a norm: single small values may be rounded away
 
 
 def heads(x, linear):

@@ -26,6 +26,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "task.series": {"data.path": "a.csv", "train.length": 1},
     "task.genome": {"data.path": "a.csv"},
     "task.needle": {"train.length": 512},
+    "task.babilong": {"task.babilong.facts": "qa1.txt"},
 }
 PATHS = {"task.needle.words", "task.babilong.facts"}
 
