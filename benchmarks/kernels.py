@@ -5,6 +5,7 @@
     python benchmarks/kernels.py length           tokens/s at 32,768 over those at 2,048
     python benchmarks/kernels.py first            seconds to the first result, compilation included
     python benchmarks/kernels.py memory           megabytes above the start, at depth 4
+    python benchmarks/kernels.py peer-memory      the same beside titans-pytorch's
 
 Forward and backward, float32, batch 2, 4 heads of 64, memory MLP expansion 4, momentum and forgetting on. What is
 compared takes turns in one process; printed are medians of the ratio of neighbours, and its range. FLOPs are counted by
@@ -160,6 +161,17 @@ def memory(rounds: int) -> None:
         print(f"{time:6}   {above / 1e6:18,.0f}   {own / 1e6:10,.0f}", flush=True)
 
 
+def peer_memory(rounds: int) -> None:
+    """Print how much memory a process of ours and one of titans-pytorch's hold above what they held before, at most."""
+    print("depth  ours: chunk  theirs: chunk_size, batch_size  length   MB of ours, of theirs, share")
+    cases = [(d, c, c, None, 2048) for c in (16, 64) for d in (2, 4)] + [(2, 64, 1, 64, 512)]
+    for depth, chunk, size, batch_size, time in cases:
+        asked = ",".join(map(str, (depth, chunk, size, batch_size or 0, time)))
+        mine, other = (child("--child", f"{who}:{asked}")[0] / 1e6 for who in ("ours", "theirs"))
+        how = f"{depth:5}  {chunk:11}  {size:18}, {batch_size!s:10}  {time:6}"
+        print(f"{how}  {mine:9,.0f}  {other:9,.0f}   {mine / other:.3f}", flush=True)
+
+
 def child(*arguments: str, **environment: str) -> list[float]:
     """What a process of its own prints."""
     command = [sys.executable, __file__, "share", *arguments]
@@ -173,10 +185,27 @@ def be_child(what: str) -> None:
         run = ours(2, 64, 2048)
         print(seconds(run), seconds(run))
         return
+    if ":" in what:
+        be_pair(what)
+        return
     ours(4, 64, 256)()  # libraries load what they need
     run, begin = ours(4, 64, int(what)), peak()
     run()
     print(peak() - begin, 8 * 4 * BATCH * HEADS * int(what) * (DIM + 3))
+
+
+def be_pair(what: str) -> None:
+    """Print the bytes above the start of a call, "ours:" or "theirs:", depth, chunk, chunk_size, batch_size, length."""
+    who, _, numbers = what.partition(":")
+    depth, chunk, size, batch_size, time = map(int, numbers.split(","))
+
+    def of(length: int) -> Run:
+        return ours(depth, chunk, length) if who == "ours" else theirs(depth, size, length, batch_size or None)
+
+    of(2 * max(chunk, size))()  # libraries load what they need
+    run, begin = of(time), peak()
+    run()
+    print(peak() - begin)
 
 
 def peak() -> int:
@@ -188,6 +217,7 @@ def peak() -> int:
 def main() -> None:
     """Run what is asked for."""
     kinds = {"share": share, "peer": peer, "length": length, "first": first, "memory": memory}
+    kinds["peer-memory"] = peer_memory
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=kinds)
     parser.add_argument("--rounds", type=int, default=5)
