@@ -4,7 +4,7 @@
     runs/<run_id>/lock                      held while it runs
     runs/<run_id>/attempts/<n>/             env.json, metrics.jsonl (one line per log step), log.txt, evals.jsonl (the
                                             last evaluation), and inside.jsonl where the memories were looked into;
-                                            weights.pt where it ended well;
+                                            weights.pt where it ended well; stop.json where it was asked to stop;
                                             status.json too where a later attempt replaced its commit
     runs/<run_id>/metrics.parquet           at a terminal state, with evals.parquet and inside.parquet where there is
     runs/<run_id>/status.json               something in them; and then the commit
@@ -31,7 +31,9 @@ from titans_lab.errors import UserError
 from titans_lab.store.files import DamagedError, read_json, write_json
 from titans_lab.store.lock import AlreadyRunning, is_held
 
-COMMITTED = frozenset({"done", "diverged", "failed", "oom", "timeout", "cancelled"})
+#: How a run ends that is asked to end before its time: a later sweep goes on with it.
+STOPPED = frozenset({"cancelled", "pruned", "timeout"})
+COMMITTED = frozenset({"done", "diverged", "failed", "oom"}) | STOPPED
 #: What a sweep never runs again.
 FINISHED = frozenset({"done", "diverged"})
 STATES = frozenset({"pending", "running", "lost"}) | COMMITTED
@@ -119,6 +121,24 @@ class Attempt:
     def log_path(self) -> Path:
         """The worker's stdout and stderr."""
         return self.path / "log.txt"
+
+    @property
+    def stop_path(self) -> Path:
+        """There where the worker was asked to stop."""
+        return self.path / "stop.json"
+
+    def ask_to_stop(self, state: str, why: str) -> None:
+        """Have the worker, on whatever host, commit `state`, one of `STOPPED`, and why; the last request counts."""
+        assert state in STOPPED, state
+        write_json(self.stop_path, {"state": state, "why": why})
+
+    def asked_to_stop(self) -> tuple[str, str] | None:
+        """The state to commit and why; None where nobody asked."""
+        try:
+            asked = read_json(self.stop_path)
+        except FileNotFoundError:
+            return None
+        return str(asked["state"]), str(asked["why"])
 
 
 @dataclass(frozen=True)

@@ -126,3 +126,11 @@ def test_floors_are_there_once_saved_and_readable(store: Store) -> None:
     assert store.has_floors("d1-0.05")
     store.floor_paths()[0].write_bytes(b"")
     assert not store.has_floors("d1-0.05")
+
+
+def test_the_last_request_to_stop_counts(new_run: Callable[..., RunFolder]) -> None:
+    attempt = new_run("a").new_attempt()
+    assert attempt.asked_to_stop() is None
+    attempt.ask_to_stop("cancelled", "by hand")
+    attempt.ask_to_stop("pruned", "worse than the median")
+    assert attempt.asked_to_stop() == ("pruned", "worse than the median")
