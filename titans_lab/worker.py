@@ -12,6 +12,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +21,76 @@ import torch
 
 from titans_lab.corpus import Corpus
 from titans_lab.data.tokenizer import BYTES
+from titans_lab.ending import Cancelled, Ending
 from titans_lab.environment import environment, processor
 from titans_lab.errors import UserError
+from titans_lab.microbatch import is_out_of_memory
 from titans_lab.stats.ngram import witten_bell_floors
-from titans_lab.store.folder import Attempt, Store
+from titans_lab.store.folder import FINISHED, Attempt, Store
 from titans_lab.store.recorder import Recorder, commit
-from titans_lab.study.config import DataConfig
+from titans_lab.store.succession import micro_batch
+from titans_lab.study.config import DataConfig, RunConfig
 from titans_lab.study.derived import kernel
 from titans_lab.study.record import config_of
 from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.task import Task
 from titans_lab.tasks.text import TextTask
-from titans_lab.train import Diverged, Trainer
+from titans_lab.train import Diverged, Stopped, Trainer
 from titans_lab.trained import save_weights
 
-CANCELLING = (signal.SIGTERM, signal.SIGINT)
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # messages of RuntimeErrors
-
 MOST_COUNTED = 1_000_000_000  # bytes; to count those of a larger text would take more than most runs do
+CANCELLED = "cancelled before its end"
+
+_host = cache(environment)
 
 
-class Cancelled(BaseException):
-    """The coordinator asked for an end, or has itself ended."""
+def attend(attempt: Attempt, device: torch.device, ending: Ending) -> bool:
+    """Work at an attempt, and commit also where that fails; whether it ended in numbers.
+
+    A process may attend to one attempt after the other, each with the run's lock held.
+    """
+    try:
+        return work(attempt, device, ending) in FINISHED
+    except Cancelled:
+        state, why = attempt.asked_to_stop() or ("cancelled", CANCELLED)
+        commit(attempt, state, {}, why)
+    except Exception as error:
+        with ending.sealed():
+            traceback.print_exc()  # to the log: after a commit there is no other place for it
+            commit(attempt, "oom" if is_out_of_memory(error) else "failed", {}, traceback.format_exc())
+    return False
 
 
-def work(attempt: Attempt, device: torch.device) -> None:
-    """Train the run that an attempt is at, and commit how it ended."""
+def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -> str:
+    """Train the run that an attempt is at, and commit how it ended; the state.
+
+    Args:
+        attempt: In a store.
+        device: To train on.
+        ending: Whether the run is to be left for a later attempt, which goes on from its last checkpoint.
+    """
+    ending = ending or Ending()
     record = attempt.folder.record()
     config = config_of(record)
-    recorder = Recorder(attempt, environment() | _device_facts(device) | {"kernel": kernel(config, device.type)})
-    task = build_task(config, record["seed"])
-    if task.digest != record["data_hash"]:
-        raise UserError(f"data.path: {task.source} is not what it was when this run was planned; sweep the study again")
+    taken_over = micro_batch(attempt, config.speed.micro_batch or config.train.batch)
+    config = replace(config, speed=replace(config.speed, micro_batch=taken_over["micro_batch"]))
+    recorder = Recorder(attempt, _host() | _device_facts(device) | {"kernel": kernel(config, device.type)} | taken_over)
+    task = _task(config, record)
     trainer = Trainer(config, record["seed"], task, device, recorder)
+    trainer.should_stop = lambda: attempt.asked_to_stop() or (("cancelled", CANCELLED) if ending.asked else None)
     try:
         state, summary, error = "done", trainer.run(), None
     except Diverged as end:
         state, summary, error = "diverged", trainer.summary(end.step) | {"diverged_step": end.step}, str(end)
-    _ignore_signals()  # it has ended: nothing may turn that into something else
-    if state == "done" and config.log.weights:
-        save_weights(attempt, trainer.model)
-    commit(attempt, state, summary, error)
+    except Stopped as end:
+        state, summary, error = end.state, trainer.summary(end.step), str(end)
+    with ending.sealed():
+        if state == "done" and config.log.weights:
+            save_weights(attempt, trainer.model)
+        commit(attempt, state, summary, error)
     if isinstance(task, TextTask) and task.corpus.tokenizer is BYTES and len(task.corpus.train) <= MOST_COUNTED:
         save_floors(Store(attempt.folder.path.parents[1]), task.corpus, config.data, task.settings.ORDERS)
+    return state
 
 
 def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int] = (0, 1, 3)) -> None:
@@ -80,45 +110,32 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input closes")
     given = parser.parse_args(arguments)
-    for number in CANCELLING:
-        signal.signal(number, _cancel)
+    ending = Ending()
+    ending.listen()
     if given.follow_stdin:
         threading.Thread(target=_follow_stdin, daemon=True).start()
     torch.set_flush_denormal(True)  # a memory that forgets fills with them, at a fifth of the speed
-    attempt = Attempt(given.attempt)
-    try:
-        work(attempt, torch.device(given.device))
-    except Cancelled:
-        commit(attempt, "cancelled", {}, "cancelled before its end")
-    except Exception as error:
-        _ignore_signals()
-        traceback.print_exc()  # to the log: after a commit there is no other place for it
-        commit(attempt, "oom" if is_out_of_memory(error) else "failed", {}, traceback.format_exc())
-    else:
-        return 0
-    return 1
+    ended = attend(Attempt(given.attempt), torch.device(given.device), ending)
+    ending.ignore()
+    return 0 if ended else 1
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an exception says so; that of torch for this is raised for a GPU alone, and not always."""
-    if isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY):
-        return True
-    return isinstance(error, MemoryError | torch.OutOfMemoryError)
+def _task(config: RunConfig, record: dict[str, Any]) -> Task:
+    task = build_task(config, record["seed"])
+    if task.digest != record["data_hash"]:
+        raise UserError(f"data.path: {task.source} is not what it was when this run was planned; sweep the study again")
+    return task
 
 
 def _device_facts(device: torch.device) -> dict[str, Any]:
     name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
-    return {"device": device.type, "device_name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
-
-
-def _cancel(*_: object) -> None:
-    _ignore_signals()  # another one must not disturb the commit
-    raise Cancelled
-
-
-def _ignore_signals() -> None:
-    for number in CANCELLING:
-        signal.signal(number, signal.SIG_IGN)
+    return {
+        "device": device.type,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "deterministic": device.type == "cpu",  # on a GPU sums by atomic operations come in any order
+    }
 
 
 def _follow_stdin() -> None:
