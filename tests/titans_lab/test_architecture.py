@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "titans_lab.paper": "",
     "titans_lab.stats": "",
     "titans_lab.study": f"titans_lab.errors {LIGHT}",
-    "titans_lab.data": "titans_lab.errors",
+    "titans_lab.data": "titans_lab.errors titans_lab.inputs",
     "titans_lab.corpus": "titans_lab.bases titans_lab.data titans_lab.errors titans_lab.inputs titans_lab.study",
     "titans_lab.inputs": "titans_lab.errors",
     "titans_lab.hidden": "titans_lab.errors titans_lab.inputs",
