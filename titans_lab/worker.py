@@ -1,7 +1,7 @@
 """One run in a process of its own: `python -m titans_lab.worker ATTEMPT_FOLDER --device cpu`.
 
-Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed, or the one of `STOPPED`
-that was asked for.
+Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed, or the one of
+`STOPPED` that it was asked for.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _countable(task: Task) -> TypeGuard[TextTask]:
     return isinstance(task, TextTask) and task.corpus.tokenizer is BYTES and len(task.corpus.train) <= MOST_COUNTED
 
 
-def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int] = (0, 1, 3)) -> None:
+def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int]) -> None:
     """Record what n-gram models reach on this split, unless that is known: the scale for every loss on it."""
     split = {"data_hash": corpus.digest, "valid_fraction": data.valid_fraction, "valid_bytes": data.valid_bytes}
     key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}"
