@@ -1,6 +1,7 @@
 """One run in a process of its own: `python -m titans_lab.worker ATTEMPT_FOLDER --device cpu`.
 
-Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed or cancelled.
+Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed, or the one of
+`STOPPED` that it was asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -26,7 +27,7 @@ from titans_lab.environment import environment, processor
 from titans_lab.errors import UserError
 from titans_lab.microbatch import is_out_of_memory
 from titans_lab.stats.ngram import witten_bell_floors
-from titans_lab.store.folder import FINISHED, Attempt, Store
+from titans_lab.store.folder import FINISHED, STOPPED, Attempt, Store
 from titans_lab.store.recorder import Recorder, commit
 from titans_lab.store.succession import micro_batch
 from titans_lab.study.config import DataConfig, RunConfig
@@ -44,30 +45,17 @@ CANCELLED = "cancelled before its end"
 _host = cache(environment)
 
 
-def attend(attempt: Attempt, device: torch.device, ending: Ending) -> bool:
-    """Work at an attempt, and commit also where that fails; whether it ended in numbers.
-
-    A process may attend to one attempt after the other, each with the run's lock held.
-    """
-    try:
-        return work(attempt, device, ending) in FINISHED
-    except Cancelled:
-        state, why = attempt.asked_to_stop() or ("cancelled", CANCELLED)
-        commit(attempt, state, {}, why)
-    except Exception as error:
-        with ending.sealed():
-            traceback.print_exc()  # to the log: after a commit there is no other place for it
-            commit(attempt, "oom" if is_out_of_memory(error) else "failed", {}, traceback.format_exc())
-    return False
+class Superseded(BaseException):
+    """This process stood still for so long that the run was taken for abandoned, and another worker is at it now."""
 
 
 def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -> str:
-    """Train the run that an attempt is at, and commit how it ended; the state.
+    """Train the run that an attempt is at, and commit how it ended; that state.
 
     Args:
         attempt: In a store.
         device: To train on.
-        ending: Whether the run is to be left for a later attempt, which goes on from its last checkpoint.
+        ending: Whether this process shall end, and leave the run to a later attempt, which goes on from its checkpoint.
     """
     ending = ending or Ending()
     record = attempt.folder.record()
@@ -77,7 +65,7 @@ def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -
     recorder = Recorder(attempt, _host() | _device_facts(device) | {"kernel": kernel(config, device.type)} | taken_over)
     task = _task(config, record)
     trainer = Trainer(config, record["seed"], task, device, recorder)
-    trainer.should_stop = lambda: attempt.asked_to_stop() or (("cancelled", CANCELLED) if ending.asked else None)
+    trainer.should_stop = lambda: _asked(attempt, ending)
     try:
         state, summary, error = "done", trainer.run(), None
     except Diverged as end:
@@ -88,12 +76,23 @@ def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -
         if state == "done" and config.log.weights:
             save_weights(attempt, trainer.model)
         commit(attempt, state, summary, error)
-    if isinstance(task, TextTask) and task.corpus.tokenizer is BYTES and len(task.corpus.train) <= MOST_COUNTED:
+    if state not in STOPPED and _countable(task):
         save_floors(Store(attempt.folder.path.parents[1]), task.corpus, config.data, task.settings.ORDERS)
     return state
 
 
-def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int] = (0, 1, 3)) -> None:
+def _task(config: RunConfig, record: dict[str, Any]) -> Task:
+    task = build_task(config, record["seed"])
+    if task.digest != record["data_hash"]:
+        raise UserError(f"data.path: {task.source} is not what it was when this run was planned; sweep the study again")
+    return task
+
+
+def _countable(task: Task) -> TypeGuard[TextTask]:
+    return isinstance(task, TextTask) and task.corpus.tokenizer is BYTES and len(task.corpus.train) <= MOST_COUNTED
+
+
+def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int]) -> None:
     """Record what n-gram models reach on this split, unless that is known: the scale for every loss on it."""
     split = {"data_hash": corpus.digest, "valid_fraction": data.valid_fraction, "valid_bytes": data.valid_bytes}
     key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}"
@@ -103,8 +102,15 @@ def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence
     store.save_floors(key, {**split, "data_source": corpus.source, "bits_per_byte": bits})
 
 
+def _asked(attempt: Attempt, ending: Ending) -> tuple[str, str] | None:
+    """How to end now, if at all; Superseded."""
+    if attempt.superseded():
+        raise Superseded
+    return attempt.asked_to_stop() or (("cancelled", CANCELLED) if ending.asked else None)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 where the run ended in numbers, 1 where it did not."""
+    """Exit code 0 where the run ended as it was meant to, 1 where it did not."""
     parser = argparse.ArgumentParser(prog="python -m titans_lab.worker", description="Train one run of a study.")
     parser.add_argument("attempt", type=Path, help="folder of the attempt, below the run's folder")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -115,16 +121,29 @@ def main(arguments: list[str] | None = None) -> int:
     if given.follow_stdin:
         threading.Thread(target=_follow_stdin, daemon=True).start()
     torch.set_flush_denormal(True)  # a memory that forgets fills with them, at a fifth of the speed
-    ended = attend(Attempt(given.attempt), torch.device(given.device), ending)
+    attempt = Attempt(given.attempt)
+    with attempt.claim.kept():
+        code = attend(attempt, torch.device(given.device), ending)
     ending.ignore()
-    return 0 if ended else 1
+    return code
 
 
-def _task(config: RunConfig, record: dict[str, Any]) -> Task:
-    task = build_task(config, record["seed"])
-    if task.digest != record["data_hash"]:
-        raise UserError(f"data.path: {task.source} is not what it was when this run was planned; sweep the study again")
-    return task
+def attend(attempt: Attempt, device: torch.device, ending: Ending) -> int:
+    """Work, and see to it that there is a commit; exit code. A process may attend to one attempt after the other."""
+    try:
+        state = work(attempt, device, ending)
+    except Cancelled:
+        state, why = attempt.asked_to_stop() or ("cancelled", CANCELLED)
+        commit(attempt, state, {}, why)
+    except Superseded as end:
+        print(end.__doc__)
+    except Exception as error:
+        with ending.sealed():
+            traceback.print_exc()  # to the log: after a commit there is no other place for it
+            commit(attempt, "oom" if is_out_of_memory(error) else "failed", {}, traceback.format_exc())
+    else:
+        return int(ending.asked and state not in FINISHED)
+    return 1
 
 
 def _device_facts(device: torch.device) -> dict[str, Any]:

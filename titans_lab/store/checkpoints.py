@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -82,22 +82,30 @@ def save_checkpoint(attempt: Attempt, step: int, write: Callable[[IO[bytes]], ob
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(attempt.path)
-    drop_checkpoints(attempt.folder, KEPT)
+    drop_checkpoints(attempt, KEPT)
 
 
 def checkpoints(folder: RunFolder) -> list[Saved]:
     """Those of a run, the last one first, not yet checked."""
-    found = [saved for path in folder.attempts() for saved in _of_attempt(path)]
-    return sorted(found, key=lambda saved: (saved.attempt.number, saved.step), reverse=True)
+    return _last_first(folder.attempts())
 
 
-def drop_checkpoints(folder: RunFolder, kept: int = 0) -> None:
-    """All but the last ones, and what a kill left of one; for the process that holds the run's lock."""
-    for saved in checkpoints(folder)[kept:]:
+def drop_checkpoints(attempt: Attempt, kept: int = 0) -> None:
+    """All but the last ones, and what a kill left of one, of an attempt and those before it.
+
+    Those of a later attempt are left alone: whoever is at that has taken this one's worker for dead.
+    """
+    attempts = [path for path in attempt.folder.attempts() if int(path.name) <= attempt.number]
+    for saved in _last_first(attempts)[kept:]:
         saved.path.unlink(missing_ok=True)
-    for attempt in folder.attempts():
-        for path in attempt.glob(_LEFT_OVER):
-            path.unlink(missing_ok=True)
+    for path in attempts:
+        for left_over in path.glob(_LEFT_OVER):
+            left_over.unlink(missing_ok=True)
+
+
+def _last_first(attempts: Iterable[Path]) -> list[Saved]:
+    found = [saved for path in attempts for saved in _of_attempt(path)]
+    return sorted(found, key=lambda saved: (saved.attempt.number, saved.step), reverse=True)
 
 
 def _of_attempt(path: Path) -> Iterator[Saved]:

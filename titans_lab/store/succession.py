@@ -8,11 +8,10 @@ once while `can_halve`, and has to stop where that says no: an `oom` at micro-ba
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from titans_lab.store.files import DamagedError, read_json
-from titans_lab.store.folder import Attempt, RunFolder, Status
+from titans_lab.store.folder import Attempt, RunFolder
 
 #: Facts of env.json that decide the last bits of a loss.
 OF_NUMBERS = ("device_name", "torch", "threads", "kernel", "micro_batch", "commit")
@@ -26,7 +25,8 @@ def micro_batch(attempt: Attempt, asked: int) -> dict[str, int]:
     before = _before(attempt)
     env = _env(before) if before else {}
     size, halved = min(asked, env.get("micro_batch", asked)), env.get("oom_retries", 0)
-    again = before is not None and _state(before) == "oom" and size > 1
+    ended = before.status() if before else None
+    again = ended is not None and ended.state == "oom" and size > 1
     return {"micro_batch": size // 2 if again else size, "oom_retries": halved + again}
 
 
@@ -52,10 +52,3 @@ def _env(attempt: Attempt) -> dict[str, Any]:
         return read_json(attempt.env_path)
     except (FileNotFoundError, DamagedError):
         return {}
-
-
-def _state(attempt: Attempt) -> str | None:
-    """That it was committed in, for an attempt that another one has followed."""
-    with suppress(FileNotFoundError, DamagedError):
-        return Status.read(attempt.path / "status.json").state
-    return None
