@@ -42,5 +42,5 @@ def test_an_extreme_value_is_refused_with_its_place_or_costs_nothing_to_plan(key
                 for point in load_study(path).points:
                     costs(point.config)
             except UserError as error:
-                assert all(line.startswith(f"{path}:") for line in str(error).splitlines())
+                assert all(line.startswith(f"{path}:") for line in str(error).splitlines())  # noqa: PT017
             assert process_time() - begin < 2
