@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
-from workbench import MINUTES, Workbench, python_job
+from workbench import MINUTES, Workbench, python_job, until
 
 import titans_lab.executors.local as local
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor
-from titans_lab.store.claims import AlreadyRunning
+from titans_lab.store.claims import AlreadyRunning, Holder
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.recorder import Recorder
 
@@ -28,6 +28,7 @@ def test_a_run_is_with_its_worker_from_the_start_until_that_is_killed(folder: Ru
     assert (job.attempt, job.device) == (folder.latest(), CORE)
     with pytest.raises(AlreadyRunning):
         LocalExecutor().submit(folder, CORE)
+    until(lambda: job.attempt.claim.holder() == Holder.of(job.process.pid), "the worker has taken over the claim")
     job.process.kill()
     job.wait()
     assert job.poll() == "the worker was killed by SIGKILL: perhaps the machine ran out of memory"
