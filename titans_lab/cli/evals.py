@@ -125,7 +125,7 @@ def _run(records: Store, run_id: str, chosen: Sequence[tuple[Asked, Sources]]) -
     from titans_lab.evaluations import evaluate as answers
     from titans_lab.executors.answers import EndedEarly
 
-    [device] = usable_devices(1)
+    device = usable_devices()[0]
     results: list[Result] = []
     try:
         with progress_bar(len(chosen)) as tell:

@@ -58,7 +58,7 @@ def _found(records: Store, run_id: str, asked: Sequence[Asked]) -> list[Found]:
     from titans_lab.executors.answers import EndedEarly
     from titans_lab.harness.asking import ask
 
-    [device] = usable_devices(1)
+    device = usable_devices()[0]
     found: list[Found] = []
     try:
         with progress_bar(len(asked)) as tell:
