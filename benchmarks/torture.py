@@ -3,10 +3,10 @@
     python benchmarks/torture.py                        # in large: 200 kills over 40 runs, and all the other scenes
     python benchmarks/torture.py kills --runs 4 --kills 5
 
-kills: `kill -9` of workers and coordinators at random moments, and the sweep is started again. together: two coordinators
-on one store, of which one is stopped for a while. signals: Ctrl-C and SIGTERM. disk: a disk that is full (a small tmpfs:
-needs the right to mount). readonly: a store that cannot be written. After each scene every run has to be there once, with the
-numbers of a sweep that nobody disturbed.
+kills: `kill -9` of workers and coordinators at random moments, and the sweep is started again. together: two
+coordinators on one store, of which one is stopped for a while. signals: Ctrl-C and SIGTERM. disk: a disk that is full (a
+small tmpfs: needs the right to mount). readonly: a store that cannot be written. After each scene every run has to be
+there once, with the numbers of a sweep that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,8 @@ def kills(scene: Scene) -> str:
         torment(scene, lab, struck)
         check_numbers(scene, lab)
         attempts += sum(len(folder.attempts()) for folder in Store(lab.store).folders())
-    return f"{struck['worker']} workers and {struck['coordinator']} coordinators killed, {rounds * scene.runs} runs, {attempts} attempts"
+    killed = f"{struck['worker']} workers and {struck['coordinator']} coordinators killed"
+    return f"{killed}, {rounds * scene.runs} runs in {attempts} attempts"
 
 
 def torment(scene: Scene, lab: Lab, struck: dict[str, int]) -> None:
@@ -170,10 +171,8 @@ def hang_up(coordinator: subprocess.Popen[str]) -> None:
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def together(scene: Scene) -> str:
@@ -247,7 +246,7 @@ def readonly(scene: Scene) -> str:
             ["status", study],
             ["status"],
             ["query", "from runs"],
-            ["report", study, "-o", str(scene.folder / "r.html")],
+            ["report", study, "-o", str(scene.folder / "report.html")],
         ):
             ended = lab.call(*words)
             check(ended.returncode == 0, f"{words[0]}: {ended.stderr}")
@@ -291,9 +290,7 @@ SCENES = {each.__name__: each for each in (kills, together, signals, disk, reado
 def main() -> int:
     """Exit code 0 where all is as it has to be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "scenes", nargs="*", choices=[*SCENES, []], metavar="SCENE", help=f"of {', '.join(SCENES)}; else all"
-    )
+    parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"of {', '.join(SCENES)}; else all")
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=64 * 200, help="of each run: 64 a step")
