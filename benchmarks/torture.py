@@ -4,9 +4,9 @@
     python benchmarks/torture.py kills --runs 4 --kills 5
 
 kills: `kill -9` of workers and coordinators at random moments, and the sweep is started again. together: two
-coordinators on one store, of which one is stopped for a while. signals: Ctrl-C and SIGTERM. disk: a disk that is full (a
-small tmpfs: needs the right to mount). readonly: a store that cannot be written. After each scene every run has to be
-there once, with the numbers of a sweep that nobody disturbed.
+coordinators on one store, of which one is stopped for a while. signals: Ctrl-C and SIGTERM. disk: a disk that is full
+(a small tmpfs: needs the right to mount). readonly: a store that cannot be written. After each scene every run has to
+be there once, with the numbers of a sweep that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -308,7 +308,8 @@ def main() -> int:
         (folder / "torture.yaml").write_text(study)
         undisturbed = Lab(folder / "torture.yaml", folder / "undisturbed")
         begin = time.monotonic()
-        check(undisturbed.finish().returncode == 0, "the undisturbed sweep")
+        ended = undisturbed.finish()
+        check(ended.returncode == 0, f"the undisturbed sweep: {ended.stderr}")
         print(f"undisturbed: {given.runs} runs in {time.monotonic() - begin:.0f} s", flush=True)
         scene = Scene(
             folder, given.runs, given.kills, given.spread, given.limit, random.Random(given.seed), undisturbed.numbers()

@@ -77,6 +77,7 @@ MAY_IMPORT = {
     "titans_lab.worker": "titans_lab.corpus titans_lab.data titans_lab.ending titans_lab.environment "
     "titans_lab.errors titans_lab.microbatch titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks "
     "titans_lab.train titans_lab.trained",
+    "titans_lab.serve": "titans_lab.ending titans_lab.store titans_lab.worker",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.errors titans_lab.evaluations "
     "titans_lab.executors titans_lab.harness titans_lab.plan titans_lab.progress titans_lab.report titans_lab.scaling "
     "titans_lab.sources titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.verify",
@@ -84,7 +85,7 @@ MAY_IMPORT = {
 }
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
-    "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
+    "torch": "titans_lab.serve titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
     "titans_lab.bench.step titans_lab.evaluate titans_lab.harness titans_lab.inside titans_lab.precision "
     "titans_lab.checkpoint titans_lab.microbatch titans_lab.optimiser titans_lab.speed titans_lab.stretch "
     "titans_lab.tasks titans_lab.train titans_lab.trained titans_lab.verify.__main__ titans_lab.verify.checks "
