@@ -302,6 +302,7 @@ def main() -> int:
     print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="torture-") as temporary:
         folder = Path(temporary)
+        ENV["XDG_RUNTIME_DIR"] = temporary  # so that no other sweep of this machine is waited for
         text, log = folder / "text.txt", f", checkpoint_seconds: {given.checkpoint}" if given.checkpoint else ""
         text.write_bytes(b"the memory learns at test time, and forgets what it need not keep. " * 60)
         study = STUDY.format(text=text, tokens=given.tokens, runs=given.runs, log=log)
