@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "titans_lab.status": "titans_lab.store titans_lab.study titans_lab.plan",
     "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.store titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.plan titans_lab.sweep",
-    "titans_lab.report": "titans_lab.errors titans_lab.paper titans_lab.stats titans_lab.store titans_lab.study",
+    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.paper titans_lab.stats titans_lab.store "
+    "titans_lab.study",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.tasks": "titans.models titans_lab.corpus titans_lab.data titans_lab.errors titans_lab.genome "
     "titans_lab.hidden titans_lab.series titans_lab.sources titans_lab.stats titans_lab.study",
