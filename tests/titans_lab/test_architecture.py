@@ -39,14 +39,15 @@ MAY_IMPORT = {
     "titans_lab.status": "titans_lab.store titans_lab.study titans_lab.plan",
     "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.store titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.plan titans_lab.sweep",
-    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.paper titans_lab.stats titans_lab.store "
-    "titans_lab.study",
+    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.paper "
+    "titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.tasks": "titans.models titans_lab.corpus titans_lab.data titans_lab.errors titans_lab.genome "
     "titans_lab.hidden titans_lab.series titans_lab.sources titans_lab.stats titans_lab.study",
+    "titans_lab.harness.table": "",
     "titans_lab.harness": "titans titans.models titans_lab.corpus titans_lab.data titans_lab.environment "
     "titans_lab.errors titans_lab.executors titans_lab.precision titans_lab.store titans_lab.study titans_lab.tasks "
-    "titans_lab.trained",
+    "titans_lab.harness.table titans_lab.trained",
     "titans_lab.inside": "titans.models",
     "titans_lab.precision": "",
     "titans_lab.speed": "titans_lab.study",
@@ -72,7 +73,8 @@ MAY_IMPORT = {
     "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
     "titans_lab.data titans_lab.study titans_lab.tasks titans_lab.train titans_lab.trained",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.errors titans_lab.evaluations "
-    "titans_lab.executors titans_lab.harness titans_lab.plan titans_lab.progress titans_lab.report titans_lab.scaling "
+    "titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.plan titans_lab.progress "
+    "titans_lab.report titans_lab.scaling "
     "titans_lab.sources titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }

@@ -49,7 +49,9 @@ class Standing:
 def section(material: Material, design: Design) -> Section | None:
     """A row for every model; None for a study of one task, or where no task is done by all models."""
     models = list(_models(design))
-    tasks = [task for task in dict.fromkeys(task for each in models for task in each.arms) if _done_by_all(task, models)]
+    tasks = [
+        task for task in dict.fromkeys(task for each in models for task in each.arms) if _done_by_all(task, models)
+    ]
     if len(models) < 2 or len(tasks) < FEWEST:
         return None
     scale = _scale(tasks, models)
@@ -111,10 +113,10 @@ def _figure(standings: Sequence[Standing], tasks: Sequence[str], relative: bool)
     return Figure(
         name="across-tasks",
         title=f"Over {plural(len(tasks), 'task')}",
-        caption=f"Interquartile mean of the final scores of all seeds on the {len(tasks)} tasks that every model has done: "
-        f"the mean of the middle half, so that no single task decides. Lines are 95 % percentiles of {RESAMPLES:,} "
-        "bootstrap resamples that draw seeds within each task (arXiv 2108.13264), from a generator seeded for this "
-        "figure; they say how sure the mean over these tasks is, not what other tasks would give.",
+        caption=f"Interquartile mean of the final scores of all seeds on the {len(tasks)} tasks that every model has "
+        "done: the mean of the middle half, so that no single task decides. Lines are 95 % percentiles of "
+        f"{RESAMPLES:,} bootstrap resamples that draw seeds within each task (arXiv 2108.13264), from a generator "
+        "seeded for this figure; they say how sure the mean over these tasks is, not what other tasks would give.",
         alt="Dot plot of the interquartile mean over tasks; the table has the numbers.",
         traces=[_trace(each, place) for each, place in zip(standings, places, strict=True)],
         layout=plot.layout(
@@ -136,9 +138,9 @@ def _trace(each: Standing, place: int) -> Json:
 
 def _row(each: Standing, tasks: Sequence[str]) -> Row:
     arms = [each.model.arms[task] for task in tasks]
-    counts = sorted({len(arm.scores) for arm in arms})
+    counts = [len(arm.scores) for arm in arms]
+    seeds = str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     colour = arms[0].colour if len({arm.colour for arm in arms}) == 1 else None
-    interval = f"{each.iqm.low:.3f} to {each.iqm.high:.3f}" if counts[-1] > 1 else NONE
+    interval = f"{each.iqm.low:.3f} to {each.iqm.high:.3f}" if max(counts) > 1 else NONE
     means = [summary.mean for arm in arms if (summary := arm.summary)]
-    cells = (f"{each.iqm.value:.3f}", interval, f"{sum(means) / len(means):.3f}", " to ".join(map(str, {counts[0]: 0, counts[-1]: 0})))
-    return Row((each.model.name,), cells, colour)
+    return Row((each.model.name,), (f"{each.iqm.value:.3f}", interval, f"{sum(means) / len(means):.3f}", seeds), colour)

@@ -53,8 +53,8 @@ group by run_id, block, layer, {head}, position
 order by run_id, block, layer, {head}, position"""
 MEANS = ", ".join(f"avg({name}) filter (isfinite({name})) as {name}" for name in FIGURES)
 READING = (
-    "Means over the first windows of the validation text and the done seeds of an arm{where}. Surprise is the norm of the "
-    "gradient by which the memory is written; the weights are those that a token finds."
+    "Means over the first windows of the validation text and the done seeds of an arm{where}. Surprise is the norm of "
+    "the gradient by which the memory is written; the weights are those that a token finds."
 )
 
 
@@ -128,9 +128,7 @@ def _any(found: Lines) -> list[float]:
 
 def _series(lines: Mapping[Arm, Lines], figure: str, place: Place | None) -> Json:
     """What a choice shows: the title of the y axis, and a list of values for every arm, along `_any`."""
-    values = [
-        [_rounded(found.get((figure, place), {}).get(x)) for x in _any(found)] for found in lines.values()
-    ]
+    values = [[_rounded(found.get((figure, place), {}).get(x)) for x in _any(found)] for found in lines.values()]
     return {"title": FIGURES[figure], "y": values}
 
 

@@ -114,7 +114,9 @@ def _facts(found: Scaling) -> Iterator[tuple[str, Interval | float, str]]:
     for name, value in found.coefficients.items():
         yield name, value, remarks.get(name, "")
     if found.isoflop:
-        used = f"{found.isoflop.used} of {shown.plural(found.isoflop.budgets, 'budget')} with an optimum inside the grid"
+        used = (
+            f"{found.isoflop.used} of {shown.plural(found.isoflop.budgets, 'budget')} with an optimum inside the grid"
+        )
         verdict = "agrees with the law" if found.isoflop.agrees else "DISAGREES with the law: trust neither alone"
         yield "a, by IsoFLOP parabolas", found.isoflop.a, f"{verdict}; {used}"
     if found.optimum:

@@ -184,9 +184,10 @@ def _by_case(task: str, cases: list[Facet]) -> Figure:
 
 
 def _cases_of(arm: Arm, cases: list[Facet], legend: bool) -> Json:
-    known = [(place, facet, *facet.arms[arm].values()) for place, facet in enumerate(cases) if arm in facet.arms]
-    hover = [f"{arm.label}, {_case(facet)}: {_told(answers)}" for _, facet, answers in known]
-    return _drawn(arm, [place for place, *_ in known], [answers for *_, answers in known], hover, legend)
+    known = {place: facet for place, facet in enumerate(cases) if arm in facet.arms}
+    answers = [facet.arms[arm][facet.lengths[0]] for facet in known.values()]
+    hover = [f"{arm.label}, {_case(facet)}: {_told(each)}" for facet, each in zip(known.values(), answers, strict=True)]
+    return _drawn(arm, list(known), answers, hover, legend)
 
 
 def _case(facet: Facet) -> str:

@@ -146,9 +146,9 @@ def _caption(left_out: int, cells: list[Cell]) -> str:
     asked = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     more = f" {left_out} more are not drawn; the statement has them." if left_out else ""
     return (
-        f"Share of needles found by length and by depth, from the start (0 %) to the end of the text, all done seeds of an "
-        f"arm together: {asked} questions a cell, whose 95 % interval (Wilson's) is in the hover text. Where a cell is "
-        f"missing, no needle was drawn there.{more}"
+        "Share of needles found by length and by depth, from the start (0 %) to the end of the text, all done seeds "
+        f"of an arm together: {asked} questions a cell, whose 95 % interval (Wilson's) is in the hover text. Where a "
+        f"cell is missing, no needle was drawn there.{more}"
     )
 
 

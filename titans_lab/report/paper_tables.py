@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from titans_lab import paper
-from titans_lab.harness import table as language
+from titans_lab.harness.table import TASKS
+from titans_lab.harness.table import table as language_row
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.axis import tokens
 from titans_lab.report.data import Material, Outcome
 from titans_lab.report.evidence import quoted
 from titans_lab.report.lengths import STATEMENT as LENGTHS
-from titans_lab.report.lengths import evaluations, facets
+from titans_lab.report.lengths import Answers, evaluations, facets
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.interval import summarise
 
@@ -123,10 +124,10 @@ def _caption(compared: Compared, table: paper.Table) -> str:
     remark = f" {compared.remark}" if compared.remark else ""
     arms = [arm for _, members, _ in compared.rows for arm in members]
     return (
-        f"{table.title}: {table.source} (V1: arXiv 2501.00663v1, N25: the NeurIPS 2025 camera-ready).{about}{note} Ours: "
-        f"the mean over the done seeds, ± half the 95 % t interval over them where there are two or more.{remark} "
-        f"The scale differs: {_scale(arms)}; the paper's language models have 170M parameters and more and read 15B tokens "
-        "and more. What compares is the order of models, not the figures."
+        f"{table.title}: {table.source} (V1: arXiv 2501.00663v1, N25: the NeurIPS 2025 camera-ready).{about}{note} "
+        "Ours: the mean over the done seeds, ± half the 95 % t interval over them where there are two or "
+        f"more.{remark} The scale differs: {_scale(arms)}; the paper's language models have 170M parameters and more "
+        "and read 15B tokens and more. What compares is the order of models, not the figures."
     )
 
 
@@ -144,12 +145,12 @@ def _range(values: Sequence[float]) -> str:
 
 def _language(material: Material, design: Design) -> Iterator[Compared]:
     parts = {"ids": material.ids, "evaluations": evaluations(material)}
-    rows = material.evidence.ask("harness", HARNESS.format(**parts, tasks=", ".join(map(quoted, language.TASKS))))
+    rows = material.evidence.ask("harness", HARNESS.format(**parts, tasks=", ".join(map(quoted, TASKS))))
     by_run: dict[str, dict[tuple[str, str], float]] = {}
     for row in rows:
         by_run.setdefault(row["run_id"], {})[row["task"], row["metric"]] = row["value"]
     known = paper.tables()["language-340M"]
-    found = {run: dict(zip(known.columns, language.table(each).values(), strict=True)) for run, each in by_run.items()}
+    found = {run: dict(zip(known.columns, language_row(each).values(), strict=True)) for run, each in by_run.items()}
     models = tuple((arm.label, (arm,), figures) for arm in design.arms if (figures := _by_column(arm, found)))
     if models:
         fewest = min(row["count"] for row in rows)
@@ -183,9 +184,13 @@ def _babilong(material: Material, design: Design) -> Iterator[Compared]:
             yield Compared(name, (paper.tables()["babilong"],), _by_length(facet.arms), (LENGTHS,), 1, remark)
 
 
-def _by_length(arms: Mapping[Arm, Mapping[int, object]]) -> tuple[tuple[str, tuple[Arm, ...], Figures], ...]:
+def _by_length(arms: Mapping[Arm, Mapping[int, Answers]]) -> tuple[tuple[str, tuple[Arm, ...], Figures], ...]:
     return tuple(
-        (arm.label, (arm,), {tokens(length): [PERCENT * share for share in each.shares] for length, each in found.items()})  # type: ignore[attr-defined]
+        (
+            arm.label,
+            (arm,),
+            {tokens(length): [PERCENT * share for share in each.shares] for length, each in found.items()},
+        )
         for arm, found in arms.items()
     )
 
@@ -196,7 +201,9 @@ def _mad(material: Material, design: Design) -> Iterator[Compared]:
     models = [(variant, *_mad_row(variant, design)) for variant in variants]
     models = [model for model in models if model[2]]
     if models:
-        remark = "Of every level of difficulty the best setting, and of these the mean, over as many levels as are done."
+        remark = (
+            "Of every level of difficulty the best setting, and of these the mean, over as many levels as are done."
+        )
         yield Compared("mad", (paper.tables()["mad"],), tuple(models), ("runs",), 1, remark)
 
 
@@ -244,14 +251,15 @@ def _over_horizons(outcomes: Sequence[Outcome], errors: Mapping[tuple[str, str],
     """Of every set and error, the mean over the horizons for each seed that has them all."""
     found: dict[tuple[str, int], dict[int, float]] = {}
     for one in outcomes:
-        source, horizon = str(one.run.config.data.path).rpartition("/")[2].split(".")[0], one.run.config.task.series.horizon
+        source, horizon = (
+            str(one.run.config.data.path).rpartition("/")[2].split(".")[0],
+            one.run.config.task.series.horizon,
+        )
         for metric in ("MSE", "MAE"):
             if (one.run.run_id, metric) in errors:
                 found.setdefault((f"{source} {metric}", one.run.seed), {})[horizon] = errors[one.run.run_id, metric]
     figures: dict[str, list[float]] = {}
     for (column, _), by_horizon in found.items():
-        if HORIZONS <= by_horizon.keys():
+        if by_horizon.keys() >= HORIZONS:
             figures.setdefault(column, []).append(sum(by_horizon[each] for each in HORIZONS) / len(HORIZONS))
     return figures
-
-

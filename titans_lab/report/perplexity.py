@@ -41,10 +41,10 @@ def section(material: Material, design: Design) -> Section | None:
     figure = Figure(
         name="perplexity-length",
         title="Perplexity by length of training",
-        caption="Perplexity of a token of the validation text, each model read in windows of the length that it was trained "
-        "on: a line through the means over the done seeds, bars for the 95 % t interval (two seeds or more). The table has "
-        "the figures of the paper's figure 7 below ours, read off a plot: its models have 170M to 760M parameters, its "
-        "tokens are not ours, and so what compares is the shape, not the height.",
+        caption="Perplexity of a token of the validation text, each model read in windows of the length that it was "
+        "trained on: a line through the means over the done seeds, bars for the 95 % t interval (two seeds or more). "
+        "The table has the figures of the paper's figure 7 below ours, read off a plot: its models have 170M to 760M "
+        "parameters, its tokens are not ours, and so what compares is the shape, not the height.",
         alt="Line plot of the perplexity against the length of training; the table has the numbers.",
         traces=[trace for name, line in lines.items() for trace in _traces(name, line, len(lines) > 1)],
         layout=plot.layout(
@@ -104,10 +104,8 @@ def _table(lines: Mapping[str, Line], lengths: list[int]) -> Table:
         for name, line in lines.items()
     ]
     for table in theirs:
-        rows += [
-            Row((f"{table.source}, {table.title.rpartition(', ')[2]}", f"depth {depth}"), _cells(names, _paper(table, depth)))
-            for depth in table.rows
-        ]
+        whose = f"{table.source}, {table.title.rpartition(', ')[2]}"
+        rows += [Row((whose, f"depth {depth}"), _cells(names, _paper(table, depth))) for depth in table.rows]
     return Table(("whose", "model"), tuple(names), tuple(rows))
 
 

@@ -70,6 +70,12 @@ class Figure:
     queries: tuple[str, ...]
     controls: Controls | None = None
 
+    @property
+    def drawing(self) -> Json:
+        """What the page's script draws."""
+        plain = {"data": self.traces, "layout": self.layout}
+        return plain | ({"controls": self.controls} if self.controls else {})
+
 
 def dark_colours() -> dict[str, str]:
     """The colour on the dark page of each colour on the light one."""

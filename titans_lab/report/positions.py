@@ -33,13 +33,12 @@ def section(material: Material, design: Design) -> Section | None:
         Figure(
             name="positions",
             title="Loss by place in the window",
-            caption="Validation loss of the tokens at a place of the window, from that place to the next one drawn: two "
-            "an octave. The mean over the done seeds of an arm, the band from the lowest to the highest. Every window "
-            "starts without context, so a line that still falls at its end is of a model that uses what is far back.",
+            caption="Validation loss of the tokens at a place of the window, from that place to the next one drawn: "
+            "two an octave. The mean over the done seeds of an arm, the band from the lowest to the highest. Every "
+            "window starts without context, so a line that still falls at its end is of a model that uses what is "
+            "far back.",
             alt=f"Line plot of the validation loss in {unit} against the place in the window, a line for every arm.",
-            traces=[
-                trace for arm, line in found.items() for trace in banded(arm, line, hover, legend=len(found) > 1)
-            ],
+            traces=[trace for arm, line in found.items() for trace in banded(arm, line, hover, legend=len(found) > 1)],
             layout=plot.layout(
                 {"title": "place in the window, tokens"} | octaves([x for line in found.values() for x in line.x]),
                 {"title": f"validation loss, {unit}"},

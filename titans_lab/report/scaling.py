@@ -76,8 +76,8 @@ READINGS = {
     "parameters": "Every run, and the law at the tokens that were trained on. The bands are where a new run is to be "
     "expected: 95 % percentiles over the resampled laws, each with a residual drawn at random.",
     "tokens": "Every run, and the law at the sizes that were trained, with the same prediction bands.",
-    "flops": "Every run, and the least loss that the law gives for a budget, with the prediction band of a run that has the "
-    "best size for it, up to ten times the largest budget; of a law in one variable, a law in FLOPs.",
+    "flops": "Every run, and the least loss that the law gives for a budget, with the prediction band of a run that "
+    "has the best size for it, up to ten times the largest budget; of a law in one variable, a law in FLOPs.",
 }
 
 
@@ -92,8 +92,8 @@ def _dots(found: Laws, x: Callable[[Any, int], float], y: Callable[[Any, int], f
                 f"{short(row['tokens'])} tokens, {short(row['flops'])} FLOPs"
                 for one, row, _ in mine
             ]
-            places = [[by(row, place) for _, row, place in mine] for by in (x, y)]
-            yield plot.dots(arm, *places, hover)
+            xs, ys = ([by(row, place) for _, row, place in mine] for by in (x, y))
+            yield plot.dots(arm, xs, ys, hover)
 
 
 def _by_parameters(each: Drawn) -> Iterator[Json]:
@@ -196,12 +196,15 @@ def _residuals(found: Laws) -> Figure:
         caption="Measured over fitted loss, less 1, of every run. A trend means that the law has the wrong shape; the "
         "intervals do not know of that.",
         alt="Scatter plot of the residuals of the fitted laws against training FLOPs.",
-        traces=list(
-            _dots(found, lambda row, _: row["flops"], lambda row, _: rounded([by_run[row["run_id"]]])[0])
-        ),
+        traces=list(_dots(found, lambda row, _: row["flops"], lambda row, _: rounded([by_run[row["run_id"]]])[0])),
         layout=plot.layout(
             {"title": AXES["flops"], "type": "log", "exponentformat": "SI"},
-            {"title": "log of measured over fitted loss", "tickformat": "+.1~%", "zeroline": True, "zerolinecolor": plot.MUTED},
+            {
+                "title": "log of measured over fitted loss",
+                "tickformat": "+.1~%",
+                "zeroline": True,
+                "zerolinecolor": plot.MUTED,
+            },
             height=280,
         ),
         queries=(STATEMENT,),
@@ -224,10 +227,10 @@ def _isoflop(found: Laws, material: Material) -> Figure | None:
     return Figure(
         name="scaling-isoflop",
         title="IsoFLOP parabolas",
-        caption="Loss against parameters at each budget of FLOPs with three sizes or more, and the parabola through them "
-        "(arXiv 2203.15556, approach 2). A star is its lowest point, left out where that is at the edge of the grid; a "
-        "cross is the law's best size for the budget. Parabolas are biased even without noise, so they stand beside the "
-        f"law as a check.{flag}",
+        caption="Loss against parameters at each budget of FLOPs with three sizes or more, and the parabola through "
+        "them (arXiv 2203.15556, approach 2). A star is its lowest point, left out where that is at the edge of the "
+        "grid; a cross is the law's best size for the budget. Parabolas are biased even without noise, so they stand "
+        f"beside the law as a check.{flag}",
         alt="Line plot of the loss against parameters, a parabola for every budget of FLOPs.",
         traces=[
             *(trace for each, parabola in curves for trace in _parabola(each, parabola)),

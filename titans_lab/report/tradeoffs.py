@@ -78,9 +78,9 @@ def against(price: Price, design: Design, measure: Measure) -> Figure | None:
         name=f"score-{price.name.replace(' ', '-')}",
         title=f"{measure.name.capitalize()} against {price.name}",
         caption=f"A small dot for every done seed, a large one at an arm's means, with 95 % t intervals both ways (two "
-        f"seeds or more). Further {better} and further {'left' if price.dear else 'right'} is better on both counts. The "
-        "line is Pareto's front of the means: no arm is better on one count without being worse on the other. It does not "
-        f"know of the intervals. On it: {', '.join(point.arm.label for point in best)}.",
+        f"seeds or more). Further {better} and further {'left' if price.dear else 'right'} is better on both counts. "
+        "The line is Pareto's front of the means: no arm is better on one count without being worse on the other. It "
+        f"does not know of the intervals. On it: {', '.join(point.arm.label for point in best)}.",
         alt=f"Scatter plot of the final {measure.name} against {price.name}. On Pareto's front: "
         f"{'; '.join(_told(point, price) for point in best)}.",
         traces=[
@@ -136,9 +136,9 @@ def _mean(point: Point, price: Price, kept: bool, legend: bool) -> Json:
     edge = {"width": 2, "color": plot.INK} if kept else {"width": 0, "color": plot.INK}
     marker = {"color": plot.colour(point.arm), "symbol": plot.symbol(point.arm), "size": 12, "line": edge}
     words = f"{_told(point, price)}{', on the front' if kept else ''}"
-    means = rounded([point.price.mean]), [point.score.mean]
     whiskers = {"error_x": _whisker(point, point.price), "error_y": _whisker(point, point.score)}
-    return plot.dots(point.arm, *means, [words], marker=marker, showlegend=legend, **whiskers)
+    dot = plot.dots(point.arm, rounded([point.price.mean]), [point.score.mean], [words], marker=marker)
+    return dot | whiskers | {"showlegend": legend}
 
 
 def _whisker(point: Point, found: Summary) -> Json:
