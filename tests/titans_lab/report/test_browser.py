@@ -60,9 +60,9 @@ def page(lab, tmp_path: Path) -> Path:
 def test_every_figure_is_drawn_and_the_console_is_silent(browser: str, page: Path):
     document, console = open_page(browser, page, "--window-size=1400,1000")
     assert console == []
-    assert 'data-drawn="5"' in document
+    assert 'data-drawn="6"' in document
     figures = [part.partition("<figcaption")[0] for part in document.split('role="img"')[1:]]
-    assert len(figures) == 5
+    assert len(figures) == 6
     for figure in figures:
         assert "main-svg" in figure
         assert len(re.findall(r'<g class="trace scatter', figure)) >= 4
