@@ -66,6 +66,6 @@ def test_the_cost_is_the_sum_over_runs(lab):
         lab.end(run, "done", 2.0, wall_seconds=1800.0, tokens=1_500_000)
     assert cost(material(lab)) == [
         ("1 h 0 min", "worker time of 2 runs"),
-        ("3 M", "training tokens"),
-        ("7.8 T", "training FLOPs"),
+        ("3 M", "training tokens, of PLANNED"),
+        ("7.8 T", "training FLOPs, of PLANNED"),
     ]
