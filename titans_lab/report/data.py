@@ -76,15 +76,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Floor:
-    """What a byte model that counts reaches on the same split."""
+    """What a model that counts reaches on the same split.
+
+    Attributes:
+        context: Symbols that it looks back at.
+        bits_per_byte: Or per whatever its symbols are.
+        symbol: What it counts: "byte", "base".
+    """
 
     context: int
     bits_per_byte: float
+    symbol: str
 
     @property
     def name(self) -> str:
         """In words."""
-        return f"order-{self.context} byte model"
+        return f"order-{self.context} {self.symbol} model"
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,9 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
         loss=task.LOSS,
         curve_kind=kind,
         curves=curves,
-        floors=tuple(Floor(**row) for row in floors) if one_split(runs) and isinstance(task, TextSettings) else (),
+        floors=tuple(Floor(**row, symbol=task.SYMBOL) for row in floors)
+        if one_split(runs) and isinstance(task, TextSettings)
+        else (),
         speeds=tuple(Speed(**row) for row in evidence.ask("benches", _benches_sql(study))),
         evidence=evidence,
     )
