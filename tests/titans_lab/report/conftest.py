@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from titans_lab.report import render
 from titans_lab.report.arms import Design, arrange
 from titans_lab.report.data import Material, gather
+from titans_lab.report.images import BROWSERS
 from titans_lab.store.columns import LOGS
 from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
@@ -100,3 +103,13 @@ def lab(tmp_path: Path) -> Callable[..., Lab]:
         return Lab(loaded, root, loaded.runs(lambda data: DATA_HASH))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(f"none of {', '.join(BROWSERS)} is installed; CI must look at the page")
+    if found is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    return found
