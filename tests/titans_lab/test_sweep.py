@@ -281,11 +281,16 @@ def test_a_worker_that_ended_without_a_word_has_failed(bench: Workbench):
 def test_a_run_that_another_sweep_has_begun_again_stays_with_it(bench: Workbench):
     folder = bench.recorded()
     sweep = dead(folder)
-    with folder.new_attempt().claim.kept():
-        sweep.run(lambda _: None)
-        assert sweep.ended == {folder.run_id: "failed"}
-        assert folder.state() == "running"
-    assert folder.state() == "lost"
+    second = folder.new_attempt()
+    with second.claim.kept():
+
+        def look(now: Sweep) -> None:
+            if now.waiting and not now.active:
+                Recorder(second, {}).commit("done", {})
+
+        sweep.run(look)
+    assert (sweep.ended, sweep.skipped) == ({}, {folder.run_id: "done"})
+    assert len(folder.attempts()) == 2
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
@@ -302,7 +307,7 @@ def test_a_run_that_another_attempt_finished_has_not_failed(bench: Workbench):
     sweep = dead(folder)
     Recorder(folder.new_attempt(), {}).commit("done", {})
     sweep.run(lambda _: None)
-    assert (sweep.ended, sweep.failed) == ({folder.run_id: "done"}, [])
+    assert (sweep.ended, sweep.skipped) == ({}, {folder.run_id: "done"})
 
 
 def test_what_is_outside_a_runs_identity_may_change_until_it_is_finished(bench: Workbench):
@@ -332,6 +337,15 @@ def test_a_full_disk_ends_the_sweep_with_one_message(bench: Workbench):
     sweep.executor = FullDisk()
     with pytest.raises(UserError, match=r"cannot write there \(No space left on device\)"):
         sweep.run(lambda _: None)
+
+
+def test_a_run_for_which_there_was_no_room_ends_the_sweep(bench: Workbench):
+    error = "Traceback\n  in save\nOSError: [Errno 28] No space left on device\n"
+    sweep = dead(bench.recorded(), lambda recorder: recorder.commit("failed", {}, error))
+    sweep.waiting = record_runs(bench.runs("seeds=[7]"), bench.store)
+    with pytest.raises(UserError, match=r"cannot write there \(No space left on device\)"):
+        sweep.run(lambda _: None)
+    assert len(sweep.waiting) == 1
 
 
 def test_no_worker_is_left_where_the_end_of_one_cannot_be_recorded(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
