@@ -91,13 +91,8 @@ BELONGS_TO = {
     "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
     "titans_lab.bench.step titans_lab.checkpoint titans_lab.evaluate titans_lab.examined titans_lab.harness "
     "titans_lab.inside titans_lab.microbatch titans_lab.optimiser titans_lab.precision titans_lab.speed "
-<<<<<<< HEAD
     "titans_lab.serve titans_lab.stretch titans_lab.tasks titans_lab.train titans_lab.trained "
     "titans_lab.verify.__main__ titans_lab.verify.checks "
-=======
-    "titans_lab.stretch titans_lab.tasks titans_lab.train titans_lab.trained titans_lab.verify.__main__ "
-    "titans_lab.serve titans_lab.verify.checks "
->>>>>>> h-sweep
     "titans_lab.verify.draw titans_lab.worker",
     "triton": "titans.ops",
     "duckdb": "titans_lab.store",
