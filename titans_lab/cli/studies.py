@@ -26,6 +26,7 @@ from titans_lab.cli.arguments import (
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.output import FAILED, INTERRUPTED
+from titans_lab.cli.reports import summarise
 
 if TYPE_CHECKING:
     from titans_lab.store.folder import Store
@@ -83,6 +84,8 @@ def sweep(
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    if work.ended:
+        summarise(loaded, runs, records.root)
     _conclude(work, records, runs)
 
 
