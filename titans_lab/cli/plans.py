@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, StudyFile, load, open_store, usable_devices
+from titans_lab.cli.arguments import (
+    AsCsv,
+    AsJson,
+    MaxParallel,
+    Overrides,
+    StoreFolder,
+    StudyFile,
+    load,
+    open_store,
+    usable_devices,
+)
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
@@ -27,7 +37,7 @@ def plan(
     study: StudyFile,
     overrides: Overrides = None,
     store: StoreFolder = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time; else one a device.")] = None,
+    max_parallel: MaxParallel = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Time five steps of the smallest and of the largest run first.")
     ] = False,
@@ -41,7 +51,7 @@ def plan(
     from titans_lab.plan import plan as plan_runs
 
     loaded, runs = load(study, overrides)
-    devices = _devices(workers, probe)
+    devices = _devices(max_parallel, probe)
     probed = _probe(runs, devices[0]) if probe else []
     found = plan_runs(loaded.launch_order(runs), open_store(store), devices, probed)
     if as_json:
@@ -55,11 +65,11 @@ def plan(
         typer.echo(f"warning: the finished runs of this study differ in {name}: {listed}", err=True)
 
 
-def _devices(workers: int | None, probe: bool) -> list[Device]:
+def _devices(most: int | None, probe: bool) -> list[Device]:
     """Those that a sweep would use; whether torch can use them is asked where they are to be used now."""
     from titans_lab.executors.devices import cores, gpus
 
-    return usable_devices(workers) if probe else (gpus() or cores())[:workers]
+    return (usable_devices() if probe else gpus() or cores())[:most]
 
 
 def _probe(runs: Sequence[Run], device: Device) -> list[Any]:

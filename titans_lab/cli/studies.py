@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +12,7 @@ import typer
 from titans_lab.cli.arguments import (
     AsCsv,
     AsJson,
+    MaxParallel,
     Overrides,
     StoreFolder,
     StudyFile,
@@ -38,7 +37,7 @@ def sweep(
     study: StudyFile,
     overrides: Overrides = None,
     store: StoreFolder = None,
-    max_parallel: Annotated[int | None, typer.Option(min=1, help="Runs at a time; else one on each device.")] = None,
+    max_parallel: MaxParallel = None,
     per_device: Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")] = 1,
     timeout: Annotated[
         float | None, typer.Option(parser=seconds, metavar="TIME", help="For each run: 90s, 2h, or minutes.")

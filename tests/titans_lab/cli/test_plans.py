@@ -44,7 +44,7 @@ def test_without_history_there_are_sizes_and_no_guesses(cli: Any, bench: Workben
 def test_with_history_there_are_intervals_and_what_is_new(cli: Any, bench: Workbench):
     remember(bench)
     ended = cli(
-        "plan", bench.study, "grid.model.dim=[16, 48]", "seeds=3", "--workers", "1", "--store", bench.store.root
+        "plan", bench.study, "grid.model.dim=[16, 48]", "seeds=3", "--max-parallel", "1", "--store", bench.store.root
     )
     head, _, *rows, _, total, time, difference = ended.out.splitlines()
     assert head.split("  ")[-1].strip() == "new, beside the nearest in the store"
@@ -90,7 +90,7 @@ def test_finished_runs_of_several_kinds_are_warned_of(cli: Any, bench: Workbench
 
 def test_a_probe_measures_on_this_machine(cli: Any, bench: Workbench, monkeypatch: Any):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    ended = cli("plan", bench.study, "--probe", "--workers", "1", "--store", bench.store.root, "--json")
+    ended = cli("plan", bench.study, "--probe", "--max-parallel", "1", "--store", bench.store.root, "--json")
     found = json.loads(ended.out)
     assert ended.err.startswith("timing five steps of the smallest and of the largest run on ")
     assert found["seconds"]["value"] > 0
