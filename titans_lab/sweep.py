@@ -19,6 +19,7 @@ from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.files import write_json
 from titans_lab.store.folder import FINISHED, STOPPED, Attempt, RunFolder, Store, writing
 from titans_lab.store.recorder import commit_dead
+from titans_lab.store.succession import can_halve
 from titans_lab.study.record import record_of
 from titans_lab.study.study import Run
 from titans_lab.study.terms import Budget
@@ -183,8 +184,12 @@ class Sweep:
                 times.pop(run_id, None)
             if job.attempt.superseded() and job.attempt.status() is None:
                 self.waiting.append(run)  # another sweep took our worker for dead, and is at it
+                continue
+            state = self._final_state(job, "oom" if job.out_of_memory() else "failed", words)
+            if state == "oom" and job.out_of_memory() and can_halve(job.attempt):
+                self.waiting.insert(0, run)  # a worker that lives to see it halves its micro-batch itself
             else:
-                self.ended[run_id] = self._final_state(job, "failed", words)
+                self.ended[run_id] = state
                 _check_room(job.attempt)
 
     def _stop_late(self) -> None:

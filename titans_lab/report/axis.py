@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from titans_lab.report.arms import spell
+from titans_lab.report.format import short
 
 LOG_FROM = 8  # largest over smallest value from which equal ratios are equally far apart
 MOST_TICKS = 8  # of an axis of octaves
@@ -69,6 +70,19 @@ def octaves(values: Iterable[float]) -> dict[str, Any]:
     step = max(1, math.ceil((high - low) / MOST_TICKS))
     ticks = [2**power for power in range(low, high + 1, step)]
     return {"type": "log", "tickvals": ticks, "ticktext": [tokens(tick) for tick in ticks]}
+
+
+def decades(values: Iterable[float]) -> dict[str, Any]:
+    """A logarithmic axis over positive numbers, with ticks at 1, 2 and 5 of every power of ten, or at fewer."""
+    known = [value for value in values if value > 0]
+    low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        every = [step * 10.0**power for power in range(low, high + 1) for step in steps]
+        ticks = [tick for tick in every if min(known) * 0.7 <= tick <= max(known) * 1.4]
+        if len(ticks) <= MOST_TICKS:
+            break
+    thinned = ticks[:: math.ceil(len(ticks) / MOST_TICKS)]
+    return {"type": "log", "tickvals": thinned, "ticktext": [short(tick) for tick in thinned]}
 
 
 def tokens(count: float) -> str:

@@ -38,19 +38,19 @@ with looks as (
   from inside
   where run_id in ({{ids}}) and position is null
 )
-select run_id, block, layer, {{head}} as head, look, max(tokens) as x,
+select run_id, block, layer, {{head}}, look, max(tokens) as x,
        {{means}}
 from looks
-group by run_id, block, layer, {{head}}, look
-order by run_id, block, layer, {{head}}, look"""
+group by {{each}}, look
+order by {{each}}, look"""
 WINDOW = """\
 with ends as (select run_id, max(step) as step from inside where run_id in ({ids}) group by run_id)
-select run_id, block, layer, {head} as head, position as x,
+select run_id, block, layer, {head}, position as x,
        {means}
 from inside join ends using (run_id, step)
 where position is not null
-group by run_id, block, layer, {head}, position
-order by run_id, block, layer, {head}, position"""
+group by {each}, position
+order by {each}, position"""
 MEANS = ", ".join(f"avg({name}) filter (isfinite({name})) as {name}" for name in FIGURES)
 READING = (
     "Means over the first windows of the validation text and the done seeds of an arm{where}. Surprise is the norm of "
@@ -81,7 +81,8 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
     if not places:
         return
     by_head = len(places) * len(material.outcomes) <= MOST_LINES
-    parts = {"ids": material.ids, "head": "head" if by_head else "null", "means": MEANS}
+    each = "run_id, block, layer" + (", head" if by_head else "")
+    parts = {"ids": material.ids, "head": "head" if by_head else "null as head", "each": each, "means": MEANS}
     where = "" if by_head else "; heads are averaged, there being many"
     for name, sql, title, x in (
         ("inside-training", TRAINING, "over training", {"title": "training tokens", "tickformat": "~s"}),

@@ -27,7 +27,7 @@ SIZES = {
 }
 SPAN = 3.0  # largest over smallest size or budget: a law over less says nothing
 FEWEST = 4  # sizes or budgets that are planned: with fewer a study does not ask for a law
-COLUMNS = ("", "estimate", "from", "to", "remark")
+COLUMNS = ("estimate", "from", "to", "remark")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +36,14 @@ class Drawn:
 
     Attributes:
         name: What tells it from the others; empty where it is alone.
+        place: Among the laws, from 0.
         arms: Whose runs are in it.
         law: As it was fitted.
         found: What it says.
     """
 
     name: str
+    place: int
     arms: tuple[Arm, ...]
     law: Fitted
     found: Scaling
@@ -60,10 +62,11 @@ def laws(material: Material, design: Design) -> Laws | None:
     if not _asks(design):
         return None
     rows = {row["run_id"]: row for row in material.evidence.ask(STATEMENT, sql(each.run for each in material.outcomes))}
-    drawn, refused = [], []
+    drawn: list[Drawn] = []
+    refused: list[str] = []
     for name, arms in _groups(design):
         try:
-            drawn.append(_fit(name, arms, rows))
+            drawn.append(_fit(name, len(drawn), arms, rows))
         except UserError as error:
             refused.append(str(error))
     return Laws(tuple(drawn), tuple(dict.fromkeys(refused)))
@@ -90,23 +93,23 @@ def _groups(design: Design) -> Iterator[tuple[str, tuple[Arm, ...]]]:
     yield from ((name, tuple(arms)) for name, arms in groups.items())
 
 
-def _fit(name: str, arms: Sequence[Arm], rows: dict[str, Record]) -> Drawn:
+def _fit(name: str, place: int, arms: Sequence[Arm], rows: dict[str, Record]) -> Drawn:
     group = {"runs": name} if name else {}
     law = fitted(group, [rows.get(one.run.run_id, {}) for arm in arms for one in arm.outcomes])
-    return Drawn(name, tuple(arms), law, scaling(law))
+    return Drawn(name, place, tuple(arms), law, scaling(law))
 
 
 def table(found: Laws) -> Table:
     """What every law says, and what its checks do."""
     rows = [row for each in found.drawn for row in _rows(each)]
-    return Table(("law",), COLUMNS, tuple(rows), words=(COLUMNS[0], COLUMNS[-1]))
+    return Table(("law", "figure"), COLUMNS, tuple(rows), words=COLUMNS[-1:])
 
 
 def _rows(each: Drawn) -> Iterator[Row]:
     colours = {arm.colour for arm in each.arms}
     colour = colours.pop() if len(colours) == 1 else None
     for what, value, remark in _facts(each.found):
-        yield Row((each.name or "all runs",), (what, *_numbers(value), remark), colour)
+        yield Row((each.name or "all runs", what), (*_numbers(value), remark), colour)
 
 
 def _facts(found: Scaling) -> Iterator[tuple[str, Interval | float, str]]:

@@ -28,6 +28,7 @@ where run_id in ({ids}) and (evaluation is null or evaluation in ({evaluations})
   and metric = 'accuracy' and length is not null and depth is null and baseline is null
 group by run_id, task, setting, length
 order by run_id, task, setting, length"""
+BESIDE = 0.03  # octaves between the arms at a length
 NAMES = {"needle": "Needle in a haystack", "babilong": "BABILong", "mqar": "Associative recall"}
 
 
@@ -142,7 +143,10 @@ def _by_length(facet: Facet, trained: int | None) -> Figure:
         title=f"{facet.title}, by length",
         caption=READING.format(asked=_asked([facet])) + (" Dashed: the length of training." if marks else ""),
         alt=f"Line plot of the share of right answers against the length. {_spoken(facet)}",
-        traces=[_trace(arm, answers, several) for arm, answers in facet.arms.items()],
+        traces=[
+            _trace(arm, answers, several, beside(place, len(facet.arms)))
+            for place, (arm, answers) in enumerate(facet.arms.items())
+        ],
         layout=plot.layout(
             {"title": "length, tokens"} | octaves([*facet.lengths, *([trained] if trained else [])]),
             {"title": "accuracy, share of answers", "range": (-0.04, 1.04)},
@@ -152,9 +156,14 @@ def _by_length(facet: Facet, trained: int | None) -> Figure:
     )
 
 
-def _trace(arm: Arm, answers: dict[int, Answers], legend: bool) -> Json:
+def beside(place: int, count: int) -> float:
+    """What an arm's lengths are multiplied by on the logarithmic axis, so that no bar hides another's."""
+    return 2 ** (BESIDE * (place - (count - 1) / 2))
+
+
+def _trace(arm: Arm, answers: dict[int, Answers], legend: bool, factor: float) -> Json:
     hover = [f"{arm.label}, {tokens(length)} tokens: {_told(each)}" for length, each in answers.items()]
-    return _drawn(arm, list(answers), list(answers.values()), hover, legend)
+    return _drawn(arm, rounded(length * factor for length in answers), list(answers.values()), hover, legend)
 
 
 def _drawn(arm: Arm, x: list[Any], answers: list[Answers], hover: list[str], legend: bool) -> Json:

@@ -86,18 +86,23 @@ def _section(compared: Compared) -> Section:
         for name, arms, figures in compared.rows
     ]
     theirs = [
-        Row((f"paper, {table.source}", name), _theirs(compared, table, name))
+        Row((_whose(compared, table), name), _theirs(compared, table, name))
         for table in compared.tables
         for name in table.rows
     ]
     first = compared.tables[0]
     return Section(
         name=f"paper-{compared.name}",
-        title=f"Beside the paper: {first.title}",
+        title=f"Beside the paper: {first.title if len(compared.tables) == 1 else first.title.partition(',')[0]}",
         evidence=compared.evidence,
         caption=_caption(compared, first),
         table=Table(("whose", "model"), compared.columns, (*ours, *theirs)),
     )
+
+
+def _whose(compared: Compared, table: paper.Table) -> str:
+    scale = f", {table.title.partition(', ')[2]}" if len(compared.tables) > 1 else ""
+    return f"paper, {table.source}{scale}"
 
 
 def _cells(compared: Compared, figures: Figures) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from titans_lab import paper
 from titans_lab.report import plot
@@ -10,6 +10,7 @@ from titans_lab.report.arms import Arm, Design, phrase, short_names
 from titans_lab.report.axis import octaves, tokens
 from titans_lab.report.data import Material
 from titans_lab.report.format import NONE
+from titans_lab.report.lengths import beside
 from titans_lab.report.lines import bars, rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table
@@ -46,7 +47,7 @@ def section(material: Material, design: Design) -> Section | None:
         "The table has the figures of the paper's figure 7 below ours, read off a plot: its models have 170M to 760M "
         "parameters, its tokens are not ours, and so what compares is the shape, not the height.",
         alt="Line plot of the perplexity against the length of training; the table has the numbers.",
-        traces=[trace for name, line in lines.items() for trace in _traces(name, line, len(lines) > 1)],
+        traces=[_trace(place, name, lines) for place, name in enumerate(lines)],
         layout=plot.layout(
             {"title": "length of training, tokens"} | octaves(lengths), {"title": "perplexity, choices a token"}
         ),
@@ -68,16 +69,17 @@ def _lines(design: Design, values: Mapping[str, float]) -> dict[str, Line]:
     return {name: dict(sorted(line.items())) for name, line in lines.items() if len(line) > 1}
 
 
-def _traces(name: str, line: Line, legend: bool) -> Iterator[Json]:
+def _trace(place: int, name: str, lines: Mapping[str, Line]) -> Json:
+    line = lines[name]
     arms = [arm for arm, _ in line.values()]
     shades = {plot.colour(arm) for arm in arms}
     means = rounded(found.mean for _, found in line.values())
     hover = [f"{name}, {tokens(length)} tokens: {_told(found)}" for length, (_, found) in line.items()]
     half = [found.half_width or 0.0 for _, found in line.values()]
     low, high = ([mean + side * each for mean, each in zip(means, half, strict=True)] for side in (-1, 1))
-    yield plot.line(
+    return plot.line(
         arms[0],
-        list(line),
+        rounded(length * beside(place, len(lines)) for length in line),
         means,
         mode="lines+markers",
         name=plot.text(name),
@@ -86,13 +88,13 @@ def _traces(name: str, line: Line, legend: bool) -> Iterator[Json]:
         error_y=bars(arms[0], means, low, high),
         text=[plot.text(words) for words in hover],
         hovertemplate="%{text}<extra></extra>",
-        showlegend=legend,
+        showlegend=len(lines) > 1,
     )
 
 
 def _told(found: Summary) -> str:
-    half = "" if found.half_width is None else f" ± {found.half_width:.3g}"
-    return f"{found.mean:.4g}{half}"
+    half = "" if found.half_width is None else f" ± {found.half_width:.3f}"
+    return f"{found.mean:.3f}{half}"
 
 
 def _table(lines: Mapping[str, Line], lengths: list[int]) -> Table:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from titans_lab.report import plot
-from titans_lab.report.arms import Arm, Design
+from titans_lab.report.arms import DASHES, Arm, Design
+from titans_lab.report.axis import decades
 from titans_lab.report.data import Material
 from titans_lab.report.format import short
 from titans_lab.report.laws import STATEMENT, Drawn, Laws, laws, table
@@ -58,18 +59,23 @@ def _against(variable: str, found: Laws, material: Material) -> Figure | None:
     if len({row[variable] for each in found.drawn for row in each.law.rows}) < 2:
         return None
     curves = [curve for each in found.drawn for curve in CURVES[variable](each)]
+    dots = list(_dots(found, lambda row, _: row[variable], lambda row, _: row["loss"]))
     return Figure(
         name=f"scaling-{variable}",
         title=f"Loss against {AXES[variable]}",
         caption=READINGS[variable],
         alt=f"Scatter plot of the final loss against {AXES[variable]} on logarithmic axes, with the fitted laws.",
-        traces=[*curves, *_dots(found, lambda row, _: row[variable], lambda row, _: row["loss"])],
+        traces=[*curves, *dots],
         layout=plot.layout(
-            {"title": AXES[variable], "type": "log", "exponentformat": "SI"},
-            {"title": f"final {material.loss.label}", "type": "log", "nticks": 6},
+            {"title": AXES[variable]} | decades(_drawn([*curves, *dots], "x")),
+            {"title": f"final {material.loss.label}"} | decades(_drawn([*curves, *dots], "y")),
         ),
         queries=(STATEMENT,),
     )
+
+
+def _drawn(traces: Sequence[Json], axis: str) -> list[float]:
+    return [value for trace in traces for value in trace[axis]]
 
 
 READINGS = {
@@ -114,13 +120,13 @@ def _slices(each: Drawn, variable: int, other: str) -> Iterator[Json]:
     along = fit.points.x[:, each.law.variables.index(name)]
     x = np.geomspace(along.min() / BEYOND, along.max() * BEYOND, POINTS)
     if each.law.variables != BOTH:
-        yield from _curve(fit, x, x[:, None], each.name or "law", _shade(each.arms))
+        yield from _curve(fit, x, x[:, None], each.name or "law", _look(each))
         return
     for value in _some(sorted({row[other] for row in each.law.rows})):
         fixed = np.full(POINTS, float(value))
         pair = np.stack([x, fixed] if variable == 0 else [fixed, x], axis=1)
         arms = _arms_at(each, other, value)
-        yield from _curve(fit, x, pair, f"{each.name} law at {short(value)} {other}".strip(), _shade(arms))
+        yield from _curve(fit, x, pair, f"{each.name} law at {short(value)} {other}".strip(), _look(each, arms))
 
 
 def _by_flops(each: Drawn) -> Iterator[Json]:
@@ -133,28 +139,28 @@ def _by_flops(each: Drawn) -> Iterator[Json]:
     if each.law.variables == BOTH:
         best = frontier(each.law.fit.law, each.law.cost)
         pair = np.stack([best.parameters(x), best.tokens(x)], axis=1)
-        yield from _curve(each.law.fit, x, pair, f"{each.name} compute-optimal".strip(), _shade(each.arms))
+        yield from _curve(each.law.fit, x, pair, f"{each.name} compute-optimal".strip(), _look(each), legend=True)
         return
     law = fitted(each.law.group, list(each.law.rows), "flops").fit
-    yield from _curve(law, x, x[:, None], each.name or "law", _shade(each.arms))
+    yield from _curve(law, x, x[:, None], each.name or "law", _look(each), legend=True)
 
 
-def _curve(fit: Fit, x: np.ndarray, at: np.ndarray, name: str, shade: str) -> Iterator[Json]:
+def _curve(fit: Fit, x: np.ndarray, at: np.ndarray, name: str, look: Json, legend: bool = False) -> Iterator[Json]:
     """A law at the points `at`, drawn along `x`, with its prediction band."""
     values = (fit.law.loss(at), *fit.band(at))
     places, (loss, low, high) = rounded(x.tolist()), (rounded(each.tolist()) for each in values)
-    yield plot.area(shade, places, low, high)
+    yield plot.area(look["color"], places, low, high)
     yield {
         "type": "scatter",
         "mode": "lines",
         "name": plot.text(name),
         "x": places,
         "y": loss,
-        "line": {"color": shade, "width": 1.8},
+        "line": look,
         "customdata": list(zip(low, high, strict=True)),
         "hovertemplate": f"{plot.text(name)}<br>%{{x:.3~s}}: %{{y:.4g}} (a run: %{{customdata[0]:.4g}} to "
         "%{customdata[1]:.4g})<extra></extra>",
-        "showlegend": False,
+        "showlegend": legend,
     }
 
 
@@ -177,10 +183,11 @@ def _arms_at(each: Drawn, name: str, value: Any) -> list[Arm]:
     return [arm for arm in each.arms if any(one.run.run_id in ids for one in arm.outcomes)]
 
 
-def _shade(arms: Sequence[Arm]) -> str:
-    """The colour that arms have in common, else that of the page's own lines."""
-    shades = {plot.colour(arm) for arm in arms}
-    return shades.pop() if len(shades) == 1 else plot.MUTED
+def _look(each: Drawn, arms: Sequence[Arm] | None = None) -> Json:
+    """A line in the colour that some arms of a law have in common, else in that of the page's own; dashed by law."""
+    shades = {plot.colour(arm) for arm in arms or each.arms}
+    shade = shades.pop() if len(shades) == 1 else plot.MUTED
+    return {"color": shade, "dash": DASHES[each.place % len(DASHES)], "width": 1.8}
 
 
 def _residuals(found: Laws) -> Figure:
@@ -193,14 +200,14 @@ def _residuals(found: Laws) -> Figure:
     return Figure(
         name="scaling-residuals",
         title="Residuals of the law",
-        caption="Measured over fitted loss, less 1, of every run. A trend means that the law has the wrong shape; the "
-        "intervals do not know of that.",
+        caption="The logarithm of measured over fitted loss, about their difference as a share, of every run. A trend "
+        "means that the law has the wrong shape; the intervals do not know of that.",
         alt="Scatter plot of the residuals of the fitted laws against training FLOPs.",
         traces=list(_dots(found, lambda row, _: row["flops"], lambda row, _: rounded([by_run[row["run_id"]]])[0])),
         layout=plot.layout(
-            {"title": AXES["flops"], "type": "log", "exponentformat": "SI"},
+            {"title": AXES["flops"]} | decades([row["flops"] for each in found.drawn for row in each.law.rows]),
             {
-                "title": "log of measured over fitted loss",
+                "title": "log (measured / fitted)",
                 "tickformat": "+.1~%",
                 "zeroline": True,
                 "zerolinecolor": plot.MUTED,
@@ -237,7 +244,8 @@ def _isoflop(found: Laws, material: Material) -> Figure | None:
             *_dots(found, lambda row, _: row["parameters"], lambda row, _: row["loss"]),
         ],
         layout=plot.layout(
-            {"title": AXES["parameters"], "type": "log", "exponentformat": "SI"},
+            {"title": AXES["parameters"]}
+            | decades([row["parameters"] for each in found.drawn for row in each.law.rows]),
             {"title": f"final {material.loss.label}"},
         ),
         queries=(STATEMENT,),
@@ -249,7 +257,7 @@ def _parabola(each: Drawn, curve: Parabola) -> Iterator[Json]:
 
     from titans_lab.stats.scaling.frontier import frontier
 
-    shade, words = _shade(each.arms), f"{each.name} {short(curve.budget)} FLOPs".strip()
+    shade, words = _look(each)["color"], f"{each.name} {short(curve.budget)} FLOPs".strip()
     x = np.geomspace(*curve.range, POINTS)
     line = {"type": "scatter", "mode": "lines", "line": {"color": shade, "width": 1.5, "dash": "dot"}}
     told = {"hovertemplate": f"{plot.text(words)}: %{{y:.4g}} at %{{x:.3~s}}<extra></extra>", "showlegend": False}

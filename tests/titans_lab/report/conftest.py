@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,11 @@ class Lab:
         summary |= {"tokens_per_second": 8600.0, "peak_memory_bytes": 512 * 2**20}
         recorder.commit(state, summary | more if state in ("done", "diverged") else more, error)
 
-    def start(self, run: Run, loss: float, valid_every: int = 20, **env: Any) -> Recorder:
+    def start(
+        self, run: Run, loss: float, valid_every: int = 20, costs: dict[str, int] | None = None, **env: Any
+    ) -> Recorder:
         """A run that is at work, with the metrics of a smooth descent to `loss`."""
-        self.create(run)
+        self.create(run, **(costs or {}))
         attempt = Store(self.root).run(run.run_id).new_attempt()
         recorder = Recorder(attempt, ENV | env)
         for step in range(5, STEPS + 1, 5):
@@ -90,19 +93,26 @@ class Lab:
         return render(self.study, self.runs, self.root)
 
 
+def make_lab(folder: Path, **study: Any) -> Lab:
+    """`make_lab(folder, grid={"model.memory.depth": [1, 2]}, seeds=[0, 1])`: the study with an empty store."""
+    path = folder / "depth.yaml"
+    path.write_text(json.dumps({"seeds": [0, 1, 2]} | study, ensure_ascii=False), encoding="utf-8")
+    root = folder / "results"
+    root.mkdir()
+    loaded = load_study(path)
+    return Lab(loaded, root, loaded.runs(lambda data: DATA_HASH))
+
+
+@pytest.fixture(scope="session")
+def lab_at() -> Callable[..., Lab]:
+    """`make_lab`."""
+    return make_lab
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Callable[..., Lab]:
-    """`lab(grid={"model.memory.depth": [1, 2]}, seeds=[0, 1], question="...")`: the study with an empty store."""
-
-    def make(**study: Any) -> Lab:
-        path = tmp_path / "depth.yaml"
-        path.write_text(json.dumps({"seeds": [0, 1, 2]} | study, ensure_ascii=False), encoding="utf-8")
-        root = tmp_path / "results"
-        root.mkdir()
-        loaded = load_study(path)
-        return Lab(loaded, root, loaded.runs(lambda data: DATA_HASH))
-
-    return make
+    """`lab(grid={"model.memory.depth": [1, 2]}, seeds=[0, 1], question="...")`: see `make_lab`."""
+    return partial(make_lab, tmp_path)
 
 
 @pytest.fixture(scope="session")
