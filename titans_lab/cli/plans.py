@@ -59,7 +59,7 @@ def _devices(workers: int | None, probe: bool) -> list[Device]:
     """Those that a sweep would use; whether torch can use them is asked where they are to be used now."""
     from titans_lab.executors.devices import cores, gpus
 
-    return usable_devices(workers) if probe else (gpus() or cores())[:workers]
+    return (usable_devices() if probe else gpus() or cores())[:workers]
 
 
 def _probe(runs: Sequence[Run], device: Device) -> list[Any]:
