@@ -32,6 +32,7 @@ VERBS = (
     records.query,
     fits.fit,
     reports.report,
+    reports.compare,
 )
 for verb in VERBS:
     app.command()(verb)

@@ -24,6 +24,7 @@ from titans_lab.cli.arguments import (
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.output import FAILED, INTERRUPTED
+from titans_lab.cli.reports import summarise
 
 if TYPE_CHECKING:
     from titans_lab.store.folder import Store
@@ -38,9 +39,8 @@ def sweep(
     max_parallel: Annotated[int | None, typer.Option(min=1, help="Runs at a time; else one on each device.")] = None,
     per_device: Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")] = 1,
     timeout: Annotated[
-        float,
-        typer.Option(parser=seconds, metavar="TIME", help="For each run: 90s, 2h, or minutes.", show_default=False),
-    ] = math.inf,
+        float | None, typer.Option(parser=seconds, metavar="TIME", help="For each run: 90s, 2h, or minutes.")
+    ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first run that fails.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Verify first what this device has not computed here before.")
@@ -72,7 +72,7 @@ def sweep(
         places(devices, per_device),
         loaded.launch_order(waiting),
         budget=loaded.budget,
-        timeout=timeout,
+        timeout=timeout or math.inf,
         most=max_parallel,
         fail_fast=fail_fast,
     )
@@ -82,6 +82,8 @@ def sweep(
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    if work.ended:
+        summarise(loaded, runs, records.root)
     _conclude(work, records, runs)
 
 
