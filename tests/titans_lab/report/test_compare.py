@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from titans_lab.report.compare import rows
 from titans_lab.report.render import page, runs_report
 
@@ -19,7 +21,7 @@ def test_settings_that_differ_figures_and_curves(lab):
     assert found["final loss, bits per byte"] == [2.0, 8.0]
     curves = [values for name, values in found.items() if name.startswith("validation loss at")]
     assert len(curves) == 8
-    assert [later[0] < earlier[0] for earlier, later in zip(curves[:-1], curves[1:], strict=True)] == [True] * 7
+    assert [later[0] < earlier[0] for earlier, later in pairwise(curves)] == [True] * 7
 
 
 def test_a_run_that_ended_early_has_no_later_losses(lab):
