@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import stat
 import zlib
 from collections.abc import Iterator
 from itertools import count
@@ -27,16 +28,21 @@ def read_bytes(path: str, key: str, wanted: str) -> bytes:
     Raises:
         UserError: It cannot be read, is damaged gzip, or holds nothing.
     """
-    try:
-        content = Path(path).read_bytes()
-        content = gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{key}: {path} is damaged gzip ({error}); fetch or compress it again") from error
-    except OSError as error:
-        raise unreadable(path, error, key, wanted) from error
+    content = read_any_bytes(path, key, wanted)
     if not content.strip():
         raise UserError(f"{key}: {path} is empty; give {wanted}")
     return content
+
+
+def read_any_bytes(path: str, key: str, wanted: str) -> bytes:
+    """`read_bytes`, where an empty file will do."""
+    try:
+        content = Path(path).read_bytes()
+        return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{key}: {path} is damaged gzip ({error}); fetch or compress it again") from error
+    except OSError as error:
+        raise _unreadable(path, error, key, wanted) from error
 
 
 def signature(path: str, key: str, wanted: str) -> tuple[int, int]:
@@ -46,13 +52,14 @@ def signature(path: str, key: str, wanted: str) -> tuple[int, int]:
     try:
         status = Path(path).stat()
     except OSError as error:
-        raise unreadable(path, error, key, wanted) from error
+        raise _unreadable(path, error, key, wanted) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{key}: {path} is no file, but a folder, a device or a pipe; give {wanted}")
     return status.st_size, status.st_mtime_ns
 
 
-def unreadable(path: str, error: OSError, key: str, wanted: str) -> UserError:
-    """Says so of a file that the system does not give."""
-    return UserError(f"{key}: cannot read {path} ({error.strerror}); give {wanted}, relative to {Path.cwd()}")
+def _unreadable(path: str, error: OSError, key: str, wanted: str) -> UserError:
+    return UserError(f"{key}: cannot read {path:.200} ({error.strerror}); give {wanted}, relative to {Path.cwd()}")
 
 
 def table(content: bytes, path: str) -> tuple[list[str], Iterator[Row]]:

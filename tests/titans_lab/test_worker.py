@@ -22,12 +22,14 @@ from titans_lab.store.columns import LOGS
 from titans_lab.store.folder import Status
 from titans_lab.store.logs import read_lines
 from titans_lab.store.query import ask
+from titans_lab.study.tasks.text import TextSettings
 from titans_lab.worker import is_out_of_memory, save_floors
 
 BY_POSITION = "select sum(value * count), sum(count)::bigint from evals where position is not null"
 #: The worker as its command line runs it, and then what it has imported.
 WITH_MODULES = """
 import sys
+from titans_lab.study.tasks.text import TextSettings
 from titans_lab.worker import main
 code = main(sys.argv[1:])
 print(*sorted(name for name in sys.modules if "." not in name))
@@ -84,7 +86,9 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
     assert [row["step"] for row in bench.ask("select step from metrics order by step")] == [2, 4]
     status = folder.status()
     assert status is not None
-    assert status.files.keys() == {"metrics.parquet", "inside.parquet", "evals.parquet", "attempts/1/weights.pt"}
+    assert status.files.keys() == {
+        f"attempts/1/{name}" for name in ("metrics.parquet", "inside.parquet", "evals.parquet", "weights.pt")
+    }
     assert (run["metric"], run["unit"], run["direction"]) == ("loss", "bits per byte", "lower")
     row, *perplexities = bench.ask("select * from evals where position is null order by metric = 'loss' desc, metric")
     assert [each["metric"] for each in perplexities] == ["token_perplexity", "word_perplexity"]
@@ -105,7 +109,7 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
 def test_floors_are_recorded_once_for_a_split(bench: Workbench):
     data = bench.runs()[0].config.data
     corpus = load_corpus(data)
-    save_floors(bench.store, corpus, data)
+    save_floors(bench.store, corpus, data, TextSettings.ORDERS)
     rows = bench.ask("select context, bits_per_byte, valid_fraction, data_source from floors order by context")
     assert [row["context"] for row in rows] == [0, 1, 3]
     for row in rows:
@@ -113,10 +117,10 @@ def test_floors_are_recorded_once_for_a_split(bench: Workbench):
         assert (row["valid_fraction"], row["data_source"]) == (0.1, str(bench.text))
     [path] = bench.store.floor_paths()
     os.utime(path, (0, 0))
-    save_floors(bench.store, corpus, data)
+    save_floors(bench.store, corpus, data, TextSettings.ORDERS)
     assert path.stat().st_mtime == 0
     other = bench.runs("data.valid_bytes=50")[0].config.data
-    save_floors(bench.store, load_corpus(other), other)
+    save_floors(bench.store, load_corpus(other), other, TextSettings.ORDERS)
     assert len(bench.store.floor_paths()) == 2
 
 

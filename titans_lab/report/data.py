@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titans_lab.report.evidence import Evidence, Row, listed
-from titans_lab.report.subject import Subject, of_study
-from titans_lab.study.identity import model_id
+from titans_lab.report.subject import Subject, models, of_study
 from titans_lab.study.tasks import Measure, TaskConfig
 from titans_lab.study.tasks.text import TextSettings
 
@@ -80,15 +79,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Floor:
-    """What a byte model that counts reaches on the same split."""
+    """What a model that counts reaches on the same split.
+
+    Attributes:
+        context: Symbols that it looks back at.
+        bits_per_byte: Or per whatever its symbols are.
+        symbol: What it counts: "byte", "base".
+    """
 
     context: int
     bits_per_byte: float
+    symbol: str
 
     @property
     def name(self) -> str:
         """In words."""
-        return f"order-{self.context} byte model"
+        return f"order-{self.context} {self.symbol} model"
 
 
 @dataclass(frozen=True)
@@ -172,8 +178,10 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
         loss=task.LOSS,
         curve_kind=kind,
         curves=curves,
-        floors=tuple(Floor(**row) for row in floors) if one_split(runs) and isinstance(task, TextSettings) else (),
-        speeds=tuple(Speed(**row) for row in evidence.ask("benches", _benches_sql(runs, snapshot))),
+        floors=tuple(Floor(**row, symbol=task.SYMBOL) for row in floors)
+        if one_split(runs) and isinstance(task, TextSettings)
+        else (),
+        speeds=tuple(Speed(**row) for row in evidence.ask("benches", _benches_sql(study))),
         evidence=evidence,
     )
 
@@ -229,17 +237,14 @@ where data_hash in ({listed(run.data_hash for run in runs[:1])})
 order by context"""
 
 
-def _benches_sql(runs: Sequence[Run], snapshot: Snapshot) -> str:
-    """The latest of each kind that there are now."""
-    models = listed(dict.fromkeys(model_id(run.config.model) for run in runs))
-    measured = "length > 0 and against is not null and isfinite(tokens_per_second + ratio + ratio_low + ratio_high)"
-    there = snapshot.ask(f"select distinct bench from benches where model in ({models}) and {measured} order by bench")
+def _benches_sql(study: Subject) -> str:
+    """The latest of each kind."""
     columns = ", ".join(field.name for field in fields(Speed))
     return f"""\
 select {columns}
 from benches
-where model in ({models}) and bench in ({listed(there.table.column("bench").to_pylist())})
-  and {measured}
+where model in ({models(study.runs)}) and bench in ({listed(study.benches)})
+  and length > 0 and against is not null and isfinite(tokens_per_second + ratio + ratio_low + ratio_high)
 qualify row_number() over (
   partition by model, length, against, batch, precision, kernel, device_name, threads order by started desc, bench
 ) = 1

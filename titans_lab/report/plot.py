@@ -15,9 +15,10 @@ TONES = {
     "ink": ("#1c1f23", "#e6e8eb"),
     "muted": ("#5c636b", "#a3aab2"),
     "rule": ("#e3e6e9", "#2f343a"),
+    "line": ("#868e96", "#6d757d"),
     "paper": ("#ffffff", "#15181b"),
 }
-INK, MUTED, RULE, PAPER = (light for light, _ in TONES.values())
+INK, MUTED, RULE, LINE, PAPER = (light for light, _ in TONES.values())
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
 CONFIG = {
     "showSendToCloud": False,

@@ -93,6 +93,13 @@ def page(told: Report) -> str:
     return environment.get_template("template.html").render(_parts(told), plotly=get_plotlyjs())
 
 
+def versions() -> list[str]:
+    """What decides how a page looks, given the store."""
+    import plotly
+
+    return [f"titans-lab {titans_lab.__version__}", f"plotly {plotly.__version__}"]
+
+
 def _parts(told: Report) -> dict[str, Any]:
     found, design = told.material, told.design
     figures = [section.figure for section in told.sections if section.figure]
@@ -114,7 +121,7 @@ def _parts(told: Report) -> dict[str, Any]:
             "dark": plot.dark_colours(),
         },
         "evidence": {
-            "version": titans_lab.__version__,
+            "version": versions(),
             "study": found.study.record,
             "statements": found.evidence.records(),
         },

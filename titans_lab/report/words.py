@@ -76,11 +76,11 @@ def findings(material: Material, design: Design) -> list[str]:
 
 
 def _floors(material: Material, best: Arm | None = None) -> str:
-    """The byte models that count, and which of them the lowest mean is below."""
+    """The models that count, and which of them the lowest mean is below."""
     if not material.floors:
         return ""
     floors = join([f"{score(floor.bits_per_byte)} ({floor.name})" for floor in material.floors])
-    lead = f"For scale, models that count bytes reach {floors} on the same split"
+    lead = f"For scale, models that count {material.floors[0].symbol}s reach {floors} on the same split"
     if best is None or best.summary is None:
         return f"{lead}."
     beaten = [floor for floor in material.floors if best.summary.mean < floor.bits_per_byte]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,6 +16,7 @@ import pytest
 from titans_lab.report import render
 from titans_lab.report.arms import Design, arrange
 from titans_lab.report.data import Material, gather
+from titans_lab.report.images import BROWSERS
 from titans_lab.store.columns import LOGS
 from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
@@ -110,3 +113,13 @@ def lab_at() -> Callable[..., Lab]:
 def lab(tmp_path: Path) -> Callable[..., Lab]:
     """`lab(grid={"model.memory.depth": [1, 2]}, seeds=[0, 1], question="...")`: see `make_lab`."""
     return partial(make_lab, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(f"none of {', '.join(BROWSERS)} is installed; CI must look at the page")
+    if found is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    return found

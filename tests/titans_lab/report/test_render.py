@@ -47,7 +47,7 @@ class Page(HTMLParser):
     @property
     def said(self) -> str:
         """All that is not code."""
-        return " ".join(" ".join(text.split()) for tag, text in self.texts if tag not in ("script", "style"))
+        return " ".join(" ".join(text for tag, text in self.texts if tag not in ("script", "style")).split())
 
     @property
     def evidence(self) -> dict:

@@ -80,6 +80,12 @@ def test_the_lowest_mean_is_set_beside_the_byte_models(lab, loss: float, said: s
     assert f"the lowest mean is {said}" in tell(lab)
 
 
+def test_models_that_count_bases_are_called_so(lab):
+    lab = finish(lab(seeds=1, base={"task": {"name": "dna"}, "data": {"path": "some.fa"}}), [1.9])
+    lab.floors(order_1=1.95, order_3=1.8)
+    assert "models that count bases reach 1.950 (order-1 base model) and 1.800 (order-3 base model)" in tell(lab)
+
+
 def test_a_study_of_one_arm_has_no_winner(lab):
     told = tell(finish(lab(), [2.0, 2.1, 2.2]))
     assert "Final loss: 2.100 ± 0.248" in told

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from titans_lab.study.tasks.settings import Measure, TaskSettings, check_vocabulary
+from titans_lab.study.tasks.settings import Measure, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
 
-BYTES = 256  # values of a byte
 BITS_PER_BYTE = Measure("loss", "bits per byte")
 
 
@@ -20,10 +19,11 @@ class TextSettings(TaskSettings):
 
     READS: ClassVar[frozenset[str]] = frozenset({"path", "valid_fraction", "valid_bytes"})
     FASTA: ClassVar[bool] = False  # whether the bytes are the bases of a FASTA file
-    ORDERS: ClassVar[tuple[int, ...]] = (0, 1, 3)  # bytes of context of the n-gram models beside it
+    SYMBOL: ClassVar[str] = "byte"  # what the text is read in, and the loss is per
+    ORDERS: ClassVar[tuple[int, ...]] = (0, 1, 3)  # symbols of context of the n-gram models beside it
     LOSS: ClassVar[Measure] = BITS_PER_BYTE
     METRIC: ClassVar[Measure] = BITS_PER_BYTE
 
     def check(self, config: RunConfig) -> None:
         """A token for each value of a byte."""
-        check_vocabulary(config, BYTES, "values of a byte")
+        check_bytes(config)
