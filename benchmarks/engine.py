@@ -1,4 +1,4 @@
-"""How long the tool itself takes: `--help`, `plan` and `query`, each a fresh process, over a store of finished runs.
+"""How long the tool itself takes: `--help`, `plan`, `query` and `status`, in fresh processes, over finished runs.
 
     python benchmarks/engine.py --runs 1000 --lines 100
 

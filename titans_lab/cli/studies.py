@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +20,8 @@ from titans_lab.cli.arguments import (
     load,
     open_store,
     refuse_kernels,
+    seconds,
+    terminable,
     usable_devices,
 )
 from titans_lab.cli.checks import verify_first
@@ -55,23 +59,30 @@ def sweep(
     study: StudyFile,
     overrides: Overrides = None,
     store: StoreFolder = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="At most so many at a time; else one a device.")] = None,
+    max_parallel: Annotated[int | None, typer.Option(min=1, help="Runs at a time; else one on each device.")] = None,
+    per_device: Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")] = 1,
+    timeout: Annotated[
+        float,
+        typer.Option(parser=seconds, metavar="TIME", help="For each run: 90s, 2h, or minutes.", show_default=False),
+    ] = math.inf,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first run that fails.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Verify first what this device has not computed here before.")
     ] = True,
 ) -> None:
-    """Run what is missing of a study, one worker on each GPU, or on each core where there is none.
+    """Run what is missing of a study, one run on each GPU, or on each core where there is none.
 
     Exit code 0: every run has a result; 3: some failed or the budget is spent, the others are done, or a formula came
     out wrong on this machine, and nothing was started; 130: interrupted, the next sweep goes on.
     """
     from titans_lab.cli.watch import watching
     from titans_lab.executors.local import LocalExecutor
+    from titans_lab.executors.slots import places
     from titans_lab.study.record import study_record
     from titans_lab.sweep import Sweep, record_runs, record_study
 
     loaded, runs = load(study, overrides)
-    devices = usable_devices(workers)
+    devices = usable_devices()
     refuse_kernels(runs, devices)
     records = open_store(store)
     waiting = record_runs(runs, records)
@@ -79,9 +90,18 @@ def sweep(
     typer.echo(f"{loaded.name}: {len(runs)} runs, {len(waiting)} to do; store {records.root}", err=True)
     if verify:
         verify_first(waiting, devices, records)
-    work = Sweep(records, LocalExecutor(), devices, loaded.launch_order(waiting), budget=loaded.budget)
+    work = Sweep(
+        records,
+        LocalExecutor(),
+        places(devices, per_device),
+        loaded.launch_order(waiting),
+        budget=loaded.budget,
+        timeout=timeout,
+        most=max_parallel,
+        fail_fast=fail_fast,
+    )
     try:
-        with watching(waiting) as look:
+        with terminable(), watching(waiting) as look:
             work.run(look)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
@@ -135,17 +155,26 @@ def _held(row: PlannedRun) -> str:
 
 
 def _conclude(work: Sweep, store: Store, runs: list[Run]) -> None:
-    """Say what failed and why, and what was not begun."""
-    failed = work.failed
+    """Say how many runs are in which state, what failed and why, and what was not begun."""
     for run in runs:
-        if run.run_id in failed:
-            folder = store.run(run.run_id)
-            state = folder.status()
-            last = (state.error or "").strip().splitlines()[-1:] if state else []
-            typer.echo(f"{folder.state()}: {run.label}: {''.join(last)}\n  see {folder.path}", err=True)
-    if failed:
+        if run.run_id in work.failed:
+            typer.echo(_failure(run, store, work.ended[run.run_id]), err=True)
+    states = Counter(work.state(run.run_id) for run in runs)
+    counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    typer.echo(f"{len(runs)} runs: {counts}", err=True)
+    if failed := work.failed:
         typer.echo(f"{len(failed)} of {len(runs)} runs failed; the same command tries them again", err=True)
     if work.waiting:
-        typer.echo(f"the budget is spent; {len(work.waiting)} runs were not begun, the same command goes on", err=True)
+        why = "a run failed" if work.fail_fast and work.broken else "the budget is spent"
+        typer.echo(f"{why}; {len(work.waiting)} runs were not begun, the same command goes on", err=True)
     if failed or work.waiting:
         raise typer.Exit(FAILED)
+
+
+def _failure(run: Run, store: Store, state: str) -> str:
+    """The last line of its error, and where the whole of it is."""
+    folder = store.run(run.run_id)
+    status, latest = folder.status(), folder.latest()
+    last = (status.error or "").strip().splitlines()[-1:] if status else []
+    log = latest.log_path if latest and latest.log_path.exists() else folder.path
+    return f"{state}: {run.label}: {''.join(last)}\n  see {log}"
