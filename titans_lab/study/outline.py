@@ -16,7 +16,7 @@ PRESET = "preset"
 #: Keys of what says which runs there are: of a study, of a sub-study, and of what holds under a condition.
 BLOCK = (PRESET, "base", "grid", "zip", "when", "ablate", "exclude", "where")
 CONDITIONAL = ("base", "grid", "zip")
-TERMS = ("seeds", "hold", "baseline", "metric", "order", "budget")
+TERMS = ("seeds", "hold", "baseline", "metric", "order", "budget", "search")
 KEYS = (*TEXTS, PRESET, "base", "grid", "seeds", *BLOCK[3:], "studies", *TERMS[1:])
 IN_BASE = tuple(f"base.{key}" for key in (*SECTIONS, *LEAVES))
 MOST_LINES = 20
@@ -27,6 +27,11 @@ class Problems:
 
     def __init__(self) -> None:
         self._lines: dict[str, None] = {}
+
+    @property
+    def count(self) -> int:
+        """How many there are so far."""
+        return len(self._lines)
 
     def add(self, place: str, key: str, message: object) -> None:
         self.tell(f"{place}: {key}: {message}")
