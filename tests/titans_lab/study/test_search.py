@@ -37,7 +37,7 @@ CASES: dict[str, tuple[str, int, str, str]] = {
         "search:\n  space:\n    train.rl: {float: [1, 2]}\n",
         3,
         "search.space.train.rl",
-        "train.lr?",
+        "did you mean train.lr",
     ),
     "a section": ("search:\n  space:\n    train: {float: [1, 2]}\n", 3, "search.space.train", "write a key of it"),
     "no distribution": ("search:\n  space:\n    train.lr: {log: true}\n", 3, "search.space.train.lr", "write {float:"),
