@@ -63,7 +63,7 @@ def work(attempt: Attempt, device: torch.device) -> None:
         save_floors(Store(attempt.folder.path.parents[1]), task.corpus, config.data, task.settings.ORDERS)
 
 
-def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int] = (0, 1, 3)) -> None:
+def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int]) -> None:
     """Record what n-gram models reach on this split, unless that is known: the scale for every loss on it."""
     split = {"data_hash": corpus.digest, "valid_fraction": data.valid_fraction, "valid_bytes": data.valid_bytes}
     key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}"

@@ -22,11 +22,13 @@ from titans_lab.store.columns import LOGS
 from titans_lab.store.folder import Status
 from titans_lab.store.logs import read_lines
 from titans_lab.store.query import ask
+from titans_lab.study.tasks.text import TextSettings
 from titans_lab.worker import is_out_of_memory, save_floors
 
 #: The worker as its command line runs it, and then what it has imported.
 WITH_MODULES = """
 import sys
+from titans_lab.study.tasks.text import TextSettings
 from titans_lab.worker import main
 code = main(sys.argv[1:])
 print(*sorted(name for name in sys.modules if "." not in name))
@@ -102,7 +104,7 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
 def test_floors_are_recorded_once_for_a_split(bench: Workbench):
     data = bench.runs()[0].config.data
     corpus = load_corpus(data)
-    save_floors(bench.store, corpus, data)
+    save_floors(bench.store, corpus, data, TextSettings.ORDERS)
     rows = bench.ask("select context, bits_per_byte, valid_fraction, data_source from floors order by context")
     assert [row["context"] for row in rows] == [0, 1, 3]
     for row in rows:
@@ -110,10 +112,10 @@ def test_floors_are_recorded_once_for_a_split(bench: Workbench):
         assert (row["valid_fraction"], row["data_source"]) == (0.1, str(bench.text))
     [path] = bench.store.floor_paths()
     os.utime(path, (0, 0))
-    save_floors(bench.store, corpus, data)
+    save_floors(bench.store, corpus, data, TextSettings.ORDERS)
     assert path.stat().st_mtime == 0
     other = bench.runs("data.valid_bytes=50")[0].config.data
-    save_floors(bench.store, load_corpus(other), other)
+    save_floors(bench.store, load_corpus(other), other, TextSettings.ORDERS)
     assert len(bench.store.floor_paths()) == 2
 
 

@@ -8,12 +8,11 @@ import typer
 
 from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, open_store
 from titans_lab.errors import UserError
+from titans_lab.store.columns import VIEWS
 
 
 def query(
-    sql: Annotated[
-        str, typer.Argument(help="One SELECT over the views runs, metrics, inside, studies, floors and benches.")
-    ],
+    sql: Annotated[str, typer.Argument(help=f"One SELECT over the views {', '.join(VIEWS)}.")],
     store: StoreFolder = None,
     as_csv: AsCsv = False,
     as_json: AsJson = False,

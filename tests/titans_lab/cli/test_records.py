@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from workbench import Workbench
 
+from titans_lab.store.columns import VIEWS
 from titans_lab.store.recorder import Recorder
 
 
@@ -22,6 +23,11 @@ def filled(bench: Workbench) -> Workbench:
         recorder.add("inside", [{"step": 1, "block": 0, "layer": 1, "head": 2, "staleness": 0.5 + seed}])
         recorder.commit("done", {"loss": 1.123456789 + seed})
     return bench
+
+
+def test_its_help_names_every_view(cli: Any):
+    words = cli("query", "--help").out.replace("│", " ").replace(".", ",").split()
+    assert {f"{view}," for view in VIEWS} <= set(words)
 
 
 def test_a_query_is_a_table(cli: Any, filled: Workbench):
