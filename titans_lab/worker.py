@@ -1,7 +1,7 @@
 """One run in a process of its own: `python -m titans_lab.worker ATTEMPT_FOLDER --device cpu`.
 
-Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed, or the one of `STOPPED` that
-it was asked for.
+Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed, or the one of `STOPPED`
+that it was asked for.
 """
 
 from __future__ import annotations

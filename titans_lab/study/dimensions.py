@@ -21,6 +21,7 @@ Kind = Literal["float", "int", "choice"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 NUMBERS: dict[str, type[int] | type[float]] = {"float": float, "int": int}
 EXAMPLE = "write {float: [1e-4, 1e-2], log: true}, {int: [1, 4]} or {choice: [8, 16]}"
+EXACT = 12  # digits of a value that steps lead to
 MOST_VALUES = 1_000_000  # of a range with a step
 
 Lookup = Callable[[str], Any]
@@ -67,10 +68,11 @@ class Dimension:
         return tuple(self.rounded(self.low + at * step) for at in range(steps_of(self.low, self.high, step) + 1))
 
     def rounded(self, value: Any) -> Any:
-        """A value as runs get it: six significant digits of a float, so that ids do not hang on its last bits."""
+        """A value as runs get it: few digits of a float, so that ids do not hang on its last bits; all of a step's."""
         if self.kind != "float":
             return value
-        return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
+        digits = DIGITS if self.step is None else EXACT
+        return min(max(float(f"{value:.{digits}g}"), self.low), self.high)
 
     def has(self, value: Any) -> bool:
         """Whether a value can be drawn, but for the last bits of a float."""

@@ -1,0 +1,83 @@
+"""What a search has tried: one small file for each trial, from which the sampler's memory is rebuilt at any time.
+
+searches/<name>/search.json         what is searched: study, arm, space, sampler, objectives
+searches/<name>/lock                held by the coordinator that asks and tells
+searches/<name>/trials/<n>.json     a trial, whole: written when it begins, and again when it has ended
+searches/<name>/finalists.json      what was run once more with fresh seeds, and the runs of that
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_lab.store.files import DamagedError, read_json, write_json
+
+#: How a trial stands: at work; with its values; stopped by the pruner; stopped before its last seed; without a number;
+#: out of memory; without a result; never started, for what was known of it before.
+TRIAL_STATES = frozenset({"running", "done", "pruned", "raced", "diverged", "oom", "failed", "infeasible"})
+
+
+@dataclass(frozen=True)
+class SearchFolder:
+    """The records of one search: of an arm of a study, with one space and one sampler."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Of the search."""
+        return self.path.name
+
+    @property
+    def definition_path(self) -> Path:
+        """What is searched."""
+        return self.path / "search.json"
+
+    @property
+    def finalists_path(self) -> Path:
+        """What was run once more."""
+        return self.path / "finalists.json"
+
+    def trial_path(self, number: int) -> Path:
+        """A trial's record."""
+        return self.path / "trials" / f"{number}.json"
+
+    def trial_paths(self) -> list[Path]:
+        """Those of all trials, in order."""
+        paths = (self.path / "trials").glob("*.json")
+        return sorted((path for path in paths if path.stem.isdecimal()), key=lambda path: int(path.stem))
+
+    def create(self, definition: Mapping[str, Any]) -> None:
+        """Write what is searched; keys: study, arm, question, space, sampler, pruner, objectives, seeds."""
+        self.trial_path(0).parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.definition_path, definition)
+
+    def save_trial(self, record: Mapping[str, Any]) -> None:
+        """Write a trial, in the place of what was there of it; keys: those of the view `trials`, and the sampler's."""
+        write_json(self.trial_path(record["number"]), record)
+
+    def trials(self) -> list[dict[str, Any]]:
+        """Every trial that can be read, in order."""
+        found = []
+        for path in self.trial_paths():
+            with suppress(DamagedError, FileNotFoundError):
+                found.append(trial_record(path))
+        return found
+
+
+def trial_record(path: Path) -> dict[str, Any]:
+    """A trial; DamagedError where it is none."""
+    record = read_json(path)
+    wanted = {"params": dict, "runs": list, "reports": dict, "limits": dict, "attributes": dict}
+    wrong = [key for key, kind in wanted.items() if not isinstance(record.get(key), kind)]
+    if record.get("state") not in TRIAL_STATES:
+        wrong.append("state")
+    if str(record.get("number")) != path.stem:
+        wrong.append("number")
+    if wrong:
+        raise DamagedError(path, f"is not a record of a trial: see {', '.join(wrong)}")
+    return record
