@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from titans_lab.executors.devices import Device
-from titans_lab.store.folder import FINISHED, Attempt, RunFolder
-from titans_lab.store.lock import AlreadyRunning, hold_lock
+from titans_lab.store.claims import Holder
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder, commit
 from titans_lab.study.config import RunConfig
 from titans_lab.study.record import config_of
@@ -30,9 +31,6 @@ class InstantJob:
     at: int = 0
 
     def poll(self) -> str | None:
-        folder = self.attempt.folder
-        if folder.status() is not None:
-            return "ended"
         asked = self.attempt.asked_to_stop()
         if asked:
             return self._end(asked[0], {"steps": self.at * self.every}, asked[1])
@@ -53,7 +51,7 @@ class InstantJob:
         return "ended"
 
     def terminate(self) -> None:
-        if self.attempt.folder.status() is None:
+        if self.attempt.status() is None:
             commit(self.attempt, "cancelled", {}, "cancelled")
 
     def wait(self) -> None: ...
@@ -72,10 +70,7 @@ class InstantExecutor:
     started: list[str] = field(default_factory=list)
 
     def submit(self, folder: RunFolder, device: Device) -> InstantJob:
-        with hold_lock(folder.path):
-            if folder.state() in FINISHED:
-                raise AlreadyRunning(folder.path)
-            attempt = folder.new_attempt()
+        attempt = folder.new_attempt(Holder.of(os.getpid()))
         record = folder.record()
         config = config_of(record)
         self.started.append(folder.run_id)

@@ -46,8 +46,7 @@ def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
     study = load_study(path, overrides or [])
     warn(study)
     runs = study.runs(data_digest)
-    for config in {run.config: None for run in runs}:
-        check_fit(config)
+    study.check(check_fit)
     if len(runs) < study.combinations:
         same = study.combinations - len(runs)
         typer.echo(f"note: {same} of {study.combinations} combinations are the same run as another one", err=True)

@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor
 from titans_lab.executors.devices import Device
+from titans_lab.search.finalists import Candidate, Final, candidates, finals, finals_record, note
 from titans_lab.search.judge import judge_of
 from titans_lab.search.libraries import check_choices
 from titans_lab.search.proposer import Goal
 from titans_lab.search.tuning import Tuning, definition, search_name
 from titans_lab.search.warm import known_points
+from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.folder import Store, writing
-from titans_lab.store.lock import AlreadyRunning, hold_lock
 from titans_lab.study.arms import Arm
 from titans_lab.study.config import RunConfig
 from titans_lab.study.study import Study
-from titans_lab.sweep import Sweep, record_runs
+from titans_lab.sweep import Spent, Sweep, record_runs
 
 Look = Callable[["Search", Sweep], None]
 VALID_EVERY = "log.valid_every"
@@ -70,6 +71,8 @@ class Search:
         timeout: Seconds after which no trial begins; None: any.
         started: When it began, by a clock that is steady.
         ended: Trials that had ended by then.
+        failed: Trials and finalists' runs that have no result.
+        finalists: Of each arm, what is run once more.
     """
 
     study: Study
@@ -80,14 +83,41 @@ class Search:
     timeout: float | None = None
     started: float = field(default_factory=time.monotonic)
     ended: int = 0
+    failed: int = 0
+    finalists: list[list[Candidate]] = field(default_factory=list)
 
-    def run(self, look: Look) -> Sweep:
-        """Search to the end; the sweep that the workers were of."""
+    def run(self, look: Look) -> None:
+        """Search to the end, and then run the finalists."""
         sweep = Sweep(self.store, self.executor, self.devices, [], budget=self.study.budget)
         with self._alone():
             self._begin()
             sweep.run(lambda now: self._turn(now, look))
-        return sweep
+            self.failed = sum(t.state == "failed" for tuning in self.tunings for t in tuning.trials.values())
+            if self.tunings[0].goal.terms.finalists and not sweep.spent.over(sweep.budget):
+                self._run_finalists(look, sweep.spent)
+
+    def load(self) -> None:
+        """Take up what the store has, and run nothing."""
+        for tuning in self.tunings:
+            tuning.load()
+            self.finalists.append(candidates(tuning))
+
+    @property
+    def finals(self) -> list[list[Final]]:
+        """What the finalists of each arm came to; empty lists before they were chosen."""
+        return [finals(tuning, each) for tuning, each in zip(self.tunings, self.finalists, strict=False)]
+
+    def _run_finalists(self, look: Look, spent: Spent) -> None:
+        with writing(self.store):
+            self.finalists = [candidates(tuning) for tuning in self.tunings]
+            for tuning, chosen in zip(self.tunings, self.finalists, strict=True):
+                note(tuning, chosen)
+            self.store.save_study(finals_record(self.study.name, str(self.study.path), self.finals))
+        runs = {run.run_id: run for chosen in self.finalists for each in chosen for run in each.runs}
+        waiting = record_runs(list(runs.values()), self.store)
+        sweep = Sweep(self.store, self.executor, self.devices, waiting, budget=self.study.budget, spent=spent)
+        sweep.run(lambda now: look(self, now))
+        self.failed += len(sweep.failed)
 
     @property
     def timed_out(self) -> bool:
@@ -137,12 +167,12 @@ class Search:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """UserError where another process is at one of these searches."""
-        with ExitStack() as locks:
+        with ExitStack() as claims:
             for tuning in self.tunings:
                 with writing(self.store):
                     tuning.folder.create(tuning.what)
                 try:
-                    locks.enter_context(hold_lock(tuning.folder.path))
+                    claims.enter_context(tuning.folder.alone())
                 except AlreadyRunning:
                     message = "another process is at this search; wait for its end, or end that process"
                     raise UserError(f"{tuning.folder.path}: {message}") from None

@@ -55,6 +55,10 @@ class Tuning:
     trials: dict[int, Trial] = field(default_factory=dict)
     exhausted: bool = False
 
+    def load(self) -> None:
+        """Take up the trials that are there, to look at."""
+        self.trials = {trial.number: trial for trial in map(Trial.of, self.folder.trials())}
+
     def begin(self, known: Iterable[tuple[dict[str, Any], list[Run]]]) -> None:
         """Take up the trials that are there; add those that the store's runs are, and give failed ones a new try.
 

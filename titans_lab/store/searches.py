@@ -8,12 +8,15 @@ searches/<name>/finalists.json      what was run once more with fresh seeds, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from titans_lab.store.claims import AlreadyRunning, Claim, Holder, Watch
 from titans_lab.store.files import DamagedError, read_json, write_json
 
 #: How a trial stands: at work; with its values; stopped by the pruner; stopped before its last seed; without a number;
@@ -68,6 +71,19 @@ class SearchFolder:
                 found.append(trial_record(path))
         return found
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the one that asks and tells; AlreadyRunning where another process is."""
+        folder = self.path / "coordinators"
+        numbers = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+        last = max(numbers, default=0)
+        if not Watch().over(Claim(folder / str(last) / "claim")):
+            raise AlreadyRunning(self.path)
+        claim = Claim(folder / str(last + 1) / "claim")
+        claim.take(Holder.of(os.getpid()))
+        with claim.kept():
+            yield
+
 
 def trial_record(path: Path) -> dict[str, Any]:
     """A trial; DamagedError where it is none."""
@@ -81,3 +97,28 @@ def trial_record(path: Path) -> dict[str, Any]:
     if wrong:
         raise DamagedError(path, f"is not a record of a trial: see {', '.join(wrong)}")
     return record
+
+
+def definition_record(path: Path) -> dict[str, Any]:
+    """What is searched; DamagedError where it is not that."""
+    record = read_json(path)
+    objectives = record.get("objectives")
+    if not isinstance(objectives, list) or not objectives or not all(len(each) == 3 for each in objectives):
+        raise DamagedError(path, "is not a record of a search: see objectives")
+    return record
+
+
+def trial_row(record: Mapping[str, Any], objectives: Sequence[str]) -> dict[str, Any]:
+    """The columns of the view `trials` that are a trial's own."""
+    values = record.get("values") or []
+    limits = record["limits"]
+    return {
+        **record,
+        "feasible": record["state"] == "done" and all(excess <= 0 for excess in limits.values()),
+        "value": values[0] if values else None,
+        "params": json.dumps(record["params"]),
+        "objectives": json.dumps(dict(zip(objectives, values, strict=False))),
+        "run_ids": json.dumps(record["runs"]),
+        "reports": json.dumps(record["reports"]),
+        "limits": json.dumps(limits),
+    }

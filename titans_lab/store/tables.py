@@ -15,6 +15,7 @@ from titans_lab.store.columns import LOGS, RUN_ID, SECTIONS, VIEWS
 from titans_lab.store.files import Damage, DamagedError, read_json
 from titans_lab.store.folder import COMMITTED, Attempt, RunFolder, Status, Store
 from titans_lab.store.logs import read_lines, read_parquet
+from titans_lab.store.searches import SearchFolder, definition_record, trial_record, trial_row
 from titans_lab.study.record import metric_columns
 from titans_lab.study.tasks.text import TextSettings
 
@@ -50,8 +51,15 @@ class Reader:
             return self._evals()
         if view in LOGS:
             return self._logged(view)
-        rows = {"runs": self._runs, "studies": self._studies, "floors": self._floors, "benches": self._benches}[view]()
-        return arrow.table(list(rows), VIEWS[view])
+        rows = {
+            "runs": self._runs,
+            "studies": self._studies,
+            "floors": self._floors,
+            "benches": self._benches,
+            "trials": self._trials,
+            "finalists": self._finalists,
+        }
+        return arrow.table(list(rows[view]()), VIEWS[view])
 
     @cached_property
     def found(self) -> list[Found]:
@@ -59,7 +67,7 @@ class Reader:
         return [self._find(folder) for folder in self.store.folders()]
 
     def _find(self, folder: RunFolder) -> Found:
-        status = self._read(Status.read, folder.status_path)
+        status = self._read(Status.read, folder.commit_path())
         state = status.state if status else folder.state()
         if status is None and state in COMMITTED:  # it ended between the two looks
             return self._find(folder)
@@ -127,9 +135,11 @@ class Reader:
         if found.status is None:
             latest = found.folder.latest()
             return self._live_logged(latest, log) if latest else None
-        path = found.folder.parquet_path(log)
-        digest = found.status.files.get(path.name)
-        return self._read(partial(read_parquet, columns=LOGS[log], digest=digest), path) if digest else None
+        name = found.status.log_file(log)
+        if name is None:
+            return None
+        read = partial(read_parquet, columns=LOGS[log], digest=found.status.files[name])
+        return self._read(read, found.folder.path / name)
 
     def _live_logged(self, attempt: Attempt, log: str) -> pa.Table | None:
         lines = self._read(partial(read_lines, columns=LOGS[log]), attempt.lines_path(log))
@@ -159,6 +169,28 @@ class Reader:
                 values = {name: _json(row.get(name)) for name in ("seconds", "config")}
                 values["versions"] = _json(record.get("versions"))
                 yield self._row("benches", path, {**record, **row, **values})
+
+    def _trials(self) -> Iterator[Row]:
+        for folder, what in self._searches():
+            names = [name for name, _, _ in what["objectives"]]
+            for path in folder.trial_paths():
+                trial = self._read(trial_record, path)
+                if trial is not None:
+                    yield self._row("trials", path, what | trial_row(trial, names))
+
+    def _finalists(self) -> Iterator[Row]:
+        for folder, what in self._searches():
+            record = self._read(partial(_record, kind="finalists", rows="runs"), folder.finalists_path) or {}
+            for run in record.get("runs", ()):
+                yield self._row("finalists", folder.finalists_path, {**what, **run, "params": _json(run.get("params"))})
+
+    def _searches(self) -> Iterator[tuple[SearchFolder, dict[str, Any]]]:
+        """Each search, and the columns that all of its rows share."""
+        for folder in self.store.searches():
+            what = self._read(definition_record, folder.definition_path, required=True)
+            if what is not None:
+                name, _, direction = what["objectives"][0]
+                yield folder, {**what, "search": folder.name, "metric": name, "direction": direction}
 
     def _row(self, view: str, path: Path, values: dict[str, Any]) -> Row:
         return arrow.row(values, VIEWS[view], lambda problem: self.damage.append(Damage(path, problem)))

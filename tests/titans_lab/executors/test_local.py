@@ -10,8 +10,8 @@ from workbench import MINUTES, Workbench, python_job
 import titans_lab.executors.local as local
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor
+from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.folder import RunFolder
-from titans_lab.store.lock import AlreadyRunning, hold_lock
 from titans_lab.store.recorder import Recorder
 
 CORE = cores()[0]
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> RunFolder:
     return Workbench.at(tmp_path).recorded()
 
 
-def test_a_worker_holds_the_lock_from_the_start_until_it_is_killed(folder: RunFolder):
+def test_a_run_is_with_its_worker_from_the_start_until_that_is_killed(folder: RunFolder):
     job = LocalExecutor().submit(folder, CORE)
     assert (folder.state(), job.poll()) == ("running", None)
     assert (job.attempt, job.device) == (folder.latest(), CORE)
@@ -59,9 +59,10 @@ def test_a_finished_run_is_not_started_again(folder: RunFolder, state: str):
 
 
 def test_a_run_that_another_process_is_at_is_not_started(folder: RunFolder):
-    with hold_lock(folder.path), pytest.raises(AlreadyRunning):
+    attempt = folder.new_attempt()
+    with attempt.claim.kept(), pytest.raises(AlreadyRunning):
         LocalExecutor().submit(folder, CORE)
-    assert folder.attempts() == []
+    assert folder.latest() == attempt
 
 
 def test_how_a_worker_ended_is_said_in_words(folder: RunFolder):

@@ -5,7 +5,7 @@ from scipy import stats
 
 from titans_lab.report.arms import arrange
 from titans_lab.report.data import gather
-from titans_lab.report.differences import COLUMNS, beside, rows
+from titans_lab.report.differences import COLUMNS, beside, table
 from titans_lab.report.forest import forest
 
 DEPTHS = {"model.memory.depth": [1, 2, 3]}
@@ -31,7 +31,9 @@ def compared(lab):
 
 def cells(lab):
     """Of every row, by column."""
-    return [dict(zip(COLUMNS, row.cells, strict=True)) for row in rows(compared(lab))]
+    material, design = looked_at(lab)
+    found = table(beside(design, material.measure), design)
+    return [dict(zip(COLUMNS, row.cells, strict=True)) for row in found.rows]
 
 
 def test_every_arm_stands_beside_the_first(lab):

@@ -11,7 +11,6 @@ from searches import HEAD, RATE, Searching, falling
 from titans_lab.errors import UserError
 from titans_lab.search.coordinator import Search
 from titans_lab.search.trial import Trial
-from titans_lab.store.lock import hold_lock
 from titans_lab.study.config import RunConfig
 from titans_lab.sweep import Sweep, record_runs
 
@@ -312,7 +311,7 @@ def test_a_record_that_is_damaged_costs_a_trial_and_no_run(searching: Searching)
 def test_two_coordinators_at_once_are_one_too_many(searching: Searching):
     search = searching("  trials: 2\n")
     run(search)
-    with hold_lock(search.tunings[0].folder.path), pytest.raises(UserError, match="another process is at this search"):
+    with search.tunings[0].folder.alone(), pytest.raises(UserError, match="another process is at this search"):
         run(searching("  trials: 3\n"))
 
 
