@@ -125,6 +125,12 @@ class Search:
         return self.timeout is not None and time.monotonic() - self.started > self.timeout
 
     @property
+    def left(self) -> bool:
+        """Whether something is to be done that a budget did not allow; what a timeout leaves is as it was asked for."""
+        over = not self.timed_out and any(tuning.active or tuning.wants_more for tuning in self.tunings)
+        return over or bool(self.tunings[0].goal.terms.finalists and not self.finalists)
+
+    @property
     def seconds_left(self) -> float | None:
         """At the rate of trials so far, at most to the timeout; None before there is a rate."""
         now = sum(tuning.begun - len(tuning.active) for tuning in self.tunings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +26,7 @@ from titans_lab.study.study import Run
 from titans_lab.sweep import Sweep
 
 #: How runs that end without a value are called as trials; of any other state is a failure, which is tried again.
+MOST_EXAMPLES = 8  # values of a parameter
 ENDS: dict[str, TrialState] = {"diverged": "diverged", "oom": "oom", "pruned": "pruned"}
 
 
@@ -130,6 +132,18 @@ class Tuning:
             Run(run_id(config, seed, self.data_hash), config, seed, self.data_hash, point.factors, *held)
             for seed in (range(self.goal.terms.seeds) if seeds is None else seeds)
         ]
+
+    def examples(self) -> list[Run]:
+        """Runs of the models that the search may meet: the arm, and each value of a counted parameter of its model."""
+        points: list[dict[str, Any]] = [{}]
+        for dimension in self.goal.terms.space:
+            if dimension.key.startswith("model.") and dimension.values is not None:
+                points += [{dimension.key: value} for value in dimension.values[:MOST_EXAMPLES]]
+        found: list[Run] = []
+        for point in points:
+            with suppress(UserError):  # such a trial would not be started
+                found += self.runs(point, [0])
+        return found
 
     def look(self, sweep: Sweep) -> list[Run]:
         """Tell what became of runs, stop those that are not promising, and the runs that are to be started."""
