@@ -4,9 +4,9 @@
     python benchmarks/torture.py kills --runs 4 --kills 5
 
 kills: `kill -9` of workers and coordinators at random moments, and the sweep is started again. together: two
-coordinators on one store, of which one is stopped for a while. signals: Ctrl-C and SIGTERM. disk: a disk that is full (a
-small tmpfs: needs the right to mount). readonly: a store that cannot be written. After each scene every run has to be
-there once, with the numbers of a sweep that nobody disturbed.
+coordinators on one store, of which one is stopped for a while. signals: Ctrl-C and SIGTERM. disk: a disk that is full
+(a small tmpfs: needs the right to mount). readonly: a store that cannot be written. After each scene every run has to
+be there once, with the numbers of a sweep that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -238,7 +239,7 @@ def readonly(scene: Scene) -> str:
     """Reading goes on, and a sweep says that it cannot write."""
     with mounted(scene.folder / "readonly", 2**27) as folder:
         lab = Lab(scene.folder / "torture.yaml", folder / "store")
-        check(lab.finish().returncode == 0, "the sweep before")
+        shutil.copytree(scene.folder / "undisturbed", lab.store)
         (shut := next(lab.store.glob("runs/*/status.json"))).unlink()  # so that there is something to do
         mount("-o", "remount,ro", str(folder))
         study = str(lab.study)
@@ -302,13 +303,15 @@ def main() -> int:
     print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="torture-") as temporary:
         folder = Path(temporary)
+        ENV["XDG_RUNTIME_DIR"] = temporary  # so that no other sweep of this machine is waited for
         text, log = folder / "text.txt", f", checkpoint_seconds: {given.checkpoint}" if given.checkpoint else ""
         text.write_bytes(b"the memory learns at test time, and forgets what it need not keep. " * 60)
         study = STUDY.format(text=text, tokens=given.tokens, runs=given.runs, log=log)
         (folder / "torture.yaml").write_text(study)
         undisturbed = Lab(folder / "torture.yaml", folder / "undisturbed")
         begin = time.monotonic()
-        check(undisturbed.finish().returncode == 0, "the undisturbed sweep")
+        ended = undisturbed.finish()
+        check(ended.returncode == 0, f"the undisturbed sweep: {ended.stderr}")
         print(f"undisturbed: {given.runs} runs in {time.monotonic() - begin:.0f} s", flush=True)
         scene = Scene(
             folder, given.runs, given.kills, given.spread, given.limit, random.Random(given.seed), undisturbed.numbers()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +17,9 @@ from titans_lab.executors.slots import DeviceBusy
 from titans_lab.sources import data_source
 from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.files import write_json
-from titans_lab.store.folder import FINISHED, STOPPED, RunFolder, Store, writing
+from titans_lab.store.folder import FINISHED, STOPPED, Attempt, RunFolder, Store, writing
 from titans_lab.store.recorder import commit_dead
+from titans_lab.store.succession import can_halve
 from titans_lab.study.record import record_of
 from titans_lab.study.study import Run
 from titans_lab.study.terms import Budget
@@ -181,8 +184,13 @@ class Sweep:
                 times.pop(run_id, None)
             if job.attempt.superseded() and job.attempt.status() is None:
                 self.waiting.append(run)  # another sweep took our worker for dead, and is at it
+                continue
+            state = self._final_state(job, "oom" if job.out_of_memory() else "failed", words)
+            if state == "oom" and job.out_of_memory() and can_halve(job.attempt):
+                self.waiting.insert(0, run)  # a worker that lives to see it halves its micro-batch itself
             else:
-                self.ended[run_id] = self._final_state(job, "failed", words)
+                self.ended[run_id] = state
+                _check_room(job.attempt)
 
     def _stop_late(self) -> None:
         """Stop what takes too long, by force where it does not heed."""
@@ -253,3 +261,12 @@ class Sweep:
             except OSError:  # the store cannot be written: without a commit the run counts as lost
                 self.ended[run_id] = "lost"
         self.active.clear()
+
+
+def _check_room(attempt: Attempt) -> None:
+    """OSError where a run failed because nothing more can be written: the next one would fail, too."""
+    status = attempt.status()
+    error = (status.error if status else None) or ""
+    for code in (errno.ENOSPC, errno.EDQUOT):
+        if f"[Errno {code}]" in error.strip().rpartition("\n")[2]:
+            raise OSError(code, os.strerror(code))

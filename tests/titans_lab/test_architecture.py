@@ -48,8 +48,8 @@ MAY_IMPORT = {
     "titans_lab.hidden titans_lab.series titans_lab.sources titans_lab.stats titans_lab.study",
     "titans_lab.harness.table": "",
     "titans_lab.harness": "titans titans.models titans_lab.corpus titans_lab.data titans_lab.environment "
-    "titans_lab.errors titans_lab.examined titans_lab.executors titans_lab.precision titans_lab.store titans_lab.study "
-    "titans_lab.harness.table titans_lab.tasks titans_lab.trained",
+    "titans_lab.errors titans_lab.examined titans_lab.executors titans_lab.harness.table titans_lab.precision "
+    "titans_lab.store titans_lab.study titans_lab.tasks titans_lab.trained",
     "titans_lab.inside": "titans.models",
     "titans_lab.precision": "",
     "titans_lab.speed": "titans_lab.study",
@@ -81,6 +81,7 @@ MAY_IMPORT = {
     "titans_lab.worker": "titans_lab.corpus titans_lab.data titans_lab.ending titans_lab.environment "
     "titans_lab.errors titans_lab.microbatch titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks "
     "titans_lab.train titans_lab.trained",
+    "titans_lab.serve": "titans_lab.ending titans_lab.store titans_lab.worker",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.errors titans_lab.evaluations "
     "titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.plan titans_lab.progress "
     "titans_lab.report titans_lab.scaling titans_lab.search "
@@ -92,8 +93,8 @@ BELONGS_TO = {
     "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
     "titans_lab.bench.step titans_lab.checkpoint titans_lab.evaluate titans_lab.examined titans_lab.harness "
     "titans_lab.inside titans_lab.microbatch titans_lab.optimiser titans_lab.precision titans_lab.speed "
-    "titans_lab.stretch titans_lab.tasks titans_lab.train titans_lab.trained titans_lab.verify.__main__ "
-    "titans_lab.verify.checks "
+    "titans_lab.serve titans_lab.stretch titans_lab.tasks titans_lab.train titans_lab.trained "
+    "titans_lab.verify.__main__ titans_lab.verify.checks "
     "titans_lab.verify.draw titans_lab.worker",
     "triton": "titans.ops",
     "duckdb": "titans_lab.store",

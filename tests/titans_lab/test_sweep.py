@@ -25,7 +25,7 @@ from titans_lab.errors import UserError
 from titans_lab.executors.base import Job
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor
-from titans_lab.store.folder import RunFolder
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.study import Run
 from titans_lab.study.terms import Budget
@@ -132,6 +132,39 @@ def test_the_kill_of_a_worker_is_committed_with_its_lines(bench: Workbench):
     assert run["host"]
     assert run["error"].startswith("the worker was killed by SIGKILL")
     assert run["lines"] >= 1
+
+
+def test_a_worker_that_the_machine_kills_for_its_memory_is_followed_by_one_with_half_the_micro_batch(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+):
+    counters = bench.root / "vmstat"
+    counters.write_text("pgfault 7\noom_kill 3\n")
+    monkeypatch.setattr("titans_lab.environment.VMSTAT", counters)
+    sweep = bench.sweep("train.tokens=1280", "train.batch=4", "log.every=1", "log.checkpoint_seconds=0")
+    sweep.devices = sweep.devices[:1]
+
+    def kill(now: Sweep) -> None:
+        for _, job in now.active.values():
+            if begun(job.attempt.folder) and job.poll() is None and job.attempt.number < 4:
+                counters.write_text(f"oom_kill {3 + job.attempt.number}\n")
+                os.kill(job.process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+
+    sweep.run(kill)
+    [(run_id, state)] = sweep.ended.items()
+    attempts = [Attempt(path) for path in bench.store.run(run_id).attempts()]
+    found = [status for status in (attempt.status() for attempt in attempts) if status]
+    assert [status.env["micro_batch"] for status in found] == [4, 2, 1]
+    assert [status.env["oom_retries"] for status in found] == [0, 1, 2]
+    assert [status.state for status in found] == ["oom"] * 3  # at micro-batch 1 that is how it ends
+    assert state == "oom"
+    [row] = bench.ask("select state, micro_batch, oom_retries, deterministic, error from runs")
+    assert (row["state"], row["micro_batch"], row["oom_retries"]) == ("oom", 1, 2)
+    assert "killed by SIGKILL: the machine ran out of memory" in row["error"]
+
+    again = bench.sweep("train.tokens=1280", "train.batch=4", "log.every=1", "log.checkpoint_seconds=0")
+    again.run(lambda _: None)
+    assert again.ended == {run_id: "done"}
+    assert bench.ask("select state, micro_batch from runs") == [{"state": "done", "micro_batch": 1}]
 
 
 def test_an_interrupted_sweep_leaves_no_worker_and_the_next_runs_what_is_missing(bench: Workbench):
@@ -281,11 +314,16 @@ def test_a_worker_that_ended_without_a_word_has_failed(bench: Workbench):
 def test_a_run_that_another_sweep_has_begun_again_stays_with_it(bench: Workbench):
     folder = bench.recorded()
     sweep = dead(folder)
-    with folder.new_attempt().claim.kept():
-        sweep.run(lambda _: None)
-        assert sweep.ended == {folder.run_id: "failed"}
-        assert folder.state() == "running"
-    assert folder.state() == "lost"
+    second = folder.new_attempt()
+    with second.claim.kept():
+
+        def look(now: Sweep) -> None:
+            if now.waiting and not now.active:
+                Recorder(second, {}).commit("done", {})
+
+        sweep.run(look)
+    assert (sweep.ended, sweep.skipped) == ({}, {folder.run_id: "done"})
+    assert len(folder.attempts()) == 2
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
@@ -302,7 +340,7 @@ def test_a_run_that_another_attempt_finished_has_not_failed(bench: Workbench):
     sweep = dead(folder)
     Recorder(folder.new_attempt(), {}).commit("done", {})
     sweep.run(lambda _: None)
-    assert (sweep.ended, sweep.failed) == ({folder.run_id: "done"}, [])
+    assert (sweep.ended, sweep.skipped) == ({}, {folder.run_id: "done"})
 
 
 def test_what_is_outside_a_runs_identity_may_change_until_it_is_finished(bench: Workbench):
@@ -332,6 +370,15 @@ def test_a_full_disk_ends_the_sweep_with_one_message(bench: Workbench):
     sweep.executor = FullDisk()
     with pytest.raises(UserError, match=r"cannot write there \(No space left on device\)"):
         sweep.run(lambda _: None)
+
+
+def test_a_run_for_which_there_was_no_room_ends_the_sweep(bench: Workbench):
+    error = "Traceback\n  in save\nOSError: [Errno 28] No space left on device\n"
+    sweep = dead(bench.recorded(), lambda recorder: recorder.commit("failed", {}, error))
+    sweep.waiting = record_runs(bench.runs("seeds=[7]"), bench.store)
+    with pytest.raises(UserError, match=r"cannot write there \(No space left on device\)"):
+        sweep.run(lambda _: None)
+    assert len(sweep.waiting) == 1
 
 
 def test_no_worker_is_left_where_the_end_of_one_cannot_be_recorded(bench: Workbench, monkeypatch: pytest.MonkeyPatch):

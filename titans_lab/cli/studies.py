@@ -62,9 +62,8 @@ def sweep(
     max_parallel: Annotated[int | None, typer.Option(min=1, help="Runs at a time; else one on each device.")] = None,
     per_device: Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")] = 1,
     timeout: Annotated[
-        float,
-        typer.Option(parser=seconds, metavar="TIME", help="For each run: 90s, 2h, or minutes.", show_default=False),
-    ] = math.inf,
+        float | None, typer.Option(parser=seconds, metavar="TIME", help="For each run: 90s, 2h, or minutes.")
+    ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first run that fails.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Verify first what this device has not computed here before.")
@@ -96,7 +95,7 @@ def sweep(
         places(devices, per_device),
         loaded.launch_order(waiting),
         budget=loaded.budget,
-        timeout=timeout,
+        timeout=timeout or math.inf,
         most=max_parallel,
         fail_fast=fail_fast,
     )

@@ -22,6 +22,9 @@ class Job(Protocol):
     def poll(self) -> str | None:
         """None while it runs, then how it ended, in words."""
 
+    def out_of_memory(self) -> bool:
+        """Whether, as it seems, the system has killed it for its memory."""
+
     def terminate(self) -> None:
         """Ask it to end; returns at once."""
 

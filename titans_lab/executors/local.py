@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from titans_lab.environment import oom_kills
 from titans_lab.executors.devices import Device
 from titans_lab.executors.slots import take_slot
 from titans_lab.store.claims import Holder, Watch
@@ -33,6 +34,7 @@ class LocalJob:
         process: The worker's; its standard output says when the attempt has ended.
         answered: Whether it has said so, and waits for another one.
         deadline: When it will be killed, once it was asked to end.
+        oom_kills: Of this machine, before it began.
     """
 
     attempt: Attempt
@@ -40,6 +42,7 @@ class LocalJob:
     process: Process
     answered: bool = False
     deadline: float = math.inf
+    oom_kills: int = field(default_factory=oom_kills)
 
     def poll(self) -> str | None:
         """None while it runs, then how it ended, in words."""
@@ -50,8 +53,12 @@ class LocalJob:
         _hang_up(self.process)
         if code >= 0:
             return f"the worker ended with exit code {code}"
-        why = ": perhaps the machine ran out of memory" if code == -signal.SIGKILL else ""
+        why = ": the machine ran out of memory" if self.out_of_memory() else ""
         return f"the worker was killed by {signal.Signals(-code).name}{why}"
+
+    def out_of_memory(self) -> bool:
+        """Whether it was killed, and the machine has meanwhile killed a process for its memory."""
+        return self.process.poll() == -signal.SIGKILL and oom_kills() > self.oom_kills
 
     def idle(self) -> bool:
         """Whether the worker waits for another attempt."""

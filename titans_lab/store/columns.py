@@ -235,6 +235,7 @@ TRIALS = (
     Column("value", float, "first objective, mean over seeds; of one stopped early, of what there was of it"),
     Column("objectives", str, "JSON: all of them by name"),
     Column("direction", str, "min or max: which values of the first objective are better"),
+    Column("directions", str, "JSON: min or max, of each objective by name"),
     Column("metric", str, "name of the first objective"),
     Column("run_ids", str, "JSON: its runs, one a seed"),
     Column("reports", str, "JSON: what the pruner was told, by the count of validations"),

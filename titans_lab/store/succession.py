@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from titans_lab.store.files import DamagedError, read_json
-from titans_lab.store.folder import Attempt, RunFolder
+from titans_lab.store.folder import Attempt
 
 #: Facts of env.json that decide the last bits of a loss.
 OF_NUMBERS = ("device_name", "torch", "threads", "kernel", "micro_batch", "commit")
@@ -30,10 +30,9 @@ def micro_batch(attempt: Attempt, asked: int) -> dict[str, int]:
     return {"micro_batch": size // 2 if again else size, "oom_retries": halved + again}
 
 
-def can_halve(folder: RunFolder) -> bool:
-    """Whether the last attempt used a micro-batch that is larger than 1."""
-    latest = folder.latest()
-    return latest is not None and _env(latest).get("micro_batch", 1) > 1
+def can_halve(attempt: Attempt) -> bool:
+    """Whether an attempt used a micro-batch that is larger than 1."""
+    return _env(attempt).get("micro_batch", 1) > 1
 
 
 def goes_on_alike(env: Mapping[str, Any], earlier: Attempt) -> bool:

@@ -190,7 +190,9 @@ class Reader:
             what = self._read(definition_record, folder.definition_path, required=True)
             if what is not None:
                 name, _, direction = what["objectives"][0]
-                yield folder, {**what, "search": folder.name, "metric": name, "direction": direction}
+                directions = _json({name: direction for name, _, direction in what["objectives"]})
+                shared = {"metric": name, "direction": direction, "directions": directions}
+                yield folder, {**what, "search": folder.name, **shared}
 
     def _row(self, view: str, path: Path, values: dict[str, Any]) -> Row:
         return arrow.row(values, VIEWS[view], lambda problem: self.damage.append(Damage(path, problem)))
