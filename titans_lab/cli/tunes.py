@@ -52,7 +52,7 @@ def tune(
 
     loaded = load_study(study, overrides or [])
     warn(loaded)
-    records, devices = open_store(store), usable_devices(workers)
+    records, devices = open_store(store), usable_devices()[:workers]
     found = tunings(loaded, records, data_digest)
     for each in found:
         check_fit(each.arm.base.config)
