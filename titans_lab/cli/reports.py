@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import Overrides, StoreFolder, load, open_store
+from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, load, open_store
 from titans_lab.cli.output import FAILED
 from titans_lab.errors import UserError
 
 if TYPE_CHECKING:
     from titans_lab.report import Report
+    from titans_lab.study.study import Run, Study
 
 
 class Format(StrEnum):
@@ -71,6 +72,46 @@ def report(
     typer.echo(path)
     if show:
         webbrowser.open(path.absolute().as_uri())
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="The starts of the ids of two runs or more.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the comparison as an HTML page too.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open that page in a browser.")] = False,
+    store: StoreFolder = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show runs side by side: the settings in which they differ, their final figures and their learning curves."""
+    from titans_lab.cli.output import print_rows
+    from titans_lab.report import page, runs_report, write
+    from titans_lab.report.compare import rows
+    from titans_lab.store.weights import find_run
+
+    records = open_store(store)
+    ids = list(dict.fromkeys(find_run(records, run).run_id for run in runs))
+    if len(ids) < 2:
+        raise UserError(f"{' '.join(runs)}: one run; name two or more to compare")
+    told = runs_report(ids, records.root)
+    print_rows(("", *ids), ((name, *values) for name, values in rows(told)), as_csv, as_json)
+    if output or show:
+        path = write(page(told), output or records.root / "reports" / "compare.html")
+        typer.echo(path, err=True)
+        if show:
+            webbrowser.open(path.absolute().as_uri())
+
+
+def summarise(study: Study, runs: list[Run], root: Path) -> None:
+    """On stderr: what a report on the study would say first."""
+    from titans_lab.report import study_report
+    from titans_lab.report.head import head
+
+    told = study_report(study, runs, root)
+    top = head(told.material, told.design)
+    for line in ("", top.verdict, top.progress, *top.findings):
+        typer.echo(line, err=True)
 
 
 def _report(study: Path | None, overrides: list[str] | None, root: Path) -> Report:
