@@ -54,12 +54,13 @@ class Lab:
 
     study: Path
     store: Path
+    most: int
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-c", TOOL, *words, "--store", str(self.store)]
 
     def sweep(self) -> list[str]:
-        return self.command("sweep", str(self.study), "--no-verify")
+        return self.command("sweep", str(self.study), "--no-verify", "--max-parallel", str(self.most))
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(self.sweep(), text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENV)
@@ -93,6 +94,7 @@ class Scene:
     Attributes:
         folder: For their files.
         runs: Of the study.
+        most: Runs at a time.
         kills: In all.
         spread: Seconds between two kills, at most.
         limit: Seconds that a sweep may take to end when it is asked to.
@@ -102,6 +104,7 @@ class Scene:
 
     folder: Path
     runs: int
+    most: int
     kills: int
     spread: float
     limit: float
@@ -109,7 +112,10 @@ class Scene:
     expected: dict[str, list[dict[str, Any]]]
 
     def lab(self, name: str) -> Lab:
-        return Lab(self.folder / "torture.yaml", self.folder / name)
+        return self.at(self.folder / name)
+
+    def at(self, store: Path) -> Lab:
+        return Lab(self.folder / "torture.yaml", store, self.most)
 
 
 class Wrong(Exception):
@@ -220,7 +226,7 @@ def disk(scene: Scene) -> str:
     """A disk that is full before the study is through."""
     needed = sum(path.stat().st_blocks * 512 for path in (scene.folder / "undisturbed").rglob("*"))
     with mounted(scene.folder / "disk", needed * 6 // 10) as folder:
-        lab = Lab(scene.folder / "torture.yaml", folder / "store")
+        lab = scene.at(folder / "store")
         ended = lab.finish()
         check(ended.returncode == 2, f"exit code {ended.returncode}: {ended.stderr}")
         check("No space left on device" in ended.stderr.splitlines()[-1], ended.stderr)
@@ -238,7 +244,7 @@ def disk(scene: Scene) -> str:
 def readonly(scene: Scene) -> str:
     """Reading goes on, and a sweep says that it cannot write."""
     with mounted(scene.folder / "readonly", 2**27) as folder:
-        lab = Lab(scene.folder / "torture.yaml", folder / "store")
+        lab = scene.at(folder / "store")
         shutil.copytree(scene.folder / "undisturbed", lab.store)
         (shut := next(lab.store.glob("runs/*/status.json"))).unlink()  # so that there is something to do
         mount("-o", "remount,ro", str(folder))
@@ -293,6 +299,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"of {', '.join(SCENES)}; else all")
     parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--max-parallel", type=int, default=2, help="runs at a time")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=64 * 200, help="of each run: 64 a step")
     parser.add_argument("--checkpoint", type=float, help="seconds between checkpoints, else the default")
@@ -308,13 +315,20 @@ def main() -> int:
         text.write_bytes(b"the memory learns at test time, and forgets what it need not keep. " * 60)
         study = STUDY.format(text=text, tokens=given.tokens, runs=given.runs, log=log)
         (folder / "torture.yaml").write_text(study)
-        undisturbed = Lab(folder / "torture.yaml", folder / "undisturbed")
+        undisturbed = Lab(folder / "torture.yaml", folder / "undisturbed", given.max_parallel)
         begin = time.monotonic()
         ended = undisturbed.finish()
         check(ended.returncode == 0, f"the undisturbed sweep: {ended.stderr}")
         print(f"undisturbed: {given.runs} runs in {time.monotonic() - begin:.0f} s", flush=True)
         scene = Scene(
-            folder, given.runs, given.kills, given.spread, given.limit, random.Random(given.seed), undisturbed.numbers()
+            folder,
+            given.runs,
+            given.max_parallel,
+            given.kills,
+            given.spread,
+            given.limit,
+            random.Random(given.seed),
+            undisturbed.numbers(),
         )
         return max([play(name, scene) for name in given.scenes or SCENES])
 

@@ -74,6 +74,7 @@ def _forget(device: str) -> bool:
     import torch
 
     gc.collect()
+    gc.freeze()  # what is left are modules: to look through torch's every time takes longer than a small run
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

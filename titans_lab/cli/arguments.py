@@ -22,6 +22,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the study, such as train.tokens=2000000 or seeds=5."),
 ]
+MaxParallel = Annotated[int | None, typer.Option(min=1, help="Runs at a time; else one on each device.")]
 StoreFolder = Annotated[
     Path | None,
     typer.Option("--store", metavar="FOLDER", help="Where runs are kept; else $TITANS_LAB_STORE, else ./results."),

@@ -14,7 +14,7 @@ from titans_lab.report.arms import PALETTE, Design, arrange
 from titans_lab.report.data import Material, material
 from titans_lab.report.section import Section
 from titans_lab.report.sections import sections
-from titans_lab.report.subject import Subject, of_store, of_study
+from titans_lab.report.subject import Subject, of_runs, of_store, of_study
 from titans_lab.store.files import write_bytes
 
 if TYPE_CHECKING:
@@ -60,6 +60,14 @@ def store_report(root: Path) -> Report:
 
     snapshot = Snapshot(root)
     return report(of_store(snapshot), snapshot)
+
+
+def runs_report(ids: Sequence[str], root: Path) -> Report:
+    """Of some runs beside each other, by their ids, from the store at `root`."""
+    from titans_lab.store.query import Snapshot
+
+    snapshot = Snapshot(root)
+    return report(of_runs(ids, snapshot), snapshot)
 
 
 def write(content: str | bytes, output: Path) -> Path:
@@ -116,7 +124,7 @@ def _parts(told: Report) -> dict[str, Any]:
         "warnings": provenance.warnings(found),
         "data_note": provenance.data_note(found),
         "drawing": {
-            "figures": {figure.name: {"data": figure.traces, "layout": figure.layout} for figure in figures},
+            "figures": {figure.name: figure.drawing for figure in figures},
             "config": plot.CONFIG,
             "dark": plot.dark_colours(),
         },

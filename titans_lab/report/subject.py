@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,20 @@ def of_store(snapshot: Snapshot) -> Subject:
     runs = tuple(distinct.values())
     texts = (rows[0]["question"] or "", rows[0]["expect"] or "") if len(names) == 1 else ("", "")
     return Subject(names[0] if len(names) == 1 else ALL, *texts, runs, len(rows), benches=_benches(runs, snapshot))
+
+
+def of_runs(ids: Sequence[str], snapshot: Snapshot) -> Subject:
+    """Runs of any studies, in this order, told apart by the values in which they differ; seeds of one are one arm."""
+    sql = f"select run_id, config, seed, data_hash, null as factors from runs where run_id in ({listed(ids)})"
+    rows = {row["run_id"]: row for row in snapshot.ask(sql).table.to_pylist()}
+    unknown = [run_id for run_id in ids if not rows.get(run_id, {}).get("config")]
+    if unknown:
+        raise UserError(f"run {unknown[0]}: its record cannot be read, so there is nothing to compare")
+    runs = [_stored_run(rows[run_id], False) for run_id in dict.fromkeys(ids)]
+    subject = Subject("compare", "", "", tuple(runs), len(runs))
+    differing = dict.fromkeys(key for run in runs for key in subject.changes(run))
+    told = [replace(run, factors={key: _values(run).get(key) for key in differing}) for run in runs]
+    return replace(subject, runs=tuple(told), benches=_benches(runs, snapshot))
 
 
 def remembered(record: Mapping[str, Any]) -> Subject:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +12,9 @@ from titans_lab.errors import UserError
 from titans_lab.report import evidence
 from titans_lab.report.check import check
 from titans_lab.report.render import page, store_report
+from titans_lab.store.files import read_json, write_json
 from titans_lab.store.folder import Store
+from titans_lab.store.logs import digest_of
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def change_parquet(lab, place: int, by: float, commit: bool) -> str:
     index = table.schema.get_field_index("loss")
     pq.write_table(table.set_column(index, "loss", pa.array(losses, pa.float64())), folder.metrics_path)
     if commit:
-        status = json.loads(folder.status_path.read_text())
-        content = folder.metrics_path.read_bytes()
-        status["files"]["metrics.parquet"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        folder.status_path.write_text(json.dumps(status))
+        status = read_json(folder.status_path)
+        name = folder.metrics_path.relative_to(folder.path).as_posix()
+        status["files"][name] = digest_of(folder.metrics_path.read_bytes())
+        write_json(folder.status_path, status)
     return folder.run_id
 
 
@@ -88,7 +88,9 @@ def test_a_parquet_file_that_its_commit_does_not_know_is_named(filled, report: P
 
 def test_a_changed_score_is_named_with_both_values(filled, report: Path):
     folder = Store(filled.root).run(filled.runs[1].run_id)
-    folder.status_path.write_text(folder.status_path.read_text().replace('"loss": 2.05', '"loss": 2.06'))
+    status = read_json(folder.status_path)
+    status["summary"]["loss"] = 2.06
+    write_json(folder.status_path, status)
     told = check(report, filled.root).differences
     assert f"runs: {folder.run_id}: score: 2.05 in the report, 2.06 in the store" in told
     assert "figure final-score: not drawn as the store gives it" in told
