@@ -3,10 +3,17 @@
     python benchmarks/torture.py                        # in large: 200 kills over 40 runs, and all the other scenes
     python benchmarks/torture.py kills --runs 4 --kills 5
 
-kills: `kill -9` of workers and coordinators at random moments, and the sweep is started again. together: two
-coordinators on one store, of which one is stopped for a while. signals: Ctrl-C and SIGTERM. disk: a disk that is full
-(a small tmpfs: needs the right to mount). readonly: a store that cannot be written. After each scene every run has to
-be there once, with the numbers of a sweep that nobody disturbed.
+Scenes:
+
+    kills      `kill -9` of workers and coordinators at random moments, and the sweep is started again
+    together   two coordinators on one store, of which one stands still for a while
+    hosts      the same where neither sees the processes of the other (a name space: needs the right to make one), for
+               so long that the other takes over
+    signals    Ctrl-C and SIGTERM
+    disk       a full disk (a small tmpfs: needs the right to mount)
+    readonly   a store that cannot be written (the same)
+
+After each every run has to be there once, with the numbers of a sweep that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -62,8 +69,11 @@ class Lab:
     def sweep(self) -> list[str]:
         return self.command("sweep", str(self.study), "--no-verify", "--max-parallel", str(self.most))
 
-    def start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(self.sweep(), text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENV)
+    def start(self, *around: str) -> subprocess.Popen[str]:
+        """A coordinator, which `around` another command starts: that has devices of its own."""
+        env = ENV | ({"XDG_RUNTIME_DIR": f"{self.store}.devices"} if around else {})
+        command = [*around, *self.sweep()]
+        return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env)
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(*words), text=True, capture_output=True, env=ENV, check=False)
@@ -201,6 +211,32 @@ def together(scene: Scene) -> str:
     return f"2 coordinators, one stopped for 3 s with its {len(stopped) - 1} workers: each run executed once"
 
 
+def hosts(scene: Scene) -> str:
+    """Two coordinators that can only see each other's heartbeats, of which one stands still until it is given up."""
+    lab = scene.lab("hosts")
+    here = lab.start()
+    until(lambda: "done" in lab.states().values(), "the first result")
+    stopped = [here.pid, *children(here.pid)]
+    for pid in stopped:
+        kill(pid, signal.SIGSTOP)
+    held = [folder for folder in Store(lab.store).folders() if folder.state() == "running"]
+    there = lab.start("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    words = there.communicate()[1]
+    check(there.returncode == 0, words)
+    kept = {folder.status_path: folder.status_path.read_bytes() for folder in held}
+    for pid in stopped:
+        kill(pid, signal.SIGCONT)
+    words = here.communicate()[1]
+    check(here.returncode == 0, words)
+    check_numbers(scene, lab)
+    check(all(path.read_bytes() == content for path, content in kept.items()), "a result was replaced")
+    twice = [folder for folder in Store(lab.store).folders() if len(folder.attempts()) > 1]
+    check(set(twice) <= set(held), "a run was executed twice that nobody had left")
+    return (
+        f"one of 2 stopped until its {len(held)} runs were taken over; {len(twice)} executed twice, none recorded twice"
+    )
+
+
 def signals(scene: Scene) -> str:
     """A sweep that is asked to end leaves a state from which the next one goes on."""
     lab, slowest = scene.lab("signals"), 0.0
@@ -291,7 +327,7 @@ def until(condition: Callable[[], object], what: str, seconds: float = 300.0) ->
         time.sleep(0.05)
 
 
-SCENES = {each.__name__: each for each in (kills, together, signals, disk, readonly)}
+SCENES = {each.__name__: each for each in (kills, together, hosts, signals, disk, readonly)}
 
 
 def main() -> int:
