@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import titans_lab
-from titans_lab.cli import benches, checks, data, evals, fits, records, reports, studies, writing
+from titans_lab.cli import benches, checks, data, evals, fits, plans, records, reports, studies, writing
 
 app = typer.Typer(
     name="titans-lab",
@@ -24,7 +24,7 @@ app = typer.Typer(
 VERBS = (
     writing.new,
     writing.schema,
-    studies.plan,
+    plans.plan,
     checks.verify,
     benches.bench,
     studies.sweep,

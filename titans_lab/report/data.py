@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from titans_lab.study.study import Run, Study
 
 CURVE_POINTS = 128
+POINT = ("bucket", "tokens", "steps", "seconds")
 VALIDATED_POINTS = 3  # fewer validations than this are no curve
 
 
@@ -67,10 +68,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Point:
-    """A stretch of a learning curve: the tokens at its end and the mean loss within."""
+    """A stretch of a learning curve: the tokens, steps and seconds at its end, and the mean loss within."""
 
     bucket: int
     tokens: int
+    steps: int | None
+    seconds: float | None
     loss: float
 
 
@@ -197,7 +200,7 @@ def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[Point]]]:
     curves: dict[str, list[Point]] = {}
     for row in rows:
         if row[column] is not None:
-            curves.setdefault(row["run_id"], []).append(Point(row["bucket"], row["tokens"], row[column]))
+            curves.setdefault(row["run_id"], []).append(Point(*(row[name] for name in (*POINT, column))))
     return kind, curves
 
 
@@ -209,12 +212,12 @@ def _runs_sql(runs: Sequence[Run]) -> str:
 def _curves_sql(runs: Sequence[Run]) -> str:
     return f"""\
 with points as (
-  select run_id, tokens, loss, valid_loss,
+  select run_id, tokens, step, elapsed_seconds, loss, valid_loss,
          cast(greatest(1, ceil({CURVE_POINTS}.0 * tokens / max(tokens) over ())) as integer) as bucket
   from metrics
   where run_id in ({listed(run.run_id for run in runs)})
 )
-select run_id, bucket, max(tokens) as tokens,
+select run_id, bucket, max(tokens) as tokens, max(step) as steps, max(elapsed_seconds) as seconds,
        avg(loss) filter (isfinite(loss)) as loss,
        avg(valid_loss) filter (isfinite(valid_loss)) as valid_loss
 from points

@@ -124,7 +124,7 @@ def _parts(told: Report) -> dict[str, Any]:
         "warnings": provenance.warnings(found),
         "data_note": provenance.data_note(found),
         "drawing": {
-            "figures": {figure.name: {"data": figure.traces, "layout": figure.layout} for figure in figures},
+            "figures": {figure.name: figure.drawing for figure in figures},
             "config": plot.CONFIG,
             "dark": plot.dark_colours(),
         },

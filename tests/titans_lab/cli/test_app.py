@@ -61,7 +61,7 @@ def test_the_version_is_printed(cli: Callable[..., Any]):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["sweeep"], ["plan"], ["sweep", "x.yaml", "--workers", "0"], ["query", "--nope"]]
+    "arguments", [["sweeep"], ["plan"], ["sweep", "x.yaml", "--max-parallel", "0"], ["query", "--nope"]]
 )
 def test_a_wrong_use_ends_with_2_and_no_traceback(cli: Callable[..., Any], arguments: list[str]):
     ended = cli(*arguments)

@@ -87,6 +87,7 @@ def test_the_page_tells_the_study(filled):
         "Learning curves",
         "Throughput",
         "Loss against throughput",
+        "Loss against peak memory",
         "What went wrong",
         "Not yet run",
         "Runs",
@@ -217,7 +218,8 @@ def test_a_study_of_one_run(lab):
     lab.end(lab.runs[0], "done", 2.0)
     page = Page(lab.page())
     assert "1 run: 1 done. Final loss: 2.000 bits per byte (one seed)." in page.said
-    assert list(page.drawing["figures"]) == ["final-score", "learning-curves", "throughput", "score-throughput"]
+    figures = ["final-score", "learning-curves", "throughput", "score-throughput", "score-peak-memory"]
+    assert list(page.drawing["figures"]) == figures
 
 
 def test_a_study_without_runs(lab):
