@@ -63,3 +63,51 @@ def test_the_figures_take_the_colours_of_the_page(browser: str, page: Path):
     assert console == []
     assert ["rgb(0, 114, 178)" in shade for shade in shades] == [True, False]
     assert ["rgb(90, 170, 230)" in shade for shade in shades] == [False, True]
+
+
+#: Sets the controls of a figure as a reader would.
+CHOOSE = """<script>
+addEventListener("load", () => {
+  const set = (figure, kind, place, value, event) => {
+    const input = document.getElementById(figure).previousElementSibling.querySelectorAll(kind)[place];
+    input.value = value;
+    input.dispatchEvent(new Event(event));
+  };
+  set("learning-curves", "select", 0, 1, "change");
+  set("learning-curves", "input", 0, 4, "input");
+  set("inside-training", "select", 0, 1, "change");
+});
+</script></body>"""
+
+
+@pytest.fixture
+def looked_into(lab, tmp_path: Path) -> Path:
+    """A page with answers by length and depth, and a look inside the memory."""
+    lab = lab(grid={"model.variant": ["lmm", "mac"]}, seeds=1)
+    asked = {"task": "needle", "metric": "accuracy", "unit": "share of answers", "direction": "higher", "split": "test"}
+    for run in lab.runs:
+        inside = [
+            {"step": step, "tokens": step * 4096, "block": 0, "layer": 0, "head": 0, "position": place}
+            | {"gradient_norm": 1.0 / step, "theta": 0.1}
+            for step in (50, 100)
+            for place in (None, 0, 16)
+        ]
+        lab.end(run, "done", 2.0, inside=inside)
+        for length in (1024, 2048):
+            of_length = asked | {"length": length, "setting": "passkey", "count": 1}
+            rows = [of_length | {"value": 1.0}, of_length | {"value": 1.0, "depth": 0.5}]
+            lab.evaluate(run, f"{run.run_id}-{length}", rows)
+    path = tmp_path / "report.html"
+    path.write_text(lab.page().replace("</body>", CHOOSE), encoding="utf-8")
+    return path
+
+
+def test_a_reader_can_choose_axis_smoothing_and_series(browser: str, looked_into: Path):
+    document, console = open_page(browser, looked_into, "--window-size=1400,1000")
+    assert console == []
+    assert "optimiser steps" in document
+    assert "mean of 9 points" in document
+    curves, inside = (document.partition(f'id="{name}"')[2] for name in ("learning-curves", "inside-training"))
+    assert ">optimiser steps<" in curves.partition("<figcaption")[0]
+    assert ">step size theta<" in inside.partition("<figcaption")[0].partition("ytitle")[2]
+    assert 'class="hm"' in document.partition('id="needle-depths"')[2].partition("<figcaption")[0]
