@@ -116,7 +116,7 @@ def _singles(material: Material, design: Design) -> list[Single]:
 
 
 def _traces(means: dict[Arm, Curve], singles: list[Single], edge: float, axis: Against) -> list[Json]:
-    several = len({*means, *(single.arm for single in singles)}) > 1
+    several = plot.named(len({*means, *(single.arm for single in singles)}))
     unnamed = {single.arm: single for single in reversed(singles) if single.arm not in means}
     traces = [trace for arm, curve in means.items() for trace in _arm_traces(arm, curve, several, axis)]
     for single in singles:

@@ -101,7 +101,7 @@ def _figure(name: str, title: str, rows: Sequence[Row], design: Design, x: Json,
     figures = [each for each in FIGURES if any((each, None) in found for found in lines.values())]
     series = [_series(lines, figure, place) for figure, place in product(figures, places)]
     traces = [
-        plot.line(arm, x_of, series[0]["y"][at], showlegend=len(lines) > 1, hovertemplate=_hover(arm))
+        plot.line(arm, x_of, series[0]["y"][at], showlegend=plot.named(len(lines)), hovertemplate=_hover(arm))
         for at, (arm, x_of) in enumerate((arm, sorted(_any(found))) for arm, found in lines.items())
     ]
     return Figure(

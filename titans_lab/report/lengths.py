@@ -90,8 +90,8 @@ class Facet:
 
 def evaluations(material: Material) -> str:
     """The ids of what finished runs were asked later, as a list for SQL's `in`: none that come after."""
-    rows = material.evidence.ask("evaluations", ASKED.format(ids=material.ids))
-    return listed(row["evaluation"] for row in rows)
+    there = material.evidence.snapshot.ask(ASKED.format(ids=material.ids))
+    return listed(there.table.column("evaluation").to_pylist())
 
 
 def facets(material: Material, design: Design) -> list[Facet]:
@@ -136,7 +136,7 @@ READING = (
 
 
 def _by_length(facet: Facet, trained: int | None) -> Figure:
-    several = len(facet.arms) > 1
+    several = plot.named(len(facet.arms))
     marks = [] if trained is None else [_trained_line(trained)]
     return Figure(
         name=facet.name,
@@ -152,7 +152,7 @@ def _by_length(facet: Facet, trained: int | None) -> Figure:
             {"title": "accuracy, share of answers", "range": (-0.04, 1.04)},
             shapes=marks,
         ),
-        queries=(STATEMENT, "evaluations"),
+        queries=(STATEMENT,),
     )
 
 
@@ -183,12 +183,12 @@ def _by_case(task: str, cases: list[Facet]) -> Figure:
         title=f"{NAMES.get(task, task)}, by case",
         caption=READING.format(asked=_asked(cases)),
         alt="Dot plot of the share of right answers by case, a line for every arm.",
-        traces=[_cases_of(arm, cases, len(arms) > 1) for arm in arms],
+        traces=[_cases_of(arm, cases, plot.named(len(arms))) for arm in arms],
         layout=plot.layout(
             {"title": "case", "range": (-0.5, len(cases) - 0.5), **ticks},
             {"title": "accuracy, share of answers", "range": (-0.04, 1.04)},
         ),
-        queries=(STATEMENT, "evaluations"),
+        queries=(STATEMENT,),
     )
 
 

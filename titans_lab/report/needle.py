@@ -68,15 +68,27 @@ def section(material: Material, design: Design) -> Section | None:
     return drawn(
         Figure(
             name="needle-depths",
-            title=f"{NAMES['needle']}, by length and depth",
+            title=_title(shown),
             caption=_caption(len(found) - len(shown), [cell for *_, cells in shown for cell in cells.values()]),
             alt="Heat maps of the share of needles found, by length and depth, one for every arm. "
             + "; ".join(_spoken(arm, cells) for arm, _, cells in shown),
             traces=[_trace(cells, arm, place == 0) | grid.axes(place) for place, (arm, _, cells) in enumerate(shown)],
-            layout=grid.layout([" · ".join(filter(None, (arm.label, setting))) for arm, setting, _ in shown]),
-            queries=(STATEMENT, "evaluations"),
+            layout=grid.layout([_name(arm, setting, shown) for arm, setting, _ in shown]),
+            queries=(STATEMENT,),
         )
     )
+
+
+def _title(shown: Sequence[tuple[Arm, str, Map]]) -> str:
+    kinds = {kind for _, kind, _ in shown}
+    kind = f": {kinds.pop()}" if len(kinds) == 1 and "" not in kinds else ""
+    return f"{NAMES['needle']}{kind}, by length and depth"
+
+
+def _name(arm: Arm, setting: str, shown: Sequence[tuple[Arm, str, Map]]) -> str:
+    """Of a frame: the kind of needle only where there are several."""
+    several = len({kind for _, kind, _ in shown}) > 1
+    return f"{arm.label} · {setting}" if several and setting else arm.label
 
 
 def _maps(rows: Sequence[Row], design: Design) -> Iterator[tuple[Arm, str, Map]]:

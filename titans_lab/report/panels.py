@@ -9,7 +9,7 @@ from titans_lab.report import plot
 from titans_lab.report.plot import Json
 
 GAP = 0.08  # of the width, between columns
-ABOVE, BELOW = 30, 46  # pixels of a panel for its name, and for its ticks
+ABOVE, BELOW = 30, 52  # pixels of a panel for its name, and for its ticks
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ CONFIG = {
     "responsive": True,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
 }
+MOST_NAMED = 16  # arms of a legend; of more, the hover text alone says which is which
 
 Json = dict[str, Any]
 
@@ -170,6 +171,11 @@ def area(shade: str, x: Sequence[float], low: Sequence[float], high: Sequence[fl
 def cross(arm: Arm) -> Json:
     """The marker of a divergence."""
     return {"symbol": "x-thin", "size": 10, "line": {"color": colour(arm), "width": 2}}
+
+
+def named(arms: int) -> bool:
+    """Whether a legend helps to tell so many arms apart: not for one, and not where it is longer than the figure."""
+    return 1 < arms <= MOST_NAMED
 
 
 def symbol(arm: Arm) -> str:

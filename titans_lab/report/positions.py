@@ -38,7 +38,7 @@ def section(material: Material, design: Design) -> Section | None:
             "window starts without context, so a line that still falls at its end is of a model that uses what is "
             "far back.",
             alt=f"Line plot of the validation loss in {unit} against the place in the window, a line for every arm.",
-            traces=[trace for arm, line in found.items() for trace in banded(arm, line, hover, legend=len(found) > 1)],
+            traces=[trace for arm, line in found.items() for trace in banded(arm, line, hover, plot.named(len(found)))],
             layout=plot.layout(
                 {"title": "place in the window, tokens"} | octaves([x for line in found.values() for x in line.x]),
                 {"title": f"validation loss, {unit}"},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
-from titans_lab.report.format import integer, memory, score
+from titans_lab.report.format import integer, join, memory, score
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.stats.interval import Summary, summarise
@@ -80,13 +80,13 @@ def against(price: Price, design: Design, measure: Measure) -> Figure | None:
         caption=f"A small dot for every done seed, a large one at an arm's means, with 95 % t intervals both ways (two "
         f"seeds or more). Further {better} and further {'left' if price.dear else 'right'} is better on both counts. "
         "The line is Pareto's front of the means: no arm is better on one count without being worse on the other. It "
-        f"does not know of the intervals. On it: {', '.join(point.arm.label for point in best)}.",
+        f"does not know of the intervals. On it: {join([point.arm.label for point in best], most=8)}.",
         alt=f"Scatter plot of the final {measure.name} against {price.name}. On Pareto's front: "
         f"{'; '.join(_told(point, price) for point in best)}.",
         traces=[
             *([_line(best, price)] if len(points) > 1 else []),
             *(_seeds(point, price) for point in points),
-            *(_mean(point, price, point in best, legend=len(points) > 1) for point in points),
+            *(_mean(point, price, point in best, legend=plot.named(len(points))) for point in points),
         ],
         layout=plot.layout(price.axis, {"title": f"final {measure.label}"}),
         queries=("runs",),

@@ -187,3 +187,42 @@ def test_markup_in_names_is_text(look, lab, tmp_path: Path):
     assert shown.locator(".expectation p").inner_text() == "深い記憶 هل 🧠"
     assert MARKUP in shown.locator(".runs").inner_text()
     assert MARKUP in shown.locator(".troubles").inner_text()
+
+
+@pytest.fixture
+def looked_into(lab, tmp_path: Path) -> Path:
+    """A page with answers by length and depth, and a look inside the memory."""
+    lab = lab(grid={"model.variant": ["lmm", "mac"]}, seeds=1)
+    asked = {"task": "needle", "metric": "accuracy", "unit": "share of answers", "direction": "higher", "split": "test"}
+    for run in lab.runs:
+        inside = [
+            {"step": step, "tokens": step * 4096, "block": 0, "layer": 0, "head": 0, "position": place}
+            | {"gradient_norm": 1.0 / step, "theta": 0.1}
+            for step in (50, 100)
+            for place in (None, 0, 16)
+        ]
+        lab.end(run, "done", 2.0, inside=inside)
+        for length in (1024, 2048):
+            of_length = asked | {"length": length, "setting": "passkey", "count": 1}
+            rows = [of_length | {"value": 1.0}, of_length | {"value": 1.0, "depth": 0.5}]
+            lab.evaluate(run, f"{run.run_id}-{length}", rows)
+    path = tmp_path / "report.html"
+    path.write_text(lab.page(), encoding="utf-8")
+    return path
+
+
+def controls(page: Any, figure: str, kind: str) -> Any:
+    """Of a figure: its fields of one kind."""
+    return page.locator(f"xpath=//*[@id='{figure}']/preceding-sibling::*[1]//{kind}")
+
+
+def test_a_reader_can_choose_axis_smoothing_and_series(look, looked_into: Path):
+    shown = look(looked_into)
+    curves, inside = shown.locator("#learning-curves"), shown.locator("#inside-training")
+    controls(shown, "learning-curves", "select").first.select_option(index=1)
+    curves.get_by_text("optimiser steps", exact=True).wait_for()
+    controls(shown, "learning-curves", "input").first.fill("4")
+    shown.get_by_text("mean of 9 points").wait_for()
+    controls(shown, "inside-training", "select").first.select_option(index=1)
+    inside.get_by_text("step size theta", exact=True).wait_for()
+    assert shown.locator("#needle-depths .hm").count() == 1

@@ -43,7 +43,7 @@ def test_the_front_has_the_arms_that_no_other_beats(design):
     line, _, means = split(figure)
     assert (line["x"], line["y"]) == ([1050.0, 5100.0], [2.05, 2.25])
     assert [mean["marker"]["line"]["width"] for mean in means] == [2, 2, 0]
-    assert "On it: depth 1, depth 2." in figure.caption
+    assert "On it: depth 1 and depth 2." in figure.caption
 
 
 def test_less_memory_is_better(design):
