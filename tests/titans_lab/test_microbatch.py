@@ -36,7 +36,7 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys() != set()
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-10, atol=1e-10, msg=name)
@@ -65,7 +65,7 @@ def test_gradients_in_parts_are_those_of_the_whole_in_every_task(task: str, tmp_
         loss = trainer._gradients(batch)
         found[size] = gradients(trainer.model) | {"loss": loss}
     for size in SIZES:
-        same(found[size], found[6])
+        assert_same(found[size], found[6])
 
 
 def test_a_part_of_other_lengths_is_cut_into_as_many_parts(tmp_path: Path):
@@ -88,7 +88,7 @@ def test_gradients_in_parts_are_those_of_the_whole_for_every_model(variant: Any)
             (F.cross_entropy(model(part).flatten(0, 1), wanted.flatten(), reduction="sum") / targets.numel()).backward()
         found.append(gradients(model))
     for other in found[1:]:
-        same(other, found[0])
+        assert_same(other, found[0])
 
 
 @pytest.mark.parametrize("task", ["text", "mqar", "compression", "genome", "series", "needle"])
