@@ -251,6 +251,8 @@ def test_a_training_that_has_ended_stays_done_where_the_floors_fail(bench: Workb
 def test_a_worker_imports_nothing_from_the_working_directory(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
     (bench.root / "numpy.py").write_text("raise RuntimeError('not this one')")
     monkeypatch.chdir(bench.root)
-    job = LocalExecutor().submit(bench.recorded(), cores()[0])
-    until(job.poll, "the end of the worker")
+    executor = LocalExecutor()
+    job = executor.submit(bench.recorded(), cores()[0])
+    until(job.poll, "the end of the run")
+    executor.rest()
     assert job.attempt.folder.state() == "done", status_of(job.attempt.folder).error
