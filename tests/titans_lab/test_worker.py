@@ -253,7 +253,7 @@ def test_a_worker_imports_nothing_from_the_working_directory(bench: Workbench, m
     monkeypatch.chdir(bench.root)
     executor = LocalExecutor()
     job = executor.submit(bench.recorded(), cores()[0])
-    until(job.poll, "the end of the worker")
+    until(job.poll, "the end of the run")
     executor.rest()
     assert job.attempt.folder.state() == "done", status_of(job.attempt.folder).error
 
