@@ -1,8 +1,11 @@
-"""How long the tool itself takes: `--help`, `plan` and `query`, each a fresh process, over a store of finished runs.
+"""How long the tool itself takes: `--help`, `plan`, `query` and `status`, in fresh processes, over finished runs.
 
     python benchmarks/engine.py --runs 1000 --lines 100
 
-Medians of five, with the range, in seconds.
+Medians of five, with the range, in seconds. And what a run of a sweep costs that is over at once (a step of a small
+model, its evaluation, its records), beside the start of two workers: a sweep of many runs less one of two.
+
+    python benchmarks/engine.py --runs 0 --sweep 200
 """
 
 from __future__ import annotations
@@ -57,6 +60,35 @@ def finish(run: Run, store: Store, lines: int, env: dict[str, object]) -> None:
     recorder.commit("done", {"loss": 2 + run.seed / 100, "tokens": 1024 * lines, "steps": lines})
 
 
+SMALL = """\
+question: What does a run cost that takes no time?
+base:
+  model: {{variant: lmm, dim: 16, blocks: 1, heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
+  train: {{tokens: 64, length: 32, batch: 2}}
+  data: {{path: "{text}", valid_fraction: 0.1}}
+seeds: {runs}
+"""
+
+
+def sweep_seconds(folder: Path, runs: int) -> float:
+    """Of a sweep of so many small runs by two workers, into a new store."""
+    text, study = folder / "text.txt", folder / f"small{runs}.yaml"
+    text.write_bytes(b"the memory learns at test time. " * 100)
+    study.write_text(SMALL.format(text=text, runs=runs))
+    command = [str(Path(sys.executable).with_name("titans-lab")), "sweep", str(study), "--no-verify"]
+    begin = perf_counter()
+    subprocess.run(
+        [*command, "--max-parallel", "2", "--store", str(folder / f"sweep{runs}")], check=True, capture_output=True
+    )
+    return perf_counter() - begin
+
+
+def time_sweep(folder: Path, runs: int) -> None:
+    """Print what each run costs."""
+    two, many = sweep_seconds(folder, 2), sweep_seconds(folder, runs)
+    print(f"sweep of 2 runs {two:.2f} s, of {runs} runs {many:.2f} s: {(many - two) / (runs - 2):.3f} s a run")
+
+
 def timed(arguments: list[str]) -> list[float]:
     """Seconds of each of five runs of the command."""
     command = [str(Path(sys.executable).with_name("titans-lab")), *arguments]
@@ -73,9 +105,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000, help="a multiple of 20")
     parser.add_argument("--lines", type=int, default=100, help="log lines of each run")
+    parser.add_argument("--sweep", type=int, default=200, help="runs of the sweep; 0: none")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        if given.sweep:
+            time_sweep(folder, given.sweep)
+        if not given.runs:
+            return
         study, store = write_study(folder, given.runs), Store(folder / "store")
         runs, env = load_study(study).runs(data_digest), environment()
         for run in runs:

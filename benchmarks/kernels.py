@@ -106,7 +106,7 @@ def spread(values: list[float]) -> str:
 
 
 def flops(depth: int, chunk: int, time: int) -> float:
-    """Of a forward and backward pass, by the closed form's products (PAPER.md's count)."""
+    """Of a forward and backward pass, by the closed form's products; pairs within a chunk count in full."""
     macs = sum((5 if n == 0 else 6) * o * i + chunk * (o + i) for n, (o, i) in enumerate(widths(depth)))
     return 3 * 2.0 * macs * BATCH * HEADS * time
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
+import shutil
 import sys
+import tempfile
 import zlib
 
 import pytest
@@ -12,6 +15,10 @@ import pytest
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # several test processes share the cores
 for _name in ("TITANS_LAB_STORE", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(_name, None)  # the user's must not decide what is tested
+
+#: The places on devices that sweeps share: not with other tests, which would wait for each other.
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="titans-lab-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
 
 #: Of the whole session: the processes of pytest-xdist inherit it from the one that starts them.
 SEED = int(os.environ.setdefault("TITANS_TEST_SEED", str(secrets.randbits(32))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,14 @@ def test_every_run_has_at_least_four_segments_and_four_chunks(path):
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_the_head_says_question_command_cost_and_expectation(path):
-    head = path.read_text().split("\n\n")[0]
+    head = "\n".join(takewhile(lambda line: line.startswith("#"), path.read_text().splitlines()))
     assert all(f"# {word}" in head for word in ("Question:", "Command:", "Cost:", "Expected:"))
     assert f"titans-lab sweep studies/{path.name}" in head
     study = load_study(path)
     assert study.question
     assert study.expect
     assert not study.warnings
-    assert " ".join(study.question.split()) in " ".join(head.replace("#", " ").split())
+    said = " ".join(head.replace("#", " ").split())
+    assert " ".join(study.question.split()) in said
+    assert " ".join(study.expect.split()) in said
+    assert f"Cost: {len(study.runs(lambda _: '0' * 64))} runs" in said

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+VMSTAT = Path("/proc/vmstat")
 LIBRARIES = ("numpy", "pyarrow", "titans-lab", "torch", "triton")
 
 
@@ -38,6 +39,15 @@ def processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), os.uname().machine)
+
+
+def oom_kills() -> int:
+    """How many processes this machine has killed for their memory since it was started; 0 where it does not say."""
+    try:
+        counters = dict(line.split() for line in VMSTAT.read_text().splitlines())
+    except OSError:
+        return 0
+    return int(counters.get("oom_kill", 0))
 
 
 def library_version(name: str) -> str | None:

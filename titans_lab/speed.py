@@ -1,7 +1,9 @@
-"""How fast a run is beside what its device can do, and where its time goes."""
+"""How fast a run is beside what its device can do, where its time goes, and the memory that it takes."""
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +40,14 @@ def _seconds(a: torch.Tensor) -> float:
     begin = perf_counter()
     (a @ a)[0, 0].item()  # waits for the device
     return perf_counter() - begin
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory held so far: by tensors on a GPU, by the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @contextmanager

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor, Job
 from titans_lab.executors.devices import Device
+from titans_lab.executors.slots import DeviceBusy
 from titans_lab.sources import data_source
+from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.files import write_json
-from titans_lab.store.folder import FINISHED, STOPPED, RunFolder, Store, writing
+from titans_lab.store.folder import FINISHED, STOPPED, Attempt, RunFolder, Store, writing
 from titans_lab.store.recorder import commit_dead
+from titans_lab.store.succession import can_halve
 from titans_lab.study.record import record_of
 from titans_lab.study.study import Run
 from titans_lab.study.terms import Budget
 
 POLL_SECONDS = 0.2
+SHORT_SECONDS = 0.01
 PATIENCE_SECONDS = 30.0  # for a run that was asked to stop to take the step that it is at
 
 
@@ -47,47 +53,20 @@ def _record(run: Run, folder: RunFolder) -> str:
 
 
 @dataclass
-class Spent:
-    """Time since the sweep began, and the same for each device while it was at work: seconds of a clock that is steady.
-
-    Attributes:
-        begun: When the sweep began; None: it has not.
-        looked: When time was last counted.
-        devices: Seconds of all devices together.
-    """
-
-    begun: float | None = None
-    looked: float = 0.0
-    devices: float = 0.0
-
-    def by(self, busy: int, now: float) -> Spent:
-        """Counts what passed since the last look, in which so many devices were at work."""
-        if self.begun is None:
-            self.begun = self.looked = now
-        self.devices += busy * (now - self.looked)
-        self.looked = now
-        return self
-
-    def over(self, budget: Budget) -> bool:
-        """Whether a budget is spent."""
-        wall = self.looked - (self.begun or self.looked)
-        return wall >= 3600 * (budget.hours or math.inf) or self.devices >= 3600 * (budget.gpu_hours or math.inf)
-
-
-@dataclass
 class Sweep:
     """The state of a sweep, which a view may look at after every turn.
 
     Attributes:
         store: Where the runs are recorded; their folders exist.
         executor: Starts the workers.
-        devices: One worker at a time each.
+        devices: One worker at a time each, of all sweeps on this machine.
         waiting: Runs not yet started, next first; a view may add some.
         active: The worker of each run that is running here.
         ended: Final state of each run that this sweep ran.
         skipped: Final state of each run that was finished already, or by another sweep meanwhile.
         budget: What may be spent before no more are started; what runs then is finished.
         timeout: Seconds that a run may take from its start here.
+        most: Runs at a time; None: as many as there are devices.
         fail_fast: Whether the first run that fails ends the sweep.
         spent: What was of the budget.
         begun: When each run was first seen at work, by a clock that is steady.
@@ -103,6 +82,7 @@ class Sweep:
     skipped: dict[str, str] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     timeout: float = math.inf
+    most: int | None = None
     fail_fast: bool = False
     spent: Spent = field(default_factory=Spent)
     begun: dict[str, float] = field(default_factory=dict)
@@ -116,8 +96,8 @@ class Sweep:
         """
         words = "the sweep was interrupted"
         try:
-            while self._turn(look):
-                time.sleep(POLL_SECONDS)
+            for pause in self._turns(look):
+                time.sleep(pause)
             words = "another run failed, and --fail-fast was given"
         except OSError as error:
             raise UserError(
@@ -126,12 +106,17 @@ class Sweep:
             ) from error
         finally:
             self._end_all(words)
+            self.executor.rest()
 
     def stop(self, run_id: str, state: str, why: str) -> None:
         """Have a run end in `state`, one of `STOPPED`, within seconds; it is among `active` until it has."""
         if run_id in self.active:
             self.active[run_id][1].attempt.ask_to_stop(state, why)
             self.asked[run_id] = time.monotonic()
+
+    def state(self, run_id: str) -> str:
+        """Of a run of the study, as far as this sweep knows."""
+        return self.ended.get(run_id) or self.skipped.get(run_id) or self.store.run(run_id).state()
 
     @property
     def failed(self) -> list[str]:
@@ -143,26 +128,42 @@ class Sweep:
         """Whether a run ended without a result although nobody asked it to."""
         return any(state not in FINISHED | STOPPED for state in self.ended.values())
 
-    def _turn(self, look: Callable[[Sweep], bool | None]) -> bool:
-        """Whether there is another one to come."""
-        self._collect()
-        self._stop_late()
-        over = self.spent.by(len(self.active), time.monotonic()).over(self.budget)
-        over = over or (self.fail_fast and self.broken)
-        if not over:
-            self._launch()
-        more = look(self)
-        if self.fail_fast and self.broken:
-            return False
-        return bool(self.active or (not over and (self.waiting or more)))
+    def _turns(self, look: Callable[[Sweep], bool | None]) -> Iterator[float]:
+        """Seconds to wait after each turn: few where something has just happened, as more is then to be expected."""
+        pause = POLL_SECONDS
+        while True:
+            before = len(self.ended), len(self.waiting)
+            self._collect()
+            self._stop_late()
+            over = self.spent.by(len(self.active), time.monotonic()).over(self.budget)
+            halted = self.fail_fast and self.broken
+            blocked = list(self.waiting) if over or halted else self._launch()
+            more = look(self)
+            if halted or not (self.active or (not over and (self.waiting or more))):
+                return
+            if self.waiting == blocked:
+                self.executor.rest()
+            changed = before != (len(self.ended), len(self.waiting))
+            pause = SHORT_SECONDS if changed else min(2 * pause, POLL_SECONDS)
+            yield pause
 
     def _collect(self) -> None:
-        for run_id, (_, job) in list(self.active.items()):
+        for run_id, (run, job) in list(self.active.items()):
             words = job.poll()
-            if words is not None:
-                self.ended[run_id] = self._final_state(job, "failed", words)
-                del self.active[run_id]
-                self.asked.pop(run_id, None)
+            if words is None:
+                continue
+            del self.active[run_id]
+            for times in (self.begun, self.asked):
+                times.pop(run_id, None)
+            if job.attempt.superseded() and job.attempt.status() is None:
+                self.waiting.append(run)  # another sweep took our worker for dead, and is at it
+                continue
+            state = self._final_state(job, "oom" if job.out_of_memory() else "failed", words)
+            if state == "oom" and job.out_of_memory() and can_halve(job.attempt):
+                self.waiting.insert(0, run)  # a worker that lives to see it halves its micro-batch itself
+            else:
+                self.ended[run_id] = state
+                _check_room(job.attempt)
 
     def _stop_late(self) -> None:
         """Stop what takes too long, by force where it does not heed."""
@@ -170,7 +171,7 @@ class Sweep:
         for run_id, (_, job) in self.active.items():
             if run_id not in self.asked:
                 if now - self.begun.setdefault(run_id, now) > self.timeout:
-                    self.stop(run_id, "timeout", f"took more than {self.timeout:g} s, as --timeout allows")
+                    self.stop(run_id, "timeout", f"took more than the {self.timeout:g} s that --timeout allows")
             elif now - self.asked[run_id] > PATIENCE_SECONDS:
                 job.terminate()
                 job.wait()
@@ -184,24 +185,42 @@ class Sweep:
             committed = job.attempt.status() or job.attempt.folder.status()  # another attempt's, which was the first
         return committed.state if committed else state
 
-    def _launch(self) -> None:
-        busy = {job.device for _, job in self.active.values()}
-        free = [device for device in self.devices if device not in busy]
+    def _launch(self) -> list[Run]:
+        """Start what can be started; the runs for which there is a place, and which others are at."""
+        free = self._free()
+        blocked: list[Run] = []
         for run in list(self.waiting):
-            if not free:
-                return
+            if not free or len(self.active) == self.most:
+                return []
             folder = self.store.run(run.run_id)
             if (state := folder.state()) in FINISHED:
                 self.skipped[run.run_id] = state
                 self.waiting.remove(run)
                 continue
-            try:
-                job = self.executor.submit(folder, free[0])
-            except AlreadyRunning:
-                continue  # by another sweep: look again at the next turn
-            free.pop(0)
+            job = self._start(folder, free)
+            if job is None:
+                blocked.append(run)
+                continue
             self.waiting.remove(run)
             self.active[run.run_id] = run, job
+        return blocked
+
+    def _free(self) -> list[Device]:
+        busy = {job.device for _, job in self.active.values()}
+        return [device for device in self.devices if device not in busy]
+
+    def _start(self, folder: RunFolder, free: list[Device]) -> Job | None:
+        """A worker in the first of the places that is free indeed; None where another sweep is at the run."""
+        while free:
+            device = free.pop(0)
+            try:
+                return self.executor.submit(folder, device)
+            except DeviceBusy:
+                continue
+            except AlreadyRunning:
+                free.insert(0, device)
+                return None
+        return None
 
     def _end_all(self, words: str) -> None:
         """End the workers that are left; in an undisturbed sweep there are none."""
@@ -215,3 +234,12 @@ class Sweep:
             except OSError:  # the store cannot be written: without a commit the run counts as lost
                 self.ended[run_id] = "lost"
         self.active.clear()
+
+
+def _check_room(attempt: Attempt) -> None:
+    """OSError where a run failed because nothing more can be written: the next one would fail, too."""
+    status = attempt.status()
+    error = (status.error if status else None) or ""
+    for code in (errno.ENOSPC, errno.EDQUOT):
+        if f"[Errno {code}]" in error.strip().rpartition("\n")[2]:
+            raise OSError(code, os.strerror(code))

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from extras import extra, shared
 from workbench import Workbench, run
+from workbench import run as run_command
 
 from titans_lab.corpus import load_corpus, trained_tokenizer
 from titans_lab.data import prepare as making
@@ -23,6 +24,8 @@ from titans_lab.data.prepared import Manifest, map_part, read_tokenizer
 from titans_lab.data.sources import Source
 from titans_lab.data.tokenizer import BpeTokenizer, read_bpe, train_bpe
 from titans_lab.errors import UserError
+from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.text import TextTask
 
 tokenizers = extra("tokenizers")
 
@@ -182,6 +185,23 @@ def test_a_study_on_tokens_is_judged_by_bytes(bench: Workbench):
     assert rows["token_perplexity"]["value"] < 2 * 300  # near that of a model that knows nothing
     assert run["train_loss"] == pytest.approx(run["loss"], rel=0.5)
     assert not bench.ask("select * from floors")
+
+    store = ("--store", str(bench.store.root))
+    asked = run_command([sys.executable, "-m", "titans_lab", "eval", run["run_id"], "--lengths", "600", *store])
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert asked.stderr == f"titans-lab: run {run['run_id']}: its tokens are no bytes, as those of the questions are\n"
+    assert not bench.ask("select * from evals where evaluation is not null")
+
+
+def test_a_look_inside_reads_tokens_from_the_start_of_the_held_out_text(bench: Workbench):
+    [planned] = bench.runs()
+    task = build_task(planned.config, 0)
+    assert isinstance(task, TextTask)
+    count = 2 * task.length
+    window = task.inputs(count)
+    assert window.shape == (2, task.length)
+    assert window.flatten().tolist() == task.corpus.valid[:count].tolist()
+    assert window.max() > 255
 
 
 def test_the_last_tokens_are_within_valid_bytes(bench: Workbench):

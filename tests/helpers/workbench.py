@@ -147,7 +147,7 @@ def begun(folder: RunFolder) -> Any:
 def workers(root: Path) -> list[int]:
     """Process ids of the workers below a folder, as the system lists them."""
     listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if "titans_lab.worker" in line and str(root) in line]
+    return [int(line.split()[0]) for line in listed.splitlines() if "titans_lab.serve" in line and str(root) in line]
 
 
 def children(pid: int, words: str) -> list[int]:

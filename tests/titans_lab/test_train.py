@@ -16,10 +16,11 @@ from workbench import TEXT, Workbench
 
 from titans.models.inspection import Inside, inspect
 from titans.models.language_model import LanguageModel
+from titans_lab.optimiser import learning_rate, optimizer_for
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import TrainConfig
 from titans_lab.tasks.registry import build_task
-from titans_lab.train import Diverged, Trainer, learning_rate, optimizer_for
+from titans_lab.train import Diverged, Trainer
 
 Train = Callable[..., Trainer]
 CLOCKS = {"tokens_per_second", "utilisation", "step_seconds", "elapsed_seconds", "wall_seconds", "peak_memory_bytes"}

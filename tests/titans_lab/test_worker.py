@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from workbench import ENDLESS, MINUTES, Workbench, begun, run, until
@@ -17,13 +20,17 @@ from workbench import ENDLESS, MINUTES, Workbench, begun, run, until
 from titans_lab.corpus import load_corpus
 from titans_lab.executors.devices import cores
 from titans_lab.executors.local import LocalExecutor, LocalJob
+from titans_lab.microbatch import is_out_of_memory
 from titans_lab.stats.ngram import witten_bell_bits
+from titans_lab.store.checkpoints import checkpoints
 from titans_lab.store.columns import LOGS
-from titans_lab.store.folder import Status
+from titans_lab.store.folder import RunFolder, Status
 from titans_lab.store.logs import read_lines
 from titans_lab.store.query import ask
 from titans_lab.study.tasks.text import TextSettings
-from titans_lab.worker import is_out_of_memory, save_floors
+from titans_lab.worker import save_floors, work
+
+CPU = torch.device("cpu")
 
 BY_POSITION = "select sum(value * count), sum(count)::bigint from evals where position is not null"
 #: The worker as its command line runs it, and then what it has imported.
@@ -52,8 +59,8 @@ def training(bench: Workbench) -> Iterator[LocalJob]:
     job.wait()
 
 
-def status_of(job: LocalJob) -> Status:
-    status = job.attempt.folder.status()
+def status_of(folder: RunFolder) -> Status:
+    status = folder.status()
     assert status is not None
     return status
 
@@ -129,9 +136,10 @@ def test_a_worker_that_is_asked_to_end_commits_that_it_was_cancelled(training: L
         training.process.send_signal(signal.SIGTERM)
         time.sleep(0.001)
     assert training.process.returncode == 1
-    status = status_of(training)
+    status = status_of(training.attempt.folder)
     assert (status.state, status.error) == ("cancelled", "cancelled before its end")
     assert training.attempt.folder.metrics_path.exists()
+    assert status.summary["steps"] == checkpoints(training.attempt.folder)[0].step > 0
     assert training.attempt.log_path.read_text() == ""
 
 
@@ -156,7 +164,34 @@ def test_a_worker_ends_when_its_coordinator_is_gone(training: LocalJob):
     assert training.process.stdin is not None
     training.process.stdin.close()
     assert training.process.wait(MINUTES) == 1
-    assert status_of(training).state == "cancelled"
+    assert status_of(training.attempt.folder).state == "cancelled"
+
+
+def test_a_run_that_is_killed_again_and_again_has_the_numbers_of_one_undisturbed(bench: Workbench):
+    what = ("train.tokens=5120", "log.every=1", "log.checkpoint_seconds=0")
+    folder = bench.recorded(*what)
+    for _ in range(4):
+        worker = multiprocessing.get_context("fork").Process(target=work, args=(folder.new_attempt(), CPU))
+        worker.start()
+        until(lambda worker=worker: begun(folder) or not worker.is_alive(), "the first line of metrics")
+        time.sleep(random.random() / 8)
+        worker.kill()
+        worker.join()
+    assert work(folder.new_attempt(), CPU) == "done"
+    assert status_of(folder).env["resumed_from"]["step"] > 0
+    assert not checkpoints(folder)
+    other = RunFolder(bench.root / "undisturbed" / folder.run_id)
+    other.create(folder.record())
+    work(other.new_attempt(), CPU)
+    assert numbers(folder) == numbers(other)
+
+
+def numbers(folder: RunFolder) -> tuple[object, ...]:
+    """What a run ended with, but for times."""
+    status = status_of(folder)
+    rows = pq.read_table(folder.metrics_path, columns=["step", "tokens", "loss", "lr", "grad_norm"]).to_pylist()
+    weights = next(digest for name, digest in status.files.items() if name.endswith("weights.pt"))
+    return rows, weights, status.summary["loss"], status.summary["train_loss"]
 
 
 def out_of_torch_memory() -> object:
@@ -218,4 +253,4 @@ def test_a_worker_imports_nothing_from_the_working_directory(bench: Workbench, m
     monkeypatch.chdir(bench.root)
     job = LocalExecutor().submit(bench.recorded(), cores()[0])
     until(job.poll, "the end of the worker")
-    assert job.attempt.folder.state() == "done", status_of(job).error
+    assert job.attempt.folder.state() == "done", status_of(job.attempt.folder).error

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import titans_lab
-from titans_lab.cli import benches, checks, data, evals, fits, records, reports, studies, tunes, writing
+from titans_lab.cli import benches, checks, data, evals, fits, plans, records, reports, studies, tunes, writing
 
 app = typer.Typer(
     name="titans-lab",
@@ -24,7 +24,7 @@ app = typer.Typer(
 VERBS = (
     writing.new,
     writing.schema,
-    studies.plan,
+    plans.plan,
     checks.verify,
     benches.bench,
     studies.sweep,
@@ -33,6 +33,7 @@ VERBS = (
     records.query,
     fits.fit,
     reports.report,
+    reports.compare,
 )
 for verb in VERBS:
     app.command()(verb)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +22,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the study, such as train.tokens=2000000 or seeds=5."),
 ]
+MaxParallel = Annotated[int | None, typer.Option(min=1, help="Runs at a time; else one on each device.")]
 StoreFolder = Annotated[
     Path | None,
     typer.Option("--store", metavar="FOLDER", help="Where runs are kept; else $TITANS_LAB_STORE, else ./results."),
@@ -59,8 +63,8 @@ def warn(study: Study) -> None:
         typer.echo(f"warning: {warning}", err=True)
 
 
-def usable_devices(most: int | None) -> list[Device]:
-    """Every GPU that torch can use, else every core, and no more than `most`."""
+def usable_devices() -> list[Device]:
+    """Every GPU that torch can use, else every core."""
     from titans_lab.executors.devices import cores, gpus, torch_sees_gpus
 
     found = gpus()
@@ -72,7 +76,35 @@ def usable_devices(most: int | None) -> list[Device]:
             err=True,
         )
         found = []
-    return (found or cores())[:most]
+    return found or cores()
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM is a Ctrl-C too, and the second of either does not disturb what the first one ends."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def interrupt(*_: object) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as a shell leaves it to what runs in the background
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def seconds(words: str) -> float:
+    """Of a time as users write it: 90s, 30m or 2h, and a number alone is minutes."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smh]?)", words.strip().lower())
+    if not match or not float(match[1]):
+        raise typer.BadParameter(f"{words!r} is no time; write 90s, 30m or 2h, or minutes without a letter")
+    return float(match[1]) * {"s": 1, "m": 60, "": 60, "h": 3600}[match[2]]
 
 
 def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:

@@ -81,7 +81,7 @@ def _place(rounds: int, threads: int | None) -> Place:
     from titans_lab.bench.process import Place
     from titans_lab.executors.devices import cores
 
-    [device] = usable_devices(1)
+    device = usable_devices()[0]
     return Place(device, threads or (len(cores()) if device.kind == "cpu" else 1), rounds)
 
 

@@ -50,7 +50,7 @@ def verify(
     from titans_lab.executors.devices import one_of_each
     from titans_lab.verify.subjects import PRECISIONS, Asked, defaults, subjects
 
-    devices, records = usable_devices(None), open_store(store)
+    devices, records = usable_devices(), open_store(store)
     if study:
         runs = load(study, overrides)[1]
         refuse_kernels(runs, devices)

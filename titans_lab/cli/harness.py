@@ -57,7 +57,7 @@ def _found(records: Store, run_id: str, asked: Sequence[Asked]) -> list[Found]:
     """What came out; fewer than asked where the process broke."""
     from titans_lab.harness.asking import ask
 
-    [device] = usable_devices(1)
+    device = usable_devices()[0]
     return collect(ask(records, run_id, asked, device), len(asked), lambda each: each.asked.task, "tasks")
 
 

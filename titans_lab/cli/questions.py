@@ -29,7 +29,7 @@ def print_questions(records: Store, run_id: str, chosen: Sequence[Choice], as_cs
     """Ask the run, and print the shares of right answers. Exit code 3: it broke."""
     from titans_lab.evaluations import evaluate
 
-    [device] = usable_devices(1)
+    device = usable_devices()[0]
     answers = evaluate(records, run_id, chosen, device)
     results = collect(answers, len(chosen), _words, "evaluations")
     _print(results, as_csv, as_json)

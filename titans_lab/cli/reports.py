@@ -3,32 +3,151 @@
 from __future__ import annotations
 
 import webbrowser
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import Overrides, StoreFolder, StudyFile, load, open_store
+from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, load, open_store
+from titans_lab.cli.output import FAILED
+from titans_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from titans_lab.report import Report
+    from titans_lab.study.study import Run, Study
+
+
+class Format(StrEnum):
+    """What a report is written as."""
+
+    html = "html"
+    md = "md"
+    json = "json"
+    csv = "csv"
+    tex = "tex"
+    png = "png"
+    svg = "svg"
 
 
 def report(
-    study: StudyFile,
+    study: Annotated[
+        Path | None,
+        typer.Argument(metavar="[STUDY|STORE]", help="A study file, or a store's folder; else all of the store."),
+    ] = None,
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else <store>/reports/<study>.html.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Else <store>/reports/<study>.<format>."),
     ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="csv and tex: a folder with a file a table; png and svg: one a figure.")
+    ] = Format.html,
     show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", metavar="FILE", help="Write nothing: hold a report against the store."),
+    ] = None,
     store: StoreFolder = None,
 ) -> None:
     """Write a study's results as one HTML page that needs no network.
 
-    Give the overrides that the sweep was given: they decide which runs belong to the study.
+    Give the overrides that the sweep was given: they decide which runs belong to the study. Exit code 3 of --check: the
+    store says something else than the report; what differs is told.
     """
-    from titans_lab.report import page, study_report, write
+    from titans_lab.report import write
 
-    loaded, runs = load(study, overrides)
+    if study and study.is_dir():
+        store, study = study, None
     root = open_store(store).root
-    path = write(page(study_report(loaded, runs, root)), output or root / "reports" / f"{loaded.name}.html")
+    if check:
+        _check(check, root)
+        return
+    told = _report(study, overrides, root)
+    name = told.material.study.name.replace(" ", "-")
+    suffix = f".{form}" if form in (Format.html, Format.md, Format.json) else f"-{form}"
+    path = output or root / "reports" / f"{name}{suffix}"
+    for file, content in _files(told, form).items():
+        write(content, path / file if file else path)
     typer.echo(path)
     if show:
         webbrowser.open(path.absolute().as_uri())
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="The starts of the ids of two runs or more.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the comparison as an HTML page too.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open that page in a browser.")] = False,
+    store: StoreFolder = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show runs side by side: the settings in which they differ, their final figures and their learning curves."""
+    from titans_lab.cli.output import print_rows
+    from titans_lab.report import page, runs_report, write
+    from titans_lab.report.compare import rows
+    from titans_lab.store.weights import find_run
+
+    records = open_store(store)
+    ids = list(dict.fromkeys(find_run(records, run).run_id for run in runs))
+    if len(ids) < 2:
+        raise UserError(f"{' '.join(runs)}: one run; name two or more to compare")
+    told = runs_report(ids, records.root)
+    print_rows(("", *ids), ((name, *values) for name, values in rows(told)), as_csv, as_json)
+    if output or show:
+        path = write(page(told), output or records.root / "reports" / "compare.html")
+        typer.echo(path, err=True)
+        if show:
+            webbrowser.open(path.absolute().as_uri())
+
+
+def summarise(study: Study, runs: list[Run], root: Path) -> None:
+    """On stderr: what a report on the study would say first."""
+    from titans_lab.report import study_report
+    from titans_lab.report.head import head
+
+    told = study_report(study, runs, root)
+    top = head(told.material, told.design)
+    for line in ("", top.verdict, top.progress, *top.findings):
+        typer.echo(line, err=True)
+
+
+def _report(study: Path | None, overrides: list[str] | None, root: Path) -> Report:
+    from titans_lab.report import store_report, study_report
+
+    if study is None and overrides:
+        raise UserError(f"{overrides[0]}: a whole store takes no overrides; name the study file before them")
+    return study_report(*load(study, overrides), root) if study else store_report(root)
+
+
+def _files(told: Report, form: Format) -> dict[str, str | bytes]:
+    """What to write, by its name in the folder; "": the output is a file."""
+    from titans_lab.report import page
+    from titans_lab.report.formats import all_tables, to_csv, to_json, to_latex, to_markdown
+    from titans_lab.report.images import images
+
+    whole = {Format.html: page, Format.md: to_markdown, Format.json: to_json}
+    if form in whole:
+        return {"": whole[form](told)}
+    if form is Format.csv:
+        return {f"{name}.csv": to_csv(table) for name, _, table in all_tables(told)}
+    if form is Format.tex:
+        return {f"{name}.tex": to_latex(table, title) for name, title, table in all_tables(told)}
+    figures = [section.figure for section in told.sections if section.figure]
+    return {f"{name}.{form}": content for name, content in images(figures, form.value).items()}
+
+
+def _check(path: Path, root: Path) -> None:
+    from titans_lab.report.check import check
+
+    found = check(path, root)
+    for line in found.differences:
+        typer.echo(line)
+    if found.note:
+        typer.echo(f"note: {found.note}", err=True)
+    if found.differences:
+        typer.echo(f"{path}: not what the store at {root} says", err=True)
+        raise typer.Exit(FAILED)
+    typer.echo(f"{path}: the {found.statements} statements give what it says", err=True)

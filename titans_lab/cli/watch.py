@@ -69,7 +69,7 @@ class Lines:
                 self.write(self._end(sweep, run_id, state), STYLES.get(state, ""))
         if sweep.waiting and not sweep.active and not self.waits:
             self.waits = True
-            self.write("waiting   for runs that another sweep is at", "")
+            self.write("waiting   for runs or devices that another sweep is at", "")
         if self.every and time.monotonic() - self.last > self.every:
             self.last = time.monotonic()
             for run in self.progress.running(sweep):

@@ -22,6 +22,9 @@ class Job(Protocol):
     def poll(self) -> str | None:
         """None while it runs, then how it ended, in words."""
 
+    def out_of_memory(self) -> bool:
+        """Whether, as it seems, the system has killed it for its memory."""
+
     def terminate(self) -> None:
         """Ask it to end; returns at once."""
 
@@ -33,4 +36,12 @@ class Executor(Protocol):
     """Starts workers."""
 
     def submit(self, folder: RunFolder, device: Device) -> Job:
-        """Start a new attempt at a run; AlreadyRunning where another process is at it, or has just finished it."""
+        """Start a new attempt at a run.
+
+        Raises:
+            AlreadyRunning: Another process is at it, or has finished it.
+            DeviceBusy: Another sweep's worker is in this place.
+        """
+
+    def rest(self) -> None:
+        """There is nothing to start: let go of what is kept for the next run."""

@@ -28,12 +28,14 @@ class Device:
         index: A GPU's UUID, a core's number.
         name: For people.
         hardware: What it is, as torch calls it too: equal for two that compute alike.
+        slot: Of several places on one GPU or core, which.
     """
 
     kind: Literal["cpu", "cuda"]
     index: str
     name: str
     hardware: str
+    slot: int = 0
 
     def environment(self) -> dict[str, str]:
         """What a worker's environment must say so that it uses this device and no more."""

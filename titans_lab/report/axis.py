@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from titans_lab.report.arms import spell
+from titans_lab.report.format import short
 
 LOG_FROM = 8  # largest over smallest value from which equal ratios are equally far apart
+MOST_TICKS = 8  # of an axis of octaves
 CROWDED = 0.04  # of the axis: values closer together than this are spread evenly instead
 DODGE = 0.5  # share of the gap between neighbouring values that the groups at one value take up
 MARGIN = 0.12  # of the data's range, free above and below
@@ -59,6 +61,36 @@ def _numeric_places(values: Sequence[Any]) -> tuple[float, ...] | None:
 def _closest(places: Sequence[float]) -> float:
     ordered = sorted(places)
     return min(right - left for left, right in pairwise(ordered))
+
+
+def octaves(values: Iterable[float]) -> dict[str, Any]:
+    """A logarithmic axis over positive numbers that grow by powers of two, with few enough ticks for a phone."""
+    known = [value for value in values if value > 0]
+    low, high = math.floor(math.log2(min(known))), math.ceil(math.log2(max(known)))
+    step = max(1, math.ceil((high - low) / MOST_TICKS))
+    ticks = [2**power for power in range(low, high + 1, step)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [tokens(tick) for tick in ticks]}
+
+
+def decades(values: Iterable[float]) -> dict[str, Any]:
+    """A logarithmic axis over positive numbers, with ticks at 1, 2 and 5 of every power of ten, or at fewer."""
+    known = [value for value in values if value > 0]
+    low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        every = [step * 10.0**power for power in range(low, high + 1) for step in steps]
+        ticks = [tick for tick in every if min(known) * 0.7 <= tick <= max(known) * 1.4]
+        if len(ticks) <= MOST_TICKS:
+            break
+    thinned = ticks[:: math.ceil(len(ticks) / MOST_TICKS)]
+    return {"type": "log", "tickvals": thinned, "ticktext": [short(tick) for tick in thinned]}
+
+
+def tokens(count: float) -> str:
+    """A length as people say it: 512, 2K, 1M."""
+    for suffix, size in (("M", 2**20), ("K", 2**10)):
+        if count >= size and count % size == 0:
+            return f"{count / size:g}{suffix}"
+    return f"{count:g}"
 
 
 def dodge(index: int, count: int, gap: float) -> float:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
-from titans_lab.report.data import CURVE_POINTS, Material, Outcome, Point
+from titans_lab.report.data import CURVE_POINTS, POINT, Material, Outcome, Point
 from titans_lab.report.format import join
+from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.study.tasks.text import BITS_PER_BYTE
 
@@ -17,11 +18,41 @@ EARLY = 0.2  # share of the tokens whose steep losses do not set the range
 UNIFORM = 8.0  # bits per byte of knowing nothing: what is higher is no learning; other units have no such loss
 
 
+SMOOTH = 16  # neighbours to either side that a reader can take the mean of
+
+
+@dataclass(frozen=True)
+class Against:
+    """What a curve can be drawn against.
+
+    Attributes:
+        name: Of the choice, and of the field of `Point`.
+        title: Of the axis.
+    """
+
+    name: str
+    title: str
+
+
+AXES = (
+    Against("tokens", "training tokens"),
+    Against("steps", "optimiser steps"),
+    Against("seconds", "seconds of training, mean of the seeds"),
+)
+
+
 @dataclass(frozen=True)
 class Curve:
-    """A loss by tokens, with the lowest and the highest of the runs that it is the mean of."""
+    """A loss by tokens, with the lowest and the highest of the runs that it is the mean of.
 
-    tokens: list[int]
+    Attributes:
+        x: Places by the names of `AXES`, as far as every point has them.
+        loss: Mean at each.
+        low: Lowest.
+        high: Highest.
+    """
+
+    x: dict[str, list[float]]
     loss: list[float]
     low: list[float]
     high: list[float]
@@ -40,25 +71,39 @@ def learning_curves(material: Material, design: Design) -> Figure | None:
     """Mean over the done seeds of every arm, every other run by itself; None before the first line of metrics."""
     if not material.curves:
         return None
-    means = {arm: curve for arm in design.arms if (curve := _mean(material, arm.done)).tokens}
+    means = {arm: curve for arm in design.arms if (curve := _mean(material, arm.done)).loss}
     singles = _singles(material, design)
     bottom, top = _range(
         list(means.values()) or [single.curve for single in singles],
         UNIFORM if material.loss == BITS_PER_BYTE else math.inf,
     )
+    edge, axes = top - 0.03 * (top - bottom), _axes([*means.values(), *(single.curve for single in singles)])
+    drawn = {axis.name: _traces(means, singles, edge, axis) for axis in axes}
     return Figure(
         name="learning-curves",
         title="Learning curves",
         caption=_caption(material, bool(singles)),
         alt=f"Line plot of the {material.curve_kind} {material.loss.name} in {material.loss.unit} against training "
         "tokens, a line for every arm; the table of arms has the final values.",
-        traces=_traces(means, singles, edge=top - 0.03 * (top - bottom)),
+        traces=drawn[axes[0].name],
         layout=plot.layout(
-            {"title": "training tokens", "tickformat": "~s", "rangemode": "tozero", "showgrid": False},
+            {"title": axes[0].title, "tickformat": "~s", "rangemode": "tozero", "showgrid": False},
             {"title": f"{material.curve_kind} {material.loss.label}", "range": (bottom, top)},
         ),
         queries=("curves", "runs"),
+        controls={
+            "smooth": SMOOTH,
+            "x": [
+                {"name": axis.name, "title": axis.title, "places": [trace["x"] for trace in drawn[axis.name]]}
+                for axis in axes
+            ],
+        },
     )
+
+
+def _axes(curves: list[Curve]) -> list[Against]:
+    """Those that every curve has."""
+    return [axis for axis in AXES if all(axis.name in curve.x for curve in curves)]
 
 
 def _singles(material: Material, design: Design) -> list[Single]:
@@ -70,12 +115,12 @@ def _singles(material: Material, design: Design) -> list[Single]:
     ]
 
 
-def _traces(means: dict[Arm, Curve], singles: list[Single], edge: float) -> list[Json]:
+def _traces(means: dict[Arm, Curve], singles: list[Single], edge: float, axis: Against) -> list[Json]:
     several = len({*means, *(single.arm for single in singles)}) > 1
     unnamed = {single.arm: single for single in reversed(singles) if single.arm not in means}
-    traces = [trace for arm, curve in means.items() for trace in _arm_traces(arm, curve, several)]
+    traces = [trace for arm, curve in means.items() for trace in _arm_traces(arm, curve, several, axis)]
     for single in singles:
-        traces += _single_traces(single, edge, legend=several and unnamed.get(single.arm) is single)
+        traces += _single_traces(single, edge, several and unnamed.get(single.arm) is single, axis)
     return traces
 
 
@@ -87,40 +132,52 @@ def _mean(material: Material, outcomes: Iterable[Outcome]) -> Curve:
     ordered = [stretches[bucket] for bucket in sorted(stretches)]
     losses = [[point.loss for point in points] for points in ordered]
     return Curve(
-        tokens=[max(point.tokens for point in points) for points in ordered],
-        loss=[math.fsum(values) / len(values) for values in losses],
-        low=[min(values) for values in losses],
-        high=[max(values) for values in losses],
+        x=_places(ordered),
+        loss=rounded(math.fsum(values) / len(values) for values in losses),
+        low=rounded(min(values) for values in losses),
+        high=rounded(max(values) for values in losses),
     )
+
+
+def _places(stretches: list[list[Point]]) -> dict[str, list[float]]:
+    """The end of each stretch: of tokens and steps, which seeds share, the largest; of seconds the mean."""
+    if any(point.steps is None for points in stretches for point in points):
+        return {"tokens": [max(point.tokens for point in points) for points in stretches]}
+    counts = {name: [max(getattr(point, name) for point in points) for points in stretches] for name in POINT[1:3]}
+    seconds = [[point.seconds for point in points if point.seconds is not None] for points in stretches]
+    if not all(seconds):
+        return counts
+    return counts | {"seconds": rounded(math.fsum(each) / len(each) for each in seconds)}
 
 
 def _range(curves: list[Curve], highest: float) -> tuple[float, float]:
     """From the lowest loss up to the highest after the start, so that the start does not squash the end."""
-    early = EARLY * max(curve.tokens[-1] for curve in curves)
-    points = [point for curve in curves for point in zip(curve.tokens, curve.low, curve.high, strict=True)]
+    early = EARLY * max(curve.x["tokens"][-1] for curve in curves)
+    points = [point for curve in curves for point in zip(curve.x["tokens"], curve.low, curve.high, strict=True)]
     bottom = min(low for _, low, _ in points)
     top = min(highest, max(high for tokens, _, high in points if tokens >= early))
     margin = 0.06 * max(top - bottom, 0.1)
     return bottom - margin, max(top, bottom) + margin
 
 
-def _arm_traces(arm: Arm, curve: Curve, legend: bool) -> list[Json]:
-    hover = f"{plot.text(arm.label)}<br>%{{x:,.4~s}} tokens: %{{y:.3f}}<extra></extra>"
+def _arm_traces(arm: Arm, curve: Curve, legend: bool, axis: Against) -> list[Json]:
+    hover = f"{plot.text(arm.label)}<br>%{{x:,.4~s}}: %{{y:.3f}}<extra></extra>"
+    places = curve.x[axis.name]
     named = {"name": plot.text(arm.label), "legendgroup": arm.label, "showlegend": legend, "hovertemplate": hover}
-    line = plot.line(arm, curve.tokens, curve.loss) | named
-    return [plot.band(arm, curve.tokens, curve.low, curve.high), line] if len(arm.done) > 1 else [line]
+    line = plot.line(arm, places, curve.loss) | named
+    return [plot.band(arm, places, curve.low, curve.high), line] if len(arm.done) > 1 else [line]
 
 
-def _single_traces(single: Single, edge: float, legend: bool) -> list[Json]:
+def _single_traces(single: Single, edge: float, legend: bool, axis: Against) -> list[Json]:
     """A thin dotted line, crossed at its end, or where that left the frame, if it diverged."""
-    arm, outcome, curve = single.arm, single.outcome, single.curve
+    arm, outcome, curve, places = single.arm, single.outcome, single.curve, single.curve.x[axis.name]
     words = plot.text(f"{arm.label}, seed {outcome.run.seed}: {outcome.result.state}")
     thin = {"color": plot.colour(arm), "dash": "dot", "width": 1.2}
     more = {"line": thin, "legendgroup": arm.label, "showlegend": legend, "hovertemplate": f"{words}<extra></extra>"}
-    line = plot.line(arm, curve.tokens, curve.loss) | more
+    line = plot.line(arm, places, curve.loss) | more
     if outcome.result.state != "diverged":
         return [line]
-    end = plot.dots(arm, curve.tokens[-1:], [min(curve.loss[-1], edge)], [words], legendgroup=arm.label)
+    end = plot.dots(arm, places[-1:], [min(curve.loss[-1], edge)], [words], legendgroup=arm.label)
     return [line, end | {"marker": plot.cross(arm)}]
 
 

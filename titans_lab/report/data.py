@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titans_lab.report.evidence import Evidence, Row, listed
-from titans_lab.report.subject import Subject, of_study
-from titans_lab.study.identity import model_id
+from titans_lab.report.subject import Subject, models, of_study
 from titans_lab.study.tasks import Measure, TaskConfig
 from titans_lab.study.tasks.text import TextSettings
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from titans_lab.study.study import Run, Study
 
 CURVE_POINTS = 128
+POINT = ("bucket", "tokens", "steps", "seconds")
 VALIDATED_POINTS = 3  # fewer validations than this are no curve
 
 
@@ -68,10 +68,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Point:
-    """A stretch of a learning curve: the tokens at its end and the mean loss within."""
+    """A stretch of a learning curve: the tokens, steps and seconds at its end, and the mean loss within."""
 
     bucket: int
     tokens: int
+    steps: int | None
+    seconds: float | None
     loss: float
 
 
@@ -179,7 +181,7 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
         floors=tuple(Floor(**row, symbol=task.SYMBOL) for row in floors)
         if one_split(runs) and isinstance(task, TextSettings)
         else (),
-        speeds=tuple(Speed(**row) for row in evidence.ask("benches", _benches_sql(runs, snapshot))),
+        speeds=tuple(Speed(**row) for row in evidence.ask("benches", _benches_sql(study))),
         evidence=evidence,
     )
 
@@ -198,7 +200,7 @@ def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[Point]]]:
     curves: dict[str, list[Point]] = {}
     for row in rows:
         if row[column] is not None:
-            curves.setdefault(row["run_id"], []).append(Point(row["bucket"], row["tokens"], row[column]))
+            curves.setdefault(row["run_id"], []).append(Point(*(row[name] for name in (*POINT, column))))
     return kind, curves
 
 
@@ -210,12 +212,12 @@ def _runs_sql(runs: Sequence[Run]) -> str:
 def _curves_sql(runs: Sequence[Run]) -> str:
     return f"""\
 with points as (
-  select run_id, tokens, loss, valid_loss,
+  select run_id, tokens, step, elapsed_seconds, loss, valid_loss,
          cast(greatest(1, ceil({CURVE_POINTS}.0 * tokens / max(tokens) over ())) as integer) as bucket
   from metrics
   where run_id in ({listed(run.run_id for run in runs)})
 )
-select run_id, bucket, max(tokens) as tokens,
+select run_id, bucket, max(tokens) as tokens, max(step) as steps, max(elapsed_seconds) as seconds,
        avg(loss) filter (isfinite(loss)) as loss,
        avg(valid_loss) filter (isfinite(valid_loss)) as valid_loss
 from points
@@ -235,17 +237,14 @@ where data_hash in ({listed(run.data_hash for run in runs[:1])})
 order by context"""
 
 
-def _benches_sql(runs: Sequence[Run], snapshot: Snapshot) -> str:
-    """The latest of each kind that there are now."""
-    models = listed(dict.fromkeys(model_id(run.config.model) for run in runs))
-    measured = "length > 0 and against is not null and isfinite(tokens_per_second + ratio + ratio_low + ratio_high)"
-    there = snapshot.ask(f"select distinct bench from benches where model in ({models}) and {measured} order by bench")
+def _benches_sql(study: Subject) -> str:
+    """The latest of each kind."""
     columns = ", ".join(field.name for field in fields(Speed))
     return f"""\
 select {columns}
 from benches
-where model in ({models}) and bench in ({listed(there.table.column("bench").to_pylist())})
-  and {measured}
+where model in ({models(study.runs)}) and bench in ({listed(study.benches)})
+  and length > 0 and against is not null and isfinite(tokens_per_second + ratio + ratio_low + ratio_high)
 qualify row_number() over (
   partition by model, length, against, batch, precision, kernel, device_name, threads order by started desc, bench
 ) = 1

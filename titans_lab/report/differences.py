@@ -88,12 +88,10 @@ def answer(compared: Beside) -> str:
     found = {verdict: arms for verdict, arms in labels.items() if arms}
     if len(compared.pairs) == 1:
         return _single(compared.pairs[0], compared.base)
-    settled = [f"{shown.join(found[verdict])} {verdict}" for verdict in VERDICTS[:2] if verdict in found]
-    rest = len(labels["inconclusive"])
-    if not settled:
-        return f"None of {rest} arms is told from {compared.base.label} by these seeds."
-    more = [f"{shown.plural(rest, 'arm')} inconclusive"] if rest else []
-    return f"Beside {compared.base.label}: {'; '.join(settled + more)}."
+    if list(found) == ["inconclusive"]:
+        return f"None of {len(compared.pairs)} arms is told from {compared.base.label} by these seeds."
+    counts = [f"{len(arms)} {'is' if len(arms) == 1 else 'are'} {verdict}" for verdict, arms in found.items()]
+    return f"Of {_arms(compared)} beside {compared.base.label}, {shown.join(counts)}."
 
 
 def _single(pair: Pair, base: Arm) -> str:

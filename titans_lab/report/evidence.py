@@ -50,10 +50,9 @@ class Statement:
     columns: tuple[str, ...]
     rows: Sequence[Row] = field(repr=False)
 
-    @property
-    def record(self) -> Json:
-        """As the page carries it."""
-        large = len(self.columns) * len(self.rows) > MOST_CELLS
+    def record(self, condensed: bool | None = None) -> Json:
+        """As the page carries it: condensed if it is large, or as told."""
+        large = len(self.columns) * len(self.rows) > MOST_CELLS if condensed is None else condensed
         columns = (self.columns[0], "rows", *self.columns[1:]) if large else self.columns
         rows = _condensed(self) if large else [[_plain(value) for value in row.values()] for row in self.rows]
         return {"sql": self.sql, "condensed": large, "columns": list(columns), "rows": rows}
@@ -67,18 +66,20 @@ class Evidence:
         snapshot: The store, read once, so that all statements see the same.
         statements: By name, in the order in which they were asked.
         damage: Records of the store that could not be read.
+        seconds: That a statement may take; None: as long as it does.
     """
 
     snapshot: Snapshot
     statements: dict[str, Statement] = field(default_factory=dict)
     damage: dict[str, None] = field(default_factory=dict)
+    seconds: float | None = None
 
     def ask(self, name: str, sql: str) -> Sequence[Row]:
         """The rows of `sql`, which the page will show under `name`; asked once for each name."""
         known = self.statements.get(name)
         assert known is None or known.sql == sql, f"{name}: two statements of one name"
         if known is None:
-            answer = self.snapshot.ask(sql)
+            answer = self.snapshot.ask(sql, seconds=self.seconds)
             self.damage |= dict.fromkeys(map(str, answer.damage))
             rows = answer.table.to_pylist()
             known = self.statements[name] = Statement(name, sql, tuple(answer.table.column_names), rows)
@@ -86,7 +87,7 @@ class Evidence:
 
     def records(self) -> dict[str, Json]:
         """All of it, as the page carries it."""
-        return {name: statement.record for name, statement in self.statements.items()}
+        return {name: statement.record() for name, statement in self.statements.items()}
 
 
 def listed(ids: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ class Head:
 
     verdict: str
     progress: str
-    findings: str
+    findings: tuple[str, ...]
     cost: tuple[tuple[str, str], ...]
     former: str
 
@@ -36,7 +36,7 @@ def head(material: Material, design: Design) -> Head:
     return Head(
         verdict=words.verdict(material, design),
         progress=words.progress(material),
-        findings=" ".join(filter(None, words.findings(material, design))),
+        findings=tuple(filter(None, words.findings(material, design))),
         cost=tuple(provenance.cost(material)),
         former=_former(material.study.former),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, TypedDict
 
 from titans_lab.report.arms import DASHES, PALETTE, SYMBOLS, Arm
 from titans_lab.report.data import Floor
@@ -15,9 +15,10 @@ TONES = {
     "ink": ("#1c1f23", "#e6e8eb"),
     "muted": ("#5c636b", "#a3aab2"),
     "rule": ("#e3e6e9", "#2f343a"),
+    "line": ("#868e96", "#6d757d"),
     "paper": ("#ffffff", "#15181b"),
 }
-INK, MUTED, RULE, PAPER = (light for light, _ in TONES.values())
+INK, MUTED, RULE, LINE, PAPER = (light for light, _ in TONES.values())
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
 CONFIG = {
     "showSendToCloud": False,
@@ -27,6 +28,23 @@ CONFIG = {
 }
 
 Json = dict[str, Any]
+
+
+class Controls(TypedDict, total=False):
+    """What a reader can change about a figure; of each choice, the first is what `traces` and `layout` show.
+
+    Attributes:
+        choices: Lists to choose from, `label` and `options` each.
+        series: For every combination of options, the last choice varying fastest: `title` of the y axis, and `y` of
+            every trace.
+        x: Other x axes: `name` in the list, `title` of the axis, and `places` of every trace.
+        smooth: Neighbours to either side that lines can be smoothed over, at most.
+    """
+
+    choices: list[Json]
+    series: list[Json]
+    x: list[Json]
+    smooth: int
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,7 @@ class Figure:
         traces: Plotly's `data`.
         layout: Plotly's `layout`.
         queries: Names of the queries in `Material.queries` that its numbers come from.
+        controls: What a reader can change, as controls.js reads it: see `Controls`.
     """
 
     name: str
@@ -50,12 +69,19 @@ class Figure:
     traces: list[Json]
     layout: Json
     queries: tuple[str, ...]
+    controls: Controls | None = None
+
+    @property
+    def drawing(self) -> Json:
+        """What the page's script draws."""
+        plain = {"data": self.traces, "layout": self.layout}
+        return plain | ({"controls": self.controls} if self.controls else {})
 
 
 def dark_colours() -> dict[str, str]:
     """The colour on the dark page of each colour on the light one."""
-    pairs = dict(PALETTE)
-    return dict(TONES.values()) | pairs | {faint(light): faint(dark) for light, dark in pairs.items()}
+    pairs = dict([*PALETTE, *TONES.values()])
+    return pairs | {faint(light): faint(dark) for light, dark in pairs.items()}
 
 
 def colour(arm: Arm) -> str:
@@ -122,6 +148,11 @@ def line(arm: Arm, x: Sequence[float], y: Sequence[float | None], **more: Any) -
 
 
 def band(arm: Arm, x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Json:
+    """The area between two curves of an arm."""
+    return area(colour(arm), x, low, high) | {"legendgroup": arm.label}
+
+
+def area(shade: str, x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Json:
     """The area between two curves."""
     return {
         "type": "scatter",
@@ -129,11 +160,10 @@ def band(arm: Arm, x: Sequence[float], low: Sequence[float], high: Sequence[floa
         "x": [*x, *reversed(x)],
         "y": [*high, *reversed(low)],
         "fill": "toself",
-        "fillcolor": faint(colour(arm)),
-        "line": {"width": 0, "color": colour(arm)},
+        "fillcolor": faint(shade),
+        "line": {"width": 0, "color": shade},
         "hoverinfo": "skip",
         "showlegend": False,
-        "legendgroup": arm.label,
     }
 
 
@@ -172,12 +202,13 @@ def layout(x: Json, y: Json, height: int = 400, **more: Any) -> Json:
             "maxheight": 1000,
             "font": {"color": INK},
         },
-        "xaxis": _axis(**x),
-        "yaxis": _axis(**y),
+        "xaxis": axis(**x),
+        "yaxis": axis(**y),
     } | more
 
 
-def _axis(title: str, **more: Any) -> Json:
+def axis(title: str, **more: Any) -> Json:
+    """An axis of a figure."""
     return {
         "title": {"text": text(title), "standoff": 12},
         "automargin": True,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from titans_lab.report.data import Material, one_split
 from titans_lab.report.format import duration, join, plural, short
+from titans_lab.study import derived
 
 #: Columns of the view `runs`, and how the page names them.
 RECORDED = {
@@ -72,14 +73,15 @@ def data_note(material: Material) -> str:
 def cost(material: Material) -> list[tuple[str, str]]:
     """What the study took so far, over the runs that recorded it."""
     results = [outcome.result for outcome in material.outcomes]
+    configs = [outcome.run.config for outcome in material.outcomes]
     seconds = sum(result.wall_seconds or 0 for result in results)
     tokens = sum(result.tokens or 0 for result in results)
     flops = sum((result.tokens or 0) * (result.flops_per_token or 0) for result in results)
     timed = sum(result.wall_seconds is not None for result in results)
     return [
         (duration(seconds), f"worker time of {plural(timed, 'run')}"),
-        (short(tokens), "training tokens"),
-        (short(flops), "training FLOPs"),
+        (short(tokens), f"training tokens, of {short(sum(map(derived.tokens, configs)))} planned"),
+        (short(flops), f"training FLOPs, of {short(sum(map(derived.flops, configs)))} planned"),
     ]
 
 

@@ -14,7 +14,7 @@ from titans_lab.report.arms import PALETTE, Design, arrange
 from titans_lab.report.data import Material, material
 from titans_lab.report.section import Section
 from titans_lab.report.sections import sections
-from titans_lab.report.subject import Subject, of_store, of_study
+from titans_lab.report.subject import Subject, of_runs, of_store, of_study
 from titans_lab.store.files import write_bytes
 
 if TYPE_CHECKING:
@@ -62,6 +62,14 @@ def store_report(root: Path) -> Report:
     return report(of_store(snapshot), snapshot)
 
 
+def runs_report(ids: Sequence[str], root: Path) -> Report:
+    """Of some runs beside each other, by their ids, from the store at `root`."""
+    from titans_lab.store.query import Snapshot
+
+    snapshot = Snapshot(root)
+    return report(of_runs(ids, snapshot), snapshot)
+
+
 def write(content: str | bytes, output: Path) -> Path:
     """Into the file `output`, all of it or nothing; `UserError` if it cannot be written."""
     try:
@@ -93,6 +101,13 @@ def page(told: Report) -> str:
     return environment.get_template("template.html").render(_parts(told), plotly=get_plotlyjs())
 
 
+def versions() -> list[str]:
+    """What decides how a page looks, given the store."""
+    import plotly
+
+    return [f"titans-lab {titans_lab.__version__}", f"plotly {plotly.__version__}"]
+
+
 def _parts(told: Report) -> dict[str, Any]:
     found, design = told.material, told.design
     figures = [section.figure for section in told.sections if section.figure]
@@ -109,12 +124,12 @@ def _parts(told: Report) -> dict[str, Any]:
         "warnings": provenance.warnings(found),
         "data_note": provenance.data_note(found),
         "drawing": {
-            "figures": {figure.name: {"data": figure.traces, "layout": figure.layout} for figure in figures},
+            "figures": {figure.name: figure.drawing for figure in figures},
             "config": plot.CONFIG,
             "dark": plot.dark_colours(),
         },
         "evidence": {
-            "version": titans_lab.__version__,
+            "version": versions(),
             "study": found.study.record,
             "statements": found.evidence.records(),
         },

@@ -24,7 +24,7 @@ async function makeRoom(element, layout) {
 async function draw(dark) {
   const colours = dark ? drawing.dark : {};
   for (const [name, figure] of Object.entries(drawing.figures)) {
-    const { data, layout } = recoloured(figure, colours);
+    const { data, layout } = recoloured(shaped(name, figure), colours);
     await Plotly.react(name, data, layout, config);
     await makeRoom(document.getElementById(name), layout);
   }

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from titans_lab.report import beside_paper, differences, side_by_side, speed
+from titans_lab.report import (
+    across_tasks,
+    beside_paper,
+    differences,
+    inside,
+    lengths,
+    needle,
+    paper_tables,
+    perplexity,
+    positions,
+    scaling,
+    side_by_side,
+    speed,
+    tradeoffs,
+)
 from titans_lab.report.arms import Design
 from titans_lab.report.curves import learning_curves
 from titans_lab.report.data import Material
@@ -13,11 +27,18 @@ from titans_lab.report.forest import forest
 from titans_lab.report.section import Section, drawn
 from titans_lab.report.tables import arm_table
 
+Built = Section | Iterable[Section] | None
+
 
 def sections(material: Material, design: Design) -> list[Section]:
     """Every section that this study has something to say in."""
-    built = (build(material, design) for build in SECTIONS)
-    return [section for section in built if section is not None]
+    return [section for build in SECTIONS for section in _listed(build(material, design))]
+
+
+def _listed(built: Built) -> Iterable[Section]:
+    if built is None:
+        return ()
+    return (built,) if isinstance(built, Section) else built
 
 
 def _arms(material: Material, design: Design) -> Section | None:
@@ -41,13 +62,23 @@ def _side_by_side(material: Material, design: Design) -> Section | None:
     return drawn(side_by_side.side_by_side(material, design), side_by_side.table(material, design))
 
 
-SECTIONS: tuple[Callable[[Material, Design], Section | None], ...] = (
+SECTIONS: tuple[Callable[[Material, Design], Built], ...] = (
     lambda material, design: drawn(final_score(material, design)),
     _forest,
     _arms,
+    across_tasks.section,
+    scaling.sections,
     lambda material, design: drawn(learning_curves(material, design)),
+    positions.section,
+    perplexity.section,
+    lengths.sections,
+    needle.section,
+    inside.sections,
     lambda _, design: drawn(speed.throughput(design)),
-    lambda material, design: drawn(speed.score_against_throughput(design, material.measure)),
+    lambda _, design: [figure for key in speed.SIZES if (figure := drawn(speed.throughput_by(key, design)))],
+    lambda material, design: drawn(tradeoffs.against(tradeoffs.SPEED, design, material.measure)),
+    lambda material, design: drawn(tradeoffs.against(tradeoffs.MEMORY, design, material.measure)),
     _side_by_side,
     beside_paper.section,
+    paper_tables.sections,
 )

@@ -1,15 +1,23 @@
-"""The figures of what a score costs: throughput, and the score against it."""
+"""Throughput: of every arm, and by what a study varies of lengths and chunks."""
 
 from __future__ import annotations
 
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
+from titans_lab.report.axis import octaves
 from titans_lab.report.data import Outcome
-from titans_lab.report.format import integer, score
+from titans_lab.report.format import integer
+from titans_lab.report.lines import bars, rounded
 from titans_lab.report.plot import Figure, Json
-from titans_lab.study.tasks import Measure
 
 ROW = 44  # pixels of an arm
+#: Numbers of tokens that speed hangs on, and how an axis calls them.
+SIZES = {
+    "train.length": "length of a sequence",
+    "model.memory.chunk_size": "chunk of the memory",
+    "model.segment": "segment",
+    "model.window": "window of attention",
+}
 
 
 def throughput(design: Design) -> Figure | None:
@@ -35,25 +43,55 @@ def throughput(design: Design) -> Figure | None:
     )
 
 
-def score_against_throughput(design: Design, measure: Measure) -> Figure | None:
-    """Every seed by its speed and its score; None where none has both."""
-    traces = [_cloud(arm, legend=len(design.arms) > 1) for arm in design.arms if _priced(arm)]
-    if not traces:
+def throughput_by(key: str, design: Design) -> Figure | None:
+    """Tokens per second against a number that the study varies, a line for each combination of the others."""
+    lines = [line for line in _lines(key, design) if len(line) > 1]
+    if not lines:
         return None
+    name, ticks = SIZES[key], sorted({value for line in lines for value in line})
     return Figure(
-        name="score-throughput",
-        title=f"{measure.name.capitalize()} against throughput",
-        caption=f"A dot for every done seed. Further {_better(measure)} and further right is better on both counts.",
-        alt=f"Scatter plot of the final {measure.name} against the tokens per second; the table of runs has the "
-        "numbers.",
-        traces=traces,
-        layout=plot.layout({"title": "tokens per second", "tickformat": "~s"}, {"title": f"final {measure.label}"}),
+        name=f"throughput-{key.rpartition('.')[2].replace('_', '-')}",
+        title=f"Throughput by {name}",
+        caption="Training tokens per second, the median over a run: a dot for every done seed, a line through their "
+        "means, bars from the slowest to the fastest seed.",
+        alt=f"Line plot of the training tokens per second against the {name}.",
+        traces=[trace for line in lines for trace in _line(line)],
+        layout=plot.layout(
+            {"title": f"{name}, tokens"} | octaves(ticks),
+            {"title": "tokens per second", "rangemode": "tozero", "tickformat": "~s"},
+        ),
         queries=("runs",),
     )
 
 
-def _better(measure: Measure) -> str:
-    return "down" if measure.direction == "lower" else "up"
+def _lines(key: str, design: Design) -> list[dict[float, Arm]]:
+    """Arms that differ in `key` alone, by its value."""
+    lines: dict[str, dict[float, Arm]] = {}
+    for arm in design.arms:
+        factors = dict(arm.outcomes[0].run.factors)
+        value = factors.pop(key, None)
+        if isinstance(value, int) and arm.measured("tokens_per_second"):
+            lines.setdefault(repr(factors), {})[value] = arm
+    return list(lines.values())
+
+
+def _line(line: dict[float, Arm]) -> list[Json]:
+    """The means in one line, of the arms' colour where they share one, and each arm's seeds with their spread."""
+    speeds = {value: arm.measured("tokens_per_second") for value, arm in sorted(line.items())}
+    means = {value: sum(each) / len(each) for value, each in speeds.items()}
+    shades = {plot.colour(arm) for arm in line.values()}
+    shade = shades.pop() if len(shades) == 1 else plot.MUTED
+    through = {"x": list(means), "y": rounded(means.values()), "line": {"color": shade, "width": 1.5}}
+    path = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "showlegend": False} | through
+    return [path, *(trace for value, arm in line.items() for trace in _seeds_at(arm, value, speeds[value]))]
+
+
+def _seeds_at(arm: Arm, value: float, speeds: list[float]) -> list[Json]:
+    mean = sum(speeds) / len(speeds)
+    hover = [f"{arm.label}: {integer(speed)} tokens/s, {integer(mean)} on average" for speed in speeds]
+    whole = bars(arm, [mean], [min(speeds)], [max(speeds)])
+    middle = plot.mean_bar(arm, value, mean) | {"error_y": whole}
+    return [plot.dots(arm, [value] * len(speeds), speeds, hover), middle]
 
 
 def _row(arm: Arm, row: int) -> list[Json]:
@@ -62,19 +100,6 @@ def _row(arm: Arm, row: int) -> list[Json]:
     hover = [f"{arm.label}, seed {one.run.seed}: {integer(_speed(one))} tokens/s" for one in timed]
     mean = plot.mean_bar(arm, sum(speeds) / len(speeds), row, vertical=True)
     return [plot.dots(arm, speeds, [row] * len(speeds), hover), mean]
-
-
-def _cloud(arm: Arm, legend: bool) -> Json:
-    priced = _priced(arm)
-    hover = [
-        f"{arm.label}, seed {one.run.seed}: {score(one.score)} at {integer(_speed(one))} tokens/s" for one in priced
-    ]
-    y = [one.score for one in priced if one.score is not None]
-    return plot.dots(arm, [_speed(one) for one in priced], y, hover, showlegend=legend)
-
-
-def _priced(arm: Arm) -> list[Outcome]:
-    return [one for one in arm.done if one.score is not None and one.result.tokens_per_second]
 
 
 def _speed(outcome: Outcome) -> float:

@@ -10,10 +10,9 @@ from titans_lab.stats.scaling.points import Points
 
 #: arXiv 2404.10102, refitted to Chinchilla's points: E 1.8172, A 477.8, B 2143.4.
 CHINCHILLA = Law(float(np.log(1.8172)), (float(np.log(477.8)), float(np.log(2143.4))), (0.3473, 0.3672))
-NOISE = (
-    0.0042  # times Student's t of 3 degrees: the log residuals of that fit have half within .0032, 95 % within .0128
-)
-FREEDOM = 3
+#: Times Student's t with so many degrees of freedom: the log residuals of that fit have half within 0.0032, 95 % within
+#: 0.0128.
+NOISE, FREEDOM = 0.0042, 3
 BUDGETS = np.geomspace(6e18, 3e21, 8)
 SIZES = 30  # at each budget, a factor of 5 to either side of about the best
 

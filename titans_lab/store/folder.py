@@ -190,6 +190,11 @@ class RunFolder:
         return self.path.name
 
     @property
+    def store(self) -> Path:
+        """Root of the store that it is in."""
+        return self.path.parents[1]
+
+    @property
     def record_path(self) -> Path:
         """What the run is."""
         return self.path / "run.json"

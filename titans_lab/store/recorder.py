@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from titans_lab.store.checkpoints import drop_checkpoints
 from titans_lab.store.columns import LOGS
 from titans_lab.store.files import (
     DamagedError,
     json_bytes,
     link_new,
+    read_bytes,
     read_json,
     temporary_file,
     write_bytes,
@@ -25,13 +29,24 @@ TAIL_BYTES = 8192
 _COLUMNS = {log: frozenset(column.name for column in columns) for log, columns in LOGS.items()}
 
 
+#: What an attempt has logged: of each of `LOGS` what `digest_of` says of its lines.
+Position = dict[str, dict[str, Any]]
+
+
 class Recorder:
     """Records one attempt, for the process that is at it."""
 
     def __init__(self, attempt: Attempt, env: Mapping[str, Any]) -> None:
         """Write env.json: `env` (host, device, device_name, python, torch, commit, ...) and the time."""
         self.attempt = attempt
-        write_json(attempt.env_path, {**env, "started": _now()})
+        self.env: dict[str, Any] = {}
+        self._written = {log: _Written() for log in LOGS}
+        self.note({**env, "started": _now()})
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Add to env.json."""
+        self.env |= facts
+        write_json(self.attempt.env_path, self.env)
 
     def log(self, **row: float | None) -> None:
         """Add a line of metrics; see `add`."""
@@ -39,10 +54,31 @@ class Recorder:
 
     def add(self, log: str, rows: Iterable[Mapping[str, str | float | None]]) -> None:
         """Add lines to one of `LOGS`, at once visible to readers: its columns, null where left out."""
-        with self.attempt.lines_path(log).open("a", encoding="utf-8") as lines:
-            for row in rows:
-                assert row.keys() <= _COLUMNS[log], f"not columns of {log}: {row.keys() - _COLUMNS[log]}"
-                lines.write(json.dumps(row) + "\n")
+        lines = []
+        for row in rows:
+            assert row.keys() <= _COLUMNS[log], f"not columns of {log}: {row.keys() - _COLUMNS[log]}"
+            lines.append(json.dumps(row) + "\n")
+        self._append(log, "".join(lines).encode())
+
+    def position(self) -> Position:
+        """What was logged so far, and is on the disk now."""
+        for log, written in self._written.items():
+            if written.size:
+                with self.attempt.lines_path(log).open("rb") as lines:
+                    os.fsync(lines.fileno())
+        return {log: {"bytes": each.size, "sha256": each.sha256.hexdigest()} for log, each in self._written.items()}
+
+    def go_on(self, earlier: Attempt, position: Position) -> None:
+        """Begin with what an earlier attempt had logged at a position; DamagedError where it no longer has."""
+        logged = {log: _beginning(earlier.lines_path(log), digest) for log, digest in position.items()}
+        for log, lines in logged.items():
+            if lines:
+                self._append(log, lines)
+
+    def _append(self, log: str, lines: bytes) -> None:
+        with self.attempt.lines_path(log).open("ab") as file:
+            file.write(lines)
+        self._written[log].add(lines)
 
     def commit(self, state: str, summary: Mapping[str, Any], error: str | None = None) -> bool:
         """End the attempt; see `commit`."""
@@ -74,7 +110,10 @@ def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str 
     )
     path = folder.status_path if state in FINISHED else attempt.status_path
     with temporary_file(path, json_bytes(vars(status))) as temporary:
-        return link_new(temporary, path)
+        counts = link_new(temporary, path)
+    if state in FINISHED:
+        drop_checkpoints(attempt)
+    return counts
 
 
 def _save_logs(attempt: Attempt) -> dict[str, dict[str, Any]]:
@@ -105,6 +144,28 @@ def _env(attempt: Attempt) -> dict[str, Any]:
         return read_json(attempt.env_path)
     except (FileNotFoundError, DamagedError):
         return {}  # it died before, or while, it wrote this
+
+
+class _Written:
+    """Size and hash of what was logged."""
+
+    def __init__(self) -> None:
+        self.size, self.sha256 = 0, hashlib.sha256()
+
+    def add(self, lines: bytes) -> None:
+        self.size += len(lines)
+        self.sha256.update(lines)
+
+
+def _beginning(path: Path, digest: Mapping[str, Any]) -> bytes:
+    """The first bytes of a log, as many as a checkpoint knows; DamagedError where it knows others."""
+    try:
+        lines = read_bytes(path)[: digest["bytes"]] if digest["bytes"] else b""
+    except FileNotFoundError:
+        raise DamagedError(path, "is missing") from None
+    if digest_of(lines) != digest:
+        raise DamagedError(path, "does not begin with what was logged up to its checkpoint")
+    return lines
 
 
 def _tail(attempt: Attempt) -> str:

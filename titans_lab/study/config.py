@@ -114,6 +114,9 @@ class LogConfig:
         inside_tokens: Read at a look, from the start of the validation data: whole windows of `train.length`, at most
             `train.batch` of them, or one that is shorter.
         weights: Keep the model that a run ends with, 4 bytes a parameter, so that `titans-lab eval` can load it.
+        checkpoint_seconds: Between two checkpoints, from which a run that was interrupted goes on, and at least 20
+            times what one takes; null: none but where a run is asked to stop. They take 12 bytes a parameter, the last
+            two are kept, and none when the run is finished.
     """
 
     every: int = 10
@@ -122,6 +125,7 @@ class LogConfig:
     inside_every: int = 0
     inside_tokens: int = 1024
     weights: bool = True
+    checkpoint_seconds: float | None = 60.0
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -133,6 +137,8 @@ class LogConfig:
             raise ValueError(f"valid_bytes: {self.valid_bytes} leaves nothing to predict")
         if self.inside_tokens < 1:
             raise ValueError(f"inside_tokens: {self.inside_tokens} is below 1")
+        if self.checkpoint_seconds is not None and not self.checkpoint_seconds >= 0:
+            raise ValueError(f"checkpoint_seconds: {self.checkpoint_seconds} is negative")
 
 
 @dataclass(frozen=True)
@@ -145,14 +151,19 @@ class SpeedConfig:
             for a training of at least 2e13 FLOPs, where there is a C++ compiler. Of its rivals: "fla", that is
             flash-linear-attention's, on a GPU.
         recompute: Go through each block once more in the backward pass instead of keeping what is in it.
+        micro_batch: Examples of `train.batch` that are in memory at a time, their gradients added up; null: all. Where
+            memory runs out it is halved, down to 1.
         profile: Steps to profile, after the first few: trace.json.gz and profile.txt in the attempt's folder; 0: none.
     """
 
     kernel: Literal["auto", "torch", "compiled", "triton", "fla"] = "auto"
     recompute: bool = False
+    micro_batch: int | None = None
     profile: int = 0
 
     def __post_init__(self) -> None:
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise ValueError(f"micro_batch: {self.micro_batch} is below 1")
         if self.profile < 0:
             raise ValueError(f"profile: {self.profile} is negative")
 

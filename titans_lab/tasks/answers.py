@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from titans_lab.sources import generated_digest, generated_source
 from titans_lab.study.config import RunConfig
 from titans_lab.study.tasks.settings import TaskSettings
-from titans_lab.tasks.task import IGNORED, Batch, Score, Task, random_of
+from titans_lab.tasks.task import IGNORED, Batch, Score, Task, precise, random_of
 
 #: Tokens and targets `[count, length]`; a target is the answer at its place, `IGNORED` where none is asked for.
 Examples = tuple[np.ndarray, np.ndarray]
@@ -154,7 +154,7 @@ class AnswerTask(Task):
 
 
 def _logits(model: nn.Module, tokens: Tensor, wanted: Tensor) -> Tensor:
-    return cast(AnsweringModel, model).logits_at(tokens, wanted).float()
+    return precise(cast(AnsweringModel, model).logits_at(tokens, wanted))
 
 
 def _tensors(examples: Examples) -> Batch:

@@ -15,7 +15,7 @@ from titans_lab.stats.classes import matthews
 from titans_lab.stats.kmers import kmer_classes
 from titans_lab.study.config import RunConfig
 from titans_lab.study.tasks.genome import ACCURACY, MATTHEWS, GenomeSettings
-from titans_lab.tasks.task import Batch, Score, Task, random_of
+from titans_lab.tasks.task import Batch, Score, Task, precise, random_of
 
 
 class GenomeTask(Task):
@@ -46,7 +46,7 @@ class GenomeTask(Task):
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
         """Nats of each sequence."""
         bases, lengths, labels = batch
-        return F.cross_entropy(model(bases, lengths).float(), labels, reduction="none")
+        return F.cross_entropy(precise(model(bases, lengths)), labels, reduction="none")
 
     def terms(self, batch: Batch) -> int:
         """Sequences."""
@@ -75,7 +75,7 @@ class GenomeTask(Task):
         loss, found = 0.0, []
         for begin in range(0, len(examples), self.batch):
             bases, lengths, labels = (x.to(device) for x in self._batch(examples[begin : begin + self.batch]))
-            logits = model(bases, lengths).float()
+            logits = precise(model(bases, lengths))
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
             found.append(logits.argmax(1).cpu().numpy())
         true = np.array([example.label for example in examples])

@@ -15,7 +15,7 @@ from titans_lab.study.config import RunConfig
 from titans_lab.study.tasks.babilong import BabilongSettings
 from titans_lab.study.tasks.needle import NeedleSettings
 from titans_lab.tasks.question import Question
-from titans_lab.tasks.task import IGNORED, Batch, Score, Task
+from titans_lab.tasks.task import IGNORED, Batch, Score, Task, precise
 
 
 class Questions(Protocol):
@@ -81,7 +81,7 @@ class RecallTask(Task):
 
 def _losses(logits: Tensor, targets: Tensor) -> Tensor:
     """Nats of each token `[batch, length]`, 0 where none is wanted."""
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    losses = F.cross_entropy(precise(logits.flatten(0, 1)), targets.flatten(), ignore_index=IGNORED, reduction="none")
     return losses.view_as(targets)
 
 

@@ -15,7 +15,7 @@ from titans_lab.series import PARTS, Part, Series, load_series
 from titans_lab.stats.forecast import Errors, errors, linear, repeat_last, ridge
 from titans_lab.study.config import RunConfig
 from titans_lab.study.tasks.series import MAE, MSE, SeriesSettings
-from titans_lab.tasks.task import Batch, Score, Task, random_of
+from titans_lab.tasks.task import Batch, Score, Task, precise, random_of
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 JUDGED = 2048  # windows of one channel at a time
@@ -65,7 +65,7 @@ class SeriesTask(Task):
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
         """The chosen error, summed over the horizon."""
         past, future = batch
-        return LOSSES[self.settings.loss](model(past).float(), future, reduction="none").sum(1)
+        return LOSSES[self.settings.loss](precise(model(past)), future, reduction="none").sum(1)
 
     def terms(self, batch: Batch) -> int:
         """Steps to forecast."""
@@ -100,7 +100,7 @@ class SeriesTask(Task):
         totals, count = torch.zeros(3, dtype=torch.float64), 0
         for batch in self._all(part, limit):
             past, future = (x.to(device) for x in batch)
-            forecast = model(past).float()
+            forecast = precise(model(past))
             found = (LOSSES[name](forecast, future, reduction="sum") for name in (self.settings.loss, "mse", "mae"))
             totals += torch.stack(tuple(found)).double().cpu()
             count += len(past)

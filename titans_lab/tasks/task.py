@@ -120,6 +120,11 @@ def random_of(*facts: object) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int(hashlib.sha256(key.encode()).hexdigest(), 16)))
 
 
+def precise(outputs: Tensor) -> Tensor:
+    """For a loss: at least float32, whatever a model computes in."""
+    return outputs if outputs.dtype == torch.float64 else outputs.float()
+
+
 @contextmanager
 def judging(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients, and then training mode again."""

@@ -17,7 +17,7 @@ from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
 from titans_lab.study.tasks import Measure
 from titans_lab.study.tasks.text import TextSettings
-from titans_lab.tasks.task import Batch, Score, Task, judging, random_of
+from titans_lab.tasks.task import Batch, Score, Task, judging, precise, random_of
 
 BITS = 1 / math.log(2)
 WORD_PERPLEXITY = Measure("word_perplexity", "choices a word")
@@ -80,7 +80,7 @@ class TextTask(Task):
     def losses_by_token(self, model: nn.Module, batch: Batch) -> Tensor:
         """Bits of each token to predict `[batch, time]`."""
         inputs, targets = batch
-        bits = F.cross_entropy(model(inputs).flatten(0, 1).float(), targets.flatten(), reduction="none") * BITS
+        bits = F.cross_entropy(precise(model(inputs).flatten(0, 1)), targets.flatten(), reduction="none") * BITS
         return bits.view_as(targets)
 
     def terms(self, batch: Batch) -> int:
@@ -133,7 +133,7 @@ def perplexity(nats: float) -> float:
 
 def bits_per_token(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """Mean loss of the next token, in bits."""
-    return F.cross_entropy(model(inputs).flatten(0, 1).float(), targets.flatten()) * BITS
+    return F.cross_entropy(precise(model(inputs).flatten(0, 1)), targets.flatten()) * BITS
 
 
 def evaluate(model: nn.Module, task: TextTask, device: torch.device, limit: int | None = None) -> float:

@@ -10,7 +10,21 @@ from workbench import run
 import titans_lab
 from titans_lab.cli.app import app
 
-VERBS = ["new", "schema", "plan", "verify", "bench", "sweep", "status", "tune", "query", "fit", "report", "eval"]
+VERBS = [
+    "new",
+    "schema",
+    "plan",
+    "verify",
+    "bench",
+    "sweep",
+    "status",
+    "tune",
+    "query",
+    "fit",
+    "report",
+    "compare",
+    "eval",
+]
 HEAVY = "torch duckdb pyarrow plotly pydantic numpy scipy jinja2 yaml"
 
 IMPORTED = f"""
@@ -61,7 +75,7 @@ def test_the_version_is_printed(cli: Callable[..., Any]):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["sweeep"], ["plan"], ["sweep", "x.yaml", "--workers", "0"], ["query", "--nope"]]
+    "arguments", [["sweeep"], ["plan"], ["sweep", "x.yaml", "--max-parallel", "0"], ["query", "--nope"]]
 )
 def test_a_wrong_use_ends_with_2_and_no_traceback(cli: Callable[..., Any], arguments: list[str]):
     ended = cli(*arguments)

@@ -19,7 +19,7 @@ def test_text_is_prepared_shown_and_trained_on(cli: Any, bench: Workbench, tmp_p
     shown = json.loads(cli("data", "show", folder, "--json").out)
     assert shown["train"]["tokens"] + shown["valid"]["tokens"] == bench.text.stat().st_size
     bench.study.write_text(bench.study.read_text().replace(str(bench.text), str(folder)).replace("0.1", "0.05"))
-    planned = json.loads(cli("plan", bench.study, "--store", bench.store.root, "--json").out)
+    planned = json.loads(cli("plan", bench.study, "--store", bench.store.root, "--json").out)["runs"]
     assert [row["run_id"] for row in planned] == [run.run_id for run in bench.runs()]
     assert bench.runs()[0].data_hash == shown["digest"]
 

@@ -39,3 +39,42 @@ def test_a_store_without_the_study_is_reported_as_empty_or_refused(cli: Any, ben
     assert (code, out) == (2, "")
     assert str(bench.store.root) in err
     assert not bench.store.root.exists()
+
+
+def test_a_report_is_held_against_its_store(cli: Any, swept: Any, tmp_path: Path):
+    store, path = ("--store", swept.bench.store.root), tmp_path / "page.html"
+    assert cli("report", swept.bench.study, *swept.overrides, "-o", path, *store).code == 0
+    code, out, err = cli("report", "--check", path, *store)
+    assert (code, out) == (0, "")
+    assert "statements give what it says" in err
+    path.write_text(path.read_text().replace("Does it run?", "It does.", 1))
+    code, out, err = cli("report", "--check", path, *store)
+    assert code == 3
+    assert "not as this version writes them" in out
+    assert "not what the store" in err
+
+
+def test_a_whole_store_and_every_format(cli: Any, swept: Any, tmp_path: Path):
+    root = swept.bench.store.root
+    assert cli("report", root).out == f"{root}/reports/tiny.html\n"
+    for form, file in (
+        ("md", "tiny.md"),
+        ("json", "tiny.json"),
+        ("csv", "tiny-csv/runs.csv"),
+        ("tex", "tiny-tex/runs.tex"),
+    ):
+        assert cli("report", root, "--format", form).code == 0
+        assert swept.bench.runs(*swept.overrides)[0].run_id in (root / "reports" / file).read_text()
+    assert cli("report", root, "train.tokens=5").code == 2
+
+
+def test_runs_side_by_side(cli: Any, swept: Any, tmp_path: Path):
+    one, other = swept.bench.runs(*swept.overrides)[:2]
+    store, path = ("--store", swept.bench.store.root), tmp_path / "page.html"
+    code, out, _ = cli("compare", one.run_id[:10], other.run_id, "-o", path, *store)
+    assert code == 0
+    assert one.run_id in out.splitlines()[0]
+    assert "<h1>compare</h1>" in path.read_text()
+    code, _, err = cli("compare", one.run_id, one.run_id, *store)
+    assert code == 2
+    assert "name two or more" in err

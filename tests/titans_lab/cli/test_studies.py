@@ -1,4 +1,4 @@
-"""plan, sweep and status."""
+"""sweep and status."""
 
 from __future__ import annotations
 
@@ -11,55 +11,9 @@ from typing import Any
 import pytest
 from workbench import Workbench
 
-from titans_lab.plan import plan
 from titans_lab.store.recorder import Recorder
 
 FAKE_NVIDIA_SMI = "#!/bin/sh\necho '0, GPU-1111, NVIDIA H200'\n"
-
-
-def test_plan_is_a_table_for_people(cli: Any, bench: Workbench):
-    ended = cli("plan", bench.study, "seeds=2", "--store", bench.store.root)
-    head, _, *rows, _, total = ended.out.splitlines()
-    assert (ended.code, ended.err) == (0, "")
-    assert head.split() == ["run", "id", "state", "parameters", "tokens", "FLOPs", "state", "bytes"]
-    assert [row.split()[:3] for row in rows] == [[run.label, run.run_id, "pending"] for run in bench.runs("seeds=2")]
-    assert total.startswith("2 runs, 2 to do: 512 tokens, ")
-
-
-def test_plan_counts_what_is_to_do(cli: Any, bench: Workbench):
-    done, diverged, failed, _ = bench.folders("seeds=4")
-    for folder, state in ((done, "done"), (diverged, "diverged"), (failed, "failed")):
-        Recorder(_created(folder).new_attempt(), {}).commit(state, {})
-    ended = cli("plan", bench.study, "seeds=4", "--store", bench.store.root)
-    assert "\n4 runs, 2 to do: 512 tokens, " in ended.out
-
-
-def _created(folder: Any) -> Any:
-    folder.create({})
-    return folder
-
-
-def test_plan_for_machines_has_every_digit(cli: Any, bench: Workbench):
-    expected = [vars(row) for row in plan(bench.runs("seeds=2"), bench.store)]
-    arguments = ("plan", bench.study, "seeds=2", "--store", bench.store.root)
-    assert json.loads(cli(*arguments, "--json").out) == expected
-    rows = list(csv.DictReader(cli(*arguments, "--csv").out.splitlines()))
-    assert rows == [{name: "" if value is None else str(value) for name, value in row.items()} for row in expected]
-
-
-def test_a_thousand_runs_are_planned(cli: Any, bench: Workbench):
-    rates = ", ".join(f"{rate}e-5" for rate in range(1, 101))
-    ended = cli("plan", bench.study, f"grid.train.lr=[{rates}]", "seeds=10", "--store", bench.store.root)
-    assert "\n1000 runs, 1000 to do: 256K tokens, " in ended.out
-    assert len(ended.out.splitlines()) == 1004
-
-
-def test_combinations_that_are_one_run_are_noted(cli: Any, bench: Workbench):
-    ended = cli("plan", bench.study, "model.memory.momentum=false", "grid.model.memory.eta_bias=[0.0, 1.0]")
-    assert ended.out.count("pending") == 1
-    assert "note: 1 of 2 combinations are the same run as another one" in ended.err
-    assert "warning: " in ended.err
-    assert "eta_bias" in ended.err
 
 
 @pytest.mark.parametrize("verb", ["plan", "sweep", "status"])

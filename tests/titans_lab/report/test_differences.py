@@ -5,7 +5,7 @@ from scipy import stats
 
 from titans_lab.report.arms import arrange
 from titans_lab.report.data import gather
-from titans_lab.report.differences import COLUMNS, beside, table
+from titans_lab.report.differences import COLUMNS, beside, table, told
 from titans_lab.report.forest import forest
 
 DEPTHS = {"model.memory.depth": [1, 2, 3]}
@@ -55,11 +55,23 @@ def test_the_baseline_of_the_study_is_what_the_others_stand_beside(lab):
     assert [pair.found.verdict for pair in found.pairs] == ["worse", "worse"]
 
 
+def test_of_two_baselines_an_arm_stands_beside_the_one_that_it_shares_most_with(lab):
+    study = {"grid": {"model.memory.depth": [1, 2], "train.batch": [4, 8]}, "baseline": {"model.memory.depth": 1}}
+    lab = finish(lab, BASE + MORE + LESS + BASE, **study)  # depth 1 with batches of 4 and 8, then depth 2
+    found = compared(lab)
+    assert found.base.factors == {"depth": 1, "batch": 4}
+    [pair] = found.pairs
+    assert pair.arm.factors == {"depth": 2, "batch": 4}
+    assert pair.found.verdict == "better"
+    assert pair.found.adjusted == pytest.approx(stats.ttest_rel(LESS, BASE).pvalue)  # one test alone
+    assert found.elsewhere == 2
+    assert told(found).endswith("The study has other baselines; 2 arms of theirs are not compared here.")
+
+
 def test_diverged_seeds_are_counted_and_their_interval_is_marked(lab):
-    lab = finish(lab, BASE + LESS)
-    for run in lab.runs[6:]:
+    lab = finish(lab, BASE + LESS[:2])
+    for run in lab.runs[5:]:
         lab.end(run, "diverged", diverged_step=9)
-    lab.end(lab.runs[5], "diverged", diverged_step=9)
     less, gone = cells(lab)
     assert (less["pairs"], less["diverged"], less["verdict"]) == ("2", "1", "inconclusive")
     assert less["95\N{NO-BREAK SPACE}% interval"].endswith(" †")
@@ -92,7 +104,7 @@ def test_the_forest_has_a_dot_for_every_pair_and_a_line_for_every_interval(lab):
 
 
 def test_there_is_no_forest_of_one_arm_or_of_nothing(lab):
-    assert forest(*looked_at(finish(lab, BASE, grid={}))) is None
+    assert forest(*looked_at(finish(lab, BASE, grid={"model.memory.depth": [1]}))) is None
 
 
 def test_a_base_without_a_score_compares_nothing(lab):

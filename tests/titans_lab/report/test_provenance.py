@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from titans_lab.report.data import gather
+from titans_lab.report.format import short
 from titans_lab.report.provenance import cost, data_note, origins, warnings
+from titans_lab.study.derived import flops, tokens
 
 
 def material(lab):
@@ -66,6 +68,6 @@ def test_the_cost_is_the_sum_over_runs(lab):
         lab.end(run, "done", 2.0, wall_seconds=1800.0, tokens=1_500_000)
     assert cost(material(lab)) == [
         ("1 h 0 min", "worker time of 2 runs"),
-        ("3 M", "training tokens"),
-        ("7.8 T", "training FLOPs"),
+        ("3 M", f"training tokens, of {short(2 * tokens(lab.runs[0].config))} planned"),
+        ("7.8 T", f"training FLOPs, of {short(2 * flops(lab.runs[0].config))} planned"),
     ]

@@ -47,7 +47,7 @@ class Page(HTMLParser):
     @property
     def said(self) -> str:
         """All that is not code."""
-        return " ".join(" ".join(text.split()) for tag, text in self.texts if tag not in ("script", "style"))
+        return " ".join(" ".join(text for tag, text in self.texts if tag not in ("script", "style")).split())
 
     @property
     def evidence(self) -> dict:
@@ -87,6 +87,7 @@ def test_the_page_tells_the_study(filled):
         "Learning curves",
         "Throughput",
         "Loss against throughput",
+        "Loss against peak memory",
         "What went wrong",
         "Not yet run",
         "Runs",
@@ -141,7 +142,7 @@ def test_figures_are_what_plotly_accepts_and_have_words_for_those_who_do_not_see
         plotly.graph_objects.Figure(data=figure["data"], layout=figure["layout"])
     plots = [attributes for _, attributes in page.elements if attributes.get("class") == "plot"]
     assert [plot["id"] for plot in plots] == list(page.drawing["figures"])
-    assert all(plot["role"] == "img" and len(plot["aria-label"]) > 40 for plot in plots)
+    assert all(plot["role"] == "group" and len(plot["aria-label"]) > 40 for plot in plots)
     assert page.drawing["config"]["showSendToCloud"] is False
 
 
@@ -217,7 +218,8 @@ def test_a_study_of_one_run(lab):
     lab.end(lab.runs[0], "done", 2.0)
     page = Page(lab.page())
     assert "1 run: 1 done. Final loss: 2.000 bits per byte (one seed)." in page.said
-    assert list(page.drawing["figures"]) == ["final-score", "learning-curves", "throughput", "score-throughput"]
+    figures = ["final-score", "learning-curves", "throughput", "score-throughput", "score-peak-memory"]
+    assert list(page.drawing["figures"]) == figures
 
 
 def test_a_study_without_runs(lab):

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from titans_lab.report.arms import PALETTE, arrange
+from titans_lab.report.arms import arrange
 from titans_lab.report.data import gather
-from titans_lab.report.speed import score_against_throughput, throughput
-from titans_lab.study.tasks.text import BITS_PER_BYTE
+from titans_lab.report.speed import throughput, throughput_by
 
 
 @pytest.fixture
@@ -25,16 +24,22 @@ def test_every_done_seed_is_a_dot_in_its_arms_row(design):
     assert [name["text"] for name in throughput(design).layout["annotations"]] == ["depth 1", "depth 2"]
 
 
-def test_loss_stands_against_speed_seed_by_seed(design):
-    first, second = score_against_throughput(design, BITS_PER_BYTE).traces
-    assert list(zip(first["x"], first["y"], strict=True)) == [(9000.0, 2.25), (9100.0, 2.275), (9500.0, 2.375)]
-    assert (second["x"], second["y"]) == ([4000.0], [1.0])
+def test_speed_stands_against_the_length_with_the_spread_of_the_seeds(lab):
+    lab = lab(grid={"model.variant": ["lmm", "transformer"], "train.length": [128, 256]}, seeds=2)
+    for index, run in enumerate(lab.runs):
+        lab.end(run, "done", 2.0, tokens_per_second=1000.0 * (index + 1))
+    _, design = lab.built
+    path, seeds, mean, *_ = throughput_by("train.length", design).traces
+    assert (path["x"], path["y"]) == ([128, 256], [1500.0, 3500.0])
+    assert (seeds["x"], seeds["y"]) == ([128, 128], [1000.0, 2000.0])
+    assert (mean["error_y"]["array"], mean["error_y"]["arrayminus"]) == ([500.0], [500.0])
+    assert throughput_by("model.memory.chunk_size", design) is None
 
 
-def test_an_arm_has_one_colour_in_all_figures(design):
-    rows, clouds = throughput(design).traces[::2], score_against_throughput(design, BITS_PER_BYTE).traces
-    assert [row["marker"]["color"] for row in rows] == [cloud["marker"]["color"] for cloud in clouds]
-    assert rows[1]["marker"]["color"] == PALETTE[1][0]
+def test_one_length_is_no_line(lab):
+    lab = lab(grid={"train.length": [128, 256]}, seeds=1)
+    lab.end(lab.runs[0], "done", 2.0)
+    assert throughput_by("train.length", lab.built[1]) is None
 
 
 def test_without_speeds_there_is_no_figure(lab):
@@ -42,4 +47,3 @@ def test_without_speeds_there_is_no_figure(lab):
     lab.end(lab.runs[0], "done", 2.0, tokens_per_second=None)
     design = arrange(lab.study, gather(lab.study, lab.runs, lab.root).outcomes)
     assert throughput(design) is None
-    assert score_against_throughput(design, BITS_PER_BYTE) is None

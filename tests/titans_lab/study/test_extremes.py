@@ -30,6 +30,16 @@ def written(key: str, value: str, variant: str) -> str:
     )
 
 
+def refusal(path: Path) -> str:
+    """What is wrong with a study; nothing, where its costs can be told."""
+    try:
+        for point in load_study(path).points:
+            costs(point.config)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize("key", HELD)
 def test_an_extreme_value_is_refused_with_its_place_or_costs_nothing_to_plan(key: str, tmp_path: Path):
     path = tmp_path / "x.yaml"
@@ -38,9 +48,5 @@ def test_an_extreme_value_is_refused_with_its_place_or_costs_nothing_to_plan(key
         for value in (value for hint in hints & ENDS.keys() for value in ENDS[hint]):
             path.write_text(written(key, value, variant))
             begin = process_time()
-            try:
-                for point in load_study(path).points:
-                    costs(point.config)
-            except UserError as error:
-                assert all(line.startswith(f"{path}:") for line in str(error).splitlines())
+            assert all(line.startswith(f"{path}:") for line in refusal(path).splitlines())
             assert process_time() - begin < 2

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
+from dataclasses import MISSING
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -14,10 +17,17 @@ from titans_lab.study import identity
 from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfig
 from titans_lab.study.fields import LEAVES, build, walk
 from titans_lab.study.identity import facts, flatten, model_id, read_values, run_id
+from titans_lab.study.study import Run, load_study
+from titans_lab.study.tasks import TaskName
 from titans_lab.study.tasks.mqar import MqarSettings
 
 HASH = "0" * 64
-OUTSIDE = ("log.", "speed.", "data.path", "model.recurrent.chunk_size")
+#: What is said of each field.
+DECISIONS = dict(
+    line.split(": ", 1)
+    for line in Path(__file__).with_name("identity.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+)
 #: By the beginning of a key: see `needs`.
 NEEDS: dict[str, dict[str, Any]] = {
     "model.mac.order": {"model.mac.write": "input"},
@@ -28,7 +38,6 @@ NEEDS: dict[str, dict[str, Any]] = {
     "task.needle": {"train.length": 512},
     "task.babilong": {"task.babilong.facts": "qa1.txt"},
 }
-PATHS = {"task.needle.words", "task.babilong.facts"}
 
 
 def other(key: str, variant: str) -> Any:
@@ -73,6 +82,10 @@ def ident(**values: Any) -> str:
     return run_id(build(RunConfig, {key.replace("__", "."): value for key, value in values.items()}), 0, HASH)
 
 
+def runs_of(path: Path) -> list[Run]:
+    return load_study(path).runs(lambda config: HASH)
+
+
 def test_the_id_of_the_default_run_stays_as_it_is() -> None:
     """A change here means that every run of every store would be trained again: raise a version or add `neutral`."""
     assert run_id(RunConfig(), 0, HASH) == "d791c5c23c18687d"
@@ -85,8 +98,51 @@ def test_what_changes_the_numbers_and_nothing_else_changes_the_id(key: str, vari
     base = build(RunConfig, fixed)
     changed = build(RunConfig, {**fixed, key: other(key, variant)})
     assert changed != base
-    decides = not key.startswith(OUTSIDE) and key not in PATHS and (key.startswith("task.") or read_by(key, variant))
+    decides = DECISIONS[key] != "outside" and (key.startswith("task.") or read_by(key, variant))
     assert (run_id(changed, 0, HASH) != run_id(base, 0, HASH)) is decides
+
+
+def test_somebody_has_decided_about_every_field() -> None:
+    found = {
+        key: ("decides" + ("" if leaf.neutral is MISSING else f", but at {json.dumps(leaf.neutral)}"))
+        if leaf.identity
+        else "outside"
+        for key, leaf in LEAVES.items()
+    }
+    assert found == DECISIONS, "say in identity.txt what the new field means for a run's id"
+
+
+@pytest.mark.parametrize("key", [key for key, leaf in LEAVES.items() if leaf.neutral is not MISSING])
+def test_a_field_at_its_neutral_value_has_no_part_in_any_id(key: str) -> None:
+    for variant in VARIANTS:
+        fixed = {"model.variant": variant, "model.blocks": of_variant(variant).blocks, **needs(key), **task_of(key)}
+        config = build(RunConfig, {**fixed, key: LEAVES[key].neutral})
+        assert key not in facts(LEAVES, read_values(config))
+
+
+@pytest.mark.parametrize("task", [task for task in get_args(TaskName) if task != "text"])
+def test_of_a_task_its_own_fields_decide_and_no_other_tasks(task: str) -> None:
+    base = {"task.name": task, "model.vocab_size": 2 * 8192, "data.path": "a.csv"}
+    base |= needs(f"task.{task}")
+    for key in (key for key in LEAVES if key.startswith("task.") and key != "task.name"):
+        given = {**base, **{name: value for name, value in needs(key).items() if name.startswith("task.")}}
+        changed = build(RunConfig, {**given, key: other(key, "lmm")})
+        own = key.startswith(f"task.{task}.") and DECISIONS[key] != "outside"
+        assert (run_id(changed, 0, HASH) != run_id(build(RunConfig, given), 0, HASH)) is own, key
+
+
+def test_studies_that_overlap_share_runs(tmp_path: Path) -> None:
+    texts = {
+        "a": "grid: {model.memory.depth: [1, 2], train.lr: [1e-3, 1e-2]}\nseeds: 2\n",
+        "b": "base: {train: {lr: 1e-3}, log: {every: 7}}\nzip: {model.memory.depth: [2, 3]}\nseeds: [1, 5]\n",
+    }
+    ids = {}
+    for name, text in texts.items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(text)
+        ids[name] = {run.run_id: (run.factors["model.memory.depth"], run.seed) for run in runs_of(path)}
+    shared = ids["a"].keys() & ids["b"].keys()
+    assert [ids["b"][name] for name in shared] == [(2, 1)]
 
 
 def test_variants_seeds_data_and_versions_have_ids_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

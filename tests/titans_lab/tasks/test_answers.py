@@ -84,6 +84,13 @@ def test_an_epoch_has_every_example_once_and_the_next_one_another_order(name):
     assert epochs[0] != epochs[1] != epochs[2]
 
 
+def test_each_epoch_is_put_in_order_once_though_the_first_is_asked_for_at_every_step():
+    task = task_of("selective_copying", LENGTHS["selective_copying"], batch=8, examples=48)
+    for step in range(30):
+        task.sample(step)
+    assert task._order.cache_info().misses == 5
+
+
 @TASK_NAMES
 def test_what_is_left_over_of_an_epoch_is_another_part_each_time(name):
     task = task_of(name, LENGTHS[name], batch=8, examples=20)

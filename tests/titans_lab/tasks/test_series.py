@@ -9,6 +9,7 @@ import torch
 from shared_data import shared
 
 from titans.models.config import MemoryConfig, ModelConfig
+from titans_lab.inside import rows_inside
 from titans_lab.sources import data_digest
 from titans_lab.stats.forecast import errors, repeat_last
 from titans_lab.study.config import DataConfig, RunConfig, TrainConfig
@@ -149,6 +150,18 @@ def test_what_is_planned_is_what_is_built(table: str):
     assert costs(run)["parameters"] == sum(p.numel() for p in model.parameters())
     assert data_digest(run) == task.digest
     assert model(task.inputs(7)).shape == (2, 4)
+
+
+def test_inside_the_memory_of_a_forecaster_positions_are_patches(table: str):
+    task = built(table)
+    rows = list(rows_inside(task.model(config(table), 0), task.inputs(9)))
+    losses = {(row["head"], row["position"]): row["loss"] for row in rows if row["layer"] is None}
+    assert losses.keys() == {(head, position) for head in (0, 1) for position in (None, 0, 2)}  # chunks of 2, of 3
+    for head in (0, 1):
+        whole, first, last = (losses[head, position] for position in (None, 0, 2))
+        assert first > 0
+        assert whole == pytest.approx((2 * first + last) / 3)
+    assert {row["block"] for row in rows} == {0}
 
 
 @pytest.mark.parametrize(

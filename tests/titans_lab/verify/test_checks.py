@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 import titans.models.language_model
+import titans_lab.verify.checks
 from titans.layers.parts import CausalConvolution
 from titans.models.config import MacConfig, MemoryConfig, ModelConfig
 from titans.ops import neural_memory
+from titans_lab.verify.__main__ import answer
 from titans_lab.verify.checks import CHECKS, Setting, worst_error
 from titans_lab.verify.draw import drawn_model, drawn_tokens, memories, recorded, redrawn, tensors
 from titans_lab.verify.reduced import checks_of, for_operator
@@ -52,6 +54,14 @@ def test_what_is_right_passes_in_every_precision(name: str):
     found = {(check, p): error(check, CASES[name], p) for check in checks_of(CASES[name]) for p in PRECISIONS}
     assert not {key: worst for key, worst in found.items() if not worst <= CHECKS[key[0]][1][key[1]]}
     assert all(worst > 0 for (check, p), worst in found.items() if check != "causality" and p != "bfloat16")
+
+
+def test_what_is_slow_is_computed_once_for_all_precisions(capsys: pytest.CaptureFixture[str]):
+    slow = (titans_lab.verify.checks._recurrences, titans_lab.verify.checks._by_token)
+    before = [each.cache_info().misses for each in slow]
+    config = tiny(eval_chunk_size=2)
+    answer(Setting(config, "", torch.device("cpu"), int(torch.randint(2**31, ()))), PRECISIONS)
+    assert [each.cache_info().misses - count for each, count in zip(slow, before, strict=True)] == [2, 2]
 
 
 def gates(function: Callable[[Tensor], Tensor], gate: Any) -> Any:

@@ -1,0 +1,348 @@
+"""Disturb sweeps as the world does, and see that nothing is lost and nothing is recorded twice.
+
+    python benchmarks/torture.py                        # in large: 200 kills over 40 runs, and all the other scenes
+    python benchmarks/torture.py kills --runs 4 --kills 5
+
+kills: `kill -9` of workers and coordinators at random moments, and the sweep is started again. together: two
+coordinators on one store, of which one is stopped for a while. signals: Ctrl-C and SIGTERM. disk: a disk that is full
+(a small tmpfs: needs the right to mount). readonly: a store that cannot be written. After each scene every run has to
+be there once, with the numbers of a sweep that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_lab.store.folder import Store
+from titans_lab.store.query import query
+
+STUDY = """\
+question: Is every run there, once?
+base:
+  model: {{variant: lmm, dim: 16, blocks: 1, heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
+  train: {{tokens: {tokens}, length: 32, batch: 2}}
+  data: {{path: "{text}", valid_fraction: 0.1}}
+  log: {{every: 3{log}}}
+seeds: {runs}
+"""
+NUMBERS = {
+    "runs": "select run_id, state, loss, train_loss, steps from runs order by all",
+    "metrics": "select run_id, step, loss, valid_loss, lr, grad_norm from metrics order by all",
+}
+#: The tool with an interrupt as a terminal gives it, whatever this process was started by.
+TOOL = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from titans_lab.cli import main; main()"
+)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A study and a store for it."""
+
+    study: Path
+    store: Path
+    most: int
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-c", TOOL, *words, "--store", str(self.store)]
+
+    def sweep(self) -> list[str]:
+        return self.command("sweep", str(self.study), "--no-verify", "--max-parallel", str(self.most))
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(self.sweep(), text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENV)
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*words), text=True, capture_output=True, env=ENV, check=False)
+
+    def finish(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.sweep(), text=True, capture_output=True, env=ENV, check=False)
+
+    def numbers(self) -> dict[str, list[dict[str, Any]]]:
+        """All that must not depend on what happened."""
+        return {name: query(self.store, sql).to_pylist() for name, sql in NUMBERS.items()}
+
+    def states(self) -> dict[str, str]:
+        return {folder.run_id: folder.state() for folder in Store(self.store).folders()}
+
+    def workers(self) -> list[int]:
+        listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
+        lines = [line for line in listed.splitlines() if "titans_lab.serve" in line and str(self.store) in line]
+        return [int(line.split()[0]) for line in lines]
+
+
+ENV = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all scenes share.
+
+    Attributes:
+        folder: For their files.
+        runs: Of the study.
+        most: Runs at a time.
+        kills: In all.
+        spread: Seconds between two kills, at most.
+        limit: Seconds that a sweep may take to end when it is asked to.
+        random: Decides who is killed, and when.
+        expected: The numbers of the undisturbed sweep.
+    """
+
+    folder: Path
+    runs: int
+    most: int
+    kills: int
+    spread: float
+    limit: float
+    random: random.Random
+    expected: dict[str, list[dict[str, Any]]]
+
+    def lab(self, name: str) -> Lab:
+        return self.at(self.folder / name)
+
+    def at(self, store: Path) -> Lab:
+        return Lab(self.folder / "torture.yaml", store, self.most)
+
+
+class Wrong(Exception):
+    """Something is not as it has to be."""
+
+
+def check(condition: object, what: str) -> None:
+    if not condition:
+        raise Wrong(what)
+
+
+def check_numbers(scene: Scene, lab: Lab) -> None:
+    """Every run once, each with the numbers that it has to have."""
+    found = lab.numbers()
+    check(len(found["runs"]) == scene.runs, f"{len(found['runs'])} runs of {scene.runs}")
+    for name, rows in scene.expected.items():
+        check(found[name] == rows, f"{name} differ from those of an undisturbed sweep: {lab.store}")
+    for folder in Store(lab.store).folders():
+        results = [path for path in folder.path.rglob("status.json") if '"done"' in path.read_text()]
+        check(results == [folder.status_path], f"results of {folder.run_id}: {results}")
+
+
+def kills(scene: Scene) -> str:
+    """Rounds of a study, each in a store of its own, until there were enough."""
+    struck: dict[str, int] = {"worker": 0, "coordinator": 0}
+    rounds = attempts = 0
+    while sum(struck.values()) < scene.kills:
+        rounds += 1
+        lab = scene.lab(f"kills{rounds}")
+        torment(scene, lab, struck)
+        check_numbers(scene, lab)
+        attempts += sum(len(folder.attempts()) for folder in Store(lab.store).folders())
+    killed = f"{struck['worker']} workers and {struck['coordinator']} coordinators killed"
+    return f"{killed}, {rounds * scene.runs} runs in {attempts} attempts"
+
+
+def torment(scene: Scene, lab: Lab, struck: dict[str, int]) -> None:
+    """Sweep to the end, and kill meanwhile."""
+    coordinator = lab.start()
+    while coordinator.poll() is None or set(lab.states().values()) != {"done"}:
+        if coordinator.poll() is not None:
+            check(coordinator.returncode in (0, 3, -signal.SIGKILL), f"exit code {coordinator.returncode}")
+            hang_up(coordinator)
+            coordinator = lab.start()
+        if sum(struck.values()) >= scene.kills:
+            coordinator.communicate()
+            continue
+        time.sleep(scene.random.uniform(0, scene.spread))
+        who = scene.random.choice(["worker", "worker", "coordinator"])
+        victims = [coordinator.pid] if who == "coordinator" else lab.workers()
+        if victims and coordinator.poll() is None:
+            kill(scene.random.choice(victims))
+            struck[who] += 1
+    hang_up(coordinator)
+
+
+def hang_up(coordinator: subprocess.Popen[str]) -> None:
+    assert coordinator.stderr is not None
+    coordinator.stderr.close()
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def together(scene: Scene) -> str:
+    """Two coordinators, of which one, and then its workers too, stands still in the middle."""
+    lab = scene.lab("together")
+    both = [lab.start(), lab.start()]
+    until(lambda: "done" in lab.states().values(), "the first result")
+    stopped = [both[0].pid, *children(both[0].pid)]
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in stopped:
+            kill(pid, number)
+        time.sleep(3 if number == signal.SIGSTOP else 0)
+    for coordinator in both:
+        words = coordinator.communicate()[1]
+        check(coordinator.returncode == 0, words)
+    check_numbers(scene, lab)
+    folders = list(Store(lab.store).folders())
+    check(all(len(folder.attempts()) == 1 for folder in folders), "a run was executed twice")
+    return f"2 coordinators, one stopped for 3 s with its {len(stopped) - 1} workers: each run executed once"
+
+
+def signals(scene: Scene) -> str:
+    """A sweep that is asked to end leaves a state from which the next one goes on."""
+    lab, slowest = scene.lab("signals"), 0.0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        coordinator = lab.start()
+        until(lambda: "running" in lab.states().values() and lab.workers(), "a worker")
+        time.sleep(scene.random.uniform(0, scene.spread))
+        begin = time.monotonic()
+        coordinator.send_signal(number)
+        words = coordinator.communicate()[1]
+        slowest = max(slowest, time.monotonic() - begin)
+        if coordinator.returncode != 0:  # it had not finished before
+            check(coordinator.returncode == 130, f"exit code {coordinator.returncode}: {words}")
+            check("goes on from here" in words, words)
+        check(not lab.workers(), "a worker is left")
+        check(slowest < scene.limit, f"{slowest:.1f} s to end")
+    check(lab.finish().returncode == 0, "the sweep that followed")
+    check_numbers(scene, lab)
+    return f"Ctrl-C and SIGTERM: ended after at most {slowest:.1f} s"
+
+
+def disk(scene: Scene) -> str:
+    """A disk that is full before the study is through."""
+    needed = sum(path.stat().st_blocks * 512 for path in (scene.folder / "undisturbed").rglob("*"))
+    with mounted(scene.folder / "disk", needed * 6 // 10) as folder:
+        lab = scene.at(folder / "store")
+        ended = lab.finish()
+        check(ended.returncode == 2, f"exit code {ended.returncode}: {ended.stderr}")
+        check("No space left on device" in ended.stderr.splitlines()[-1], ended.stderr)
+        check("Traceback" not in ended.stderr, ended.stderr)
+        check(not lab.workers(), "a worker is left")
+        before = {path: path.read_bytes() for path in lab.store.glob("runs/*/status.json")}
+        mount("-o", f"remount,size={10 * needed}", str(folder))
+        ended = lab.finish()
+        check(ended.returncode == 0, ended.stderr)
+        check_numbers(scene, lab)
+        check(all(path.read_bytes() == content for path, content in before.items()), "a result was touched")
+    return f"full after {len(before)} of {scene.runs} runs, all of which stayed"
+
+
+def readonly(scene: Scene) -> str:
+    """Reading goes on, and a sweep says that it cannot write."""
+    with mounted(scene.folder / "readonly", 2**27) as folder:
+        lab = scene.at(folder / "store")
+        shutil.copytree(scene.folder / "undisturbed", lab.store)
+        (shut := next(lab.store.glob("runs/*/status.json"))).unlink()  # so that there is something to do
+        mount("-o", "remount,ro", str(folder))
+        study = str(lab.study)
+        for words in (
+            ["status", study],
+            ["status"],
+            ["query", "from runs"],
+            ["report", study, "-o", str(scene.folder / "report.html")],
+        ):
+            ended = lab.call(*words)
+            check(ended.returncode == 0, f"{words[0]}: {ended.stderr}")
+        ended = lab.finish()
+        check(ended.returncode == 2, f"exit code {ended.returncode}: {ended.stderr}")
+        check("cannot write there (Read-only file system)" in ended.stderr, ended.stderr)
+        check(not shut.exists(), "it was written")
+    return "status, query and report read; sweep says that it cannot write"
+
+
+@contextmanager
+def mounted(folder: Path, size: int) -> Iterator[Path]:
+    """A file system in memory of so many bytes."""
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", f"size={size}", "titans-lab", str(folder))
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def mount(*words: str) -> None:
+    subprocess.run(["mount", *words], check=True)
+
+
+def children(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return [int(child) for child, parent in map(str.split, listed.splitlines()) if parent == str(pid)]
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 300.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        check(time.monotonic() < end, f"{what}: not within {seconds} s")
+        time.sleep(0.05)
+
+
+SCENES = {each.__name__: each for each in (kills, together, signals, disk, readonly)}
+
+
+def main() -> int:
+    """Exit code 0 where all is as it has to be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"of {', '.join(SCENES)}; else all")
+    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--max-parallel", type=int, default=2, help="runs at a time")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--tokens", type=int, default=64 * 200, help="of each run: 64 a step")
+    parser.add_argument("--checkpoint", type=float, help="seconds between checkpoints, else the default")
+    parser.add_argument("--spread", type=float, default=4.0, help="seconds between two kills, at most")
+    parser.add_argument("--limit", type=float, default=5.0, help="seconds that a sweep may take to end")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    given = parser.parse_args()
+    print(f"seed {given.seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="torture-") as temporary:
+        folder = Path(temporary)
+        ENV["XDG_RUNTIME_DIR"] = temporary  # so that no other sweep of this machine is waited for
+        text, log = folder / "text.txt", f", checkpoint_seconds: {given.checkpoint}" if given.checkpoint else ""
+        text.write_bytes(b"the memory learns at test time, and forgets what it need not keep. " * 60)
+        study = STUDY.format(text=text, tokens=given.tokens, runs=given.runs, log=log)
+        (folder / "torture.yaml").write_text(study)
+        undisturbed = Lab(folder / "torture.yaml", folder / "undisturbed", given.max_parallel)
+        begin = time.monotonic()
+        ended = undisturbed.finish()
+        check(ended.returncode == 0, f"the undisturbed sweep: {ended.stderr}")
+        print(f"undisturbed: {given.runs} runs in {time.monotonic() - begin:.0f} s", flush=True)
+        scene = Scene(
+            folder,
+            given.runs,
+            given.max_parallel,
+            given.kills,
+            given.spread,
+            given.limit,
+            random.Random(given.seed),
+            undisturbed.numbers(),
+        )
+        return max([play(name, scene) for name in given.scenes or SCENES])
+
+
+def play(name: str, scene: Scene) -> int:
+    begin = time.monotonic()
+    try:
+        words = SCENES[name](scene)
+    except Wrong as wrong:
+        print(f"{name}: WRONG: {wrong}", flush=True)
+        return 1
+    print(f"{name}: {words}; {time.monotonic() - begin:.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""plan."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import Any
+
+from pasts import finish
+from workbench import Workbench
+
+from titans_lab.executors.devices import cores
+from titans_lab.expected import step_flops
+from titans_lab.plan import plan
+from titans_lab.study.study import Run
+
+HISTORY = ("grid.model.dim=[16, 32, 64]", "seeds=2")
+
+
+def remember(bench: Workbench) -> None:
+    """Runs of three widths, whose time follows their FLOPs, and whose loss is made of seed and width."""
+
+    def seconds(run: Run) -> float:
+        return 1e-6 * step_flops(run.config) * run.config.train.steps * (1.1 if run.seed else 1)
+
+    def loss(run: Run) -> float:
+        return 2.0 + run.seed - run.config.model.dim / 100 * (1 + run.seed / 7)
+
+    finish(bench.runs(*HISTORY), bench.store, wall_seconds=seconds, peak_memory_bytes=4e8, loss=loss)
+
+
+def test_without_history_there_are_sizes_and_no_guesses(cli: Any, bench: Workbench):
+    ended = cli("plan", bench.study, "seeds=2", "--store", bench.store.root)
+    head, _, *rows, _, total, time, difference = ended.out.splitlines()
+    assert (ended.code, ended.err) == (0, "")
+    assert head.split() == ["run", "id", "state", "parameters", "tokens", "FLOPs", "state", "bytes"]
+    assert [row.split()[:3] for row in rows] == [[run.label, run.run_id, "pending"] for run in bench.runs("seeds=2")]
+    assert total.startswith("2 runs, 2 to do: 512 tokens, ")
+    assert time.startswith("time: unknown for 2 of 2 runs: ")
+    assert time.endswith("--probe measures")
+    assert difference.startswith("smallest difference that the seeds find: unknown; ")
+
+
+def test_with_history_there_are_intervals_and_what_is_new(cli: Any, bench: Workbench):
+    remember(bench)
+    ended = cli(
+        "plan", bench.study, "grid.model.dim=[16, 48]", "seeds=3", "--max-parallel", "1", "--store", bench.store.root
+    )
+    head, _, *rows, _, total, time, difference = ended.out.splitlines()
+    assert head.split("  ")[-1].strip() == "new, beside the nearest in the store"
+    assert rows[0].split()[3] == "done"
+    assert rows[2].endswith("seed 1 -> 2") or rows[2].endswith("seed 0 -> 2")
+    assert "dim 16 -> 48" in rows[3] or "dim 32 -> 48" in rows[3]
+    assert " MiB to " in rows[3]
+    assert total.startswith("6 runs, 4 to do: ")
+    assert time.endswith(", one at a time")
+    assert " to " in time
+    assert difference.startswith("smallest difference that 3 seeds find with 80 % power: ")
+
+
+def test_for_machines_there_is_everything(cli: Any, bench: Workbench):
+    remember(bench)
+    arguments = ("plan", bench.study, "grid.model.dim=[16, 48]", "seeds=3", "--store", bench.store.root)
+    found = json.loads(cli(*arguments, "--json").out)
+    expected = plan(bench.runs(*arguments[2:4]), bench.store, cores())
+    assert list(found) == [
+        "study", "question", "expect", "warnings", "devices", "seconds", "detectable", "mixed", "runs",
+    ]  # fmt: skip
+    assert found["detectable"]["pairs"] == 4
+    assert [row["run_id"] for row in found["runs"]] == [row.run_id for row in expected.runs]
+    for row, planned in zip(found["runs"], expected.runs, strict=True):
+        assert row["seconds"] == (planned.seconds and vars(planned.seconds))
+        assert (row["new"] or {}).get("fields") == (
+            planned.new and {key: list(pair) for key, pair in planned.new.fields.items()}
+        )
+    rows = list(csv.DictReader(cli(*arguments, "--csv").out.splitlines()))
+    assert [float(row["seconds_high"] or 0) for row in rows] == [
+        (planned.seconds and planned.seconds.high) or 0 for planned in expected.runs
+    ]
+    assert [row["flops"] for row in rows] == [str(planned.flops) for planned in expected.runs]
+    assert rows[-1]["new"] == str(expected.runs[-1].new)
+
+
+def test_finished_runs_of_several_kinds_are_warned_of(cli: Any, bench: Workbench):
+    finish(bench.runs("seeds=[0]"), bench.store)
+    finish(bench.runs("seeds=[1]"), bench.store, {"torch": "2.9"})
+    ended = cli("plan", bench.study, "seeds=2", "--store", bench.store.root)
+    assert ended.err == "warning: the finished runs of this study differ in torch: 2.0 (1 runs), 2.9 (1 runs)\n"
+
+
+def test_a_probe_measures_on_this_machine(cli: Any, bench: Workbench, monkeypatch: Any):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    ended = cli("plan", bench.study, "--probe", "--max-parallel", "1", "--store", bench.store.root, "--json")
+    found = json.loads(ended.out)
+    assert ended.err.startswith("timing five steps of the smallest and of the largest run on ")
+    assert found["seconds"]["value"] > 0
+    assert found["runs"][0]["peak_bytes"]["value"] > 1e7
+
+
+def test_a_thousand_runs_are_planned(cli: Any, bench: Workbench):
+    rates = ", ".join(f"{rate}e-5" for rate in range(1, 101))
+    ended = cli("plan", bench.study, f"grid.train.lr=[{rates}]", "seeds=10", "--store", bench.store.root)
+    assert "\n1000 runs, 1000 to do: 256K tokens, " in ended.out
+    assert len(ended.out.splitlines()) == 1006
+
+
+def test_combinations_that_are_one_run_are_noted(cli: Any, bench: Workbench):
+    ended = cli("plan", bench.study, "model.memory.momentum=false", "grid.model.memory.eta_bias=[0.0, 1.0]")
+    assert ended.out.count("pending") == 1
+    assert "note: 1 of 2 combinations are the same run as another one" in ended.err
+    assert "warning: " in ended.err
+    assert "eta_bias" in ended.err

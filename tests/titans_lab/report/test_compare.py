@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+from titans_lab.report.compare import rows
+from titans_lab.report.render import page, runs_report
+
+
+def compared(lab, *runs):
+    return dict(rows(runs_report([run.run_id for run in runs], lab.root)))
+
+
+def test_settings_that_differ_figures_and_curves(lab):
+    lab = lab(grid={"model.memory.depth": [1, 2], "train.lr": [0.001, 0.002]}, seeds=2)
+    for index, run in enumerate(lab.runs):
+        lab.end(run, "done", 2.0 + index)
+    found = compared(lab, lab.runs[0], lab.runs[6])
+    assert found["seed"] == [0, 0]
+    assert found["model.memory.depth"] == [1, 2]
+    assert found["train.lr"] == [0.001, 0.002]
+    assert found["final loss, bits per byte"] == [2.0, 8.0]
+    curves = [values for name, values in found.items() if name.startswith("validation loss at")]
+    assert len(curves) == 8
+    assert [later[0] < earlier[0] for earlier, later in pairwise(curves)] == [True] * 7
+
+
+def test_a_run_that_ended_early_has_no_later_losses(lab):
+    lab = lab(seeds=2)
+    lab.end(lab.runs[0], "done", 2.0)
+    lab.create(lab.runs[1])
+    found = compared(lab, *lab.runs)
+    assert found["seed"] == [0, 1]
+    assert found["state"] == ["done", "pending"]
+    assert all(values[1] is None for name, values in found.items() if " at " in name)
+
+
+def test_the_page_has_an_arm_for_each_configuration(lab):
+    lab = lab(grid={"model.memory.depth": [1, 2]}, seeds=2)
+    for index, run in enumerate(lab.runs):
+        lab.end(run, "done", 2.0 + index)
+    told = runs_report([run.run_id for run in lab.runs[:3]], lab.root)
+    assert [arm.label for arm in told.design.arms] == ["depth 1", "depth 2"]
+    assert "Final loss by depth" in page(told)

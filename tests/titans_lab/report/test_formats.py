@@ -1,0 +1,89 @@
+"""The report for papers and programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from xml.etree import ElementTree
+
+import pytest
+
+from titans_lab.errors import UserError
+from titans_lab.report.formats import all_tables, to_csv, to_json, to_latex, to_markdown
+from titans_lab.report.images import images
+from titans_lab.report.render import study_report
+from titans_lab.report.section import Row, Table
+
+NASTY = r"50% _of_ $x$ & <b>#1</b> \n | {a}"
+
+
+@pytest.fixture
+def told(lab):
+    lab = lab(grid={"model.memory.depth": [1, 2]}, question=NASTY, expect="Yes.")
+    for index, run in enumerate(lab.runs[:5]):
+        lab.end(run, "done", 2.01234567 + 0.05 * index)
+    lab.end(lab.runs[5], "failed", error="RuntimeError: gone")
+    return study_report(lab.study, lab.runs, lab.root)
+
+
+def tables(told):
+    return {name: table for name, _, table in all_tables(told)}
+
+
+def test_csv_has_the_numbers_unrounded_and_every_run(told):
+    rows = list(csv.DictReader(io.StringIO(to_csv(tables(told)["runs"]))))
+    assert len(rows) == 6
+    assert [row["loss"] for row in rows[:2]] == ["2.01234567", repr(2.01234567 + 0.05)]
+    assert (rows[5]["loss"], rows[5]["state"]) == ("", "failed")
+
+
+def test_json_has_the_tables_and_the_statements_with_their_rows(told):
+    whole = json.loads(to_json(told))
+    assert whole["question"] == NASTY
+    assert whole["tables"]["runs"]["rows"][0]["loss"] == 2.01234567
+    scores = [row["score"] for row in whole["statements"]["runs"]["rows"]]
+    assert sorted(score for score in scores if score is not None)[0] == 2.01234567
+    assert whole["verdict"]
+
+
+def test_markdown_says_it_all_and_nothing_in_it_is_markup(told):
+    text = to_markdown(told)
+    assert r"50% \_of\_ $x$ & \<b\>\#1\</b\> \\n \| {a}" in text
+    lines = text.splitlines()
+    for title in ("## Arms", "## Runs", "## What went wrong"):
+        assert title in lines
+    table = lines[lines.index("## Runs") + 2 :]
+    assert table[0].count("|") == table[1].count("|") == table[2].count("|")
+    assert "- depth 2, seed 2: failed: RuntimeError: gone" in lines
+
+
+def test_latex_is_escaped_and_as_wide_as_its_columns(told):
+    table = Table(("arm",), ("loss", "what"), (Row((NASTY,), ("±1", "~^")),), words=("what",))
+    text = to_latex(table, "A\ntitle")
+    escaped = r"50\% \_of\_ \$x\$ \& \textless{}b\textgreater{}\#1\textless{}/b\textgreater{} \textbackslash{}n | \{a\}"
+    row = escaped + r" & $\pm$1 & \textasciitilde{}\textasciicircum{} \\"
+    assert row in text.splitlines()
+    assert r"\begin{tabular}{lrl}" in text
+    assert text.startswith("% A title; needs")
+
+
+def test_figures_are_drawn_by_a_browser(told, request):
+    request.getfixturevalue("browser")
+    figures = [section.figure for section in told.sections if section.figure]
+    drawn = images(figures, "svg")
+    assert list(drawn) == [figure.name for figure in figures]
+    for content in drawn.values():
+        svg = ElementTree.fromstring(content)
+        assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+        assert len(list(svg.iter("{http://www.w3.org/2000/svg}path"))) > 4
+    (picture,) = images(figures[:1], "png").values()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 5_000
+
+
+def test_without_a_browser_there_are_no_figures(told, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(UserError, match="--format png: a browser draws it, and none of chromium"):
+        images([], "png")

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+from scipy import stats
+
+from titans_lab.report.lengths import sections
+from titans_lab.stats.proportion import wilson
+
+VARIANTS = {"model.variant": ["lmm", "mac"]}
+NEEDLE = {"task": {"name": "needle"}, "train": {"length": 512}}
+
+
+def answer(value: float, length: int, count: int = 50, task: str = "needle", setting: str = "passkey, brief"):
+    common = {"metric": "accuracy", "unit": "share of answers", "direction": "higher", "split": "test"}
+    return common | {"task": task, "setting": setting, "length": length, "value": value, "count": count}
+
+
+@pytest.fixture
+def asked(lab):
+    """Two seeds of lmm, one of mac."""
+    lab = lab(base=NEEDLE, grid=VARIANTS, seeds=2)
+    for run, shares in zip(lab.runs[:3], ((1.0, 0.5), (0.9, 0.3), (0.8, 0.2)), strict=True):
+        lab.end(run, "done", 1.0, score=0.9)
+        for share, length in zip(shares, (1024, 2048), strict=True):
+            lab.evaluate(run, f"{run.run_id}-{length}", [answer(share, length)])
+    return lab
+
+
+def test_an_arm_is_the_mean_of_its_seeds_by_length(asked):
+    (found,) = sections(*asked.built)
+    first, second = found.figure.traces
+    assert found.name == "lengths-needle-passkey-brief"
+    assert first["y"] == pytest.approx([0.95, 0.4])
+    assert second["y"] == pytest.approx([0.8, 0.2])
+    assert first["x"] == pytest.approx([1024, 2048], rel=0.03)
+    assert found.figure.layout["shapes"][0]["x0"] == 512
+
+
+def test_bars_are_over_the_seeds_or_over_the_questions_of_one(asked):
+    (found,) = sections(*asked.built)
+    first, second = found.figure.traces
+    half = stats.t.ppf(0.975, 1) * stats.sem([0.5, 0.3])
+    assert first["error_y"]["array"][1] == pytest.approx(min(half, 0.6))
+    low, high = wilson(10, 50)
+    assert second["error_y"]["array"][1] == pytest.approx(high - 0.2, rel=1e-3)
+    assert second["error_y"]["arrayminus"][1] == pytest.approx(0.2 - low, rel=1e-3)
+    assert "100 questions of 2 seeds" in first["text"][0]
+    assert "50 questions" in second["text"][0]
+
+
+def test_evaluations_of_one_case_count_by_their_questions(asked):
+    run = asked.runs[2]
+    asked.evaluate(run, "more", [answer(0.0, 2048, count=150)])
+    (found,) = sections(*asked.built)
+    assert found.figure.traces[1]["y"] == pytest.approx([0.8, 0.05])
+
+
+def test_what_is_asked_later_does_not_change_a_pinned_statement(asked):
+    material, design = asked.built
+    list(sections(material, design))
+    statement = material.evidence.statements["lengths"].sql
+    before = material.evidence.statements["lengths"].rows
+    asked.evaluate(asked.runs[2], "more", [answer(0.0, 2048, count=150)])
+    later, _ = asked.built
+    assert later.evidence.ask("again", statement) == before
+
+
+def test_cases_of_one_length_each_stand_side_by_side(lab):
+    lab = lab(base={"task": {"name": "mqar"}, "model": {"vocab_size": 8192}}, seeds=1)
+    evals = [answer(0.9, 64, task="mqar", setting="pairs=4"), answer(0.4, 256, task="mqar", setting="pairs=32")]
+    lab.end(lab.runs[0], "done", 1.0, score=0.6, evals=evals)
+    (found,) = sections(*lab.built)
+    assert found.name == "cases-mqar"
+    assert found.figure.traces[0]["y"] == [0.9, 0.4]
+    assert found.figure.layout["xaxis"]["ticktext"] == ["pairs=4, 64", "pairs=32, 256"]
+
+
+def test_where_nothing_was_asked_there_is_nothing(lab):
+    lab = lab(seeds=1)
+    lab.end(lab.runs[0], "done", 2.0)
+    assert list(sections(*lab.built)) == []

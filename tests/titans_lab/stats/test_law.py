@@ -1,0 +1,83 @@
+"""Predicted costs against a law that is known."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from titans_lab.stats.law import Estimate, Example, Law
+
+OFFSETS = {"lmm": 0.0, "mac": 0.8, "transformer": -0.5}
+
+
+def drawn(random_: random.Random, shape: str = "", sigma: float = 0.2) -> Example:
+    """cost = e^offset * work^0.8 * noise."""
+    group, log_work = random_.choice(list(OFFSETS)), random_.uniform(20, 28)
+    cost = math.exp(OFFSETS[group] + 0.8 * log_work - 18 + random_.gauss(0, sigma))
+    return Example(math.exp(log_work), cost, group, shape or random_.random())
+
+
+@pytest.mark.parametrize(("seen", "least"), [(6, 0.92), (12, 0.93), (40, 0.935)])
+def test_the_interval_holds_the_truth_as_often_as_it_says(seen: int, least: float):
+    """0.95, but for the sampling error of 1,500 draws."""
+    random_, held, asked = random.Random(seen), 0, 0
+    for _ in range(1500):
+        examples = [drawn(random_) for _ in range(seen)]
+        new = drawn(random_)
+        estimate = Law(examples).estimate(new.work, new.group, new.shape)
+        assert estimate is not None
+        if estimate.low is not None and estimate.high is not None:
+            asked += 1
+            held += estimate.low <= new.cost <= estimate.high
+    assert asked > 1400
+    assert least <= held / asked <= 0.985
+
+
+def test_a_group_that_was_seen_often_has_an_offset_of_its_own():
+    random_ = random.Random(0)
+    law = Law([drawn(random_, sigma=0.01) for _ in range(60)])
+    work = math.exp(24)
+    for group, offset in OFFSETS.items():
+        estimate = law.estimate(work, group, "new")
+        assert estimate is not None
+        assert estimate.value == pytest.approx(math.exp(offset + 0.8 * 24 - 18), rel=0.02)
+        assert estimate.high is not None
+        assert estimate.high / estimate.value < 1.05
+    other = law.estimate(work, "mamba", "new")
+    assert other is not None
+    assert other.high is not None
+    assert other.high / other.value > 2
+
+
+def test_the_very_shape_stands_in_for_the_law():
+    """It costs ten times what the law says, with the spread of other shapes' repetitions."""
+    random_ = random.Random(1)
+    examples = [drawn(random_, shape=f"shape {index // 2}") for index in range(20)]
+    odd = Example(math.exp(24), 1e4, "lmm", "odd")
+    estimate = Law([*examples, odd]).estimate(odd.work, "lmm", "odd")
+    assert estimate is not None
+    assert estimate.examples == 1
+    assert estimate.value == pytest.approx(1e4)
+    assert estimate.low is not None
+    assert estimate.low < 1e4
+
+
+def test_repetitions_of_a_shape_do_not_make_the_law_surer():
+    """Two shapes at the same distance from the law, seen once or a hundred times: what a third costs stays open."""
+    few = [Example(1e9, 1.0, "lmm", "a"), Example(1.1e9, 2.0, "lmm", "b")]
+    once, often = (Law(few * times).estimate(1e9, "lmm", "c") for times in (1, 100))
+    assert once == often
+
+
+def test_few_examples_say_little():
+    one = Example(1e9, 2.0, "lmm", "a")
+    assert Law([]).estimate(1e9, "lmm", "a") is None
+    assert Law([one]).estimate(2e9, "mac", "b") == Estimate(pytest.approx(4.0), None, None, 1)
+    two = Law([one, Example(1e9, 2.5, "lmm", "b")]).estimate(1e9, "lmm", "c")
+    assert two is not None
+    assert two.low is not None
+    assert two.low < 1
+    exact = Law([one, one]).estimate(1e9, "lmm", "a")
+    assert exact == Estimate(pytest.approx(2.0), pytest.approx(2.0), pytest.approx(2.0), 2)

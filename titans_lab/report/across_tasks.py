@@ -1,0 +1,146 @@
+"""A study over several tasks: the interquartile mean of each model's scores over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from titans_lab.report import plot
+from titans_lab.report.arms import Arm, Design, phrase, short_names
+from titans_lab.report.data import Material
+from titans_lab.report.format import NONE, plural
+from titans_lab.report.plot import Figure, Json
+from titans_lab.report.section import Row, Section, Table
+from titans_lab.stats.bootstrap import RESAMPLES, stratified_iqm
+from titans_lab.stats.interval import Interval
+from titans_lab.study.study import Run
+
+FEWEST = 3  # tasks: of fewer a middle half is no summary
+ROW = 44  # pixels of a model
+FRAME = 96
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Arms that differ in their task alone.
+
+    Attributes:
+        name: What they have in common.
+        arms: By task.
+    """
+
+    name: str
+    arms: Mapping[str, Arm]
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """A model over all tasks.
+
+    Attributes:
+        model: The model.
+        iqm: Interquartile mean of its seeds' scores on all tasks.
+    """
+
+    model: Model
+    iqm: Interval
+
+
+def section(material: Material, design: Design) -> Section | None:
+    """A row for every model; None for a study of one task, or where no task is done by all models."""
+    models = list(_models(design))
+    tasks = [
+        task for task in dict.fromkeys(task for each in models for task in each.arms) if _done_by_all(task, models)
+    ]
+    if len(models) < 2 or len(tasks) < FEWEST:
+        return None
+    scale = _scale(tasks, models)
+    standings = [Standing(model, stratified_iqm(_scores(model, tasks, scale))) for model in models]
+    figure = _figure(standings, tasks, bool(scale))
+    rows = [_row(each, tasks) for each in standings]
+    table = Table(("model",), ("interquartile mean", "95\N{NO-BREAK SPACE}% interval", "mean", "seeds"), tuple(rows))
+    return Section(figure.name, figure.title, ("runs",), figure.caption, figure, table)
+
+
+def _models(design: Design) -> Iterator[Model]:
+    keys = _task_keys([arm.outcomes[0].run for arm in design.arms])
+    varied = list(dict.fromkeys(key for arm in design.arms for key in arm.outcomes[0].run.factors if key not in keys))
+    names, models = short_names(varied), dict[str, dict[str, Arm]]()
+    for arm in design.arms:
+        factors = arm.outcomes[0].run.factors
+        name = phrase({names[key]: factors.get(key, "") for key in varied})
+        models.setdefault(name or "the base", {})[_task(arm.outcomes[0].run)] = arm
+    yield from (Model(name, arms) for name, arms in models.items())
+
+
+def _task_keys(runs: Sequence[Run]) -> set[str]:
+    """The factors of which another value alone makes another task."""
+    found: set[str] = set()
+    for key in {key for run in runs for key in run.factors}:
+        others: dict[str, set[str]] = {}
+        for run in runs:
+            rest = repr({name: value for name, value in run.factors.items() if name != key})
+            others.setdefault(rest, set()).add(_task(run))
+        found |= {key} if any(len(tasks) > 1 for tasks in others.values()) else set()
+    return found
+
+
+def _task(run: Run) -> str:
+    """What a run is judged by."""
+    return repr((run.config.task.read(), run.data_hash, run.config.data.valid_fraction, run.config.data.valid_bytes))
+
+
+def _done_by_all(task: str, models: Sequence[Model]) -> bool:
+    return all(task in model.arms and model.arms[task].scores for model in models)
+
+
+def _scale(tasks: Sequence[str], models: Sequence[Model]) -> dict[str, float]:
+    """What scores are divided by: nothing where all are shares, else the first model's mean on the task."""
+    metrics = {model.arms[task].outcomes[0].run.config.task.settings.METRIC for task in tasks for model in models[:1]}
+    if all(metric.unit.startswith("share ") for metric in metrics):
+        return {}
+    return {task: summary.mean for task in tasks if (summary := models[0].arms[task].summary)}
+
+
+def _scores(model: Model, tasks: Sequence[str], scale: Mapping[str, float]) -> list[list[float]]:
+    return [[value / scale.get(task, 1.0) for value in model.arms[task].scores] for task in tasks]
+
+
+def _figure(standings: Sequence[Standing], tasks: Sequence[str], relative: bool) -> Figure:
+    places = list(range(len(standings)))
+    ticks = {"tickvals": places, "ticktext": [plot.text(each.model.name) for each in standings]}
+    what = f"score over that of {standings[0].model.name}, a ratio" if relative else "score, a share"
+    return Figure(
+        name="across-tasks",
+        title=f"Over {plural(len(tasks), 'task')}",
+        caption=f"Interquartile mean of the final scores of all seeds on the {len(tasks)} tasks that every model has "
+        "done: the mean of the middle half, so that no single task decides. Lines are 95 % percentiles of "
+        f"{RESAMPLES:,} bootstrap resamples that draw seeds within each task (arXiv 2108.13264), from a generator "
+        "seeded for this figure; they say how sure the mean over these tasks is, not what other tasks would give.",
+        alt="Dot plot of the interquartile mean over tasks; the table has the numbers.",
+        traces=[_trace(each, place) for each, place in zip(standings, places, strict=True)],
+        layout=plot.layout(
+            {"title": f"interquartile mean of the {what}"},
+            {"title": "", "range": (len(places) - 0.5, -0.5), "showgrid": False, "ticks": "", **ticks},
+            height=FRAME + ROW * len(places),
+        ),
+        queries=("runs",),
+    )
+
+
+def _trace(each: Standing, place: int) -> Json:
+    arm, found = next(iter(each.model.arms.values())), each.iqm
+    whisker = {"type": "data", "symmetric": False, "array": [found.high - found.value]}
+    whisker |= {"arrayminus": [found.value - found.low], "thickness": 2.2, "width": 0, "color": plot.colour(arm)}
+    hover = f"{each.model.name}: {found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+    return plot.dots(arm, [found.value], [place], [hover], error_x=whisker)
+
+
+def _row(each: Standing, tasks: Sequence[str]) -> Row:
+    arms = [each.model.arms[task] for task in tasks]
+    counts = [len(arm.scores) for arm in arms]
+    seeds = str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    colour = arms[0].colour if len({arm.colour for arm in arms}) == 1 else None
+    interval = f"{each.iqm.low:.3f} to {each.iqm.high:.3f}" if max(counts) > 1 else NONE
+    means = [summary.mean for arm in arms if (summary := arm.summary)]
+    return Row((each.model.name,), (f"{each.iqm.value:.3f}", interval, f"{sum(means) / len(means):.3f}", seeds), colour)

@@ -1,0 +1,119 @@
+"""A report for papers and programs: Markdown and JSON in one file, a CSV or LaTeX file for every table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from titans_lab.report import provenance, tables
+from titans_lab.report.head import head
+from titans_lab.report.render import Report
+from titans_lab.report.runs import run_table
+from titans_lab.report.section import Row, Table
+
+_TEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "†": r"$\dagger$",
+    "·": r"$\cdot$",
+    "–": "--",
+    "\N{NO-BREAK SPACE}": "~",
+}
+
+
+def all_tables(told: Report) -> Iterator[tuple[str, str, Table]]:
+    """The name, title and table of every section that has one, and of the runs."""
+    for section in told.sections:
+        if section.table:
+            yield section.name, section.title, section.table
+    yield "runs", "Runs", run_table(told.material, told.design)
+
+
+def to_markdown(told: Report) -> str:
+    """All but the figures, as GitHub renders it."""
+    found, top = told.material, head(told.material, told.design)
+    lines = [f"# {_md(found.study.name)}", _md(found.study.question), f"**{_md(top.verdict)}**", _md(top.progress)]
+    lines += ["\n".join(f"- {_md(each)}" for each in top.findings)]
+    lines += [f"> {_md(each)}" for each in (*provenance.warnings(found), *filter(None, [top.former]))]
+    lines += [f"Expected: {_md(found.study.expect)}" if found.study.expect else ""]
+    lines += ["\n".join(f"- {_md(value)} {_md(what)}" for value, what in top.cost)]
+    captions = {section.name: section.caption for section in told.sections}
+    for name, title, table in all_tables(told):
+        lines += [f"## {_md(title)}", _markdown_table(table), _md(captions.get(name, ""))]
+    troubles = [f"- {_md(f'{each.label}: {each.state}: {each.reason}')}" for each in tables.troubles(told.design)]
+    lines += ["## What went wrong", "\n".join(troubles)] if troubles else []
+    return "\n\n".join(filter(None, lines)) + "\n"
+
+
+def to_json(told: Report) -> str:
+    """All of it for a program, with the statements and their whole results."""
+    found, top = told.material, head(told.material, told.design)
+    sections = {name: {"title": title, "rows": _records(table)} for name, title, table in all_tables(told)}
+    statements = {name: {"sql": each.sql, "rows": list(each.rows)} for name, each in found.evidence.statements.items()}
+    texts = {"name": found.study.name, "question": found.study.question, "expect": found.study.expect}
+    said = {"verdict": top.verdict, "progress": top.progress, "findings": list(top.findings), "former": top.former}
+    warned = {"warnings": provenance.warnings(found), "cost": [list(each) for each in top.cost]}
+    whole = texts | said | warned | {"tables": sections, "statements": statements}
+    return json.dumps(_finite(whole), indent=1, default=str) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """A table; numbers exact where the page rounds them."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*table.heads, *table.columns))
+    writer.writerows((*row.heads, *_exact(row)) for row in table.rows)
+    return text.getvalue()
+
+
+def to_latex(table: Table, title: str) -> str:
+    """A table for booktabs."""
+    left = "l" * len(table.heads)
+    columns = left + "".join("l" if column in table.words else "r" for column in table.columns)
+    rows = [rf"{' & '.join(map(_tex, (*row.heads, *row.cells)))} \\" for row in table.rows]
+    names = rf"{' & '.join(map(_tex, (*table.heads, *table.columns)))} \\"
+    comment = " ".join(title.split())
+    opening = [f"% {comment}; needs \\usepackage{{booktabs}}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", names]
+    return "\n".join([*opening, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _markdown_table(table: Table) -> str:
+    marks = ["---"] * len(table.heads) + ["---" if column in table.words else "---:" for column in table.columns]
+    rows = [(*table.heads, *table.columns), marks, *((*row.heads, *row.cells) for row in table.rows)]
+    return "\n".join(f"| {' | '.join(map(_md, row))} |" for row in rows)
+
+
+def _records(table: Table) -> list[dict[str, Any]]:
+    names = (*table.heads, *table.columns)
+    return [dict(zip(names, (*row.heads, *_exact(row)), strict=True)) for row in table.rows]
+
+
+def _exact(row: Row) -> tuple[Any, ...]:
+    return (*row.values, *row.cells[len(row.values) :])
+
+
+def _md(text: str) -> str:
+    """Literally, on one line."""
+    for letter in "\\`*_[]<>|#":
+        text = text.replace(letter, f"\\{letter}")
+    return " ".join(text.split())
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(letter, letter) for letter in " ".join(text.split(" ")))
+
+
+def _finite(value: Any) -> Any:
+    """As JSON has it: what is not a finite number is null."""
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,145 @@
+"""The scaling laws of a study that varies sizes or budgets: which runs make one, and what it says as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from titans_lab.errors import UserError
+from titans_lab.report import format as shown
+from titans_lab.report.arms import Arm, Design, phrase, short_names
+from titans_lab.report.data import Material
+from titans_lab.report.evidence import Row as Record
+from titans_lab.report.section import Row, Table
+from titans_lab.scaling import Fitted, Scaling, fitted, scaling, sql
+from titans_lab.stats.interval import Interval
+
+STATEMENT = "scaling"
+#: Factors that make a model or its training larger; any other tells laws apart.
+SIZES = {
+    "model.dim",
+    "model.blocks",
+    "model.heads",
+    "model.feed_forward",
+    "model.memory.expansion",
+    "preset",
+    "train.tokens",
+}
+SPAN = 3.0  # largest over smallest size or budget: a law over less says nothing
+FEWEST = 4  # sizes or budgets that are planned: with fewer a study does not ask for a law
+COLUMNS = ("estimate", "from", "to", "remark")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A law of some arms.
+
+    Attributes:
+        name: What tells it from the others; empty where it is alone.
+        place: Among the laws, from 0.
+        arms: Whose runs are in it.
+        law: As it was fitted.
+        found: What it says.
+    """
+
+    name: str
+    place: int
+    arms: tuple[Arm, ...]
+    law: Fitted
+    found: Scaling
+
+
+@dataclass(frozen=True)
+class Laws:
+    """All of a study, and why others are not there."""
+
+    drawn: tuple[Drawn, ...]
+    refused: tuple[str, ...]
+
+
+def laws(material: Material, design: Design) -> Laws | None:
+    """One for every combination of the factors that are no sizes; None for a study that does not ask for any."""
+    if not _asks(design):
+        return None
+    rows = {row["run_id"]: row for row in material.evidence.ask(STATEMENT, sql(each.run for each in material.outcomes))}
+    drawn: list[Drawn] = []
+    refused: list[str] = []
+    for name, arms in _groups(design):
+        try:
+            drawn.append(_fit(name, len(drawn), arms, rows))
+        except UserError as error:
+            refused.append(str(error))
+    return Laws(tuple(drawn), tuple(dict.fromkeys(refused)))
+
+
+def _asks(design: Design) -> bool:
+    """Whether sizes or budgets are what it varies: enough of them, and far enough apart."""
+    if not any(SIZES & {*arm.outcomes[0].run.factors} for arm in design.arms):
+        return False
+    runs = [arm.outcomes[0] for arm in design.arms]
+    tokens = {one.run.config.train.tokens for one in runs}
+    known = [one.result.parameters for one in runs if one.result.parameters]
+    spans = [max(values) / min(values) for values in (tokens, known) if values]
+    return len({*known}) * len(tokens) >= FEWEST and max(spans, default=1) >= SPAN
+
+
+def _groups(design: Design) -> Iterator[tuple[str, tuple[Arm, ...]]]:
+    keys = {key for arm in design.arms for key in arm.outcomes[0].run.factors if key not in SIZES}
+    varied = {key for key in keys if len({repr(arm.outcomes[0].run.factors.get(key)) for arm in design.arms}) > 1}
+    names, groups = short_names(sorted(varied)), dict[str, list[Arm]]()
+    for arm in design.arms:
+        factors = arm.outcomes[0].run.factors
+        groups.setdefault(phrase({names[key]: factors.get(key, "") for key in sorted(varied)}), []).append(arm)
+    yield from ((name, tuple(arms)) for name, arms in groups.items())
+
+
+def _fit(name: str, place: int, arms: Sequence[Arm], rows: dict[str, Record]) -> Drawn:
+    group = {"runs": name} if name else {}
+    law = fitted(group, [rows.get(one.run.run_id, {}) for arm in arms for one in arm.outcomes])
+    return Drawn(name, place, tuple(arms), law, scaling(law))
+
+
+def table(found: Laws) -> Table:
+    """What every law says, and what its checks do."""
+    rows = [row for each in found.drawn for row in _rows(each)]
+    return Table(("law", "figure"), COLUMNS, tuple(rows), words=COLUMNS[-1:])
+
+
+def _rows(each: Drawn) -> Iterator[Row]:
+    colours = {arm.colour for arm in each.arms}
+    colour = colours.pop() if len(colours) == 1 else None
+    for what, value, remark in _facts(each.found):
+        yield Row((each.name or "all runs", what), (*_numbers(value), remark), colour)
+
+
+def _facts(found: Scaling) -> Iterator[tuple[str, Interval | float, str]]:
+    remarks = _remarks(found)
+    for name, value in found.coefficients.items():
+        yield name, value, remarks.get(name, "")
+    if found.isoflop:
+        used = (
+            f"{found.isoflop.used} of {shown.plural(found.isoflop.budgets, 'budget')} with an optimum inside the grid"
+        )
+        verdict = "agrees with the law" if found.isoflop.agrees else "DISAGREES with the law: trust neither alone"
+        yield "a, by IsoFLOP parabolas", found.isoflop.a, f"{verdict}; {used}"
+    if found.optimum:
+        best = found.optimum
+        sizes = f"{shown.short(best.parameters)} parameters and {shown.short(best.tokens)} tokens"
+        yield f"loss at {shown.short(best.flops)} FLOPs", best.loss, f"ten times the largest budget: {sizes}"
+    yield "residuals, root mean square", found.residual, "of the log of measured over fitted loss"
+    if found.held_out:
+        runs = shown.plural(found.held_out.points, "run")
+        yield "error at the largest budget", found.held_out.error, f"of a fit without it, mean over {runs}"
+
+
+def _remarks(found: Scaling) -> dict[str, str]:
+    place = " and ".join(f"{name}^{power}" for name, power in zip(found.variables, ("alpha", "beta"), strict=False))
+    remarks = {"E": "what no size takes away", "alpha": f"the loss falls with {place}"}
+    remarks |= {"a": "best parameters grow as FLOPs^a", "b": "best tokens grow as FLOPs^b"}
+    return remarks | ({"E": "these runs leave it open: its interval reaches 0"} if found.undetermined else {})
+
+
+def _numbers(value: Interval | float) -> tuple[str, str, str]:
+    if isinstance(value, Interval):
+        return f"{value.value:.4g}", f"{value.low:.4g}", f"{value.high:.4g}"
+    return f"{value:+.2%}", shown.NONE, shown.NONE

@@ -1,0 +1,230 @@
+"""How far answers reach: accuracy by the length of what hides them, and by case where lengths do not vary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from titans_lab.report import plot
+from titans_lab.report.arms import Arm, Design
+from titans_lab.report.axis import octaves, tokens
+from titans_lab.report.data import Material
+from titans_lab.report.evidence import Row, listed
+from titans_lab.report.lines import bars, marked, rounded
+from titans_lab.report.plot import Figure, Json
+from titans_lab.report.section import Section, of_figure
+from titans_lab.stats.interval import summarise
+from titans_lab.stats.proportion import wilson
+
+STATEMENT = "lengths"
+ASKED = "select distinct evaluation from evals where run_id in ({ids}) and evaluation is not null order by evaluation"
+SQL = """\
+select run_id, task, coalesce(setting, '') as setting, length,
+       sum(value * count) / sum(count) as share, cast(sum(count) as bigint) as asked
+from evals
+where run_id in ({ids}) and (evaluation is null or evaluation in ({evaluations}))
+  and metric = 'accuracy' and length is not null and depth is null and baseline is null
+group by run_id, task, setting, length
+order by run_id, task, setting, length"""
+BESIDE = 0.03  # octaves between the arms at a length
+NAMES = {"needle": "Needle in a haystack", "babilong": "BABILong", "mqar": "Associative recall"}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the done seeds of an arm gave for one case.
+
+    Attributes:
+        shares: Of right answers, of each seed.
+        asked: Questions, of all seeds together.
+    """
+
+    shares: tuple[float, ...]
+    asked: int
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return sum(self.shares) / len(self.shares)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %: over the seeds by t, cut at 0 and 1; of one seed over its questions, by Wilson."""
+        if len(self.shares) == 1:
+            return wilson(round(self.mean * self.asked), self.asked)
+        found = summarise(self.shares)
+        return max(0.0, found.low), min(1.0, found.high)
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A kind of question, and what every arm answers by length.
+
+    Attributes:
+        task: As `task.name`.
+        setting: Its kind, as the view has it.
+        arms: By length.
+    """
+
+    task: str
+    setting: str
+    arms: dict[Arm, dict[int, Answers]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """On the page."""
+        return "lengths-" + re.sub(r"[^a-z0-9]+", "-", f"{self.task} {self.setting}".lower()).strip("-")
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        return NAMES.get(self.task, self.task) + (f": {self.setting}" if self.setting else "")
+
+    @property
+    def lengths(self) -> list[int]:
+        """That any arm was asked at."""
+        return sorted({length for answers in self.arms.values() for length in answers})
+
+
+def evaluations(material: Material) -> str:
+    """The ids of what finished runs were asked later, as a list for SQL's `in`: none that come after."""
+    rows = material.evidence.ask("evaluations", ASKED.format(ids=material.ids))
+    return listed(row["evaluation"] for row in rows)
+
+
+def facets(material: Material, design: Design) -> list[Facet]:
+    """Of each kind of question in the store."""
+    sql = SQL.format(ids=material.ids, evaluations=evaluations(material))
+    rows = material.evidence.ask(STATEMENT, sql)
+    kinds = dict.fromkeys(sorted((row["task"], row["setting"]) for row in rows))
+    return [_facet(task, setting, rows, design) for task, setting in kinds]
+
+
+def _facet(task: str, setting: str, rows: Sequence[Row], design: Design) -> Facet:
+    mine = [row for row in rows if (row["task"], row["setting"]) == (task, setting)]
+    found = {arm: dict(_answers(arm, mine)) for arm in design.arms}
+    return Facet(task, setting, {arm: answers for arm, answers in found.items() if answers})
+
+
+def _answers(arm: Arm, rows: Sequence[Row]) -> Iterator[tuple[int, Answers]]:
+    ids = {outcome.run.run_id for outcome in arm.done}
+    mine = [row for row in rows if row["run_id"] in ids]
+    for length in sorted({row["length"] for row in mine}):
+        there = [row for row in mine if row["length"] == length]
+        yield length, Answers(tuple(row["share"] for row in there), sum(row["asked"] for row in there))
+
+
+def sections(material: Material, design: Design) -> Iterator[Section]:
+    """A figure for every kind that was asked at several lengths, and one for each task whose kinds have one each."""
+    found = [facet for facet in facets(material, design) if facet.arms]
+    for facet in found:
+        if len(facet.lengths) > 1:
+            yield of_figure(_by_length(facet, _trained(design)))
+    for task in dict.fromkeys(facet.task for facet in found):
+        cases = [facet for facet in found if facet.task == task and len(facet.lengths) == 1]
+        if len(cases) > 1:
+            yield of_figure(_by_case(task, cases))
+
+
+READING = (
+    "Share of right answers, the mean over the done seeds of an arm. Bars are 95 % intervals: of several seeds by t "
+    "over the seeds, of one seed Wilson's over its questions, which says nothing of other seeds. {asked} questions a "
+    "point."
+)
+
+
+def _by_length(facet: Facet, trained: int | None) -> Figure:
+    several = len(facet.arms) > 1
+    marks = [] if trained is None else [_trained_line(trained)]
+    return Figure(
+        name=facet.name,
+        title=f"{facet.title}, by length",
+        caption=READING.format(asked=_asked([facet])) + (" Dashed: the length of training." if marks else ""),
+        alt=f"Line plot of the share of right answers against the length. {_spoken(facet)}",
+        traces=[
+            _trace(arm, answers, several, beside(place, len(facet.arms)))
+            for place, (arm, answers) in enumerate(facet.arms.items())
+        ],
+        layout=plot.layout(
+            {"title": "length, tokens"} | octaves([*facet.lengths, *([trained] if trained else [])]),
+            {"title": "accuracy, share of answers", "range": (-0.04, 1.04)},
+            shapes=marks,
+        ),
+        queries=(STATEMENT, "evaluations"),
+    )
+
+
+def beside(place: int, count: int) -> float:
+    """What an arm's lengths are multiplied by on the logarithmic axis, so that no bar hides another's."""
+    return 2 ** (BESIDE * (place - (count - 1) / 2))
+
+
+def _trace(arm: Arm, answers: dict[int, Answers], legend: bool, factor: float) -> Json:
+    hover = [f"{arm.label}, {tokens(length)} tokens: {_told(each)}" for length, each in answers.items()]
+    return _drawn(arm, rounded(length * factor for length in answers), list(answers.values()), hover, legend)
+
+
+def _drawn(arm: Arm, x: list[Any], answers: list[Answers], hover: list[str], legend: bool) -> Json:
+    means = rounded(each.mean for each in answers)
+    low, high = zip(*(each.interval for each in answers), strict=True)
+    texts = {"text": [plot.text(words) for words in hover], "hovertemplate": "%{text}<extra></extra>"}
+    return marked(arm, x, means, legend, error_y=bars(arm, means, low, high), **texts)
+
+
+def _by_case(task: str, cases: list[Facet]) -> Figure:
+    """For a suite whose lengths go with the difficulty: one place for each case."""
+    cases = sorted(cases, key=lambda facet: (facet.lengths, len(facet.setting), facet.setting))
+    arms = list(dict.fromkeys(arm for facet in cases for arm in facet.arms))
+    ticks = {"tickvals": list(range(len(cases))), "ticktext": [plot.text(_case(facet)) for facet in cases]}
+    return Figure(
+        name=f"cases-{task}",
+        title=f"{NAMES.get(task, task)}, by case",
+        caption=READING.format(asked=_asked(cases)),
+        alt="Dot plot of the share of right answers by case, a line for every arm.",
+        traces=[_cases_of(arm, cases, len(arms) > 1) for arm in arms],
+        layout=plot.layout(
+            {"title": "case", "range": (-0.5, len(cases) - 0.5), **ticks},
+            {"title": "accuracy, share of answers", "range": (-0.04, 1.04)},
+        ),
+        queries=(STATEMENT, "evaluations"),
+    )
+
+
+def _cases_of(arm: Arm, cases: list[Facet], legend: bool) -> Json:
+    known = {place: facet for place, facet in enumerate(cases) if arm in facet.arms}
+    answers = [facet.arms[arm][facet.lengths[0]] for facet in known.values()]
+    hover = [f"{arm.label}, {_case(facet)}: {_told(each)}" for facet, each in zip(known.values(), answers, strict=True)]
+    return _drawn(arm, list(known), answers, hover, legend)
+
+
+def _case(facet: Facet) -> str:
+    return f"{facet.setting}, {tokens(facet.lengths[0])}"
+
+
+def _told(answers: Answers) -> str:
+    low, high = answers.interval
+    seeds = "" if len(answers.shares) == 1 else f" of {len(answers.shares)} seeds"
+    return f"{answers.mean:.3f} ({low:.3f} to {high:.3f}), {answers.asked:,} questions{seeds}"
+
+
+def _asked(cases: list[Facet]) -> str:
+    counts = {each.asked for facet in cases for answers in facet.arms.values() for each in answers.values()}
+    return f"{min(counts):,}" if len(counts) == 1 else f"{min(counts):,} to {max(counts):,}"
+
+
+def _trained(design: Design) -> int | None:
+    lengths = {outcome.run.config.train.length for arm in design.arms for outcome in arm.outcomes}
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def _trained_line(length: int) -> Json:
+    ends = {"x0": length, "x1": length, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
+    return {"type": "line", "line": {"color": plot.MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"} | ends
+
+
+def _spoken(facet: Facet) -> str:
+    longest = facet.lengths[-1]
+    told = [f"{arm.label}: {answers[longest].mean:.2f}" for arm, answers in facet.arms.items() if longest in answers]
+    return f"At {tokens(longest)} tokens, {'; '.join(told)}."

@@ -1,0 +1,76 @@
+"""Lines over the seeds of an arm: their mean, and how far the seeds are from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from titans_lab.report import plot
+from titans_lab.report.arms import Arm
+from titans_lab.report.plot import Json
+
+DIGITS = 5  # of what is drawn: the page stays small
+
+#: Of a run: the value at each place along x.
+Curve = Mapping[float, float]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Seeds of an arm together, where any of them has a value.
+
+    Attributes:
+        x: In ascending order.
+        mean: Of the seeds that have a value there.
+        low: The lowest of them.
+        high: The highest.
+        seeds: How many.
+    """
+
+    x: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    seeds: int
+
+
+def spread(arm: Arm, curves: Mapping[str, Curve]) -> Spread | None:
+    """Over the done seeds of an arm, from their curves by run id; None where none has one."""
+    found = [curves[outcome.run.run_id] for outcome in arm.done if outcome.run.run_id in curves]
+    places = sorted({x for curve in found for x in curve})
+    values = [[curve[x] for curve in found if x in curve] for x in places]
+    if not values:
+        return None
+    means = (math.fsum(each) / len(each) for each in values)
+    low, high = (tuple(rounded(map(end, values))) for end in (min, max))
+    return Spread(tuple(places), tuple(rounded(means)), low, high, len(found))
+
+
+def rounded(values: Iterable[float]) -> list[float]:
+    """To `DIGITS` digits that count."""
+    return [float(f"{value:.{DIGITS}g}") for value in values]
+
+
+def banded(arm: Arm, found: Spread, hover: str, legend: bool, **more: Any) -> list[Json]:
+    """The mean with a band from the lowest to the highest seed; `hover` is Plotly's template behind the arm's name."""
+    named = {"legendgroup": arm.label, "showlegend": legend}
+    template = f"{plot.text(arm.label)}<br>{hover}<extra></extra>"
+    line = plot.line(arm, found.x, found.mean, hovertemplate=template, **named) | more
+    return [plot.band(arm, found.x, found.low, found.high), line] if found.seeds > 1 else [line]
+
+
+def marked(arm: Arm, x: Iterable[float], y: Iterable[float], legend: bool, **more: Any) -> Json:
+    """A line with a marker at each value."""
+    markers = {"color": plot.colour(arm), "symbol": plot.symbol(arm), "size": 8}
+    line = plot.line(arm, list(x), list(y), mode="lines+markers", marker=markers, legendgroup=arm.label)
+    return line | {"showlegend": legend} | more
+
+
+def bars(arm: Arm, value: Iterable[float], low: Iterable[float], high: Iterable[float]) -> Json:
+    """Whiskers from `low` to `high` about `value`; Plotly's `error_y`."""
+    ends = [(above - middle, middle - below) for middle, below, above in zip(value, low, high, strict=True)]
+    array, minus = ([max(0.0, end) for end in side] for side in zip(*ends, strict=True)) if ends else ([], [])
+    shape = {"type": "data", "symmetric": False, "thickness": 1.2, "width": 4, "color": plot.colour(arm)}
+    return shape | {"array": rounded(array), "arrayminus": rounded(minus)}

@@ -1,0 +1,119 @@
+"""Perplexity against the length of training, a line for every depth of the memory: the paper's figure 7."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from titans_lab import paper
+from titans_lab.report import plot
+from titans_lab.report.arms import Arm, Design, phrase, short_names
+from titans_lab.report.axis import octaves, tokens
+from titans_lab.report.data import Material
+from titans_lab.report.format import NONE
+from titans_lab.report.lengths import beside
+from titans_lab.report.lines import bars, rounded
+from titans_lab.report.plot import Figure, Json
+from titans_lab.report.section import Row, Section, Table
+from titans_lab.stats.interval import Summary, summarise
+
+LENGTH = "train.length"
+STATEMENT = "perplexities"
+SQL = """\
+select run_id, value
+from evals
+where run_id in ({ids}) and evaluation is null and baseline is null and task = 'text' and metric = 'token_perplexity'
+  and isfinite(value)
+order by run_id"""
+PAPER = ("depth-170M", "depth-360M", "depth-760M")
+
+#: Arms that differ in the length alone, by length, with the perplexity of their seeds.
+Line = dict[int, tuple[Arm, Summary]]
+
+
+def section(material: Material, design: Design) -> Section | None:
+    """Ours, and below it the paper's figures; None for a study that does not vary the length of its windows."""
+    if not any(LENGTH in arm.outcomes[0].run.factors for arm in design.arms):
+        return None
+    rows = material.evidence.ask(STATEMENT, SQL.format(ids=material.ids))
+    lines = _lines(design, {row["run_id"]: row["value"] for row in rows})
+    if not lines:
+        return None
+    lengths = sorted({length for line in lines.values() for length in line})
+    figure = Figure(
+        name="perplexity-length",
+        title="Perplexity by length of training",
+        caption="Perplexity of a token of the validation text, each model read in windows of the length that it was "
+        "trained on: a line through the means over the done seeds, bars for the 95 % t interval (two seeds or more). "
+        "The table has the figures of the paper's figure 7 below ours, read off a plot: its models have 170M to 760M "
+        "parameters, its tokens are not ours, and so what compares is the shape, not the height.",
+        alt="Line plot of the perplexity against the length of training; the table has the numbers.",
+        traces=[_trace(place, name, lines) for place, name in enumerate(lines)],
+        layout=plot.layout(
+            {"title": "length of training, tokens"} | octaves(lengths), {"title": "perplexity, choices a token"}
+        ),
+        queries=(STATEMENT,),
+    )
+    return Section(figure.name, figure.title, (STATEMENT,), figure.caption, figure, _table(lines, lengths))
+
+
+def _lines(design: Design, values: Mapping[str, float]) -> dict[str, Line]:
+    keys = list(dict.fromkeys(key for arm in design.arms for key in arm.outcomes[0].run.factors))
+    names, lines = short_names(keys), dict[str, Line]()
+    for arm in design.arms:
+        factors = arm.outcomes[0].run.factors
+        label = phrase({names[key]: value for key, value in factors.items() if key != LENGTH})
+        found = [values[one.run.run_id] for one in arm.done if one.run.run_id in values]
+        if found:
+            length = arm.outcomes[0].run.config.train.length
+            lines.setdefault(label or "the base", {})[length] = arm, summarise(found)
+    return {name: dict(sorted(line.items())) for name, line in lines.items() if len(line) > 1}
+
+
+def _trace(place: int, name: str, lines: Mapping[str, Line]) -> Json:
+    line = lines[name]
+    arms = [arm for arm, _ in line.values()]
+    shades = {plot.colour(arm) for arm in arms}
+    means = rounded(found.mean for _, found in line.values())
+    hover = [f"{name}, {tokens(length)} tokens: {_told(found)}" for length, (_, found) in line.items()]
+    half = [found.half_width or 0.0 for _, found in line.values()]
+    low, high = ([mean + side * each for mean, each in zip(means, half, strict=True)] for side in (-1, 1))
+    return plot.line(
+        arms[0],
+        rounded(length * beside(place, len(lines)) for length in line),
+        means,
+        mode="lines+markers",
+        name=plot.text(name),
+        line={"color": shades.pop() if len(shades) == 1 else plot.MUTED, "dash": plot.dash(arms[0]), "width": 2},
+        marker={"color": [plot.colour(arm) for arm in arms], "symbol": [plot.symbol(arm) for arm in arms], "size": 9},
+        error_y=bars(arms[0], means, low, high),
+        text=[plot.text(words) for words in hover],
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=len(lines) > 1,
+    )
+
+
+def _told(found: Summary) -> str:
+    half = "" if found.half_width is None else f" ± {found.half_width:.3f}"
+    return f"{found.mean:.3f}{half}"
+
+
+def _table(lines: Mapping[str, Line], lengths: list[int]) -> Table:
+    """Ours by length, then the paper's."""
+    theirs = [paper.tables()[name] for name in PAPER]
+    names = list(dict.fromkeys([*map(tokens, lengths), *theirs[0].columns]))
+    rows = [
+        Row(("ours", name), _cells(names, {tokens(length): _told(found) for length, (_, found) in line.items()}))
+        for name, line in lines.items()
+    ]
+    for table in theirs:
+        whose = f"{table.source}, {table.title.rpartition(', ')[2]}"
+        rows += [Row((whose, f"depth {depth}"), _cells(names, _paper(table, depth))) for depth in table.rows]
+    return Table(("whose", "model"), tuple(names), tuple(rows))
+
+
+def _paper(table: paper.Table, depth: str) -> dict[str, str]:
+    return {name: f"{value:.2f}" for name, value in zip(table.columns, table.rows[depth], strict=True) if value}
+
+
+def _cells(names: list[str], known: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(known.get(name, NONE) for name in names)

@@ -1,0 +1,154 @@
+"""What a score costs: the final score against speed and against memory, with the arms that are worth their price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from titans_lab.report import plot
+from titans_lab.report.arms import Arm, Design
+from titans_lab.report.format import integer, memory, score
+from titans_lab.report.lines import rounded
+from titans_lab.report.plot import Figure, Json
+from titans_lab.stats.interval import Summary, summarise
+from titans_lab.stats.pareto import front
+from titans_lab.study.tasks import Measure
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Price:
+    """What is paid for a score.
+
+    Attributes:
+        name: On the page.
+        column: Of the view `runs`.
+        unit: That it is drawn in, in the column's own.
+        axis: Its axis.
+        dear: Whether more of it costs more: memory, not speed.
+    """
+
+    name: str
+    column: str
+    unit: float
+    axis: Json
+    dear: bool
+
+
+SPEED = Price("throughput", "tokens_per_second", 1, {"title": "tokens per second", "tickformat": "~s"}, dear=False)
+MEMORY = Price("peak memory", "peak_memory_bytes", MIB, {"title": "peak memory, MiB"}, dear=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """An arm by its done seeds that have both figures.
+
+    Attributes:
+        arm: The arm.
+        seeds: Their seeds.
+        prices: Of each.
+        scores: Of each.
+    """
+
+    arm: Arm
+    seeds: tuple[int, ...]
+    prices: tuple[float, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def price(self) -> Summary:
+        """Over the seeds."""
+        return summarise(self.prices)
+
+    @property
+    def score(self) -> Summary:
+        """Over the seeds."""
+        return summarise(self.scores)
+
+
+def against(price: Price, design: Design, measure: Measure) -> Figure | None:
+    """Every seed and every mean, Pareto's front through these; None where no run has both figures."""
+    points = [point for arm in design.arms if (point := _point(arm, price)).seeds]
+    if not points:
+        return None
+    best = _front(points, price, measure)
+    better = "down" if measure.direction == "lower" else "up"
+    return Figure(
+        name=f"score-{price.name.replace(' ', '-')}",
+        title=f"{measure.name.capitalize()} against {price.name}",
+        caption=f"A small dot for every done seed, a large one at an arm's means, with 95 % t intervals both ways (two "
+        f"seeds or more). Further {better} and further {'left' if price.dear else 'right'} is better on both counts. "
+        "The line is Pareto's front of the means: no arm is better on one count without being worse on the other. It "
+        f"does not know of the intervals. On it: {', '.join(point.arm.label for point in best)}.",
+        alt=f"Scatter plot of the final {measure.name} against {price.name}. On Pareto's front: "
+        f"{'; '.join(_told(point, price) for point in best)}.",
+        traces=[
+            *([_line(best, price)] if len(points) > 1 else []),
+            *(_seeds(point, price) for point in points),
+            *(_mean(point, price, point in best, legend=len(points) > 1) for point in points),
+        ],
+        layout=plot.layout(price.axis, {"title": f"final {measure.label}"}),
+        queries=("runs",),
+    )
+
+
+def _point(arm: Arm, price: Price) -> Point:
+    found = [
+        (one.run.seed, value / price.unit, one.score)
+        for one in arm.done
+        if one.score is not None and (value := getattr(one.result, price.column))
+    ]
+    seeds, prices, scores = (tuple(each) for each in zip(*found, strict=True)) if found else ((), (), ())
+    return Point(arm, seeds, prices, scores)
+
+
+def _front(points: Sequence[Point], price: Price, measure: Measure) -> list[Point]:
+    """In the order of their price."""
+    cost, loss = (1 if price.dear else -1), (1 if measure.direction == "lower" else -1)
+    kept = front([(cost * point.price.mean, loss * point.score.mean) for point in points])
+    return sorted((points[index] for index in kept), key=lambda point: point.price.mean)
+
+
+def _line(best: list[Point], price: Price) -> Json:
+    """The best score that is to be had: for at most a memory, or at least a speed."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": rounded(point.price.mean for point in best),
+        "y": rounded(point.score.mean for point in best),
+        "line": {"color": plot.MUTED, "width": 1.5, "shape": "hv" if price.dear else "vh"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _seeds(point: Point, price: Price) -> Json:
+    small = {"color": plot.colour(point.arm), "symbol": plot.symbol(point.arm), "size": 6, "opacity": 0.45}
+    hover = [
+        f"{point.arm.label}, seed {seed}: {score(value)} at {_amount(cost, price)}"
+        for seed, cost, value in zip(point.seeds, point.prices, point.scores, strict=True)
+    ]
+    return plot.dots(point.arm, rounded(point.prices), point.scores, hover, marker=small)
+
+
+def _mean(point: Point, price: Price, kept: bool, legend: bool) -> Json:
+    edge = {"width": 2, "color": plot.INK} if kept else {"width": 0, "color": plot.INK}
+    marker = {"color": plot.colour(point.arm), "symbol": plot.symbol(point.arm), "size": 12, "line": edge}
+    words = f"{_told(point, price)}{', on the front' if kept else ''}"
+    whiskers = {"error_x": _whisker(point, point.price), "error_y": _whisker(point, point.score)}
+    dot = plot.dots(point.arm, rounded([point.price.mean]), [point.score.mean], [words], marker=marker)
+    return dot | whiskers | {"showlegend": legend}
+
+
+def _whisker(point: Point, found: Summary) -> Json:
+    half = [] if found.half_width is None else rounded([found.half_width])
+    return {"type": "data", "array": half, "thickness": 1.2, "width": 4, "color": plot.colour(point.arm)}
+
+
+def _told(point: Point, price: Price) -> str:
+    return f"{point.arm.label}: {score(point.score.mean)} at {_amount(point.price.mean, price)}"
+
+
+def _amount(value: float, price: Price) -> str:
+    return memory(value * price.unit) if price.dear else f"{integer(value)} tokens/s"

@@ -1,0 +1,114 @@
+"""Checkpoints on disk: there whole or not at all, the last two of a run, until it is finished.
+
+    attempts/<n>/checkpoint-<step>-<hash>.pt    hash: the first 16 digits of the content's SHA-256
+
+What is in them is the business of `titans_lab.checkpoint`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from titans_lab.store.files import DamagedError, sync_folder
+from titans_lab.store.folder import Attempt, RunFolder
+
+KEPT = 2  # one may be damaged
+_DIGITS = 16
+_NAME = re.compile(rf"checkpoint-(\d+)-([0-9a-f]{{{_DIGITS}}})\.pt")
+_LEFT_OVER = ".checkpoint-*.tmp"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint on disk.
+
+    Attributes:
+        path: Of the file.
+        step: After which it was written.
+        digest: Of what was written, by the file's name.
+    """
+
+    path: Path
+    step: int
+    digest: str
+
+    @property
+    def attempt(self) -> Attempt:
+        """That wrote it."""
+        return Attempt(self.path.parent)
+
+    def check(self) -> None:
+        """DamagedError where the file is not what was written."""
+        try:
+            with self.path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
+        except OSError as error:
+            raise DamagedError(self.path, f"cannot be read: {error.strerror}") from error
+        if found != self.digest:
+            raise DamagedError(self.path, "is not what was written: its SHA-256 is not the one in its name")
+
+
+class _Hashing:
+    """A file to write to, and the hash of what was written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.sha256 = file, hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.sha256.update(content)
+        return self.file.write(content)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def save_checkpoint(attempt: Attempt, step: int, write: Callable[[IO[bytes]], object]) -> None:
+    """Keep what `write` writes as the attempt's checkpoint after `step`, beside the one before; older ones go."""
+    temporary = attempt.path / f".checkpoint-{secrets.token_hex(4)}.tmp"
+    try:
+        with temporary.open("xb") as file:
+            hashing = _Hashing(file)
+            write(cast(IO[bytes], hashing))  # it has what `torch.save` asks for
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(attempt.path / f"checkpoint-{step}-{hashing.sha256.hexdigest()[:_DIGITS]}.pt")
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(attempt.path)
+    drop_checkpoints(attempt, KEPT)
+
+
+def checkpoints(folder: RunFolder) -> list[Saved]:
+    """Those of a run, the last one first, not yet checked."""
+    return _last_first(folder.attempts())
+
+
+def drop_checkpoints(attempt: Attempt, kept: int = 0) -> None:
+    """All but the last ones, and what a kill left of one, of an attempt and those before it.
+
+    Those of a later attempt are left alone: whoever is at that has taken this one's worker for dead.
+    """
+    attempts = [path for path in attempt.folder.attempts() if int(path.name) <= attempt.number]
+    for saved in _last_first(attempts)[kept:]:
+        saved.path.unlink(missing_ok=True)
+    for path in attempts:
+        for left_over in path.glob(_LEFT_OVER):
+            left_over.unlink(missing_ok=True)
+
+
+def _last_first(attempts: Iterable[Path]) -> list[Saved]:
+    found = [saved for path in attempts for saved in _of_attempt(path)]
+    return sorted(found, key=lambda saved: (saved.attempt.number, saved.step), reverse=True)
+
+
+def _of_attempt(path: Path) -> Iterator[Saved]:
+    for entry in path.iterdir():
+        if match := _NAME.fullmatch(entry.name):
+            yield Saved(entry, int(match[1]), match[2])
