@@ -56,6 +56,9 @@ class InstantJob:
 
     def wait(self) -> None: ...
 
+    def out_of_memory(self) -> bool:
+        return False
+
 
 @dataclass
 class InstantExecutor:
@@ -76,3 +79,5 @@ class InstantExecutor:
         self.started.append(folder.run_id)
         curve = self.curve(config, record["seed"])
         return InstantJob(attempt, device, curve, config.log.valid_every or 1, config.train.steps)
+
+    def rest(self) -> None: ...

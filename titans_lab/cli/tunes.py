@@ -10,6 +10,7 @@ import typer
 
 from titans_lab.cli.arguments import (
     AsJson,
+    MaxParallel,
     Overrides,
     StoreFolder,
     StudyFile,
@@ -21,6 +22,7 @@ from titans_lab.cli.arguments import (
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.output import FAILED, INTERRUPTED, plain
+from titans_lab.cli.studies import PerDevice, Verify
 from titans_lab.cli.trials import TrialLines, arm_summary, final_row, print_arm, print_finals
 
 if TYPE_CHECKING:
@@ -31,10 +33,9 @@ def tune(
     study: StudyFile,
     overrides: Overrides = None,
     store: StoreFolder = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="At most so many at a time; else one a device.")] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Verify first what this device has not computed here before.")
-    ] = True,
+    max_parallel: MaxParallel = None,
+    per_device: PerDevice = 1,
+    verify: Verify = True,
     run: Annotated[bool, typer.Option("--run/--no-run", help="Search; else show what the store has.")] = True,
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write Optuna's SQLite, for optuna-dashboard, at the end.")
@@ -47,17 +48,19 @@ def tune(
     interrupted, and it goes on too.
     """
     from titans_lab.executors.local import LocalExecutor
+    from titans_lab.executors.slots import places
     from titans_lab.search.coordinator import Search, tunings
     from titans_lab.sources import check_fit, data_digest
     from titans_lab.study.study import load_study
 
     loaded = load_study(study, overrides or [])
     warn(loaded)
-    records, devices = open_store(store), usable_devices()[:workers]
+    records, devices = open_store(store), usable_devices()
     found = tunings(loaded, records, data_digest)
     for each in found:
         check_fit(each.arm.base.config)
-    search = Search(loaded, found, records, LocalExecutor(), devices, found[0].goal.terms.timeout)
+    timeout, free = found[0].goal.terms.timeout, places(devices, per_device)
+    search = Search(loaded, found, records, LocalExecutor(), free, max_parallel, timeout)
     if run:
         first = [run for each in found for run in each.examples()]
         refuse_kernels(first, devices)

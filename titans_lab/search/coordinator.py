@@ -69,6 +69,7 @@ class Search:
         store: Where their runs are.
         executor: Starts the workers.
         devices: One worker at a time each.
+        most: At most so many trials at a time; None: as many as there are devices.
         timeout: Seconds after which no trial begins; None: any.
         started: When it began, by a clock that is steady.
         ended: Trials that had ended by then.
@@ -81,6 +82,7 @@ class Search:
     store: Store
     executor: Executor
     devices: Sequence[Device]
+    most: int | None = None
     timeout: float | None = None
     started: float = field(default_factory=time.monotonic)
     ended: int = 0
@@ -89,7 +91,7 @@ class Search:
 
     def run(self, look: Look) -> None:
         """Search to the end, and then run the finalists."""
-        sweep = Sweep(self.store, self.executor, self.devices, [], budget=self.study.budget)
+        sweep = Sweep(self.store, self.executor, self.devices, [], budget=self.study.budget, most=self.most)
         with self._alone():
             self._begin()
             sweep.run(lambda now: self._turn(now, look))
@@ -116,7 +118,8 @@ class Search:
             self.store.save_study(finals_record(self.study.name, str(self.study.path), self.finals))
         runs = {run.run_id: run for chosen in self.finalists for each in chosen for run in each.runs}
         waiting = record_runs(list(runs.values()), self.store)
-        sweep = Sweep(self.store, self.executor, self.devices, waiting, budget=self.study.budget, spent=spent)
+        budget = self.study.budget
+        sweep = Sweep(self.store, self.executor, self.devices, waiting, budget=budget, most=self.most, spent=spent)
         sweep.run(lambda now: look(self, now))
         self.failed += len(sweep.failed)
 
@@ -167,7 +170,7 @@ class Search:
 
     def _next(self) -> Tuning | None:
         """The arm that is to begin a trial: the one that has begun the fewest; None where no device is free."""
-        if sum(len(tuning.active) for tuning in self.tunings) >= len(self.devices):
+        if sum(len(tuning.active) for tuning in self.tunings) >= min(self.most or len(self.devices), len(self.devices)):
             return None
         return min((each for each in self.tunings if each.wants_more), key=lambda each: each.begun, default=None)
 

@@ -43,7 +43,7 @@ def trials(bench: Workbench) -> list[Trial]:
 def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path: Path):
     database = tmp_path / "search.db"
     overrides = "search.trials=3", "search.finalists=1", "search.pruner=median", "log.valid_every=1"
-    done = run(command(bench, *overrides, "--workers", "2", "--json", "--export", str(database)))
+    done = run(command(bench, *overrides, "--max-parallel", "2", "--json", "--export", str(database)))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     [search] = found["searches"]
@@ -64,7 +64,7 @@ def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path:
 
 def test_a_coordinator_killed_again_and_again_loses_no_trial_and_has_none_twice(bench: Workbench):
     draw = random.Random(0)
-    arguments = "search.trials=4", "log.every=1", "--workers", "2"
+    arguments = "search.trials=4", "log.every=1", "--max-parallel", "2"
     for _ in range(3):
         coordinator = subprocess.Popen(command(bench, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         until(lambda: workers(bench.root), "a worker")

@@ -16,7 +16,8 @@ from titans_lab.study.study import load_study
 
 @pytest.fixture(autouse=True)
 def _no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("titans_lab.sweep.POLL_SECONDS", 0.0)
+    for name in ("POLL_SECONDS", "SHORT_SECONDS"):
+        monkeypatch.setattr(f"titans_lab.sweep.{name}", 0.0)
 
 
 @pytest.fixture
