@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from titans_lab.store.columns import Column, Shape
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow import Table as Table  # for annotations where pyarrow is not to be imported
 
 Row = dict[str, Any]
 
@@ -26,6 +28,15 @@ def table(rows: list[Row], columns: Iterable[Column]) -> pa.Table:
     import pyarrow as pa
 
     return pa.Table.from_pylist(rows, schema=schema(columns))
+
+
+def parquet(table: pa.Table) -> bytes:
+    """The content of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
 
 
 def row(values: Mapping[str, Any], columns: Iterable[Column], complain: Callable[[str], object]) -> Row:

@@ -32,7 +32,7 @@ class Column:
     @property
     def type(self) -> str:
         """As SQL says it."""
-        return _sql(self.shape)
+        return sql_type(self.shape)
 
 
 def shape_of(hint: Any) -> Shape:
@@ -54,9 +54,9 @@ def shape_of(hint: Any) -> Shape:
     return hint
 
 
-def _sql(shape: Shape) -> str:
+def sql_type(shape: Shape) -> str:
     if isinstance(shape, dict):
-        return f"STRUCT({', '.join(f'{name} {_sql(inner)}' for name, inner in shape.items())})"
+        return f"STRUCT({', '.join(f'{name} {sql_type(inner)}' for name, inner in shape.items())})"
     return SQL_NAMES[shape]
 
 
@@ -123,7 +123,7 @@ LOGS: dict[str, tuple[Column, ...]] = {"metrics": METRICS, "inside": INSIDE, "ev
 
 RUNS = (
     RUN_ID,
-    Column("state", str, "pending, running, done, diverged, failed, oom, timeout, cancelled or lost"),
+    Column("state", str, "pending, running, done, diverged, pruned, failed, oom, timeout, cancelled or lost"),
     Column("attempt", int, "number of the last attempt, from 1"),
     Column("seed", int, "of the initial values and the batches"),
     *SECTIONS,
@@ -157,6 +157,17 @@ RUNS = (
     Column("commit", str, "commit of the code"),
     Column("env", str, "JSON: all that was recorded of host, device and versions"),
     Column("error", str, "traceback, or the end of the log of a worker that died"),
+)
+
+FAILURES = (
+    RUN_ID,
+    Column("attempt", int, "number of the attempt, from 1; a run may have succeeded since"),
+    Column("state", str, "how it ended: failed, oom, timeout, cancelled, or lost: without a commit"),
+    Column("message", str, "last line of the error"),
+    Column("error", str, "traceback, or the end of the log of a worker that died"),
+    Column("host", str, "name of the machine"),
+    Column("started", datetime, "start of the attempt, UTC"),
+    Column("finished", datetime, "its commit, UTC; null: lost"),
 )
 
 STUDIES = (
@@ -217,6 +228,7 @@ BENCHES = (
 VIEWS: dict[str, tuple[Column, ...]] = {
     "runs": RUNS,
     **{name: (RUN_ID, *columns) for name, columns in LOGS.items()},
+    "failures": FAILURES,
     "studies": STUDIES,
     "floors": FLOORS,
     "benches": BENCHES,

@@ -36,6 +36,8 @@ STOPPED = frozenset({"cancelled", "pruned", "timeout"})
 COMMITTED = frozenset({"done", "diverged", "failed", "oom"}) | STOPPED
 #: What a sweep never runs again.
 FINISHED = frozenset({"done", "diverged"})
+#: How an attempt ends that has no result.
+FAILED = frozenset({"failed", "oom", "timeout", "cancelled", "lost"})
 STATES = frozenset({"pending", "running", "lost"}) | COMMITTED
 
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,120}")
@@ -121,6 +123,11 @@ class Attempt:
     def log_path(self) -> Path:
         """The worker's stdout and stderr."""
         return self.path / "log.txt"
+
+    @property
+    def status_path(self) -> Path:
+        """Its commit, where a later attempt has taken its place."""
+        return self.path / "status.json"
 
     @property
     def stop_path(self) -> Path:
@@ -245,7 +252,7 @@ class RunFolder:
         """
         latest = self.latest()
         if latest and self.status_path.exists():
-            self.status_path.replace(latest.path / "status.json")
+            self.status_path.replace(latest.status_path)
         attempt = Attempt(self.path / "attempts" / str(latest.number + 1 if latest else 1))
         try:
             attempt.path.mkdir(parents=True)

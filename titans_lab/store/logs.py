@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -54,11 +53,7 @@ def latest_row(path: Path) -> Row | None:
 
 def to_parquet(rows: list[Row], columns: Sequence[Column]) -> bytes:
     """The rows of `read_lines` as a Parquet file."""
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(arrow.table(rows, columns), buffer, compression="zstd")
-    return buffer.getvalue()
+    return arrow.parquet(arrow.table(rows, columns))
 
 
 def read_parquet(path: Path, columns: Sequence[Column], digest: Mapping[str, Any]) -> pa.Table:

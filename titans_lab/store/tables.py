@@ -13,7 +13,7 @@ from titans_lab.store import arrow
 from titans_lab.store.arrow import Row
 from titans_lab.store.columns import LOGS, RUN_ID, SECTIONS, VIEWS
 from titans_lab.store.files import Damage, DamagedError, read_json
-from titans_lab.store.folder import COMMITTED, Attempt, RunFolder, Status, Store
+from titans_lab.store.folder import COMMITTED, FAILED, Attempt, RunFolder, Status, Store
 from titans_lab.store.logs import read_lines, read_parquet
 from titans_lab.study.record import metric_columns
 from titans_lab.study.tasks.text import TextSettings
@@ -50,8 +50,14 @@ class Reader:
             return self._evals()
         if view in LOGS:
             return self._logged(view)
-        rows = {"runs": self._runs, "studies": self._studies, "floors": self._floors, "benches": self._benches}[view]()
-        return arrow.table(list(rows), VIEWS[view])
+        read = {
+            "runs": self._runs,
+            "failures": self._failures,
+            "studies": self._studies,
+            "floors": self._floors,
+            "benches": self._benches,
+        }
+        return arrow.table(list(read[view]()), VIEWS[view])
 
     @cached_property
     def found(self) -> list[Found]:
@@ -99,6 +105,38 @@ class Reader:
 
     def _live_env(self, latest: Attempt | None) -> dict[str, Any]:
         return (self._read(read_json, latest.env_path) if latest else None) or {}
+
+    def _failures(self) -> Iterator[Row]:
+        for found in self.found:
+            for path in found.folder.attempts():
+                attempt = Attempt(path)
+                status = self._commit(found, attempt)
+                if (status.state if status else "lost") in FAILED and (status or not self._lives(found, attempt)):
+                    yield self._row("failures", attempt.path, self._failure(attempt, status))
+
+    def _commit(self, found: Found, attempt: Attempt) -> Status | None:
+        """Of an attempt, the last or an earlier one."""
+        if found.status and found.status.attempt == attempt.number:
+            return found.status
+        return self._read(Status.read, attempt.status_path)
+
+    def _lives(self, found: Found, attempt: Attempt) -> bool:
+        latest = found.folder.latest()
+        return found.state == "running" and latest is not None and latest.number == attempt.number
+
+    def _failure(self, attempt: Attempt, status: Status | None) -> dict[str, Any]:
+        env = status.env if status else self._live_env(attempt)
+        error = (status.error or "").strip() if status else ""
+        return {
+            "run_id": attempt.folder.run_id,
+            "attempt": attempt.number,
+            "state": status.state if status else "lost",
+            "message": error.splitlines()[-1] if error else None,
+            "error": error or None,
+            "host": env.get("host"),
+            "started": env.get("started"),
+            "finished": status and status.finished,
+        }
 
     def _logged(self, log: str) -> pa.Table:
         import pyarrow as pa

@@ -308,7 +308,7 @@ def test_numbers_are_plain(store: Store, ended_run: Callable[..., RunFolder]) ->
         ("selec 1", r'query: syntax error at or near "selec"$'),
         (
             "select * from run",
-            r"query: Table with name run does not exist; the views are runs, .*, studies, floors, benches$",
+            r"query: Table with name run does not exist; the views are runs, .*, failures, studies, floors, benches$",
         ),
         (
             "select los from runs",
