@@ -52,8 +52,8 @@ def query(root: Path, sql: str, parameters: Parameters = ()) -> pa.Table:
 def ask(root: Path, sql: str, parameters: Parameters = ()) -> Answer:
     """Run one SELECT over the views of the store at `root`: see `titans_lab.store.columns.VIEWS`.
 
-    `parameters` fill `?` in order, or `$name` by name; a text is compared with numbers as one. Whole numbers come as int64, decimal ones as double.
-    UserError: no store there, not one SELECT, an error in it.
+    `parameters` fill `?` in order, or `$name` by name; a text is compared with numbers as a number. Whole numbers come
+    as int64, decimal ones as double. UserError: no store there, not one SELECT, an error in it.
     """
     import duckdb
 
