@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,9 @@ from titans_lab.store.files import Damage, DamagedError, read_bytes
 if TYPE_CHECKING:
     import pyarrow as pa
 
+CHECK = "crc32"
+#: The end of a line with a checksum, also where a bit of it is flipped: then it is not what it says.
+_CHECKED = re.compile(rb', "[^"]{5}": "[^"]{8}"\}\Z')
 LINE_BYTES = 4096  # more than any line of metrics has
 
 
@@ -53,7 +58,7 @@ def latest_row(path: Path) -> Row | None:
 
 def to_parquet(rows: list[Row], columns: Sequence[Column]) -> bytes:
     """The rows of `read_lines` as a Parquet file."""
-    return arrow.parquet(arrow.table(rows, columns))
+    return arrow.parquet(arrow.table(rows, columns), small=True)
 
 
 def read_parquet(path: Path, columns: Sequence[Column], digest: Mapping[str, Any]) -> pa.Table:
@@ -78,6 +83,12 @@ def digest_of(content: bytes) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
+def to_line(values: Mapping[str, Any]) -> str:
+    """A row as a line of JSON, its last key the CRC-32 of all before that."""
+    body = json.dumps(values).removesuffix("}")
+    return f'{body}, "{CHECK}": "{zlib.crc32(body.encode()):08x}"}}\n'
+
+
 def _parse(line: bytes, columns: Sequence[Column], problems: list[str]) -> Row | None:
     try:
         values = json.loads(line)
@@ -86,6 +97,10 @@ def _parse(line: bytes, columns: Sequence[Column], problems: list[str]) -> Row |
         return None
     if not isinstance(values, dict):
         problems.append("is not a JSON object")
+        return None
+    checked = _CHECKED.search(line)
+    if checked and values.get(CHECK) != f"{zlib.crc32(line[: checked.start()]):08x}":
+        problems.append("is not what was written (its CRC-32 differs)")
         return None
     return arrow.row(values, columns, problems.append)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +10,7 @@ from titans_lab.store.columns import LOGS
 from titans_lab.store.files import DamagedError, read_json, write_bytes, write_json
 from titans_lab.store.folder import COMMITTED, Attempt, Status
 from titans_lab.store.lock import AlreadyRunning, hold_lock
-from titans_lab.store.logs import digest_of, read_lines, to_parquet
+from titans_lab.store.logs import digest_of, read_lines, to_line, to_parquet
 
 __all__ = ["AlreadyRunning", "Recorder", "commit_dead", "hold_lock"]
 
@@ -36,7 +35,7 @@ class Recorder:
         with self.attempt.lines_path(log).open("a", encoding="utf-8") as lines:
             for row in rows:
                 assert row.keys() <= _COLUMNS[log], f"not columns of {log}: {row.keys() - _COLUMNS[log]}"
-                lines.write(json.dumps(row) + "\n")
+                lines.write(to_line(row))
 
     def commit(self, state: str, summary: Mapping[str, Any], error: str | None = None) -> None:
         """End the attempt in `state`, one of `COMMITTED`, with its final figures; the first commit stays."""
