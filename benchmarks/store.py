@@ -27,7 +27,7 @@ from titans_lab.study.study import load_study
 QUERIES = {
     "query runs": "select model.memory.depth, train.lr, avg(loss), stddev(loss) from runs group by all limit 9",
     "query metrics": "select run_id, min(loss), max(step) from metrics group by all order by 2 limit 9",
-    "query both": "select model.memory.depth, step, avg(metrics.loss) from runs join metrics using (run_id) group by all",
+    "query both": "select model.memory.depth, step, avg(m.loss) from runs join metrics m using (run_id) group by all",
     "query failures": "select state, count(*) from failures group by all",
 }
 

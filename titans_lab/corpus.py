@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import platform
 import sysconfig
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,14 +15,14 @@ import numpy as np
 
 from titans_lab.bases import FASTA, read_fasta
 from titans_lab.data.prepared import Manifest, map_part, read_manifest, read_tokenizer
-from titans_lab.data.sources import GZIP_MAGIC
 from titans_lab.data.tokenizer import BYTES, Tokenizer
 from titans_lab.errors import UserError
-from titans_lab.inputs import signature
+from titans_lab.inputs import read_any_bytes, signature
 from titans_lab.study.config import DataConfig, RunConfig
 
 LARGEST_FILE = 2**30  # bytes; each plan hashes a file, and each worker holds it in memory
 BYTES_ALONE = ("needle", "babilong")  # tasks whose models read bytes, whatever their files
+TEXT = "a text file, plain or gzip, a prepared folder, or null for Python's standard library"
 SMALLEST_PART = 2  # bytes of either part: one to read and one to predict
 
 # Installers and distributions strip, move or rewrite these; without them two installs of one Python version agree.
@@ -153,18 +151,13 @@ def _measure(path: str | None, fasta: bool, signature: tuple[int, int] | None) -
 def _signature(path: str | None) -> tuple[int, int] | None:
     if path is None:
         return None
-    if "\0" in path:
-        raise UserError(f"data.path: {path!r} is no path: it holds a zero byte")
-    try:
-        status = Path(path).stat()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if status.st_size > LARGEST_FILE:
+    size, changed = signature(path, "data.path", TEXT)
+    if size > LARGEST_FILE:
         raise UserError(
-            f"data.path: {path} has {status.st_size} bytes, more than {LARGEST_FILE}: too large to read each time; "
+            f"data.path: {path} has {size} bytes, more than {LARGEST_FILE}: too large to read each time; "
             f"read it once with `titans-lab data prepare {path} -o FOLDER`, and then data.path=FOLDER"
         )
-    return status.st_size, status.st_mtime_ns
+    return size, changed
 
 
 def _cut(config: DataConfig, size: int) -> int:
@@ -179,24 +172,9 @@ def _cut(config: DataConfig, size: int) -> int:
 
 
 def _read(path: str | None, fasta: bool) -> bytes:
-    if path is not None and fasta:
-        return read_fasta(path)
     if path is None:
         return _standard_library(Path(sysconfig.get_path("stdlib")))
-    try:
-        content = Path(path).read_bytes()
-        return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"data.path: {path} is damaged gzip ({error}); fetch or compress it again") from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: str, error: OSError) -> UserError:
-    return UserError(
-        f"data.path: cannot read {path} ({error.strerror}); give a text file, plain or gzip, or a prepared folder, "
-        f"relative to {Path.cwd()}, or null for Python's standard library"
-    )
+    return read_fasta(path) if fasta else read_any_bytes(path, "data.path", TEXT)
 
 
 def _standard_library(root: Path) -> bytes:

@@ -23,7 +23,7 @@ import torch
 from titans.models.generation import generate, prefill
 from titans.models.language_model import LanguageModel
 from titans_lab.corpus import trained_tokenizer
-from titans_lab.data.tokenizer import BYTES as BYTE_TOKENS
+from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment
 from titans_lab.errors import UserError
 from titans_lab.evaluations import SETTINGS, Asked, Sources, evaluation_id
@@ -40,7 +40,6 @@ from titans_lab.trained import Trained, load_run
 
 PIECE = 1024  # tokens read at a time
 AT_ONCE = 2**16  # tokens of the questions that are read side by side
-BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Examined:
     def trained(self) -> Trained:
         """Its model, loaded when a question is first asked; UserError where that does not read bytes."""
         trained = load_run(self.store, self.folder.run_id, self.device)
-        if trained_tokenizer(trained.config, trained.data_hash) is not BYTE_TOKENS:
+        if trained_tokenizer(trained.config, trained.data_hash) is not BYTES:
             raise UserError(f"run {self.folder.run_id}: its tokens are no bytes, as those of the questions are")
         return trained
 
@@ -153,7 +152,12 @@ def replies(model: LanguageModel, questions: Sequence[Question], count: int, dev
     for begin in range(0, end, PIECE):
         state = prefill(model, _tokens(prompts[:, begin : min(begin + PIECE, end)], device), state)
     drawn = generate(model, _tokens(prompts[:, end:], device), count, temperature=0, state=state).tolist()
-    return [bytes(token if token < BYTES else ord("?") for token in row).decode(errors="replace") for row in drawn]
+    return [_words(row) for row in drawn]
+
+
+def _words(drawn: Sequence[int]) -> str:
+    """As text; a token that is no byte is a question mark."""
+    return bytes(token if token < len(BYTES.pieces) else ord("?") for token in drawn).decode(errors="replace")
 
 
 def _tokens(prompts: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -27,16 +27,21 @@ def read_bytes(path: str, key: str, wanted: str) -> bytes:
     Raises:
         UserError: It cannot be read, is damaged gzip, or holds nothing.
     """
-    try:
-        content = Path(path).read_bytes()
-        content = gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{key}: {path} is damaged gzip ({error}); fetch or compress it again") from error
-    except OSError as error:
-        raise unreadable(path, error, key, wanted) from error
+    content = read_any_bytes(path, key, wanted)
     if not content.strip():
         raise UserError(f"{key}: {path} is empty; give {wanted}")
     return content
+
+
+def read_any_bytes(path: str, key: str, wanted: str) -> bytes:
+    """`read_bytes`, where an empty file will do."""
+    try:
+        content = Path(path).read_bytes()
+        return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{key}: {path} is damaged gzip ({error}); fetch or compress it again") from error
+    except OSError as error:
+        raise _unreadable(path, error, key, wanted) from error
 
 
 def signature(path: str, key: str, wanted: str) -> tuple[int, int]:
@@ -46,12 +51,11 @@ def signature(path: str, key: str, wanted: str) -> tuple[int, int]:
     try:
         status = Path(path).stat()
     except OSError as error:
-        raise unreadable(path, error, key, wanted) from error
+        raise _unreadable(path, error, key, wanted) from error
     return status.st_size, status.st_mtime_ns
 
 
-def unreadable(path: str, error: OSError, key: str, wanted: str) -> UserError:
-    """Says so of a file that the system does not give."""
+def _unreadable(path: str, error: OSError, key: str, wanted: str) -> UserError:
     return UserError(f"{key}: cannot read {path} ({error.strerror}); give {wanted}, relative to {Path.cwd()}")
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from titans_lab.store.folder import Store
 from titans_lab.study import derived
-from titans_lab.study.config import RunConfig
 from titans_lab.study.study import Run
 
 
@@ -44,24 +43,14 @@ def plan(runs: Sequence[Run], store: Store) -> list[PlannedRun]:
     return [_planned(run, store) for run in runs]
 
 
-def training_tokens(config: RunConfig) -> int:
-    """Tokens that whole steps come to within the budget."""
-    return derived.tokens(config)
-
-
-def training_flops(config: RunConfig) -> int:
-    """FLOPs of a whole training."""
-    return derived.flops(config)
-
-
 def _planned(run: Run, store: Store) -> PlannedRun:
     return PlannedRun(
         run_id=run.run_id,
         label=run.label,
         state=store.run(run.run_id).state(),
         parameters=derived.params(run.config),
-        tokens=training_tokens(run.config),
-        flops=training_flops(run.config),
+        tokens=derived.tokens(run.config),
+        flops=derived.flops(run.config),
         state_bytes=derived.state(run.config),
         solved=run.solved,
         deviation=run.deviation,

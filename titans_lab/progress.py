@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from time import monotonic
 
-from titans_lab.plan import training_flops
 from titans_lab.store.folder import Attempt
 from titans_lab.store.logs import latest_row
+from titans_lab.study import derived
 from titans_lab.study.study import Run
 from titans_lab.sweep import Sweep
 
@@ -44,7 +44,7 @@ class Progress:
     """Counts, the running runs, and the time left at the rate of work so far."""
 
     def __init__(self, runs: list[Run]) -> None:
-        self.work = {run.run_id: float(training_flops(run.config)) for run in runs}
+        self.work = {run.run_id: float(derived.flops(run.config)) for run in runs}
         self.begin = monotonic()
 
     def running(self, sweep: Sweep) -> list[RunProgress]:

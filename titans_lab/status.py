@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from titans_lab.plan import training_tokens
 from titans_lab.store.folder import Attempt, Store
 from titans_lab.store.logs import latest_row
+from titans_lab.study import derived
 from titans_lab.study.study import Run
 
 STUDIES_SQL = """
@@ -44,7 +44,7 @@ def _row(run: Run, store: Store) -> dict[str, Any]:
         "id": run.run_id,
         "state": folder.state(),
         "tokens": figures.get("tokens", 0),
-        "of": training_tokens(run.config),
+        "of": derived.tokens(run.config),
         "loss": figures.get("loss"),
         "train_loss": figures.get("train_loss"),
         "tokens_per_second": figures.get("tokens_per_second"),

@@ -14,7 +14,7 @@ from titans_lab.executors.base import Executor, Job
 from titans_lab.executors.devices import Device
 from titans_lab.sources import data_source
 from titans_lab.store.files import write_json
-from titans_lab.store.folder import FINISHED, Attempt, RunFolder, Status, Store, writing
+from titans_lab.store.folder import FINISHED, STOPPED, Attempt, RunFolder, Status, Store, writing
 from titans_lab.store.lock import AlreadyRunning
 from titans_lab.store.recorder import commit_dead
 from titans_lab.study.record import record_of
@@ -22,6 +22,7 @@ from titans_lab.study.study import Run
 from titans_lab.study.terms import Budget
 
 POLL_SECONDS = 0.2
+PATIENCE_SECONDS = 30.0  # for a run that was asked to stop to take the step that it is at
 
 
 def record_runs(runs: Sequence[Run], store: Store) -> list[Run]:
@@ -82,12 +83,16 @@ class Sweep:
         store: Where the runs are recorded; their folders exist.
         executor: Starts the workers.
         devices: One worker at a time each.
-        waiting: Runs not yet started, next first.
+        waiting: Runs not yet started, next first; a view may add some.
         active: The worker of each run that is running here.
         ended: Final state of each run that this sweep ran.
         skipped: Final state of each run that was finished already, or by another sweep meanwhile.
         budget: What may be spent before no more are started; what runs then is finished.
-        spent: What was.
+        timeout: Seconds that a run may take from its start here.
+        fail_fast: Whether the first run that fails ends the sweep.
+        spent: What was of the budget.
+        begun: When each run was first seen at work, by a clock that is steady.
+        asked: When each active run that shall end was asked to.
     """
 
     store: Store
@@ -98,32 +103,59 @@ class Sweep:
     ended: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
+    timeout: float = math.inf
+    fail_fast: bool = False
     spent: Spent = field(default_factory=Spent)
+    begun: dict[str, float] = field(default_factory=dict)
+    asked: dict[str, float] = field(default_factory=dict)
 
-    def run(self, look: Callable[[Sweep], None]) -> None:
-        """Run all that is waiting; one that fails stops no other. However this ends, no worker is left behind."""
+    def run(self, look: Callable[[Sweep], bool | None]) -> None:
+        """Run all that is waiting; one that fails stops no other. However this ends, no worker is left behind.
+
+        Args:
+            look: Called after each turn. Where it returns True more runs may come to wait, and the sweep goes on.
+        """
+        words = "the sweep was interrupted"
         try:
-            while True:
-                self._collect()
-                over = self.spent.by(len(self.active), time.monotonic()).over(self.budget)
-                if not over:
-                    self._launch()
-                look(self)
-                if not self.active and (over or not self.waiting):
-                    return
+            while self._turn(look):
                 time.sleep(POLL_SECONDS)
+            words = "another run failed, and --fail-fast was given"
         except OSError as error:
             raise UserError(
                 f"{self.store.root}: cannot write there ({error.strerror}); the workers are stopped, and no finished "
                 "run is lost; mend that, and the same command goes on from here"
             ) from error
         finally:
-            self._stop()
+            self._end_all(words)
+
+    def stop(self, run_id: str, state: str, why: str) -> None:
+        """Have a run end in `state`, one of `STOPPED`, within seconds; it is among `active` until it has."""
+        if run_id in self.active:
+            self.active[run_id][1].attempt.ask_to_stop(state, why)
+            self.asked[run_id] = time.monotonic()
 
     @property
     def failed(self) -> list[str]:
         """Ids of the runs that ended without a result."""
         return [run_id for run_id, state in self.ended.items() if state not in FINISHED]
+
+    @property
+    def broken(self) -> bool:
+        """Whether a run ended without a result although nobody asked it to."""
+        return any(state not in FINISHED | STOPPED for state in self.ended.values())
+
+    def _turn(self, look: Callable[[Sweep], bool | None]) -> bool:
+        """Whether there is another one to come."""
+        self._collect()
+        self._stop_late()
+        over = self.spent.by(len(self.active), time.monotonic()).over(self.budget)
+        over = over or (self.fail_fast and self.broken)
+        if not over:
+            self._launch()
+        more = look(self)
+        if self.fail_fast and self.broken:
+            return False
+        return bool(self.active or (not over and (self.waiting or more)))
 
     def _collect(self) -> None:
         for run_id, (_, job) in list(self.active.items()):
@@ -131,11 +163,24 @@ class Sweep:
             if words is not None:
                 self.ended[run_id] = self._final_state(job, "failed", words)
                 del self.active[run_id]
+                self.asked.pop(run_id, None)
+
+    def _stop_late(self) -> None:
+        """Stop what takes too long, by force where it does not heed."""
+        now = time.monotonic()
+        for run_id, (_, job) in self.active.items():
+            if run_id not in self.asked:
+                if now - self.begun.setdefault(run_id, now) > self.timeout:
+                    self.stop(run_id, "timeout", f"took more than {self.timeout:g} s, as --timeout allows")
+            elif now - self.asked[run_id] > PATIENCE_SECONDS:
+                job.terminate()
+                job.wait()
 
     def _final_state(self, job: Job, state: str, words: str) -> str:
-        """What the worker committed; where it died before, `state` is committed for it."""
+        """What the worker committed; where it died before, what it was asked for or `state` is committed for it."""
         committed = committed_state(job.attempt)
         if committed is None:
+            state, words = job.attempt.asked_to_stop() or (state, words)
             with suppress(AlreadyRunning):  # another sweep has begun the next attempt, whose commit will count
                 commit_dead(job.attempt, state, words)
         return committed or state
@@ -159,7 +204,7 @@ class Sweep:
             self.waiting.remove(run)
             self.active[run.run_id] = run, job
 
-    def _stop(self) -> None:
+    def _end_all(self, words: str) -> None:
         """End the workers that are left; in an undisturbed sweep there are none."""
         for _, job in self.active.values():
             job.terminate()
@@ -167,7 +212,7 @@ class Sweep:
             job.wait()
         for run_id, (_, job) in self.active.items():
             try:
-                self.ended[run_id] = self._final_state(job, "cancelled", "the sweep was interrupted")
+                self.ended[run_id] = self._final_state(job, "cancelled", words)
             except OSError:  # the store cannot be written: without a commit the run counts as lost
                 self.ended[run_id] = "lost"
         self.active.clear()

@@ -33,6 +33,14 @@ class Diverged(Exception):
         self.step = step
 
 
+class Stopped(Exception):
+    """Somebody asked for an end: the state to commit, why, and how many steps were taken."""
+
+    def __init__(self, state: str, why: str, step: int) -> None:
+        super().__init__(why)
+        self.state, self.step = state, step
+
+
 def optimizer_for(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices alone."""
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
@@ -73,10 +81,11 @@ class Trainer:
         self.rates: list[float] = []  # tokens a second, a value for each line of metrics
         self.last_loss = math.nan
         self.stepped: Callable[[], None] = lambda: None
+        self.should_stop: Callable[[], tuple[str, str] | None] = lambda: None  # asked after each step
         self.begin = perf_counter()
 
     def run(self) -> dict[str, Any]:
-        """Train to the end of the budget; the run's summary. Raises Diverged."""
+        """Train to the end of the budget; the run's summary. Raises Diverged, Stopped."""
         self.begin = perf_counter()
         with profiled(self.config.speed.profile, self.recorder.attempt.path) as self.stepped:
             for first, last in self._stretches():
@@ -173,6 +182,8 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip)
         self.optimizer.step()
         self.stepped()
+        if asked := self.should_stop():
+            raise Stopped(*asked, step + 1)
         return loss.detach(), norm
 
     def _losses(self, batch: Batch) -> Tensor:

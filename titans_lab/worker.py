@@ -1,6 +1,7 @@
 """One run in a process of its own: `python -m titans_lab.worker ATTEMPT_FOLDER --device cpu`.
 
-Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed or cancelled.
+Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed, or the one of `STOPPED` that
+it was asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -22,14 +23,15 @@ from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment, processor
 from titans_lab.errors import UserError
 from titans_lab.stats.ngram import witten_bell_floors
-from titans_lab.store.folder import Attempt, Store
+from titans_lab.store.folder import STOPPED, Attempt, Store
 from titans_lab.store.recorder import Recorder, commit
 from titans_lab.study.config import DataConfig
 from titans_lab.study.derived import kernel
 from titans_lab.study.record import config_of
 from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.task import Task
 from titans_lab.tasks.text import TextTask
-from titans_lab.train import Diverged, Trainer
+from titans_lab.train import Diverged, Stopped, Trainer
 from titans_lab.trained import save_weights
 
 CANCELLING = (signal.SIGTERM, signal.SIGINT)
@@ -51,19 +53,26 @@ def work(attempt: Attempt, device: torch.device) -> None:
     if task.digest != record["data_hash"]:
         raise UserError(f"data.path: {task.source} is not what it was when this run was planned; sweep the study again")
     trainer = Trainer(config, record["seed"], task, device, recorder)
+    trainer.should_stop = attempt.asked_to_stop
     try:
         state, summary, error = "done", trainer.run(), None
     except Diverged as end:
         state, summary, error = "diverged", trainer.summary(end.step) | {"diverged_step": end.step}, str(end)
+    except Stopped as end:
+        state, summary, error = end.state, trainer.summary(end.step), str(end)
     _ignore_signals()  # it has ended: nothing may turn that into something else
     if state == "done" and config.log.weights:
         save_weights(attempt, trainer.model)
     commit(attempt, state, summary, error)
-    if isinstance(task, TextTask) and task.corpus.tokenizer is BYTES and len(task.corpus.train) <= MOST_COUNTED:
+    if state not in STOPPED and _countable(task):
         save_floors(Store(attempt.folder.path.parents[1]), task.corpus, config.data, task.settings.ORDERS)
 
 
-def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int] = (0, 1, 3)) -> None:
+def _countable(task: Task) -> TypeGuard[TextTask]:
+    return isinstance(task, TextTask) and task.corpus.tokenizer is BYTES and len(task.corpus.train) <= MOST_COUNTED
+
+
+def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int]) -> None:
     """Record what n-gram models reach on this split, unless that is known: the scale for every loss on it."""
     split = {"data_hash": corpus.digest, "valid_fraction": data.valid_fraction, "valid_bytes": data.valid_bytes}
     key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}"
@@ -74,7 +83,7 @@ def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 where the run ended in numbers, 1 where it did not."""
+    """Exit code 0 where the run ended as it was meant to, 1 where it did not."""
     parser = argparse.ArgumentParser(prog="python -m titans_lab.worker", description="Train one run of a study.")
     parser.add_argument("attempt", type=Path, help="folder of the attempt, below the run's folder")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -89,7 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         work(attempt, torch.device(given.device))
     except Cancelled:
-        commit(attempt, "cancelled", {}, "cancelled before its end")
+        state, why = attempt.asked_to_stop() or ("cancelled", "cancelled before its end")
+        commit(attempt, state, {}, why)
     except Exception as error:
         _ignore_signals()
         traceback.print_exc()  # to the log: after a commit there is no other place for it

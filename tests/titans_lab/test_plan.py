@@ -6,9 +6,10 @@ import pytest
 from workbench import Workbench
 
 from titans.cost import parameters, state_bytes, train_flops_per_token
-from titans_lab.plan import plan, training_flops, training_tokens
+from titans_lab.plan import plan
 from titans_lab.store.lock import hold_lock
 from titans_lab.store.recorder import Recorder
+from titans_lab.study import derived
 
 
 @pytest.fixture
@@ -22,9 +23,9 @@ def test_a_row_has_the_runs_cost(bench: Workbench):
     assert [(row.run_id, row.label) for row in rows] == [(run.run_id, run.label) for run in runs]
     for row, run in zip(rows, runs, strict=True):
         model, train = run.config.model, run.config.train
-        assert row.tokens == training_tokens(run.config) == 256  # whole steps of 64
+        assert row.tokens == derived.tokens(run.config) == 256  # whole steps of 64
         assert row.parameters == parameters(model)
-        assert row.flops == training_flops(run.config) == 256 * train_flops_per_token(model, train.length, train.batch)
+        assert row.flops == derived.flops(run.config) == 256 * train_flops_per_token(model, train.length, train.batch)
         assert row.state_bytes == state_bytes(model, train.length)
     assert rows[0].parameters < rows[2].parameters
 

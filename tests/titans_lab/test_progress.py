@@ -8,9 +8,9 @@ from workbench import Workbench, python_job
 import titans_lab.progress
 from titans_lab.executors.devices import cores
 from titans_lab.executors.local import LocalExecutor
-from titans_lab.plan import training_flops
 from titans_lab.progress import Progress, RunProgress, progress_of
 from titans_lab.store.recorder import Recorder
+from titans_lab.study import derived
 from titans_lab.sweep import Sweep
 
 BEGIN, NOW = 1000.0, 1030.0
@@ -74,6 +74,6 @@ def test_there_is_no_time_left_before_there_is_a_rate(sweep: Sweep, progress: Pr
 
 def test_runs_count_by_their_flops(sweep: Sweep, progress: Progress):
     [waiting] = sweep.waiting
-    assert progress.work[waiting.run_id] == training_flops(waiting.config)
+    assert progress.work[waiting.run_id] == derived.flops(waiting.config)
     progress.work[waiting.run_id] *= 7
     assert progress.seconds_left(sweep) == pytest.approx(8 * 30.0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -179,12 +180,13 @@ def test_two_sweeps_of_a_study_at_once_run_each_run_once(bench: Workbench):
     assert all(each.count("done ") == 3 for each in words)  # also those that the other one ran
 
 
-def dead(folder: RunFolder, prepare: Callable[[Recorder], None] = lambda _: None) -> Sweep:
-    """A sweep whose worker at `folder` has just ended, after `prepare`."""
+def dead(folder: RunFolder, prepare: Callable[[Recorder], None] = lambda _: None, code: str = "") -> Sweep:
+    """A sweep whose worker at `folder` has, without `code`, just ended, after `prepare`."""
     attempt = folder.new_attempt()
     prepare(Recorder(attempt, {}))
-    job = python_job(attempt, cores()[0])
-    job.process.communicate()
+    job = python_job(attempt, cores()[0], code)
+    if not code:
+        job.process.communicate()
     run = Run(folder.run_id, None, 0, "", {})  # type: ignore[arg-type]
     return Sweep(Workbench(folder.path.parents[2]).store, LocalExecutor(), cores(), [], {folder.run_id: (run, job)})
 
@@ -208,6 +210,69 @@ def test_what_is_spent_counts_devices_while_they_work():
         True,
     ]
     assert [spent.over(Budget(hours=hours)) for hours in (1.1, 1.0)] == [False, True]
+
+
+def test_a_run_that_takes_too_long_ends_as_timeout_and_the_others_run(bench: Workbench):
+    sweep = bench.sweep("grid.train.tokens=[10000000, 256]", "log.every=1")
+    sweep.devices = sweep.devices[:1]
+    [long, short] = sweep.waiting
+
+    def look(now: Sweep) -> None:
+        if long.run_id in now.active and begun(bench.store.run(long.run_id)):
+            sweep.timeout = 0.0
+        elif long.run_id in now.ended:
+            sweep.timeout = math.inf
+
+    sweep.run(look)
+    assert sweep.ended == {long.run_id: "timeout", short.run_id: "done"}
+    status = bench.store.run(long.run_id).status()
+    assert status is not None
+    assert status.error == "took more than 0 s, as --timeout allows"
+    assert status.summary["steps"] >= 1
+    assert not sweep.broken
+
+
+def test_a_run_is_pruned_while_others_come_to_wait(bench: Workbench):
+    sweep = bench.sweep(ENDLESS, "log.every=1")
+    [endless], [later] = sweep.waiting, bench.runs()
+
+    def look(now: Sweep) -> bool:
+        if endless.run_id in now.active and begun(bench.store.run(endless.run_id)):
+            now.stop(endless.run_id, "pruned", "worse than the median")
+        if not now.active and later.run_id not in now.ended:
+            now.waiting += record_runs([later], bench.store)
+        return later.run_id not in now.ended
+
+    sweep.run(look)
+    assert sweep.ended == {endless.run_id: "pruned", later.run_id: "done"}
+    sweep.stop(endless.run_id, "pruned", "it has ended: nothing happens")
+
+
+def test_a_worker_that_does_not_heed_is_ended_as_it_was_asked_to(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("titans_lab.sweep.PATIENCE_SECONDS", 0.1)
+    folder = bench.recorded()
+    sweep = dead(folder, code="import sys, time; sys.stdout.close(); time.sleep(600)")
+    [(_, job)] = sweep.active.values()
+    job.process.stdout.close()  # type: ignore[attr-defined]
+    sweep.run(lambda now: now.stop(folder.run_id, "timeout", "too slow") if not now.asked else None)
+    assert sweep.ended == {folder.run_id: "timeout"}
+    assert folder.state() == "timeout"
+
+
+def test_the_first_failure_ends_the_others_where_that_is_wanted(bench: Workbench):
+    waiting = record_runs(bench.runs("seeds=3"), bench.store)
+    broken, endless, never = (bench.store.run(run.run_id) for run in waiting)
+    sweep = dead(broken)
+    job = python_job(endless.new_attempt(), cores()[0], "import time; time.sleep(600)")
+    sweep.active[endless.run_id], sweep.waiting, sweep.fail_fast = (waiting[1], job), waiting[2:], True
+    sweep.run(lambda _: None)
+    assert job.process.stdout is not None
+    job.process.stdout.close()
+    assert sweep.ended == {broken.run_id: "failed", endless.run_id: "cancelled"}
+    status = endless.status()
+    assert status is not None
+    assert status.error == "another run failed, and --fail-fast was given"
+    assert never.state() == "pending"
 
 
 def test_a_worker_that_ended_without_a_word_has_failed(bench: Workbench):

@@ -22,11 +22,14 @@ from titans_lab.store.columns import LOGS
 from titans_lab.store.folder import Status
 from titans_lab.store.logs import read_lines
 from titans_lab.store.query import ask
+from titans_lab.study.tasks.text import TextSettings
 from titans_lab.worker import is_out_of_memory, save_floors
 
+BY_POSITION = "select sum(value * count), sum(count)::bigint from evals where position is not null"
 #: The worker as its command line runs it, and then what it has imported.
 WITH_MODULES = """
 import sys
+from titans_lab.study.tasks.text import TextSettings
 from titans_lab.worker import main
 code = main(sys.argv[1:])
 print(*sorted(name for name in sys.modules if "." not in name))
@@ -85,13 +88,15 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
     assert status is not None
     assert status.files.keys() == {"metrics.parquet", "inside.parquet", "evals.parquet", "attempts/1/weights.pt"}
     assert (run["metric"], run["unit"], run["direction"]) == ("loss", "bits per byte", "lower")
-    row, *perplexities = bench.ask("select * from evals order by metric = 'loss' desc, metric")
+    row, *perplexities = bench.ask("select * from evals where position is null order by metric = 'loss' desc, metric")
     assert [each["metric"] for each in perplexities] == ["token_perplexity", "word_perplexity"]
     assert row.pop("run_id") == run["run_id"]
     assert row.pop("value") == run["loss"] == run["score"]
     assert {name: value for name, value in row.items() if value is not None} == {
         "task": "text", "metric": "loss", "unit": "bits per byte", "direction": "lower", "split": "valid", "count": 401,
     }  # fmt: skip
+    [(total, count)] = [tuple(each.values()) for each in bench.ask(BY_POSITION)]
+    assert (total / count, count) == (pytest.approx(run["loss"]), 401)
     stale = bench.ask("""
         select step, head, avg(staleness) > 0 and max(staleness) < 9 as plausible from inside
         where block = 0 and layer = 0 and position is not null group by all order by all
@@ -102,7 +107,7 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
 def test_floors_are_recorded_once_for_a_split(bench: Workbench):
     data = bench.runs()[0].config.data
     corpus = load_corpus(data)
-    save_floors(bench.store, corpus, data)
+    save_floors(bench.store, corpus, data, TextSettings.ORDERS)
     rows = bench.ask("select context, bits_per_byte, valid_fraction, data_source from floors order by context")
     assert [row["context"] for row in rows] == [0, 1, 3]
     for row in rows:
@@ -110,10 +115,10 @@ def test_floors_are_recorded_once_for_a_split(bench: Workbench):
         assert (row["valid_fraction"], row["data_source"]) == (0.1, str(bench.text))
     [path] = bench.store.floor_paths()
     os.utime(path, (0, 0))
-    save_floors(bench.store, corpus, data)
+    save_floors(bench.store, corpus, data, TextSettings.ORDERS)
     assert path.stat().st_mtime == 0
     other = bench.runs("data.valid_bytes=50")[0].config.data
-    save_floors(bench.store, load_corpus(other), other)
+    save_floors(bench.store, load_corpus(other), other, TextSettings.ORDERS)
     assert len(bench.store.floor_paths()) == 2
 
 

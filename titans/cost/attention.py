@@ -7,6 +7,7 @@ from titans.models.config import ModelConfig
 
 
 def attention_parameters(config: ModelConfig) -> int:
+    """Of the four projections q, k, v and out, without biases."""
     return 4 * config.dim**2
 
 

@@ -9,6 +9,7 @@ LINEAR_BLOCK = 64  # as in titans/ops/neural_memory/linear.py, which imports tor
 
 
 def lmm_parameters(config: ModelConfig) -> int:
+    """Of the mixer: the persistent tokens and the memory's own, its initial weights included where they are learned."""
     return config.persistent_tokens * config.dim + _memory_parameters(config)
 
 
@@ -51,6 +52,7 @@ def output_gate(config: ModelConfig) -> int:
 
 
 def lmm_products(config: ModelConfig, length: int, batch: int) -> int:
+    """Multiply-adds of a forward pass over a batch: the persistent tokens are written first, then the sequences."""
     return begin_products(config) + memory_products(config, length, batch)
 
 

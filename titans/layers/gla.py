@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans.layers.parts import split_heads
+from titans.layers.parts import linear, split_heads
 from titans.layers.recurrent import MatrixMixer, MatrixStream, QueryKeyValue, Readout
 from titans.models.config import ModelConfig
 from titans.ops import gated_linear_attention
@@ -21,8 +21,7 @@ class GatedLinearAttention(MatrixMixer):
         self.heads = config.heads
         self.inputs = QueryKeyValue(config, "gla", silu=config.short_convolution("gla") > 1, unit=False)
         self.narrow = nn.Linear(config.dim, RANK, bias=False)
-        self.decay = nn.Linear(RANK, config.key_dim("gla"))
-        nn.init.zeros_(self.decay.bias)
+        self.decay = linear(RANK, config.key_dim("gla"))
         self.readout = Readout(config, "gla", gated=True)
 
     def start(self, batch: int) -> MatrixStream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log10
 from typing import NamedTuple
 
 import torch
@@ -9,11 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.layers.mixer import Mixer
-from titans.layers.parts import CausalConvolution
+from titans.layers.parts import STEP_RANGE, CausalConvolution, inverse_softplus
 from titans.models.config import ModelConfig
 from titans.ops import selective_scan
-
-RANGE = (-3, -1)  # of the logarithms, to base 10, of the step sizes at the start
 
 
 class MambaStream(NamedTuple):
@@ -26,7 +25,7 @@ class MambaStream(NamedTuple):
 class Mamba(Mixer):
     """As published, expansion 2 and 16 numbers of state a channel, in this library's block beside a feed-forward layer.
 
-    At the start the rates are -1, -2, ... and the step sizes of the channels lie between 0.001 and 0.1, evenly by their
+    At the start the rates are -1, -2, ... and the step sizes of the channels lie in `STEP_RANGE`, evenly by their
     logarithm where the authors draw them.
     """
 
@@ -39,7 +38,8 @@ class Mamba(Mixer):
         self.select = nn.Linear(inner, self.rank + 2 * self.size, bias=False)
         self.step = nn.Linear(self.rank, inner)
         self.step.init_std = {"weight": (3 * self.rank) ** -0.5}  # type: ignore[assignment]
-        self.step.bias = nn.Parameter(_inverse_softplus(torch.logspace(*RANGE, inner)))
+        shortest, longest = map(log10, STEP_RANGE)
+        self.step.bias = nn.Parameter(inverse_softplus(torch.logspace(shortest, longest, inner)))
         self.init_std = {"log_rates": 0.0}
         self.log_rates = nn.Parameter(torch.zeros(inner, self.size))  # of what the rates are over -1, -2, ...
         self.skip = nn.Parameter(torch.ones(inner))
@@ -67,7 +67,3 @@ class Mamba(Mixer):
             rates = -torch.exp(self.log_rates) * torch.arange(1, self.size + 1, device=x.device)
             y, state = selective_scan(x, F.softplus(self.step(step)), rates, b, c, state, chunk_size=self.chunk_size)
             return y + self.skip * x, state
-
-
-def _inverse_softplus(x: Tensor) -> Tensor:
-    return x + torch.log(-torch.expm1(-x))

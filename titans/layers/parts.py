@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from titans.models.config import ModelConfig
 
+#: Of a recurrence's step sizes at the start, as Mamba has them (arXiv 2312.00752): the slowest's and the fastest's.
+STEP_RANGE = 0.001, 0.1
+
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """`[batch, time, heads * dim]` to `[batch, heads, time, dim]`."""
@@ -30,6 +33,18 @@ def rotate(x: Tensor, first: int = 0, base: float = 10_000.0) -> Tensor:
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     a, b = x.chunk(2, -1)
     return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """With a bias that starts at 0: torch would draw it from its global generator, which no run seeds."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def inverse_softplus(x: Tensor) -> Tensor:
+    """Of positive numbers."""
+    return x + torch.log(-torch.expm1(-x))
 
 
 class RMSNorm(nn.RMSNorm):

@@ -10,14 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.layers.mixer import Mixer
-from titans.layers.parts import Projection, RMSNorm, merge_heads, split_heads
+from titans.layers.parts import STEP_RANGE, Projection, RMSNorm, inverse_softplus, merge_heads, split_heads
 from titans.models.config import ModelConfig
 from titans.ops.fla import Kernel
 
 Operator: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
 
-#: Of a step size at the start, as Mamba has it: from the slowest head's to the fastest's.
-SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1
 EPSILON = 1e-5  # of the norms of what is read
 
 
@@ -114,9 +112,10 @@ class Decay(nn.Module):
     def __init__(self, heads: int, lowest: float) -> None:
         super().__init__()
         place = (torch.arange(heads, dtype=torch.float64) + 0.5) / heads
-        step = SHORTEST_STEP * (LONGEST_STEP / SHORTEST_STEP) ** place
+        shortest, longest = STEP_RANGE
+        step = shortest * (longest / shortest) ** place
         self.log_rate = nn.Parameter((lowest + (16 - lowest) * place).log().float())
-        self.step_bias = nn.Parameter((step + (-torch.expm1(-step)).log()).float())  # softplus of it is the step
+        self.step_bias = nn.Parameter(inverse_softplus(step).float())
 
     def forward(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Logits `[batch, time, heads]` of dt; dt and the log-decay, each `[batch, heads, time]`."""

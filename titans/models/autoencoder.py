@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from titans.layers.parts import RMSNorm
-from titans.models.backbone import Backbone, initialise, linear
+from titans.layers.parts import RMSNorm, linear
+from titans.models.backbone import Backbone, initialise
 from titans.models.config import ModelConfig
 
 SLOWEST = 10_000.0  # of the sines and cosines that say a position

@@ -53,13 +53,6 @@ class Backbone(nn.Module):
         return block(x, before)
 
 
-def linear(inputs: int, outputs: int) -> nn.Linear:
-    """With a bias that starts at 0: torch would draw it from its global generator, which no run seeds."""
-    layer = nn.Linear(inputs, outputs)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 @torch.no_grad()
 def initialise(model: nn.Module, seed: int) -> None:
     """Draw every matrix from a normal distribution of its own, by (seed, tensor name); gains and biases stay as built.

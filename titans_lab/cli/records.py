@@ -11,15 +11,13 @@ import typer
 from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, open_store
 from titans_lab.cli.formats import Format, chosen, write
 from titans_lab.errors import UserError
+from titans_lab.store.columns import VIEWS
 
 
 def query(
     sql: Annotated[
         str | None,
-        typer.Argument(
-            help="One SELECT over the views runs, metrics, inside, evals, failures, studies, floors and benches; "
-            "with --columns a view."
-        ),
+        typer.Argument(help=f"One SELECT over the views {', '.join(VIEWS)}, or with --columns a view."),
     ] = None,
     file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read the SQL from a file.")] = None,
     parameters: Annotated[

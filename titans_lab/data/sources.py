@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.inputs import GZIP_MAGIC
 
 BLOCK = 1 << 20  # bytes
-GZIP_MAGIC = b"\x1f\x8b"
 HUB = "hf:"
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 

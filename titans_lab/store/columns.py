@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -26,7 +26,7 @@ class Column:
     """
 
     name: str
-    shape: Shape
+    shape: Shape = field(hash=False)
     meaning: str
 
     @property
@@ -42,7 +42,7 @@ def shape_of(hint: Any) -> Shape:
     """
     if is_dataclass(hint):
         hints = get_type_hints(hint)
-        shapes = {field.name: shape_of(hints[field.name]) for field in fields(hint)}
+        shapes = {each.name: shape_of(hints[each.name]) for each in fields(hint)}
         return {name: shape for name, shape in shapes.items() if shape != {}}
     if get_origin(hint) is Literal:
         return type(get_args(hint)[0])
@@ -64,8 +64,8 @@ RUN_ID = Column("run_id", str, "hash of what decides the numbers: configuration,
 
 #: The sections of a configuration, each a struct.
 SECTIONS = tuple(
-    Column(field.name, shape_of(get_type_hints(RunConfig)[field.name]), f"configuration, section `{field.name}`")
-    for field in fields(RunConfig)
+    Column(each.name, shape_of(get_type_hints(RunConfig)[each.name]), f"configuration, section `{each.name}`")
+    for each in fields(RunConfig)
 )
 
 #: What a worker logs of its training.
@@ -108,9 +108,10 @@ EVALS = (
     Column("unit", str, "of its values"),
     Column("direction", str, "lower or higher: which values are better"),
     Column("split", str, "part of the data: valid or test"),
-    Column("setting", str, "which cases, such as pairs=8; null, with length and depth: all of the split"),
+    Column("setting", str, "which cases, such as pairs=8; null, with length, depth and position: all of the split"),
     Column("length", int, "tokens of their sequences, where these differ"),
     Column("depth", float, "place of what is to be found, from 0, the start, to 1, where it differs"),
+    Column("position", int, "first place in the window of the stretch that this is the mean of, up to the next one's"),
     Column("baseline", str, "whose figure it is, such as repeat-last; null: the run's model's"),
     Column("value", float, "the figure"),
     Column("count", int, "what it is the mean of: tokens, answers or examples"),

@@ -16,7 +16,7 @@ from titans_lab.errors import UserError
 
 SEAL = "sha256"
 #: The end of a record with a checksum, also where a few of its bits are flipped: then it is not what it says.
-_SEALED = re.compile(rb',\n "[^"]{6}": "[^"]{64}"\n\}\n\Z')
+_SEALED = re.compile(rb',\n "[^"]{6}": "[^"]{64}"\n\}\n?\Z')
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object that `write_json` wrote; FileNotFoundError or DamagedError. One without a checksum is taken as it is."""
+    """The object that `write_json` wrote, or one without a checksum; FileNotFoundError or DamagedError."""
     content = read_bytes(path)
     try:
         record = json.loads(content)
@@ -84,9 +84,8 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise DamagedError(path, "is not a JSON object")
     sealed = _SEALED.search(content)
-    if sealed:
-        if record.pop(SEAL, None) != hashlib.sha256(content[: sealed.start()]).hexdigest():
-            raise DamagedError(path, "is not what was written (its SHA-256 differs)")
+    if sealed and record.pop(SEAL, None) != hashlib.sha256(content[: sealed.start()]).hexdigest():
+        raise DamagedError(path, "is not what was written (its SHA-256 differs)")
     return record
 
 

@@ -12,6 +12,7 @@
     studies/<name>.json                     what a sweep launched
     floors/<key>.json                       n-gram losses of a data split
     benches/<time>-<hash>.json              speeds, measured side by side
+    compact/                                copies of finished runs' rows, for speed alone: `titans_lab.store.compacted`
     verified/<key>.json                     a model, a precision and a device whose fast forms were found right
 
 States: pending (no attempt), running (the lock is held), lost (an attempt without a commit, and nobody holds the lock),
@@ -20,6 +21,7 @@ and the committed ones.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -273,7 +275,12 @@ class Store:
 
     def folders(self) -> Iterator[RunFolder]:
         """The runs that are there, by id."""
-        return (RunFolder(path) for path in _listed(self.root / "runs", "*") if path.is_dir())
+        try:
+            with os.scandir(self.root / "runs") as entries:
+                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        except FileNotFoundError:
+            return
+        yield from (RunFolder(self.root / "runs" / name) for name in names)
 
     def save_study(self, record: Mapping[str, Any]) -> None:
         """Keep what a sweep launched, in the place of an earlier sweep of that name.

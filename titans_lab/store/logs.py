@@ -7,7 +7,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ _CHECKED = re.compile(rb', "[^"]{5}": "[^"]{8}"\}\Z')
 LINE_BYTES = 4096  # more than any line of metrics has
 
 
-def read_lines(path: Path, columns: Sequence[Column]) -> tuple[list[Row], list[Damage]]:
+def read_lines(path: Path, columns: tuple[Column, ...]) -> tuple[list[Row], list[Damage]]:
     """The complete lines of a log, and what is wrong with others.
 
     The end of a file that a kill cut off in the middle of a line is no damage. No file: no lines.
@@ -56,12 +56,12 @@ def latest_row(path: Path) -> Row | None:
     return _parse(complete[-1], METRICS, []) if complete else None
 
 
-def to_parquet(rows: list[Row], columns: Sequence[Column]) -> bytes:
+def to_parquet(rows: list[Row], columns: tuple[Column, ...]) -> bytes:
     """The rows of `read_lines` as a Parquet file."""
     return arrow.parquet(arrow.table(rows, columns), small=True)
 
 
-def read_parquet(path: Path, columns: Sequence[Column], digest: Mapping[str, Any]) -> pa.Table:
+def read_parquet(path: Path, columns: tuple[Column, ...], digest: Mapping[str, Any]) -> pa.Table:
     """A committed file, its bytes first compared with the commit's size and SHA-256; DamagedError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -89,7 +89,7 @@ def to_line(values: Mapping[str, Any]) -> str:
     return f'{body}, "{CHECK}": "{zlib.crc32(body.encode()):08x}"}}\n'
 
 
-def _parse(line: bytes, columns: Sequence[Column], problems: list[str]) -> Row | None:
+def _parse(line: bytes, columns: tuple[Column, ...], problems: list[str]) -> Row | None:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -105,7 +105,7 @@ def _parse(line: bytes, columns: Sequence[Column], problems: list[str]) -> Row |
     return arrow.row(values, columns, problems.append)
 
 
-def _aligned(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
+def _aligned(table: pa.Table, columns: tuple[Column, ...]) -> pa.Table:
     """Another version's columns brought to today's: missing ones null, others dropped."""
     import pyarrow as pa
 

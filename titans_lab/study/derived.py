@@ -15,7 +15,6 @@ from titans_lab.study.tasks.text import TextSettings
 USUAL = TextSettings()
 #: FLOPs of a training, some ten minutes of a core: a tenth to a quarter of that is more than it takes to compile.
 COMPILED_FROM = 2e13
-MEMORIES = ("lmm", "mac", "mag", "mal")
 TRAINING = 6  # FLOPs of a multiply-add, forward and backward
 
 _parameters = lru_cache(maxsize=None)(parameters)  # many runs of a study share a model
@@ -65,7 +64,7 @@ def kernel(config: RunConfig, device: str) -> str:
         device: Its kind, "cpu" or "cuda".
     """
     asked = config.speed.kernel
-    pays = device == "cpu" and config.model.variant in MEMORIES and flops(config) >= COMPILED_FROM
+    pays = device == "cpu" and config.model.has_memory and flops(config) >= COMPILED_FROM
     return "compiled" if asked == "auto" and pays and which(os.environ.get("CXX", "g++")) else asked
 
 

@@ -30,8 +30,6 @@ def _recipe(name: str) -> dict[str, Any]:
 
 
 #: What each preset sets; a study's own values come on top.
-PRESETS: dict[str, dict[str, Any]] = (
-    {name: dict(flatten({"model": values})) | _recipe(name) for name, values in MODELS.items()}
-    | mad_presets()
-    | mad_presets()
-)
+PRESETS: dict[str, dict[str, Any]] = {
+    name: dict(flatten({"model": values})) | _recipe(name) for name, values in MODELS.items()
+} | mad_presets()

@@ -113,9 +113,8 @@ class Study:
         Args:
             data_hash: Gives the hash of the content of a configuration's data; asked once for each data and task.
         """
-        distinct = dict.fromkeys((point.config.data, point.config.task) for point in self.points)
         configs = {(point.config.data, point.config.task): point.config for point in self.points}
-        hashes = {source: data_hash(configs[source]) for source in distinct}
+        hashes = {source: data_hash(config) for source, config in configs.items()}
         runs: dict[str, Run] = {}
         for point in self.points:
             digest = hashes[point.config.data, point.config.task]

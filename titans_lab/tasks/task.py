@@ -33,9 +33,10 @@ class Score:
         value: Of it.
         count: What it is the mean of: tokens, answers, examples.
         split: Of the data: "test" or "valid".
-        setting: What the part is, such as "pairs=8"; null, with `length` and `depth`: all of the test data.
+        setting: What the part is, such as "pairs=8"; null, with the three that follow: all of the test data.
         length: Tokens of its sequences, where these differ.
         depth: Place of what is to be found, from 0 (the start) to 1, where it differs.
+        position: First place in the window of the stretch that this is the mean of, up to the next one's.
         baseline: Whose value this is, where it is not the run's model: "repeat-last", "ridge".
     """
 
@@ -46,6 +47,7 @@ class Score:
     setting: str | None = None
     length: int | None = None
     depth: float | None = None
+    position: int | None = None
     baseline: str | None = None
 
     def row(self, task: str) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def overall(scores: Iterable[Score]) -> dict[str, float]:
     return {
         score.measure.name: score.value
         for score in scores
-        if not any(part is not None for part in (score.setting, score.length, score.depth, score.baseline))
+        if {score.setting, score.length, score.depth, score.position, score.baseline} == {None}
     }
 
 

@@ -75,9 +75,13 @@ class TextTask(Task):
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
         """Bits, summed over each window."""
+        return self.losses_by_token(model, batch).sum(1)
+
+    def losses_by_token(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Bits of each token to predict `[batch, time]`."""
         inputs, targets = batch
         bits = F.cross_entropy(model(inputs).flatten(0, 1).float(), targets.flatten(), reduction="none") * BITS
-        return bits.view_as(targets).sum(1)
+        return bits.view_as(targets)
 
     def terms(self, batch: Batch) -> int:
         """Bytes that the tokens to predict stand for."""
@@ -87,19 +91,25 @@ class TextTask(Task):
         """Bits per byte over the validation part, and perplexities of a text; the split is called "valid".
 
         A word is what stands between white space, as lm-eval counts them (`word_perplexity` of its task wikitext).
+        Without a limit also the loss by stretches of positions in the window, see `stretches`.
         """
+        bits, size = bits_by_position(model, self, device, limit)
+        scores = [Score(self.settings.LOSS, float(bits.sum() / size.sum()), int(size.sum()), split="valid")]
+        if not self.settings.FASTA:
+            scores += self._perplexities(bits.sum() / BITS, limit)
+        return scores if limit is not None else [*scores, *self._by_position(bits, size)]
+
+    def _perplexities(self, nats: float, limit: int | None) -> Iterator[Score]:
         predicted = self.corpus.first_bytes(limit)[1:]
-        text = self.corpus.tokenizer.decode(predicted)
-        loss, words = evaluate(model, self, device, limit), count_words(text)
-        score = Score(self.settings.LOSS, loss, len(text), split="valid")
-        if self.settings.FASTA:
-            return [score]
-        nats = loss * len(text) / BITS
-        return [
-            score,
-            Score(WORD_PERPLEXITY, perplexity(nats / words), words, split="valid"),
-            Score(TOKEN_PERPLEXITY, perplexity(nats / len(predicted)), len(predicted), split="valid"),
-        ]
+        words = count_words(self.corpus.tokenizer.decode(predicted))
+        yield Score(WORD_PERPLEXITY, perplexity(nats / words), words, split="valid")
+        yield Score(TOKEN_PERPLEXITY, perplexity(nats / len(predicted)), len(predicted), split="valid")
+
+    def _by_position(self, bits: np.ndarray, size: np.ndarray) -> Iterator[Score]:
+        begins = stretches(len(bits))
+        sums = (np.add.reduceat(each, begins).tolist() for each in (bits, size))
+        for begin, total, count in zip(begins, *sums, strict=True):
+            yield Score(self.settings.LOSS, total / count, count, split="valid", position=begin)
 
     def inputs(self, tokens: int) -> Tensor:
         """The first windows of the validation part."""
@@ -128,9 +138,25 @@ def bits_per_token(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
 
 def evaluate(model: nn.Module, task: TextTask, device: torch.device, limit: int | None = None) -> float:
     """Bits per byte over the validation part, or its first `limit` bytes; each window starts without context."""
-    total, size = torch.zeros((), dtype=torch.float64, device=device), 0
+    bits, size = bits_by_position(model, task, device, limit)
+    return float(bits.sum() / size.sum())
+
+
+def bits_by_position(
+    model: nn.Module, task: TextTask, device: torch.device, limit: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bits of the tokens to predict, and the bytes that they stand for, summed by their place in the window."""
+    bits, size = torch.zeros(task.length, dtype=torch.float64, device=device), np.zeros(task.length, np.int64)
     with judging(model):
         for inputs, targets in task.validation(limit):
-            total += bits_per_token(model, inputs.to(device), targets.to(device)).double() * targets.numel()
-            size += task.terms((inputs, targets))
-    return float(total / size)
+            places = targets.shape[1]
+            bits[:places] += task.losses_by_token(model, (inputs.to(device), targets.to(device))).double().sum(0)
+            size[:places] += task.corpus.tokenizer.widths[targets.numpy()].sum(0)
+    seen = size > 0  # a text shorter than a window has no later places
+    return bits.cpu().numpy()[seen], size[seen]
+
+
+def stretches(length: int) -> list[int]:
+    """Where stretches of positions begin, two an octave: 0, 1, 2, 3, 4, 6, 8, 12 and so on below `length`."""
+    octaves = (2**power for power in range(length.bit_length()))
+    return [0, *(begin for octave in octaves for begin in sorted({octave, octave * 3 // 2}) if begin < length)]

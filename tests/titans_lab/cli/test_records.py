@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,11 @@ def filled(bench: Workbench) -> Workbench:
         recorder.add("inside", [{"step": 1, "block": 0, "layer": 1, "head": 2, "staleness": 0.5 + seed}])
         recorder.commit("done", {"loss": 1.123456789 + seed})
     return bench
+
+
+def test_its_help_names_every_view(cli: Any):
+    words = re.sub("[│.;,]", " ", cli("query", "--help").out).split()
+    assert set(VIEWS) <= set(words)
 
 
 def test_a_query_is_a_table(cli: Any, filled: Workbench):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,11 @@ def _compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "python3")
 
 
-def test_a_long_training_on_a_cpu_is_compiled():
-    assert derived.flops(LONG) > derived.COMPILED_FROM > derived.flops(RunConfig())
-    assert derived.kernel(LONG, "cpu") == "compiled"
+@pytest.mark.parametrize("variant", ["lmm", "ttt_mlp"])
+def test_a_long_training_on_a_cpu_is_compiled(variant: Any):
+    long = dataclasses.replace(LONG, model=ModelConfig(variant=variant))
+    assert derived.flops(long) > derived.COMPILED_FROM > derived.flops(RunConfig())
+    assert derived.kernel(long, "cpu") == "compiled"
     assert derived.kernel(RunConfig(), "cpu") == derived.kernel(LONG, "cuda") == "auto"
 
 

@@ -4,11 +4,13 @@ import math
 import re
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from workbench import run
 
@@ -16,7 +18,7 @@ from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
 from titans_lab.corpus import Corpus
 from titans_lab.errors import UserError
-from titans_lab.tasks.text import TextTask, bits_per_token, evaluate
+from titans_lab.tasks.text import TextTask, bits_per_token, evaluate, stretches
 
 CPU = torch.device("cpu")
 
@@ -136,7 +138,8 @@ def test_validation_leaves_the_model_in_training_without_gradients():
 
 
 def figures(some: TextTask, model: nn.Module, limit: int | None = None) -> dict[str, tuple[float, int]]:
-    return {score.measure.name: (score.value, score.count) for score in some.evaluate(model, CPU, limit)}
+    scores = some.evaluate(model, CPU, limit)
+    return {score.measure.name: (score.value, score.count) for score in scores if score.position is None}
 
 
 @pytest.mark.parametrize("limit", [None, 300])
@@ -151,6 +154,33 @@ def test_perplexities_are_of_the_words_and_the_tokens_that_are_predicted(limit: 
     assert found["loss"] == (evaluate(model, some, CPU, limit), len(rest))
     assert found["word_perplexity"] == (pytest.approx(math.exp(nats / words)), words)
     assert found["token_perplexity"] == (pytest.approx(math.exp(nats / len(rest))), len(rest))
+
+
+def test_the_loss_by_position_is_that_of_the_tokens_at_those_places():
+    some = task(length=11, batch=3)
+    model = nn.Embedding(256, 256)
+    inputs, targets = (torch.cat(parts) for parts in zip(*list(some.validation())[:-1], strict=True))
+    last_inputs, last_targets = list(some.validation())[-1]  # the shorter rest
+    assert 0 < last_inputs.shape[1] < 11
+    found = {each.position: (each.value, each.count) for each in some.evaluate(model, CPU) if each.position is not None}
+    assert list(found) == [0, 1, 2, 3, 4, 6, 8]
+    for begin, end in pairwise([*found, 11]):
+        losses = [
+            F.cross_entropy(model(x)[:, begin:end].flatten(0, 1), y[:, begin:end].flatten(), reduction="none")
+            for x, y in ((inputs, targets), (last_inputs, last_targets))
+        ]
+        wanted = torch.cat(losses) / math.log(2)
+        assert found[begin] == (pytest.approx(wanted.mean().item(), rel=1e-5), len(wanted))
+
+
+def test_on_the_way_there_is_no_loss_by_position():
+    assert all(score.position is None for score in task().evaluate(zeros(), CPU, 100))
+
+
+def test_stretches_are_two_an_octave():
+    assert [stretches(length) for length in (1, 2, 7, 8, 9)] == [
+        [0], [0, 1], [0, 1, 2, 3, 4, 6], [0, 1, 2, 3, 4, 6], [0, 1, 2, 3, 4, 6, 8],
+    ]  # fmt: skip
 
 
 def test_a_perplexity_beyond_floats_is_infinite():

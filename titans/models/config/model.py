@@ -16,7 +16,7 @@ Combination = Literal["norm_sigmoid", "sigmoid", "product"]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A byte-level language model in the Llama-style block of N25.
+    """A model of Llama-style blocks as N25 has them, by default one of language, over bytes.
 
     Attributes:
         variant: The sequence mixers of the blocks: the memory alone (lmm), as context (mac), gate (mag) or layer (mal),

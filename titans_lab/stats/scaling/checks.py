@@ -37,11 +37,20 @@ class Parabola:
         budget: FLOPs, their geometric mean.
         sizes: How many were measured.
         optimum: Parameters at its lowest point; None at the edge of the grid, where a parabola only guesses.
+        range: Smallest and largest of the sizes.
+        terms: Its coefficients, the square's first, in log parameters less their mean `centre`.
     """
 
     budget: float
     sizes: int
     optimum: float | None
+    range: tuple[float, float]
+    terms: tuple[float, float, float]
+    centre: float
+
+    def loss(self, parameters: np.ndarray) -> np.ndarray:
+        """On the curve."""
+        return np.polyval(self.terms, np.log(parameters) - self.centre)
 
 
 def held_out(points: Points, flops: np.ndarray, names: tuple[str, ...]) -> HeldOut:
@@ -96,8 +105,15 @@ def parabola_exponent(found: list[Parabola]) -> Interval | None:
 def _parabola(log_size: np.ndarray, budget: float, loss: np.ndarray) -> Parabola:
     sizes, member = np.unique(log_size, return_inverse=True)
     means = np.bincount(member, loss) / np.bincount(member)
-    centre = sizes.mean()
-    curvature, slope, _ = np.polyfit(sizes - centre, means, 2)
+    centre = float(sizes.mean())
+    curvature, slope, level = np.polyfit(sizes - centre, means, 2).tolist()
     inside = 0 < np.argmin(means) < len(sizes) - 1 and curvature > 0
     lowest = centre - slope / (2 * curvature) if inside else np.inf
-    return Parabola(budget, len(sizes), float(np.exp(lowest)) if sizes[0] < lowest < sizes[-1] else None)
+    return Parabola(
+        budget=budget,
+        sizes=len(sizes),
+        optimum=float(np.exp(lowest)) if sizes[0] < lowest < sizes[-1] else None,
+        range=(float(np.exp(sizes[0])), float(np.exp(sizes[-1]))),
+        terms=(curvature, slope, level),
+        centre=centre,
+    )

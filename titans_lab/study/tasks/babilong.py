@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from titans_lab.study.tasks.settings import PATH, Measure, TaskSettings, check_vocabulary
+from titans_lab.study.tasks.settings import PATH, Measure, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
@@ -42,4 +42,4 @@ class BabilongSettings(TaskSettings):
         """Bytes, and a file of stories."""
         if self.facts is None:
             raise ValueError("task.babilong.facts: null; name a file of bAbI stories")
-        check_vocabulary(config, 256, "values of a byte")
+        check_bytes(config)

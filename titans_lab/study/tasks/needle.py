@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from titans_lab.study.tasks.settings import PATH, Measure, TaskSettings, check_vocabulary
+from titans_lab.study.tasks.settings import PATH, Measure, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
@@ -50,7 +50,7 @@ class NeedleSettings(TaskSettings):
 
     def check(self, config: RunConfig) -> None:
         """Bytes, and room for a needle and its question."""
-        check_vocabulary(config, 256, "values of a byte")
+        check_bytes(config)
         if config.train.length < LONGEST[self.template]:
             raise ValueError(
                 f"train.length: {config.train.length} is below the {LONGEST[self.template]} bytes that a needle and "

@@ -81,6 +81,11 @@ def check_vocabulary(config: RunConfig, needed: int, what: str) -> None:
         raise ValueError(f"model.vocab_size: {config.model.vocab_size} is below the {needed} {what}")
 
 
+def check_bytes(config: RunConfig) -> None:
+    """ValueError where the model has fewer tokens than there are bytes."""
+    check_vocabulary(config, 256, "values of a byte")
+
+
 def check_examples(config: RunConfig, task: str, examples: int | None) -> None:
     """ValueError where a training set is less than a batch."""
     if examples is not None and examples < config.train.batch:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from titans_lab.study.tasks.settings import Measure, TaskSettings, check_vocabulary
+from titans_lab.study.tasks.settings import Measure, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
 
-BYTES = 256  # values of a byte
 BITS_PER_BYTE = Measure("loss", "bits per byte")
 
 
@@ -26,4 +25,4 @@ class TextSettings(TaskSettings):
 
     def check(self, config: RunConfig) -> None:
         """A token for each value of a byte."""
-        check_vocabulary(config, BYTES, "values of a byte")
+        check_bytes(config)

@@ -9,6 +9,10 @@ from titans_lab.stats.scaling.points import Points
 from titans_lab.stats.simulate import BUDGETS, CHINCHILLA, chinchilla
 
 
+def parabola(budget: float, optimum: float | None) -> Parabola:
+    return Parabola(budget, 5, optimum, (1.0, 9.0), (1.0, 0.0, 2.0), 0.0)
+
+
 def test_the_frontier_is_where_the_loss_is_least():
     best = frontier(CHINCHILLA, cost=6.0)
     for flops in (1e19, 1e22):
@@ -62,9 +66,16 @@ def test_an_optimum_at_the_edge_of_the_grid_is_discarded():
     assert parabolas(sizes[:2], np.full(2, 1e18), inside[:2]) == []
 
 
+def test_a_parabola_can_be_drawn():
+    sizes = np.array([1.0, 2.0, 4.0, 8.0])
+    (found,) = parabolas(sizes, np.full(4, 1e18), (np.log(sizes) - 1.0) ** 2 + 2)
+    assert found.loss(np.array([np.e, np.e**3])) == pytest.approx([2, 6])
+    assert found.range == pytest.approx((1, 8))
+
+
 def test_an_exponent_takes_three_optima():
-    exact = [Parabola(budget, 5, budget**0.5) for budget in (1e18, 1e19, 1e20)]
+    exact = [parabola(budget, budget**0.5) for budget in (1e18, 1e19, 1e20)]
     exponent = parabola_exponent(exact)
     assert exponent is not None
     assert (exponent.value, exponent.low) == (pytest.approx(0.5), pytest.approx(0.5))
-    assert parabola_exponent([*exact[:2], Parabola(1e20, 5, None)]) is None
+    assert parabola_exponent([*exact[:2], parabola(1e20, None)]) is None

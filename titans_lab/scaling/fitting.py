@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from titans_lab.errors import UserError
+from titans_lab.scaling.found import Fitted, IsoFlop, Optimum, Row, Scaling
 from titans_lab.study.study import Run
 
 if TYPE_CHECKING:
     from titans_lab.stats.interval import Interval
     from titans_lab.stats.scaling.checks import HeldOut
-    from titans_lab.stats.scaling.fit import Fit
     from titans_lab.stats.scaling.law import Law
     from titans_lab.stats.scaling.points import Points
 
@@ -27,73 +26,6 @@ select run_id, state, loss, parameters, tokens, flops_per_token * tokens as flop
 from runs
 where run_id in ({ids})
 order by run_id"""
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class IsoFlop:
-    """The same exponent by parabolas.
-
-    Attributes:
-        a: Of the best number of parameters against the budget.
-        budgets: With three sizes or more.
-        used: Of which the optimum is not at the edge of the grid.
-        agrees: Whether `a` lies in the interval that the law gives.
-    """
-
-    a: Interval
-    budgets: int
-    used: int
-    agrees: bool
-
-
-@dataclass(frozen=True)
-class Optimum:
-    """The parameters and tokens with which the law gives the least loss for a budget of FLOPs.
-
-    Attributes:
-        flops: The budget.
-        parameters: Of the model.
-        tokens: To train on.
-        loss: To be expected of a run, with a 95 % prediction band.
-    """
-
-    flops: float
-    parameters: float
-    tokens: float
-    loss: Interval
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """A law and what it is held against.
-
-    Attributes:
-        group: The values of the keys by which the runs were told apart.
-        variables: What the loss depends on; parameters include the embedding and the output projection.
-        runs: In the fit.
-        left_out: How many runs are not, by state.
-        coefficients: E, A and alpha, B and beta; of two variables also a and b, by which the best numbers of parameters
-            and tokens grow with the budget. With 95 % intervals from a bootstrap over whole runs.
-        optimum: For ten times the largest budget, at the runs' median FLOPs a token and parameter. None for one
-            variable.
-        residual: Root mean square of the log of measured over fitted loss.
-        held_out: The error at the largest budget of a fit without it; None where the rest does not determine one.
-        isoflop: None for one variable, or fewer than three budgets with an optimum inside their grid.
-        undetermined: Whether the runs leave E open, since its interval reaches 0.
-    """
-
-    group: dict[str, Any]
-    variables: tuple[str, ...]
-    runs: int
-    left_out: dict[str, int]
-    coefficients: dict[str, Interval]
-    optimum: Optimum | None
-    residual: float
-    held_out: HeldOut | None
-    isoflop: IsoFlop | None
-    undetermined: bool
 
 
 def scalings(runs: Sequence[Run], root: Path, against: Against | None = None, by: str | None = None) -> list[Scaling]:
@@ -110,13 +42,14 @@ def scalings(runs: Sequence[Run], root: Path, against: Against | None = None, by
     """
     from titans_lab.store.query import query
 
-    rows = {row["run_id"]: row for row in query(root, SQL.format(ids=_listed(runs))).to_pylist()}
+    rows = {row["run_id"]: row for row in query(root, sql(runs)).to_pylist()}
     groups = _grouped(runs, by)
-    return [_scaling(group, [rows.get(run.run_id, {}) for run in members], against) for group, members in groups]
+    return [scaling(fitted(group, [rows.get(run.run_id, {}) for run in members], against)) for group, members in groups]
 
 
-def _listed(runs: Iterable[Run]) -> str:
-    return ", ".join(f"'{run.run_id}'" for run in runs)
+def sql(runs: Iterable[Run]) -> str:
+    """What a fit reads of the store."""
+    return SQL.format(ids=", ".join(f"'{run.run_id}'" for run in runs))
 
 
 def _grouped(runs: Sequence[Run], by: str | None) -> list[tuple[dict[str, Any], list[Run]]]:
@@ -131,9 +64,8 @@ def _grouped(runs: Sequence[Run], by: str | None) -> list[tuple[dict[str, Any], 
     return list(groups.values())
 
 
-def _scaling(group: dict[str, Any], rows: list[Row], against: Against | None) -> Scaling:
-    import numpy as np
-
+def fitted(group: dict[str, Any], rows: list[Row], against: Against | None = None) -> Fitted:
+    """A law through rows of `SQL`, {} for a run that was never started; UserError where they do not determine one."""
     from titans_lab.stats.scaling.fit import fit
 
     used, others = _sorted(rows)
@@ -142,19 +74,26 @@ def _scaling(group: dict[str, Any], rows: list[Row], against: Against | None) ->
         points = _points(used, variables)
     except ValueError as error:
         raise UserError(_refusal(group, Counter(done=len(used)) + others, str(error))) from error
-    found, flops = fit(points), np.array([row["flops"] for row in used], float)
-    coefficients = {name: found.interval(measure) for name, measure in _measures(variables).items()}
+    return Fitted(group, variables, tuple(used), dict(others), fit(points))
+
+
+def scaling(found: Fitted) -> Scaling:
+    """What a law says, and what its checks do."""
+    import numpy as np
+
+    variables, law = found.variables, found.fit
+    coefficients = {name: law.interval(measure) for name, measure in _measures(variables).items()}
     return Scaling(
-        group=group,
+        group=found.group,
         variables=variables,
-        runs=len(used),
-        left_out=dict(others),
+        runs=len(found.rows),
+        left_out=found.left_out,
         coefficients=coefficients,
-        optimum=_optimum(found, flops) if variables == BOTH else None,
-        residual=float(np.sqrt(np.mean(found.residuals**2))),
-        held_out=_held_out(found, flops, variables),
-        isoflop=_isoflop(found, flops, coefficients["a"]) if variables == BOTH else None,
-        undetermined=coefficients["E"].low < NEGLIGIBLE * points.loss.min(),
+        optimum=_optimum(found) if variables == BOTH else None,
+        residual=float(np.sqrt(np.mean(law.residuals**2))),
+        held_out=_held_out(found),
+        isoflop=_isoflop(found, coefficients["a"]) if variables == BOTH else None,
+        undetermined=coefficients["E"].low < NEGLIGIBLE * law.points.loss.min(),
     )
 
 
@@ -202,33 +141,33 @@ def _measures(variables: tuple[str, ...]) -> dict[str, Callable[[Law], float]]:
     return measures
 
 
-def _held_out(found: Fit, flops: Any, variables: tuple[str, ...]) -> HeldOut | None:
+def _held_out(found: Fitted) -> HeldOut | None:
     from titans_lab.stats.scaling.checks import held_out
 
     try:
-        return held_out(found.points, flops, variables)
+        return held_out(found.fit.points, found.flops, found.variables)
     except ValueError:  # too few points below the largest budget
         return None
 
 
-def _optimum(found: Fit, flops: Any) -> Optimum:
+def _optimum(found: Fitted) -> Optimum:
     import numpy as np
 
     from titans_lab.stats.interval import Interval
     from titans_lab.stats.scaling.frontier import frontier
 
-    best, budget = frontier(found.law, float(np.median(flops / found.points.x.prod(axis=1)))), 10 * flops.max()
+    best, budget = frontier(found.fit.law, found.cost), 10 * found.flops.max()
     parameters, tokens = float(best.parameters(budget)), float(best.tokens(budget))
     x = np.array([[parameters, tokens]])
-    (low,), (high,) = found.band(x)
-    loss = Interval(float(found.law.loss(x)[0]), float(low), float(high))
+    (low,), (high,) = found.fit.band(x)
+    loss = Interval(float(found.fit.law.loss(x)[0]), float(low), float(high))
     return Optimum(float(budget), parameters, tokens, loss)
 
 
-def _isoflop(found: Fit, flops: Any, exponent: Interval) -> IsoFlop | None:
+def _isoflop(found: Fitted, exponent: Interval) -> IsoFlop | None:
     from titans_lab.stats.scaling.checks import parabola_exponent, parabolas
 
-    curves = parabolas(found.points.x[:, 0], flops, found.points.loss)
+    curves = parabolas(found.fit.points.x[:, 0], found.flops, found.fit.points.loss)
     a = parabola_exponent(curves)
     used = sum(curve.optimum is not None for curve in curves)
     return IsoFlop(a, len(curves), used, a.value in exponent) if a else None

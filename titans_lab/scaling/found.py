@@ -1,0 +1,113 @@
+"""What a fit finds: the law itself, and what it says in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from titans_lab.stats.interval import Interval
+    from titans_lab.stats.scaling.checks import HeldOut
+    from titans_lab.stats.scaling.fit import Fit
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class IsoFlop:
+    """The same exponent by parabolas.
+
+    Attributes:
+        a: Of the best number of parameters against the budget.
+        budgets: With three sizes or more.
+        used: Of which the optimum is not at the edge of the grid.
+        agrees: Whether `a` lies in the interval that the law gives.
+    """
+
+    a: Interval
+    budgets: int
+    used: int
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The parameters and tokens with which the law gives the least loss for a budget of FLOPs.
+
+    Attributes:
+        flops: The budget.
+        parameters: Of the model.
+        tokens: To train on.
+        loss: To be expected of a run, with a 95 % prediction band.
+    """
+
+    flops: float
+    parameters: float
+    tokens: float
+    loss: Interval
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A law and what it is held against, in numbers.
+
+    Attributes:
+        group: The values of the keys by which the runs were told apart.
+        variables: What the loss depends on; parameters include the embedding and the output projection.
+        runs: In the fit.
+        left_out: How many runs are not, by state.
+        coefficients: E, A and alpha, B and beta; of two variables also a and b, by which the best numbers of parameters
+            and tokens grow with the budget. With 95 % intervals from a bootstrap over whole runs.
+        optimum: For ten times the largest budget, at the runs' median FLOPs a token and parameter. None for one
+            variable.
+        residual: Root mean square of the log of measured over fitted loss.
+        held_out: The error at the largest budget of a fit without it; None where the rest does not determine one.
+        isoflop: None for one variable, or fewer than three budgets with an optimum inside their grid.
+        undetermined: Whether the runs leave E open, since its interval reaches 0.
+    """
+
+    group: dict[str, Any]
+    variables: tuple[str, ...]
+    runs: int
+    left_out: dict[str, int]
+    coefficients: dict[str, Interval]
+    optimum: Optimum | None
+    residual: float
+    held_out: HeldOut | None
+    isoflop: IsoFlop | None
+    undetermined: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A law through some runs.
+
+    Attributes:
+        group: The values of the keys by which the runs were told apart.
+        variables: What the loss depends on.
+        rows: In the fit, as `SQL` gives them.
+        left_out: How many are not, by state.
+        fit: The law and its bootstrap; its points stand in the order of `rows`.
+    """
+
+    group: dict[str, Any]
+    variables: tuple[str, ...]
+    rows: tuple[Row, ...]
+    left_out: dict[str, int]
+    fit: Fit
+
+    @property
+    def flops(self) -> np.ndarray:
+        """Of each run, in training."""
+        import numpy as np
+
+        return np.array([row["flops"] for row in self.rows], float)
+
+    @property
+    def cost(self) -> float:
+        """FLOPs a token and parameter, median of the runs."""
+        import numpy as np
+
+        return float(np.median([row["flops"] / (row["parameters"] * row["tokens"]) for row in self.rows]))
