@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import titans_lab
-from titans_lab.cli import benches, checks, data, evals, fits, records, reports, studies, writing
+from titans_lab.cli import benches, checks, data, evals, fits, records, reports, runs, studies, upkeep, writing
 
 app = typer.Typer(
     name="titans-lab",
@@ -28,14 +28,22 @@ VERBS = (
     checks.verify,
     benches.bench,
     studies.sweep,
-    studies.status,
+    runs.status,
+    runs.logs,
+    runs.cancel,
+    runs.rerun,
     records.query,
     fits.fit,
     reports.report,
+    upkeep.rm,
+    upkeep.export,
+    upkeep.compact,
+    upkeep.doctor,
 )
 for verb in VERBS:
     app.command()(verb)
-app.command("eval")(evals.evaluate)  # whose name Python has taken
+app.command("import")(upkeep.import_)  # these two names Python has taken
+app.command("eval")(evals.evaluate)
 app.add_typer(data.data, name="data")
 
 

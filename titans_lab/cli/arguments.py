@@ -24,6 +24,18 @@ StoreFolder = Annotated[
     typer.Option("--store", metavar="FOLDER", help="Where runs are kept; else $TITANS_LAB_STORE, else ./results."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+States = Annotated[
+    str | None,
+    typer.Option("--state", metavar="STATE,...", help="Only runs in one of these states, such as failed,oom."),
+]
+Where = Annotated[
+    str | None,
+    typer.Option(metavar="EXPR", help='Only runs for which this holds, such as "model.memory.depth > 1 and seed == 0".'),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[STUDY|RUN]...", help="Studies, by file or name, as last swept; starts of runs' ids."),
+]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +21,7 @@ from titans_lab.cli.arguments import (
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.output import FAILED, INTERRUPTED
+from titans_lab.cli.upkeep import compact_many
 
 if TYPE_CHECKING:
     from titans_lab.plan import PlannedRun
@@ -89,27 +89,6 @@ def sweep(
     _conclude(work, records, runs)
 
 
-def status(
-    study: Annotated[
-        Path | None, typer.Argument(metavar="[STUDY]", help="A study file; else all of the store.")
-    ] = None,
-    overrides: Overrides = None,
-    store: StoreFolder = None,
-    as_csv: AsCsv = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show how far a study's runs are, or how many runs of each study in the store are in which state."""
-    from titans_lab.cli.output import print_rows
-    from titans_lab.status import store_status, study_status
-
-    records = open_store(store)
-    rows = store_status(records) if study is None else study_status(load(study, overrides)[1], records)
-    if not rows:
-        typer.echo(f"{records.root}: no study was swept into this store", err=True)
-    if rows or as_json:
-        print_rows(list(rows[0]) if rows else (), (row.values() for row in rows), as_csv, as_json)
-
-
 def _print_plan(planned: Sequence[PlannedRun], hold: Hold | None) -> None:
     """The runs as a table, and what is to do."""
     from titans_lab.cli.output import count, print_table
@@ -135,7 +114,8 @@ def _held(row: PlannedRun) -> str:
 
 
 def _conclude(work: Sweep, store: Store, runs: list[Run]) -> None:
-    """Say what failed and why, and what was not begun."""
+    """Compact the store where that pays; say what failed and why, and what was not begun."""
+    compact_many(store)
     failed = work.failed
     for run in runs:
         if run.run_id in failed:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: The views whose rows belong to one run each.
 OF_RUNS = ("runs", *LOGS, "failures")
 #: Another one than that of a manifest: the views have changed, and it no longer counts.
-FORM = hashlib.sha256(repr([[1], *([view, [(c.name, c.type) for c in VIEWS[view]]] for view in OF_RUNS)]).encode())
+FORM = hashlib.sha256(repr([(view, c.name, c.type) for view in OF_RUNS for c in VIEWS[view]]).encode()).hexdigest()
 
 Marks = tuple[int, ...]
 
@@ -73,7 +73,7 @@ class Compacted:
         except FileNotFoundError:
             return None
         try:
-            if record["form"] != FORM.hexdigest():
+            if record["form"] != FORM:
                 return None
             files, runs = record["files"], record["runs"]
             entries = {run_id: Entry(tuple(marks), *rest) for run_id, (marks, *rest) in runs.items()}

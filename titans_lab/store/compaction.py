@@ -10,7 +10,7 @@ from typing import Any
 from titans_lab.store import arrow
 from titans_lab.store.compacted import FORM, OF_RUNS, Compacted, Entry, manifest_path, marks_of
 from titans_lab.store.files import DamagedError, read_bytes, read_json, write_bytes, write_json
-from titans_lab.store.folder import COMMITTED, Store
+from titans_lab.store.folder import Store
 from titans_lab.store.lock import hold_lock
 from titans_lab.store.logs import digest_of
 from titans_lab.store.tables import Reader
@@ -41,13 +41,13 @@ def compact(store: Store) -> Done:
     folder = manifest_path(store.root).parent
     folder.mkdir(exist_ok=True)
     with hold_lock(folder):
+        before = {run.run_id: marks_of(store.root, run.run_id) for run in store.folders()}
         reader = Reader(store)
-        before = {found.folder.run_id: marks_of(store.root, found.folder.run_id) for found in reader.found}
         tables = {view: reader.table(view) for view in OF_RUNS}
         old = dict(reader.compacted.entries) if reader.compacted else {}
         entries = old | _fresh(reader, before)
         files = {view: _save(store, view, arrow.where_in(table, "run_id", entries)) for view, table in tables.items()}
-        manifest = {"form": FORM.hexdigest(), "files": files}
+        manifest = {"form": FORM, "files": files}
         kept = {file["name"] for file in files.values()} | _names(store)
         rows = {name: [entry.marks, entry.state, entry.finished, entry.sha256] for name, entry in entries.items()}
         write_json(manifest_path(store.root), manifest | {"runs": rows})
@@ -83,7 +83,7 @@ def _fresh(reader: Reader, before: dict[str, Any]) -> dict[str, Entry]:
     for found in reader.found:
         run_id, status = found.folder.run_id, found.status
         marks = marks_of(root, run_id)
-        if status and status.state in COMMITTED and run_id not in damaged and marks and marks == before[run_id]:
+        if status and run_id not in damaged and marks and marks == before.get(run_id):
             digest = hashlib.sha256(read_bytes(found.folder.status_path)).hexdigest()
             entries[run_id] = Entry(marks, status.state, status.finished, digest)
     return entries
