@@ -115,7 +115,7 @@ def check_vocabulary(config: RunConfig) -> None:
 
 
 def _is_folder(config: DataConfig) -> bool:
-    return config.path is not None and "\0" not in config.path and Path(config.path).is_dir()
+    return config.path is not None and os.path.isdir(config.path)  # noqa: PTH112 Path's raises at some names
 
 
 def _manifest(config: DataConfig) -> Manifest:

@@ -1,21 +1,15 @@
 """Evaluate a finished run: `python -m titans_lab.evaluate --device cpu`, as a stream, in memory that does not grow.
 
-On standard input comes JSON: `store`, `run` and `asked`, a list of pairs of `Asked` and `Sources`. A line of JSON goes
-out for each: `evaluation`, `recorded` and `rows`; or `wrong`, where the user has to mend something.
+What comes in and goes out: `titans_lab.examined`, with pairs of `Asked` and `Sources`.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import groupby
-from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -27,16 +21,14 @@ from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment
 from titans_lab.errors import UserError
 from titans_lab.evaluations import SETTINGS, Asked, Sources, evaluation_id
+from titans_lab.examined import Examined, serve
 from titans_lab.hidden import babilong_contents, needle_contents
 from titans_lab.precision import products_in
-from titans_lab.store.folder import RunFolder, Store, writing
-from titans_lab.store.weights import find_run
 from titans_lab.tasks.babilong import is_right, stories
 from titans_lab.tasks.needle import needles, string_match_all
 from titans_lab.tasks.question import TOKENIZER, Question
 from titans_lab.tasks.recall import Questions
 from titans_lab.tasks.task import Score
-from titans_lab.trained import Trained, load_run
 
 PIECE = 1024  # tokens read at a time
 AT_ONCE = 2**16  # tokens of the questions that are read side by side
@@ -92,35 +84,29 @@ def _of_stories(asked: Asked, sources: Sources) -> Examination:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Examined:
+@final
+class Reader(Examined):
     """A run that answers questions."""
 
-    store: Store
-    folder: RunFolder
-    device: torch.device
-
     @cached_property
-    def trained(self) -> Trained:
-        """Its model, loaded when a question is first asked; UserError where that does not read bytes."""
-        trained = load_run(self.store, self.folder.run_id, self.device)
+    def model(self) -> LanguageModel:
+        """UserError where it does not read bytes."""
+        trained = self.trained
         if trained_tokenizer(trained.config, trained.data_hash) is not BYTES:
             raise UserError(f"run {self.folder.run_id}: its tokens are no bytes, as those of the questions are")
-        return trained
+        return trained.model
+
+    def reply(self, asked: Any) -> dict[str, Any]:
+        """To a pair of `Asked` and `Sources`."""
+        about, sources = asked
+        return self.answer(Asked(**about), Sources(**sources))
 
     def answer(self, asked: Asked, sources: Sources) -> dict[str, Any]:
-        """The rows of an evaluation: recorded, or found out and then recorded."""
+        """The rows of an evaluation."""
         exam = examination(asked, sources)
         name = evaluation_id(self.folder.run_id, asked, exam.digest)
-        record = self.folder.evaluation(name)
-        if record is None:
-            rows = self._rows(asked, exam)
-            about = {"asked": vars(asked), "sources": vars(sources), "data_hash": exam.digest, "env": environment()}
-            now = datetime.now(UTC).isoformat()
-            with writing(self.store):
-                self.folder.save_evaluation(name, {**about, "device": self.device.type, "finished": now, "rows": rows})
-            return {"evaluation": name, "recorded": False, "rows": rows}
-        return {"evaluation": name, "recorded": True, "rows": record["rows"]}
+        about = {"asked": vars(asked), "sources": vars(sources), "data_hash": exam.digest, "env": environment()}
+        return self.evaluation(name, about, lambda: self._rows(asked, exam))
 
     def _rows(self, asked: Asked, exam: Examination) -> list[dict[str, Any]]:
         found = [(question.depth, exam.right(said, question)) for question, said in self._said(asked, exam)]
@@ -141,7 +127,7 @@ class Examined:
 
     def _replies(self, questions: Sequence[Question], count: int) -> list[str]:
         with products_in(self.trained.config.train.precision, self.device):
-            return replies(self.trained.model, questions, count, self.device)
+            return replies(self.model, questions, count, self.device)
 
 
 @torch.no_grad()
@@ -168,22 +154,5 @@ def _size(question: Question) -> int:
     return len(question.prompt)
 
 
-def main() -> None:
-    """Answer what is asked."""
-    parser = argparse.ArgumentParser(prog="python -m titans_lab.evaluate", description="Evaluate a finished run.")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    given = parser.parse_args()
-    torch.set_flush_denormal(True)  # as workers do
-    request = json.load(sys.stdin)
-    store = Store(Path(request["store"]))
-    examined = Examined(store, find_run(store, request["run"]), torch.device(given.device))
-    for asked, sources in request["asked"]:
-        try:
-            answer = examined.answer(Asked(**asked), Sources(**sources))
-        except UserError as error:
-            answer = {"wrong": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(Reader, "titans_lab.evaluate", "Evaluate a finished run.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import stat
 import zlib
 from collections.abc import Iterator
 from itertools import count
@@ -52,11 +53,13 @@ def signature(path: str, key: str, wanted: str) -> tuple[int, int]:
         status = Path(path).stat()
     except OSError as error:
         raise _unreadable(path, error, key, wanted) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{key}: {path} is no file, but a folder, a device or a pipe; give {wanted}")
     return status.st_size, status.st_mtime_ns
 
 
 def _unreadable(path: str, error: OSError, key: str, wanted: str) -> UserError:
-    return UserError(f"{key}: cannot read {path} ({error.strerror}); give {wanted}, relative to {Path.cwd()}")
+    return UserError(f"{key}: cannot read {path:.200} ({error.strerror}); give {wanted}, relative to {Path.cwd()}")
 
 
 def table(content: bytes, path: str) -> tuple[list[str], Iterator[Row]]:

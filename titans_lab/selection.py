@@ -11,7 +11,7 @@ from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.store.files import Damage, read_json
-from titans_lab.store.folder import STATES, Store
+from titans_lab.store.folder import STATES, Attempt, Store
 from titans_lab.store.weights import find_run
 from titans_lab.study.config import RunConfig
 from titans_lab.study.derived import DERIVED
@@ -91,7 +91,7 @@ def select(store: Store, targets: Sequence[str], wanted: Filter) -> Selection:
 
 
 def named_runs(store: Store, target: str) -> list[str]:
-    """The ids of the runs of a study as it was last swept, or of the run whose id begins so. UserError: no such thing."""
+    """The ids of the runs of a study as last swept, or of the run whose id begins so. UserError: no such thing."""
     name = study_name(target)
     record = next((read_json(path) for path in store.study_paths() if path.stem == name), None)
     if record is not None:
@@ -99,6 +99,17 @@ def named_runs(store: Store, target: str) -> list[str]:
     if name != target:
         raise UserError(f"{target}: the study {name} was not swept into {store.root}; --store names another store")
     return [find_run(store, target).run_id]
+
+
+def attempt_of(store: Store, prefix: str, number: int | None) -> Attempt:
+    """The last attempt, or that of a number, at the run whose id begins so. UserError: there is none."""
+    folder = find_run(store, prefix)
+    found = {int(path.name): Attempt(path) for path in folder.attempts()}
+    if not found:
+        raise UserError(f"run {folder.run_id}: nobody has tried it yet; sweep its study")
+    if number is not None and number not in found:
+        raise UserError(f"--attempt {number}: run {folder.run_id} has the attempts {', '.join(map(str, found))}")
+    return found[number or max(found)]
 
 
 def study_name(target: str) -> str:

@@ -90,7 +90,7 @@ def _states(store: Store) -> tuple[dict[str, tuple[str, str | None]], list[Damag
 
 def _commit(folder: RunFolder) -> tuple[Status | None, Damage | None]:
     try:
-        return Status.read(folder.status_path), None
+        return Status.read(folder.commit_path()), None
     except FileNotFoundError:
         return None, None
     except DamagedError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +12,9 @@ from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor, Job
 from titans_lab.executors.devices import Device
 from titans_lab.sources import data_source
+from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.files import write_json
-from titans_lab.store.folder import FINISHED, STOPPED, Attempt, RunFolder, Status, Store, writing
-from titans_lab.store.lock import AlreadyRunning
+from titans_lab.store.folder import FINISHED, STOPPED, RunFolder, Store, writing
 from titans_lab.store.recorder import commit_dead
 from titans_lab.study.record import record_of
 from titans_lab.study.study import Run
@@ -178,12 +177,12 @@ class Sweep:
 
     def _final_state(self, job: Job, state: str, words: str) -> str:
         """What the worker committed; where it died before, what it was asked for or `state` is committed for it."""
-        committed = committed_state(job.attempt)
+        committed = job.attempt.status()
         if committed is None:
             state, words = job.attempt.asked_to_stop() or (state, words)
-            with suppress(AlreadyRunning):  # another sweep has begun the next attempt, whose commit will count
-                commit_dead(job.attempt, state, words)
-        return committed or state
+            commit_dead(job.attempt, state, words)
+            committed = job.attempt.status() or job.attempt.folder.status()  # another attempt's, which was the first
+        return committed.state if committed else state
 
     def _launch(self) -> None:
         busy = {job.device for _, job in self.active.values()}
@@ -216,14 +215,3 @@ class Sweep:
             except OSError:  # the store cannot be written: without a commit the run counts as lost
                 self.ended[run_id] = "lost"
         self.active.clear()
-
-
-def committed_state(attempt: Attempt) -> str | None:
-    """How an attempt ended, also where a later one has taken its place; None without a commit."""
-    status = attempt.folder.status()
-    if status and status.attempt == attempt.number:
-        return status.state
-    try:
-        return Status.read(attempt.path / "status.json").state
-    except FileNotFoundError:
-        return None

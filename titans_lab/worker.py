@@ -1,7 +1,7 @@
 """One run in a process of its own: `python -m titans_lab.worker ATTEMPT_FOLDER --device cpu`.
 
-Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed, or the one of `STOPPED` that
-it was asked for.
+Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed, or the one of
+`STOPPED` that it was asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -44,6 +45,10 @@ class Cancelled(BaseException):
     """The coordinator asked for an end, or has itself ended."""
 
 
+class Superseded(BaseException):
+    """This process stood still for so long that the run was taken for abandoned, and another worker is at it now."""
+
+
 def work(attempt: Attempt, device: torch.device) -> None:
     """Train the run that an attempt is at, and commit how it ended."""
     record = attempt.folder.record()
@@ -53,7 +58,7 @@ def work(attempt: Attempt, device: torch.device) -> None:
     if task.digest != record["data_hash"]:
         raise UserError(f"data.path: {task.source} is not what it was when this run was planned; sweep the study again")
     trainer = Trainer(config, record["seed"], task, device, recorder)
-    trainer.should_stop = attempt.asked_to_stop
+    trainer.should_stop = partial(_asked, attempt)
     try:
         state, summary, error = "done", trainer.run(), None
     except Diverged as end:
@@ -82,6 +87,13 @@ def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence
     store.save_floors(key, {**split, "data_source": corpus.source, "bits_per_byte": bits})
 
 
+def _asked(attempt: Attempt) -> tuple[str, str] | None:
+    """How to end now, if at all; Superseded."""
+    if attempt.superseded():
+        raise Superseded
+    return attempt.asked_to_stop()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 where the run ended as it was meant to, 1 where it did not."""
     parser = argparse.ArgumentParser(prog="python -m titans_lab.worker", description="Train one run of a study.")
@@ -95,11 +107,19 @@ def main(arguments: list[str] | None = None) -> int:
         threading.Thread(target=_follow_stdin, daemon=True).start()
     torch.set_flush_denormal(True)  # a memory that forgets fills with them, at a fifth of the speed
     attempt = Attempt(given.attempt)
+    with attempt.claim.kept():
+        return attend(attempt, torch.device(given.device))
+
+
+def attend(attempt: Attempt, device: torch.device) -> int:
+    """Work, and see to it that there is a commit; exit code."""
     try:
-        work(attempt, torch.device(given.device))
+        work(attempt, device)
     except Cancelled:
         state, why = attempt.asked_to_stop() or ("cancelled", "cancelled before its end")
         commit(attempt, state, {}, why)
+    except Superseded as end:
+        print(end.__doc__)
     except Exception as error:
         _ignore_signals()
         traceback.print_exc()  # to the log: after a commit there is no other place for it

@@ -36,27 +36,29 @@ MAY_IMPORT = {
     "titans_lab.store": "titans_lab.errors titans_lab.study",
     "titans_lab.executors": "titans_lab.environment titans_lab.store",
     "titans_lab.plan": "titans_lab.store titans_lab.study",
-    "titans_lab.status": "titans_lab.store titans_lab.study",
+    "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
+    "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.store titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
-    "titans_lab.report": "titans_lab.errors titans_lab.paper titans_lab.stats titans_lab.store titans_lab.study",
+    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.paper titans_lab.stats titans_lab.store "
+    "titans_lab.study",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.tasks": "titans.models titans_lab.corpus titans_lab.data titans_lab.errors titans_lab.genome "
     "titans_lab.hidden titans_lab.series titans_lab.sources titans_lab.stats titans_lab.study",
     "titans_lab.harness": "titans titans.models titans_lab.corpus titans_lab.data titans_lab.environment "
-    "titans_lab.errors titans_lab.executors titans_lab.precision titans_lab.store titans_lab.study titans_lab.tasks "
-    "titans_lab.trained",
+    "titans_lab.errors titans_lab.examined titans_lab.executors titans_lab.precision titans_lab.store titans_lab.study "
+    "titans_lab.tasks titans_lab.trained",
     "titans_lab.inside": "titans.models",
     "titans_lab.precision": "",
     "titans_lab.speed": "titans_lab.study",
     "titans_lab.train": "titans.models titans_lab.inside titans_lab.precision "
     "titans_lab.speed titans_lab.store titans_lab.study titans_lab.tasks",
     "titans_lab.trained": "titans titans.models titans_lab.errors titans_lab.store titans_lab.study titans_lab.tasks",
+    "titans_lab.examined": "titans_lab.errors titans_lab.store titans_lab.trained",
     "titans_lab.evaluations": "titans titans_lab.errors titans_lab.executors titans_lab.stats titans_lab.store "
     "titans_lab.study",
     "titans_lab.evaluate": "titans.models titans_lab.corpus titans_lab.data titans_lab.environment titans_lab.errors "
-    "titans_lab.evaluations titans_lab.hidden titans_lab.precision titans_lab.store titans_lab.tasks "
-    "titans_lab.trained",
+    "titans_lab.evaluations titans_lab.examined titans_lab.hidden titans_lab.precision titans_lab.tasks",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.verify.draw": "titans.layers titans.models titans.models.config titans.ops",
     "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.precision "
@@ -72,14 +74,15 @@ MAY_IMPORT = {
     "titans_lab.data titans_lab.study titans_lab.tasks titans_lab.train titans_lab.trained",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.errors titans_lab.evaluations "
     "titans_lab.executors titans_lab.harness titans_lab.plan titans_lab.progress titans_lab.report titans_lab.scaling "
-    "titans_lab.sources titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.verify",
+    "titans_lab.selection titans_lab.sources titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
+    "titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
     "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
-    "titans_lab.bench.step titans_lab.evaluate titans_lab.harness titans_lab.inside titans_lab.precision "
-    "titans_lab.speed titans_lab.tasks "
+    "titans_lab.bench.step titans_lab.evaluate titans_lab.examined titans_lab.harness titans_lab.inside "
+    "titans_lab.precision titans_lab.speed titans_lab.tasks "
     "titans_lab.train titans_lab.trained titans_lab.verify.__main__ titans_lab.verify.checks "
     "titans_lab.verify.draw titans_lab.worker",
     "triton": "titans.ops",

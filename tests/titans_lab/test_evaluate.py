@@ -12,7 +12,7 @@ from workbench import Workbench
 from titans.models.language_model import LanguageModel
 from titans_lab import evaluate
 from titans_lab.errors import UserError
-from titans_lab.evaluate import Examined, examination, replies
+from titans_lab.evaluate import Reader, examination, replies
 from titans_lab.evaluations import Asked, Sources, evaluation_id, kind_of
 from titans_lab.store.query import ask
 from titans_lab.tasks.question import Question
@@ -27,9 +27,9 @@ def bench(tmp_path: Path) -> Workbench:
     return Workbench.at(tmp_path)
 
 
-def known(bench: Workbench, *overrides: str) -> Examined:
+def known(bench: Workbench, *overrides: str) -> Reader:
     """A run whose model nobody has to train."""
-    examined = Examined(bench.store, bench.recorded(*overrides), torch.device("cpu"))
+    examined = Reader(bench.store, bench.recorded(*overrides), torch.device("cpu"))
     [run] = bench.runs(*overrides)
     model = LanguageModel(run.config.model, 3).eval()
     vars(examined)["trained"] = Trained(run.run_id, model, run.config, 0, "")

@@ -7,7 +7,6 @@ from workbench import Workbench
 
 from titans.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.plan import plan
-from titans_lab.store.lock import hold_lock
 from titans_lab.store.recorder import Recorder
 from titans_lab.study import derived
 
@@ -36,8 +35,10 @@ def test_a_row_has_the_runs_state(bench: Workbench):
     for folder in folders[1:]:
         folder.create({})
         attempt = folder.new_attempt()
+    running = folders[2].latest()
+    assert running
     Recorder(attempt, {}).commit("diverged", {})
-    with hold_lock(folders[2].path):
+    with running.claim.kept():
         assert [row.state for row in plan(runs, bench.store)] == ["pending", "lost", "running", "diverged"]
 
 

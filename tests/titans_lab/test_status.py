@@ -8,7 +8,7 @@ from workbench import Workbench
 
 from titans_lab.errors import UserError
 from titans_lab.status import store_status, study_status
-from titans_lab.store.lock import hold_lock
+from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder
 
 SUMMARY = {"loss": 2.0, "train_loss": 1.5, "tokens": 256, "tokens_per_second": 640.0}
@@ -34,7 +34,7 @@ def bench(tmp_path: Path) -> Workbench:
 
 
 def test_each_run_has_its_state_and_figures(bench: Workbench):
-    with hold_lock(bench.folders("seeds=6")[1].path):
+    with Attempt(bench.folders("seeds=6")[1].attempts()[0]).claim.kept():
         rows = study_status(bench.runs("seeds=6"), bench.store)
     found = [tuple(row[key] for key in ("state", "tokens", "of", "loss", "train_loss", "error")) for row in rows]
     assert found == [
@@ -49,8 +49,8 @@ def test_each_run_has_its_state_and_figures(bench: Workbench):
 
 
 def test_each_study_of_a_store_has_its_counts(bench: Workbench):
-    with hold_lock(bench.folders("seeds=6")[1].path):
-        rows = {row.pop("study"): row for row in store_status(bench.store)}
+    with Attempt(bench.folders("seeds=6")[1].attempts()[0]).claim.kept():
+        rows = {row.pop("study"): row for row in store_status(bench.store)[0]}
     last = rows["all"].pop("last_finished")
     assert last is not None
     assert last == rows["more"].pop("last_finished")

@@ -26,11 +26,10 @@ from titans_lab.executors.base import Job
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor
 from titans_lab.store.folder import RunFolder
-from titans_lab.store.lock import hold_lock
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.study import Run
 from titans_lab.study.terms import Budget
-from titans_lab.sweep import Spent, Sweep, committed_state, record_runs
+from titans_lab.sweep import Spent, Sweep, record_runs
 
 SHORT_AND_LONG = "grid.train.tokens=[256, 12800]"  # 4 and 200 steps
 LONG = "train.tokens=12800"
@@ -286,25 +285,28 @@ def test_a_worker_that_ended_without_a_word_has_failed(bench: Workbench):
 def test_a_run_that_another_sweep_has_begun_again_stays_with_it(bench: Workbench):
     folder = bench.recorded()
     sweep = dead(folder)
-    with hold_lock(folder.path):
-        folder.new_attempt()
+    with folder.new_attempt().claim.kept():
         sweep.run(lambda _: None)
         assert sweep.ended == {folder.run_id: "failed"}
         assert folder.state() == "running"
     assert folder.state() == "lost"
 
 
-@pytest.mark.parametrize("state", ["done", "failed", "cancelled"])
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
 def test_what_a_worker_committed_counts_although_a_later_attempt_took_its_place(bench: Workbench, state: str):
     folder = bench.recorded()
     sweep = dead(folder, lambda recorder: recorder.commit(state, {}))
-    first = sweep.active[folder.run_id][1].attempt
-    assert committed_state(first) == state
-    second = folder.new_attempt()
-    assert (committed_state(first), committed_state(second)) == (state, None)
-    Recorder(second, {}).commit("oom", {})
+    Recorder(folder.new_attempt(), {}).commit("oom", {})
     sweep.run(lambda _: None)
     assert (sweep.ended, folder.state()) == ({folder.run_id: state}, "oom")
+
+
+def test_a_run_that_another_attempt_finished_has_not_failed(bench: Workbench):
+    folder = bench.recorded()
+    sweep = dead(folder)
+    Recorder(folder.new_attempt(), {}).commit("done", {})
+    sweep.run(lambda _: None)
+    assert (sweep.ended, sweep.failed) == ({folder.run_id: "done"}, [])
 
 
 def test_what_is_outside_a_runs_identity_may_change_until_it_is_finished(bench: Workbench):

@@ -86,7 +86,9 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
     assert [row["step"] for row in bench.ask("select step from metrics order by step")] == [2, 4]
     status = folder.status()
     assert status is not None
-    assert status.files.keys() == {"metrics.parquet", "inside.parquet", "evals.parquet", "attempts/1/weights.pt"}
+    assert status.files.keys() == {
+        f"attempts/1/{name}" for name in ("metrics.parquet", "inside.parquet", "evals.parquet", "weights.pt")
+    }
     assert (run["metric"], run["unit"], run["direction"]) == ("loss", "bits per byte", "lower")
     row, *perplexities = bench.ask("select * from evals where position is null order by metric = 'loss' desc, metric")
     assert [each["metric"] for each in perplexities] == ["token_perplexity", "word_perplexity"]

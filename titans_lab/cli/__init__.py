@@ -14,5 +14,11 @@ def main() -> None:
     try:
         app(prog_name="titans-lab")
     except UserError as error:
-        print(f"titans-lab: {error}", file=sys.stderr)
+        print(f"titans-lab: {_harmless(str(error))}", file=sys.stderr)
         sys.exit(2)
+
+
+def _harmless(message: str) -> str:
+    """With what would steer a terminal spelt out: a message quotes what it found in files."""
+    lines = message.split("\n")
+    return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)

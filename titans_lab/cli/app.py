@@ -35,15 +35,11 @@ VERBS = (
     records.query,
     fits.fit,
     reports.report,
-    upkeep.rm,
-    upkeep.export,
     upkeep.compact,
-    upkeep.doctor,
 )
 for verb in VERBS:
     app.command()(verb)
-app.command("import")(upkeep.import_)  # these two names Python has taken
-app.command("eval")(evals.evaluate)
+app.command("eval")(evals.evaluate)  # whose name Python has taken
 app.add_typer(data.data, name="data")
 
 

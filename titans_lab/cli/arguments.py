@@ -30,7 +30,11 @@ States = Annotated[
 ]
 Where = Annotated[
     str | None,
-    typer.Option(metavar="EXPR", help='Only runs for which this holds, such as "model.memory.depth > 1 and seed == 0".'),
+    typer.Option(
+        "--where",
+        metavar="EXPR",
+        help='Only runs for which this holds, such as "model.memory.depth > 1 and seed == 0".',
+    ),
 ]
 Targets = Annotated[
     list[str] | None,
@@ -39,14 +43,16 @@ Targets = Annotated[
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 
-def open_store(folder: Path | None) -> Store:
-    """The store that the user means; it need not exist yet."""
+def open_store(folder: Path | None, there: bool = False) -> Store:
+    """The store that the user means; unless it has to be there, it need not exist yet."""
     from titans_lab.errors import UserError
     from titans_lab.store.folder import Store
 
     root = folder or Path(os.environ.get("TITANS_LAB_STORE") or "results")
     if root.exists() and not root.is_dir():
         raise UserError(f"{root}: not a folder; name the store with --store or TITANS_LAB_STORE")
+    if there and not root.exists():
+        raise UserError(f"{root}: no such folder; name the store with --store or TITANS_LAB_STORE")
     return Store(root)
 
 
@@ -58,8 +64,7 @@ def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
     study = load_study(path, overrides or [])
     warn(study)
     runs = study.runs(data_digest)
-    for config in {run.config: None for run in runs}:
-        check_fit(config)
+    study.check(check_fit)
     if len(runs) < study.combinations:
         same = study.combinations - len(runs)
         typer.echo(f"note: {same} of {study.combinations} combinations are the same run as another one", err=True)

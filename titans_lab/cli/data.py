@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from titans_lab.cli.arguments import AsJson
-from titans_lab.cli.output import count, print_table
+from titans_lab.cli.output import count, print_table, progress
 
 if TYPE_CHECKING:
     from titans_lab.data.prepared import Manifest
 
 data = typer.Typer(help="Make text ready once, as memory-mapped tokens.", no_args_is_help=True)
-EVERY = 0.5  # seconds between two words on progress
 
 
 @data.command()
@@ -55,8 +50,8 @@ def prepare(
 
     held_out = Source(valid, key) if valid else None
     request = Request(Source(source, key), held_out, tokenizer, valid_fraction, limit, one_document)
-    with _progress() as look:
-        manifest, was_there = make(request, output, look)
+    with progress() as look:
+        manifest, was_there = make(request, output, lambda what, *of: look(f"{what}: {count(of[0])}B", *of))
     if was_there:
         typer.echo(f"{output}: was prepared before, from the same; left as it is", err=True)
     _print(manifest, output, as_json)
@@ -90,22 +85,3 @@ def _print(manifest: Manifest, folder: Path, as_json: bool) -> None:
 
 def _part(part: Any) -> list[str]:
     return [count(part.tokens), count(part.bytes), f"{part.bytes / part.tokens:.2f}", count(part.documents)]
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A line on stderr that is written over, where somebody looks."""
-    looked_at, last = sys.stderr.isatty(), 0.0
-
-    def look(what: str, done: int, total: int | None) -> None:
-        nonlocal last
-        if looked_at and time.monotonic() - last > EVERY:
-            last = time.monotonic()
-            share = f" of {count(total)}B, {100 * done / total:.0f} %" if total else "B"
-            print(f"\r\x1b[K{what}: {count(done)}{share}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield look
-    finally:
-        if last:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -5,24 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from titans_lab.cli.arguments import AsJson, Overrides, StoreFolder, StudyFile, load, open_store
+from titans_lab.scaling import Against
 
 if TYPE_CHECKING:
     from titans_lab.scaling import Scaling
-
-
-class Against(StrEnum):
-    """What a loss can depend on."""
-
-    parameters = "parameters"
-    tokens = "tokens"
-    flops = "flops"
-    both = "both"
 
 
 def fit(
@@ -46,7 +37,7 @@ def fit(
     from titans_lab.cli.output import plain
     from titans_lab.scaling import scalings
 
-    found = scalings(load(study, overrides)[1], open_store(store).root, against.value if against else None, by)
+    found = scalings(load(study, overrides)[1], open_store(store).root, against, by)
     if as_json:
         print(json.dumps(plain([dataclasses.asdict(each) for each in found]), indent=1, default=str))
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from titans_lab.cli.arguments import usable_devices
-from titans_lab.cli.output import FAILED, INTERRUPTED, print_rows, print_table, progress_bar
+from titans_lab.cli.output import FAILED, collect, print_rows, print_table
 from titans_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,22 +55,10 @@ def _asked(tasks: str, data: Path | None, online: bool, limit: int | None) -> li
 
 def _found(records: Store, run_id: str, asked: Sequence[Asked]) -> list[Found]:
     """What came out; fewer than asked where the process broke."""
-    from titans_lab.executors.answers import EndedEarly
     from titans_lab.harness.asking import ask
 
     [device] = usable_devices(1)
-    found: list[Found] = []
-    try:
-        with progress_bar(len(asked)) as tell:
-            for each in ask(records, run_id, asked, device):
-                found.append(each)
-                tell(each.asked.task)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; {len(found)} of {len(asked)} tasks are kept", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except EndedEarly as error:
-        typer.echo(f"failed: {error}", err=True)
-    return found
+    return collect(ask(records, run_id, asked, device), len(asked), lambda each: each.asked.task, "tasks")
 
 
 def _cells(found: Found, row: Mapping[str, Any]) -> list[Any]:

@@ -9,7 +9,13 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+import typer
+
+from titans_lab.executors.answers import EndedEarly
+
+T = TypeVar("T")
 
 FAILED, INTERRUPTED = 3, 130  # exit codes
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "oom": "red", "lost": "red", "diverged": "yellow"}
@@ -82,15 +88,46 @@ def plain(value: Any) -> Any:
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on stderr where somebody looks; what to call with a few words after each of `total` steps."""
+def progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar on stderr where somebody looks; what to call with a few words, what is done, and of how much."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda words: bar.update(task, advance=1, description=escape(words))
+        task = bar.add_task("", total=None)
+        yield lambda words, done, total: bar.update(task, completed=done, total=total, description=escape(words))
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[str], None]]:
+    """The same for `total` steps; what to call with a few words after each."""
+    with progress() as look:
+        done = itertools.count(1)
+        yield lambda words: look(words, next(done), total)
+
+
+def collect(answers: Iterable[T], total: int, words: Callable[[T], str], what: str) -> list[T]:
+    """All answers of a process, with a bar; fewer than `total` where it broke, which is said.
+
+    Args:
+        answers: One after the other, each kept in the store.
+        total: How many are expected.
+        words: Names one, for the bar.
+        what: They are, for somebody who presses Ctrl-C, which ends the verb.
+    """
+    found: list[T] = []
+    try:
+        with progress_bar(total) as tell:
+            for each in answers:
+                found.append(each)
+                tell(words(each))
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; {len(found)} of {total} {what} are kept", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except EndedEarly as error:
+        typer.echo(f"failed: {error}", err=True)
+    return found
 
 
 def count(number: float) -> str:

@@ -24,11 +24,11 @@ def report(
 
     Give the overrides that the sweep was given: they decide which runs belong to the study.
     """
-    from titans_lab.report import write_report
+    from titans_lab.report import page, study_report, write
 
     loaded, runs = load(study, overrides)
     root = open_store(store).root
-    path = write_report(loaded, runs, root, output or root / "reports" / f"{loaded.name}.html")
+    path = write(page(study_report(loaded, runs, root)), output or root / "reports" / f"{loaded.name}.html")
     typer.echo(path)
     if show:
         webbrowser.open(path.absolute().as_uri())

@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from titans_lab.executors.devices import Device
-from titans_lab.store.folder import FINISHED, Attempt, RunFolder
-from titans_lab.store.lock import AlreadyRunning, hold_lock
+from titans_lab.store.claims import Holder, Watch
+from titans_lab.store.folder import Attempt, RunFolder
 
 GRACE_SECONDS = 4.0  # for a worker to commit that it was cancelled
 
@@ -55,24 +55,26 @@ class LocalJob:
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Starts workers as processes of this machine."""
+    """Starts workers as processes of this machine.
+
+    Attributes:
+        watch: Knows which runs are free.
+    """
+
+    watch: Watch = field(default_factory=Watch)
 
     def submit(self, folder: RunFolder, device: Device) -> LocalJob:
-        """Start a worker, which inherits the run's lock, so that there is no moment at which nobody holds it."""
-        with hold_lock(folder.path) as lock:
-            if folder.state() in FINISHED:  # by another sweep, since the caller looked
-                raise AlreadyRunning(folder.path)
-            attempt = folder.new_attempt()
-            # -P: what lies in the working directory must not stand in for a module of ours
-            command = [sys.executable, "-P", "-m", "titans_lab.worker", str(attempt.path), "--device", device.kind]
-            with attempt.log_path.open("wb") as log:
-                process = subprocess.Popen(
-                    [*command, "--follow-stdin"],
-                    stdin=subprocess.PIPE,  # its closing tells the worker that we are gone, however that came
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=os.environ | device.environment(),
-                    pass_fds=(lock,),
-                    start_new_session=True,  # Ctrl-C is for us: we end the workers in order
-                )
+        """Start a worker on an attempt that this process claims, and the worker then keeps."""
+        attempt = folder.new_attempt(Holder.of(os.getpid()), self.watch)
+        # -P: what lies in the working directory must not stand in for a module of ours
+        command = [sys.executable, "-P", "-m", "titans_lab.worker", str(attempt.path), "--device", device.kind]
+        with attempt.log_path.open("wb") as log:
+            process = subprocess.Popen(
+                [*command, "--follow-stdin"],
+                stdin=subprocess.PIPE,  # its closing tells the worker that we are gone, however that came
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | device.environment(),
+                start_new_session=True,  # Ctrl-C is for us: we end the workers in order
+            )
         return LocalJob(attempt, device, process)

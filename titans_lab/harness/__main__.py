@@ -1,66 +1,51 @@
 """Put lm-eval's tasks to a finished run: `python -m titans_lab.harness --device cpu`.
 
-On standard input comes JSON: `store`, `run` and `asked`, a list of `Asked`. A line of JSON goes out for each:
-`evaluation`, `recorded` and `rows`; or `wrong`, where the user has to mend something.
+What comes in and goes out: `titans_lab.examined`, with a list of `Asked`.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import sys
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import TYPE_CHECKING, Any, final
 
 from titans_lab.corpus import trained_tokenizer
 from titans_lab.environment import environment
-from titans_lab.errors import UserError
+from titans_lab.examined import Examined, serve
 from titans_lab.harness.asking import Asked, evaluation_id, source
 from titans_lab.harness.evaluate import evaluate, prepare_environment
-from titans_lab.store.folder import RunFolder, Store, writing
-from titans_lab.store.weights import find_run
-from titans_lab.trained import load_run
 
 if TYPE_CHECKING:
     from titans_lab.harness.model import HarnessModel
 
 
-@dataclass(frozen=True, eq=False)
-class Examined:
-    """A run that is asked."""
-
-    store: Store
-    folder: RunFolder
-    device: torch.device
+@final
+class Harnessed(Examined):
+    """A run that lm-eval's tasks are put to."""
 
     @cached_property
     def model(self) -> HarnessModel:
-        """Loaded when something is asked that is not recorded."""
+        """Under lm-eval's interface."""
         from titans_lab.harness.model import HarnessModel
 
-        trained = load_run(self.store, self.folder.run_id, self.device)
+        trained = self.trained
         tokenizer = trained_tokenizer(trained.config, trained.data_hash)
         return HarnessModel(trained.model, tokenizer, self.device, trained.config.train.precision)
 
+    def reply(self, asked: Any) -> dict[str, Any]:
+        """To an `Asked`."""
+        with contextlib.redirect_stdout(sys.stderr):  # which is lm-eval's to write on
+            given = Asked(**asked)
+            return self.answer(given, prepare_environment(online=given.data is None))
+
     def answer(self, asked: Asked, version: str) -> dict[str, Any]:
-        """The rows of an evaluation: recorded, or found out and then recorded."""
+        """The rows of an evaluation with a version of lm-eval."""
         split, digest = source(asked)
         name = evaluation_id(self.folder.run_id, asked, digest, version)
-        record = self.folder.evaluation(name)
-        if record is not None:
-            return {"evaluation": name, "recorded": True, "rows": record["rows"]}
-        rows = self._rows(asked, split)
         about = {"asked": vars(asked), "data_hash": digest, "env": environment() | {"lm_eval": version}}
-        now = datetime.now(UTC).isoformat()
-        with writing(self.store):
-            self.folder.save_evaluation(name, {**about, "device": self.device.type, "finished": now, "rows": rows})
-        return {"evaluation": name, "recorded": False, "rows": rows}
+        return self.evaluation(name, about, lambda: self._rows(asked, split))
 
     def _rows(self, asked: Asked, split: str) -> list[dict[str, Any]]:
         data = None if asked.data is None else Path(asked.data)
@@ -69,25 +54,5 @@ class Examined:
         return [score.row(asked.task) | {"note": note} for score in scores]
 
 
-def main() -> None:
-    """Answer what is asked."""
-    parser = argparse.ArgumentParser(prog="python -m titans_lab.harness", description="lm-eval's tasks, for a run.")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    given = parser.parse_args()
-    torch.set_flush_denormal(True)  # as workers do
-    request = json.load(sys.stdin)
-    store = Store(Path(request["store"]))
-    asked = [Asked(**each) for each in request["asked"]]
-    examined = Examined(store, find_run(store, request["run"]), torch.device(given.device))
-    for each in asked:
-        try:
-            with contextlib.redirect_stdout(sys.stderr):  # which is lm-eval's to write on
-                version = prepare_environment(online=each.data is None)
-                answer = examined.answer(each, version)
-        except UserError as error:
-            answer = {"wrong": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(Harnessed, "titans_lab.harness", "lm-eval's tasks, for a run.")

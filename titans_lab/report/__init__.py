@@ -1,5 +1,5 @@
 """A study as one HTML page that opens without a network."""
 
-from titans_lab.report.render import render, write_report
+from titans_lab.report.render import Report, page, render, store_report, study_report, write
 
-__all__ = ["render", "write_report"]
+__all__ = ["Report", "page", "render", "store_report", "study_report", "write"]

@@ -6,16 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from titans_lab.report.data import Outcome
+from titans_lab.report.subject import Subject
 from titans_lab.stats.interval import Summary, summarise
 from titans_lab.study.axes import NAMED
 from titans_lab.study.identity import model_id
 from titans_lab.study.tasks import Measure
-
-if TYPE_CHECKING:
-    from titans_lab.study.study import Study
 
 #: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
 PALETTE = (
@@ -140,7 +138,7 @@ def _mean(arm: Arm) -> float:
     return arm.summary.mean
 
 
-def arrange(study: Study, outcomes: Sequence[Outcome]) -> Design:
+def arrange(study: Subject, outcomes: Sequence[Outcome]) -> Design:
     """Group the runs by everything but the seed, in the order of the study."""
     names = short_names(tuple(study.factors))
     varied = [
@@ -157,7 +155,7 @@ def arrange(study: Study, outcomes: Sequence[Outcome]) -> Design:
     return Design(x, groups, arms)
 
 
-def _all_values(study: Study, outcomes: Sequence[Outcome]) -> dict[str, tuple[Any, ...]]:
+def _all_values(study: Subject, outcomes: Sequence[Outcome]) -> dict[str, tuple[Any, ...]]:
     """The values of each factor, "" among them where some arms do without it."""
     return {
         key: values if all(key in outcome.run.factors for outcome in outcomes) else (*values, ABSENT)

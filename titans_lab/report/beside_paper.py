@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from titans_lab.paper import Table, tables
+from titans_lab.paper import Table as PaperTable
+from titans_lab.paper import tables
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design
+from titans_lab.report.data import Material
+from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.rank import FEWEST, Agreement, agreement
 from titans_lab.study.identity import flatten
 from titans_lab.study.tasks import Measure
@@ -17,13 +20,18 @@ from titans_lab.study.tasks import Measure
 DEPTH = "model.memory.depth"
 SHORTEST = "2K"  # of the lengths in figure 7, the nearest to what is trained here
 COLUMNS = ("the paper's", "figures", "arms", "Kendall's tau", "95\N{NO-BREAK SPACE}% interval")
+READING = (
+    "Whether the arms' means come in the order that the paper (V1: arXiv 2501.00663v1) reports: 1 the same order, -1 "
+    "the reverse. The interval comes from drawing our seeds, and with few of them it is too narrow; the paper's "
+    "figures have none. The scale differs: its models have 170M parameters and more and read 15B tokens and more."
+)
 
 
 @dataclass(frozen=True)
 class Order:
     """Our order beside a column of the paper's."""
 
-    table: Table
+    table: PaperTable
     column: str
     found: Agreement
 
@@ -47,7 +55,15 @@ def orders(design: Design, measure: Measure) -> list[Order]:
     ]
 
 
-def _matched(design: Design) -> Iterator[tuple[Table, tuple[str, ...], dict[str, dict[int, float]]]]:
+def section(material: Material, design: Design) -> Section | None:
+    """A row for every column of the paper's that has enough of the arms."""
+    found = orders(design, material.measure)
+    rows = tuple(Row(each.cells[:1], each.cells[1:]) for each in found)
+    table = Table(COLUMNS[:1], COLUMNS[1:], rows, words=("figures",))
+    return Section("paper", "Beside the paper", ("runs",), READING, table=table) if rows else None
+
+
+def _matched(design: Design) -> Iterator[tuple[PaperTable, tuple[str, ...], dict[str, dict[int, float]]]]:
     """Each table of orders with its columns to compare, and the values by seed of the arms that are in it, by row."""
     if not design.arms:
         return
@@ -63,7 +79,7 @@ def _values(arms: Mapping[str, Arm]) -> dict[str, dict[int, float]]:
     return {row: arm.by_seed for row, arm in arms.items() if arm.by_seed}
 
 
-def _ablations(design: Design, table: Table) -> dict[str, Arm]:
+def _ablations(design: Design, table: PaperTable) -> dict[str, Arm]:
     """The arms that are LMM, with or without one of the paper's changes, if LMM is the base."""
     held = _held(design)
     base = _config(design.base, held)

@@ -1,20 +1,23 @@
-"""What the report knows: rows of the store, by the SQL that the page shows."""
+"""What the report knows: rows of the store, by statements that the page carries (`titans_lab.report.evidence`)."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from titans_lab.report.evidence import Evidence, Row, listed
+from titans_lab.report.subject import Subject, of_study
 from titans_lab.study.identity import model_id
 from titans_lab.study.tasks import Measure, TaskConfig
 from titans_lab.study.tasks.text import TextSettings
 
 if TYPE_CHECKING:
+    from titans_lab.store.query import Snapshot
     from titans_lab.study.study import Run, Study
 
 CURVE_POINTS = 128
@@ -74,15 +77,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Floor:
-    """What a byte model that counts reaches on the same split."""
+    """What a model that counts reaches on the same split.
+
+    Attributes:
+        context: Symbols that it looks back at.
+        bits_per_byte: Or per whatever its symbols are.
+        symbol: What it counts: "byte", "base".
+    """
 
     context: int
     bits_per_byte: float
+    symbol: str
 
     @property
     def name(self) -> str:
         """In words."""
-        return f"order-{self.context} byte model"
+        return f"order-{self.context} {self.symbol} model"
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,7 @@ class Material:
     """All that the page is made of.
 
     Attributes:
-        study: As it was written.
+        study: What it is about.
         outcomes: Its runs, in its order.
         measure: What their scores are: the metric of the first run's task.
         loss: What training lowers, in the curves.
@@ -125,11 +135,10 @@ class Material:
         curves: By run id; a run that logged nothing has none.
         floors: Of the study's split of the data; none where it has several splits.
         speeds: What benches measured of the study's models, by length.
-        queries: The SQL that all of this came from.
-        damage: Records of the store that could not be read.
+        evidence: The statements that all of this came from; a section asks for what it needs besides.
     """
 
-    study: Study
+    study: Subject
     outcomes: tuple[Outcome, ...]
     measure: Measure
     loss: Measure
@@ -137,20 +146,28 @@ class Material:
     curves: dict[str, list[Point]]
     floors: tuple[Floor, ...]
     speeds: tuple[Speed, ...]
-    queries: dict[str, str]
-    damage: tuple[str, ...]
+    evidence: Evidence
+
+    @property
+    def ids(self) -> str:
+        """The runs' ids as a list for SQL's `in`."""
+        return listed(outcome.run.run_id for outcome in self.outcomes)
 
 
-def gather(study: Study, runs: list[Run], root: Path) -> Material:
+def gather(study: Study, runs: Sequence[Run], root: Path) -> Material:
     """Read from the store at `root` what concerns `runs`; runs that it does not hold are pending."""
-    from titans_lab.store.query import ask
+    from titans_lab.store.query import Snapshot
 
-    queries = {"runs": _runs_sql(runs), "curves": _curves_sql(runs), "floors": _floors_sql(runs)}
-    queries["benches"] = _benches_sql(runs)
-    answers = {name: ask(root, sql) for name, sql in queries.items()}
-    rows = {name: answer.table.to_pylist() for name, answer in answers.items()}
-    results = {row["run_id"]: Result(**row) for row in rows["runs"]}
-    kind, curves = _curves(rows["curves"])
+    snapshot = Snapshot(root)
+    return material(of_study(study, runs, snapshot), snapshot)
+
+
+def material(study: Subject, snapshot: Snapshot) -> Material:
+    """What a store holds of a study."""
+    runs, evidence = study.runs, Evidence(snapshot)
+    results = {row["run_id"]: Result(**row) for row in evidence.ask("runs", _runs_sql(runs))}
+    kind, curves = _curves(evidence.ask("curves", _curves_sql(runs)))
+    floors = evidence.ask("floors", _floors_sql(runs))
     task = next((run.config.task for run in runs), TaskConfig()).settings
     return Material(
         study=study,
@@ -159,23 +176,22 @@ def gather(study: Study, runs: list[Run], root: Path) -> Material:
         loss=task.LOSS,
         curve_kind=kind,
         curves=curves,
-        floors=tuple(Floor(**row) for row in rows["floors"])
+        floors=tuple(Floor(**row, symbol=task.SYMBOL) for row in floors)
         if one_split(runs) and isinstance(task, TextSettings)
         else (),
-        speeds=tuple(Speed(**row) for row in rows["benches"]),
-        queries=queries,
-        damage=tuple(dict.fromkeys(str(damage) for answer in answers.values() for damage in answer.damage)),
+        speeds=tuple(Speed(**row) for row in evidence.ask("benches", _benches_sql(runs, snapshot))),
+        evidence=evidence,
     )
 
 
-def one_split(runs: list[Run]) -> bool:
+def one_split(runs: Sequence[Run]) -> bool:
     """Whether all runs are judged by the same task on the same data."""
     tasks = {(run.config.task.name, run.data_hash) for run in runs}
     splits = {(run.config.data.valid_fraction, run.config.data.valid_bytes) for run in runs}
     return len(tasks) == len(splits) == 1
 
 
-def _curves(rows: list[dict[str, Any]]) -> tuple[str, dict[str, list[Point]]]:
+def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[Point]]]:
     validations = Counter(row["run_id"] for row in rows if row["valid_loss"] is not None)
     validated = bool(rows) and all(validations[row["run_id"]] >= VALIDATED_POINTS for row in rows)
     column, kind = ("valid_loss", "validation") if validated else ("loss", "training")
@@ -186,18 +202,18 @@ def _curves(rows: list[dict[str, Any]]) -> tuple[str, dict[str, list[Point]]]:
     return kind, curves
 
 
-def _runs_sql(runs: list[Run]) -> str:
+def _runs_sql(runs: Sequence[Run]) -> str:
     columns = ", ".join(f'"{field.name}"' for field in fields(Result))
-    return f"select {columns}\nfrom runs\nwhere run_id in ({_listed(run.run_id for run in runs)})\norder by run_id"
+    return f"select {columns}\nfrom runs\nwhere run_id in ({listed(run.run_id for run in runs)})\norder by run_id"
 
 
-def _curves_sql(runs: list[Run]) -> str:
+def _curves_sql(runs: Sequence[Run]) -> str:
     return f"""\
 with points as (
   select run_id, tokens, loss, valid_loss,
          cast(greatest(1, ceil({CURVE_POINTS}.0 * tokens / max(tokens) over ())) as integer) as bucket
   from metrics
-  where run_id in ({_listed(run.run_id for run in runs)})
+  where run_id in ({listed(run.run_id for run in runs)})
 )
 select run_id, bucket, max(tokens) as tokens,
        avg(loss) filter (isfinite(loss)) as loss,
@@ -207,33 +223,30 @@ group by run_id, bucket
 order by run_id, bucket"""
 
 
-def _floors_sql(runs: list[Run]) -> str:
+def _floors_sql(runs: Sequence[Run]) -> str:
     """Of the first run's split: of no use, and not shown, where the study has several."""
     data = runs[0].config.data if runs else None
     valid_bytes = "null" if data is None or data.valid_bytes is None else data.valid_bytes
     return f"""\
 select distinct context, bits_per_byte
 from floors
-where data_hash in ({_listed(run.data_hash for run in runs[:1])})
+where data_hash in ({listed(run.data_hash for run in runs[:1])})
   and valid_fraction = {data.valid_fraction if data else "null"} and valid_bytes is not distinct from {valid_bytes}
 order by context"""
 
 
-def _benches_sql(runs: list[Run]) -> str:
-    """The latest of each kind."""
+def _benches_sql(runs: Sequence[Run], snapshot: Snapshot) -> str:
+    """The latest of each kind that there are now."""
+    models = listed(dict.fromkeys(model_id(run.config.model) for run in runs))
+    measured = "length > 0 and against is not null and isfinite(tokens_per_second + ratio + ratio_low + ratio_high)"
+    there = snapshot.ask(f"select distinct bench from benches where model in ({models}) and {measured} order by bench")
     columns = ", ".join(field.name for field in fields(Speed))
-    models = dict.fromkeys(model_id(run.config.model) for run in runs)
     return f"""\
 select {columns}
 from benches
-where model in ({_listed(models)})
-  and length > 0 and against is not null and isfinite(tokens_per_second + ratio + ratio_low + ratio_high)
+where model in ({models}) and bench in ({listed(there.table.column("bench").to_pylist())})
+  and {measured}
 qualify row_number() over (
-  partition by model, length, against, batch, precision, kernel, device_name, threads order by started desc
+  partition by model, length, against, batch, precision, kernel, device_name, threads order by started desc, bench
 ) = 1
-order by against, batch, precision, kernel, device_name, threads, length"""
-
-
-def _listed(ids: Iterable[str]) -> str:
-    """A list for SQL's `in`; hexadecimal, so there is nothing to quote."""
-    return ", ".join(f"'{name}'" for name in ids)
+order by against, batch, precision, kernel, device_name, threads, length, model"""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design
-from titans_lab.report.tables import Row, spelled
+from titans_lab.report.section import Row, Table
+from titans_lab.report.tables import factor_names, spelled
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.stats.power import pooled_sd, smallest_difference
 from titans_lab.study.pairing import batches
@@ -72,12 +73,34 @@ def beside(design: Design, measure: Measure) -> Beside | None:
     return Beside(base, pairs, _detectable(pairs), len(design.arms) - 1 - len(others)) if pairs else None
 
 
-def rows(compared: Beside) -> list[Row]:
-    """The table: a row for every arm but the base."""
-    return [
-        Row(pair.arm.colour, spelled(pair.arm), tuple(cell(pair.found) for cell in COLUMNS.values()))
+def table(compared: Beside, design: Design) -> Table:
+    """A row for every arm but the base."""
+    rows = [
+        Row(spelled(pair.arm), tuple(cell(pair.found) for cell in COLUMNS.values()), pair.arm.colour)
         for pair in compared.pairs
     ]
+    return Table(factor_names(design), tuple(COLUMNS), tuple(rows), words=("verdict",))
+
+
+def answer(compared: Beside) -> str:
+    """The verdicts in one sentence, with the base's name."""
+    labels = {verdict: _labels(compared, verdict) for verdict in VERDICTS}
+    found = {verdict: arms for verdict, arms in labels.items() if arms}
+    if len(compared.pairs) == 1:
+        return _single(compared.pairs[0], compared.base)
+    settled = [f"{shown.join(found[verdict])} {verdict}" for verdict in VERDICTS[:2] if verdict in found]
+    rest = len(labels["inconclusive"])
+    if not settled:
+        return f"None of {rest} arms is told from {compared.base.label} by these seeds."
+    more = [f"{shown.plural(rest, 'arm')} inconclusive"] if rest else []
+    return f"Beside {compared.base.label}: {'; '.join(settled + more)}."
+
+
+def _single(pair: Pair, base: Arm) -> str:
+    found = pair.found
+    if found.verdict == "inconclusive":
+        return f"Inconclusive: {pair.arm.label} is not told from {base.label} by these seeds."
+    return f"{pair.arm.label} is {found.verdict} than {base.label}."
 
 
 def told(compared: Beside | None) -> str:

@@ -53,7 +53,9 @@ def warnings(material: Material) -> list[str]:
     runs = [outcome.run for outcome in material.outcomes]
     if runs and not one_split(runs):
         mixed.append("The runs are not judged by the same task, data and split: their scores do not compare.")
-    return mixed + [f"A record of the store could not be read and is left out: {each}." for each in material.damage]
+    return mixed + [
+        f"A record of the store could not be read and is left out: {each}." for each in material.evidence.damage
+    ]
 
 
 def data_note(material: Material) -> str:

@@ -2,35 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import titans_lab
 from titans_lab.errors import UserError
-from titans_lab.report import beside_paper, differences, plot, provenance, side_by_side, tables, words
-from titans_lab.report.arms import PALETTE, arrange
-from titans_lab.report.data import Material, gather
-from titans_lab.report.figures import figures
+from titans_lab.report import head, plot, provenance, runs, tables
+from titans_lab.report.arms import PALETTE, Design, arrange
+from titans_lab.report.data import Material, material
+from titans_lab.report.section import Section
+from titans_lab.report.sections import sections
+from titans_lab.report.subject import Subject, of_store, of_study
 from titans_lab.store.files import write_bytes
 
 if TYPE_CHECKING:
+    from titans_lab.store.query import Snapshot
     from titans_lab.study.study import Run, Study
 
 HERE = Path(__file__).parent
 
 
-def write_report(study: Study, runs: list[Run], root: Path, output: Path) -> Path:
-    """`render` into the file `output`, all of it or nothing; `UserError` if it cannot be written."""
-    page = render(study, runs, root)
+@dataclass(frozen=True)
+class Report:
+    """What a report says, in no format yet.
+
+    Attributes:
+        material: What the store holds.
+        design: The arms.
+        sections: In the order of the page.
+    """
+
+    material: Material
+    design: Design
+    sections: tuple[Section, ...]
+
+
+def report(study: Subject, snapshot: Snapshot) -> Report:
+    """The report on a study, from what a store holds of it."""
+    found = material(study, snapshot)
+    design = arrange(study, found.outcomes)
+    return Report(found, design, tuple(sections(found, design)))
+
+
+def study_report(study: Study, runs: Sequence[Run], root: Path) -> Report:
+    """Of `runs` of a study file, from the store at `root`."""
+    from titans_lab.store.query import Snapshot
+
+    snapshot = Snapshot(root)
+    return report(of_study(study, runs, snapshot), snapshot)
+
+
+def store_report(root: Path) -> Report:
+    """Of all studies that were swept into the store at `root`."""
+    from titans_lab.store.query import Snapshot
+
+    snapshot = Snapshot(root)
+    return report(of_store(snapshot), snapshot)
+
+
+def write(content: str | bytes, output: Path) -> Path:
+    """Into the file `output`, all of it or nothing; `UserError` if it cannot be written."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(output, page.encode(errors="replace"))
+        write_bytes(output, content if isinstance(content, bytes) else content.encode(errors="replace"))
     except OSError as error:
         raise UserError(f"{output}: cannot write the report there ({error.strerror}); name another file") from error
     return output
 
 
-def render(study: Study, runs: list[Run], root: Path) -> str:
+def render(study: Study, runs: Sequence[Run], root: Path) -> str:
     """The page about `runs` of `study`, from what the store at `root` holds now; equal stores give equal pages."""
+    return page(study_report(study, runs, root))
+
+
+def page(told: Report) -> str:
+    """The report as HTML."""
     import jinja2
     from plotly.offline import get_plotlyjs
 
@@ -41,47 +89,33 @@ def render(study: Study, runs: list[Run], root: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    page = _page(gather(study, runs, root))
-    return environment.get_template("template.html").render(page, plotly=get_plotlyjs())
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":"), "sort_keys": False}
+    return environment.get_template("template.html").render(_parts(told), plotly=get_plotlyjs())
 
 
-def _page(material: Material) -> dict[str, Any]:
-    design = arrange(material.study, material.outcomes)
-    drawn = figures(material, design)
-    compared = differences.beside(design, material.measure)
-    measured = side_by_side.side_by_side(material, design)
+def _parts(told: Report) -> dict[str, Any]:
+    found, design = told.material, told.design
+    figures = [section.figure for section in told.sections if section.figure]
     return {
-        "study": material.study,
-        "progress": words.progress(material),
-        "findings": words.findings(material, design),
-        "cost": provenance.cost(material),
-        "figures": drawn,
-        "side_by_side": measured,
-        "speed_columns": tuple(side_by_side.COLUMNS),
-        "speeds": side_by_side.rows(material, design),
-        "queries": material.queries,
+        "study": found.study,
+        "head": head.head(found, design),
+        "sections": told.sections,
         "colours": plot.TONES | {f"arm-{index}": pair for index, pair in enumerate(PALETTE)},
-        "factors": tables.factor_names(design),
-        "difference_columns": tuple(differences.COLUMNS),
-        "differences": differences.rows(compared) if compared else [],
-        "paper_columns": beside_paper.COLUMNS,
-        "paper": beside_paper.orders(design, material.measure),
-        "measure": material.measure,
-        "arm_columns": tables.headings(tables.ARM_COLUMNS, material.measure),
-        "arms": tables.arm_rows(design, material.measure),
-        "run_columns": tables.headings(tables.RUN_COLUMNS, material.measure),
-        "runs": tables.run_rows(design),
+        "runs": runs.run_table(found, design),
+        "base": runs.base_lines(found.study),
         "troubles": tables.troubles(design),
         "missing": tables.missing(design),
-        "origins": provenance.origins(material),
-        "warnings": provenance.warnings(material),
-        "data_note": provenance.data_note(material),
+        "origins": provenance.origins(found),
+        "warnings": provenance.warnings(found),
+        "data_note": provenance.data_note(found),
         "drawing": {
-            "figures": {
-                each.name: {"data": each.traces, "layout": each.layout} for each in filter(None, (*drawn, measured))
-            },
+            "figures": {figure.name: {"data": figure.traces, "layout": figure.layout} for figure in figures},
             "config": plot.CONFIG,
             "dark": plot.dark_colours(),
+        },
+        "evidence": {
+            "version": titans_lab.__version__,
+            "study": found.study.record,
+            "statements": found.evidence.records(),
         },
     }

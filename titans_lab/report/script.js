@@ -1,8 +1,10 @@
-// Draws the figures in the colours of the page: light, dark, and light again on paper.
+// Draws the figures in the colours of the page: light, dark, and light again on paper. Shows the SQL on demand.
 const drawing = JSON.parse(document.getElementById("drawing").textContent);
+const statements = JSON.parse(document.getElementById("evidence").textContent).statements;
 const LEGEND_ROW = 30;
 const config = { ...drawing.config, displayModeBar: window.matchMedia("(hover: hover)").matches ? "hover" : false };
-const darkness = window.matchMedia("(prefers-color-scheme: dark)");
+const preference = window.matchMedia("(prefers-color-scheme: dark)");
+const theme = document.getElementById("theme");
 
 function recoloured(value, colours) {
   if (typeof value === "string") return colours[value] ?? value;
@@ -29,7 +31,34 @@ async function draw(dark) {
   document.documentElement.dataset.drawn = Object.keys(drawing.figures).length;
 }
 
-draw(darkness.matches);
-darkness.addEventListener("change", (event) => draw(event.matches));
+function isDark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : preference.matches;
+}
+
+function show() {
+  theme.setAttribute("aria-pressed", isDark());
+  return draw(isDark());
+}
+
+theme.hidden = false;
+theme.addEventListener("click", () => {
+  document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+  show();
+});
+show();
+preference.addEventListener("change", show);
 window.addEventListener("beforeprint", () => draw(false));
-window.addEventListener("afterprint", () => draw(darkness.matches));
+window.addEventListener("afterprint", show);
+
+for (const details of document.querySelectorAll("details.evidence")) {
+  details.addEventListener("toggle", () => {
+    if (details.querySelector("pre")) return;
+    for (const name of details.dataset.statements.split(" ")) {
+      const code = document.createElement("pre");
+      code.tabIndex = 0;
+      code.textContent = statements[name].sql;
+      details.append(code);
+    }
+  });
+}

@@ -10,7 +10,8 @@ from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import Material, Speed
 from titans_lab.report.plot import Figure, Json
-from titans_lab.report.tables import Row, spelled
+from titans_lab.report.section import Row, Table
+from titans_lab.report.tables import factor_names, spelled
 
 COLUMNS: dict[str, Callable[[Speed], str]] = {
     "length": lambda speed: shown.integer(speed.length),
@@ -56,13 +57,14 @@ def side_by_side(material: Material, design: Design) -> Figure | None:
     )
 
 
-def rows(material: Material, design: Design) -> list[Row]:
-    """The table: a row for every arm, setting and length."""
-    return [
-        Row(line.arm.colour, spelled(line.arm), tuple(cell(speed) for cell in COLUMNS.values()))
+def table(material: Material, design: Design) -> Table:
+    """A row for every arm, setting and length."""
+    rows = [
+        Row(spelled(line.arm), tuple(cell(speed) for cell in COLUMNS.values()), line.arm.colour)
         for line in _series(material, design)
         for speed in line.speeds
     ]
+    return Table(factor_names(design), tuple(COLUMNS), tuple(rows), words=("against",))
 
 
 def _series(material: Material, design: Design) -> list[Series]:

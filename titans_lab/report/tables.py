@@ -1,40 +1,15 @@
-"""The rows of the tables, as text."""
+"""The table of arms, and what did not come to its end."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design, ranked, spell
 from titans_lab.report.data import Outcome
-from titans_lab.study.identity import flatten
+from titans_lab.report.section import Row, Table
 from titans_lab.study.tasks import Measure
-from titans_lab.study.values import show
-
-
-@dataclass(frozen=True)
-class Row:
-    """An arm or a run.
-
-    Attributes:
-        colour: Of its arm, an index into the palette.
-        factors: Values of the study's factors.
-        cells: Its values of `ARM_COLUMNS` or `RUN_COLUMNS`.
-        best: Whether it is the arm with the best mean.
-        run_id: Of a run.
-        state: Of a run.
-        config: Of a run, a line for every key.
-    """
-
-    colour: int
-    factors: tuple[str, ...]
-    cells: tuple[str, ...]
-    best: bool = False
-    run_id: str = ""
-    state: str = ""
-    config: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,36 +37,19 @@ ARM_COLUMNS: dict[str, Callable[[Arm], str]] = {
     "peak memory": lambda arm: shown.memory(max(arm.measured("peak_memory_bytes"), default=None)),
     "wall time": lambda arm: shown.duration(arm.mean("wall_seconds")),
 }
-RUN_COLUMNS: dict[str, Callable[[Outcome], str]] = {
-    "seed": lambda outcome: str(outcome.run.seed),
-    "state": lambda outcome: outcome.result.state,
-    "{metric}": lambda outcome: shown.score(outcome.score),
-    "tokens/s": lambda outcome: shown.integer(outcome.result.tokens_per_second),
-    "tokens": lambda outcome: shown.short(outcome.result.tokens),
-    "wall time": lambda outcome: shown.duration(outcome.result.wall_seconds),
-    "device": lambda outcome: outcome.result.device_name or outcome.result.device or shown.NONE,
-}
 
 
 def factor_names(design: Design) -> tuple[str, ...]:
-    """Headings of the factors' columns."""
-    return tuple(design.arms[0].factors) if design.arms else ()
+    """Headings of the columns that say which arm a row is about."""
+    return (tuple(design.arms[0].factors) if design.arms else ()) or ("arm",)
 
 
-def headings(columns: Iterable[str], measure: Measure) -> tuple[str, ...]:
-    """Of a table's columns."""
-    return tuple(name.format(metric=measure.name) for name in columns)
-
-
-def arm_rows(design: Design, measure: Measure) -> list[Row]:
-    """The table of arms, in the order of the study."""
+def arm_table(design: Design, measure: Measure) -> Table:
+    """The arms, in the order of the study."""
     best = ranked(design.arms, measure)
-    return [_arm_row(arm, len(best) > 1 and _mean(arm) == _mean(best[0])) for arm in design.arms]
-
-
-def run_rows(design: Design) -> list[Row]:
-    """The table of runs, arm by arm."""
-    return [_run_row(arm, outcome) for arm in design.arms for outcome in arm.outcomes]
+    rows = (_arm_row(arm, len(best) > 1 and _mean(arm) == _mean(best[0])) for arm in design.arms)
+    columns = tuple(name.format(metric=measure.name) for name in ARM_COLUMNS)
+    return Table(factor_names(design), columns, tuple(rows))
 
 
 def troubles(design: Design) -> list[Trouble]:
@@ -113,18 +71,7 @@ def _mean(arm: Arm) -> float | None:
 
 
 def _arm_row(arm: Arm, best: bool) -> Row:
-    return Row(arm.colour, spelled(arm), tuple(cell(arm) for cell in ARM_COLUMNS.values()), best)
-
-
-def _run_row(arm: Arm, outcome: Outcome) -> Row:
-    return Row(
-        colour=arm.colour,
-        factors=spelled(arm),
-        cells=tuple(cell(outcome) for cell in RUN_COLUMNS.values()),
-        run_id=outcome.run.run_id,
-        state=outcome.result.state,
-        config="\n".join(f"{key}: {show(value)}" for key, value in flatten(dataclasses.asdict(outcome.run.config))),
-    )
+    return Row(spelled(arm), tuple(cell(arm) for cell in ARM_COLUMNS.values()), arm.colour, best)
 
 
 def _of_summary(arm: Arm, field: str) -> str:
@@ -133,7 +80,7 @@ def _of_summary(arm: Arm, field: str) -> str:
 
 def spelled(arm: Arm) -> tuple[str, ...]:
     """Values of its factors, as they stand in a row."""
-    return tuple(spell(value) for value in arm.factors.values())
+    return tuple(spell(value) for value in arm.factors.values()) or (arm.label,)
 
 
 def _recorded(arm: Arm, name: str) -> int | None:

@@ -6,7 +6,7 @@ from collections import Counter
 
 from titans_lab.report.arms import Arm, Design, ranked
 from titans_lab.report.data import Material
-from titans_lab.report.differences import beside, told
+from titans_lab.report.differences import answer, beside, told
 from titans_lab.report.format import join, plural, plus_minus, score
 from titans_lab.study.tasks import Measure
 
@@ -18,10 +18,15 @@ TOLD = {
     "oom": "ran out of memory",
     "timeout": "ran out of time",
     "cancelled": "cancelled",
+    "pruned": "pruned",
     "lost": "lost with their worker",
     "running": "still running",
     "pending": "not yet run",
 }
+
+
+#: States in which a run has come to an end.
+ENDED = ("done", "diverged", "failed", "oom", "timeout")
 
 
 def progress(material: Material) -> str:
@@ -35,9 +40,28 @@ def progress(material: Material) -> str:
     return f"{plural(len(material.outcomes), 'run')}{note}: {join(states, most=len(states))}."
 
 
+def verdict(material: Material, design: Design) -> str:
+    """The answer in a sentence."""
+    measure, arms = material.measure, ranked(design.arms, material.measure)
+    if not arms:
+        ended = [arm for arm in design.arms if arm.count(*ENDED)]
+        return f"No run reached a final {measure.name}." if ended else "Nothing has finished yet."
+    compared = beside(design, measure)
+    if compared is None:
+        return f"Final {measure.name} of {arms[0].label}: {_measured(arms[0], measure)}."
+    if all(pair.found.p is None for pair in compared.pairs):
+        return f"Nothing is settled: {_seeds(design)} carry no test against {compared.base.label}."
+    return answer(compared)
+
+
+def _seeds(design: Design) -> str:
+    most = max(len(arm.scores) for arm in design.arms)
+    return "single seeds" if most == 1 else "these seeds"
+
+
 def findings(material: Material, design: Design) -> list[str]:
     """Which arm has the best mean, and what the differences to the base come to."""
-    waiting = sum(arm.count("pending", "running", "lost", "cancelled") for arm in design.arms)
+    waiting = sum(arm.count("pending", "running", "lost", "cancelled", "pruned") for arm in design.arms)
     interim = f"Interim: {plural(waiting, 'run')} still to come." if waiting else ""
     measure = material.measure
     arms = ranked(design.arms, measure)
@@ -52,11 +76,11 @@ def findings(material: Material, design: Design) -> list[str]:
 
 
 def _floors(material: Material, best: Arm | None = None) -> str:
-    """The byte models that count, and which of them the lowest mean is below."""
+    """The models that count, and which of them the lowest mean is below."""
     if not material.floors:
         return ""
     floors = join([f"{score(floor.bits_per_byte)} ({floor.name})" for floor in material.floors])
-    lead = f"For scale, models that count bytes reach {floors} on the same split"
+    lead = f"For scale, models that count {material.floors[0].symbol}s reach {floors} on the same split"
     if best is None or best.summary is None:
         return f"{lead}."
     beaten = [floor for floor in material.floors if best.summary.mean < floor.bits_per_byte]

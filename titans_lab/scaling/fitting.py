@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from titans_lab.errors import UserError
 from titans_lab.scaling.found import Fitted, IsoFlop, Optimum, Row, Scaling
-from titans_lab.study.study import Run
 
 if TYPE_CHECKING:
     from titans_lab.stats.interval import Interval
     from titans_lab.stats.scaling.checks import HeldOut
     from titans_lab.stats.scaling.law import Law
     from titans_lab.stats.scaling.points import Points
+    from titans_lab.study.study import Run
 
 Against = Literal["parameters", "tokens", "flops", "both"]
 BOTH = ("parameters", "tokens")

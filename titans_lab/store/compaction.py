@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from titans_lab.store import arrow
 from titans_lab.store.compacted import FORM, OF_RUNS, Compacted, Entry, manifest_path, marks_of
-from titans_lab.store.files import DamagedError, read_bytes, read_json, write_bytes, write_json
+from titans_lab.store.files import DamagedError, read_bytes, write_bytes, write_json
 from titans_lab.store.folder import Store
-from titans_lab.store.lock import hold_lock
 from titans_lab.store.logs import digest_of
 from titans_lab.store.tables import Reader
 
-WORTHWHILE = 500  # committed runs that are read from their folders: a quarter of a second
+WORTHWHILE = 500  # finished runs that are read from their folders: a quarter of a second
+GRACE_SECONDS = 3600.0  # after which no reader and no other compaction is at an old file
 
 
 @dataclass(frozen=True)
@@ -34,26 +37,22 @@ class Done:
 
 
 def compact(store: Store) -> Done:
-    """Cover every committed run whose records are whole; AlreadyRunning where another process is at it.
+    """Cover every run that has a result and whose records are whole.
 
-    A kill at any moment leaves the earlier compaction, or none; readers at work keep the files that they know.
+    A kill at any moment leaves the earlier compaction, or none. Two at once do the same, and the last one stays.
     """
     folder = manifest_path(store.root).parent
     folder.mkdir(exist_ok=True)
-    with hold_lock(folder):
-        before = {run.run_id: marks_of(store.root, run.run_id) for run in store.folders()}
-        reader = Reader(store)
-        tables = {view: reader.table(view) for view in OF_RUNS}
-        old = dict(reader.compacted.entries) if reader.compacted else {}
-        entries = old | _fresh(reader, before)
-        files = {view: _save(store, view, arrow.where_in(table, "run_id", entries)) for view, table in tables.items()}
-        manifest = {"form": FORM, "files": files}
-        kept = {file["name"] for file in files.values()} | _names(store)
-        rows = {name: [entry.marks, entry.state, entry.finished, entry.sha256] for name, entry in entries.items()}
-        write_json(manifest_path(store.root), manifest | {"runs": rows})
-        for path in folder.glob("*.parquet"):
-            if path.name not in kept:  # those of the last manifest stay: a reader may have it open
-                path.unlink()
+    before = {run.run_id: marks_of(store.root, run.run_id) for run in store.folders()}
+    reader = Reader(store)
+    tables = {view: reader.table(view) for view in OF_RUNS}
+    old = dict(reader.compacted.entries) if reader.compacted else {}
+    entries = old | _fresh(reader, before)
+    files = {view: _save(store, view, arrow.where_in(table, "run_id", entries)) for view, table in tables.items()}
+    manifest = {"form": FORM, "files": files}
+    rows = {name: [entry.marks, entry.state, entry.finished, entry.sha256] for name, entry in entries.items()}
+    write_json(manifest_path(store.root), manifest | {"runs": rows})
+    _clear(folder, {str(file["name"]) for file in files.values()})
     return Done(len(entries), len(entries.keys() - old.keys()), sum(file["bytes"] for file in files.values()))
 
 
@@ -64,7 +63,7 @@ def worthwhile(store: Store) -> bool:
     except DamagedError:
         covered = None
     known = covered.entries if covered else {}
-    return sum(folder.run_id not in known for folder in store.folders()) >= WORTHWHILE
+    return sum(run.run_id not in known and run.status_path.exists() for run in store.folders()) >= WORTHWHILE
 
 
 def remove(store: Store) -> None:
@@ -98,9 +97,9 @@ def _save(store: Store, view: str, table: arrow.Table) -> dict[str, Any]:
     return {"name": name, **digest}
 
 
-def _names(store: Store) -> set[str]:
-    """Files of the manifest that is there."""
-    try:
-        return {str(file["name"]) for file in read_json(manifest_path(store.root))["files"].values()}
-    except (FileNotFoundError, DamagedError, KeyError, AttributeError, TypeError):
-        return set()
+def _clear(folder: Path, named: set[str]) -> None:
+    """Delete files of earlier compactions."""
+    for path in folder.glob("*.parquet"):
+        with suppress(FileNotFoundError):
+            if path.name not in named and time.time() - path.stat().st_mtime > GRACE_SECONDS:
+                path.unlink()

@@ -7,7 +7,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,24 +41,40 @@ class DamagedError(UserError):
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Put `content` at `path` such that a reader, a kill or a power cut sees the old file or the new one."""
+    with temporary_file(path, content) as temporary:
+        temporary.replace(path)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def temporary_file(path: Path, content: bytes) -> Iterator[Path]:
+    """A file on the disk that is named after `path`, beside it, and gone afterwards."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def link_new(temporary: Path, path: Path) -> bool:
+    """Put a `temporary_file` at `path` unless there is a file; whether it is this one, on NFS too."""
+    with suppress(FileExistsError):  # said, too, where the answer to our own link was lost and it was sent again
+        os.link(temporary, path)
+    ours = temporary.stat().st_nlink == 2
     sync_folder(path.parent)
+    return ours
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """`write_bytes` of `to_json`."""
-    write_bytes(path, to_json(record))
+    """`write_bytes` of `json_bytes`."""
+    write_bytes(path, json_bytes(record))
 
 
-def to_json(record: Mapping[str, Any]) -> bytes:
+def json_bytes(record: Mapping[str, Any]) -> bytes:
     """An object, its last key the SHA-256 of all before that; NaN and infinities as Python writes them."""
     assert record
     body = json.dumps(record, indent=1).encode().removesuffix(b"\n}")

@@ -1,13 +1,13 @@
 """The folder of a run, its attempts and its commit; the layout of a store.
 
     runs/<run_id>/run.json                  what the run is, written before it starts
-    runs/<run_id>/lock                      held while it runs
-    runs/<run_id>/attempts/<n>/             env.json, metrics.jsonl (one line per log step), log.txt, evals.jsonl (the
-                                            last evaluation), and inside.jsonl where the memories were looked into;
-                                            weights.pt where it ended well; stop.json where it was asked to stop;
-                                            status.json too where a later attempt replaced its commit
-    runs/<run_id>/metrics.parquet           at a terminal state, with evals.parquet and inside.parquet where there is
-    runs/<run_id>/status.json               something in them; and then the commit
+    runs/<run_id>/attempts/<n>/             claim (who is at it), env.json, metrics.jsonl (one line per log step),
+                                            log.txt, evals.jsonl (the last evaluation), and inside.jsonl where the
+                                            memories were looked into; weights.pt where it ended well; stop.json where
+                                            it was asked to stop; when it has ended metrics.parquet, with evals.parquet
+                                            and inside.parquet where there is something in them; and then, where it has
+                                            no result, its commit: status.json
+    runs/<run_id>/status.json               the commit of the first attempt with a result, which stays
     runs/<run_id>/evals/<id>.json           what was evaluated later, each by itself
     studies/<name>.json                     what a sweep launched
     floors/<key>.json                       n-gram losses of a data split
@@ -15,8 +15,8 @@
     compact/                                copies of finished runs' rows, for speed alone: `titans_lab.store.compacted`
     verified/<key>.json                     a model, a precision and a device whose fast forms were found right
 
-States: pending (no attempt), running (the lock is held), lost (an attempt without a commit, and nobody holds the lock),
-and the committed ones.
+States: pending (no attempt), running (the last attempt has no commit, and its claim's holder lives), lost (the holder
+is dead), and the committed ones.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.store.claims import NOBODY, AlreadyRunning, Claim, Holder, Watch
 from titans_lab.store.files import DamagedError, read_json, write_json
-from titans_lab.store.lock import AlreadyRunning, is_held
 
 #: How a run ends that is asked to end before its time: a later sweep goes on with it.
 STOPPED = frozenset({"cancelled", "pruned", "timeout"})
@@ -85,6 +85,10 @@ class Status:
             raise DamagedError(path, f"is not a status: see {', '.join(wrong) or 'state'}")
         return cls(**{name: record[name] for name in _STATUS_TYPES})
 
+    def log_file(self, log: str) -> str | None:
+        """The key in `files` of what was logged in one of `LOGS`; None: nothing was."""
+        return next((name for name in self.files if name.rpartition("/")[2] == f"{log}.parquet"), None)
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -107,6 +111,37 @@ class Attempt:
         """Host, device and versions."""
         return self.path / "env.json"
 
+    @property
+    def claim(self) -> Claim:
+        """Who is at it."""
+        return Claim(self.path / "claim")
+
+    @property
+    def status_path(self) -> Path:
+        """Its commit, where it ended without a result."""
+        return self.path / "status.json"
+
+    def status(self) -> Status | None:
+        """Its commit; None where there is none that can be read."""
+        for path in (self.folder.status_path, self.status_path):
+            with suppress(FileNotFoundError, DamagedError):
+                status = Status.read(path)
+                if status.attempt == self.number:
+                    return status
+        return None
+
+    def parquet_path(self, log: str) -> Path:
+        """What it logged in one of `LOGS`, once it has ended."""
+        return self.path / f"{log}.parquet"
+
+    def begun(self) -> bool:
+        """Whether anything is in it: a kill may leave it empty, before it is claimed."""
+        return any(self.path.iterdir())
+
+    def superseded(self) -> bool:
+        """Whether somebody has claimed the next attempt, having taken this one's worker for dead."""
+        return Attempt(self.path.with_name(str(self.number + 1))).claim.taken()
+
     def lines_path(self, log: str) -> Path:
         """The JSON lines of one of `LOGS`."""
         return self.path / f"{log}.jsonl"
@@ -127,9 +162,9 @@ class Attempt:
         return self.path / "log.txt"
 
     @property
-    def status_path(self) -> Path:
-        """Its commit, where a later attempt has taken its place."""
-        return self.path / "status.json"
+    def archived_path(self) -> Path:
+        """Its commit, where the run was asked for again although that had a result."""
+        return self.path / "archived.json"
 
     @property
     def stop_path(self) -> Path:
@@ -168,17 +203,24 @@ class RunFolder:
 
     @property
     def status_path(self) -> Path:
-        """The commit."""
+        """The commit of the first attempt with a result."""
         return self.path / "status.json"
 
     def parquet_path(self, log: str) -> Path:
-        """What the committed attempt logged in one of `LOGS`."""
-        return self.path / f"{log}.parquet"
+        """What the attempt whose commit counts logged in one of `LOGS`."""
+        status = self.status()
+        name = status and status.log_file(log)
+        return self.path / (name or f"{log}.parquet")
 
     @property
     def metrics_path(self) -> Path:
-        """The metrics of the committed attempt."""
+        """The metrics of that attempt."""
         return self.parquet_path("metrics")
+
+    def commit_path(self) -> Path:
+        """The commit that counts, there or not: the one with a result, else that of the last attempt."""
+        latest = None if self.status_path.exists() else self.latest()
+        return latest.status_path if latest else self.status_path
 
     def evaluation_path(self, name: str) -> Path:
         """What a later evaluation found."""
@@ -217,9 +259,9 @@ class RunFolder:
             raise UserError(f"{self.record_path}: not there; sweep the study that this run belongs to") from None
 
     def status(self) -> Status | None:
-        """The commit; None where there is none that can be read."""
+        """The commit that counts; None where there is none that can be read."""
         try:
-            return Status.read(self.status_path)
+            return Status.read(self.commit_path())
         except (FileNotFoundError, DamagedError):
             return None
 
@@ -227,9 +269,10 @@ class RunFolder:
         """One of `STATES`."""
         status = self.status()
         if status is None:
-            if not self.attempts():
+            latest = self.latest()
+            if latest is None:
                 return "pending"
-            if is_held(self.path):
+            if latest.claim.seems_alive():
                 return "running"
             status = self.status()  # it may have ended since the first look
         return status.state if status else "lost"
@@ -247,19 +290,31 @@ class RunFolder:
         attempts = self.attempts()
         return Attempt(attempts[-1]) if attempts else None
 
-    def new_attempt(self) -> Attempt:
-        """Start over: the commit of an earlier attempt moves into that attempt's folder.
+    def archive(self) -> None:
+        """Have the next sweep run it again, although it has a result, which moves into the folder of its attempt."""
+        status = Status.read(self.status_path)
+        self.status_path.replace(Attempt(self.path / "attempts" / str(status.attempt)).archived_path)
 
-        Raises AlreadyRunning where another process does so at this moment.
+    def new_attempt(self, holder: Holder = NOBODY, watch: Watch | None = None) -> Attempt:
+        """Start over, as `holder`.
+
+        Args:
+            holder: Who is at it until a worker takes that over; nobody: it counts as lost.
+            watch: Knows which claims of other machines are over; None: those that it would have to wait for are not.
+
+        Raises:
+            AlreadyRunning: Another process is at it, or has finished it.
         """
-        latest = self.latest()
-        if latest and self.status_path.exists():
+        latest, status = self.latest(), self.status()
+        if status and status.state in FINISHED:
+            raise AlreadyRunning(self.path)
+        if status is None and latest and not (watch or Watch()).over(latest.claim):
+            raise AlreadyRunning(self.path)
+        if latest and self.status_path.exists():  # from before attempts without a result kept their commits
             self.status_path.replace(latest.status_path)
-        attempt = Attempt(self.path / "attempts" / str(latest.number + 1 if latest else 1))
-        try:
-            attempt.path.mkdir(parents=True)
-        except FileExistsError:
-            raise AlreadyRunning(self.path) from None
+        number = 1 if latest is None else latest.number + latest.begun()
+        attempt = Attempt(self.path / "attempts" / str(number))
+        attempt.claim.take(holder)
         return attempt
 
 

@@ -56,6 +56,11 @@ def latest_row(path: Path) -> Row | None:
     return _parse(complete[-1], METRICS, []) if complete else None
 
 
+def row_of(line: bytes) -> Row | None:
+    """A line of metrics; None where it is damaged."""
+    return _parse(line, METRICS, [])
+
+
 def to_parquet(rows: list[Row], columns: tuple[Column, ...]) -> bytes:
     """The rows of `read_lines` as a Parquet file."""
     return arrow.parquet(arrow.table(rows, columns), small=True)

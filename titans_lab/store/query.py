@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,24 +52,63 @@ def query(root: Path, sql: str, parameters: Parameters = ()) -> pa.Table:
 
 
 def ask(root: Path, sql: str, parameters: Parameters = ()) -> Answer:
-    """Run one SELECT over the views of the store at `root`: see `titans_lab.store.columns.VIEWS`.
+    """Run one SELECT over the views of the store at `root`: see `Snapshot.ask`."""
+    return Snapshot(root).ask(sql, parameters)
 
-    `parameters` fill `?` in order, or `$name` by name; a text is compared with numbers as a number. Whole numbers come
-    as int64, decimal ones as double. UserError: no store there, not one SELECT, an error in it.
+
+class Snapshot:
+    """The store at `root`, of which every view is read once, when a statement first mentions it.
+
+    UserError: no store there.
     """
-    import duckdb
 
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; name the store with --store or TITANS_LAB_STORE, or sweep a study")
-    reader = Reader(Store(root))
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise UserError(
+                f"{root}: no such folder; name the store with --store or TITANS_LAB_STORE, or sweep a study"
+            )
+        self._reader = Reader(Store(root))
+        self._tables: dict[str, pa.Table] = {}
+
+    def ask(self, sql: str, parameters: Parameters = (), seconds: float | None = None) -> Answer:
+        """Run one SELECT over the views: see `titans_lab.store.columns.VIEWS`.
+
+        `parameters` fill `?` in order, or `$name` by name; a text is compared with numbers as a number. Whole numbers
+        come as int64, decimal ones as double.
+        UserError: not one SELECT, an error in it, or more than `seconds` of work.
+        """
+        import duckdb
+
+        try:
+            with connect() as connection:
+                _check(connection, sql)
+                close(connection, {view: self._table(view) for view in _mentioned(sql)})
+                with _at_most(seconds, connection):
+                    table = connection.sql(sql, params=parameters or None).to_arrow_table()
+        except duckdb.InterruptException:
+            raise UserError(f"query: stopped after {seconds:g} s") from None
+        except duckdb.Error as error:
+            raise UserError(f"query: {_shortened(str(error))}") from error
+        return Answer(_plain(table), tuple(dict.fromkeys(self._reader.damage)))
+
+    def _table(self, view: str) -> pa.Table:
+        if view not in self._tables:
+            self._tables[view] = self._reader.table(view)
+        return self._tables[view]
+
+
+@contextmanager
+def _at_most(seconds: float | None, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Interrupts the connection's work when the time is over."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.start()
     try:
-        with connect() as connection:
-            _check(connection, sql)
-            close(connection, {view: reader.table(view) for view in _mentioned(sql)})
-            table = connection.sql(sql, params=parameters or None).to_arrow_table()
-    except duckdb.Error as error:
-        raise UserError(f"query: {_shortened(str(error))}") from error
-    return Answer(_plain(table), tuple(dict.fromkeys(reader.damage)))
+        yield
+    finally:
+        timer.cancel()
 
 
 def connect() -> duckdb.DuckDBPyConnection:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from titans_lab.store.columns import LOGS
-from titans_lab.store.files import DamagedError, read_json, write_bytes, write_json
-from titans_lab.store.folder import COMMITTED, Attempt, Status
-from titans_lab.store.lock import AlreadyRunning, hold_lock
+from titans_lab.store.files import (
+    DamagedError,
+    json_bytes,
+    link_new,
+    read_json,
+    temporary_file,
+    write_bytes,
+    write_json,
+)
+from titans_lab.store.folder import COMMITTED, FINISHED, Attempt, Status
 from titans_lab.store.logs import digest_of, read_lines, to_line, to_parquet
-
-__all__ = ["AlreadyRunning", "Recorder", "commit_dead", "hold_lock"]
 
 TAIL_BYTES = 8192
 _COLUMNS = {log: frozenset(column.name for column in columns) for log, columns in LOGS.items()}
 
 
 class Recorder:
-    """Records one attempt, for the process that holds the run's lock."""
+    """Records one attempt, for the process that is at it."""
 
     def __init__(self, attempt: Attempt, env: Mapping[str, Any]) -> None:
         """Write env.json: `env` (host, device, device_name, python, torch, commit, ...) and the time."""
@@ -37,26 +43,25 @@ class Recorder:
                 assert row.keys() <= _COLUMNS[log], f"not columns of {log}: {row.keys() - _COLUMNS[log]}"
                 lines.write(to_line(row))
 
-    def commit(self, state: str, summary: Mapping[str, Any], error: str | None = None) -> None:
-        """End the attempt in `state`, one of `COMMITTED`, with its final figures; the first commit stays."""
-        commit(self.attempt, state, summary, error)
+    def commit(self, state: str, summary: Mapping[str, Any], error: str | None = None) -> bool:
+        """End the attempt; see `commit`."""
+        return commit(self.attempt, state, summary, error)
 
 
-def commit_dead(attempt: Attempt, state: str, error: str) -> None:
-    """Commit for a worker that died without; the record's error is `error` and the end of its log.
+def commit_dead(attempt: Attempt, state: str, error: str) -> bool:
+    """Commit for a worker that died without; the record's error is `error` and the end of its log."""
+    return commit(attempt, state, {}, f"{error}\n\n{_tail(attempt)}".strip())
 
-    Raises AlreadyRunning where a worker still holds the lock. Does nothing where a commit is there.
+
+def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str | None = None) -> bool:
+    """End an attempt in `state`, one of `COMMITTED`, with its final figures; whether this is what counts.
+
+    The first result of a run stays, of whichever attempt; without one, the first commit of an attempt.
     """
-    with hold_lock(attempt.folder.path):
-        commit(attempt, state, {}, f"{error}\n\n{_tail(attempt)}".strip())
-
-
-def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str | None = None) -> None:
-    """End an attempt in `state`, for the process that holds the run's lock; does nothing where a commit is there."""
     assert state in COMMITTED, state
     folder = attempt.folder
-    if folder.status() is not None:
-        return
+    if folder.status_path.exists() or attempt.status_path.exists() or attempt.superseded():
+        return False
     status = Status(
         attempt=attempt.number,
         state=state,
@@ -66,7 +71,9 @@ def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str 
         finished=_now(),
         files=_save_logs(attempt) | _weights(attempt),
     )
-    write_json(folder.status_path, vars(status))
+    path = folder.status_path if state in FINISHED else attempt.status_path
+    with temporary_file(path, json_bytes(vars(status))) as temporary:
+        return link_new(temporary, path)
 
 
 def _save_logs(attempt: Attempt) -> dict[str, dict[str, Any]]:
@@ -75,17 +82,21 @@ def _save_logs(attempt: Attempt) -> dict[str, dict[str, Any]]:
     for log, columns in LOGS.items():
         rows, _ = read_lines(attempt.lines_path(log), columns)
         if rows or log == "metrics":
-            path, content = attempt.folder.parquet_path(log), to_parquet(rows, columns)
+            path, content = attempt.parquet_path(log), to_parquet(rows, columns)
             write_bytes(path, content)
-            files[path.name] = digest_of(content)
+            files[_name(attempt, path)] = digest_of(content)
     return files
+
+
+def _name(attempt: Attempt, path: Path) -> str:
+    """As a key of `Status.files`."""
+    return path.relative_to(attempt.folder.path).as_posix()
 
 
 def _weights(attempt: Attempt) -> dict[str, dict[str, Any]]:
     """What status.json says of the weights, if the worker has written them."""
     path = attempt.weights_path
-    name = path.relative_to(attempt.folder.path).as_posix()
-    return {name: digest_of(path.read_bytes())} if path.exists() else {}
+    return {_name(attempt, path): digest_of(path.read_bytes())} if path.exists() else {}
 
 
 def _env(attempt: Attempt) -> dict[str, Any]:

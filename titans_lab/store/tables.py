@@ -99,7 +99,7 @@ class Reader:
         return table
 
     def _find(self, folder: RunFolder) -> Found:
-        status = self._read(Status.read, folder.status_path)
+        status = self._read(Status.read, folder.commit_path())
         state = status.state if status else folder.state()
         if status is None and state in COMMITTED:  # it ended between the two looks
             return self._find(folder)
@@ -153,7 +153,7 @@ class Reader:
         """Of an attempt, the last or an earlier one."""
         if found.status and found.status.attempt == attempt.number:
             return found.status
-        return self._read(Status.read, attempt.status_path)
+        return self._read(Status.read, attempt.status_path) or self._read(Status.read, attempt.archived_path)
 
     def _lives(self, found: Found, attempt: Attempt) -> bool:
         latest = found.folder.latest()
@@ -195,9 +195,11 @@ class Reader:
         if found.status is None:
             latest = found.folder.latest()
             return self._live_logged(latest, log) if latest else None
-        path = found.folder.parquet_path(log)
-        digest = found.status.files.get(path.name)
-        return self._read(partial(read_parquet, columns=LOGS[log], digest=digest), path) if digest else None
+        name = found.status.log_file(log)
+        if name is None:
+            return None
+        read = partial(read_parquet, columns=LOGS[log], digest=found.status.files[name])
+        return self._read(read, found.folder.path / name)
 
     def _live_logged(self, attempt: Attempt, log: str) -> pa.Table | None:
         lines = self._read(partial(read_lines, columns=LOGS[log]), attempt.lines_path(log))

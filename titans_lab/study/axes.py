@@ -11,7 +11,7 @@ from titans_lab.study.fields import LEAVES
 from titans_lab.study.loader import Node
 from titans_lab.study.outline import Block, Problems, unknown
 from titans_lab.study.settings import HINTS, Setting, is_logspace, listed, settings
-from titans_lab.study.values import describe, show
+from titans_lab.study.values import brief, describe, show
 
 STUDY, ARM = "study", "arm"  # factors that are names: of a sub-study, and of an arm of `ablate`
 NAMED = (STUDY, ARM)
@@ -63,7 +63,7 @@ def check_name(name: str, place: str, key: str, problems: Problems) -> None:
     """Refuses a name that would read badly as the name of an arm."""
     if not ARM_NAME.fullmatch(name):
         rule = "use at most 100 characters on one line, the first a letter or a digit"
-        problems.add(place, key, f"{show(name)} cannot name an arm; {rule}")
+        problems.add(place, key, f"{brief(name)} cannot name an arm; {rule}")
 
 
 def short(key: str) -> str:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from types import NoneType
 from typing import Any
 
-from titans_lab.study.values import describe, nearest, show, typed
+from titans_lab.study.values import LONGEST_SHOWN, brief, describe, nearest, typed
 
 Lookup = Callable[[str], Any]  # from a name to its value
 Part = Callable[[Lookup], Any]
@@ -60,9 +60,9 @@ class Expression:
         try:
             found = self.part(lookup)
         except (TypeError, ZeroDivisionError, OverflowError) as error:
-            raise ValueError(f"{show(self.text)} has no value: {error}") from error
+            raise ValueError(f"{brief(self.text)} has no value: {error}") from error
         if not isinstance(found, bool):
-            raise ValueError(f"{show(self.text)} comes to {show(found)}, not to true or false; compare it")
+            raise ValueError(f"{brief(self.text)} comes to {brief(found)}, not to true or false; compare it")
         return found
 
 
@@ -89,7 +89,7 @@ def _tree(text: str) -> ast.expr:
             return ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "too deep"
-        raise ValueError(f"{show(text)} is no expression ({reason}); {ALLOWED}") from error
+        raise ValueError(f"{brief(text)} is no expression ({reason}); {ALLOWED}") from error
 
 
 class _Compiler:
@@ -125,7 +125,7 @@ class _Compiler:
         raise self.refusal(node)
 
     def refusal(self, node: ast.expr) -> ValueError:
-        return ValueError(f"{show(ast.get_source_segment(self.text, node))} is not allowed; {ALLOWED}")
+        return ValueError(f"{brief(ast.get_source_segment(self.text, node))} is not allowed; {ALLOWED}")
 
     def name(self, node: ast.expr) -> Part:
         name = _dotted(node)
@@ -135,7 +135,7 @@ class _Compiler:
             return lambda lookup: CONSTANTS[name]
         if name not in self.hints:
             text = f'; for the text write "{name}"' if "." not in name else ""
-            raise ValueError(f"{name}: unknown name; {nearest(name, tuple(self.hints))}{text}")
+            raise ValueError(f"{name[:LONGEST_SHOWN]}: unknown name; {nearest(name, tuple(self.hints))}{text}")
         self.names.add(name)
         return lambda lookup: lookup(name)
 
@@ -165,7 +165,7 @@ class _Compiler:
         if kind not in (ast.In, ast.NotIn):
             return self.part(node, depth)
         if not isinstance(node, ast.List | ast.Tuple):
-            raise ValueError(f"{show(ast.get_source_segment(self.text, node))} is no list; write in [...]")
+            raise ValueError(f"{brief(ast.get_source_segment(self.text, node))} is no list; write in [...]")
         parts = [self.part(each, depth) for each in node.elts]
         return lambda lookup: [part(lookup) for part in parts]
 
@@ -181,7 +181,7 @@ class _Compiler:
         try:
             typed(self.hints[key], value)
         except ValueError as error:
-            raise ValueError(f"{key} is never {show(value)}: {error}") from error
+            raise ValueError(f"{key} is never {brief(value)}: {error}") from error
 
 
 def _dotted(node: ast.expr) -> str | None:

@@ -23,10 +23,6 @@ WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 INTEGER = re.compile(r"[-+]?\d+(_\d+)*", re.ASCII)
 FLOAT = re.compile(r"[-+]?(\.\d+|\d+(_\d+)*(\.\d*)?)(e[-+]?\d+)?|[-+]?\.inf|\.nan", re.IGNORECASE | re.ASCII)
 LONGEST_INTEGER = 18  # characters, so that it fits in 64 bits
-REMEDIES = {
-    "mapping values are not allowed": "put text that holds ': ' in quotes",
-    r"found character '\t'": "indent with spaces, not tabs",
-}
 
 
 @dataclass(frozen=True)
@@ -81,14 +77,22 @@ def parse(text: str, place: Place) -> Node:
     """The content of a YAML text whose lines `place` names. Raises UserError."""
     import yaml
 
+    quick = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # that of libyaml is 20 times as fast
     try:
-        return _Builder(yaml.parse(text, Loader=yaml.SafeLoader), place).document()
+        return _Builder(yaml.parse(text, Loader=quick), place).document()
+    except UserError:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise UserError(f"{place(mark.line if mark else 0)}: not YAML: {error.problem}; {_remedy(error)}") from error
+        line = mark.line if mark else 0
+        raise UserError(
+            f"{place(line)}: not YAML: {error.problem}; {_remedy(str(error.problem), text, line)}"
+        ) from error
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position)
+        line = text.count("\n", 0, text.find(chr(error.character)))
         raise UserError(f"{place(line)}: character {error.character:#x} is not allowed; remove it") from error
+    except ValueError as error:  # of an escape above the last character that there is
+        raise UserError(f"{place(0)}: not YAML: {error}; write the character itself") from error
 
 
 def resolve(text: str) -> Any:
@@ -125,7 +129,7 @@ class _Builder:
         if depth > DEEPEST:
             raise UserError(f"{place}: nested more than {DEEPEST} deep; a study needs four levels")
         if isinstance(event, yaml.ScalarEvent):
-            value: Any = resolve(event.value) if event.implicit[0] else event.value
+            value: Any = resolve(self.text(event, place)) if event.implicit[0] else self.text(event, place)
         elif isinstance(event, yaml.SequenceStartEvent):
             value = [self.node(item, "", depth + 1) for item in self.until(yaml.SequenceEndEvent)]
         else:
@@ -141,11 +145,17 @@ class _Builder:
             self.refuse_references(event, place)
             if not isinstance(event, yaml.ScalarEvent):
                 raise UserError(f"{place}: a key must be a word, not a list or a mapping; quote it if it is text")
-            if event.value in items:
-                first = items[event.value].key_place
-                raise UserError(f"{place}: {event.value}: the key is already at {first}; keep one of them")
-            items[event.value] = self.node(next(self.events), place, depth + 1)
+            key = self.text(event, place)
+            if key in items:
+                raise UserError(f"{place}: {key}: the key is already at {items[key].key_place}; keep one of them")
+            items[key] = self.node(next(self.events), place, depth + 1)
         return items
+
+    def text(self, event: Any, place: str) -> str:
+        """What a scalar says, which has to go into files and on to terminals."""
+        if any("\ud800" <= letter <= "\udfff" for letter in event.value):
+            raise UserError(f"{place}: half of a character (\\ud800 to \\udfff); write the character itself")
+        return str(event.value)
 
     def until(self, end: type) -> Iterator[Any]:
         for event in self.events:
@@ -161,11 +171,13 @@ class _Builder:
             raise UserError(f"{place}: the tag {tag} is not supported; write the value without it")
 
 
-def _remedy(error: Any) -> str:
-    """What to do about a syntax error of PyYAML."""
-    message = f"{error.context} {error.problem}"
-    found = (remedy for start, remedy in REMEDIES.items() if start in message)
-    return next(found, "check the indentation, quotes and brackets around this line")
+def _remedy(problem: str, text: str, line: int) -> str:
+    """What to do about a syntax error in a line."""
+    if "mapping values are not allowed" in problem:
+        return "put text that holds ': ' in quotes"
+    if "cannot start any token" in problem and "\t" in "".join(text.splitlines()[line : line + 1]):
+        return "indent with spaces, not tabs"
+    return "check the indentation, quotes and brackets around this line"
 
 
 def _neighbours(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,17 +10,20 @@ from pathlib import Path
 from titans_lab.errors import UserError
 from titans_lab.study.fields import LEAVES, SECTIONS
 from titans_lab.study.loader import Node, load
-from titans_lab.study.values import describe, nearest
+from titans_lab.study.values import brief, describe, nearest
 
 TEXTS = ("question", "expect", "name")
 PRESET = "preset"
 #: Keys of what says which runs there are: of a study, of a sub-study, and of what holds under a condition.
 BLOCK = (PRESET, "base", "grid", "zip", "when", "ablate", "exclude", "where")
+FILLED = ("grid", "zip", "when", "ablate")  # that mean nothing when they are empty
 CONDITIONAL = ("base", "grid", "zip")
 TERMS = ("seeds", "hold", "baseline", "metric", "order", "budget")
 KEYS = (*TEXTS, PRESET, "base", "grid", "seeds", *BLOCK[3:], "studies", *TERMS[1:])
 IN_BASE = tuple(f"base.{key}" for key in (*SECTIONS, *LEAVES))
 MOST_LINES = 20
+MOST_PROBLEMS = 1000  # of which the rest of a file would take long to look for
+LONGEST_KEY = 80
 
 
 class Problems:
@@ -29,16 +33,20 @@ class Problems:
         self._lines: dict[str, None] = {}
 
     def add(self, place: str, key: str, message: object) -> None:
-        self.tell(f"{place}: {key}: {message}")
+        named = key if 0 < len(key) <= LONGEST_KEY else brief(key)
+        self.tell(f"{place}: {named}: {message}")
 
     def tell(self, line: str) -> None:
         self._lines[line] = None
+        if len(self._lines) >= MOST_PROBLEMS:
+            self.stop()
 
     def stop(self) -> None:
         """Raises UserError with all of them, if there are any."""
         lines = list(self._lines)
         if len(lines) > MOST_LINES:
-            lines[MOST_LINES:] = [f"and {len(lines) - MOST_LINES} more problems"]
+            some = "and at least" if len(lines) >= MOST_PROBLEMS else "and"
+            lines[MOST_LINES:] = [f"{some} {len(lines) - MOST_LINES} more problems"]
         if lines:
             raise UserError("\n".join(lines))
 
@@ -95,6 +103,9 @@ def outline(root: Node, path: Path, problems: Problems) -> Outline:
     """The parts of a study file; the files that it builds on are found from `path`."""
     if root.value is None:
         raise UserError(f"{root.place}: the file is empty; a study has the keys {', '.join(KEYS)}")
+    if not isinstance(root.value, dict):
+        rule = "a study has keys, as in `question: ...`, with a space after each colon"
+        raise UserError(f"{root.place}: the study: {describe(root.plain())}, not a mapping; {rule}")
     entries = _known(root, "the study", KEYS, problems)
     study = Outline(
         texts={key: node for key, node in entries.items() if key in TEXTS},
@@ -107,6 +118,8 @@ def outline(root: Node, path: Path, problems: Problems) -> Outline:
 
 
 def _studies(node: Node, path: Path, problems: Problems) -> Iterator[tuple[str, tuple[str, Block]]]:
+    if node.value == {}:
+        problems.add(node.place, "studies", "empty, which says nothing; name sub-studies below it, or remove it")
     for name, child in _entries(node, "studies", problems):
         keys = {} if child.value is None else _known(child, f"studies.{name}", BLOCK, problems)
         yield name, (child.key_place, _block(keys, (path,), problems))
@@ -116,6 +129,8 @@ def _block(entries: Mapping[str, Node], files: tuple[Path, ...], problems: Probl
     """The block in the entries of a mapping; `files`: the one it is in, after those that build on it."""
     block = Block(preset=entries.get(PRESET))
     for key, node in entries.items():
+        if key in FILLED and node.value in ({}, []):
+            problems.add(node.place, key, "empty, which says nothing; indent keys below it, or remove it")
         if key == "base":
             preset, block.base = _base(node, files, problems)
             block.preset = block.preset or preset
@@ -158,6 +173,9 @@ def _base(node: Node, files: tuple[Path, ...], problems: Problems) -> tuple[Node
 def _file(node: Node, files: tuple[Path, ...], problems: Problems) -> tuple[Node | None, dict[str, Node]]:
     """What another file gives as a base: a study its preset and base, any other file what stands in it."""
     path = files[-1].parent / node.value
+    if reason := _no_file(path):
+        problems.add(node.place, "base", f"{brief(node.value)} {reason}")
+        return None, {}
     if path.resolve() in [file.resolve() for file in files]:
         problems.add(node.place, "base", f"{path} builds on itself; give one of these files a base of its own")
         return None, {}
@@ -173,6 +191,17 @@ def _file(node: Node, files: tuple[Path, ...], problems: Problems) -> tuple[Node
     entries = _known(root, "the study", KEYS, problems)
     block = _block({key: entries[key] for key in (PRESET, "base") if key in entries}, (*files, path), problems)
     return block.preset, block.base
+
+
+def _no_file(path: Path) -> str | None:
+    """Why a path cannot be that of a file, whatever is there."""
+    try:
+        usual = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return None  # reading it says so, with what is near
+    except (OSError, ValueError) as error:
+        return f"is not there ({getattr(error, 'strerror', None) or error}); name a study file"
+    return None if usual else "is no file; name a study file"
 
 
 def _leaves(node: Node, key: str, problems: Problems) -> Iterator[tuple[str, Node]]:

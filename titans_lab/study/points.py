@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from titans_lab.errors import UserError
+from titans_lab.study.blame import Layers, blamed, names_a_key
 from titans_lab.study.config import RunConfig
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.fields import Impossible, build
 from titans_lab.study.outline import Problems
 from titans_lab.study.rules import Rule
-from titans_lab.study.settings import MOST_RUNS, Setting
+from titans_lab.study.settings import MOST_RUNS
 from titans_lab.study.space import Choice, Space
 from titans_lab.study.values import show
 
@@ -28,6 +29,7 @@ class Point:
         solved: What `hold` found for it, by dotted key.
         deviation: From the baseline in what is held, as a share of that; None: nothing is held.
         baseline: Whether the study names it as what others are compared with.
+        layers: What the study sets for it, with places.
     """
 
     factors: dict[str, Any]
@@ -35,6 +37,13 @@ class Point:
     solved: dict[str, Any] = field(default_factory=dict)
     deviation: float | None = None
     baseline: bool = False
+    layers: Layers = field(default=(), repr=False, compare=False)
+
+    def located(self, error: UserError, file: str) -> UserError:
+        """The error with the place of the value that it blames, or the file where the study sets none."""
+        if not names_a_key(str(error)):
+            return error  # it names its own place
+        return UserError(f"{blamed(str(error), self.layers) or file}: {error}")
 
 
 @dataclass(frozen=True)
@@ -150,16 +159,8 @@ def _refuse_size(spaces: Sequence[Space], points: int, seeds: int, problems: Pro
 
 def _built(space: Space, choice: Choice, sieve: Sieve) -> Iterator[Draft]:
     try:
-        yield Draft(space, choice, Point(dict(choice.factors), build(RunConfig, choice.values)))
+        yield Draft(space, choice, Point(dict(choice.factors), build(RunConfig, choice.values), layers=choice.layers))
     except Impossible as error:
         for fault in error.faults:
-            sieve.fault(f"{_blamed(fault, choice.layers)}: {fault}", choice.factors)
-
-
-def _blamed(fault: str, layers: Sequence[Mapping[str, Setting]]) -> str:
-    """The place of a value that a fault names, in the uppermost layer that has one; of any value if it names none."""
-    key = fault.partition(":")[0]
-    section = key.rpartition(".")[0]
-    named = [key, *(f"{section}.{word}" for word in re.findall(r"[a-z_][a-z0-9_.]*[a-z0-9]", fault))]
-    anything = [key for layer in layers for key in layer]
-    return next(layer[name].place for names in (named, anything) for layer in layers for name in names if name in layer)
+            place = blamed(fault, choice.layers) or next(s.place for layer in choice.layers for s in layer.values())
+            sieve.fault(f"{place}: {fault}", choice.factors)

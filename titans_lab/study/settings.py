@@ -43,7 +43,8 @@ def listed(hint: Any, key: str, node: Node, problems: Problems) -> list[Setting]
         return _distinct(_spread(hint, key, node.value["logspace"], problems), key, problems)
     if not isinstance(node.value, list) or not node.value:
         given = "an empty list" if node.value == [] else f"{describe(node.plain())}, not a list"
-        problems.add(node.place, key, f"{given}; name its values, as in [1, 2], or set one under base")
+        remedy = "name its values, as in [1, 2] or {logspace: [first, last, count]}, or set one under base"
+        problems.add(node.place, key, f"{given}; {remedy}")
         return []
     return _distinct(settings(hint, key, node.value, problems), key, problems)
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from titans_lab.errors import UserError
 from titans_lab.study.axes import NAMED, assignment
-from titans_lab.study.config import RunConfig
+from titans_lab.study.config import DataConfig, RunConfig
 from titans_lab.study.expand import check_spaces, expand, starting_point
 from titans_lab.study.hold import Hold
 from titans_lab.study.identity import run_id
@@ -20,8 +21,11 @@ from titans_lab.study.outline import Problems, outline
 from titans_lab.study.overrides import parse_overrides, put, replaced
 from titans_lab.study.points import Point
 from titans_lab.study.settings import Setting, settings
+from titans_lab.study.tasks import TaskConfig
 from titans_lab.study.terms import Budget, Metric, Order, Terms, check_terms
-from titans_lab.study.values import show
+from titans_lab.study.values import brief
+
+T = TypeVar("T")
 
 NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
 
@@ -112,9 +116,14 @@ class Study:
 
         Args:
             data_hash: Gives the hash of the content of a configuration's data; asked once for each data and task.
+
+        Raises:
+            UserError: Of `data_hash`, with the place of the value that it blames.
         """
-        configs = {(point.config.data, point.config.task): point.config for point in self.points}
-        hashes = {source: data_hash(config) for source, config in configs.items()}
+        first: dict[tuple[DataConfig, TaskConfig], Point] = {}
+        for point in self.points:
+            first.setdefault((point.config.data, point.config.task), point)
+        hashes = {source: self._answer(data_hash, point) for source, point in first.items()}
         runs: dict[str, Run] = {}
         for point in self.points:
             digest = hashes[point.config.data, point.config.task]
@@ -126,6 +135,17 @@ class Study:
                 elif point.baseline:
                     runs[name] = replace(runs[name], baseline=True)
         return list(runs.values())
+
+    def check(self, fit: Callable[[RunConfig], None]) -> None:
+        """Asks of each distinct configuration whether it fits its data; a UserError has the place of what it blames."""
+        for point in {point.config: point for point in self.points}.values():
+            self._answer(fit, point)
+
+    def _answer(self, question: Callable[[RunConfig], T], point: Point) -> T:
+        try:
+            return question(point.config)
+        except UserError as error:
+            raise point.located(error, str(self.path)) from error
 
     def launch_order(self, runs: Iterable[Run]) -> list[Run]:
         """Some of its runs as a sweep takes them: as they are listed, or in an order that hangs on the names alone."""
@@ -187,6 +207,6 @@ def _texts(nodes: Mapping[str, Node], path: Path, problems: Problems) -> dict[st
     name = given.get("name", Setting(path.stem, str(path)))
     if not NAME.fullmatch(name.value):
         rule = "set it to at most 100 letters, digits, dots, dashes and underscores, with no dot in front"
-        problems.add(name.place, "name", f"{show(name.value)} cannot name a file of the store; {rule}")
+        problems.add(name.place, "name", f"{brief(name.value)} cannot name a file of the store; {rule}")
     texts = {key: given[key].value if key in given else "" for key in ("question", "expect")}
     return texts | {"name": name.value}

@@ -11,7 +11,7 @@ from titans_lab.study.hold import SOLVED_BY, Hold
 from titans_lab.study.loader import Node
 from titans_lab.study.outline import Problems
 from titans_lab.study.settings import MOST_RUNS, Setting, listed, settings
-from titans_lab.study.values import describe, nearest, show
+from titans_lab.study.values import brief, describe, nearest, show
 
 Order = Literal["listed", "shuffled"]
 METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -122,7 +122,7 @@ def check_metric(node: Node, problems: Problems) -> Metric:
     found = _values(_parts(node, "metric", "name", tuple(hints), problems), "metric", hints, problems)
     if "name" in found and not METRIC.fullmatch(found["name"].value):
         rule = "write the name of a column, such as loss or accuracy"
-        problems.add(found["name"].place, "metric.name", f"{show(found['name'].value)} is no name of a metric; {rule}")
+        problems.add(found["name"].place, "metric.name", f"{brief(found['name'].value)} is no name of a metric; {rule}")
     return Metric(**{key: setting.value for key, setting in found.items()})
 
 

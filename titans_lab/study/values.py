@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 WANTED = {int: "an integer", float: "a finite number", bool: "true or false", str: "text", NoneType: "null"}
 KINDS = {int: "an integer", float: "a number", bool: "a boolean", str: "text", list: "a list", dict: "a mapping"}
 LONGEST_SHOWN = 60
+MOST_CHOICES = 20  # that a message lists
+SUFFIXES = {"%": 1e-2, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
+EXACT = 2**53  # below it, a float is the integer that it looks like
 BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -37,7 +40,7 @@ def typed(hint: Any, value: Any) -> Any:
 def expected(hint: Any) -> str:
     """A declared type in words."""
     if get_origin(hint) is Literal:
-        return "one of " + ", ".join(get_args(hint))
+        return "one of " + _some(get_args(hint))
     return WANTED[hint] if hint in WANTED else " or ".join(expected(part) for part in get_args(hint))
 
 
@@ -48,8 +51,13 @@ def describe(value: Any) -> str:
     kind = KINDS[type(value)]
     if isinstance(value, (list, dict)):
         return kind
+    return f"{brief(value)} is {kind}"
+
+
+def brief(value: Any) -> str:
+    """A value as `show` has it, or its beginning."""
     text = show(value)
-    return f"{text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + '...'} is {kind}"
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
 
 
 def show(value: Any) -> str:
@@ -66,7 +74,13 @@ def nearest(key: str, valid: Collection[str]) -> str:
         or [other for other in valid if _name(other) == name]
         or difflib.get_close_matches(key, valid, n=2, cutoff=0.75)
     )
-    return f"did you mean {' or '.join(near)}?" if near else f"valid here: {', '.join(siblings or valid)}"
+    return f"did you mean {' or '.join(near)}?" if near else f"valid here: {_some(list(siblings or valid))}"
+
+
+def _some(words: Sequence[str]) -> str:
+    """A list of words, or its beginning."""
+    more = f", ... ({len(words)} in all)" if len(words) > MOST_CHOICES else ""
+    return ", ".join(words[:MOST_CHOICES]) + more
 
 
 def _nearest(name: str, names: Collection[str]) -> list[str]:
@@ -89,6 +103,9 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
 def _remedy(hint: Any, value: Any) -> str:
     """What to write instead of a value of the wrong type, where that can be told."""
+    if hint is not str and get_origin(hint) is Literal and isinstance(value, str):
+        near = _nearest(value, get_args(hint))
+        return f"; did you mean {' or '.join(near)}?" if near else ""
     for other in _alternatives(value):
         if _accepts(hint, other):
             return f"; write {show(other)}"
@@ -110,7 +127,11 @@ def _alternatives(value: Any) -> Iterator[Any]:
     if isinstance(value, str):
         yield resolve(value)
         yield BOOLEANS.get(value.lower(), value)
-    elif isinstance(value, float) and value.is_integer():
+        number = resolve(value[:-1])
+        if value[-1:] in SUFFIXES and isinstance(number, int | float):
+            yield (times := number * SUFFIXES[value[-1]])
+            yield round(times)
+    elif isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
         yield int(value)
     if isinstance(value, (bool, int, float)):
         yield show(value)

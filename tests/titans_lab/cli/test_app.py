@@ -10,7 +10,8 @@ from workbench import run
 import titans_lab
 from titans_lab.cli.app import app
 
-VERBS = ["new", "schema", "plan", "verify", "bench", "sweep", "status", "query", "fit", "report", "eval"]
+VERBS = ["new", "schema", "plan", "verify", "bench", "sweep", "status", "logs", "cancel", "rerun"]
+VERBS += ["query", "fit", "report", "compact", "eval"]
 HEAVY = "torch duckdb pyarrow plotly pydantic numpy scipy jinja2 yaml"
 
 IMPORTED = f"""

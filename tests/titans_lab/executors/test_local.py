@@ -5,13 +5,13 @@ import time
 from pathlib import Path
 
 import pytest
-from workbench import MINUTES, Workbench, python_job
+from workbench import MINUTES, Workbench, python_job, until
 
 import titans_lab.executors.local as local
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor
+from titans_lab.store.claims import AlreadyRunning, Holder
 from titans_lab.store.folder import RunFolder
-from titans_lab.store.lock import AlreadyRunning, hold_lock
 from titans_lab.store.recorder import Recorder
 
 CORE = cores()[0]
@@ -22,12 +22,13 @@ def folder(tmp_path: Path) -> RunFolder:
     return Workbench.at(tmp_path).recorded()
 
 
-def test_a_worker_holds_the_lock_from_the_start_until_it_is_killed(folder: RunFolder):
+def test_a_run_is_with_its_worker_from_the_start_until_that_is_killed(folder: RunFolder):
     job = LocalExecutor().submit(folder, CORE)
     assert (folder.state(), job.poll()) == ("running", None)
     assert (job.attempt, job.device) == (folder.latest(), CORE)
     with pytest.raises(AlreadyRunning):
         LocalExecutor().submit(folder, CORE)
+    until(lambda: job.attempt.claim.holder() == Holder.of(job.process.pid), "the worker has taken over the claim")
     job.process.kill()
     job.wait()
     assert job.poll() == "the worker was killed by SIGKILL: perhaps the machine ran out of memory"
@@ -59,9 +60,10 @@ def test_a_finished_run_is_not_started_again(folder: RunFolder, state: str):
 
 
 def test_a_run_that_another_process_is_at_is_not_started(folder: RunFolder):
-    with hold_lock(folder.path), pytest.raises(AlreadyRunning):
+    attempt = folder.new_attempt()
+    with attempt.claim.kept(), pytest.raises(AlreadyRunning):
         LocalExecutor().submit(folder, CORE)
-    assert folder.attempts() == []
+    assert folder.latest() == attempt
 
 
 def test_how_a_worker_ended_is_said_in_words(folder: RunFolder):

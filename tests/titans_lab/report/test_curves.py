@@ -5,7 +5,6 @@ import pytest
 from titans_lab.report.arms import arrange
 from titans_lab.report.curves import learning_curves
 from titans_lab.report.data import CURVE_POINTS, gather
-from titans_lab.store.recorder import hold_lock
 
 DEPTHS = {"model.memory.depth": [1, 2]}
 
@@ -77,8 +76,7 @@ def test_what_left_the_frame_is_crossed_at_its_edge_and_does_not_squash_the_rest
 
 def test_a_live_run_is_drawn_before_anything_is_done(lab):
     lab = lab(grid=DEPTHS)
-    lab.start(lab.runs[0], 2.0)
-    with hold_lock(lab.root / "runs" / lab.runs[0].run_id):
+    with lab.start(lab.runs[0], 2.0).attempt.claim.kept():
         (line,) = draw(lab).traces
     assert "depth 1, seed 0: running" in line["hovertemplate"]
 

@@ -11,7 +11,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from titans_lab.errors import UserError
-from titans_lab.report import write_report
+from titans_lab.report import render, write
 from titans_lab.store.query import query
 
 DEPTHS = {"model.memory.depth": [1, 2]}
@@ -31,7 +31,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
-        if tag not in ("meta", "link", "img", "br"):
+        if tag not in ("meta", "link", "img", "br", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -48,6 +48,11 @@ class Page(HTMLParser):
     def said(self) -> str:
         """All that is not code."""
         return " ".join(" ".join(text.split()) for tag, text in self.texts if tag not in ("script", "style"))
+
+    @property
+    def evidence(self) -> dict:
+        """What the numbers come from."""
+        return json.loads(next(text for tag, text in self.texts if text.startswith('{"version"')))
 
     @property
     def drawing(self) -> dict:
@@ -116,15 +121,16 @@ def test_why_a_run_failed_stands_in_a_line_with_the_rest_below(filled):
 
 
 def test_every_run_shows_its_configuration(filled):
-    configurations = [text for tag, text in Page(filled.page()).texts if tag == "pre" and "model.variant" in text]
-    assert len(configurations) == 6
-    assert 'model.variant: "mac"' in configurations[0]
-    assert ["model.memory.depth: 1" in each for each in configurations] == [True] * 3 + [False] * 3
+    page = Page(filled.page())
+    (base,) = [text for tag, text in page.texts if tag == "pre" and "model.variant" in text]
+    assert 'model.variant: "mac"' in base
+    assert "model.memory.depth: 1" in base
+    differences = [text for tag, text in page.texts if tag == "td" and text in ("the base", "model.memory.depth=2")]
+    assert differences == ["the base"] * 3 + ["model.memory.depth=2"] * 3
 
 
 def test_the_sql_shown_gives_the_numbers(filled):
-    statements = {text for tag, text in Page(filled.page()).texts if tag == "pre" and text.startswith("select")}
-    (statement,) = [text for text in statements if "from runs" in text]
+    statement = Page(filled.page()).evidence["statements"]["runs"]["sql"]
     losses = query(filled.root, statement).column("score").to_pylist()
     assert sorted(loss for loss in losses if loss is not None) == [2.0, 2.1, 2.2, 2.3]
 
@@ -149,7 +155,10 @@ def test_every_colour_of_the_figures_has_one_for_the_dark_page(filled):
 def test_nothing_is_loaded_from_elsewhere(filled):
     html = filled.page()
     page = Page(html)
-    assert not [attributes for _, attributes in page.elements if {"src", "href", "srcset", "action"} & set(attributes)]
+    assert not [attributes for _, attributes in page.elements if {"src", "srcset", "action"} & set(attributes)]
+    targets = [attributes["href"] for _, attributes in page.elements if "href" in attributes]
+    assert targets
+    assert all(target.startswith("#") for target in targets)
     assert not {"link", "iframe", "img", "object", "embed"} & {tag for tag, _ in page.elements}
     styles = "".join(text for tag, text in page.texts if tag == "style")
     assert "@import" not in styles
@@ -160,7 +169,7 @@ def test_nothing_is_loaded_from_elsewhere(filled):
 def test_plotly_is_there_once_and_the_page_is_small(filled):
     html = filled.page()
     assert html.count(get_plotlyjs()) == 1
-    assert sum(tag == "script" for tag, _ in Page(html).elements) == 3
+    assert sum(tag == "script" for tag, _ in Page(html).elements) == 4
     assert len(html.encode()) < 6e6
 
 
@@ -176,7 +185,7 @@ def test_markup_is_inert_wherever_it_comes_from(lab):
     page = Page(html)
     assert html.count("<script>alert") == 0
     assert html.replace(get_plotlyjs(), "").count("<img") == 0
-    assert sum(tag == "script" for tag, _ in page.elements) == 3
+    assert sum(tag == "script" for tag, _ in page.elements) == 4
     assert page.said.count("{{ 7 * 7 }}") > 5
     assert "49" not in page.said.split("Where the numbers")[0].split("What happened")[0]
     hover = page.drawing["figures"]["final-score"]["data"][0]["text"][0]
@@ -232,18 +241,18 @@ def test_names_in_any_script(lab):
 
 def test_the_file_is_the_page_and_replaces_an_older_one(filled, tmp_path: Path):
     output = tmp_path / "new" / "report.html"
-    assert write_report(filled.study, filled.runs, filled.root, output) == output
-    write_report(filled.study, filled.runs, filled.root, output)
+    assert write("older", output) == output
+    write(filled.page(), output)
     assert digest(output.read_text(encoding="utf-8")) == digest(filled.page())
     assert [path.name for path in output.parent.iterdir()] == ["report.html"]
 
 
 def test_half_a_character_does_not_stop_the_report(filled, tmp_path: Path):
     study = dataclasses.replace(filled.study, question="half \ud83e")
-    output = write_report(study, filled.runs, filled.root, tmp_path / "report.html")
+    output = write(render(study, filled.runs, filled.root), tmp_path / "report.html")
     assert "half ?" in Page(output.read_text(encoding="utf-8")).said
 
 
 def test_a_file_that_cannot_be_written_is_named(filled, tmp_path: Path):
     with pytest.raises(UserError, match=f"{tmp_path}: cannot write the report there"):
-        write_report(filled.study, filled.runs, filled.root, tmp_path)
+        write("page", tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from titans_lab.report.arms import PALETTE, arrange
 from titans_lab.report.data import gather
-from titans_lab.report.side_by_side import rows, side_by_side
+from titans_lab.report.side_by_side import side_by_side, table
 from titans_lab.store.folder import Store
 from titans_lab.study.identity import model_id
 
@@ -53,10 +53,10 @@ def test_an_arm_is_a_line_through_its_latest_ratios_with_their_spread(benched):
 
 
 def test_the_table_has_the_numbers(benched):
-    table = rows(*drawn(benched))
+    rows = table(*drawn(benched)).rows
     setting = "transformer (batch 4, float32, AMD EPYC, 2 threads)"
-    assert [row.factors for row in table] == [("1",), ("1",), ("2",)]
-    assert table[0].cells == ("512", "400", "0.4", "0.2", "0.6", "0.250", setting)
+    assert [row.heads for row in rows] == [("1",), ("1",), ("2",)]
+    assert rows[0].cells == ("512", "400", "0.4", "0.2", "0.6", "0.250", setting)
 
 
 def test_baselines_are_lines_of_their_own(benched):
@@ -71,11 +71,11 @@ def test_baselines_are_lines_of_their_own(benched):
 
 def test_the_page_has_the_section_with_its_table_and_figure(benched):
     html = benched.page()
-    section = html[html.index(f">{TITLE}<") :].partition("</section>")[0]
+    section = html[html.index(f">{TITLE}</h2>") :].partition("</section>")[0]
     assert section.count("<tr>") == 4
     assert "<td>400</td>" in section
     assert 'id="side-by-side"' in section
-    assert "from benches" in section
+    assert 'data-statements="benches"' in section
     drawing = json.loads(re.search(r'id="drawing">(.*?)</script>', html, re.DOTALL)[1])
     assert list(drawing["figures"])[-1] == "side-by-side"
 
@@ -92,5 +92,5 @@ def test_a_damaged_bench_is_noted_and_left_out(benched):
     (benched.root / "benches" / "3.json").write_text('{"rows": 1}')
     material, design = drawn(benched)
     assert side_by_side(material, design).traces[0]["x"] == [512]
-    assert len(material.damage) == 1
-    assert material.damage[0].endswith("3.json: is not a record of a bench: see rows")
+    (damage,) = material.evidence.damage
+    assert damage.endswith("3.json: is not a record of a bench: see rows")

@@ -80,6 +80,12 @@ def test_the_lowest_mean_is_set_beside_the_byte_models(lab, loss: float, said: s
     assert f"the lowest mean is {said}" in tell(lab)
 
 
+def test_models_that_count_bases_are_called_so(lab):
+    lab = finish(lab(seeds=1, base={"task": {"name": "dna"}, "data": {"path": "some.fa"}}), [1.9])
+    lab.floors(order_1=1.95, order_3=1.8)
+    assert "models that count bases reach 1.950 (order-1 base model) and 1.800 (order-3 base model)" in tell(lab)
+
+
 def test_a_study_of_one_arm_has_no_winner(lab):
     told = tell(finish(lab(), [2.0, 2.1, 2.2]))
     assert "Final loss: 2.100 ± 0.248" in told
@@ -110,7 +116,7 @@ def test_of_an_accuracy_the_highest_is_the_best_and_nobody_speaks_of_bytes(lab):
     page = lab.page()
     assert "bits per byte" not in page[page.index("<body>") :].partition("<pre")[0]
     assert "count bytes" not in told
-    assert "Accuracy in share of answers over the seeds that are done, the\n  highest mean in bold" in page
+    assert "Accuracy in share of answers over the seeds that are done, the highest mean in bold" in page
     for words in ("Final accuracy by depth", "Accuracy against throughput", "mean accuracy", "Further up and further"):
         assert words in page
 

@@ -62,9 +62,8 @@ def full_store(store: Store, live_run: Callable[..., Attempt], ended_run: Callab
 
 def record_path(store: Store, name: str) -> Path:
     """The record that the tests damage: of the ended run a1 or the live run a3, a study, floors or a bench."""
-    places = ["runs/a1", "runs/a3/attempts/1", "studies", "floors", "benches"]
-    (path,) = (store.root / place / name for place in places if (store.root / place / name).exists())
-    return path
+    places = ["runs/a1", "runs/a3/attempts/1", "runs/a1/attempts/1", "studies", "floors", "benches"]
+    return next(path for place in places if (path := store.root / place / name).exists())
 
 
 def others(reader: Reader, views: list[str]) -> dict[str, int]:
@@ -146,24 +145,26 @@ def test_damage_that_two_views_meet_is_told_once(full_store: Store) -> None:
 
 
 WORK = """
-import itertools, sys
+import itertools, os, sys
 from pathlib import Path
 from titans_lab.store.folder import Store
-from titans_lab.store.recorder import Recorder, commit_dead, hold_lock
+from titans_lab.store.claims import Holder
+from titans_lab.store.recorder import Recorder, commit_dead
 import pyarrow.parquet
 
 store = Store(Path(sys.argv[1]))
 print("ready", flush=True)
 for number in itertools.count():
-    folder = store.run(f"a{number % 4}")
+    folder = store.run(f"a{number}")
     folder.create({"run_id": folder.run_id, "seed": number})
+    if folder.state() == "done":
+        continue
     if folder.state() == "lost":
         commit_dead(folder.latest(), "failed", "killed")
-    with hold_lock(folder.path):
-        recorder = Recorder(folder.new_attempt(), {"host": "laptop"})
-        for step in range(20):
-            recorder.log(step=step, loss=1.0 / (step + 1))
-        recorder.commit("done", {"steps": 20})
+    recorder = Recorder(folder.new_attempt(Holder.of(os.getpid())), {"host": "laptop"})
+    for step in range(20):
+        recorder.log(step=step, loss=1.0 / (step + 1))
+    recorder.commit("done", {"steps": 20})
     store.save_study({"name": "depth", "runs": [{"run_id": folder.run_id, "factors": {"number": number}}]})
 """
 

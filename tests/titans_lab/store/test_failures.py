@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from titans_lab.store.folder import Attempt, RunFolder, Store
-from titans_lab.store.lock import hold_lock
 from titans_lab.store.query import query
 from titans_lab.store.recorder import Recorder
 
@@ -18,10 +17,8 @@ def test_every_attempt_without_a_result_is_there_the_earlier_ones_too(
     ended_run("a1")
     folder = ended_run("a2", state="failed", error="Traceback\n  line 3\nValueError: no such text\n")
     folder.new_attempt()  # was killed before its first word
-    recorder = Recorder(folder.new_attempt(), {"host": "desktop"})
-    recorder.commit("oom", {}, "out of memory")
-    with hold_lock(folder.path):
-        Recorder(folder.new_attempt(), {"host": "desktop"})
+    Recorder(folder.new_attempt(), {"host": "desktop"}).commit("oom", {}, "out of memory")
+    with folder.new_attempt().claim.kept():
         live_run("a3")
         for number, state in enumerate(["diverged", "pruned", "cancelled", "timeout"], start=4):
             ended_run(f"a{number}", state=state, error=f"{state} at step 3")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from titans_lab.errors import UserError
+from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.folder import FINISHED, Attempt, RunFolder, Store
-from titans_lab.store.lock import AlreadyRunning, hold_lock
 from titans_lab.store.recorder import Recorder
 
 
@@ -16,7 +16,7 @@ def test_states_of_a_run(new_run: Callable[..., RunFolder]) -> None:
     states = [folder.state()]
     attempt = folder.new_attempt()
     states.append(folder.state())
-    with hold_lock(folder.path):
+    with attempt.claim.kept():
         recorder = Recorder(attempt, {})
         states.append(folder.state())
         recorder.commit("diverged", {"diverged_step": 7})
@@ -25,19 +25,21 @@ def test_states_of_a_run(new_run: Callable[..., RunFolder]) -> None:
     assert folder.state() in FINISHED
 
 
-def test_a_new_attempt_archives_the_old_commit(ended_run: Callable[..., RunFolder]) -> None:
+def test_a_new_attempt_leaves_the_old_commit_in_its_place(ended_run: Callable[..., RunFolder]) -> None:
     folder = ended_run("a1", state="failed", error="boom")
-    committed = folder.status_path.read_bytes()
+    first = folder.latest()
+    assert first
+    committed = first.status_path.read_bytes()
     attempt = folder.new_attempt()
     assert attempt.number == 2
     assert folder.status() is None
-    assert (folder.path / "attempts" / "1" / "status.json").read_bytes() == committed
-    with hold_lock(folder.path):
+    with attempt.claim.kept():
         assert folder.state() == "running"
         Recorder(attempt, {}).commit("done", {})
     status = folder.status()
     assert status is not None
     assert (status.attempt, status.state, status.error) == (2, "done", None)
+    assert first.status_path.read_bytes() == committed
 
 
 def test_a_commit_that_cannot_be_read_counts_as_none(ended_run: Callable[..., RunFolder]) -> None:

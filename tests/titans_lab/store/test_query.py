@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from titans_lab.errors import UserError
+from titans_lab.store.claims import NOBODY
 from titans_lab.store.columns import VIEWS
 from titans_lab.store.files import write_json
 from titans_lab.store.folder import Attempt, RunFolder, Store
-from titans_lab.store.lock import LOCK, hold_lock
 from titans_lab.store.logs import digest_of
 from titans_lab.store.query import ask, query
 from titans_lab.store.recorder import Recorder
@@ -35,7 +36,8 @@ def commit(folder: RunFolder, content: bytes) -> None:
     """Commit `content` in the place of the metrics of a run that has ended."""
     status = folder.status()
     assert status is not None
-    write_json(folder.status_path, {**vars(status), "files": {folder.metrics_path.name: digest_of(content)}})
+    name = folder.metrics_path.relative_to(folder.path).as_posix()
+    write_json(folder.status_path, {**vars(status), "files": {name: digest_of(content)}})
 
 
 def values(store: Store, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
@@ -89,7 +91,7 @@ def test_runs_of_every_state(
     new_run("a1")
     live_run("a2")
     ended_run("a3")
-    with hold_lock(live_run("a4").folder.path):
+    with live_run("a4").claim.kept():
         states = values(store, "select run_id, state, attempt, host, loss from runs order by run_id")
     assert states == [
         ("a1", "pending", None, None, None),
@@ -101,13 +103,14 @@ def test_runs_of_every_state(
 
 def test_a_run_that_ends_while_it_is_read_is_read_whole(store: Store, live_run: Callable[..., Attempt]) -> None:
     attempt = live_run("a1")
-    lock = attempt.folder.path / LOCK
-    os.mkfifo(lock)  # opening it waits for a writer: this stops the reader where it asks who holds the lock
+    claim = attempt.claim.path
+    claim.unlink()
+    os.mkfifo(claim)  # opening it waits for a writer: this stops the reader where it asks who is at the run
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(values, store, "select state, loss, steps from runs")
         time.sleep(0.2)
         Recorder(attempt, {}).commit("done", {"loss": 2.0, "steps": 3})
-        lock.open("w").close()
+        claim.write_text(json.dumps(asdict(NOBODY)))
         assert answer.result(timeout=10) == [("done", 2.0, 3)]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Callable
 
 import pyarrow.parquet as pq
@@ -10,8 +11,7 @@ import pytest
 
 from titans_lab.store.columns import INSIDE, METRICS
 from titans_lab.store.folder import Attempt, RunFolder
-from titans_lab.store.lock import AlreadyRunning, hold_lock
-from titans_lab.store.recorder import TAIL_BYTES, Recorder, commit_dead
+from titans_lab.store.recorder import TAIL_BYTES, Recorder, commit, commit_dead
 
 
 def test_lines_are_there_as_soon_as_they_are_logged(new_run: Callable[..., RunFolder]) -> None:
@@ -31,7 +31,9 @@ def test_a_commit_holds_the_metrics_and_their_digest(live_run: Callable[..., Att
     status = attempt.folder.status()
     assert status is not None
     content = attempt.folder.metrics_path.read_bytes()
-    assert status.files == {"metrics.parquet": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}}
+    assert status.files == {
+        "attempts/1/metrics.parquet": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    }
     assert (status.attempt, status.state, status.summary, status.error) == (1, "done", {"loss": 2.0}, None)
     assert status.env["host"] == "laptop"
     assert status.env["started"] <= status.finished
@@ -48,7 +50,7 @@ def test_a_commit_holds_every_log_that_has_rows(live_run: Callable[..., Attempt]
     assert status is not None
     content = {log: attempt.folder.parquet_path(log).read_bytes() for log in ("metrics", "inside")}
     assert status.files == {
-        f"{log}.parquet": {"bytes": len(some), "sha256": hashlib.sha256(some).hexdigest()}
+        f"attempts/1/{log}.parquet": {"bytes": len(some), "sha256": hashlib.sha256(some).hexdigest()}
         for log, some in content.items()
     }
     table = pq.read_table(attempt.folder.parquet_path("inside"))
@@ -112,11 +114,33 @@ def test_a_worker_that_died_before_it_wrote_anything_is_committed(new_run: Calla
     assert (status.state, status.error, status.env) == ("failed", "exit code 1", {})
 
 
-def test_nobody_commits_for_a_worker_that_lives(live_run: Callable[..., Attempt]) -> None:
+def test_the_result_of_an_attempt_that_was_taken_for_dead_does_not_count(live_run: Callable[..., Attempt]) -> None:
+    first = live_run("a1")
+    second = first.folder.new_attempt()
+    assert not Recorder(first, {}).commit("done", {"loss": 1.0})
+    assert first.folder.status() is None
+    assert Recorder(second, {}).commit("done", {"loss": 2.0})
+    status = first.folder.status()
+    assert status is not None
+    assert (status.attempt, status.summary) == (2, {"loss": 2.0})
+    assert not second.superseded()
+
+
+def test_of_commits_at_once_one_counts(live_run: Callable[..., Attempt]) -> None:
     attempt = live_run("a1")
-    with hold_lock(attempt.folder.path), pytest.raises(AlreadyRunning):
-        commit_dead(attempt, "failed", "exit code 1")
-    assert attempt.folder.status() is None
+    barrier, counted = threading.Barrier(8), list[bool]()
+
+    def end(number: int) -> None:
+        barrier.wait()
+        counted.append(commit(attempt, "done", {"loss": number}))
+
+    threads = [threading.Thread(target=end, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(counted) == [False] * 7 + [True]
+    assert list(attempt.folder.path.glob(".*")) == []
 
 
 def test_a_column_that_is_none_is_refused(live_run: Callable[..., Attempt]) -> None:

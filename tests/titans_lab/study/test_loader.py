@@ -7,6 +7,7 @@ import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.study.loader import load, parse, resolve
+from titans_lab.study.study import load_study
 
 
 @pytest.mark.parametrize(
@@ -87,3 +88,20 @@ def test_a_file_that_is_not_utf8_is_refused_at_its_line(tmp_path: Path) -> None:
 def test_a_bomb_of_nested_lists_is_refused_before_it_costs_anything() -> None:
     with pytest.raises(UserError, match="nested more than 20 deep"):
         parse("[" * 100_000, lambda line: f"x:{line + 1}")
+
+
+@pytest.mark.parametrize("change", [lambda t: "\ufeff" + t, lambda t: t.replace("\n", "\r\n")], ids=["BOM", "CRLF"])
+def test_files_of_other_systems_are_read_alike(tmp_path: Path, change):
+    text = "question: q\nbase:\n  model: {dim: 64}\nexpect: |\n  one\n  two\n"
+    paths = tmp_path / "plain.yaml", tmp_path / "other.yaml"
+    for path, content in zip(paths, (text, change(text)), strict=True):
+        path.write_bytes(content.encode())
+    assert load(paths[0]).plain() == load(paths[1]).plain()
+    assert load(paths[1]).value["base"].place == f"{paths[1]}:3"
+
+
+def test_a_file_with_more_mistakes_than_anyone_reads_is_given_up_early(tmp_path: Path):
+    path = tmp_path / "x.yaml"
+    path.write_text("".join(f"key{number}: 1\n" for number in range(5000)))
+    with pytest.raises(UserError, match="and at least 980 more problems"):
+        load_study(path)

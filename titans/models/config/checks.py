@@ -1,4 +1,4 @@
-"""A check that the configurations share."""
+"""Checks that the configurations share."""
 
 from __future__ import annotations
 
@@ -11,3 +11,11 @@ def at_least(config: Any, least: int, *names: str) -> None:
         value = getattr(config, name)
         if value is not None and value < least:
             raise ValueError(f"{name}: {value} is below {least}")
+
+
+def at_most(config: Any, most: int, *names: str) -> None:
+    """Raise `ValueError` for the first of these fields that is above; one that is null is left alone."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value > most:
+            raise ValueError(f"{name}: {value} is above {most}")

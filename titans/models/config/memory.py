@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from titans.models.config.checks import at_least
+from titans.models.config.checks import at_least, at_most
 
 Activation = Literal["gelu", "silu", "relu"]
 InnerLoss = Literal["sum", "mean", "half"]
+DEEPEST = 1000  # layers: costs are counted layer by layer
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class MemoryConfig:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "depth", "expansion", "chunk_size", "update_every", "eval_chunk_size")
+        at_most(self, DEEPEST, "depth")
         for name in ("chunk_size", "eval_chunk_size"):
             if (getattr(self, name) or 0) % self.update_every:
                 raise ValueError(f"update_every: {self.update_every} does not divide {name} ({getattr(self, name)})")

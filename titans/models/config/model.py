@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from titans.models.config.checks import at_least
+from titans.models.config.checks import at_least, at_most
 from titans.models.config.mac import MacConfig
 from titans.models.config.memory import MemoryConfig
 from titans.models.config.mixers import PUBLISHED, READS, Variant, pattern, reads
 from titans.models.config.recurrent import RecurrentConfig
 
+MOST_BLOCKS = 10_000  # costs are counted block by block
+WIDEST = 1_000_000  # hidden over residual width
 Combination = Literal["norm_sigmoid", "sigmoid", "product"]
 
 
@@ -70,6 +72,8 @@ class ModelConfig:
             )
         if self.feed_forward <= 0:
             raise ValueError(f"feed_forward: {self.feed_forward} is not above 0")
+        at_most(self, MOST_BLOCKS, "blocks")
+        at_most(self, WIDEST, "feed_forward")
         if self.blocks < len(pattern(self.variant)):
             raise ValueError(
                 f"blocks: {self.blocks} are too few for {self.variant}, whose blocks take turns with "

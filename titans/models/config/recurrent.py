@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from titans.models.config.checks import at_least
+from titans.models.config.checks import at_least, at_most
 
 
 @dataclass(frozen=True)
@@ -31,3 +31,4 @@ class RecurrentConfig:
         for name in ("key_expansion", "value_expansion"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise ValueError(f"{name}: {value} is not above 0")
+        at_most(self, 1_000_000, "key_expansion", "value_expansion")

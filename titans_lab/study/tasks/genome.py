@@ -57,6 +57,7 @@ class DnaSettings(TextSettings):
     """The next base of a FASTA file, `data.path`, as a language model's next byte; nothing to set."""
 
     FASTA: ClassVar[bool] = True
+    SYMBOL: ClassVar[str] = "base"
     ORDERS: ClassVar[tuple[int, ...]] = (1, 3, 5, 7)
     LOSS: ClassVar[Measure] = BITS_PER_BASE
     METRIC: ClassVar[Measure] = BITS_PER_BASE

@@ -19,7 +19,8 @@ class TextSettings(TaskSettings):
 
     READS: ClassVar[frozenset[str]] = frozenset({"path", "valid_fraction", "valid_bytes"})
     FASTA: ClassVar[bool] = False  # whether the bytes are the bases of a FASTA file
-    ORDERS: ClassVar[tuple[int, ...]] = (0, 1, 3)  # bytes of context of the n-gram models beside it
+    SYMBOL: ClassVar[str] = "byte"  # what the text is read in, and the loss is per
+    ORDERS: ClassVar[tuple[int, ...]] = (0, 1, 3)  # symbols of context of the n-gram models beside it
     LOSS: ClassVar[Measure] = BITS_PER_BYTE
     METRIC: ClassVar[Measure] = BITS_PER_BYTE
 

@@ -1,0 +1,48 @@
+"""Every field at the ends of what its type can hold: refused with file and line, or planned at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import process_time
+from typing import get_args
+
+import pytest
+from variants import of_variant
+
+from titans_lab.errors import UserError
+from titans_lab.study.fields import LEAVES
+from titans_lab.study.record import costs
+from titans_lab.study.study import load_study
+
+ENDS = {int: ("-1", "0", "999999999999999999"), float: ("-1e308", "-0.0", "1e-308", "1e308")}
+KINDS = ("mac", "lmm", "mamba2", "samba")  # with all that a model may read
+HELD = [key for key, leaf in LEAVES.items() if {int, float} & {leaf.hint, *get_args(leaf.hint)}]
+
+
+def written(key: str, value: str, variant: str) -> str:
+    """A study that sets a key in its last line, after what makes a run read it."""
+    *sections, name = key.split(".")
+    task = sections[1] if sections[0] == "task" else "text"
+    nested = "".join(f"{{{section}: " for section in sections) + f"{{{name}: {value}}}" + "}" * len(sections)
+    return (
+        f"base:\n- model: {{variant: {variant}, blocks: {of_variant(variant).blocks}, vocab_size: 20000}}\n"
+        f"- task: {{name: {task}}}\n- {nested}\n"
+    )
+
+
+@pytest.mark.parametrize("key", HELD)
+def test_an_extreme_value_is_refused_with_its_place_or_costs_nothing_to_plan(key: str, tmp_path: Path):
+    path = tmp_path / "x.yaml"
+    hints = {LEAVES[key].hint, *get_args(LEAVES[key].hint)}
+    for variant in KINDS if key.startswith("model.") else ("lmm",):
+        for value in (value for hint in hints & ENDS.keys() for value in ENDS[hint]):
+            path.write_text(written(key, value, variant))
+            begin = process_time()
+            remark = ""
+            try:
+                for point in load_study(path).points:
+                    costs(point.config)
+            except UserError as error:
+                remark = str(error)
+            assert all(line.startswith(f"{path}:") for line in remark.splitlines())
+            assert process_time() - begin < 2

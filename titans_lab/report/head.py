@@ -1,0 +1,50 @@
+"""The head of the page: the answer, and what it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from titans_lab.report import provenance, words
+from titans_lab.report.arms import Design
+from titans_lab.report.data import Material
+from titans_lab.report.format import join, plural
+
+SHOWN = 3  # ids of runs in a sentence
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands above the sections.
+
+    Attributes:
+        verdict: The answer in a sentence.
+        progress: How many runs came to what.
+        findings: What the verdict rests on, in sentences.
+        cost: Figures and what they are.
+        former: A sentence about runs that are not of the study any more; or "".
+    """
+
+    verdict: str
+    progress: str
+    findings: str
+    cost: tuple[tuple[str, str], ...]
+    former: str
+
+
+def head(material: Material, design: Design) -> Head:
+    """Of the page about a study."""
+    return Head(
+        verdict=words.verdict(material, design),
+        progress=words.progress(material),
+        findings=" ".join(filter(None, words.findings(material, design))),
+        cost=tuple(provenance.cost(material)),
+        former=_former(material.study.former),
+    )
+
+
+def _former(ids: tuple[str, ...]) -> str:
+    if not ids:
+        return ""
+    runs = f"{plural(len(ids), 'run')} that the last sweep launched"
+    verb = "is" if len(ids) == 1 else "are"
+    return f"{runs} {verb} not of this study as it stands today, and not in this report: {join(ids, SHOWN + 1)}."

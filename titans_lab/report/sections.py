@@ -1,0 +1,53 @@
+"""The sections of the page, in its order. A new one is a function here: see CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from titans_lab.report import beside_paper, differences, side_by_side, speed
+from titans_lab.report.arms import Design
+from titans_lab.report.curves import learning_curves
+from titans_lab.report.data import Material
+from titans_lab.report.final_score import final_score
+from titans_lab.report.forest import forest
+from titans_lab.report.section import Section, drawn
+from titans_lab.report.tables import arm_table
+
+
+def sections(material: Material, design: Design) -> list[Section]:
+    """Every section that this study has something to say in."""
+    built = (build(material, design) for build in SECTIONS)
+    return [section for section in built if section is not None]
+
+
+def _arms(material: Material, design: Design) -> Section | None:
+    measure = material.measure
+    best = "lowest" if measure.direction == "lower" else "highest"
+    caption = (
+        f"{measure.name.capitalize()} in {measure.unit} over the seeds that are done, the {best} mean in bold; ± is "
+        "half the 95 % t interval, not adjusted for the number of arms. Tokens/s and wall time are means, peak memory "
+        "is the largest of the seeds."
+    )
+    table = arm_table(design, measure)
+    return Section("arms", "Arms", ("runs",), caption, table=table) if table.rows else None
+
+
+def _forest(material: Material, design: Design) -> Section | None:
+    compared = differences.beside(design, material.measure)
+    return drawn(forest(material, design), differences.table(compared, design) if compared else None)
+
+
+def _side_by_side(material: Material, design: Design) -> Section | None:
+    return drawn(side_by_side.side_by_side(material, design), side_by_side.table(material, design))
+
+
+SECTIONS: tuple[Callable[[Material, Design], Section | None], ...] = (
+    lambda material, design: drawn(final_score(material, design)),
+    _forest,
+    _arms,
+    lambda material, design: drawn(learning_curves(material, design)),
+    lambda _, design: drawn(speed.throughput(design)),
+    lambda material, design: drawn(speed.score_against_throughput(design, material.measure)),
+    _side_by_side,
+    beside_paper.section,
+)

@@ -1,0 +1,137 @@
+"""What a report is about: a study as its file says, or as the store remembers it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from titans_lab.errors import UserError
+from titans_lab.report.evidence import quoted
+from titans_lab.study.axes import STUDY
+from titans_lab.study.config import RunConfig
+from titans_lab.study.fields import build
+from titans_lab.study.identity import flatten
+from titans_lab.study.record import config_of
+from titans_lab.study.study import Run
+
+if TYPE_CHECKING:
+    from titans_lab.store.query import Snapshot
+    from titans_lab.study.study import Study
+
+DATA_HASH = "data_hash"  # stands among the values of a configuration, as what else tells runs apart
+STORED = """\
+select study, question, expect, run_id, factors, config, seed, data_hash
+from studies left join runs using (run_id)
+order by study, config, seed"""
+ALL = "all studies"  # the name of what a whole store of several studies is
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about.
+
+    Attributes:
+        name: Of the study.
+        question: What it asks.
+        expect: What it was expected to show.
+        runs: In its order.
+        combinations: Points times seeds: more than runs where some are the same.
+        former: Runs that its last sweep launched and that are not of it as it stands today.
+    """
+
+    name: str
+    question: str
+    expect: str
+    runs: tuple[Run, ...] = field(repr=False)
+    combinations: int
+    former: tuple[str, ...] = ()
+
+    @property
+    def factors(self) -> dict[str, tuple[Any, ...]]:
+        """What varies, by dotted key, and its values in the order of the runs."""
+        values: dict[str, dict[tuple[type, Any], None]] = {}
+        for run in self.runs:
+            for key, value in run.factors.items():
+                values.setdefault(key, {})[type(value), value] = None  # True is not 1
+        return {key: tuple(value for _, value in found) for key, found in values.items()}
+
+    @cached_property
+    def base(self) -> dict[str, Any]:
+        """The configuration that others are shown as differences to, by dotted key: the baseline's, else the first."""
+        base = next((run for run in self.runs if run.baseline), self.runs[0])
+        return _values(base)
+
+    def changes(self, run: Run) -> dict[str, Any]:
+        """The values in which a run's configuration differs from `base`."""
+        return {key: value for key, value in _values(run).items() if _differ(value, self.base.get(key))}
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As plain data, from which `remembered` makes it again."""
+        texts = {"name": self.name, "question": self.question, "expect": self.expect}
+        counts = {"combinations": self.combinations, "former": list(self.former)}
+        runs = [self._run_record(run) for run in self.runs]
+        return texts | counts | {"base": self.base if runs else {}, "runs": runs}
+
+    def _run_record(self, run: Run) -> dict[str, Any]:
+        facts = {"run_id": run.run_id, "seed": run.seed, "factors": run.factors, "changes": self.changes(run)}
+        facts |= {"baseline": True} if run.baseline else {}
+        return facts | ({"solved": run.solved} if run.solved else {})
+
+
+def of_study(study: Study, runs: Sequence[Run], snapshot: Snapshot) -> Subject:
+    """A study as its file says, beside what the store remembers of its last sweep."""
+    rows = snapshot.ask(f"select distinct run_id from studies where study = {quoted(study.name)} order by run_id")
+    mine = {run.run_id for run in runs}
+    former = tuple(run_id for run_id in rows.table.column("run_id").to_pylist() if run_id not in mine)
+    return Subject(study.name, study.question, study.expect, tuple(runs), study.combinations, former)
+
+
+def of_store(snapshot: Snapshot) -> Subject:
+    """All that was swept into a store: its study, or all of them, told apart by their names."""
+    rows = snapshot.ask(STORED).table.to_pylist()
+    names = list(dict.fromkeys(row["study"] for row in rows))
+    if not names:
+        raise UserError("no study was swept into this store; name a study file, or sweep one")
+    runs: dict[str, Run] = {}
+    for row in rows:
+        if row["config"]:
+            runs.setdefault(row["run_id"], _stored_run(row, len(names) > 1))
+    if len(names) > 1:
+        return Subject(ALL, "", "", tuple(runs.values()), len(rows))
+    return Subject(names[0], rows[0]["question"] or "", rows[0]["expect"] or "", tuple(runs.values()), len(rows))
+
+
+def remembered(record: Mapping[str, Any]) -> Subject:
+    """What `Subject.record` was made of; ValueError, KeyError or TypeError where it is something else."""
+    runs = tuple(_remembered_run(each, record["base"]) for each in record["runs"])
+    name, question, expect = (str(record[key]) for key in ("name", "question", "expect"))
+    return Subject(name, question, expect, runs, int(record["combinations"]), tuple(map(str, record["former"])))
+
+
+def _remembered_run(facts: Mapping[str, Any], base: Mapping[str, Any]) -> Run:
+    values = {**base, **facts["changes"]}
+    data_hash = str(values.pop(DATA_HASH))
+    config, solved = build(RunConfig, values), facts.get("solved", {})
+    more = {"solved": solved, "baseline": bool(facts.get("baseline"))}
+    return Run(str(facts["run_id"]), config, int(facts["seed"]), data_hash, dict(facts["factors"]), **more)
+
+
+def _stored_run(row: Mapping[str, Any], several: bool) -> Run:
+    factors = json.loads(row["factors"] or "{}")
+    if several:
+        factors = {STUDY: ": ".join([row["study"], *filter(None, [factors.pop(STUDY, "")])])} | factors
+    config = config_of({"config": json.loads(row["config"])})
+    return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", factors)
+
+
+def _values(run: Run) -> dict[str, Any]:
+    return dict(flatten(dataclasses.asdict(run.config))) | {DATA_HASH: run.data_hash}
+
+
+def _differ(value: Any, other: Any) -> bool:
+    return (type(value), value) != (type(other), other)
