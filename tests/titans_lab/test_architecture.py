@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "titans_lab.executors": "titans_lab.environment titans_lab.store",
     "titans_lab.plan": "titans_lab.store titans_lab.study",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
+    "titans_lab.doctor": "titans_lab.environment titans_lab.executors titans_lab.store",
     "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.store titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
@@ -72,10 +73,10 @@ MAY_IMPORT = {
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
     "titans_lab.worker": "titans_lab.corpus titans_lab.environment titans_lab.errors titans_lab.stats titans_lab.store "
     "titans_lab.data titans_lab.study titans_lab.tasks titans_lab.train titans_lab.trained",
-    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.errors titans_lab.evaluations "
-    "titans_lab.executors titans_lab.harness titans_lab.plan titans_lab.progress titans_lab.report titans_lab.scaling "
-    "titans_lab.selection titans_lab.sources titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
-    "titans_lab.verify",
+    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.errors "
+    "titans_lab.evaluations titans_lab.executors titans_lab.harness titans_lab.plan titans_lab.progress "
+    "titans_lab.report titans_lab.scaling titans_lab.selection titans_lab.sources titans_lab.status titans_lab.store "
+    "titans_lab.study titans_lab.sweep titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: Library: the only rooms that may import it.

@@ -35,11 +35,15 @@ VERBS = (
     records.query,
     fits.fit,
     reports.report,
+    upkeep.rm,
+    upkeep.export,
     upkeep.compact,
+    upkeep.doctor,
 )
 for verb in VERBS:
     app.command()(verb)
-app.command("eval")(evals.evaluate)  # whose name Python has taken
+app.command("import")(upkeep.import_)  # this name and the next Python has taken
+app.command("eval")(evals.evaluate)
 app.add_typer(data.data, name="data")
 
 

@@ -53,7 +53,7 @@ def status(
     from titans_lab.cli.output import print_rows
     from titans_lab.selection import Filter
 
-    records, wanted = open_store(store, there=True), Filter.of(states, where)
+    records, wanted = open_store(store, there=study is None), Filter.of(states, where)
     look = _look(records, study, overrides, wanted)
     if watch:
         _watch(look, as_csv, as_json)
@@ -143,7 +143,7 @@ def rerun(
     from titans_lab.store.folder import FINISHED, writing
 
     loaded, runs = load(study, overrides)
-    records, wanted = open_store(store, there=True), Filter.of(states, where)
+    records, wanted = open_store(store), Filter.of(states, where)
     again = [run for run in runs if wanted.meets(records.run(run.run_id).state(), run.config, run.seed)]
     with writing(records):
         for run in again:

@@ -12,6 +12,8 @@
     studies/<name>.json                     what a sweep launched
     floors/<key>.json                       n-gram losses of a data split
     benches/<time>-<hash>.json              speeds, measured side by side
+    quarantine/<time>/                      what `titans-lab doctor --fix` found damaged
+    trash/<time>/                           what was removed
     compact/                                copies of finished runs' rows, for speed alone: `titans_lab.store.compacted`
     verified/<key>.json                     a model, a precision and a device whose fast forms were found right
 
