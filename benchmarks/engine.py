@@ -52,12 +52,16 @@ def finish(run: Run, store: Store, lines: int, env: dict[str, object]) -> None:
     folder = store.run(run.run_id)
     folder.create(record_of(run, "synthetic"))
     recorder = Recorder(folder.new_attempt(), env)
-    for step in range(1, lines + 1):
-        recorder.log(
-            step=step, tokens=1024 * step, loss=2 + 3 / step, valid_loss=None, lr=1e-3, grad_norm=0.5,
-            tokens_per_second=5e3, step_seconds=0.2, elapsed_seconds=0.2 * step, peak_memory_bytes=10**9,
-        )  # fmt: skip
+    recorder.add("metrics", [row(step) for step in range(1, lines + 1)])
     recorder.commit("done", {"loss": 2 + run.seed / 100, "tokens": 1024 * lines, "steps": lines})
+
+
+def row(step: int) -> dict[str, float | None]:
+    """A line of metrics."""
+    return {
+        "step": step, "tokens": 1024 * step, "loss": 2 + 3 / step, "valid_loss": None, "lr": 1e-3, "grad_norm": 0.5,
+        "tokens_per_second": 5e3, "step_seconds": 0.2, "elapsed_seconds": 0.2 * step, "peak_memory_bytes": 10**9,
+    }  # fmt: skip
 
 
 SMALL = """\
@@ -89,11 +93,11 @@ def time_sweep(folder: Path, runs: int) -> None:
     print(f"sweep of 2 runs {two:.2f} s, of {runs} runs {many:.2f} s: {(many - two) / (runs - 2):.3f} s a run")
 
 
-def timed(arguments: list[str]) -> list[float]:
-    """Seconds of each of five runs of the command."""
-    command = [str(Path(sys.executable).with_name("titans-lab")), *arguments]
+def timed(arguments: list[str], rounds: int = 5) -> list[float]:
+    """Seconds of each of some runs of the command."""
+    command = [sys.executable, "-m", "titans_lab", *arguments]
     seconds = []
-    for _ in range(5):
+    for _ in range(rounds):
         begin = perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         seconds.append(perf_counter() - begin)

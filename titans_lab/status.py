@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from titans_lab.store.folder import Attempt, Store
+from titans_lab.errors import UserError
+from titans_lab.store.compacted import Compacted
+from titans_lab.store.files import Damage, DamagedError, read_json
+from titans_lab.store.folder import Attempt, RunFolder, Status, Store
 from titans_lab.store.logs import latest_row
 from titans_lab.study import derived
 from titans_lab.study.study import Run
 
-STUDIES_SQL = """
-select study, count(*) as runs,
-       count(*) filter (state = 'done') as done,
-       count(*) filter (state = 'diverged') as diverged,
-       count(*) filter (state = 'running') as running,
-       count(*) filter (state in ('failed', 'oom', 'timeout')) as failed,
-       count(*) filter (state is null or state in ('pending', 'lost', 'cancelled')) as missing,
-       max(finished) as last_finished
-from studies left join runs using (run_id)
-group by study order by study"""
+#: Columns that count several states.
+COUNTED = {"done": {"done"}, "diverged": {"diverged"}, "running": {"running"}, "failed": {"failed", "oom", "timeout"}}
 
 
 def study_status(runs: Sequence[Run], store: Store) -> list[dict[str, Any]]:
@@ -27,11 +23,27 @@ def study_status(runs: Sequence[Run], store: Store) -> list[dict[str, Any]]:
     return [_row(run, store) for run in runs]
 
 
-def store_status(store: Store) -> list[dict[str, Any]]:
-    """A row for each study that was swept into the store."""
-    from titans_lab.store.query import query
+def store_status(store: Store) -> tuple[list[dict[str, Any]], list[Damage]]:
+    """A row for each study that was swept into the store, and what could not be read."""
+    if not store.root.is_dir():
+        raise UserError(f"{store.root}: no such folder; name the store with --store or TITANS_LAB_STORE")
+    states, damage = _states(store)
+    rows = []
+    for path in store.study_paths():
+        try:
+            record = read_json(path)
+            ids = [str(run["run_id"]) for run in record["runs"]]
+            rows.append({"study": record["name"], **_counts([states.get(run_id, ("pending", None)) for run_id in ids])})
+        except DamagedError as error:
+            damage.append(error.damage)
+        except (KeyError, TypeError) as error:
+            damage.append(Damage(path, f"is not a record of a study: {error!r}"))
+    return rows, damage
 
-    return query(store.root, STUDIES_SQL).to_pylist()
+
+def damage_of(runs: Sequence[Run], store: Store) -> list[Damage]:
+    """Commits that cannot be read: their runs count as lost."""
+    return [damage for run in runs for _, damage in [_commit(store.run(run.run_id))] if damage]
 
 
 def _row(run: Run, store: Store) -> dict[str, Any]:
@@ -56,3 +68,43 @@ def _live(latest: Attempt | None) -> dict[str, Any]:
     """The figures of an attempt's last line, under the names of a commit's."""
     row = latest and latest_row(latest.metrics_path)
     return {**row, "loss": None, "train_loss": row["loss"]} if row else {}
+
+
+def _states(store: Store) -> tuple[dict[str, tuple[str, str | None]], list[Damage]]:
+    """State and end of every run: of those that a compaction covers from its manifest, which takes no time."""
+    damage: list[Damage] = []
+    try:
+        compacted = Compacted.load(store.root)
+    except DamagedError as error:
+        compacted = None
+        damage.append(error.damage)
+    entries = compacted.entries if compacted else {}
+    states: dict[str, tuple[str, str | None]] = {name: (each.state, each.finished) for name, each in entries.items()}
+    for folder in store.folders():
+        if folder.run_id not in entries:
+            status, problem = _commit(folder)
+            states[folder.run_id] = (status.state, status.finished) if status else (folder.state(), None)
+            damage += [problem] if problem else []
+    return states, damage
+
+
+def _commit(folder: RunFolder) -> tuple[Status | None, Damage | None]:
+    try:
+        return Status.read(folder.commit_path()), None
+    except FileNotFoundError:
+        return None, None
+    except DamagedError as error:
+        return None, error.damage
+
+
+def _counts(runs: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
+    """Of one study."""
+    states = Counter(state for state, _ in runs)
+    counts = {name: sum(states[state] for state in counted) for name, counted in COUNTED.items()}
+    last = max((finished for _, finished in runs if finished), default=None)
+    return {
+        "runs": len(runs),
+        **counts,
+        "missing": len(runs) - sum(counts.values()),
+        "last_finished": last and last[:19].replace("T", " "),
+    }

@@ -42,7 +42,9 @@ MAY_IMPORT = {
     "titans_lab.plan": "titans_lab.detectable titans_lab.executors titans_lab.expected titans_lab.history "
     "titans_lab.novelty titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.probe": "titans_lab.store titans_lab.study titans_lab.tasks titans_lab.train",
-    "titans_lab.status": "titans_lab.store titans_lab.study",
+    "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
+    "titans_lab.doctor": "titans_lab.environment titans_lab.executors titans_lab.store",
+    "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.spending": "titans_lab.study",
     "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.spending "
     "titans_lab.store titans_lab.study",
@@ -90,9 +92,10 @@ MAY_IMPORT = {
     "titans_lab.errors titans_lab.microbatch titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks "
     "titans_lab.train titans_lab.trained",
     "titans_lab.serve": "titans_lab.ending titans_lab.store titans_lab.worker",
-    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.errors titans_lab.evaluations "
-    "titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.plan titans_lab.progress "
-    "titans_lab.report titans_lab.scaling titans_lab.search titans_lab.sources titans_lab.stats titans_lab.status "
+    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.errors "
+    "titans_lab.evaluations titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.plan "
+    "titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search titans_lab.selection "
+    "titans_lab.sources titans_lab.stats titans_lab.status "
     "titans_lab.store titans_lab.study titans_lab.sweep titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }

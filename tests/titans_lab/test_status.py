@@ -50,7 +50,7 @@ def test_each_run_has_its_state_and_figures(bench: Workbench):
 
 def test_each_study_of_a_store_has_its_counts(bench: Workbench):
     with Attempt(bench.folders("seeds=6")[1].attempts()[0]).claim.kept():
-        rows = {row.pop("study"): row for row in store_status(bench.store)}
+        rows = {row.pop("study"): row for row in store_status(bench.store)[0]}
     last = rows["all"].pop("last_finished")
     assert last is not None
     assert last == rows["more"].pop("last_finished")

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 import titans_lab
-from titans_lab.cli import benches, checks, data, evals, fits, plans, records, reports, studies, tunes, writing
+from titans_lab.cli import (
+    benches,
+    checks,
+    data,
+    evals,
+    fits,
+    plans,
+    records,
+    reports,
+    runs,
+    studies,
+    tunes,
+    upkeep,
+    writing,
+)
 
 app = typer.Typer(
     name="titans-lab",
@@ -28,16 +42,24 @@ VERBS = (
     checks.verify,
     benches.bench,
     studies.sweep,
-    studies.status,
     tunes.tune,
+    runs.status,
+    runs.logs,
+    runs.cancel,
+    runs.rerun,
     records.query,
     fits.fit,
     reports.report,
     reports.compare,
+    upkeep.rm,
+    upkeep.export,
+    upkeep.compact,
+    upkeep.doctor,
 )
 for verb in VERBS:
     app.command()(verb)
-app.command("eval")(evals.evaluate)  # whose name Python has taken
+app.command("import")(upkeep.import_)  # this name and the next Python has taken
+app.command("eval")(evals.evaluate)
 app.add_typer(data.data, name="data")
 
 

@@ -17,28 +17,63 @@ if TYPE_CHECKING:
     from titans_lab.store.folder import Store
     from titans_lab.study.study import Run, Study
 
+
+def seconds(words: str) -> float:
+    """Of a time as users write it: 90s, 30m or 2h, and a number alone is minutes."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smh]?)", words.strip().lower())
+    if not match or not float(match[1]):
+        raise typer.BadParameter(f"{words!r} is no time; write 90s, 30m or 2h, or minutes without a letter")
+    return float(match[1]) * {"s": 1, "m": 60, "": 60, "h": 3600}[match[2]]
+
+
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/depth.yaml.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the study, such as train.tokens=2000000 or seeds=5."),
 ]
 MaxParallel = Annotated[int | None, typer.Option(min=1, help="Runs at a time; else one on each device.")]
+PerDevice = Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")]
+Timeout = Annotated[
+    float | None, typer.Option(parser=seconds, metavar="TIME", help="For each run: 90s, 2h, or minutes.")
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first run that fails.")]
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Verify first what this device has not computed here before.")
+]
 StoreFolder = Annotated[
     Path | None,
     typer.Option("--store", metavar="FOLDER", help="Where runs are kept; else $TITANS_LAB_STORE, else ./results."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+States = Annotated[
+    str | None,
+    typer.Option("--state", metavar="STATE,...", help="Only runs in one of these states, such as failed,oom."),
+]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="EXPR",
+        help='Only runs for which this holds, such as "model.memory.depth > 1 and seed == 0".',
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[STUDY|RUN]...", help="Studies, by file or name, as last swept; starts of runs' ids."),
+]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 
-def open_store(folder: Path | None) -> Store:
-    """The store that the user means; it need not exist yet."""
+def open_store(folder: Path | None, there: bool = False) -> Store:
+    """The store that the user means; unless it has to be there, it need not exist yet."""
     from titans_lab.errors import UserError
     from titans_lab.store.folder import Store
 
     root = folder or Path(os.environ.get("TITANS_LAB_STORE") or "results")
     if root.exists() and not root.is_dir():
         raise UserError(f"{root}: not a folder; name the store with --store or TITANS_LAB_STORE")
+    if there and not root.exists():
+        raise UserError(f"{root}: no such folder; name the store with --store or TITANS_LAB_STORE")
     return Store(root)
 
 
@@ -97,14 +132,6 @@ def terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def seconds(words: str) -> float:
-    """Of a time as users write it: 90s, 30m or 2h, and a number alone is minutes."""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smh]?)", words.strip().lower())
-    if not match or not float(match[1]):
-        raise typer.BadParameter(f"{words!r} is no time; write 90s, 30m or 2h, or minutes without a letter")
-    return float(match[1]) * {"s": 1, "m": 60, "": 60, "h": 3600}[match[2]]
 
 
 def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:

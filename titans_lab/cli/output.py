@@ -31,7 +31,7 @@ def print_rows(columns: Sequence[str], rows: Iterable[Iterable[Any]], as_csv: bo
         writer.writerow(names)
         writer.writerows(map(_exact, row) for row in rows)
     else:
-        print_table(names, (map(_shown, row) for row in rows))
+        print_table(names, (map(shown, row) for row in rows))
 
 
 def distinct(names: Sequence[str]) -> list[str]:
@@ -70,7 +70,7 @@ def _exact(value: Any) -> str:
     return json.dumps(plain(value), default=str) if isinstance(value, dict | list) else str(value)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """For people: one line, six digits."""
     if value is None:
         return "-"

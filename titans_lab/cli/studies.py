@@ -4,42 +4,34 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from titans_lab.cli.arguments import (
-    AsCsv,
-    AsJson,
+    FailFast,
     MaxParallel,
     Overrides,
+    PerDevice,
     StoreFolder,
     StudyFile,
+    Timeout,
+    Verify,
     load,
     open_store,
     refuse_kernels,
-    seconds,
     terminable,
     usable_devices,
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.output import FAILED, INTERRUPTED
 from titans_lab.cli.reports import summarise
+from titans_lab.cli.upkeep import compact_many
 
 if TYPE_CHECKING:
     from titans_lab.store.folder import Store
     from titans_lab.study.study import Run
     from titans_lab.sweep import Sweep
-
-PerDevice = Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")]
-Timeout = Annotated[
-    float | None, typer.Option(parser=seconds, metavar="TIME", help="For each run: 90s, 2h, or minutes.")
-]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first run that fails.")]
-Verify = Annotated[
-    bool, typer.Option("--verify/--no-verify", help="Verify first what this device has not computed here before.")
-]
 
 
 def sweep(
@@ -99,29 +91,9 @@ def _run(work: Sweep, waiting: list[Run]) -> None:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def status(
-    study: Annotated[
-        Path | None, typer.Argument(metavar="[STUDY]", help="A study file; else all of the store.")
-    ] = None,
-    overrides: Overrides = None,
-    store: StoreFolder = None,
-    as_csv: AsCsv = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show how far a study's runs are, or how many runs of each study in the store are in which state."""
-    from titans_lab.cli.output import print_rows
-    from titans_lab.status import store_status, study_status
-
-    records = open_store(store)
-    rows = store_status(records) if study is None else study_status(load(study, overrides)[1], records)
-    if not rows:
-        typer.echo(f"{records.root}: no study was swept into this store", err=True)
-    if rows or as_json:
-        print_rows(list(rows[0]) if rows else (), (row.values() for row in rows), as_csv, as_json)
-
-
 def _conclude(work: Sweep, store: Store, runs: list[Run]) -> None:
-    """Say how many runs are in which state, what failed and why, and what was not begun."""
+    """Compact the store where that pays; say how many runs are in which state, what failed, and what was not begun."""
+    compact_many(store)
     for run in runs:
         if run.run_id in work.failed:
             typer.echo(_failure(run, store, work.ended[run.run_id]), err=True)

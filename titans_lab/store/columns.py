@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -26,13 +26,13 @@ class Column:
     """
 
     name: str
-    shape: Shape
+    shape: Shape = field(hash=False)
     meaning: str
 
     @property
     def type(self) -> str:
         """As SQL says it."""
-        return _sql(self.shape)
+        return sql_type(self.shape)
 
 
 def shape_of(hint: Any) -> Shape:
@@ -42,7 +42,7 @@ def shape_of(hint: Any) -> Shape:
     """
     if is_dataclass(hint):
         hints = get_type_hints(hint)
-        shapes = {field.name: shape_of(hints[field.name]) for field in fields(hint)}
+        shapes = {each.name: shape_of(hints[each.name]) for each in fields(hint)}
         return {name: shape for name, shape in shapes.items() if shape != {}}
     if get_origin(hint) is Literal:
         return type(get_args(hint)[0])
@@ -54,9 +54,9 @@ def shape_of(hint: Any) -> Shape:
     return hint
 
 
-def _sql(shape: Shape) -> str:
+def sql_type(shape: Shape) -> str:
     if isinstance(shape, dict):
-        return f"STRUCT({', '.join(f'{name} {_sql(inner)}' for name, inner in shape.items())})"
+        return f"STRUCT({', '.join(f'{name} {sql_type(inner)}' for name, inner in shape.items())})"
     return SQL_NAMES[shape]
 
 
@@ -64,8 +64,8 @@ RUN_ID = Column("run_id", str, "hash of what decides the numbers: configuration,
 
 #: The sections of a configuration, each a struct.
 SECTIONS = tuple(
-    Column(field.name, shape_of(get_type_hints(RunConfig)[field.name]), f"configuration, section `{field.name}`")
-    for field in fields(RunConfig)
+    Column(each.name, shape_of(get_type_hints(RunConfig)[each.name]), f"configuration, section `{each.name}`")
+    for each in fields(RunConfig)
 )
 
 #: What a worker logs of its training.
@@ -124,7 +124,7 @@ LOGS: dict[str, tuple[Column, ...]] = {"metrics": METRICS, "inside": INSIDE, "ev
 
 RUNS = (
     RUN_ID,
-    Column("state", str, "pending, running, done, diverged, failed, oom, timeout, cancelled or lost"),
+    Column("state", str, "pending, running, done, diverged, pruned, failed, oom, timeout, cancelled or lost"),
     Column("attempt", int, "number of the last attempt, from 1"),
     Column("seed", int, "of the initial values and the batches"),
     *SECTIONS,
@@ -162,6 +162,17 @@ RUNS = (
     Column("commit", str, "commit of the code"),
     Column("env", str, "JSON: all that was recorded of host, device and versions"),
     Column("error", str, "traceback, or the end of the log of a worker that died"),
+)
+
+FAILURES = (
+    RUN_ID,
+    Column("attempt", int, "number of the attempt, from 1; a run may have succeeded since"),
+    Column("state", str, "how it ended: failed, oom, timeout, cancelled, or lost: without a commit"),
+    Column("message", str, "last line of the error"),
+    Column("error", str, "traceback, or the end of the log of a worker that died"),
+    Column("host", str, "name of the machine"),
+    Column("started", datetime, "start of the attempt, UTC"),
+    Column("finished", datetime, "its commit, UTC; null: lost"),
 )
 
 STUDIES = (
@@ -258,6 +269,7 @@ FINALISTS = (
 VIEWS: dict[str, tuple[Column, ...]] = {
     "runs": RUNS,
     **{name: (RUN_ID, *columns) for name, columns in LOGS.items()},
+    "failures": FAILURES,
     "studies": STUDIES,
     "floors": FLOORS,
     "benches": BENCHES,

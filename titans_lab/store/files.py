@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
+
+SEAL = "sha256"
+#: The end of a record with a checksum, also where a few of its bits are flipped: then it is not what it says.
+_SEALED = re.compile(rb',\n "[^"]{6}": "[^"]{64}"\n\}\n?\Z')
 
 
 @dataclass(frozen=True)
@@ -64,13 +70,16 @@ def link_new(temporary: Path, path: Path) -> bool:
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """`write_bytes` of a JSON object; NaN and infinities as Python writes them."""
+    """`write_bytes` of `json_bytes`."""
     write_bytes(path, json_bytes(record))
 
 
 def json_bytes(record: Mapping[str, Any]) -> bytes:
-    """What `read_json` reads."""
-    return json.dumps(record, indent=1).encode() + b"\n"
+    """An object, its last key the SHA-256 of all before that; NaN and infinities as Python writes them."""
+    if not record:
+        return b"{}\n"
+    body = json.dumps(record, indent=1).encode().removesuffix(b"\n}")
+    return body + b',\n "%s": "%s"\n}\n' % (SEAL.encode(), hashlib.sha256(body).hexdigest().encode())
 
 
 def read_bytes(path: Path) -> bytes:
@@ -84,15 +93,17 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object that `write_json` wrote; FileNotFoundError or DamagedError."""
+    """The object that `write_json` wrote, or one without a checksum; FileNotFoundError or DamagedError."""
+    content = read_bytes(path)
     try:
-        record = json.loads(read_bytes(path))
+        record = json.loads(content)
     except (ValueError, RecursionError) as error:
-        if isinstance(error, DamagedError):
-            raise
         raise DamagedError(path, f"is not JSON: {error}") from error
     if not isinstance(record, dict):
         raise DamagedError(path, "is not a JSON object")
+    sealed = _SEALED.search(content)
+    if sealed and record.pop(SEAL, None) != hashlib.sha256(content[: sealed.start()]).hexdigest():
+        raise DamagedError(path, "is not what was written (its SHA-256 differs)")
     return record
 
 

@@ -13,6 +13,9 @@
     searches/<name>/                        what a search has tried: see `titans_lab.store.searches`
     floors/<key>.json                       n-gram losses of a data split
     benches/<time>-<hash>.json              speeds, measured side by side
+    quarantine/<time>/                      what `titans-lab doctor --fix` found damaged
+    trash/<time>/                           what was removed
+    compact/                                copies of finished runs' rows, for speed alone: `titans_lab.store.compacted`
     verified/<key>.json                     a model, a precision and a device whose fast forms were found right
 
 States: pending (no attempt), running (the last attempt has no commit, and its claim's holder lives), lost (the holder
@@ -21,6 +24,7 @@ is dead), and the committed ones.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -38,6 +42,8 @@ STOPPED = frozenset({"cancelled", "pruned", "timeout"})
 COMMITTED = frozenset({"done", "diverged", "failed", "oom"}) | STOPPED
 #: What a sweep never runs again.
 FINISHED = frozenset({"done", "diverged"})
+#: How an attempt ends that has no result.
+FAILED = frozenset({"failed", "oom", "timeout", "cancelled", "lost"})
 STATES = frozenset({"pending", "running", "lost"}) | COMMITTED
 
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,120}")
@@ -158,6 +164,11 @@ class Attempt:
     def log_path(self) -> Path:
         """The worker's stdout and stderr."""
         return self.path / "log.txt"
+
+    @property
+    def archived_path(self) -> Path:
+        """Its commit, where the run was asked for again although that had a result."""
+        return self.path / "archived.json"
 
     @property
     def stop_path(self) -> Path:
@@ -288,6 +299,11 @@ class RunFolder:
         attempts = self.attempts()
         return Attempt(attempts[-1]) if attempts else None
 
+    def archive(self) -> None:
+        """Have the next sweep run it again, although it has a result, which moves into the folder of its attempt."""
+        status = Status.read(self.status_path)
+        self.status_path.replace(Attempt(self.path / "attempts" / str(status.attempt)).archived_path)
+
     def new_attempt(self, holder: Holder = NOBODY, watch: Watch | None = None) -> Attempt:
         """Start over, as `holder`.
 
@@ -323,7 +339,12 @@ class Store:
 
     def folders(self) -> Iterator[RunFolder]:
         """The runs that are there, by id."""
-        return (RunFolder(path) for path in _listed(self.root / "runs", "*") if path.is_dir())
+        try:
+            with os.scandir(self.root / "runs") as entries:
+                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        except FileNotFoundError:
+            return
+        yield from (RunFolder(self.root / "runs" / name) for name in names)
 
     def save_study(self, record: Mapping[str, Any]) -> None:
         """Keep what a sweep launched, in the place of an earlier sweep of that name.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,13 @@ from titans_lab.store.files import Damage, DamagedError, read_bytes
 if TYPE_CHECKING:
     import pyarrow as pa
 
+CHECK = "crc32"
+#: The end of a line with a checksum, also where a bit of it is flipped: then it is not what it says.
+_CHECKED = re.compile(rb', "[^"]{5}": "[^"]{8}"\}\Z')
 LINE_BYTES = 4096  # more than any line of metrics has
 
 
-def read_lines(path: Path, columns: Sequence[Column]) -> tuple[list[Row], list[Damage]]:
+def read_lines(path: Path, columns: tuple[Column, ...]) -> tuple[list[Row], list[Damage]]:
     """The complete lines of a log, and what is wrong with others.
 
     The end of a file that a kill cut off in the middle of a line is no damage. No file: no lines.
@@ -52,16 +56,17 @@ def latest_row(path: Path) -> Row | None:
     return _parse(complete[-1], METRICS, []) if complete else None
 
 
-def to_parquet(rows: list[Row], columns: Sequence[Column]) -> bytes:
+def row_of(line: bytes) -> Row | None:
+    """A line of metrics; None where it is damaged."""
+    return _parse(line, METRICS, [])
+
+
+def to_parquet(rows: list[Row], columns: tuple[Column, ...]) -> bytes:
     """The rows of `read_lines` as a Parquet file."""
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(arrow.table(rows, columns), buffer, compression="zstd")
-    return buffer.getvalue()
+    return arrow.parquet(arrow.table(rows, columns), small=True)
 
 
-def read_parquet(path: Path, columns: Sequence[Column], digest: Mapping[str, Any]) -> pa.Table:
+def read_parquet(path: Path, columns: tuple[Column, ...], digest: Mapping[str, Any]) -> pa.Table:
     """A committed file, its bytes first compared with the commit's size and SHA-256; DamagedError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -83,7 +88,13 @@ def digest_of(content: bytes) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _parse(line: bytes, columns: Sequence[Column], problems: list[str]) -> Row | None:
+def to_line(values: Mapping[str, Any]) -> str:
+    """A row as a line of JSON, its last key the CRC-32 of all before that."""
+    body = json.dumps(values).removesuffix("}")
+    return f'{body}, "{CHECK}": "{zlib.crc32(body.encode()):08x}"}}\n'
+
+
+def _parse(line: bytes, columns: tuple[Column, ...], problems: list[str]) -> Row | None:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -92,10 +103,14 @@ def _parse(line: bytes, columns: Sequence[Column], problems: list[str]) -> Row |
     if not isinstance(values, dict):
         problems.append("is not a JSON object")
         return None
+    checked = _CHECKED.search(line)
+    if checked and values.get(CHECK) != f"{zlib.crc32(line[: checked.start()]):08x}":
+        problems.append("is not what was written (its CRC-32 differs)")
+        return None
     return arrow.row(values, columns, problems.append)
 
 
-def _aligned(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
+def _aligned(table: pa.Table, columns: tuple[Column, ...]) -> pa.Table:
     """Another version's columns brought to today's: missing ones null, others dropped."""
     import pyarrow as pa
 

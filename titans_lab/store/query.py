@@ -73,7 +73,8 @@ class Snapshot:
     def ask(self, sql: str, parameters: Parameters = (), seconds: float | None = None) -> Answer:
         """Run one SELECT over the views: see `titans_lab.store.columns.VIEWS`.
 
-        `parameters` fill `?` in order, or `$name` by name. Whole numbers come as int64, decimal ones as double.
+        `parameters` fill `?` in order, or `$name` by name; a text is compared with numbers as a number. Whole numbers
+        come as int64, decimal ones as double.
         UserError: not one SELECT, an error in it, or more than `seconds` of work.
         """
         import duckdb
@@ -130,14 +131,15 @@ def close(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table])
 
 
 def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    import duckdb
-
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
         raise UserError(f"query: {len(statements)} statements; give one")
-    readers = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)  # MULTI: PIVOT
-    if statements[0].type not in readers:
-        raise UserError(f"query: {statements[0].type.name} is refused: a query reads (SELECT, DESCRIBE, SUMMARIZE)")
+    try:
+        kind = statements[0].type.name
+    except ValueError:  # the client has no name for some kinds, such as UPDATE EXTENSIONS
+        kind = "this kind of statement"
+    if kind not in ("SELECT", "EXPLAIN", "MULTI"):  # MULTI: PIVOT
+        raise UserError(f"query: {kind} is refused: a query reads (SELECT, DESCRIBE, SUMMARIZE)")
 
 
 def _mentioned(sql: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from titans_lab.store.files import (
     write_json,
 )
 from titans_lab.store.folder import COMMITTED, FINISHED, Attempt, Status
-from titans_lab.store.logs import digest_of, read_lines, to_parquet
+from titans_lab.store.logs import digest_of, read_lines, to_line, to_parquet
 
 TAIL_BYTES = 8192
 _COLUMNS = {log: frozenset(column.name for column in columns) for log, columns in LOGS.items()}
@@ -57,7 +56,7 @@ class Recorder:
         lines = []
         for row in rows:
             assert row.keys() <= _COLUMNS[log], f"not columns of {log}: {row.keys() - _COLUMNS[log]}"
-            lines.append(json.dumps(row) + "\n")
+            lines.append(to_line(row))
         self._append(log, "".join(lines).encode())
 
     def position(self) -> Position:

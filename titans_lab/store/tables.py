@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from titans_lab.store import arrow
-from titans_lab.store.arrow import Row
 from titans_lab.store.columns import LOGS, RUN_ID, SECTIONS, VIEWS
+from titans_lab.store.compacted import OF_RUNS, Compacted
 from titans_lab.store.files import Damage, DamagedError, read_json
-from titans_lab.store.folder import COMMITTED, Attempt, RunFolder, Status, Store
+from titans_lab.store.folder import COMMITTED, FAILED, Attempt, RunFolder, Status, Store
 from titans_lab.store.logs import read_lines, read_parquet
 from titans_lab.store.searches import SearchFolder, definition_record, trial_record, trial_row
 from titans_lab.study.record import metric_columns
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
+Row = tuple[Path, dict[str, Any]]  # where it comes from, and its values
 
 
 @dataclass(frozen=True)
@@ -47,24 +49,57 @@ class Reader:
 
     def table(self, view: str) -> pa.Table:
         """The rows of `view`, with its columns whatever there is."""
-        if view == "evals":
-            return self._evals()
-        if view in LOGS:
-            return self._logged(view)
-        rows = {
+        import pyarrow as pa
+
+        if view not in OF_RUNS:
+            return self._collected(view)
+        known = self._compacted_rows(view)
+        fresh = self._logged(view) if view in LOGS else self._collected(view)
+        return fresh if known is None else pa.concat_tables([known, fresh])
+
+    @cached_property
+    def compacted(self) -> Compacted | None:
+        """What covers some of the runs, if anything does that can be read."""
+        try:
+            return Compacted.load(self.store.root)
+        except DamagedError as error:
+            self.damage.append(error.damage)
+            return None
+
+    @cached_property
+    def found(self) -> list[Found]:
+        """The runs of the store that are read from their folders, by id."""
+        covered = self.compacted.entries if self.compacted else {}
+        return [self._find(folder) for folder in self.store.folders() if folder.run_id not in covered]
+
+    def _compacted_rows(self, view: str) -> pa.Table | None:
+        """Of the runs that are covered; where they cannot be read none is."""
+        if self.compacted is None:
+            return None
+        try:
+            return self.compacted.table(view)
+        except DamagedError as error:
+            self.damage.append(error.damage)
+            self.__dict__.update(compacted=None)
+            self.__dict__.pop("found", None)
+            return None
+
+    def _collected(self, view: str) -> pa.Table:
+        """The rows of a view that come as plain values."""
+        read = {
             "runs": self._runs,
+            "evals": self._later,
+            "failures": self._failures,
             "studies": self._studies,
             "floors": self._floors,
             "benches": self._benches,
             "trials": self._trials,
             "finalists": self._finalists,
         }
-        return arrow.table(list(rows[view]()), VIEWS[view])
-
-    @cached_property
-    def found(self) -> list[Found]:
-        """The runs of the store, by id."""
-        return [self._find(folder) for folder in self.store.folders()]
+        rows, problems = list(read[view]()), list[tuple[int, str]]()
+        table = arrow.collect([values for _, values in rows], VIEWS[view], lambda *found: problems.append(found))
+        self.damage += [Damage(rows[number][0], problem) for number, problem in sorted(problems, key=itemgetter(0))]
+        return table
 
     def _find(self, folder: RunFolder) -> Found:
         status = self._read(Status.read, folder.commit_path())
@@ -79,10 +114,11 @@ class Reader:
             record = self._read(read_json, found.folder.record_path, required=begun)
             if record is None and not begun:
                 continue  # its folder was just made, or its record is damaged, which was noted
-            yield self._row("runs", found.folder.record_path, self._run(found, record or {}))
+            yield found.folder.record_path, self._run(found, record or {})
 
     def _run(self, found: Found, record: dict[str, Any]) -> dict[str, Any]:
-        status, latest = found.status, found.folder.latest()
+        status = found.status
+        latest = None if status else found.folder.latest()
         config = record.get("config")
         sections = config if isinstance(config, dict) else {}
         env = status.env if status else self._live_env(latest)
@@ -108,28 +144,55 @@ class Reader:
     def _live_env(self, latest: Attempt | None) -> dict[str, Any]:
         return (self._read(read_json, latest.env_path) if latest else None) or {}
 
-    def _logged(self, log: str) -> pa.Table:
-        import pyarrow as pa
-
-        parts = [arrow.schema(VIEWS[log]).empty_table()]
+    def _failures(self) -> Iterator[Row]:
         for found in self.found:
-            rows = self._run_logged(found, log)
-            if rows is not None:
-                parts.append(rows.add_column(0, RUN_ID.name, pa.repeat(found.folder.run_id, len(rows))))
-        return pa.concat_tables(parts)
+            for path in found.folder.attempts():
+                attempt = Attempt(path)
+                status = self._commit(found, attempt)
+                if (status.state if status else "lost") in FAILED and (status or not self._lives(found, attempt)):
+                    yield attempt.path, self._failure(attempt, status)
 
-    def _evals(self) -> pa.Table:
-        """Those of workers, and the later ones."""
+    def _commit(self, found: Found, attempt: Attempt) -> Status | None:
+        """Of an attempt, the last or an earlier one."""
+        if found.status and found.status.attempt == attempt.number:
+            return found.status
+        return self._read(Status.read, attempt.status_path) or self._read(Status.read, attempt.archived_path)
+
+    def _lives(self, found: Found, attempt: Attempt) -> bool:
+        latest = found.folder.latest()
+        return found.state == "running" and latest is not None and latest.number == attempt.number
+
+    def _failure(self, attempt: Attempt, status: Status | None) -> dict[str, Any]:
+        env = status.env if status else self._live_env(attempt)
+        error = (status.error or "").strip() if status else ""
+        return {
+            "run_id": attempt.folder.run_id,
+            "attempt": attempt.number,
+            "state": status.state if status else "lost",
+            "message": error.splitlines()[-1] if error else None,
+            "error": error or None,
+            "host": env.get("host"),
+            "started": env.get("started"),
+            "finished": status and status.finished,
+        }
+
+    def _logged(self, log: str) -> pa.Table:
+        """Of workers; of evaluations later ones besides."""
         import pyarrow as pa
 
-        later = arrow.table([row for found in self.found for row in self._later(found.folder)], VIEWS["evals"])
-        return pa.concat_tables([self._logged("evals"), later])
+        read = [(found.folder.run_id, self._run_logged(found, log)) for found in self.found]
+        parts = [(run_id, rows) for run_id, rows in read if rows is not None]
+        rows = pa.concat_tables([arrow.schema(LOGS[log]).empty_table(), *(rows for _, rows in parts)])
+        counts = [len(rows) for _, rows in parts]
+        rows = rows.add_column(0, RUN_ID.name, arrow.repeated([run_id for run_id, _ in parts], counts))
+        return pa.concat_tables([rows, self._collected("evals")]) if log == "evals" else rows
 
-    def _later(self, folder: RunFolder) -> Iterator[Row]:
-        for path in folder.evaluation_paths():
-            record = self._read(partial(_record, kind="an evaluation", rows="rows"), path) or {}
-            for row in record.get("rows", ()):
-                yield self._row("evals", path, {**row, RUN_ID.name: folder.run_id, "evaluation": path.stem})
+    def _later(self) -> Iterator[Row]:
+        for found in self.found:
+            for path in found.folder.evaluation_paths():
+                record = self._read(partial(_record, kind="an evaluation", rows="rows"), path) or {}
+                for row in record.get("rows", ()):
+                    yield path, {**row, RUN_ID.name: found.folder.run_id, "evaluation": path.stem}
 
     def _run_logged(self, found: Found, log: str) -> pa.Table | None:
         if found.status is None:
@@ -154,13 +217,13 @@ class Reader:
             record = self._read(partial(_record, kind="a study", rows="runs"), path) or {}
             for run in record.get("runs", ()):
                 values = {"factors": _json(run.get("factors")), "overrides": _json(record.get("overrides"))}
-                yield self._row("studies", path, {**record, **run, **values, "study": record.get("name")})
+                yield path, {**record, **run, **values, "study": record.get("name")}
 
     def _floors(self) -> Iterator[Row]:
         for path in self.store.floor_paths():
             record = self._read(_floor, path) or {}
             for context, bits in record.get("bits_per_byte", {}).items():
-                yield self._row("floors", path, {**record, "context": int(context), "bits_per_byte": bits})
+                yield path, {**record, "context": int(context), "bits_per_byte": bits}
 
     def _benches(self) -> Iterator[Row]:
         for path in self.store.bench_paths():
@@ -168,7 +231,7 @@ class Reader:
             for row in record.get("rows", ()):
                 values = {name: _json(row.get(name)) for name in ("seconds", "config")}
                 values["versions"] = _json(record.get("versions"))
-                yield self._row("benches", path, {**record, **row, **values})
+                yield path, {**record, **row, **values}
 
     def _trials(self) -> Iterator[Row]:
         for folder, what in self._searches():
@@ -176,13 +239,13 @@ class Reader:
             for path in folder.trial_paths():
                 trial = self._read(trial_record, path)
                 if trial is not None:
-                    yield self._row("trials", path, what | trial_row(trial, names))
+                    yield path, what | trial_row(trial, names)
 
     def _finalists(self) -> Iterator[Row]:
         for folder, what in self._searches():
             record = self._read(partial(_record, kind="finalists", rows="runs"), folder.finalists_path) or {}
             for run in record.get("runs", ()):
-                yield self._row("finalists", folder.finalists_path, {**what, **run, "params": _json(run.get("params"))})
+                yield folder.finalists_path, {**what, **run, "params": _json(run.get("params"))}
 
     def _searches(self) -> Iterator[tuple[SearchFolder, dict[str, Any]]]:
         """Each search, and the columns that all of its rows share."""
@@ -193,9 +256,6 @@ class Reader:
                 directions = _json({name: direction for name, _, direction in what["objectives"]})
                 shared = {"metric": name, "direction": direction, "directions": directions}
                 yield folder, {**what, "search": folder.name, **shared}
-
-    def _row(self, view: str, path: Path, values: dict[str, Any]) -> Row:
-        return arrow.row(values, VIEWS[view], lambda problem: self.damage.append(Damage(path, problem)))
 
     def _read(self, read: Callable[[Path], T], path: Path, required: bool = False) -> T | None:
         try:

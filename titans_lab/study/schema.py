@@ -129,7 +129,7 @@ def _described(parts: Mapping[str, Schema], keys: Iterable[str]) -> dict[str, Sc
 
 def _section(config: Any) -> Schema:
     """A dataclass as a mapping, with what its docstring says of each field."""
-    hints, words = get_type_hints(config), _attributes(config)
+    hints, words = get_type_hints(config), attributes(config)
     fields = {
         field.name: {"description": words.get(field.name, ""), **_field(hints[field.name], field)}
         for field in dataclasses.fields(config)
@@ -143,7 +143,7 @@ def _field(hint: Any, field: dataclasses.Field[Any]) -> Schema:
     return _of(hint) | ({} if field.default is dataclasses.MISSING else {"default": field.default})
 
 
-def _attributes(config: Any) -> dict[str, str]:
+def attributes(config: Any) -> dict[str, str]:
     """What the docstrings of a class and of those that it extends say, in Google's style, of each attribute."""
     entries: list[tuple[str, str]] = []
     for each in reversed(inspect.getmro(config)):

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from workbench import Workbench
 
@@ -26,8 +32,8 @@ def filled(bench: Workbench) -> Workbench:
 
 
 def test_its_help_names_every_view(cli: Any):
-    words = cli("query", "--help").out.replace("│", " ").replace(".", ",").split()
-    assert {f"{view}," for view in VIEWS} <= set(words)
+    words = re.sub("[│.;,]", " ", cli("query", "--help").out).split()
+    assert set(VIEWS) <= set(words)
 
 
 def test_a_query_is_a_table(cli: Any, filled: Workbench):
@@ -67,11 +73,12 @@ def test_columns_of_one_name_in_two_views_are_told_apart(cli: Any, filled: Workb
     [
         ("select nonsense from runs", "nonsense"),
         ("selec 1", "syntax error"),
-        ("select * from nowhere", "the views are runs, metrics, inside, evals, studies, floors, benches"),
+        ("select * from nowhere", "the views are runs, metrics, inside, evals, failures, studies, floors, benches"),
         ("delete from runs", "DELETE is refused"),
         ("select 1; select 2", "2 statements; give one"),
         ("copy (select 1) to 'x.csv'", "COPY is refused"),
         ("", "0 statements"),
+        ("select $x", "Values were not provided"),
     ],
 )
 def test_a_wrong_query_ends_with_2_and_one_message(cli: Any, filled: Workbench, sql: str, message: str):
@@ -94,3 +101,64 @@ def test_damage_is_told_beside_the_answer(cli: Any, filled: Workbench):
     ended = cli("query", "select count(*) as lines from metrics", "--csv", "--store", filled.store.root)
     assert (ended.code, ended.out) == (0, "lines\n1\n")
     assert ended.err.startswith(f"warning: {broken.metrics_path}: ")
+
+
+SQL = "select seed, loss, model.variant from runs order by seed"
+
+
+def test_the_format_is_asked_for_or_follows_from_the_name_of_the_file(cli: Any, filled: Workbench, tmp_path: Path):
+    store = ("--store", filled.store.root)
+    for form, name in (("csv", "x.csv"), ("json", "x.JSON"), ("markdown", "x.md"), ("table", "x.txt")):
+        printed = cli("query", SQL, "--format", form, *store)
+        assert (printed.code, printed.err) == (0, "")
+        assert cli("query", SQL, "-o", tmp_path / name, *store) == (0, "", "")
+        assert (tmp_path / name).read_text() == printed.out
+    assert cli("query", SQL, "--csv", *store).out == (tmp_path / "x.csv").read_text()
+    assert cli("query", SQL, "-o", tmp_path / "x.parquet", *store) == (0, "", "")
+    assert pq.read_table(tmp_path / "x.parquet").to_pylist() == json.loads((tmp_path / "x.JSON").read_text())
+
+
+def test_parquet_goes_through_a_pipe(bench: Workbench, filled: Workbench):
+    command = [sys.executable, "-m", "titans_lab", "query", SQL, "--format", "parquet", "--store"]
+    done = subprocess.run([*command, str(filled.store.root)], capture_output=True, check=True)
+    assert pq.read_table(io.BytesIO(done.stdout))["seed"].to_pylist() == [0, 1]
+
+
+def test_markdown_shows_markup_as_it_is(cli: Any, filled: Workbench):
+    sql = "select '<b>|*x*' as \"a|b\", null as none, 0.5 as half"
+    out = cli("query", sql, "--format", "markdown", "--store", filled.store.root).out
+    assert out.splitlines() == [r"| a\|b | none | half |", "| --- | --- | --- |", r"| \<b\>\|\*x\* | - | 0.5 |"]
+
+
+def test_sql_comes_from_a_file_with_parameters(cli: Any, filled: Workbench, tmp_path: Path):
+    (tmp_path / "x.sql").write_text("select loss, $word as word from runs where seed = $seed and loss > $least")
+    parameters = ("-p", "seed=1", "-p", "least=1e-1", "-p", "word=a=b'c")
+    ended = cli("query", "--file", tmp_path / "x.sql", *parameters, "--csv", "--store", filled.store.root)
+    assert ended == (0, "loss,word\n2.123456789,a=b'c\n", "")
+
+
+def test_columns_are_listed_without_a_store(cli: Any, tmp_path: Path):
+    rows = json.loads(cli("query", "--columns", "--json", "--store", tmp_path / "none").out)
+    assert {row["view"] for row in rows} == set(VIEWS)
+    [loss] = [row for row in json.loads(cli("query", "--columns", "evals", "--json").out) if row["column"] == "value"]
+    assert loss == {"view": "evals", "column": "value", "type": "DOUBLE", "meaning": "the figure"}
+    assert cli("query", "--columns", "nothing").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either SQL or --file FILE"),
+        (["select 1", "--file", "x.sql"], "give either SQL or --file FILE"),
+        (["--file", "nowhere.sql"], "--file nowhere.sql: cannot be read (No such file or directory)"),
+        (["select $a", "-p", "a"], "-p a: write NAME=VALUE"),
+        (["select $a", "-p", "a b=1"], "-p a b=1: write NAME=VALUE"),
+        (["select $a", "-p", "a=1", "-p", "a=2"], "a has a value already"),
+        (["select 1", "--csv", "--json"], "two formats, csv and json"),
+        (["select 1", "-o", "no/such/folder/x.csv"], "cannot write there"),
+    ],
+)
+def test_wrong_options_end_with_2_and_one_message(cli: Any, filled: Workbench, arguments: list[str], message: str):
+    code, out, err = cli("query", *arguments, "--store", filled.store.root)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert message in err

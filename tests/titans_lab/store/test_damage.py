@@ -191,3 +191,17 @@ def test_a_kill_at_any_moment_leaves_nothing_damaged(store: Store) -> None:
             assert steps == list(range(20 if row["state"] == "done" else len(steps)))
             seen.add(row["state"])
     assert {"done", "lost"} <= seen <= {"pending", "lost", "failed", "done"}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_flipped_bit_is_noticed_and_the_others_read(full_store: Store, name: str) -> None:
+    path = record_path(full_store, name)
+    content = path.read_bytes()
+    rows = others(Reader(full_store), RECORDS[name])
+    places = random.Random(0)
+    for _ in range(40):
+        place = places.randrange(len(content) - 1)  # without the last newline, a line looks cut off by a kill
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << places.randrange(8)]) + content[place + 1 :])
+        reader = Reader(full_store)
+        assert others(reader, RECORDS[name]) == rows
+        assert {noted.path for noted in reader.damage} == {path}, f"flipped at {place}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from pathlib import Path
@@ -72,4 +73,22 @@ def test_a_folder_in_the_place_of_a_file_is_damage(tmp_path: Path) -> None:
 
 def test_what_is_written_is_plain_json(tmp_path: Path) -> None:
     write_json(tmp_path / "record.json", {"name": "tränen", "n": 1})
-    assert json.loads((tmp_path / "record.json").read_text()) == {"name": "tränen", "n": 1}
+    assert json.loads((tmp_path / "record.json").read_text()).items() >= {"name": "tränen", "n": 1}.items()
+    assert read_json(tmp_path / "record.json") == {"name": "tränen", "n": 1}
+
+
+def test_every_flipped_bit_of_a_record_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    write_json(path, {"name": "x y", "loss": 2.25, "files": {"a": {"sha256": "0" * 64}}})
+    content = path.read_bytes()
+    for place, bit in itertools.product(range(len(content)), range(8)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+        with pytest.raises(DamagedError):
+            read_json(path)
+
+
+def test_a_record_without_a_checksum_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    record = {"files": {"metrics.parquet": {"bytes": 1, "sha256": "0" * 64}}}
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    assert read_json(path) == record

@@ -64,6 +64,72 @@ ESCAPES = [
     "SELECT * FROM local_variable",
     "SELECT * FROM python_map_function((SELECT 1))",
     "SELECT * FROM arrow_scan()",
+    "SELECT * FROM arrow_scan(1, 2, 3)",
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM read_text('/proc/self/environ')",
+    "SELECT * FROM read_text('file:///etc/passwd')",
+    "SELECT * FROM read_text(['/etc/hostname', '/etc/passwd'])",
+    "SELECT * FROM read_csv('/etc/passwd', sep = ':')",
+    "SELECT * FROM read_csv_auto('/etc/passwd')",
+    "SELECT * FROM read_ndjson('FILE')",
+    "SELECT * FROM read_json_objects('FILE')",
+    "SELECT * FROM parquet_schema('RECORD')",
+    "SELECT * FROM parquet_file_metadata('RECORD')",
+    "SELECT * FROM parquet_kv_metadata('RECORD')",
+    "SELECT * FROM '/etc/passwd'",
+    'SELECT * FROM "/etc/passwd"',
+    'SELECT * FROM "FILE"',
+    "SELECT (SELECT content FROM read_text('FILE'))",
+    "SELECT * FROM runs WHERE run_id IN (SELECT content FROM read_text('FILE'))",
+    "SELECT * FROM range(3) r, LATERAL (SELECT * FROM read_text('FILE'))",
+    "WITH RECURSIVE x AS (SELECT content FROM read_text('FILE') UNION ALL SELECT * FROM x) SELECT * FROM x",
+    "SELECT * FROM query_table('FILE')",
+    "SELECT * FROM query_table(['/etc/passwd'])",
+    "SELECT * FROM query('COPY (SELECT 1) TO ''TARGET''')",
+    "SELECT * FROM query('ATTACH ''TARGET''')",
+    "SELECT * FROM query('SELECT 1; ATTACH ''TARGET''')",
+    "EXPLAIN ANALYZE SELECT * FROM read_text('FILE')",
+    "EXPLAIN ANALYZE CREATE TABLE x AS FROM read_text('FILE')",
+    "DESCRIBE SELECT * FROM read_text('FILE')",
+    "SUMMARIZE SELECT * FROM read_text('FILE')",
+    "SUMMARIZE 'FILE.csv'",
+    "DESCRIBE 'RECORD'",
+    "PIVOT (FROM read_text('FILE')) ON filename USING count(*)",
+    "SELECT * FROM sqlite_scan('FILE', 'x')",
+    "SELECT * FROM postgres_scan('host=127.0.0.1', 'a', 'b')",
+    "SELECT * FROM iceberg_scan('FILE')",
+    "SELECT * FROM delta_scan('FILE')",
+    "SELECT * FROM read_xlsx('FILE')",
+    "SELECT write_blob('TARGET', 'x')",
+    "SELECT write_log('x', log_type := 'FileSystem'), read_text('FILE')",
+    "COPY (FROM read_text('FILE')) TO '/dev/stdout'",
+    "COPY runs TO PROGRAM 'touch TARGET'",
+    "INSERT INTO runs FROM read_text('FILE')",
+    "CREATE TABLE t AS FROM 'FILE'",
+    "CREATE VIEW v AS SELECT * FROM read_text('FILE')",
+    "SELECT system('touch TARGET')",
+    "SELECT load_extension('httpfs')",
+    "FORCE INSTALL httpfs FROM 'TARGET'",
+    "UPDATE EXTENSIONS",
+    "SET extension_directory = 'TARGET'",
+    "SET home_directory = 'TARGET'",
+    "SET log_query_path = 'TARGET'",
+    "SET allowed_directories = ['/']",
+    "SET allow_unsigned_extensions = true",
+    "SET autoload_known_extensions = true",
+    "SELECT set_config('memory_limit', '1TB', false)",
+]
+
+#: Statements that run, and change nothing.
+INERT = [
+    "SELECT 'COPY runs TO ''TARGET'''",
+    "SELECT '/etc/passwd'",
+    "EXPLAIN SELECT * FROM runs",
+    "SELECT count(*) FROM duckdb_settings()",
+    "SELECT * FROM query('SELECT count(*) FROM runs')",
+    'SELECT run_id AS "\'; DROP TABLE runs; --" FROM runs',
+    "SELECT 1 -- ; COPY runs TO 'TARGET'",
+    "SELECT 1 /* ; ATTACH 'TARGET' */",
 ]
 
 REFUSED_KINDS = [
@@ -124,6 +190,23 @@ def test_the_closed_connection_holds_without_the_filter(
         close(connection, {"runs": pa.table({"run_id": ["a1"]})})
         with pytest.raises(duckdb.Error):
             connection.execute(fill(sql)).fetchall()
+    assert untouched()
+
+
+@pytest.mark.parametrize("sql", INERT)
+def test_what_is_harmless_runs_and_changes_nothing(
+    store: Store, fill: Callable[[str], str], untouched: Callable[[], bool], sql: str
+) -> None:
+    assert query(store.root, fill(sql)).num_rows > 0
+    assert untouched()
+
+
+def test_a_parameter_is_never_read_as_sql(
+    store: Store, fill: Callable[[str], str], untouched: Callable[[], bool]
+) -> None:
+    attack = fill("'; COPY runs TO 'TARGET'; --")
+    answer = query(store.root, "select $x as x, count(*) as n from runs where run_id = $x", {"x": attack})
+    assert answer.to_pylist() == [{"x": attack, "n": 0}]
     assert untouched()
 
 

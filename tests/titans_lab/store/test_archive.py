@@ -1,0 +1,170 @@
+"""A store goes through an archive whole; what an archive may not do to a store."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from titans_lab.errors import UserError
+from titans_lab.store.archive import CONTENTS, bring, export, to_trash
+from titans_lab.store.files import json_bytes
+from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.logs import digest_of
+from titans_lab.store.query import ask
+from titans_lab.store.recorder import Recorder
+
+VIEWS = ("runs", "metrics", "inside", "evals", "failures", "studies", "floors", "benches")
+
+
+@pytest.fixture
+def filled(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]) -> Store:
+    ended_run("a1", inside=2).save_evaluation("e1", {"rows": [{"task": "needle", "value": 0.5}]})
+    ended_run("a2", state="failed", error="boom")
+    live_run("a3")
+    store.save_study({"name": "depth", "runs": [{"run_id": "a1", "factors": {}}]})
+    store.save_floors("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
+    return store
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Store:
+    return Store(tmp_path / "other")
+
+
+def rows(store: Store) -> dict[str, list[str]]:
+    answers = {view: ask(store.root, f"from {view}") for view in VIEWS}
+    assert all(answer.damage == () for answer in answers.values())
+    return {view: sorted(map(repr, answer.table.to_pylist())) for view, answer in answers.items()}
+
+
+def exported(store: Store, path: Path) -> Path:
+    export(store, [folder.run_id for folder in store.folders()], None, path)
+    return path
+
+
+def test_a_store_is_the_same_on_the_other_side(filled: Store, other: Store, tmp_path: Path) -> None:
+    archive = exported(filled, tmp_path / "x.tar.gz")
+    found = bring(other, archive)
+    assert found.added == ["runs/a1", "runs/a2", "runs/a3", "studies/depth.json", "floors/d1.json"]
+    assert rows(other) == rows(filled)
+    again = bring(other, archive)
+    assert (again.added, again.conflicts) == ([], [])
+    assert len(again.same) == 5
+    assert rows(other) == rows(filled)
+    assert not list(other.root.glob(".*"))
+
+
+def test_a_result_that_differs_stays_and_is_named(filled: Store, other: Store, tmp_path: Path) -> None:
+    archive = exported(filled, tmp_path / "x.tar.gz")
+    bring(other, archive)
+    other.run("a1").archive()
+    Recorder(other.run("a1").new_attempt(), {}).commit("done", {"loss": 7.0})
+    other.save_study({"name": "depth", "runs": []})
+    before = rows(other)
+    found = bring(other, archive)
+    assert found.conflicts == ["runs/a1", "studies/depth.json"]
+    assert rows(other) == before
+
+
+def test_a_result_takes_the_place_of_none_which_is_kept_in_the_trash(
+    filled: Store, other: Store, tmp_path: Path
+) -> None:
+    bring(other, exported(filled, tmp_path / "x.tar.gz"))
+    Recorder(filled.run("a2").new_attempt(), {}).commit("done", {"loss": 3.0})
+    filled.run("a1").save_evaluation("e2", {"rows": [{"task": "needle", "value": 1.0}]})
+    found = bring(other, exported(filled, tmp_path / "y.tar.gz"))
+    assert found.added == ["runs/a1/evals/e2.json", "runs/a2"]
+    assert rows(other) == rows(filled)
+    [trashed] = other.root.glob("trash/*/runs/a2/attempts/1/status.json")
+    assert b"boom" in trashed.read_bytes()
+
+
+def test_what_runs_is_not_replaced(filled: Store, other: Store, tmp_path: Path) -> None:
+    bring(other, exported(filled, tmp_path / "x.tar.gz"))
+    Recorder(filled.run("a3").new_attempt(), {}).commit("done", {})
+    with other.run("a3").new_attempt().claim.kept():
+        assert bring(other, exported(filled, tmp_path / "y.tar.gz")).conflicts == ["runs/a3"]
+
+
+def archive_of(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], listed: dict[str, bytes]) -> Path:
+    """An archive with these members after a list of contents."""
+    contents = json_bytes({"form": 1, "files": {name: digest_of(content) for name, content in listed.items()}})
+    first = tarfile.TarInfo(CONTENTS)
+    with tarfile.open(path, "w:gz") as archive:
+        for member, content in [(first, contents), *members]:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../out", "runs/../../out", "/tmp/out", "runs/a1/../../../out", "runs//out", "runs/./out", "out",
+        "runs", "compact/manifest.json", "trash/x", "runs/.hidden", "runs/a1/\x00", "runs\\..\\out",
+        "runs/" + "x" * 200,
+    ],
+)  # fmt: skip
+def test_a_path_that_leads_elsewhere_is_refused(other: Store, tmp_path: Path, name: str) -> None:
+    archive = archive_of(tmp_path / "x.tar.gz", [(tarfile.TarInfo(name), b"x")], {name: b"x"})
+    before = set(tmp_path.iterdir())
+    with pytest.raises(UserError, match=r"is no path of a store|is not in its list|is missing"):
+        bring(other, archive)
+    assert not list(other.root.iterdir())
+    assert set(tmp_path.iterdir()) - before <= {other.root}
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_are_refused(other: Store, tmp_path: Path, kind: bytes) -> None:
+    member = tarfile.TarInfo("runs/a1/run.json")
+    member.type, member.linkname = kind, "/etc/passwd"
+    archive = archive_of(tmp_path / "x.tar.gz", [(member, b"")], {"runs/a1/run.json": b""})
+    with pytest.raises(UserError, match="is not in its list of contents"):
+        bring(other, archive)
+    assert not list(other.root.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("listed", "members"),
+    [
+        ({"runs/a1/run.json": b"{}"}, {"runs/a1/run.json": b"{ "}),
+        ({"runs/a1/run.json": b"{}"}, {"runs/a1/run.json": b"{}" * 9}),
+        ({"runs/a1/run.json": b"{}"}, {}),
+        ({}, {"runs/a1/run.json": b"{}"}),
+    ],
+)
+def test_what_is_not_as_listed_is_refused(
+    other: Store, tmp_path: Path, listed: dict[str, bytes], members: dict[str, bytes]
+) -> None:
+    some = [(tarfile.TarInfo(name), content) for name, content in members.items()]
+    with pytest.raises(UserError):
+        bring(other, archive_of(tmp_path / "x.tar.gz", some, listed))
+    assert not list(other.root.iterdir())
+
+
+def test_a_cut_or_flipped_archive_is_refused(filled: Store, other: Store, tmp_path: Path) -> None:
+    path = exported(filled, tmp_path / "x.tar.gz")
+    content = path.read_bytes()
+    damaged = [content[: len(content) * part // 10] for part in range(10)]
+    damaged += [gzip.compress(gzip.decompress(content).replace(b'"loss": 2.0', b'"loss": 1.0'))]
+    damaged += [b"no archive", gzip.compress(b"no archive")]
+    for each in damaged:
+        path.write_bytes(each)
+        with pytest.raises(UserError):
+            bring(other, path)
+        assert not list(other.root.iterdir())
+    with pytest.raises(UserError, match="no such file"):
+        bring(other, tmp_path / "nowhere")
+
+
+def test_what_is_in_the_trash_is_gone_and_can_be_moved_back(filled: Store) -> None:
+    before = rows(filled)
+    trash = to_trash(filled, [filled.run("a1").path])
+    assert ask(filled.root, "select run_id from runs order by 1").table["run_id"].to_pylist() == ["a2", "a3"]
+    (trash / "runs" / "a1").rename(filled.run("a1").path)
+    assert rows(filled) == before

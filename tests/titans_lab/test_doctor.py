@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import titans_lab.doctor as doctor
+from titans_lab.doctor import machine
+
+
+def test_this_machine_is_as_it_says(tmp_path: Path):
+    import torch
+
+    facts = {fact.name: fact for fact in machine(tmp_path)}
+    assert facts["torch"].value == torch.__version__
+    assert {"free disk", "free memory", "cores", "GPUs", "duckdb", "triton (optional)"} <= set(facts)
+    assert (facts["rename"].value, facts["hard links"].value) == ("yes", "yes")
+    assert [fact for fact in facts.values() if fact.wrong and fact.name not in ("free memory", "free disk")] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_missing_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "ASK_TORCH", "raise ImportError('no such library')")
+    monkeypatch.setattr(doctor, "PARTS", ("no-such-part",))
+    monkeypatch.setattr(doctor, "LEAST_BYTES", 2**80)
+
+    def no_links(root: Path) -> bool:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(doctor, "_links", no_links)
+    wrong = {fact.name: fact.wrong for fact in machine(tmp_path) if fact.wrong}
+    assert set(wrong) == {"torch", "no-such-part", "free disk", "free memory", "hard links"}
+    assert "ImportError: no such library" in str(wrong["torch"])
+    assert "Operation not permitted" in str(wrong["hard links"])
+
+
+def test_a_store_that_is_not_there_is_no_fault(tmp_path: Path):
+    assert [fact.wrong for fact in machine(tmp_path / "none") if fact.name == "store"] == [None]

@@ -1,0 +1,141 @@
+"""What a machine has and lacks for this tool, and whether a store's file system does what is asked of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_lab.environment import library_version
+from titans_lab.executors.devices import gpus
+from titans_lab.store.files import link_new, temporary_file, write_bytes
+
+LEAST_BYTES = 2**30  # free, of disk and of memory
+OLDEST_TORCH = (2, 11)
+PARTS = ("numpy", "scipy", "pyarrow", "duckdb", "pydantic", "PyYAML", "typer", "rich", "jinja2", "plotly")
+OPTIONAL = ("triton", "tokenizers", "datasets", "lm-eval", "optuna", "flash-linear-attention", "titans-pytorch")
+ASK_TORCH = """
+import json, torch
+gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+product = bool(((torch.eye(8) @ torch.eye(8)) == torch.eye(8)).all())
+print(json.dumps({"version": torch.__version__, "gpus": gpus, "cuda": torch.version.cuda, "works": product}))
+"""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What was found out.
+
+    Attributes:
+        name: Of what.
+        value: As it is.
+        wrong: What is wrong with it, and the remedy; None: nothing.
+    """
+
+    name: str
+    value: str
+    wrong: str | None = None
+
+
+def machine(root: Path) -> list[Fact]:
+    """The facts of this machine, for a store at `root`, there or not."""
+    return [*_torch(), *_gpus(), *_room(root), *_file_system(root), *_packages()]
+
+
+def _torch() -> Iterator[Fact]:
+    """In a process of its own: torch takes seconds, and a broken one takes the process with it."""
+    done = subprocess.run([sys.executable, "-P", "-c", ASK_TORCH], capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        yield Fact("torch", library_version("torch") or "none", f"cannot be used: {last}; install it again")
+        return
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    version = tuple(int(part) for part in said["version"].split("+")[0].split(".")[:2])
+    old = f"older than {'.'.join(map(str, OLDEST_TORCH))}; update it" if version < OLDEST_TORCH else None
+    yield Fact("torch", said["version"], old if said["works"] else "a product of matrices came out wrong")
+    there = gpus()
+    blind = "nvidia-smi lists a GPU that torch cannot use: a CPU build, or a driver too old" if there else None
+    yield Fact("torch on a GPU", ", ".join(said["gpus"]) or "no", None if said["gpus"] else blind)
+
+
+def _gpus() -> Iterator[Fact]:
+    yield Fact("GPUs", ", ".join(gpu.name for gpu in gpus()) or "none")
+    if shutil.which("nvidia-smi"):
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+        yield Fact("GPU driver", said[0] if said else "unknown")
+
+
+def _room(root: Path) -> Iterator[Fact]:
+    free = shutil.disk_usage(next(path for path in (root, *root.absolute().parents) if path.exists())).free
+    yield Fact("free disk", f"{free / 2**30:.1f} GiB", "less than 1 GiB; make room" if free < LEAST_BYTES else None)
+    memory = _free_memory()
+    if memory is not None:
+        little = "less than 1 GiB; end other programs" if memory < LEAST_BYTES else None
+        yield Fact("free memory", f"{memory / 2**30:.1f} GiB", little)
+    yield Fact("cores", str(os.cpu_count()))
+
+
+def _free_memory() -> int | None:
+    """Bytes that programs can still take; None where the system does not tell."""
+    info = Path("/proc/meminfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
+
+
+def _file_system(root: Path) -> Iterator[Fact]:
+    """Whether names, links and the time of a write are as records and claims need them."""
+    if not root.is_dir():
+        yield Fact("store", f"{root}: not there yet")
+        return
+    if not os.access(root, os.W_OK):
+        yield Fact("store", str(root), "cannot be written; query, status and report work, a sweep does not")
+        return
+    yield Fact("store", str(root))
+    for name, check in {"rename": _renames, "hard links": _links}.items():
+        yield Fact(name, *_outcome(check, root))
+
+
+def _outcome(check: Callable[[Path], bool], root: Path) -> tuple[str, str | None]:
+    remedy = "the store's file system cannot do it; keep the store on another"
+    try:
+        return ("yes", None) if check(root) else ("no", remedy)
+    except OSError as error:
+        return "no", f"{error.strerror}: {remedy}"
+
+
+def _renames(root: Path) -> bool:
+    """Over a file that is there."""
+    path = root / f".doctor-{os.getpid()}"
+    try:
+        write_bytes(path, b"1")
+        write_bytes(path, b"2")
+        return path.read_bytes() == b"2"
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _links(root: Path) -> bool:
+    """One of two wins, and the other one knows."""
+    path = root / f".doctor-{os.getpid()}"
+    try:
+        with temporary_file(path, b"1") as first, temporary_file(path, b"2") as second:
+            return link_new(first, path) and not link_new(second, path) and path.read_bytes() == b"1"
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _packages() -> Iterator[Fact]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield Fact("Python", python, None if sys.version_info >= (3, 11) else "older than 3.11")
+    for name in PARTS:
+        version = library_version(name)
+        yield Fact(name, version or "none", None if version else "is missing; pip install titans-lab again")
+    for name in OPTIONAL:
+        yield Fact(f"{name} (optional)", library_version(name) or "none")

@@ -1,0 +1,156 @@
+"""Which runs of a store a verb is about: named by id or study, of some states, under a condition."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_lab.errors import UserError
+from titans_lab.store.files import Damage, read_json
+from titans_lab.store.folder import STATES, Attempt, Store
+from titans_lab.store.weights import find_run
+from titans_lab.study.config import RunConfig
+from titans_lab.study.derived import DERIVED
+from titans_lab.study.expression import parse_expression
+from titans_lab.study.identity import flatten
+from titans_lab.study.record import config_of
+from titans_lab.study.settings import HINTS
+from titans_lab.study.study import load_study
+from titans_lab.study.values import nearest
+
+SQL = """
+select run_id, state, seed, tokens, score, loss, host, string_split(trim(error, chr(10)), chr(10))[-1] as error, config
+from runs order by run_id"""
+Condition = Callable[[RunConfig, int], bool]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What runs must be to be meant.
+
+    Attributes:
+        states: Any of these; empty: all.
+        holds: From a configuration and a seed to whether they are meant; None: all.
+    """
+
+    states: frozenset[str] = frozenset()
+    holds: Condition | None = None
+
+    @classmethod
+    def of(cls, states: str | None, where: str | None) -> Filter:
+        """From the texts of `--state` and `--where`; UserError."""
+        return cls(_states(states) if states else frozenset(), _condition(where) if where else None)
+
+    def __bool__(self) -> bool:
+        return bool(self.states or self.holds)
+
+    def meets(self, state: str, config: RunConfig, seed: int) -> bool:
+        """Whether a run is meant."""
+        return (not self.states or state in self.states) and (self.holds is None or self.holds(config, seed))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Runs of a store.
+
+    Attributes:
+        rows: Of each run: run_id, state, seed, tokens, score, loss, host and the last line of its error.
+        damage: Records that could not be read.
+    """
+
+    rows: list[dict[str, Any]]
+    damage: tuple[Damage, ...]
+
+    @property
+    def ids(self) -> list[str]:
+        """Of its runs."""
+        return [row["run_id"] for row in self.rows]
+
+
+def select(store: Store, targets: Sequence[str], wanted: Filter) -> Selection:
+    """The runs that are named, or all, as far as they are wanted.
+
+    Args:
+        store: Where.
+        targets: Study files, names of studies as they were last swept, and beginnings of runs' ids; none: all runs.
+        wanted: What runs must be.
+
+    Raises:
+        UserError: Nothing is called so.
+    """
+    from titans_lab.store.query import ask
+
+    answer = ask(store.root, SQL)
+    named = {run_id for target in targets for run_id in named_runs(store, target)} if targets else None
+    rows = [row for row in answer.table.to_pylist() if named is None or row["run_id"] in named]
+    return Selection([_without_config(row) for row in rows if _meets(row, wanted)], answer.damage)
+
+
+def named_runs(store: Store, target: str) -> list[str]:
+    """The ids of the runs of a study as last swept, or of the run whose id begins so. UserError: no such thing."""
+    name = study_name(target)
+    record = next((read_json(path) for path in store.study_paths() if path.stem == name), None)
+    if record is not None:
+        return [str(run["run_id"]) for run in record["runs"]]
+    if name != target:
+        raise UserError(f"{target}: the study {name} was not swept into {store.root}; --store names another store")
+    return [find_run(store, target).run_id]
+
+
+def attempt_of(store: Store, prefix: str, number: int | None) -> Attempt:
+    """The last attempt, or that of a number, at the run whose id begins so. UserError: there is none."""
+    folder = find_run(store, prefix)
+    found = {int(path.name): Attempt(path) for path in folder.attempts()}
+    if not found:
+        raise UserError(f"run {folder.run_id}: nobody has tried it yet; sweep its study")
+    if number is not None and number not in found:
+        raise UserError(f"--attempt {number}: run {folder.run_id} has the attempts {', '.join(map(str, found))}")
+    return found[number or max(found)]
+
+
+def study_name(target: str) -> str:
+    """The name of a study, given so or as its file."""
+    path = Path(target)
+    return load_study(path).name if path.suffix in (".yaml", ".yml") else target
+
+
+def _meets(row: dict[str, Any], wanted: Filter) -> bool:
+    if wanted.holds is None:
+        return not wanted.states or row["state"] in wanted.states
+    if row["config"] is None or row["seed"] is None:
+        return False  # its record is damaged, which is told
+    return wanted.meets(row["state"], config_of({"config": json.loads(row["config"])}), row["seed"])
+
+
+def _without_config(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "config"}
+
+
+def _states(text: str) -> frozenset[str]:
+    states = [word.strip() for word in text.split(",")]
+    for state in states:
+        if state not in STATES:
+            raise UserError(f"--state {text}: {state!r} is no state; {nearest(state, sorted(STATES))}")
+    return frozenset(states)
+
+
+def _condition(text: str) -> Condition:
+    keys = {key for key, _ in flatten(dataclasses.asdict(RunConfig()))}
+    names = {key: hint for key, hint in HINTS.items() if key in keys}
+    try:
+        expression = parse_expression(text, {**names, **dict.fromkeys(DERIVED, float), "seed": int})
+    except ValueError as error:
+        raise UserError(f"--where: {error}") from error
+
+    def holds(config: RunConfig, seed: int) -> bool:
+        values = {"seed": seed, **dict(flatten(dataclasses.asdict(config)))}
+        try:
+            return expression(lambda name: DERIVED[name](config) if name in DERIVED else values[name])
+        except ValueError as error:
+            raise UserError(f"--where: {error}") from error
+
+    return holds

@@ -1,0 +1,212 @@
+"""A store, or some of its runs, as one archive, and back.
+
+An archive is a tar, gzipped. Its first member, `contents.json`, has size and SHA-256 of each of the others, whose names
+are paths below a store. Nothing of it is used before all of it was found whole, and nothing that is there is replaced
+but runs without a result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import secrets
+import shutil
+import tarfile
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from titans_lab.errors import UserError
+from titans_lab.store.files import DamagedError, json_bytes, read_bytes, read_json, temporary_file
+from titans_lab.store.folder import RunFolder, Store
+
+CONTENTS = "contents.json"
+FORM = 1
+KINDS = ("runs", "studies", "floors", "benches")
+LEFT_OUT = ("claim", "stop.json")  # they are of this machine and this moment
+MOST = 100_000_000  # bytes of the list of contents
+_PART = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,120}")
+
+
+@dataclass
+class Imported:
+    """What came of an archive, by path below the store.
+
+    Attributes:
+        added: Was not there, or without a result.
+        same: Was there already.
+        conflicts: Is there, and is another one: what is there stays.
+    """
+
+    added: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+
+
+def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, path: Path) -> int:
+    """Write runs, studies (None: all), and what was measured of data and models; how many files these are."""
+    files = [file for run_id in runs for file in _files(store.run(run_id).path)]
+    files += [file for file in store.study_paths() if studies is None or file.stem in studies]
+    files += [*store.floor_paths(), *store.bench_paths()]
+    names = {file.relative_to(store.root).as_posix(): file for file in files}
+    described = {name: _digest(file) for name, file in names.items()}
+    with temporary_file(path, b"") as temporary:
+        with tarfile.open(temporary, "w:gz", compresslevel=6) as archive:
+            _add(archive, CONTENTS, io.BytesIO(content := json_bytes({"form": FORM, "files": described})), len(content))
+            for name, file in names.items():
+                with file.open("rb") as stream:
+                    _add(archive, name, stream, described[name]["bytes"])
+        temporary.replace(path)
+    return len(names)
+
+
+def bring(store: Store, path: Path) -> Imported:
+    """Put what an archive holds into a store. UserError: it is none, is damaged, or reaches out of the store."""
+    found = Imported()
+    store.root.mkdir(parents=True, exist_ok=True)
+    with _unpacked(store, path) as staged:
+        for run in staged.folders():
+            _bring_run(store, run, found)
+        for kind in KINDS[1:]:
+            for file in sorted((staged.root / kind).glob("*.json")):
+                _bring_file(store, file, file.relative_to(staged.root).as_posix(), found)
+    return found
+
+
+def to_trash(store: Store, paths: Sequence[Path]) -> Path:
+    """Move what lies below a store into a folder of its trash, under the same names; that folder."""
+    trash = store.root / "trash" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    for path in paths:
+        place = trash / path.relative_to(store.root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+    return trash
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Those of a run that are records."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith(".") and path.name not in LEFT_OUT:
+            yield path
+
+
+def _digest(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _add(archive: tarfile.TarFile, name: str, stream: Any, size: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    archive.addfile(member, stream)
+
+
+@contextmanager
+def _unpacked(store: Store, path: Path) -> Iterator[Store]:
+    """The archive as a store of its own, beside the real one's folders; gone afterwards."""
+    folder = store.root / f".import-{secrets.token_hex(4)}"
+    folder.mkdir()
+    try:
+        with tarfile.open(path, "r|gz") as archive:
+            _unpack(archive, folder, path)
+        yield Store(folder)
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: no such file") from error
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise UserError(f"{path}: is no archive of titans-lab, or is cut off ({error})") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unpack(archive: tarfile.TarFile, folder: Path, path: Path) -> None:
+    """Write the members that the contents list, and no others, each checked."""
+    members = iter(archive)
+    expected = _contents(archive, next(members, None), folder, path)
+    for member in members:
+        stream = archive.extractfile(member) if member.isreg() else None
+        if stream is None or member.name not in expected:
+            raise UserError(f"{path}: {member.name!r} is not in its list of contents; nothing was imported")
+        digest = expected.pop(member.name)
+        if not isinstance(digest, dict) or digest.get("bytes") != member.size:  # before a disk is filled
+            raise UserError(f"{path}: {member.name} is not what was exported (its size differs)")
+        place = folder.joinpath(*_parts(member.name, path))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("xb") as file:
+            shutil.copyfileobj(stream, file)
+        if _digest(place) != digest:
+            raise UserError(f"{path}: {member.name} is not what was exported (size or SHA-256 differ)")
+    if expected:
+        raise UserError(f"{path}: {next(iter(expected))} is missing; nothing was imported")
+
+
+def _contents(archive: tarfile.TarFile, first: tarfile.TarInfo | None, folder: Path, path: Path) -> dict[str, Any]:
+    """The list of contents, which comes first."""
+    stream = archive.extractfile(first) if first and first.isreg() and first.size < MOST else None
+    if first is None or stream is None or first.name != CONTENTS:
+        raise UserError(f"{path}: does not begin with {CONTENTS}, so it is no archive of titans-lab export")
+    (folder / CONTENTS).write_bytes(stream.read())
+    record = read_json(folder / CONTENTS)
+    if record.get("form") != FORM or not isinstance(record.get("files"), dict):
+        raise UserError(f"{path}: was written by another version of titans-lab; export it with this one")
+    return record["files"]
+
+
+def _parts(name: str, path: Path) -> list[str]:
+    """Of a path below a store; UserError where it leads anywhere else."""
+    parts = name.split("/")
+    if len(parts) < 2 or parts[0] not in KINDS or not all(_PART.fullmatch(part) for part in parts):
+        raise UserError(f"{path}: {name!r} is no path of a store; nothing was imported")
+    return parts
+
+
+def _bring_run(store: Store, staged: RunFolder, found: Imported) -> None:
+    """A run that is not there, or is there without a result where this one has one; else its evaluations."""
+    here, name = store.run(staged.run_id), f"runs/{staged.run_id}"
+    if here.path.exists() and not staged.status_path.exists():
+        found.same.append(name)  # it brings nothing but a try
+    elif here.status_path.exists():
+        (found.same if _same_result(here, staged) else found.conflicts).append(name)
+        if _same_result(here, staged):
+            _bring_evaluations(here, staged, found)
+    elif here.state() == "running":
+        found.conflicts.append(name)
+    else:
+        if here.path.exists():
+            to_trash(store, [here.path])
+        here.path.parent.mkdir(exist_ok=True)
+        staged.path.rename(here.path)
+        found.added.append(name)
+
+
+def _same_result(here: RunFolder, staged: RunFolder) -> bool:
+    try:
+        return read_bytes(here.status_path) == read_bytes(staged.status_path)
+    except (DamagedError, FileNotFoundError):
+        return False
+
+
+def _bring_evaluations(here: RunFolder, staged: RunFolder, found: Imported) -> None:
+    for file in staged.evaluation_paths():
+        place = here.evaluation_path(file.stem)
+        if not place.exists():
+            place.parent.mkdir(exist_ok=True)
+            file.rename(place)
+            found.added.append(f"runs/{here.run_id}/evals/{file.name}")
+
+
+def _bring_file(store: Store, file: Path, name: str, found: Imported) -> None:
+    place = store.root / name
+    if place.exists():
+        (found.same if place.read_bytes() == file.read_bytes() else found.conflicts).append(name)
+        return
+    place.parent.mkdir(exist_ok=True)
+    os.link(file, place)  # which replaces nothing
+    found.added.append(name)

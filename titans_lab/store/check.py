@@ -1,0 +1,165 @@
+"""Every record of a store, read and compared with its checksum; what is damaged is moved aside where that is wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from titans_lab.store.columns import LOGS
+from titans_lab.store.compacted import Compacted, manifest_path, marks_of
+from titans_lab.store.files import Damage, DamagedError, read_bytes, read_json
+from titans_lab.store.folder import RunFolder, Status, Store
+from titans_lab.store.logs import digest_of, read_lines
+from titans_lab.store.tables import Reader
+
+STALE_SECONDS = 3600.0  # after which nobody writes a temporary file any more
+AHEAD_SECONDS = 60.0  # of this machine's clock
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a record.
+
+    Attributes:
+        damage: Which, and what.
+        remedy: What follows from it, or what to do.
+        movable: Whether the store is better without the file: nothing in it can be used.
+    """
+
+    damage: Damage
+    remedy: str
+    movable: bool = True
+
+
+def faults(store: Store) -> list[Fault]:
+    """All that is wrong with a store."""
+    found = [fault for run in store.folders() for fault in _run(run)]
+    found += [*_records(store), *_studies(store), *_compaction(store), *_leftovers(store), *_ahead(store)]
+    known = {fault.damage.path for fault in found}
+    reader = Reader(store)  # what reads well and is of another form all the same
+    for view in ("runs", *LOGS, "failures", "studies", "floors", "benches"):
+        reader.table(view)
+    others = [damage for damage in dict.fromkeys(reader.damage) if damage.path not in known]
+    return found + [Fault(damage, "its values are read as null", movable=False) for damage in others]
+
+
+def quarantine(store: Store, found: list[Fault]) -> Path | None:
+    """Move the files that cannot be used out of the way, under the same names; the folder; None: there were none."""
+    folder = store.root / "quarantine" / time.strftime("%Y%m%d-%H%M%S")
+    moved = [fault.damage.path for fault in found if fault.movable and fault.damage.path.exists()]
+    for path in dict.fromkeys(moved):
+        place = folder / path.relative_to(store.root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+    return folder if moved else None
+
+
+def _run(run: RunFolder) -> Iterator[Fault]:
+    yield from _json(run.record_path, "sweep its study: it is written again", required=bool(run.attempts()))
+    for path in [run.status_path, *(attempt / "status.json" for attempt in run.attempts())]:
+        yield from _commit(run, path)
+    for attempt in run.attempts():
+        yield from _json(attempt / "env.json", "host and versions of this attempt are unknown")
+        for log, columns in LOGS.items():
+            for damage in read_lines(attempt / f"{log}.jsonl", columns)[1]:
+                yield Fault(damage, "the line is left out", movable=False)
+    for path in run.evaluation_paths():
+        yield from _json(path, "ask the run again: titans-lab eval")
+
+
+def _commit(run: RunFolder, path: Path) -> Iterator[Fault]:
+    """A status.json, and the files that it vouches for."""
+    try:
+        status = Status.read(path)
+    except FileNotFoundError:
+        return
+    except DamagedError as error:
+        yield Fault(error.damage, "the run counts as lost; sweep its study again")
+        return
+    for name, digest in status.files.items():
+        file = run.path / name
+        try:
+            if digest_of(read_bytes(file)) != digest:
+                yield Fault(Damage(file, "is not what status.json committed (size or SHA-256 differ)"), _again(run))
+        except FileNotFoundError:
+            yield Fault(Damage(file, "is missing"), _again(run), movable=False)
+        except DamagedError as error:
+            yield Fault(error.damage, _again(run))
+
+
+def _again(run: RunFolder) -> str:
+    return f"to train it again: titans-lab rm {run.run_id}, then sweep its study"
+
+
+def _json(path: Path, remedy: str, required: bool = False) -> Iterator[Fault]:
+    try:
+        read_json(path)
+    except FileNotFoundError:
+        if required:
+            yield Fault(Damage(path, "is missing"), remedy, movable=False)
+    except DamagedError as error:
+        yield Fault(error.damage, remedy)
+
+
+def _records(store: Store) -> Iterator[Fault]:
+    for path in store.study_paths():
+        yield from _json(path, "sweep the study: it is written again")
+    for path in [*store.floor_paths(), *store.bench_paths(), *sorted((store.root / "verified").glob("[!.]*.json"))]:
+        yield from _json(path, "it is measured again when it is needed")
+
+
+def _studies(store: Store) -> Iterator[Fault]:
+    """Studies of runs that are not there."""
+    for path in store.study_paths():
+        try:
+            runs = [store.run(str(run["run_id"])) for run in read_json(path)["runs"]]
+        except (DamagedError, KeyError, TypeError, ValueError):
+            continue  # which is named already
+        missing = [run.run_id for run in runs if not run.path.is_dir()]
+        if missing:
+            words = f"names {len(missing)} of {len(runs)} runs that are not there, such as {missing[0]}"
+            yield Fault(Damage(path, words), "sweep the study, or remove it: titans-lab rm", movable=False)
+
+
+def _compaction(store: Store) -> Iterator[Fault]:
+    """One that cannot be read, is of other views, or says what the folders do not."""
+    manifest, remedy = manifest_path(store.root), "titans-lab compact"
+    try:
+        compacted = Compacted.load(store.root)
+    except DamagedError as error:
+        yield Fault(error.damage, remedy)
+        return
+    if compacted is None:
+        if manifest.exists():
+            yield Fault(Damage(manifest, "is of another version of titans-lab, and not used"), remedy)
+        return
+    for run_id, entry in compacted.entries.items():
+        status = store.run(run_id).status_path
+        same = marks_of(store.root, run_id) == entry.marks
+        if same and hashlib.sha256(read_bytes(status)).hexdigest() != entry.sha256:
+            yield Fault(Damage(manifest, f"was made of another {status}"), remedy)
+    for file in compacted.files.values():
+        path = manifest.parent / str(file["name"])
+        if not path.exists() or digest_of(path.read_bytes()) != {"bytes": file["bytes"], "sha256": file["sha256"]}:
+            yield Fault(Damage(path, "is missing, or is not what manifest.json says"), remedy)
+
+
+def _leftovers(store: Store) -> Iterator[Fault]:
+    """Of processes that were killed while they wrote."""
+    for path in store.root.rglob(".*"):
+        kept = {"trash", "quarantine"} & set(path.relative_to(store.root).parts)
+        left = path.name.endswith(".tmp") or path.name.startswith(".import-")
+        if left and not kept and time.time() - path.stat().st_mtime > STALE_SECONDS:
+            yield Fault(Damage(path, "was left by a process that was killed"), "nothing reads it")
+
+
+def _ahead(store: Store) -> Iterator[Fault]:
+    """A clock that jumped, or two machines' that differ."""
+    paths = [path for run in store.folders() for path in (run.record_path, run.status_path) if path.exists()]
+    late = [path for path in paths if path.stat().st_mtime > time.time() + AHEAD_SECONDS]
+    if late:
+        words = f"was written in the future, as {len(late) - 1} others were"
+        yield Fault(Damage(late[0], words), "set the clocks of the machines", movable=False)
