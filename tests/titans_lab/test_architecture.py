@@ -43,7 +43,11 @@ MAY_IMPORT = {
     "titans_lab.novelty titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.probe": "titans_lab.store titans_lab.study titans_lab.tasks titans_lab.train",
     "titans_lab.status": "titans_lab.store titans_lab.study",
-    "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.store titans_lab.study",
+    "titans_lab.spending": "titans_lab.study",
+    "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.spending "
+    "titans_lab.store titans_lab.study",
+    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.stats titans_lab.store "
+    "titans_lab.study titans_lab.sweep",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
     "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.paper "
     "titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study",
@@ -88,8 +92,8 @@ MAY_IMPORT = {
     "titans_lab.serve": "titans_lab.ending titans_lab.store titans_lab.worker",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.errors titans_lab.evaluations "
     "titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.plan titans_lab.progress "
-    "titans_lab.report titans_lab.scaling titans_lab.sources titans_lab.stats titans_lab.status titans_lab.store "
-    "titans_lab.study titans_lab.sweep titans_lab.verify",
+    "titans_lab.report titans_lab.scaling titans_lab.search titans_lab.sources titans_lab.stats titans_lab.status "
+    "titans_lab.store titans_lab.study titans_lab.sweep titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: Library: the only rooms that may import it.
@@ -104,6 +108,7 @@ BELONGS_TO = {
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.store",
     "plotly": "titans_lab.report",
+    "optuna": "titans_lab.search",
     "jinja2": "titans_lab.report",
     "pydantic": "titans_lab.study",
     "yaml": "titans_lab.study",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import titans_lab
-from titans_lab.cli import benches, checks, data, evals, fits, plans, records, reports, studies, writing
+from titans_lab.cli import benches, checks, data, evals, fits, plans, records, reports, studies, tunes, writing
 
 app = typer.Typer(
     name="titans-lab",
@@ -29,6 +29,7 @@ VERBS = (
     benches.bench,
     studies.sweep,
     studies.status,
+    tunes.tune,
     records.query,
     fits.fit,
     reports.report,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from titans_lab.report import plot
-from titans_lab.report.arms import Arm, Design, phrase, short_names
+from titans_lab.report.arms import Arm, Design, judged_by, phrase, short_names
 from titans_lab.report.data import Material
 from titans_lab.report.format import NONE, plural
 from titans_lab.report.plot import Figure, Json
@@ -69,7 +69,7 @@ def _models(design: Design) -> Iterator[Model]:
     for arm in design.arms:
         factors = arm.outcomes[0].run.factors
         name = phrase({names[key]: factors.get(key, "") for key in varied})
-        models.setdefault(name or "the base", {})[_task(arm.outcomes[0].run)] = arm
+        models.setdefault(name or "the base", {})[arm.judged_by] = arm
     yield from (Model(name, arms) for name, arms in models.items())
 
 
@@ -80,14 +80,9 @@ def _task_keys(runs: Sequence[Run]) -> set[str]:
         others: dict[str, set[str]] = {}
         for run in runs:
             rest = repr({name: value for name, value in run.factors.items() if name != key})
-            others.setdefault(rest, set()).add(_task(run))
+            others.setdefault(rest, set()).add(judged_by(run))
         found |= {key} if any(len(tasks) > 1 for tasks in others.values()) else set()
     return found
-
-
-def _task(run: Run) -> str:
-    """What a run is judged by."""
-    return repr((run.config.task.read(), run.data_hash, run.config.data.valid_fraction, run.config.data.valid_bytes))
 
 
 def _done_by_all(task: str, models: Sequence[Model]) -> bool:

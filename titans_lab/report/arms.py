@@ -13,6 +13,7 @@ from titans_lab.report.subject import Subject
 from titans_lab.stats.interval import Summary, summarise
 from titans_lab.study.axes import NAMED
 from titans_lab.study.identity import model_id
+from titans_lab.study.study import Run
 from titans_lab.study.tasks import Measure
 
 #: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
@@ -59,6 +60,11 @@ class Arm:
     def model(self) -> str:
         """What a bench calls its model."""
         return model_id(self.outcomes[0].run.config.model)
+
+    @property
+    def judged_by(self) -> str:
+        """Task, data and split: what its scores are on."""
+        return judged_by(self.outcomes[0].run)
 
     @property
     def done(self) -> list[Outcome]:
@@ -118,13 +124,23 @@ class Design:
         return self._bases[0]
 
     def stands_beside(self, arm: Arm) -> bool:
-        """Whether `base` is what an arm is compared with: of several baselines, the one that shares most with it."""
+        """Whether `base` is what an arm is compared with: of several baselines, the one that shares most with it.
+
+        Scores on different tasks or data do not compare.
+        """
+        if arm.judged_by != self.base.judged_by:
+            return False
         shared = [sum(base.factors[name] == value for name, value in arm.factors.items()) for base in self._bases]
         return arm not in self._bases and shared.index(max(shared)) == 0
 
     @property
     def _bases(self) -> list[Arm]:
         return [arm for arm in self.arms if arm.outcomes[0].run.baseline] or [self.arms[0]]
+
+
+def judged_by(run: Run) -> str:
+    """Task, data and split of a run."""
+    return repr((run.config.task.read(), run.data_hash, run.config.data.valid_fraction, run.config.data.valid_bytes))
 
 
 def ranked(arms: Iterable[Arm], measure: Measure) -> list[Arm]:

@@ -59,7 +59,7 @@ function smoothedTrace(trace, reach) {
   return { ...trace, y: [...smoothed(trace.y.slice(0, half), reach), ...smoothed(trace.y.slice(half), reach)] };
 }
 
-function titled(axis, text, more = {}) {
+function titled(axis, text, more) {
   return { ...axis, ...more, title: { ...axis.title, text } };
 }
 
@@ -76,9 +76,9 @@ function shaped(name, figure) {
     layout = { ...layout, yaxis: titled(layout.yaxis, title) };
   }
   if (controls.x) {
-    const { title, places } = controls.x[state.x];
+    const { title, places, type } = controls.x[state.x];
     data = data.map((trace, at) => ({ ...trace, x: places[at] }));
-    layout = { ...layout, xaxis: titled(layout.xaxis, title) };
+    layout = { ...layout, xaxis: titled(layout.xaxis, title, type && { type }) };
   }
   if (state.smooth) data = data.map((trace) => smoothedTrace(trace, state.smooth));
   return { data, layout };

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.section import Row, Table
-from titans_lab.report.tables import factor_names, spelled
+from titans_lab.report.tables import factor_names, recorded, spelled
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.stats.power import pooled_sd, smallest_difference
 from titans_lab.study.pairing import batches
@@ -41,7 +41,7 @@ class Beside:
         pairs: In the order of the study.
         detectable: The difference that the fewest seeds of a pair find with 80 % power, by the spread of all
             differences; None where these have none.
-        elsewhere: Arms that are, or belong to, another baseline of the study.
+        elsewhere: Arms that are, or belong to, another baseline of the study, or are judged by another task.
     """
 
     base: Arm
@@ -63,6 +63,11 @@ COLUMNS: dict[str, Callable[[Difference], str]] = {
 }
 
 
+#: What an arm costs over what the base does: a difference at another cost is not the change's alone.
+COSTS = {"parameters, × base": "parameters", "FLOPs a token, × base": "flops_per_token"}
+EQUAL = 0.01  # of the base's cost: so near is equal
+
+
 def beside(design: Design, measure: Measure) -> Beside | None:
     """The arms that stand beside the first baseline; None where there is nothing to compare, or it has no score."""
     if len(design.arms) < 2 or not design.base.scores:
@@ -76,10 +81,24 @@ def beside(design: Design, measure: Measure) -> Beside | None:
 def table(compared: Beside, design: Design) -> Table:
     """A row for every arm but the base."""
     rows = [
-        Row(spelled(pair.arm), tuple(cell(pair.found) for cell in COLUMNS.values()), pair.arm.colour)
+        Row(
+            spelled(pair.arm),
+            (*(cell(pair.found) for cell in COLUMNS.values()), *_costs(pair, compared.base)),
+            pair.arm.colour,
+        )
         for pair in compared.pairs
     ]
-    return Table(factor_names(design), tuple(COLUMNS), tuple(rows), words=("verdict",))
+    return Table(factor_names(design), (*COLUMNS, *COSTS), tuple(rows), words=("verdict",))
+
+
+def _costs(pair: Pair, base: Arm) -> Iterator[str]:
+    for column in COSTS.values():
+        ours, theirs = recorded(pair.arm, column), recorded(base, column)
+        if not ours or not theirs:
+            yield shown.NONE
+        else:
+            ratio = ours / theirs
+            yield "equal" if abs(ratio - 1) <= EQUAL else f"{ratio:.2f}"
 
 
 def answer(compared: Beside) -> str:

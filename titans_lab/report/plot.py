@@ -37,7 +37,7 @@ class Controls(TypedDict, total=False):
         choices: Lists to choose from, `label` and `options` each.
         series: For every combination of options, the last choice varying fastest: `title` of the y axis, and `y` of
             every trace.
-        x: Other x axes: `name` in the list, `title` of the axis, and `places` of every trace.
+        x: Other x axes: `name` in the list, `title` of the axis, `places` of every trace, `type` where it differs.
         smooth: Neighbours to either side that lines can be smoothed over, at most.
     """
 

@@ -31,8 +31,8 @@ ARM_COLUMNS: dict[str, Callable[[Arm], str]] = {
     "mean {metric}": lambda arm: _of_summary(arm, "mean"),
     "sd": lambda arm: _of_summary(arm, "sd"),
     "± 95\N{NO-BREAK SPACE}%": lambda arm: _of_summary(arm, "half_width"),
-    "parameters": lambda arm: shown.short(_recorded(arm, "parameters")),
-    "state": lambda arm: shown.memory(_recorded(arm, "state_bytes")),
+    "parameters": lambda arm: shown.short(recorded(arm, "parameters")),
+    "state": lambda arm: shown.memory(recorded(arm, "state_bytes")),
     "tokens/s": lambda arm: shown.integer(arm.mean("tokens_per_second")),
     "peak memory": lambda arm: shown.memory(max(arm.measured("peak_memory_bytes"), default=None)),
     "wall time": lambda arm: shown.duration(arm.mean("wall_seconds")),
@@ -83,7 +83,7 @@ def spelled(arm: Arm) -> tuple[str, ...]:
     return tuple(spell(value) for value in arm.factors.values()) or (arm.label,)
 
 
-def _recorded(arm: Arm, name: str) -> int | None:
+def recorded(arm: Arm, name: str) -> int | None:
     """What the runs of an arm have in common."""
     values = (getattr(outcome.result, name) for outcome in arm.outcomes)
     return next((value for value in values if value is not None), None)

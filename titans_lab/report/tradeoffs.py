@@ -68,9 +68,9 @@ class Point:
 
 
 def against(price: Price, design: Design, measure: Measure) -> Figure | None:
-    """Every seed and every mean, Pareto's front through these; None where no run has both figures."""
+    """Every seed, every mean and Pareto's front; None without both figures, or of several tasks."""
     points = [point for arm in design.arms if (point := _point(arm, price)).seeds]
-    if not points:
+    if not points or len({point.arm.judged_by for point in points}) > 1:
         return None
     best = _front(points, price, measure)
     better = "down" if measure.direction == "lower" else "up"

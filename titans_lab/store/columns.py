@@ -219,10 +219,48 @@ BENCHES = (
     Column("versions", str, "JSON: versions of the model's parts"),
 )
 
+SEARCH = (
+    Column("search", str, "name of the search: its study's, and a hash of what decides its points"),
+    Column("study", str, "name of the study"),
+    Column("arm", str, "arm of the study that is searched; empty where it is the only one"),
+)
+
+TRIALS = (
+    *SEARCH,
+    Column("number", int, "of the trial, from 0"),
+    Column("origin", str, "who proposed it: sampler, enqueued (the study), or store (runs that were there already)"),
+    Column("state", str, "running, done, pruned, raced, diverged, oom, failed, or infeasible: never started"),
+    Column("feasible", bool, "whether it is done and meets every bound"),
+    Column("params", str, "JSON: values by dotted key; params->>'train.lr' reads one"),
+    Column("value", float, "first objective, mean over seeds; of one stopped early, of what there was of it"),
+    Column("objectives", str, "JSON: all of them by name"),
+    Column("direction", str, "min or max: which values of the first objective are better"),
+    Column("directions", str, "JSON: min or max, of each objective by name"),
+    Column("metric", str, "name of the first objective"),
+    Column("run_ids", str, "JSON: its runs, one a seed"),
+    Column("reports", str, "JSON: what the pruner was told, by the count of validations"),
+    Column("limits", str, "JSON: by what share each bound is violated; at most 0: it holds"),
+    Column("why", str, "what stopped it"),
+    Column("steps", int, "optimiser steps that its runs took"),
+    Column("planned", int, "optimiser steps that they would have taken to their ends"),
+    Column("started", datetime, "when it was asked for, UTC"),
+    Column("ended", datetime, "when it was told, UTC"),
+)
+
+FINALISTS = (
+    *SEARCH,
+    Column("number", int, "of the trial; null: the arm as the study has it"),
+    Column("params", str, "JSON: values by dotted key"),
+    Column("seed", int, "that no trial had"),
+    RUN_ID,
+)
+
 VIEWS: dict[str, tuple[Column, ...]] = {
     "runs": RUNS,
     **{name: (RUN_ID, *columns) for name, columns in LOGS.items()},
     "studies": STUDIES,
     "floors": FLOORS,
     "benches": BENCHES,
+    "trials": TRIALS,
+    "finalists": FINALISTS,
 }

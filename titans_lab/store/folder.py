@@ -10,6 +10,7 @@
     runs/<run_id>/status.json               the commit of the first attempt with a result, which stays
     runs/<run_id>/evals/<id>.json           what was evaluated later, each by itself
     studies/<name>.json                     what a sweep launched
+    searches/<name>/                        what a search has tried: see `titans_lab.store.searches`
     floors/<key>.json                       n-gram losses of a data split
     benches/<time>-<hash>.json              speeds, measured side by side
     verified/<key>.json                     a model, a precision and a device whose fast forms were found right
@@ -30,6 +31,7 @@ from typing import Any
 from titans_lab.errors import UserError
 from titans_lab.store.claims import NOBODY, AlreadyRunning, Claim, Holder, Watch
 from titans_lab.store.files import DamagedError, read_json, write_json
+from titans_lab.store.searches import SearchFolder
 
 #: How a run ends that is asked to end before its time: a later sweep goes on with it.
 STOPPED = frozenset({"cancelled", "pruned", "timeout"})
@@ -334,6 +336,14 @@ class Store:
     def study_paths(self) -> list[Path]:
         """Records of studies, by name."""
         return _listed(self.root / "studies", "*.json")
+
+    def search(self, name: str) -> SearchFolder:
+        """The folder of a search, there or not."""
+        return SearchFolder(self.root / "searches" / _checked(name))
+
+    def searches(self) -> Iterator[SearchFolder]:
+        """The searches that are there, by name."""
+        return (SearchFolder(path) for path in _listed(self.root / "searches", "*") if path.is_dir())
 
     def save_floors(self, key: str, record: Mapping[str, Any]) -> None:
         """Keep the n-gram losses of a data split.

@@ -15,6 +15,7 @@ from titans_lab.store.columns import LOGS, RUN_ID, SECTIONS, VIEWS
 from titans_lab.store.files import Damage, DamagedError, read_json
 from titans_lab.store.folder import COMMITTED, Attempt, RunFolder, Status, Store
 from titans_lab.store.logs import read_lines, read_parquet
+from titans_lab.store.searches import SearchFolder, definition_record, trial_record, trial_row
 from titans_lab.study.record import metric_columns
 from titans_lab.study.tasks.text import TextSettings
 
@@ -50,8 +51,15 @@ class Reader:
             return self._evals()
         if view in LOGS:
             return self._logged(view)
-        rows = {"runs": self._runs, "studies": self._studies, "floors": self._floors, "benches": self._benches}[view]()
-        return arrow.table(list(rows), VIEWS[view])
+        rows = {
+            "runs": self._runs,
+            "studies": self._studies,
+            "floors": self._floors,
+            "benches": self._benches,
+            "trials": self._trials,
+            "finalists": self._finalists,
+        }
+        return arrow.table(list(rows[view]()), VIEWS[view])
 
     @cached_property
     def found(self) -> list[Found]:
@@ -161,6 +169,30 @@ class Reader:
                 values = {name: _json(row.get(name)) for name in ("seconds", "config")}
                 values["versions"] = _json(record.get("versions"))
                 yield self._row("benches", path, {**record, **row, **values})
+
+    def _trials(self) -> Iterator[Row]:
+        for folder, what in self._searches():
+            names = [name for name, _, _ in what["objectives"]]
+            for path in folder.trial_paths():
+                trial = self._read(trial_record, path)
+                if trial is not None:
+                    yield self._row("trials", path, what | trial_row(trial, names))
+
+    def _finalists(self) -> Iterator[Row]:
+        for folder, what in self._searches():
+            record = self._read(partial(_record, kind="finalists", rows="runs"), folder.finalists_path) or {}
+            for run in record.get("runs", ()):
+                yield self._row("finalists", folder.finalists_path, {**what, **run, "params": _json(run.get("params"))})
+
+    def _searches(self) -> Iterator[tuple[SearchFolder, dict[str, Any]]]:
+        """Each search, and the columns that all of its rows share."""
+        for folder in self.store.searches():
+            what = self._read(definition_record, folder.definition_path, required=True)
+            if what is not None:
+                name, _, direction = what["objectives"][0]
+                directions = _json({name: direction for name, _, direction in what["objectives"]})
+                shared = {"metric": name, "direction": direction, "directions": directions}
+                yield folder, {**what, "search": folder.name, **shared}
 
     def _row(self, view: str, path: Path, values: dict[str, Any]) -> Row:
         return arrow.row(values, VIEWS[view], lambda problem: self.damage.append(Damage(path, problem)))

@@ -21,8 +21,13 @@ from titans_lab.study.terms import Terms
 class Expanded:
     """The combinations of a study, and what in it is probably not meant, a line each."""
 
-    points: tuple[Point, ...]
+    drafts: tuple[Draft, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """What the combinations come to."""
+        return tuple(each.point for each in self.drafts)
 
 
 def check_spaces(written: Outline, problems: Problems) -> list[Space]:
@@ -62,8 +67,8 @@ def expand(written: Outline, spaces: Sequence[Space], start: Choice, terms: Term
     refuse_empty(spaces, drafts, sieve, problems)
     refuse_idle_arms(drafts, spaces, problems)
     problems.stop()
-    points = tuple(each.point for each in drafts)
-    return Expanded(points, (*_unread(spaces, points), *idle_exclusions(spaces, sieve)))
+    points = [each.point for each in drafts]
+    return Expanded(tuple(drafts), (*_unread(spaces, points), *idle_exclusions(spaces, sieve)))
 
 
 def _unread(spaces: Iterable[Space], points: Sequence[Point]) -> Iterator[str]:

@@ -18,7 +18,7 @@ PRESET = "preset"
 BLOCK = (PRESET, "base", "grid", "zip", "when", "ablate", "exclude", "where")
 FILLED = ("grid", "zip", "when", "ablate")  # that mean nothing when they are empty
 CONDITIONAL = ("base", "grid", "zip")
-TERMS = ("seeds", "hold", "baseline", "metric", "order", "budget")
+TERMS = ("seeds", "hold", "baseline", "metric", "order", "budget", "search")
 KEYS = (*TEXTS, PRESET, "base", "grid", "seeds", *BLOCK[3:], "studies", *TERMS[1:])
 IN_BASE = tuple(f"base.{key}" for key in (*SECTIONS, *LEAVES))
 MOST_LINES = 20
@@ -31,6 +31,11 @@ class Problems:
 
     def __init__(self) -> None:
         self._lines: dict[str, None] = {}
+
+    @property
+    def count(self) -> int:
+        """How many there are so far."""
+        return len(self._lines)
 
     def add(self, place: str, key: str, message: object) -> None:
         named = key if 0 < len(key) <= LONGEST_KEY else brief(key)

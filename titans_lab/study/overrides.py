@@ -12,7 +12,7 @@ from titans_lab.study.outline import KEYS, TEXTS, Block, Outline, Problems, unkn
 #: Keys of a study that an override replaces as a whole.
 WHOLE = tuple(key for key in KEYS if key not in (*TEXTS, "base", "grid", "studies", "when"))
 #: Keys of whose entries it replaces one, as in `grid.train.lr=[1e-3]`, and the entry that a bare value stands for.
-BY_ENTRY = {"grid": "", "ablate": "", "hold": "what", "budget": "", "metric": "name"}
+BY_ENTRY = {"grid": "", "ablate": "", "hold": "what", "budget": "", "metric": "name", "search": ""}
 
 
 def parse_overrides(texts: Sequence[str], problems: Problems) -> dict[str, Node]:

@@ -11,8 +11,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from titans_lab.study.axes import ARM, STUDY
 from titans_lab.study.config import RunConfig
+from titans_lab.study.fields import LEAVES
 from titans_lab.study.hold import SOLVED_BY
 from titans_lab.study.outline import BLOCK, CONDITIONAL, KEYS, PRESET, TEXTS
+from titans_lab.study.search import KNOWN, MEASURED, Direction, PrunerName, SamplerName
 from titans_lab.study.settings import HINTS
 from titans_lab.study.terms import Budget, Metric, Order
 
@@ -38,6 +40,7 @@ WORDS = {
     "metric": "What arms are compared by.",
     "order": "In which order a sweep launches.",
     "budget": "After how many hours a sweep launches nothing more.",
+    "search": "What `titans-lab tune` looks for: parameters with distributions, a metric, a sampler, a pruner, limits.",
 }
 
 
@@ -47,6 +50,7 @@ def study_schema() -> Schema:
     terms = {"seeds": {"anyOf": [{"type": "integer", "minimum": 1}, _list({"type": "integer", "minimum": 0})]}}
     terms |= {"hold": _hold(), "baseline": {"anyOf": [_text(), _ref("chosen")]}, "budget": _section(Budget)}
     terms |= {"metric": {"anyOf": [_text(), _section(Metric)]}, "order": {"enum": list(get_args(Order))}}
+    terms |= {"search": _search()}
     nothing = {"type": "null"}
     studies = {"studies": _named({"anyOf": [nothing, _mapping(_described(block, BLOCK))]})}
     texts = {key: _text() for key in TEXTS}
@@ -87,6 +91,36 @@ def _hold() -> Schema:
     ways = list(dict.fromkeys(way for ways in SOLVED_BY.values() for way in ways))
     what = {"enum": list(SOLVED_BY)}
     return {"anyOf": [what, {**_mapping({"what": what, "by": _one_or_list({"enum": ways})}), "required": ["what"]}]}
+
+
+def _search() -> Schema:
+    """The block `search`; options of samplers and pruners are their own."""
+    ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    spread = {"log": _of(bool), "step": {"type": "number"}, "when": _text()}
+    parts = {"float": ends, "int": ends, "choice": {"type": "array", "minItems": 1}, **spread}
+    figure = {"anyOf": [_text(), _mapping({"name": _text(), "direction": _of(Direction)})]}
+    bounds = _mapping({"min": {"type": "number"}, "max": {"type": "number"}})
+    count = {"type": "integer", "minimum": 1}
+    point = _mapping({key: _of(hint) for key, hint in HINTS.items()})
+    schemas = {
+        "space": _mapping(dict.fromkeys(LEAVES, _mapping(parts))),
+        "metric": _one_or_list(figure),
+        "trials": count,
+        "timeout": _text(),
+        "seeds": count,
+        "sampler": _chosen(SamplerName),
+        "pruner": _chosen(PrunerName),
+        "constraints": _mapping(dict.fromkeys((*KNOWN, *MEASURED), bounds)),
+        "enqueue": _one_or_list(point),
+        "warm_start": _of(bool),
+        "finalists": {"anyOf": [count, _mapping({"count": count, "seeds": count})]},
+    }
+    return {**_mapping(schemas), "required": ["space"]}
+
+
+def _chosen(names: Any) -> Schema:
+    """A name, or a mapping with it and options."""
+    return {"anyOf": [_of(names), {"type": "object", "properties": {"name": _of(names)}, "required": ["name"]}]}
 
 
 def _described(parts: Mapping[str, Schema], keys: Iterable[str]) -> dict[str, Schema]:

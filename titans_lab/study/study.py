@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from titans_lab.errors import UserError
+from titans_lab.study.arms import Search, check_arms
 from titans_lab.study.axes import NAMED, assignment
 from titans_lab.study.config import DataConfig, RunConfig
 from titans_lab.study.expand import check_spaces, expand, starting_point
@@ -20,6 +21,7 @@ from titans_lab.study.loader import Node, load
 from titans_lab.study.outline import Problems, outline
 from titans_lab.study.overrides import parse_overrides, put, replaced
 from titans_lab.study.points import Point
+from titans_lab.study.search import check_search
 from titans_lab.study.settings import Setting, settings
 from titans_lab.study.tasks import TaskConfig
 from titans_lab.study.terms import Budget, Metric, Order, Terms, check_terms
@@ -80,6 +82,7 @@ class Study:
         order: In which a sweep launches them.
         budget: What a sweep may spend.
         warnings: What is allowed and probably not meant, a line each.
+        search: What `titans-lab tune` looks for; None: nothing.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Study:
     order: Order
     budget: Budget
     warnings: tuple[str, ...]
+    search: Search | None = None
 
     @cached_property
     def factors(self) -> dict[str, tuple[Any, ...]]:
@@ -177,7 +181,10 @@ def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
     terms = check_terms(written.terms, problems)
     spaces = check_spaces(written, problems)
     start = starting_point(written, problems)
+    sought = check_search(written.terms["search"], problems) if "search" in written.terms else None
     expanded = expand(written, spaces, start, terms, problems)
+    held = Setting(terms.hold, written.terms["hold"].place) if terms.hold else None
+    search = check_arms(sought, spaces, expanded.drafts, held, problems) if sought else None
     return Study(
         **texts,
         path=path,
@@ -190,7 +197,12 @@ def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
         metric=terms.metric,
         order=terms.order,
         budget=terms.budget,
-        warnings=(*expanded.warnings, *_idle_metric(written.terms, terms, expanded.points)),
+        warnings=(
+            *expanded.warnings,
+            *_idle_metric(written.terms, terms, expanded.points),
+            *(search.unread() if search else ()),
+        ),
+        search=search,
     )
 
 

@@ -101,12 +101,12 @@ def check_order(node: Node, problems: Problems) -> Order:
 
 def check_hold(node: Node, problems: Problems) -> Hold | None:
     """What is held equal, and by what; its name alone is enough."""
-    parts = _parts(node, "hold", "what", ("what", "by"), problems)
+    parts = parts_of(node, "hold", "what", ("what", "by"), problems)
     by = parts.get("by")
     nodes = by.value if by and isinstance(by.value, list) else [by] if by else []
     ways = Literal[tuple(dict.fromkeys(way for ways in SOLVED_BY.values() for way in ways))]  # type: ignore[valid-type]
     by_given = [setting.value for setting in settings(ways, "hold.by", nodes, problems)]
-    for what in _values(parts, "hold", {"what": Literal[tuple(SOLVED_BY)]}, problems).values():
+    for what in values_of(parts, "hold", {"what": Literal[tuple(SOLVED_BY)]}, problems).values():
         for way, place in zip(by_given, [each.place for each in nodes], strict=False):
             if way not in SOLVED_BY[what.value]:
                 problems.add(place, "hold.by", f"{way} does not decide {what.value}; {_ways(what.value)}")
@@ -119,7 +119,7 @@ def check_hold(node: Node, problems: Problems) -> Hold | None:
 def check_metric(node: Node, problems: Problems) -> Metric:
     """What arms are compared by; its name alone is enough."""
     hints = {"name": str, "direction": Literal["min", "max"], "at": Literal["final", "best"]}
-    found = _values(_parts(node, "metric", "name", tuple(hints), problems), "metric", hints, problems)
+    found = values_of(parts_of(node, "metric", "name", tuple(hints), problems), "metric", hints, problems)
     if "name" in found and not METRIC.fullmatch(found["name"].value):
         rule = "write the name of a column, such as loss or accuracy"
         problems.add(found["name"].place, "metric.name", f"{brief(found['name'].value)} is no name of a metric; {rule}")
@@ -129,7 +129,7 @@ def check_metric(node: Node, problems: Problems) -> Metric:
 def check_budget(node: Node, problems: Problems) -> Budget:
     """What a sweep may spend."""
     hints = {"hours": float, "gpu_hours": float}
-    found = _values(_parts(node, "budget", None, tuple(hints), problems), "budget", hints, problems)
+    found = values_of(parts_of(node, "budget", None, tuple(hints), problems), "budget", hints, problems)
     for key, setting in found.items():
         if setting.value <= 0:
             problems.add(
@@ -143,7 +143,7 @@ def _ways(what: str) -> str:
     return f"write {ways[0]}" if len(ways) == 1 else f"write one of {', '.join(ways)}"
 
 
-def _parts(node: Node, key: str, short: str | None, valid: Iterable[str], problems: Problems) -> Mapping[str, Node]:
+def parts_of(node: Node, key: str, short: str | None, valid: Iterable[str], problems: Problems) -> Mapping[str, Node]:
     """The entries of a mapping; of a bare value where that stands for the entry `short`."""
     if not isinstance(node.value, dict):
         if short:
@@ -159,7 +159,7 @@ def _parts(node: Node, key: str, short: str | None, valid: Iterable[str], proble
     return parts
 
 
-def _values(parts: Mapping[str, Node], key: str, hints: Mapping[str, Any], problems: Problems) -> dict[str, Setting]:
+def values_of(parts: Mapping[str, Node], key: str, hints: Mapping[str, Any], problems: Problems) -> dict[str, Setting]:
     """The entries that are of their types."""
     return {
         name: setting

@@ -10,7 +10,21 @@ from workbench import run
 import titans_lab
 from titans_lab.cli.app import app
 
-VERBS = ["new", "schema", "plan", "verify", "bench", "sweep", "status", "query", "fit", "report", "compare", "eval"]
+VERBS = [
+    "new",
+    "schema",
+    "plan",
+    "verify",
+    "bench",
+    "sweep",
+    "status",
+    "tune",
+    "query",
+    "fit",
+    "report",
+    "compare",
+    "eval",
+]
 HEAVY = "torch duckdb pyarrow plotly pydantic numpy scipy jinja2 yaml"
 
 IMPORTED = f"""

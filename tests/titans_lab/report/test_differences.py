@@ -5,7 +5,7 @@ from scipy import stats
 
 from titans_lab.report.arms import arrange
 from titans_lab.report.data import gather
-from titans_lab.report.differences import COLUMNS, beside, table, told
+from titans_lab.report.differences import beside, table, told
 from titans_lab.report.forest import forest
 
 DEPTHS = {"model.memory.depth": [1, 2, 3]}
@@ -33,7 +33,7 @@ def cells(lab):
     """Of every row, by column."""
     material, design = looked_at(lab)
     found = table(beside(design, material.measure), design)
-    return [dict(zip(COLUMNS, row.cells, strict=True)) for row in found.rows]
+    return [dict(zip(found.columns, row.cells, strict=True)) for row in found.rows]
 
 
 def test_every_arm_stands_beside_the_first(lab):
@@ -47,6 +47,26 @@ def test_every_arm_stands_beside_the_first(lab):
     assert less["p, sign flips"] == "0.250"
     low, high = stats.ttest_rel(LESS, BASE).confidence_interval(0.95)
     assert less["95\N{NO-BREAK SPACE}% interval"] == f"{low:+.4f} to {high:+.4f}"
+
+
+def test_what_an_arm_costs_stands_beside_its_difference(lab):
+    lab = lab(grid=DEPTHS)
+    for run in lab.runs:
+        costs = {"parameters": 1000 * run.config.model.memory.depth, "flops_per_token": 600}
+        lab.start(run, 2.0, costs=costs).commit("done", {"loss": 2.0 + run.seed})
+    second, third = cells(lab)
+    assert (second["parameters, × base"], third["parameters, × base"]) == ("2.00", "3.00")
+    assert second["FLOPs a token, × base"] == "equal"
+
+
+def test_arms_of_other_tasks_are_not_set_beside_the_base(lab):
+    grid = {"model.variant": ["lmm", "mac"], "task.name": ["memorization", "compression"]}
+    lab = lab(base={"model": {"vocab_size": 1024}}, grid=grid)
+    for run in lab.runs:
+        lab.end(run, "done", 2.0, score=0.5 + run.seed / 10)
+    found = compared(lab)
+    assert [pair.arm.factors["variant"] for pair in found.pairs] == ["mac"]
+    assert found.elsewhere == 2
 
 
 def test_the_baseline_of_the_study_is_what_the_others_stand_beside(lab):

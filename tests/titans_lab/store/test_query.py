@@ -311,7 +311,7 @@ def test_numbers_are_plain(store: Store, ended_run: Callable[..., RunFolder]) ->
         ("selec 1", r'query: syntax error at or near "selec"$'),
         (
             "select * from run",
-            r"query: Table with name run does not exist; the views are runs, .*, studies, floors, benches$",
+            r"query: Table with name run does not exist; the views are runs, .*, studies, .*, trials, finalists$",
         ),
         (
             "select los from runs",

@@ -1,0 +1,78 @@
+"""An executor whose runs take no time: a function of the configuration in the place of training, all else real."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from titans_lab.executors.devices import Device
+from titans_lab.store.claims import Holder
+from titans_lab.store.folder import Attempt, RunFolder
+from titans_lab.store.recorder import Recorder, commit
+from titans_lab.study.config import RunConfig
+from titans_lab.study.record import config_of
+
+#: From a configuration and a seed to the validation losses on the way, the last of which is the final one.
+Curve = Callable[[RunConfig, int], Sequence[float]]
+
+
+@dataclass
+class InstantJob:
+    """A run that takes a step at every look; a loss that is no number diverges, a string is the state it ends in."""
+
+    attempt: Attempt
+    device: Device
+    curve: Sequence[float | str]
+    every: int
+    steps: int
+    at: int = 0
+
+    def poll(self) -> str | None:
+        asked = self.attempt.asked_to_stop()
+        if asked:
+            return self._end(asked[0], {"steps": self.at * self.every}, asked[1])
+        value = self.curve[self.at]
+        self.at += 1
+        if isinstance(value, str):
+            return self._end(value, {}, "as the curve says")
+        if not math.isfinite(value):
+            return self._end("diverged", {"steps": self.at * self.every}, "the loss is not finite")
+        if self.at < len(self.curve):
+            Recorder(self.attempt, {}).log(step=self.at * self.every, loss=value, valid_loss=value, valid_score=value)
+            return None
+        figures = {"loss": value, "score": value, "steps": self.steps, "tokens_per_second": 1000.0 * value}
+        return self._end("done", figures | {"peak_memory_bytes": 10**6}, None)
+
+    def _end(self, state: str, summary: dict[str, Any], error: str | None) -> str:
+        commit(self.attempt, state, summary, error)
+        return "ended"
+
+    def terminate(self) -> None:
+        if self.attempt.status() is None:
+            commit(self.attempt, "cancelled", {}, "cancelled")
+
+    def wait(self) -> None: ...
+
+
+@dataclass
+class InstantExecutor:
+    """Runs a curve.
+
+    Attributes:
+        curve: What a run comes to.
+        started: Ids of the runs that were started, in order.
+    """
+
+    curve: Curve
+    started: list[str] = field(default_factory=list)
+
+    def submit(self, folder: RunFolder, device: Device) -> InstantJob:
+        attempt = folder.new_attempt(Holder.of(os.getpid()))
+        record = folder.record()
+        config = config_of(record)
+        self.started.append(folder.run_id)
+        curve = self.curve(config, record["seed"])
+        return InstantJob(attempt, device, curve, config.log.valid_every or 1, config.train.steps)

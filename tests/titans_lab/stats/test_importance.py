@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from titans_lab.stats.importance import importance
+
+
+def test_what_decides_has_all_and_what_does_nothing_about_none():
+    generator = np.random.default_rng(0)
+    x, noise, kind = generator.random(400), generator.random(400), generator.choice(["a", "b", "c"], 400)
+    scores = (x * 10).round() + (kind == "a") * 1e-6
+    assert importance(x.tolist(), scores.tolist(), bins=8) > 0.9
+    assert importance(noise.tolist(), scores.tolist()) < 0.05
+    assert importance(kind.tolist(), (kind == "b").astype(float).tolist()) > 0.7
+
+
+def test_it_is_not_biased_by_the_number_of_groups():
+    generator = np.random.default_rng(1)
+    found = [importance(generator.integers(0, 4, 20).tolist(), generator.random(20).tolist()) for _ in range(200)]
+    assert np.mean(found) < 0.08  # cut at 0; eta squared would be at 0.16
+
+
+@pytest.mark.parametrize(
+    ("values", "scores"), [([1, 1, 1], [1.0, 2.0, 3.0]), ([1, 2], [1.0, 2.0]), ([1, 1, 2], [3.0, 3.0, 3.0])]
+)
+def test_too_little_says_nothing(values: list[int], scores: list[float]):
+    assert importance(values, scores) is None

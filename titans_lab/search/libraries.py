@@ -1,0 +1,162 @@
+"""Optuna's samplers and pruners by the names that a study calls them by, their options checked against their own."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import itertools
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from types import UnionType
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+
+from titans_lab.errors import UserError
+from titans_lab.study.dimensions import Dimension
+from titans_lab.study.search import Chosen
+from titans_lab.study.values import nearest, typed
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+SAMPLERS: dict[str, type[BaseSampler]] = {
+    "tpe": TPESampler,
+    "gp": GPSampler,
+    "cmaes": CmaEsSampler,
+    "nsga2": NSGAIISampler,
+    "random": RandomSampler,
+    "qmc": QMCSampler,
+    "grid": RandomSampler,  # what is not of the grid is not asked for
+}
+PRUNERS: dict[str, type[BasePruner]] = {
+    "none": NopPruner,
+    "median": MedianPruner,
+    "asha": SuccessiveHalvingPruner,
+    "hyperband": HyperbandPruner,
+}
+#: Samplers whose points do not hang on what came of earlier ones.
+DESIGNS = ("grid", "qmc")
+#: Samplers that see stopped trials as such; the others learn from trials with values alone.
+SEES_STOPPED = ("tpe",)
+SIMPLE: dict[str, type | None] = {"bool": bool, "int": int, "float": float, "str": str, "None": None}
+UNUSED = ("sigma0", "restart_strategy", "inc_popsize", "warn_independent_sampling", "warn_asynchronous_seeding")
+LARGEST_SEED = 2**32
+
+
+def check_choices(sampler: Chosen, pruner: Chosen) -> None:
+    """UserError, with the place, where an option is not the sampler's or the pruner's, or has a value it refuses."""
+    _check(sampler, "sampler", SAMPLERS)
+    _check(pruner, "pruner", PRUNERS)
+
+
+def base_seed(sampler: Chosen, name: str) -> int:
+    """What a sampler draws from: its option `seed`, else a number that hangs on the search's name."""
+    given = sampler.options.get("seed")
+    return given.value if given and given.value is not None else int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)
+
+
+def seed_of(base: int, number: int) -> int:
+    """Of one trial, so that a coordinator that begins anew draws the same."""
+    return int(hashlib.sha256(f"{base} {number}".encode()).hexdigest()[:8], 16)
+
+
+def make_sampler(chosen: Chosen, seed: int, conditional: bool) -> BaseSampler:
+    """A sampler for one trial; all that it knows of others is in Optuna's study.
+
+    Args:
+        chosen: Its name and options.
+        seed: Of its draws.
+        conditional: Whether some parameters exist only under the values of others.
+    """
+    options = {key: setting.value for key, setting in chosen.options.items()}
+    if chosen.name == "tpe" and conditional and options.get("multivariate", True):
+        options = {"group": True} | options
+    return _made(SAMPLERS[chosen.name], options | {"seed": seed})
+
+
+def make_pruner(chosen: Chosen) -> BasePruner:
+    """A pruner."""
+    return _made(PRUNERS[chosen.name], {key: setting.value for key, setting in chosen.options.items()})
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    """A parameter as Optuna has it."""
+    if dimension.kind == "choice":
+        return CategoricalDistribution(dimension.choices)
+    if dimension.kind == "int":
+        low, high, step = int(dimension.low), int(dimension.high), int(dimension.step or 1)
+        return IntDistribution(low, high, log=dimension.log, step=step)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
+
+
+def design(chosen: Chosen, space: Sequence[Dimension], seed: int) -> Iterator[dict[str, Any]]:
+    """The points of a sampler of `DESIGNS`, in order, conditions not looked at; those of a grid come to an end."""
+    if chosen.name == "grid":
+        points = list(itertools.product(*(dimension.values or () for dimension in space)))
+        points.sort(key=lambda point: hashlib.sha256(f"{seed} {point}".encode()).digest())
+        yield from (dict(zip((each.key for each in space), point, strict=True)) for point in points)
+        return
+    sampler = make_sampler(chosen, seed, conditional=False)
+    study = optuna.create_study(sampler=sampler)
+    distributions = {dimension.key: distribution(dimension) for dimension in space}
+    while True:
+        trial = study.ask(distributions)
+        yield dict(trial.params)
+        study.tell(trial, 0.0)
+
+
+def _check(chosen: Chosen, what: str, classes: Mapping[str, Any]) -> None:
+    allowed = options_of(classes[chosen.name])
+    for name, option in chosen.options.items():
+        key = f"search.{what}.{name}"
+        if name not in allowed:
+            known = nearest(name, tuple(allowed)) if allowed else f"{chosen.name} has none; remove it"
+            raise UserError(f"{option.place}: {key}: no option of {chosen.name}; {known}")
+        try:
+            typed(allowed[name], option.value)
+        except ValueError as error:
+            raise UserError(f"{option.place}: {key}: {error}") from error
+    seed = chosen.options.get("seed")
+    if seed and seed.value is not None and not 0 <= seed.value < LARGEST_SEED:
+        raise UserError(f"{seed.place}: search.{what}.seed: {seed.value} is not from 0 to {LARGEST_SEED - 1}")
+    try:
+        _made(classes[chosen.name], {name: option.value for name, option in chosen.options.items()})
+    except ValueError as error:
+        raise UserError(f"{chosen.place}: search.{what}: {chosen.name}: {error}") from error
+    if chosen.name == "cmaes" and find_spec("cmaes") is None:
+        raise UserError(f"{chosen.place}: search.{what}: cmaes needs a package: pip install cmaes")
+
+
+def options_of(cls: Any) -> dict[str, Any]:
+    """The options of a sampler or a pruner that a file can hold, by name, with their types."""
+    if cls is NopPruner:
+        return {}
+    found = {}
+    for name, parameter in inspect.signature(cls).parameters.items():
+        given = parameter.annotation
+        hint = simple_type(given if isinstance(given, str) else inspect.formatannotation(given))
+        if hint is not None and name not in UNUSED:
+            found[name] = hint
+    return found
+
+
+def simple_type(annotation: str) -> Any:
+    """The type that an annotation such as "int | None" spells; None where a file cannot hold it."""
+    parts = [part.strip() for part in annotation.split("|")]
+    if not all(re.fullmatch(r"\w+", part) and part in SIMPLE for part in parts):
+        return None
+    hint: type | UnionType | None = SIMPLE[parts[0]]
+    for part in parts[1:]:
+        hint = hint | SIMPLE[part]  # type: ignore[operator]
+    return hint
+
+
+def _made(make: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is experimental or old there; the study asked for it
+        return make(**options)

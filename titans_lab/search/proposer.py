@@ -1,0 +1,259 @@
+"""Optuna's study of one search, in memory: asked for points, told what became of them, rebuilt from the trials."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import RandomSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from titans_lab.search.libraries import (
+    DESIGNS,
+    SEES_STOPPED,
+    base_seed,
+    design,
+    distribution,
+    make_pruner,
+    make_sampler,
+    seed_of,
+)
+from titans_lab.search.trial import Trial
+from titans_lab.study.dimensions import Dimension
+from titans_lab.study.search import Chosen, SearchTerms
+
+DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
+NUMBERLESS = ("diverged", "oom", "infeasible")
+FEWEST_RANKED = 4
+#: Of a trial's attributes in Optuna, those that are wanted again: no pickles, and nothing that only a live one needs.
+KEPT = ("completed_rung_", "NSGAIISampler:")
+UNKNOWN = 1.0  # by how much a bound is violated on what was not measured
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a search is of, for Optuna: its name, its space and which way is better.
+
+    Attributes:
+        name: Of the search.
+        terms: The block of the study.
+        directions: "min" or "max" of each objective.
+        lookup: The value of a key that the search does not set, for conditions.
+    """
+
+    name: str
+    terms: SearchTerms
+    directions: tuple[str, ...]
+    lookup: Callable[[str], Any]
+
+    @property
+    def conditional(self) -> bool:
+        """Whether some parameters exist only under the values of others."""
+        return any(dimension.when for dimension in self.terms.space)
+
+    def active(self, values: Mapping[str, Any]) -> Iterator[Dimension]:
+        """The parameters that exist, while `values` is filled in the same order."""
+        for dimension in self.terms.space:
+            if dimension.exists(lambda name: values[name] if name in values else self.lookup(name)):
+                yield dimension
+
+    def chosen(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Of the values of a point those whose parameters exist."""
+        values: dict[str, Any] = {}
+        for dimension in self.active(values):
+            if dimension.key in point:
+                values[dimension.key] = point[dimension.key]
+        return values
+
+
+class Proposer:
+    """Asks for points and tells what became of them."""
+
+    def __init__(self, goal: Goal, trials: Sequence[Trial] = ()) -> None:
+        """With the memory of these trials."""
+        self.goal, self.sampler = goal, goal.terms.sampler
+        self.seed = base_seed(self.sampler, goal.name)
+        self.study = optuna.create_study(
+            study_name=goal.name,
+            directions=[DIRECTIONS[direction] for direction in goal.directions],
+            sampler=RandomSampler(seed=0),  # each trial gets one of its own
+            pruner=make_pruner(goal.terms.pruner),
+        )
+        self.running: dict[int, optuna.Trial] = {}  # by our number
+        self.places: dict[int, int] = {}  # Optuna's number of each of ours
+        self.points = fresh_points(goal, self.seed, trials) if self.sampler.name in DESIGNS else None
+        for trial in trials:
+            self._remember(trial)
+
+    def ask(self, number: int, wanted: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+        """The values of the next point, by key; None where a grid is at its end.
+
+        Args:
+            number: Of the trial.
+            wanted: Values that are given; the others are drawn.
+        """
+        if wanted is None and self.points is not None:
+            wanted = next(self.points, None)
+            if wanted is None:
+                return None
+        return self._begin(number, wanted)
+
+    def report(self, number: int, step: int, value: float) -> bool:
+        """Tell the pruner a value; whether it would stop the trial."""
+        trial = self.running[number]
+        trial.report(value, step)
+        return bool(trial.should_prune())
+
+    def tell(self, trial: Trial) -> Trial:
+        """What became of a trial, as what it is and such that the sampler learns from it; with what Optuna made of it.
+
+        TPE ranks stopped trials among themselves, by how far they came, and below them those that violate a bound: so
+        a trial without a number is one that was stopped and violates a bound of its own. Other samplers see trials
+        with values alone: there it is given values worse than all so far, so that its point is not proposed again.
+        """
+        if trial.state in NUMBERLESS and self.sampler.name not in SEES_STOPPED:
+            trial = replace(trial, told=self._penalty())
+        asked = self.running.pop(trial.number)
+        for name, excess in self._constraints(trial).items():
+            asked.set_constraint(name, excess)
+        state, values = told(trial)
+        self.study.tell(asked, values, state)
+        return replace(trial, attributes=self._attributes(trial.number))
+
+    def frozen(self, trial: Trial) -> FrozenTrial:
+        """A trial that has ended, as Optuna keeps it."""
+        state, values = told(trial)
+        if state == TrialState.PRUNED and trial.reports:
+            values = (trial.reports[max(trial.reports)],)
+        space = {dimension.key: dimension for dimension in self.goal.terms.space}
+        return optuna.trial.create_trial(
+            state=state,
+            values=list(values) if values else None,
+            params=dict(trial.params),
+            distributions={key: distribution(space[key]) for key in trial.params},
+            intermediate_values=dict(trial.reports),
+            system_attrs=dict(trial.attributes),
+            user_attrs={"state": trial.state, "runs": list(trial.runs), "why": trial.why, "number": trial.number},
+            constraints=self._constraints(trial) or None,
+        )
+
+    def _remember(self, trial: Trial) -> None:
+        """Take in a trial of an earlier coordinator."""
+        if trial.running or (self.sampler.name == "cmaes" and trial.origin != "store"):
+            self._begin(trial.number, trial.params)  # CMA-ES makes its own memory as it is asked
+            for step, value in trial.reports.items():
+                self.running[trial.number].report(value, step)
+            if not trial.running:
+                self.tell(trial)
+            return
+        self.places[trial.number] = len(self.study.get_trials(deepcopy=False))
+        self.study.add_trial(self.frozen(trial))
+
+    def _begin(self, number: int, wanted: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Ask Optuna for a trial, of which some values may be given."""
+        self.study.sampler = make_sampler(self.sampler, seed_of(self.seed, number), self.goal.conditional)
+        if wanted is not None:
+            self.study.enqueue_trial(dict(wanted))
+        values: dict[str, Any] = {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trial = self.study.ask()
+            for dimension in self.goal.active(values):
+                values[dimension.key] = dimension.rounded(suggest(trial, dimension))
+        self.running[number], self.places[number] = trial, trial.number
+        return values
+
+    def _attributes(self, number: int) -> dict[str, Any]:
+        """What sampler and pruner keep with a trial and want again."""
+        found = self.study.get_trials(deepcopy=False)[self.places[number]].system_attrs
+        return {key: value for key, value in found.items() if key.startswith(KEPT)}
+
+    def _penalty(self) -> tuple[float, ...] | None:
+        """Of each objective a value as far beyond the worst one as that is from the best; None before there is one."""
+        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        columns = list(zip(*(trial.values for trial in done), strict=True))
+        ways = zip(self.goal.directions, columns, strict=False)
+        return tuple(2 * max(c) - min(c) if way == "min" else 2 * min(c) - max(c) for way, c in ways) or None
+
+    def _constraints(self, trial: Trial) -> dict[str, float]:
+        """By how much each bound is violated; a trial without a number violates one of its own."""
+        if trial.state == "failed":
+            return {}
+        found = {limit.name: trial.limits.get(limit.name, UNKNOWN) for limit in self.goal.terms.limits}
+        own = trial.state in NUMBERLESS and self.sampler.name in SEES_STOPPED
+        return found | ({"no number": UNKNOWN} if own else {})
+
+
+def told(trial: Trial) -> tuple[TrialState, Sequence[float] | None]:
+    """The state and the values that Optuna is told."""
+    if trial.state == "done":
+        return TrialState.COMPLETE, trial.values
+    if trial.state == "failed":
+        return TrialState.FAIL, None
+    return (TrialState.COMPLETE, trial.told) if trial.told else (TrialState.PRUNED, None)
+
+
+def suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
+    """A value for a parameter."""
+    if dimension.kind == "choice":
+        return trial.suggest_categorical(dimension.key, dimension.choices)
+    if dimension.kind == "int":
+        low, high, step = int(dimension.low), int(dimension.high), int(dimension.step or 1)
+        return trial.suggest_int(dimension.key, low, high, log=dimension.log, step=step)
+    return trial.suggest_float(dimension.key, dimension.low, dimension.high, log=dimension.log, step=dimension.step)
+
+
+def fresh_points(goal: Goal, seed: int, trials: Sequence[Trial]) -> Iterator[dict[str, Any]]:
+    """The points of a design that no trial had: each of a grid once, the others in their order."""
+    points = design(goal.terms.sampler, goal.terms.space, seed)
+    if goal.terms.sampler.name != "grid":
+        begun = sum(trial.origin == "sampler" for trial in trials)
+        yield from itertools.islice(points, begun, None)
+        return
+    had = [dict(trial.params) for trial in trials]
+    for point in map(goal.chosen, points):
+        if point not in had:
+            had.append(point)
+            yield point
+
+
+def importance(goal: Goal, trials: Iterable[Trial]) -> dict[str, float]:
+    """How much of what tells good trials from others each parameter explains (PED-ANOVA, arXiv 2304.10255).
+
+    Of the first objective, in shares that come to 1; empty where too few trials have values.
+    """
+    plain = replace(goal, terms=replace(goal.terms, sampler=Chosen("random")))
+    memory = Proposer(plain, [trial for trial in trials if trial.state == "done"])
+    sign = 1 if goal.directions[0] == "min" else -1
+    if len(memory.places) < FEWEST_RANKED:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that low values are taken for good, as they are here
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        return optuna.importance.get_param_importances(
+            memory.study, evaluator=evaluator, target=lambda trial: sign * trial.values[0]
+        )
+
+
+def export(searches: Iterable[tuple[Goal, Sequence[Trial]]], path: Path) -> None:
+    """Write searches as Optuna's SQLite, which optuna-dashboard opens, in the place of what was there."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        for goal, trials in searches:
+            memory = Proposer(goal, trials)
+            study = optuna.create_study(
+                storage=f"sqlite:///{temporary}",
+                study_name=goal.name,
+                directions=[DIRECTIONS[direction] for direction in goal.directions],
+            )
+            study.add_trials(memory.study.get_trials(deepcopy=False))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

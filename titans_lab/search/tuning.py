@@ -1,0 +1,302 @@
+"""The search of one arm: which points are tried, what their runs are, and what became of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from titans_lab.errors import UserError
+from titans_lab.search.judge import Judge
+from titans_lab.search.proposer import Goal, Proposer
+from titans_lab.search.racing import is_behind
+from titans_lab.search.trial import Origin, Trial, TrialState
+from titans_lab.store.columns import METRICS
+from titans_lab.store.folder import FINISHED, Store
+from titans_lab.store.logs import read_lines
+from titans_lab.store.searches import SearchFolder
+from titans_lab.study.arms import Arm
+from titans_lab.study.config import RunConfig
+from titans_lab.study.identity import run_id
+from titans_lab.study.study import Run
+from titans_lab.sweep import Sweep
+
+#: How runs that end without a value are called as trials; of any other state is a failure, which is tried again.
+MOST_EXAMPLES = 8  # values of a parameter
+ENDS: dict[str, TrialState] = {"diverged": "diverged", "oom": "oom", "pruned": "pruned"}
+
+
+@dataclass
+class Tuning:
+    """The search of an arm, which goes on from whatever the store has of it.
+
+    Attributes:
+        arm: Of the study.
+        goal: What Optuna is asked for.
+        judge: What runs are judged by.
+        data_hash: Of the arm's data.
+        validates: Whether the study says how often to validate.
+        store: Where the runs are.
+        folder: Where the trials are.
+        what: What is searched, as plain data.
+        trials: By number.
+    """
+
+    arm: Arm
+    goal: Goal
+    judge: Judge
+    data_hash: str
+    validates: bool
+    store: Store
+    folder: SearchFolder
+    what: dict[str, Any]
+    trials: dict[int, Trial] = field(default_factory=dict)
+    exhausted: bool = False
+
+    def load(self) -> None:
+        """Take up the trials that are there, to look at."""
+        self.trials = {trial.number: trial for trial in map(Trial.of, self.folder.trials())}
+
+    def begin(self, known: Iterable[tuple[dict[str, Any], list[Run]]]) -> None:
+        """Take up the trials that are there; add those that the store's runs are, and give failed ones a new try.
+
+        Args:
+            known: Points that have runs for all seeds, of any study, and these runs.
+        """
+        self.trials = {trial.number: reopened(trial) for trial in map(Trial.of, self.folder.trials())}
+        had = [dict(trial.params) for trial in self.trials.values()]
+        for params, runs in known:
+            if params not in had:
+                had.append(params)
+                self._adopt(params, runs)
+        self.proposer = Proposer(self.goal, list(self.trials.values()))
+
+    @property
+    def begun(self) -> int:
+        """Trials that count as such: those that the store had do not."""
+        return sum(trial.origin != "store" for trial in self.trials.values())
+
+    @property
+    def active(self) -> list[Trial]:
+        """Trials at work."""
+        return [trial for trial in self.trials.values() if trial.running]
+
+    @property
+    def ended(self) -> list[Trial]:
+        """Trials of which all is known."""
+        return [trial for trial in self.trials.values() if not trial.running]
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether there are points to be tried."""
+        return not self.exhausted and self.begun < self.goal.terms.trials
+
+    def best(self, most: int = 1) -> list[Trial]:
+        """The best trials, best first; of several objectives those that no other beats in all."""
+        feasible = [trial for trial in self.trials.values() if trial.feasible]
+        if len(self.judge.figures) > 1:
+            return [trial for trial in feasible if not any(self._beats(other, trial) for other in feasible)]
+        sign = 1 if self.judge.figures[0].direction == "min" else -1
+        return sorted(feasible, key=lambda trial: sign * trial.values[0] if trial.values else 0.0)[:most]
+
+    def ask(self) -> None:
+        """Begin a trial, or find that a grid is at its end; one that cannot be started has ended already."""
+        number = max(self.trials, default=-1) + 1
+        queue = self.goal.terms.enqueue[sum(trial.origin == "enqueued" for trial in self.trials.values()) :]
+        wanted = {key: setting.value for key, setting in queue[0].items()} if queue else None
+        params = self.proposer.ask(number, wanted)
+        if params is None:
+            self.exhausted = True
+            return
+        origin: Origin = "sampler" if wanted is None else "enqueued"
+        trial = Trial(number, origin, params, started=_now())
+        try:
+            runs = self.runs(params)
+        except UserError as error:
+            self._end(replace(trial, state="infeasible", why=str(error)))
+            return
+        config = runs[0].config
+        trial = replace(trial, runs=tuple(run.run_id for run in runs), planned=len(runs) * config.train.steps)
+        limits = self.judge.limits(config, {})
+        broken = [name for name, excess in limits.items() if excess > 0]
+        if broken:
+            self._end(replace(trial, state="infeasible", limits=limits, why=f"not within {', '.join(broken)}"))
+        else:
+            self._keep(replace(trial, limits=limits))
+
+    def runs(self, params: Mapping[str, Any], seeds: Sequence[int] | None = None) -> list[Run]:
+        """The runs of a point, one for each seed. UserError where it is no configuration of the study."""
+        point = self.arm.point(params)
+        config = self.judge.logged(point.config, self.validates)
+        held = point.solved, point.deviation, point.baseline
+        return [
+            Run(run_id(config, seed, self.data_hash), config, seed, self.data_hash, point.factors, *held)
+            for seed in (range(self.goal.terms.seeds) if seeds is None else seeds)
+        ]
+
+    def examples(self) -> list[Run]:
+        """Runs of the models that the search may meet: the arm, and each value of a counted parameter of its model."""
+        points: list[dict[str, Any]] = [{}]
+        for dimension in self.goal.terms.space:
+            if dimension.key.startswith("model.") and dimension.values is not None:
+                points += [{dimension.key: value} for value in dimension.values[:MOST_EXAMPLES]]
+        found: list[Run] = []
+        for point in points:
+            with suppress(UserError):  # such a trial would not be started
+                found += self.runs(point, [0])
+        return found
+
+    def look(self, sweep: Sweep) -> list[Run]:
+        """Tell what became of runs, stop those that are not promising, and the runs that are to be started."""
+        wanted = []
+        at_work = {run.run_id for run in sweep.waiting} | sweep.active.keys()
+        for trial in self.active:
+            run = self._next_run(trial)
+            if trial.why:  # it was to be stopped
+                self._look_stopped(trial, run, sweep, at_work)
+            elif run.run_id in sweep.active:
+                self._watch(trial, run, sweep)
+            elif run.run_id not in at_work and not self._resolve(trial, run, sweep):
+                wanted.append(self._next_run(self.trials[trial.number]))
+        return wanted
+
+    def _next_run(self, trial: Trial) -> Run:
+        """The run of the first seed that has not ended."""
+        return self.runs(trial.params)[len(trial.by_seed)]
+
+    def _look_stopped(self, trial: Trial, run: Run, sweep: Sweep, at_work: set[str]) -> None:
+        if run.run_id not in at_work:
+            status = self.store.run(run.run_id).status()
+            if status and status.state in FINISHED:  # it was done before it heard of it
+                self._resolve(trial, run, sweep)
+            else:
+                self._end(replace(trial, state="pruned", values=_last(trial), steps=trial.steps + _steps(status)))
+        elif run.run_id in sweep.active and run.run_id not in sweep.asked:
+            sweep.stop(run.run_id, "pruned", trial.why or "")
+
+    def _watch(self, trial: Trial, run: Run, sweep: Sweep) -> None:
+        """Tell the pruner what is new of a run of the first seed."""
+        if not self.judge.prunes or trial.by_seed:
+            return
+        attempt = sweep.active[run.run_id][1].attempt
+        rows, _ = read_lines(attempt.metrics_path, METRICS)
+        reports = dict(trial.reports)
+        for step, value in self.judge.reports(run.config, rows).items():
+            if step in reports:
+                continue
+            reports[step] = value
+            if self.proposer.report(trial.number, step, value):
+                figure = self.judge.figures[0].name
+                trial = replace(trial, why=f"{figure} {value:.6g} at report {step} is not promising")
+                break
+        self.trials[trial.number] = replace(trial, reports=reports)  # written when it ends: the run has them too
+        if trial.why:
+            self._keep(self.trials[trial.number])
+            sweep.stop(run.run_id, "pruned", trial.why)
+
+    def _resolve(self, trial: Trial, run: Run, sweep: Sweep) -> bool:
+        """Take in how a run ended; whether the trial ended with it. False too where there is nothing to take in."""
+        status = self.store.run(run.run_id).status()
+        state = sweep.ended.get(run.run_id)
+        if status and status.state in FINISHED:
+            state = status.state
+        if state is None:
+            return False
+        trial = replace(trial, steps=trial.steps + _steps(status))
+        values = self.judge.values(run.config, status.summary) if status and state == "done" else None
+        if status is None or values is None:
+            lines = (status.error or "").strip().splitlines() if status else []
+            ended: TrialState = ENDS.get(state, "failed")
+            self._end(replace(trial, state=ended, why=lines[-1] if lines else state))
+            return True
+        limits = _worse(trial.limits, self.judge.limits(run.config, status.summary))
+        trial = replace(trial, by_seed=(*trial.by_seed, values), limits=limits, why=None)
+        if len(trial.by_seed) == len(trial.runs):
+            self._end(replace(trial, state="done", values=self.judge.mean(trial.by_seed)))
+        elif len(self.judge.figures) == 1 and is_behind(trial, list(self.trials.values()), self.judge.figures[0]):
+            why = f"behind after {len(trial.by_seed)} of {len(trial.runs)} seeds"
+            self._end(replace(trial, state="raced", values=self.judge.mean(trial.by_seed), why=why))
+        else:
+            self._keep(trial)
+            return False
+        return True
+
+    def _adopt(self, params: dict[str, Any], runs: Sequence[Run]) -> None:
+        """A trial that is done already, by runs that the store has."""
+        number = max(self.trials, default=-1) + 1
+        trial = Trial(number, "store", params, runs=tuple(run.run_id for run in runs), started=_now())
+        by_seed: list[tuple[float, ...]] = []
+        limits: dict[str, float] = {}
+        for run in runs:
+            status = self.store.run(run.run_id).status()
+            values = self.judge.values(run.config, status.summary) if status else None
+            if status is None or values is None:
+                return
+            by_seed.append(values)
+            limits = _worse(limits, self.judge.limits(run.config, status.summary))
+        trial = replace(
+            trial, state="done", values=self.judge.mean(by_seed), by_seed=tuple(by_seed), limits=limits, ended=_now()
+        )
+        self._keep(trial)
+
+    def _end(self, trial: Trial) -> None:
+        self._keep(self.proposer.tell(replace(trial, ended=_now())))
+
+    def _keep(self, trial: Trial) -> None:
+        self.trials[trial.number] = trial
+        self.folder.save_trial(trial.plain())
+
+    def _beats(self, one: Trial, other: Trial) -> bool:
+        """Whether a trial is no worse in any objective and better in one."""
+        pairs = list(zip(self.judge.figures, one.values or (), other.values or (), strict=True))
+        no_worse = not any(figure.better(theirs, ours) for figure, ours, theirs in pairs)
+        return no_worse and any(figure.better(ours, theirs) for figure, ours, theirs in pairs)
+
+
+def reopened(trial: Trial) -> Trial:
+    """A trial as a new coordinator takes it up: what failed is tried again."""
+    return replace(trial, state="running", why=None, ended=None) if trial.state == "failed" else trial
+
+
+def definition(study: str, arm: Arm, judge: Judge, config: RunConfig, data_hash: str) -> dict[str, Any]:
+    """What decides the points of a search, as plain data."""
+    terms = judge.terms
+    return {
+        "study": study,
+        "arm": arm.label,
+        "base": run_id(config, 0, data_hash),
+        "space": [dimension.plain() for dimension in terms.space],
+        "objectives": [[figure.name, figure.column, figure.direction] for figure in judge.figures],
+        "sampler": terms.sampler.plain(),
+        "pruner": terms.pruner.plain(),
+        "limits": [[limit.name, limit.low, limit.high] for limit in terms.limits],
+        "seeds": terms.seeds,
+    }
+
+
+def search_name(what: Mapping[str, Any]) -> str:
+    """The name of a search in the store: that of its study, and a hash of what decides its points."""
+    canonical = json.dumps(what, sort_keys=True, separators=(",", ":"))
+    return f"{what['study']}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
+
+
+def _worse(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """The larger excess over each bound."""
+    both = [*one.items(), *other.items()]
+    return {name: max(excess for each, excess in both if each == name) for name, _ in both}
+
+
+def _last(trial: Trial) -> tuple[float, ...] | None:
+    return (trial.reports[max(trial.reports)],) if trial.reports else None
+
+
+def _steps(status: Any) -> int:
+    return int(status.summary.get("steps") or 0) if status else 0
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

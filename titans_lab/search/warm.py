@@ -1,0 +1,60 @@
+"""A warm start: points of a search whose runs the store has already, whichever study they were run for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from titans_lab.errors import UserError
+from titans_lab.search.proposer import Goal
+from titans_lab.search.tuning import Tuning
+from titans_lab.store.folder import RunFolder, Store
+from titans_lab.study.identity import flatten
+from titans_lab.study.study import Run
+
+
+def known_points(tuning: Tuning) -> Iterator[tuple[dict[str, Any], list[Run]]]:
+    """Each point that has a finished run for all seeds, and these runs.
+
+    A run matches if the search would give it the same id: so all that is not searched is as the search has it.
+    """
+    done = {folder.run_id: params for folder, params in _candidates(tuning)}
+    told: list[dict[str, Any]] = []
+    for run_id, params in done.items():
+        with suppress(UserError):  # the study would not try it
+            runs = tuning.runs(params)
+            ids = {run.run_id for run in runs}
+            if params not in told and run_id in ids and ids <= done.keys():
+                told.append(params)
+                yield params, runs
+
+
+def _candidates(tuning: Tuning) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
+    for folder in _done(tuning.store):
+        try:
+            record = folder.record()
+        except UserError:  # damaged: `doctor` says so
+            continue
+        if record.get("data_hash") == tuning.data_hash:
+            params = params_of(tuning.goal, dict(flatten(record.get("config") or {})))
+            if params is not None:
+                yield folder, params
+
+
+def _done(store: Store) -> Iterator[RunFolder]:
+    for folder in store.folders():
+        status = folder.status()
+        if status and status.state == "done":
+            yield folder
+
+
+def params_of(goal: Goal, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The point of a search that a configuration is, by dotted key; None where it is out of the search's space."""
+    params: dict[str, Any] = {}
+    for dimension in goal.active(params):
+        value = values.get(dimension.key)
+        if not dimension.has(value):
+            return None
+        params[dimension.key] = value
+    return params

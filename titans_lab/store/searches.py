@@ -1,0 +1,124 @@
+"""What a search has tried: one small file for each trial, from which the sampler's memory is rebuilt at any time.
+
+searches/<name>/search.json         what is searched: study, arm, space, sampler, objectives
+searches/<name>/lock                held by the coordinator that asks and tells
+searches/<name>/trials/<n>.json     a trial, whole: written when it begins, and again when it has ended
+searches/<name>/finalists.json      what was run once more with fresh seeds, and the runs of that
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_lab.store.claims import AlreadyRunning, Claim, Holder, Watch
+from titans_lab.store.files import DamagedError, read_json, write_json
+
+#: How a trial stands: at work; with its values; stopped by the pruner; stopped before its last seed; without a number;
+#: out of memory; without a result; never started, for what was known of it before.
+TRIAL_STATES = frozenset({"running", "done", "pruned", "raced", "diverged", "oom", "failed", "infeasible"})
+
+
+@dataclass(frozen=True)
+class SearchFolder:
+    """The records of one search: of an arm of a study, with one space and one sampler."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Of the search."""
+        return self.path.name
+
+    @property
+    def definition_path(self) -> Path:
+        """What is searched."""
+        return self.path / "search.json"
+
+    @property
+    def finalists_path(self) -> Path:
+        """What was run once more."""
+        return self.path / "finalists.json"
+
+    def trial_path(self, number: int) -> Path:
+        """A trial's record."""
+        return self.path / "trials" / f"{number}.json"
+
+    def trial_paths(self) -> list[Path]:
+        """Those of all trials, in order."""
+        paths = (self.path / "trials").glob("*.json")
+        return sorted((path for path in paths if path.stem.isdecimal()), key=lambda path: int(path.stem))
+
+    def create(self, definition: Mapping[str, Any]) -> None:
+        """Write what is searched; keys: study, arm, question, space, sampler, pruner, objectives, seeds."""
+        self.trial_path(0).parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.definition_path, definition)
+
+    def save_trial(self, record: Mapping[str, Any]) -> None:
+        """Write a trial, in the place of what was there of it; keys: those of the view `trials`, and the sampler's."""
+        write_json(self.trial_path(record["number"]), record)
+
+    def trials(self) -> list[dict[str, Any]]:
+        """Every trial that can be read, in order."""
+        found = []
+        for path in self.trial_paths():
+            with suppress(DamagedError, FileNotFoundError):
+                found.append(trial_record(path))
+        return found
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the one that asks and tells; AlreadyRunning where another process is."""
+        folder = self.path / "coordinators"
+        numbers = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+        last = max(numbers, default=0)
+        if not Watch().over(Claim(folder / str(last) / "claim")):
+            raise AlreadyRunning(self.path)
+        claim = Claim(folder / str(last + 1) / "claim")
+        claim.take(Holder.of(os.getpid()))
+        with claim.kept():
+            yield
+
+
+def trial_record(path: Path) -> dict[str, Any]:
+    """A trial; DamagedError where it is none."""
+    record = read_json(path)
+    wanted = {"params": dict, "runs": list, "reports": dict, "limits": dict, "attributes": dict}
+    wrong = [key for key, kind in wanted.items() if not isinstance(record.get(key), kind)]
+    if record.get("state") not in TRIAL_STATES:
+        wrong.append("state")
+    if str(record.get("number")) != path.stem:
+        wrong.append("number")
+    if wrong:
+        raise DamagedError(path, f"is not a record of a trial: see {', '.join(wrong)}")
+    return record
+
+
+def definition_record(path: Path) -> dict[str, Any]:
+    """What is searched; DamagedError where it is not that."""
+    record = read_json(path)
+    objectives = record.get("objectives")
+    if not isinstance(objectives, list) or not objectives or not all(len(each) == 3 for each in objectives):
+        raise DamagedError(path, "is not a record of a search: see objectives")
+    return record
+
+
+def trial_row(record: Mapping[str, Any], objectives: Sequence[str]) -> dict[str, Any]:
+    """The columns of the view `trials` that are a trial's own."""
+    values = record.get("values") or []
+    limits = record["limits"]
+    return {
+        **record,
+        "feasible": record["state"] == "done" and all(excess <= 0 for excess in limits.values()),
+        "value": values[0] if values else None,
+        "params": json.dumps(record["params"]),
+        "objectives": json.dumps(dict(zip(objectives, values, strict=False))),
+        "run_ids": json.dumps(record["runs"]),
+        "reports": json.dumps(record["reports"]),
+        "limits": json.dumps(limits),
+    }
