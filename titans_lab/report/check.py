@@ -27,7 +27,7 @@ from titans_lab.store.query import Snapshot
 
 SECONDS = 60.0  # that one statement may take
 TOLERANCE = 1e-12  # of values, relative: sums may be taken in another order
-DRAWN_TOLERANCE = 1e-9  # of what was computed from them
+DRAWN_TOLERANCE = 1e-6  # of what is drawn, which is rounded
 MOST = 5  # differences of one statement that are told
 _DATA = re.compile(r'<script type="application/json" id="(\w+)">(.*?)</script>', re.DOTALL)
 _SECTION = re.compile(r'<section aria-labelledby="[^"]+".*?</section>', re.DOTALL)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
     from titans_lab.study.study import Run, Study
 
-CURVE_POINTS = 128
+CURVE_POINTS = 128  # of a learning curve, at most; of many runs, half of it
+MANY = 400
 POINT = ("bucket", "tokens", "steps", "seconds")
 VALIDATED_POINTS = 3  # fewer validations than this are no curve
 
@@ -210,10 +211,11 @@ def _runs_sql(runs: Sequence[Run]) -> str:
 
 
 def _curves_sql(runs: Sequence[Run]) -> str:
+    points = CURVE_POINTS if len(runs) <= MANY else CURVE_POINTS // 2
     return f"""\
 with points as (
   select run_id, tokens, step, elapsed_seconds, loss, valid_loss,
-         cast(greatest(1, ceil({CURVE_POINTS}.0 * tokens / max(tokens) over ())) as integer) as bucket
+         cast(greatest(1, ceil({points}.0 * tokens / max(tokens) over ())) as integer) as bucket
   from metrics
   where run_id in ({listed(run.run_id for run in runs)})
 )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from titans_lab.study.study import Run, Study
 
 HERE = Path(__file__).parent
+DIGITS = 7  # of a number in a figure
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,15 @@ def page(told: Report) -> str:
     return environment.get_template("template.html").render(_parts(told), plotly=get_plotlyjs())
 
 
+def _rounded(value: Any) -> Any:
+    """To more digits than a screen can show: the exact values are in the evidence."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
 def versions() -> list[str]:
     """What decides how a page looks, given the store."""
     import plotly
@@ -124,7 +134,7 @@ def _parts(told: Report) -> dict[str, Any]:
         "warnings": provenance.warnings(found),
         "data_note": provenance.data_note(found),
         "drawing": {
-            "figures": {figure.name: figure.drawing for figure in figures},
+            "figures": {figure.name: _rounded(figure.drawing) for figure in figures},
             "config": plot.CONFIG,
             "dark": plot.dark_colours(),
         },
