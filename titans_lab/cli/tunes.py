@@ -12,8 +12,10 @@ from titans_lab.cli.arguments import (
     AsJson,
     MaxParallel,
     Overrides,
+    PerDevice,
     StoreFolder,
     StudyFile,
+    Verify,
     open_store,
     refuse_kernels,
     terminable,
@@ -22,7 +24,6 @@ from titans_lab.cli.arguments import (
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.output import FAILED, INTERRUPTED, plain
-from titans_lab.cli.studies import PerDevice, Verify
 from titans_lab.cli.trials import TrialLines, arm_summary, final_row, print_arm, print_finals
 
 if TYPE_CHECKING:

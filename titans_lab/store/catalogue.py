@@ -7,7 +7,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from titans_lab.errors import UserError
-from titans_lab.store.columns import VIEWS, Shape, sql_type
+from titans_lab.store.columns import SECTIONS, VIEWS, Shape, sql_type
 from titans_lab.study.config import RunConfig
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def markdown() -> str:
 def _columns(view: str) -> Iterator[tuple[str, str, str]]:
     """Name, type and meaning; of the sections of a configuration their fields."""
     for column in VIEWS[view]:
-        if isinstance(column.shape, dict):
+        if column in SECTIONS:
             yield from _fields(column.name, get_type_hints(RunConfig)[column.name], column.shape)
         else:
             yield column.name, column.type, column.meaning
