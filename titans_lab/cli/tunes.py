@@ -16,6 +16,7 @@ from titans_lab.cli.arguments import (
     StudyFile,
     open_store,
     refuse_kernels,
+    terminable,
     usable_devices,
     warn,
 )
@@ -81,7 +82,8 @@ def _run(search: Search) -> None:
     each = f"{trials} trials" + (f" for each of {arms} arms" if arms > 1 else "")
     typer.echo(f"{search.study.name}: {each}; store {search.store.root}", err=True)
     try:
-        search.run(TrialLines().look)
+        with terminable():
+            search.run(TrialLines().look)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED) from None
