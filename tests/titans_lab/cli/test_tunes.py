@@ -42,7 +42,7 @@ def trials(bench: Workbench) -> list[Trial]:
 
 def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path: Path):
     database = tmp_path / "search.db"
-    overrides = "search.trials=3", "search.finalists=1", "search.pruner=median", "log.valid_every=1"
+    overrides = "search.trials=3", "search.finalists={count: 1, seeds: 1}", "search.pruner=median", "log.valid_every=1"
     done = run(command(bench, *overrides, "--max-parallel", "2", "--json", "--export", str(database)))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -56,7 +56,7 @@ def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path:
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
     rows = bench.ask("select count(*) as n from trials where value is not null")
     assert rows == [{"n": 3}]
-    assert bench.ask("select count(distinct run_id) as n from finalists join runs using (run_id)") == [{"n": 6}]
+    assert bench.ask("select count(distinct run_id) as n from finalists join runs using (run_id)") == [{"n": 2}]
 
     again = run(command(bench, *overrides, "--no-run", "--json"))
     assert json.loads(again.stdout) == found
@@ -65,7 +65,7 @@ def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path:
 def test_a_coordinator_killed_again_and_again_loses_no_trial_and_has_none_twice(bench: Workbench):
     draw = random.Random(0)
     arguments = "search.trials=4", "log.every=1", "--max-parallel", "2"
-    for _ in range(3):
+    for _ in range(2):
         coordinator = subprocess.Popen(command(bench, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         until(lambda: workers(bench.root), "a worker")
         time.sleep(draw.uniform(0, 3))
