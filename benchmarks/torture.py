@@ -3,10 +3,17 @@
     python benchmarks/torture.py                        # in large: 200 kills over 40 runs, and all the other scenes
     python benchmarks/torture.py kills --runs 4 --kills 5
 
-kills: `kill -9` of workers and coordinators at random moments, and the sweep is started again. together: two
-coordinators on one store, of which one is stopped for a while. signals: Ctrl-C and SIGTERM. disk: a disk that is full
-(a small tmpfs: needs the right to mount). readonly: a store that cannot be written. After each scene every run has to
-be there once, with the numbers of a sweep that nobody disturbed.
+Scenes:
+
+    kills      `kill -9` of workers and coordinators at random moments, and the sweep is started again
+    together   two coordinators on one store, of which one stands still for a while
+    hosts      the same where neither sees the processes of the other (a name space: needs the right to make one), for
+               so long that the other takes over
+    signals    Ctrl-C and SIGTERM
+    disk       a full disk (a small tmpfs: needs the right to mount)
+    readonly   a store that cannot be written (the same)
+
+After each every run has to be there once, with the numbers of a sweep that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -54,15 +61,19 @@ class Lab:
 
     study: Path
     store: Path
+    most: int
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-c", TOOL, *words, "--store", str(self.store)]
 
     def sweep(self) -> list[str]:
-        return self.command("sweep", str(self.study), "--no-verify")
+        return self.command("sweep", str(self.study), "--no-verify", "--max-parallel", str(self.most))
 
-    def start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(self.sweep(), text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENV)
+    def start(self, *around: str) -> subprocess.Popen[str]:
+        """A coordinator, which `around` another command starts: that has devices of its own."""
+        env = ENV | ({"XDG_RUNTIME_DIR": f"{self.store}.devices"} if around else {})
+        command = [*around, *self.sweep()]
+        return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env)
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(*words), text=True, capture_output=True, env=ENV, check=False)
@@ -93,6 +104,7 @@ class Scene:
     Attributes:
         folder: For their files.
         runs: Of the study.
+        most: Runs at a time.
         kills: In all.
         spread: Seconds between two kills, at most.
         limit: Seconds that a sweep may take to end when it is asked to.
@@ -102,6 +114,7 @@ class Scene:
 
     folder: Path
     runs: int
+    most: int
     kills: int
     spread: float
     limit: float
@@ -109,7 +122,10 @@ class Scene:
     expected: dict[str, list[dict[str, Any]]]
 
     def lab(self, name: str) -> Lab:
-        return Lab(self.folder / "torture.yaml", self.folder / name)
+        return self.at(self.folder / name)
+
+    def at(self, store: Path) -> Lab:
+        return Lab(self.folder / "torture.yaml", store, self.most)
 
 
 class Wrong(Exception):
@@ -195,6 +211,32 @@ def together(scene: Scene) -> str:
     return f"2 coordinators, one stopped for 3 s with its {len(stopped) - 1} workers: each run executed once"
 
 
+def hosts(scene: Scene) -> str:
+    """Two coordinators that can only see each other's heartbeats, of which one stands still until it is given up."""
+    lab = scene.lab("hosts")
+    here = lab.start()
+    until(lambda: "done" in lab.states().values(), "the first result")
+    stopped = [here.pid, *children(here.pid)]
+    for pid in stopped:
+        kill(pid, signal.SIGSTOP)
+    held = [folder for folder in Store(lab.store).folders() if folder.state() == "running"]
+    there = lab.start("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    words = there.communicate()[1]
+    check(there.returncode == 0, words)
+    kept = {folder.status_path: folder.status_path.read_bytes() for folder in held}
+    for pid in stopped:
+        kill(pid, signal.SIGCONT)
+    words = here.communicate()[1]
+    check(here.returncode == 0, words)
+    check_numbers(scene, lab)
+    check(all(path.read_bytes() == content for path, content in kept.items()), "a result was replaced")
+    twice = [folder for folder in Store(lab.store).folders() if len(folder.attempts()) > 1]
+    check(set(twice) <= set(held), "a run was executed twice that nobody had left")
+    return (
+        f"one of 2 stopped until its {len(held)} runs were taken over; {len(twice)} executed twice, none recorded twice"
+    )
+
+
 def signals(scene: Scene) -> str:
     """A sweep that is asked to end leaves a state from which the next one goes on."""
     lab, slowest = scene.lab("signals"), 0.0
@@ -220,7 +262,7 @@ def disk(scene: Scene) -> str:
     """A disk that is full before the study is through."""
     needed = sum(path.stat().st_blocks * 512 for path in (scene.folder / "undisturbed").rglob("*"))
     with mounted(scene.folder / "disk", needed * 6 // 10) as folder:
-        lab = Lab(scene.folder / "torture.yaml", folder / "store")
+        lab = scene.at(folder / "store")
         ended = lab.finish()
         check(ended.returncode == 2, f"exit code {ended.returncode}: {ended.stderr}")
         check("No space left on device" in ended.stderr.splitlines()[-1], ended.stderr)
@@ -238,7 +280,7 @@ def disk(scene: Scene) -> str:
 def readonly(scene: Scene) -> str:
     """Reading goes on, and a sweep says that it cannot write."""
     with mounted(scene.folder / "readonly", 2**27) as folder:
-        lab = Lab(scene.folder / "torture.yaml", folder / "store")
+        lab = scene.at(folder / "store")
         shutil.copytree(scene.folder / "undisturbed", lab.store)
         (shut := next(lab.store.glob("runs/*/status.json"))).unlink()  # so that there is something to do
         mount("-o", "remount,ro", str(folder))
@@ -285,7 +327,7 @@ def until(condition: Callable[[], object], what: str, seconds: float = 300.0) ->
         time.sleep(0.05)
 
 
-SCENES = {each.__name__: each for each in (kills, together, signals, disk, readonly)}
+SCENES = {each.__name__: each for each in (kills, together, hosts, signals, disk, readonly)}
 
 
 def main() -> int:
@@ -293,6 +335,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"of {', '.join(SCENES)}; else all")
     parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--max-parallel", type=int, default=2, help="runs at a time")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=64 * 200, help="of each run: 64 a step")
     parser.add_argument("--checkpoint", type=float, help="seconds between checkpoints, else the default")
@@ -308,13 +351,20 @@ def main() -> int:
         text.write_bytes(b"the memory learns at test time, and forgets what it need not keep. " * 60)
         study = STUDY.format(text=text, tokens=given.tokens, runs=given.runs, log=log)
         (folder / "torture.yaml").write_text(study)
-        undisturbed = Lab(folder / "torture.yaml", folder / "undisturbed")
+        undisturbed = Lab(folder / "torture.yaml", folder / "undisturbed", given.max_parallel)
         begin = time.monotonic()
         ended = undisturbed.finish()
         check(ended.returncode == 0, f"the undisturbed sweep: {ended.stderr}")
         print(f"undisturbed: {given.runs} runs in {time.monotonic() - begin:.0f} s", flush=True)
         scene = Scene(
-            folder, given.runs, given.kills, given.spread, given.limit, random.Random(given.seed), undisturbed.numbers()
+            folder,
+            given.runs,
+            given.max_parallel,
+            given.kills,
+            given.spread,
+            given.limit,
+            random.Random(given.seed),
+            undisturbed.numbers(),
         )
         return max([play(name, scene) for name in given.scenes or SCENES])
 

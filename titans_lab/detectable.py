@@ -43,9 +43,12 @@ def detectable(wanted: Sequence[Past], baselines: int, history: Iterable[Past]) 
         baselines: How many of its arms are baselines; 0 counts as one.
         history: The finished runs.
     """
+    scored = [past for past in history if past.score is not None]
+    if not scored:
+        return None
     arms = len({run.config for run in wanted}) - max(1, baselines)
     kinds = {_kind(run) for run in wanted}
-    differences = _differences(past for past in history if past.score is not None and _kind(past) in kinds)
+    differences = _differences(past for past in scored if _kind(past) in kinds)
     sd = pooled_sd(differences)
     if not sd or arms < 1:
         return None

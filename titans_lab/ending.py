@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 ASKING = (signal.SIGTERM, signal.SIGINT)
 PATIENCE_SECONDS = 2.5  # for a step and a checkpoint; less than a coordinator gives (`executors.local.GRACE_SECONDS`)
@@ -53,3 +56,9 @@ class Ending:
     def _force(self, *_: object) -> None:
         if not self._sealed:
             raise Cancelled
+
+
+def leave(code: int) -> NoReturn:
+    """End this process: without a look through all of torch for garbage, which takes half a second."""
+    gc.freeze()
+    sys.exit(code)

@@ -47,8 +47,10 @@ class Experience:
 
     def cost(self, config: RunConfig, hardware: Hardware) -> Cost:
         """Of a run on some hardware."""
-        about = config.model.variant, shape(config)
         law, bytes_law = self.time.get(hardware), self.memory.get(hardware)
+        if law is None and bytes_law is None:
+            return Cost(None, None)
+        about = config.model.variant, shape(config)
         step = law.estimate(step_flops(config), *about) if law else None
         return Cost(
             seconds=step.times(config.train.steps) if step else None,

@@ -17,6 +17,7 @@ import threading
 import time
 from pathlib import Path
 
+from titans_lab.ending import Ending, leave
 from titans_lab.store.folder import Attempt
 
 SMALL_SECONDS = 20.0  # a start costs little beside what takes longer
@@ -47,7 +48,6 @@ def _attend(attempt: Attempt, device: str) -> bool:
     with attempt.claim.kept():  # from here on, and then what takes its time
         import torch
 
-        from titans_lab.ending import Ending
         from titans_lab.worker import attend
 
         torch.set_flush_denormal(True)  # a memory that forgets fills with them, at a fifth of the speed
@@ -74,6 +74,7 @@ def _forget(device: str) -> bool:
     import torch
 
     gc.collect()
+    gc.freeze()  # what is left are modules: to look through torch's every time takes longer than a small run
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -97,4 +98,4 @@ def _follow_stdin(paths: queue.SimpleQueue[str | None]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

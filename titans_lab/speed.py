@@ -6,6 +6,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 
@@ -25,8 +26,12 @@ def factor(device: torch.device, precision: str) -> torch.Tensor:
     return torch.randn(size, size, device=device, dtype=dtype)
 
 
+@cache
 def product_rate(device: torch.device, precision: str) -> float:
-    """FLOP/s of a plain square product: the best of a few, for whatever else runs only takes from it."""
+    """FLOP/s of a plain square product: the best of a few, for whatever else runs only takes from it.
+
+    Measured once a process: one that trains small runs one after the other has better things to do.
+    """
     a = factor(device, precision)
     rate = 2 * len(a) ** 3 / min(_seconds(a) for _ in range(ROUNDS))
     if a.is_cuda:

@@ -15,6 +15,7 @@ from titans_lab.executors.base import Executor, Job
 from titans_lab.executors.devices import Device
 from titans_lab.executors.slots import DeviceBusy
 from titans_lab.sources import data_source
+from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.files import write_json
 from titans_lab.store.folder import FINISHED, STOPPED, Attempt, RunFolder, Store, writing
@@ -49,34 +50,6 @@ def _record(run: Run, folder: RunFolder) -> str:
     if state not in FINISHED and folder.record() != record:
         write_json(folder.record_path, record)
     return state
-
-
-@dataclass
-class Spent:
-    """Time since the sweep began, and the same for each device while it was at work: seconds of a clock that is steady.
-
-    Attributes:
-        begun: When the sweep began; None: it has not.
-        looked: When time was last counted.
-        devices: Seconds of all devices together.
-    """
-
-    begun: float | None = None
-    looked: float = 0.0
-    devices: float = 0.0
-
-    def by(self, busy: int, now: float) -> Spent:
-        """Counts what passed since the last look, in which so many devices were at work."""
-        if self.begun is None:
-            self.begun = self.looked = now
-        self.devices += busy * (now - self.looked)
-        self.looked = now
-        return self
-
-    def over(self, budget: Budget) -> bool:
-        """Whether a budget is spent."""
-        wall = self.looked - (self.begun or self.looked)
-        return wall >= 3600 * (budget.hours or math.inf) or self.devices >= 3600 * (budget.gpu_hours or math.inf)
 
 
 @dataclass
@@ -198,7 +171,7 @@ class Sweep:
         for run_id, (_, job) in self.active.items():
             if run_id not in self.asked:
                 if now - self.begun.setdefault(run_id, now) > self.timeout:
-                    self.stop(run_id, "timeout", f"took more than {self.timeout:g} s, as --timeout allows")
+                    self.stop(run_id, "timeout", f"took more than the {self.timeout:g} s that --timeout allows")
             elif now - self.asked[run_id] > PATIENCE_SECONDS:
                 job.terminate()
                 job.wait()

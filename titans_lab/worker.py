@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ import torch
 
 from titans_lab.corpus import Corpus
 from titans_lab.data.tokenizer import BYTES
-from titans_lab.ending import Cancelled, Ending
+from titans_lab.ending import Cancelled, Ending, leave
 from titans_lab.environment import environment, processor
 from titans_lab.errors import UserError
 from titans_lab.microbatch import is_out_of_memory
@@ -164,4 +163,4 @@ def _follow_stdin() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

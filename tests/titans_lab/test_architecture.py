@@ -43,9 +43,11 @@ MAY_IMPORT = {
     "titans_lab.novelty titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.probe": "titans_lab.store titans_lab.study titans_lab.tasks titans_lab.train",
     "titans_lab.status": "titans_lab.store titans_lab.study",
-    "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.store titans_lab.study",
-    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study "
-    "titans_lab.sweep",
+    "titans_lab.spending": "titans_lab.study",
+    "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.spending "
+    "titans_lab.store titans_lab.study",
+    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.stats titans_lab.store "
+    "titans_lab.study titans_lab.sweep",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
     "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.paper "
     "titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study",

@@ -251,6 +251,40 @@ def test_a_training_that_has_ended_stays_done_where_the_floors_fail(bench: Workb
 def test_a_worker_imports_nothing_from_the_working_directory(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
     (bench.root / "numpy.py").write_text("raise RuntimeError('not this one')")
     monkeypatch.chdir(bench.root)
-    job = LocalExecutor().submit(bench.recorded(), cores()[0])
+    executor = LocalExecutor()
+    job = executor.submit(bench.recorded(), cores()[0])
     until(job.poll, "the end of the worker")
+    executor.rest()
     assert job.attempt.folder.state() == "done", status_of(job.attempt.folder).error
+
+
+@pytest.mark.parametrize(
+    ("task", "variant"), [("text", "mac"), ("text", "lstm"), ("selective_copying", "gated_deltanet")]
+)
+def test_the_same_run_in_two_processes_has_the_same_bits(bench: Workbench, task: str, variant: str):
+    """In forks that begin with other states of torch's generator."""
+    small = [f"task.selective_copying.{size}" for size in ("copied=4", "examples=64", "test_examples=16")]
+    folder = bench.recorded(f"task.name={task}", f"model.variant={variant}", *small * (task != "text"))
+    ends = []
+    for place in ("one", "other"):
+        copy = RunFolder(bench.root / place / folder.run_id)
+        copy.create(folder.record())
+        torch.manual_seed(len(ends))
+        worker = multiprocessing.get_context("fork").Process(target=work, args=(copy.new_attempt(), CPU))
+        worker.start()
+        worker.join()
+        ends.append(numbers(copy))
+        assert status_of(copy).env["deterministic"] is True
+    assert ends[0] == ends[1]
+
+
+def test_a_diverged_run_is_a_result_that_no_sweep_tries_again(bench: Workbench):
+    what = ("train.lr=1e30", "grid.train.clip=[1.0, 2.0]")
+    first = bench.call("sweep", *what)
+    assert first.returncode == 0, first.stderr
+    rows = bench.ask("select state, diverged_step, steps, error, attempt from runs")
+    assert [row["state"] for row in rows] == ["diverged"] * 2
+    assert all(row["diverged_step"] == row["steps"] > 0 and "not finite" in row["error"] for row in rows)
+    again = bench.sweep(*what)
+    assert again.waiting == []
+    assert [row["attempt"] for row in rows] == [1, 1]

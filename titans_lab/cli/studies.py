@@ -32,27 +32,31 @@ if TYPE_CHECKING:
     from titans_lab.study.study import Run
     from titans_lab.sweep import Sweep
 
+PerDevice = Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")]
+Timeout = Annotated[
+    float | None, typer.Option(parser=seconds, metavar="TIME", help="For each run: 90s, 2h, or minutes.")
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first run that fails.")]
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Verify first what this device has not computed here before.")
+]
+
 
 def sweep(
     study: StudyFile,
     overrides: Overrides = None,
     store: StoreFolder = None,
     max_parallel: MaxParallel = None,
-    per_device: Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")] = 1,
-    timeout: Annotated[
-        float | None, typer.Option(parser=seconds, metavar="TIME", help="For each run: 90s, 2h, or minutes.")
-    ] = None,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first run that fails.")] = False,
-    verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Verify first what this device has not computed here before.")
-    ] = True,
+    per_device: PerDevice = 1,
+    timeout: Timeout = None,
+    fail_fast: FailFast = False,
+    verify: Verify = True,
 ) -> None:
     """Run what is missing of a study, one run on each GPU, or on each core where there is none.
 
     Exit code 0: every run has a result; 3: some failed or the budget is spent, the others are done, or a formula came
     out wrong on this machine, and nothing was started; 130: interrupted, the next sweep goes on.
     """
-    from titans_lab.cli.watch import watching
     from titans_lab.executors.local import LocalExecutor
     from titans_lab.executors.slots import places
     from titans_lab.study.record import study_record
@@ -77,15 +81,22 @@ def sweep(
         most=max_parallel,
         fail_fast=fail_fast,
     )
+    _run(work, waiting)
+    if work.ended:
+        summarise(loaded, runs, records.root)
+    _conclude(work, records, runs)
+
+
+def _run(work: Sweep, waiting: list[Run]) -> None:
+    """Run all, and show how it goes on."""
+    from titans_lab.cli.watch import watching
+
     try:
         with terminable(), watching(waiting) as look:
             work.run(look)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    if work.ended:
-        summarise(loaded, runs, records.root)
-    _conclude(work, records, runs)
 
 
 def status(

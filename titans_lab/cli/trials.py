@@ -28,25 +28,24 @@ class TrialLines:
     """A line for each trial that has ended, and one about the whole every so many seconds."""
 
     def __init__(self) -> None:
-        self.told: set[tuple[str, int]] = set()
+        self.told: set[tuple[str, int]] | None = None  # None: before the first look, which finds those of earlier calls
         self.finals: set[str] = set()
         self.last = time.monotonic()
 
     def look(self, search: Search, sweep: Sweep) -> None:
         """Tell what is new."""
-        for tuning in search.tunings:
-            for trial in tuning.trials.values():
-                mark = tuning.goal.name, trial.number
-                if not trial.running and mark not in self.told:
-                    self.told.add(mark)
-                    self.tell(f"{_arm(tuning)}{ended_words(tuning, trial)}")
+        ended = {(t.goal.name, trial.number): (t, trial) for t in search.tunings for trial in t.ended}
+        for mark in [] if self.told is None else [mark for mark in ended if mark not in self.told]:
+            tuning, trial = ended[mark]
+            self.tell(f"{_arm(tuning)}{ended_words(tuning, trial)}")
+        self.told = set(ended)
         for run_id, state in sweep.ended.items() if search.finalists else ():
             if run_id not in self.finals:
                 self.finals.add(run_id)
                 self.tell(f"finalist {state}  [{len(self.finals)}]")
         if time.monotonic() - self.last > PLAIN_SECONDS:
             self.last = time.monotonic()
-            self.tell(whole_words(search))
+            self.tell(whole_words(search, sweep))
 
     def tell(self, line: str) -> None:
         """To people."""
@@ -64,11 +63,14 @@ def ended_words(tuning: Tuning, trial: Trial) -> str:
     return f"{trial.state:10} trial {trial.number}  {figures}  {params}{why}{ahead}  {counts}"
 
 
-def whole_words(search: Search) -> str:
+def whole_words(search: Search, sweep: Sweep) -> str:
     """How far a search is, in a line."""
+    if search.finalists:
+        return f"finalists' runs: {len(sweep.ended)} ended, {len(sweep.active)} running, {len(sweep.waiting)} waiting"
     states = Counter(trial.state for tuning in search.tunings for trial in tuning.trials.values())
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
-    return f"trials: {counts}; about {duration(search.seconds_left)} left"
+    best = "".join(f"; {_arm(t)}best {b.values[0]:.6g}" for t in search.tunings for b in t.best() if b.values)
+    return f"trials: {counts}{best}; about {duration(search.seconds_left)} left"
 
 
 def _arm(tuning: Tuning) -> str:

@@ -18,7 +18,12 @@ class DeviceBusy(Exception):
 
 def places(devices: Sequence[Device], per_device: int) -> list[Device]:
     """So many places on each device, the first of all devices before the second of any."""
-    return [replace(device, slot=slot) for slot in range(per_device) for device in devices]
+    if per_device == 1:
+        return list(devices)
+    names = [f" #{slot + 1}" for slot in range(per_device)]
+    return [
+        replace(device, slot=slot, name=device.name + name) for slot, name in enumerate(names) for device in devices
+    ]
 
 
 def take_slot(place: Device) -> int:

@@ -16,12 +16,13 @@ from titans_lab.search.libraries import check_choices
 from titans_lab.search.proposer import Goal
 from titans_lab.search.tuning import Tuning, definition, search_name
 from titans_lab.search.warm import known_points
+from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.folder import Store, writing
 from titans_lab.study.arms import Arm
 from titans_lab.study.config import RunConfig
 from titans_lab.study.study import Study
-from titans_lab.sweep import Spent, Sweep, record_runs
+from titans_lab.sweep import Sweep, record_runs
 
 Look = Callable[["Search", Sweep], None]
 VALID_EVERY = "log.valid_every"

@@ -86,6 +86,11 @@ class Tuning:
         return [trial for trial in self.trials.values() if trial.running]
 
     @property
+    def ended(self) -> list[Trial]:
+        """Trials of which all is known."""
+        return [trial for trial in self.trials.values() if not trial.running]
+
+    @property
     def wants_more(self) -> bool:
         """Whether there are points to be tried."""
         return not self.exhausted and self.begun < self.goal.terms.trials

@@ -7,17 +7,18 @@ these). The weights minimise the mean cross-entropy in nats plus `strength` / 2 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
-from scipy.optimize import minimize
-from scipy.special import logsumexp
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 STRENGTHS = (1e-5, 1e-4, 1e-3)
 LENGTHS = (3, 4, 5, 6)  # of a word
 MOST_STEPS = 300
 
-Classify = Callable[[sparse.csr_matrix], np.ndarray]  # from features [examples, 4^k] to classes [examples]
+Classify = Callable[["sparse.csr_matrix"], np.ndarray]  # from features [examples, 4^k] to classes [examples]
 
 
 def kmer_classes(
@@ -45,6 +46,8 @@ def kmer_classes(
 
 def kmer_features(sequences: Sequence[np.ndarray], k: int) -> sparse.csr_matrix:
     """`[sequences, 4^k]`; a word with an unknown base does not count, and a sequence without words is 0."""
+    from scipy import sparse
+
     columns = [_words(sequence, k) for sequence in sequences]
     rows = np.repeat(np.arange(len(columns)), [len(words) for words in columns])
     ones = np.ones(len(rows))
@@ -55,6 +58,9 @@ def kmer_features(sequences: Sequence[np.ndarray], k: int) -> sparse.csr_matrix:
 
 def logistic(x: sparse.csr_matrix, y: np.ndarray, classes: int, strength: float) -> Classify:
     """Fit the classes `y` of features x, with an intercept that nothing is asked of."""
+    from scipy.optimize import minimize  # here: every worker imports this module, and few count words
+    from scipy.special import logsumexp
+
     shape, truth = (x.shape[1] + 1, classes), np.eye(classes)[y]
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:

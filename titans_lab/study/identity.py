@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -53,9 +52,9 @@ def model_id(config: ModelConfig) -> str:
 
 def read_values(config: RunConfig) -> dict[str, Any]:
     """The values that a run reads, by dotted key."""
-    sections = dataclasses.asdict(config)
-    data = {key: value for key, value in sections["data"].items() if key in config.task.settings.READS}
-    return dict(flatten({**sections, "model": effective(config.model), "data": data, "task": config.task.read()}))
+    sections = {name: vars(section) for name, section in vars(config).items() if name not in ("model", "task")}
+    sections["data"] = {key: value for key, value in sections["data"].items() if key in config.task.settings.READS}
+    return dict(flatten({"model": effective(config.model), "task": config.task.read(), **sections}))
 
 
 def facts(leaves: Mapping[str, Leaf], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,8 @@ def test_finished_runs_are_not_run_again_by_any_study(cli: Any, swept: Any, tmp_
     before = {path: path.stat().st_mtime_ns for path in (swept.bench.store.root / "runs").rglob("*.json*")}
     code, out, err = cli("sweep", another, swept.overrides[1], "--store", swept.bench.store.root)
     assert (code, out) == (0, "")
-    assert err == f"another: 2 runs, 0 to do; store {swept.bench.store.root}\n"
+    counts = "2 runs: 1 diverged, 1 done"
+    assert err == f"another: 2 runs, 0 to do; store {swept.bench.store.root}\n{counts}\n"
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 

@@ -142,7 +142,7 @@ def test_figures_are_what_plotly_accepts_and_have_words_for_those_who_do_not_see
         plotly.graph_objects.Figure(data=figure["data"], layout=figure["layout"])
     plots = [attributes for _, attributes in page.elements if attributes.get("class") == "plot"]
     assert [plot["id"] for plot in plots] == list(page.drawing["figures"])
-    assert all(plot["role"] == "img" and len(plot["aria-label"]) > 40 for plot in plots)
+    assert all(plot["role"] == "group" and len(plot["aria-label"]) > 40 for plot in plots)
     assert page.drawing["config"]["showSendToCloud"] is False
 
 

@@ -16,7 +16,7 @@ def effective(config: ModelConfig) -> dict[str, Any]:
     A transformer has no memory, a memory of depth 1 no hidden layer, and so on; what is not read has no part
     in a run's identity.
     """
-    fields = dataclasses.asdict(config)
+    fields = _nested(config)
     usual = dataclasses.replace(config, persistent_written=None).writes_persistent
     if config.writes_persistent == usual or not config.persistent_tokens:
         fields["persistent_written"] = None
@@ -28,6 +28,11 @@ def effective(config: ModelConfig) -> dict[str, Any]:
         section, _, name = key.rpartition(".")
         del (fields[section] if section else fields)[name]
     return {name: value for name, value in fields.items() if value != {}}
+
+
+def _nested(config: Any) -> dict[str, Any]:
+    """As `dataclasses.asdict`, which copies every value deeply; a thousand configurations have many."""
+    return {name: _nested(value) if dataclasses.is_dataclass(value) else value for name, value in vars(config).items()}
 
 
 def _sizes(config: ModelConfig) -> dict[str, Any]:

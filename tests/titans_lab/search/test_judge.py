@@ -1,0 +1,96 @@
+"""What trials are judged by, and what makes no sense to be judged by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from searches import HEAD, Searching
+
+from titans_lab.errors import UserError
+from titans_lab.search.judge import judge_of
+from titans_lab.search.racing import is_behind
+from titans_lab.search.trial import Trial
+from titans_lab.study.config import RunConfig
+from titans_lab.study.fields import build
+from titans_lab.study.search import Objective, SearchTerms
+from titans_lab.study.terms import Metric
+
+TEXT = build(RunConfig, {})
+MQAR = build(RunConfig, {"task.name": "mqar", "model.vocab_size": 8192})
+
+
+def figures(config: RunConfig, *objectives: Objective, metric: Metric | None = None) -> list[tuple[str, str, str]]:
+    judge = judge_of(SearchTerms((), objectives), metric, config)
+    return [(figure.name, figure.column, figure.direction) for figure in judge.figures]
+
+
+def test_a_search_is_judged_by_the_study_s_metric_or_the_task_s():
+    assert figures(TEXT) == [("loss", "loss", "min")]
+    assert figures(MQAR) == [("accuracy", "score", "max")]
+    assert figures(MQAR, metric=Metric("loss")) == [("loss", "loss", "min")]
+
+
+def test_each_figure_has_its_usual_direction_unless_another_is_given():
+    given = Objective("tokens_per_second"), Objective("params"), Objective("peak_memory_bytes", "max")
+    assert [direction for _, _, direction in figures(TEXT, *given)] == ["max", "min", "max"]
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ("  metric: accuracy\n", r"s\.yaml:\d+: search\.metric: no run of text records accuracy"),
+        ("  metric: losss\n", r"s\.yaml:\d+: search\.metric: .*did you mean loss"),
+        ("  metric: tokens_per_second\n  pruner: median\n", r"search\.pruner: tokens_per_second is known at the end"),
+        ("  pruner: {name: medium}\n", r"search\.pruner\.name"),
+        (
+            "  pruner: {name: median, n_warmup: 3}\n",
+            r"search\.pruner\.n_warmup: no option of median; did you",
+        ),
+        ("  enqueue: {model.memory.depth: 3}\n", r"search\.enqueue: cannot be tried"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_anything_starts(
+    searching: Searching, tmp_path: Path, block: str, words: str
+):
+    space = "    model.memory.depth: {int: [1, 3]}\n"
+    with pytest.raises(UserError, match=words):
+        searching(block, space, HEAD + "where: model.memory.depth < 3\n")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("every", [0, 97, 1000])
+def test_a_pruner_that_would_see_nothing_is_refused(searching: Searching, every: int):
+    with pytest.raises(UserError, match=r"s\.yaml:\d+: search\.pruner: sees nothing of a run"):
+        searching("  pruner: median\n", head=f"{HEAD}  log: {{valid_every: {every}}}\n")
+
+
+def test_a_study_without_a_search_says_what_to_write(tmp_path: Path):
+    from titans_lab.search.coordinator import tunings
+    from titans_lab.store.folder import Store
+    from titans_lab.study.study import load_study
+
+    path = tmp_path / "s.yaml"
+    path.write_text("question: q\n")
+    with pytest.raises(UserError, match=r"s\.yaml: no search; say what to look for"):
+        tunings(load_study(path), Store(tmp_path), lambda _: "0" * 64)
+
+
+def test_reports_are_counted_by_validations(searching: Searching):
+    [tuning] = searching("  pruner: median\n", head=f"{HEAD}  log: {{valid_every: 30}}\n").tunings
+    [run] = tuning.runs({"train.lr": 1e-3})
+    rows = [{"step": step, "valid_loss": 2.0 if step % 30 == 0 else None, "loss": 3.0} for step in range(10, 97, 10)]
+    assert tuning.judge.reports(run.config, rows) == {1: 2.0, 2: 2.0, 3: 2.0}
+
+
+def test_a_trial_is_behind_if_it_is_worse_than_most_on_the_same_seeds():
+    [figure] = judge_of(SearchTerms(()), None, TEXT).figures
+
+    def trial(*by_seed: float) -> Trial:
+        return Trial(0, "sampler", {}, by_seed=tuple((value,) for value in by_seed))
+
+    others = [trial(1.0, 9.0), trial(2.0, 1.0), trial(3.0, 1.0), trial(4.0)]
+    assert is_behind(trial(2.6), others, figure)
+    assert not is_behind(trial(2.4), others, figure)
+    assert not is_behind(trial(9.0), others[:3], figure)  # too few to tell
+    assert not is_behind(trial(9.0, 9.0), others, figure)  # of two seeds there are three
