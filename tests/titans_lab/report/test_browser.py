@@ -211,18 +211,13 @@ def looked_into(lab, tmp_path: Path) -> Path:
     return path
 
 
-def controls(page: Any, figure: str, kind: str) -> Any:
-    """Of a figure: its fields of one kind."""
-    return page.locator(f"xpath=//*[@id='{figure}']/preceding-sibling::*[1]//{kind}")
-
-
 def test_a_reader_can_choose_axis_smoothing_and_series(look, looked_into: Path):
     shown = look(looked_into)
-    curves, inside = shown.locator("#learning-curves"), shown.locator("#inside-training")
-    controls(shown, "learning-curves", "select").first.select_option(index=1)
+    curves, inside = (shown.locator(f"section:has(#{name})") for name in ("learning-curves", "inside-training"))
+    curves.locator(".controls").get_by_label("Against").select_option("steps")
+    curves.locator(".controls").get_by_label("Smoothing").fill("4")
+    inside.locator(".controls").get_by_label("Figure").select_option("step size theta")
     curves.get_by_text("optimiser steps", exact=True).wait_for()
-    controls(shown, "learning-curves", "input").first.fill("4")
-    shown.get_by_text("mean of 9 points").wait_for()
-    controls(shown, "inside-training", "select").first.select_option(index=1)
-    inside.get_by_text("step size theta", exact=True).wait_for()
-    assert shown.locator("#needle-depths .hm").count() == 1
+    curves.get_by_text("mean of 9 points").wait_for()
+    inside.locator(".ytitle", has_text="step size theta").wait_for()
+    assert shown.locator("#needle-depths .hm image").count() == 2
