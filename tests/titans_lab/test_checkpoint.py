@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from clocks import without_clocks
 from every_task import STEPS, every_task, run_of, trainer_of
 
 from titans_lab.store.checkpoints import checkpoints
@@ -18,7 +19,6 @@ from titans_lab.store.folder import RunFolder, Store
 from titans_lab.study.config import RunConfig
 from titans_lab.train import Diverged, Stopped, Trainer
 
-CLOCKS = {"tokens_per_second", "utilisation", "step_seconds", "elapsed_seconds", "wall_seconds", "peak_memory_bytes"}
 LOGS = ("metrics", "inside", "evals")
 
 
@@ -32,10 +32,6 @@ def lines(trainer: Trainer, log: str) -> list[dict[str, Any]]:
     path = trainer.recorder.attempt.lines_path(log)
     rows = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
     return [without_clocks(row) for row in rows]
-
-
-def without_clocks(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in CLOCKS}
 
 
 def numbers(trainer: Trainer, summary: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from clocks import without_clocks
 from torch import nn
 from variants import VARIANTS, of_variant
 from workbench import TEXT, Workbench
@@ -17,13 +18,13 @@ from workbench import TEXT, Workbench
 from titans.models.inspection import Inside, inspect
 from titans.models.language_model import LanguageModel
 from titans_lab.optimiser import learning_rate, optimizer_for
+from titans_lab.store.logs import CHECK
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import TrainConfig
 from titans_lab.tasks.registry import build_task
 from titans_lab.train import Diverged, Trainer
 
 Train = Callable[..., Trainer]
-CLOCKS = {"tokens_per_second", "utilisation", "step_seconds", "elapsed_seconds", "wall_seconds", "peak_memory_bytes"}
 
 
 @pytest.fixture
@@ -41,11 +42,8 @@ def trainer(tmp_path: Path) -> Train:
 
 
 def rows(trainer: Trainer, log: str = "metrics") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in trainer.recorder.attempt.lines_path(log).read_text().splitlines()]
-
-
-def without_clocks(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in CLOCKS}
+    lines = map(json.loads, trainer.recorder.attempt.lines_path(log).read_text().splitlines())
+    return [{name: value for name, value in line.items() if name != CHECK} for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from workbench import Workbench
 import titans
 from titans.models.language_model import LanguageModel
 from titans_lab.corpus import load_corpus
+from titans_lab.ending import ASKING
 from titans_lab.errors import UserError
+from titans_lab.store.files import read_json, write_json
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.query import ask
 from titans_lab.store.recorder import Recorder
@@ -21,7 +23,6 @@ from titans_lab.tasks.registry import build_task
 from titans_lab.tasks.text import TextTask, evaluate
 from titans_lab.train import Trainer
 from titans_lab.trained import load_run, save_weights
-from titans_lab.worker import CANCELLING
 from titans_lab.worker import main as work
 
 
@@ -33,7 +34,7 @@ def bench(tmp_path: Path) -> Workbench:
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
     """A worker in this process must not decide what they do here."""
-    handlers = {number: signal.getsignal(number) for number in CANCELLING}
+    handlers = {number: signal.getsignal(number) for number in ASKING}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -97,7 +98,7 @@ def test_a_run_that_has_not_ended_well_is_refused(bench: Workbench):
     with pytest.raises(UserError, match=r"is pending, not done; sweep its study to the end"):
         load_run(bench.store, folder.run_id)
     assert work([str(folder.new_attempt().path)]) == 0
-    folder.status_path.write_text(folder.status_path.read_text().replace('"done"', '"diverged"'))
+    write_json(folder.status_path, read_json(folder.status_path) | {"state": "diverged"})
     with pytest.raises(UserError, match="is diverged, not done"):
         load_run(bench.store, folder.run_id)
 

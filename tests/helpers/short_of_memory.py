@@ -1,0 +1,28 @@
+"""A training for which memory is short, for a process of its own."""
+
+from __future__ import annotations
+
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+from every_task import trainer_of
+
+from titans_lab.microbatch import is_out_of_memory
+from titans_lab.store.folder import Attempt
+from titans_lab.study.config import RunConfig
+
+
+def train_with(megabytes: int, config: RunConfig, attempt: Attempt) -> None:
+    """In a process of its own, to which the system gives so much memory more than it has."""
+    trainer = trainer_of(config, attempt)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    try:
+        end: dict[str, Any] = trainer.run()
+    except Exception as error:
+        end = {"oom": is_out_of_memory(error), "error": repr(error)}
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    (attempt.path / "end.json").write_text(json.dumps(end))
