@@ -24,8 +24,8 @@ def answer(variant: str, tokens: int) -> None:
 
     from titans.models.config import MemoryConfig, ModelConfig
     from titans.models.language_model import LanguageModel
-    from titans_lab.evaluate import replies
-    from titans_lab.hidden import needle_contents
+    from titans_lab.data.hidden import needle_contents
+    from titans_lab.evaluation.evaluate import replies
     from titans_lab.tasks.needle import needles
 
     torch.set_num_threads(1)

@@ -17,8 +17,8 @@ from statistics import median
 
 from engine import finish, timed, write_study
 
+from titans_lab.data.origin import data_digest
 from titans_lab.environment import environment
-from titans_lab.sources import data_digest
 from titans_lab.store.compaction import compact, remove
 from titans_lab.store.folder import Store
 from titans_lab.study.record import study_record

@@ -90,7 +90,9 @@ class Lab:
 
     def workers(self) -> list[int]:
         listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
-        lines = [line for line in listed.splitlines() if "titans_lab.serve" in line and str(self.store) in line]
+        lines = [
+            line for line in listed.splitlines() if "titans_lab.training.serve" in line and str(self.store) in line
+        ]
         return [int(line.split()[0]) for line in lines]
 
 

@@ -21,8 +21,8 @@ from titans.cost import parameters
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel, use_kernel
 from titans_lab.bench.step import Run, alternate, step_of
-from titans_lab.optimiser import optimizer_for
 from titans_lab.study.config import TrainConfig
+from titans_lab.training.optimiser import optimizer_for
 
 LMM = ModelConfig(variant="lmm", dim=512, heads=8, blocks=2, memory=MemoryConfig(depth=2, expansion=4, chunk_size=64))
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from titans_lab.data.origin import data_source
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor, Job
 from titans_lab.executors.devices import Device
 from titans_lab.executors.slots import DeviceBusy
-from titans_lab.sources import data_source
 from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.files import write_json

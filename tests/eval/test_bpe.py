@@ -17,8 +17,8 @@ from extras import extra, shared
 from workbench import Workbench, run
 from workbench import run as run_command
 
-from titans_lab.corpus import load_corpus, trained_tokenizer
 from titans_lab.data import prepare as making
+from titans_lab.data.corpus import load_corpus, trained_tokenizer
 from titans_lab.data.prepare import Request, prepare
 from titans_lab.data.prepared import Manifest, map_part, read_tokenizer
 from titans_lab.data.sources import Source

@@ -15,7 +15,7 @@ from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
 from titans_lab.tasks.registry import TASKS, build_task
-from titans_lab.train import Trainer
+from titans_lab.training.train import Trainer
 
 STORY = """1 Mary moved to the bathroom.
 2 John went to the hallway.

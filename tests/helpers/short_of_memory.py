@@ -9,9 +9,9 @@ from typing import Any
 
 from every_task import trainer_of
 
-from titans_lab.microbatch import is_out_of_memory
 from titans_lab.store.folder import Attempt
 from titans_lab.study.config import RunConfig
+from titans_lab.training.microbatch import is_out_of_memory
 
 
 def train_with(megabytes: int, config: RunConfig, attempt: Attempt) -> None:

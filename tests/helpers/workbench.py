@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from titans_lab.data.origin import data_digest
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor, LocalJob
-from titans_lab.sources import data_digest
 from titans_lab.store.folder import Attempt, RunFolder, Store
 from titans_lab.study.study import Run, load_study
 from titans_lab.sweep import Sweep, record_runs
@@ -147,7 +147,11 @@ def begun(folder: RunFolder) -> Any:
 def workers(root: Path) -> list[int]:
     """Process ids of the workers below a folder, as the system lists them."""
     listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if "titans_lab.serve" in line and str(root) in line]
+    return [
+        int(line.split()[0])
+        for line in listed.splitlines()
+        if "titans_lab.training.serve" in line and str(root) in line
+    ]
 
 
 def children(pid: int, words: str) -> list[int]:

@@ -25,88 +25,53 @@ MAY_IMPORT = {
     "titans_lab.paper": "",
     "titans_lab.stats": "",
     "titans_lab.study": f"titans_lab.errors {LIGHT}",
-    "titans_lab.data": "titans_lab.errors titans_lab.inputs",
-    "titans_lab.corpus": "titans_lab.bases titans_lab.data titans_lab.errors titans_lab.inputs titans_lab.study",
-    "titans_lab.inputs": "titans_lab.errors",
-    "titans_lab.hidden": "titans_lab.errors titans_lab.inputs",
-    "titans_lab.series": "titans_lab.errors titans_lab.inputs",
-    "titans_lab.bases": "titans_lab.errors titans_lab.inputs",
-    "titans_lab.genome": "titans_lab.bases titans_lab.errors titans_lab.inputs titans_lab.study",
-    "titans_lab.sources": "titans_lab.corpus titans_lab.genome titans_lab.hidden titans_lab.series titans_lab.study",
+    "titans_lab.data": "titans_lab.errors titans_lab.study",
     "titans_lab.store": "titans_lab.errors titans_lab.study",
-    "titans_lab.executors": "titans_lab.environment titans_lab.store",
-    "titans_lab.history": "titans_lab.store titans_lab.study",
-    "titans_lab.expected": f"titans_lab.history titans_lab.stats titans_lab.study {LIGHT}",
-    "titans_lab.novelty": "titans_lab.history titans_lab.stats titans_lab.study",
-    "titans_lab.detectable": "titans_lab.history titans_lab.novelty titans_lab.stats",
-    "titans_lab.plan": "titans_lab.detectable titans_lab.executors titans_lab.expected titans_lab.history "
-    "titans_lab.novelty titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.probe": "titans_lab.store titans_lab.study titans_lab.tasks titans_lab.train",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
-    "titans_lab.doctor": "titans_lab.environment titans_lab.executors titans_lab.store",
     "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
+    "titans_lab.executors": "titans_lab.environment titans_lab.store",
+    "titans_lab.doctor": "titans_lab.environment titans_lab.executors titans_lab.store",
+    "titans_lab.planning": f"titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.spending": "titans_lab.study",
-    "titans_lab.sweep": "titans_lab.errors titans_lab.executors titans_lab.sources titans_lab.spending "
-    "titans_lab.store titans_lab.study",
-    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.stats "
-    "titans_lab.store titans_lab.study titans_lab.sweep",
-    "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
-    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.paper "
-    "titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.tasks": "titans.models titans_lab.corpus titans_lab.data titans_lab.errors titans_lab.genome "
-    "titans_lab.hidden titans_lab.series titans_lab.sources titans_lab.stats titans_lab.study",
-    "titans_lab.harness.table": "",
-    "titans_lab.harness": "titans titans.models titans_lab.corpus titans_lab.data titans_lab.environment "
-    "titans_lab.errors titans_lab.examined titans_lab.executors titans_lab.harness.table titans_lab.precision "
-    "titans_lab.store titans_lab.study titans_lab.tasks titans_lab.trained",
-    "titans_lab.inside": "titans.models",
-    "titans_lab.precision": "",
-    "titans_lab.speed": "titans_lab.study",
-    "titans_lab.optimiser": "titans_lab.study",
-    "titans_lab.microbatch": "titans_lab.tasks",
-    "titans_lab.stretch": "",
-    "titans_lab.checkpoint": "titans_lab.store",
-    "titans_lab.train": "titans.models titans_lab.checkpoint titans_lab.inside titans_lab.microbatch "
-    "titans_lab.optimiser titans_lab.precision titans_lab.speed titans_lab.store titans_lab.stretch titans_lab.study "
-    "titans_lab.tasks",
-    "titans_lab.ending": "",
-    "titans_lab.trained": "titans titans.models titans_lab.errors titans_lab.store titans_lab.study titans_lab.tasks",
-    "titans_lab.examined": "titans_lab.errors titans_lab.store titans_lab.trained",
-    "titans_lab.evaluations": "titans titans_lab.errors titans_lab.executors titans_lab.stats titans_lab.store "
+    "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.store "
     "titans_lab.study",
-    "titans_lab.evaluate": "titans.models titans_lab.corpus titans_lab.data titans_lab.environment titans_lab.errors "
-    "titans_lab.evaluations titans_lab.examined titans_lab.hidden titans_lab.precision titans_lab.tasks",
+    "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
+    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.stats titans_lab.store "
+    "titans_lab.study titans_lab.sweep",
+    "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
+    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.paper titans_lab.scaling "
+    "titans_lab.stats titans_lab.store titans_lab.study",
+    "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study",
+    "titans_lab.training": "titans.models titans_lab.data titans_lab.environment titans_lab.errors "
+    "titans_lab.evaluation titans_lab.planning titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks",
+    "titans_lab.evaluation": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
+    "titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks titans_lab.training",
+    "titans_lab.harness.table": "",
+    "titans_lab.harness": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
+    "titans_lab.evaluation titans_lab.executors titans_lab.harness.table titans_lab.store titans_lab.study "
+    "titans_lab.tasks titans_lab.training",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.verify.draw": "titans.layers titans.models titans.models.config titans.ops",
-    "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.precision "
+    "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.training "
     "titans_lab.verify titans_lab.verify.draw",
     "titans_lab.verify.__main__": "titans.models.config titans_lab.study titans_lab.verify titans_lab.verify.checks",
     "titans_lab.bench": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
     f"titans_lab.study {LIGHT}",
     "titans_lab.bench.peer": "titans.layers titans.models.config",
-    "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.precision "
-    "titans_lab.speed titans_lab.tasks",
+    "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.tasks "
+    "titans_lab.training",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
-    "titans_lab.worker": "titans_lab.corpus titans_lab.data titans_lab.ending titans_lab.environment "
-    "titans_lab.errors titans_lab.microbatch titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks "
-    "titans_lab.train titans_lab.trained",
-    "titans_lab.serve": "titans_lab.ending titans_lab.store titans_lab.worker",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.errors "
-    "titans_lab.evaluations titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.plan "
-    "titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search titans_lab.selection "
-    "titans_lab.sources titans_lab.stats titans_lab.status "
-    "titans_lab.store titans_lab.study titans_lab.sweep titans_lab.verify",
+    "titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.planning "
+    "titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.stats "
+    "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
     "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
-    "titans_lab.bench.step titans_lab.checkpoint titans_lab.evaluate titans_lab.examined titans_lab.harness "
-    "titans_lab.inside titans_lab.microbatch titans_lab.optimiser titans_lab.precision titans_lab.probe "
-    "titans_lab.serve titans_lab.speed titans_lab.stretch titans_lab.tasks titans_lab.train titans_lab.trained "
-    "titans_lab.verify.__main__ titans_lab.verify.checks "
-    "titans_lab.verify.draw titans_lab.worker",
+    "titans_lab.bench.step titans_lab.evaluation titans_lab.harness titans_lab.tasks titans_lab.training "
+    "titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw",
     "triton": "titans.ops",
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.store",

@@ -14,13 +14,13 @@ import torch
 from variants import of_variant
 
 from titans.models.config import MemoryConfig
-from titans_lab.corpus import Corpus
+from titans_lab.data.corpus import Corpus
 from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
 from titans_lab.study.identity import versions
 from titans_lab.tasks.text import TextTask
-from titans_lab.train import Trainer
+from titans_lab.training.train import Trainer
 
 GOLDEN_VERSIONS = {"model": 2, "operator": 1, "task": 1, "trainer": 1}
 #: Validation loss after six steps, bits per byte.

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from titans.models.config import ModelConfig
 from titans.models.language_model import LanguageModel
 from titans_lab.bench.peer import TheirMemory
-from titans_lab.precision import products_in
-from titans_lab.speed import factor
 from titans_lab.tasks.text import bits_per_token
+from titans_lab.training.precision import products_in
+from titans_lab.training.speed import factor
 
 PRODUCTS = 20  # a turn
 

@@ -79,7 +79,7 @@ def open_store(folder: Path | None, there: bool = False) -> Store:
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
     """The study and its runs; warnings go to stderr."""
-    from titans_lab.sources import check_fit, data_digest
+    from titans_lab.data.origin import check_fit, data_digest
     from titans_lab.study.study import load_study
 
     study = load_study(path, overrides or [])

@@ -23,7 +23,7 @@ from titans_lab.cli.arguments import (
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
-    from titans_lab.plan import Plan, PlannedRun
+    from titans_lab.planning.plan import Plan, PlannedRun
     from titans_lab.stats.law import Estimate
     from titans_lab.study.hold import Hold
     from titans_lab.study.study import Run, Study
@@ -48,7 +48,7 @@ def plan(
 
     Time and memory are learned from the store's own runs on hardware like this machine's; 95 % intervals.
     """
-    from titans_lab.plan import plan as plan_runs
+    from titans_lab.planning.plan import plan as plan_runs
 
     loaded, runs = load(study, overrides)
     devices = _devices(max_parallel, probe)
@@ -75,7 +75,7 @@ def _devices(most: int | None, probe: bool) -> list[Device]:
 def _probe(runs: Sequence[Run], device: Device) -> list[Any]:
     from titans_lab.errors import UserError
     from titans_lab.executors.answers import EndedEarly
-    from titans_lab.plan import probe
+    from titans_lab.planning.plan import probe
 
     typer.echo(f"timing five steps of the smallest and of the largest run on {device.hardware}", err=True)
     try:

@@ -16,7 +16,7 @@ from titans_lab.errors import UserError
 from titans_lab.study.tasks.needle import KINDS
 
 if TYPE_CHECKING:
-    from titans_lab.evaluations import Asked, Result, Sources
+    from titans_lab.evaluation.evaluations import Asked, Result, Sources
     from titans_lab.store.folder import Store
 
 Choice: TypeAlias = "tuple[Asked, Sources]"
@@ -27,7 +27,7 @@ COLUMNS = ("evaluation", "task", "setting", "length", "count", "value", "low", "
 
 def print_questions(records: Store, run_id: str, chosen: Sequence[Choice], as_csv: bool, as_json: bool) -> None:
     """Ask the run, and print the shares of right answers. Exit code 3: it broke."""
-    from titans_lab.evaluations import evaluate
+    from titans_lab.evaluation.evaluations import evaluate
 
     device = usable_devices()[0]
     answers = evaluate(records, run_id, chosen, device)
@@ -52,7 +52,7 @@ def _sizes(text: str) -> list[int]:
 
 def needles(record: dict[str, Any], kinds: str | None, template: str | None, sources: Sources) -> list[Choice]:
     """Of the kinds that are named, else of the one that the run was trained on."""
-    from titans_lab.evaluations import ANSWER_TOKENS, Asked
+    from titans_lab.evaluation.evaluations import ANSWER_TOKENS, Asked
     from titans_lab.study.record import config_of
 
     task = config_of(record).task
@@ -67,7 +67,7 @@ def needles(record: dict[str, Any], kinds: str | None, template: str | None, sou
 
 def stories(facts: Sequence[Path], text: Path | None) -> list[Choice]:
     """Of each file."""
-    from titans_lab.evaluations import ANSWER_TOKENS, Asked, kind_of
+    from titans_lab.evaluation.evaluations import ANSWER_TOKENS, Asked, kind_of
 
     if not facts:
         raise UserError("--facts: names no file; give one of bAbI stories, such as qa1_single-supporting-fact_test.txt")
@@ -77,7 +77,7 @@ def stories(facts: Sequence[Path], text: Path | None) -> list[Choice]:
 
 def files(text: Path | None, words: Path | None = None, facts: Path | None = None) -> Sources:
     """What questions are made of, wherever the process is that reads it."""
-    from titans_lab.evaluations import Sources
+    from titans_lab.evaluation.evaluations import Sources
 
     return Sources(*(None if path is None else str(path.absolute()) for path in (text, words, facts)))
 

@@ -48,10 +48,10 @@ def tune(
     Exit code 0: every trial has ended; 3: some failed, or a budget is spent, and the same command goes on; 130:
     interrupted, and it goes on too.
     """
+    from titans_lab.data.origin import check_fit, data_digest
     from titans_lab.executors.local import LocalExecutor
     from titans_lab.executors.slots import places
     from titans_lab.search.coordinator import Search, tunings
-    from titans_lab.sources import check_fit, data_digest
     from titans_lab.study.study import load_study
 
     loaded = load_study(study, overrides or [])

@@ -12,8 +12,8 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
+from titans_lab.data.files import GZIP_MAGIC
 from titans_lab.errors import UserError
-from titans_lab.inputs import GZIP_MAGIC
 
 BLOCK = 1 << 20  # bytes
 HUB = "hf:"

@@ -120,7 +120,7 @@ class LocalExecutor:
         try:
             attempt = self._claim(folder)
             # -P: what lies in the working directory must not stand in for a module of ours
-            module = [sys.executable, "-P", "-m", "titans_lab.serve"]
+            module = [sys.executable, "-P", "-m", "titans_lab.training.serve"]
             with attempt.log_path.open("ab") as log:
                 process = subprocess.Popen(
                     [*module, str(folder.store), "--device", device.kind],

@@ -1,6 +1,6 @@
 """Put lm-eval's tasks to a finished run: `python -m titans_lab.harness --device cpu`.
 
-What comes in and goes out: `titans_lab.examined`, with a list of `Asked`.
+What comes in and goes out: `titans_lab.evaluation.examined`, with a list of `Asked`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from titans_lab.corpus import trained_tokenizer
+from titans_lab.data.corpus import trained_tokenizer
 from titans_lab.environment import environment
-from titans_lab.examined import Examined, serve
+from titans_lab.evaluation.examined import Examined, serve
 from titans_lab.harness.asking import Asked, evaluation_id, source
 from titans_lab.harness.evaluate import evaluate, prepare_environment
 

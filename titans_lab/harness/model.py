@@ -11,7 +11,7 @@ from lm_eval.api.model import LM
 from titans.models.language_model import LanguageModel
 from titans_lab.data.tokenizer import Tokenizer
 from titans_lab.harness.scoring import Question, answer, go_on, question
-from titans_lab.precision import products_in
+from titans_lab.training.precision import products_in
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

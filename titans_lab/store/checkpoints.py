@@ -2,7 +2,7 @@
 
     attempts/<n>/checkpoint-<step>-<hash>.pt    hash: the first 16 digits of the content's SHA-256
 
-What is in them is the business of `titans_lab.checkpoint`.
+What is in them is the business of `titans_lab.training.checkpoint`.
 """
 
 from __future__ import annotations

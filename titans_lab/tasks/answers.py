@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans_lab.sources import generated_digest, generated_source
+from titans_lab.data.origin import generated_digest, generated_source
 from titans_lab.study.config import RunConfig
 from titans_lab.study.tasks.settings import TaskSettings
 from titans_lab.tasks.task import IGNORED, Batch, Score, Task, precise, random_of

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from titans_lab.data.hidden import NeedleContents, needle_contents
 from titans_lab.errors import UserError
-from titans_lab.hidden import NeedleContents, needle_contents
 from titans_lab.study.config import RunConfig
 from titans_lab.study.tasks.needle import Kind, Template
 from titans_lab.tasks.haystack import Haystack, noise, part_of, prose

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans_lab.sources import data_source
+from titans_lab.data.origin import data_source
 from titans_lab.study.config import RunConfig
 from titans_lab.study.tasks.babilong import BabilongSettings
 from titans_lab.study.tasks.needle import NeedleSettings

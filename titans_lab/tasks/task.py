@@ -62,7 +62,7 @@ class Task(ABC):
 
     Attributes:
         settings: The task's section of the configuration.
-        digest: SHA-256 of its data, as `titans_lab.sources.data_digest` says it.
+        digest: SHA-256 of its data, as `titans_lab.data.origin.data_digest` says it.
         source: Where they are from, for people.
     """
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans_lab.corpus import Corpus, check_vocabulary, load_corpus
+from titans_lab.data.corpus import Corpus, check_vocabulary, load_corpus
 from titans_lab.data.tokenizer import SEPARATOR
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig

@@ -16,7 +16,7 @@ from titans.models.language_model import LanguageModel, use_kernel
 from titans.ops import naive_neural_memory
 from titans.ops.neural_memory.kernel import Kernel
 from titans.ops.neural_memory.linear import BLOCK
-from titans_lab.precision import products_in
+from titans_lab.training.precision import products_in
 from titans_lab.verify.draw import (
     Call,
     drawn_model,

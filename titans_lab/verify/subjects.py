@@ -73,7 +73,11 @@ def key(about: Mapping[str, Any]) -> str:
 def code_digest() -> str:
     """Of the source of the models and of their checks: what was verified before an edit says nothing after it."""
     here = Path(__file__).parent
-    sources = [*Path(str(titans.__file__)).parent.rglob("*.py"), *here.glob("*.py"), here.parent / "precision.py"]
+    sources = [
+        *Path(str(titans.__file__)).parent.rglob("*.py"),
+        *here.glob("*.py"),
+        here.parent / "training" / "precision.py",
+    ]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(sources))).hexdigest()[:16]
 
 

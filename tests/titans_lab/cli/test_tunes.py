@@ -83,7 +83,7 @@ def test_a_coordinator_killed_again_and_again_loses_no_trial_and_has_none_twice(
 
 def test_an_interrupted_search_leaves_no_worker_and_says_how_to_go_on(bench: Workbench):
     coordinator = bench.start("tune", "--no-verify", "search.trials=4", "train.tokens=10000000")
-    [pid] = until(lambda: children(coordinator.pid, "titans_lab.serve")[:1], "a worker")
+    [pid] = until(lambda: children(coordinator.pid, "titans_lab.training.serve")[:1], "a worker")
     coordinator.send_signal(signal.SIGINT)
     _, words = coordinator.communicate(timeout=MINUTES)
     assert coordinator.returncode == 130, words

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from shared_data import shared
 
-from titans_lab.series import load_series
+from titans_lab.data.series import load_series
 from titans_lab.stats import forecast
 from titans_lab.stats.forecast import Errors, errors, linear, repeat_last, ridge
 

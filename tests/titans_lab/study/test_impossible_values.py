@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from titans_lab.corpus import corpus_digest
+from titans_lab.data.corpus import corpus_digest
 from titans_lab.errors import UserError
 from titans_lab.study.config import DataConfig
 from titans_lab.study.study import load_study

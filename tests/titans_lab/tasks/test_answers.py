@@ -13,7 +13,7 @@ from torch import nn
 from workbench import run
 
 from titans.models.language_model import LanguageModel
-from titans_lab.sources import data_digest, data_source
+from titans_lab.data.origin import data_digest, data_source
 from titans_lab.tasks.registry import TASKS
 from titans_lab.tasks.task import IGNORED, judging, overall
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from titans_lab.data.hidden import BabilongContents, babilong_contents
 from titans_lab.errors import UserError
-from titans_lab.hidden import BabilongContents, babilong_contents
 from titans_lab.tasks.babilong import Stories, is_right, labels_of, parse_babi, split_stories, stories
 from titans_lab.tasks.haystack import prose
 

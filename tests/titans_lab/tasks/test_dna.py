@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from workbench import Workbench
 
-from titans_lab.corpus import load_corpus
-from titans_lab.sources import data_digest
+from titans_lab.data.corpus import load_corpus
+from titans_lab.data.origin import data_digest
 from titans_lab.stats.ngram import witten_bell_bits
 from titans_lab.store.recorder import Recorder
 from titans_lab.tasks.registry import build_task
-from titans_lab.train import Trainer
-from titans_lab.worker import save_floors
+from titans_lab.training.train import Trainer
+from titans_lab.training.worker import save_floors
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from titans.models.config import MemoryConfig, ModelConfig
-from titans_lab.sources import data_digest
+from titans_lab.data.origin import data_digest
 from titans_lab.study.config import DataConfig, RunConfig, TrainConfig
 from titans_lab.study.record import costs
 from titans_lab.study.tasks import TaskConfig

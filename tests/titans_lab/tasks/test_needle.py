@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from titans_lab.data.hidden import NeedleContents, needle_contents
 from titans_lab.errors import UserError
-from titans_lab.hidden import NeedleContents, needle_contents
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
 from titans_lab.study.tasks.needle import KINDS

@@ -9,8 +9,7 @@ import torch
 from shared_data import shared
 
 from titans.models.config import MemoryConfig, ModelConfig
-from titans_lab.inside import rows_inside
-from titans_lab.sources import data_digest
+from titans_lab.data.origin import data_digest
 from titans_lab.stats.forecast import errors, repeat_last
 from titans_lab.study.config import DataConfig, RunConfig, TrainConfig
 from titans_lab.study.record import costs
@@ -19,6 +18,7 @@ from titans_lab.study.tasks.series import MSE, SeriesSettings
 from titans_lab.tasks.registry import build_task
 from titans_lab.tasks.series import SeriesTask
 from titans_lab.tasks.task import Score, judging, overall
+from titans_lab.training.inside import rows_inside
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(variant="lmm", dim=8, blocks=1, heads=2, memory=MemoryConfig(expansion=2, chunk_size=2))

@@ -16,7 +16,7 @@ from workbench import run
 
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
-from titans_lab.corpus import Corpus
+from titans_lab.data.corpus import Corpus
 from titans_lab.errors import UserError
 from titans_lab.tasks.text import TextTask, bits_per_token, evaluate, stretches
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 IN_ANOTHER_PROCESS = """
 import numpy, torch
-from titans_lab.corpus import Corpus
+from titans_lab.data.corpus import Corpus
 from titans_lab.tasks.text import TextTask
 text = numpy.arange(5000, dtype=numpy.uint8) * 37
 inputs, targets = TextTask(Corpus("a text", "d1", text[:4000], text[4000:]), 3, 16, 4).sample(5)

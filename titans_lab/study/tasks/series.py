@@ -17,7 +17,7 @@ MAE = Measure("mae", "absolute error of scaled values")
 
 @dataclass(frozen=True)
 class SeriesSettings(TaskSettings):
-    """Multivariate to multivariate forecasts, one channel at a time, by the protocol of `titans_lab.series`.
+    """Multivariate to multivariate forecasts, one channel at a time, by the protocol of `titans_lab.data.series`.
 
     An example is a window of one channel; its past is cut into `train.length` patches, the tokens of the model.
 

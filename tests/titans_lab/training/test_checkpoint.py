@@ -1,0 +1,201 @@
+"""A run that is stopped, killed or damaged on its way ends in the numbers of one that nothing disturbed."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from clocks import without_clocks
+from every_task import STEPS, every_task, run_of, trainer_of
+
+from titans_lab.store.checkpoints import checkpoints
+from titans_lab.store.folder import RunFolder, Store
+from titans_lab.study.config import RunConfig
+from titans_lab.training.train import Diverged, Stopped, Trainer
+
+LOGS = ("metrics", "inside", "evals")
+
+
+def after(steps: int) -> Callable[[], tuple[str, str] | None]:
+    """Asks for an end when a training has taken so many steps from where it began."""
+    asked = iter([None] * steps)
+    return lambda: next(asked, ("cancelled", "enough"))
+
+
+def lines(trainer: Trainer, log: str) -> list[dict[str, Any]]:
+    path = trainer.recorder.attempt.lines_path(log)
+    rows = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
+    return [without_clocks(row) for row in rows]
+
+
+def numbers(trainer: Trainer, summary: dict[str, Any]) -> dict[str, Any]:
+    """All that a run says and leaves, but times."""
+    weights = {name: tensor.tolist() for name, tensor in trainer.model.state_dict().items()}
+    return without_clocks(summary) | {log: lines(trainer, log) for log in LOGS} | {"weights": weights}
+
+
+def unbroken(config: RunConfig, folder: Path) -> dict[str, Any]:
+    trainer = trainer_of(config, RunFolder(folder / "unbroken").new_attempt())
+    return numbers(trainer, trainer.run())
+
+
+def stopped(config: RunConfig, run: RunFolder, steps: int) -> Trainer:
+    """An attempt that takes so many steps more."""
+    trainer = trainer_of(config, run.new_attempt())
+    trainer.should_stop = after(steps)
+    with pytest.raises(Stopped, match="enough"):
+        trainer.run()
+    return trainer
+
+
+def ended(config: RunConfig, run: RunFolder) -> dict[str, Any]:
+    """An attempt that nobody stops."""
+    trainer = trainer_of(config, run.new_attempt())
+    return numbers(trainer, trainer.run())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return Store(tmp_path).run("run")
+
+
+@pytest.mark.parametrize("task", every_task())
+def test_a_run_that_is_stopped_again_and_again_has_the_numbers_of_one_that_is_not(
+    task: str, tmp_path: Path, run: RunFolder
+):
+    config = run_of(task, tmp_path, log__valid_every=4, log__valid_bytes=100)
+    for steps in (random.randrange(1, 4), random.randrange(3)):
+        stopped(config, run, steps)
+    assert ended(config, run) == unbroken(config, tmp_path)
+
+
+@pytest.mark.parametrize(("variant", "precision"), [("lmm", "bfloat16"), ("mac", "float32"), ("samba", "float32")])
+def test_models_of_all_kinds_go_on_where_they_were(variant: str, precision: str, tmp_path: Path, run: RunFolder):
+    looked = {"log__inside_every": 3, "log__inside_tokens": 32}
+    model = {"model__variant": variant, "model__memory__depth": 2, "model__blocks": 2, "model__segment": 16}
+    config = run_of("text", tmp_path, train__precision=precision, train__lr=1e-2, **model, **looked)
+    taken = [stopped(config, run, 2).step, stopped(config, run, 0).step, stopped(config, run, 3).step]
+    assert taken == [2, 2, 5]
+    assert ended(config, run) == unbroken(config, tmp_path)
+
+
+def test_a_checkpoint_is_written_every_so_often_and_the_last_two_are_kept(
+    tmp_path: Path, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("titans_lab.training.checkpoint.MOST_SHARE", math.inf)
+    often = run_of("text", tmp_path, log__checkpoint_seconds=0.0)
+    trainer = trainer_of(often, run.new_attempt())
+    trainer.should_stop = after(4)
+    with pytest.raises(Stopped):
+        trainer.run()
+    assert [saved.step for saved in checkpoints(run)] == [4, 3]
+    seldom = trainer_of(run_of("text", tmp_path, log__checkpoint_seconds=None), RunFolder(tmp_path / "b").new_attempt())
+    seldom.run()
+    assert checkpoints(RunFolder(tmp_path / "b")) == []
+
+
+def test_an_attempt_says_what_it_went_on_from_and_its_time_adds_up(tmp_path: Path, run: RunFolder):
+    config = run_of("text", tmp_path)
+    first = stopped(config, run, 4)
+    first_seconds = first.summary(4)["wall_seconds"]
+    [saved] = checkpoints(run)
+    second = trainer_of(config, run.new_attempt())
+    summary = second.run()
+    assert second.recorder.env["resumed_from"] == {"attempt": 1, "step": 4}
+    assert second.recorder.env["deterministic"] is True
+    rows = [json.loads(line) for line in second.recorder.attempt.metrics_path.read_text().splitlines()]
+    elapsed = [row["elapsed_seconds"] for row in rows]
+    assert elapsed == sorted(elapsed)
+    written = torch.load(saved.path, weights_only=True)["state"]
+    assert 0 < written["elapsed"] <= first_seconds
+    assert summary["wall_seconds"] > written["elapsed"]
+    assert summary["peak_memory_bytes"] >= written["peak"]
+
+
+def test_other_software_may_go_on_with_a_run_but_promises_no_bits(tmp_path: Path, run: RunFolder):
+    config = run_of("text", tmp_path)
+    stopped(config, run, 2).recorder.note({"torch": "of old"})
+    second = trainer_of(config, run.new_attempt())
+    second.run()
+    assert second.recorder.env["deterministic"] is False
+
+
+def spoil(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    bit = bytes([content[len(content) // 2] ^ 1])
+    flipped = content[: len(content) // 2] + bit + content[len(content) // 2 + 1 :]
+    spoiled = {"cut": content[:-1], "emptied": b"", "noise": random.randbytes(len(content)), "flipped": flipped}
+    path.unlink() if how == "gone" else path.write_bytes(spoiled[how])
+
+
+@pytest.mark.parametrize("how", ["cut", "emptied", "noise", "flipped"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
+    how: str, tmp_path: Path, run: RunFolder, capsys: pytest.CaptureFixture[str]
+):
+    config = run_of("text", tmp_path)
+    stopped(config, run, 2)
+    stopped(config, run, 3)
+    last, before = checkpoints(run)
+    spoil(last.path, how)
+    third = trainer_of(config, run.new_attempt())
+    assert numbers(third, third.run()) == unbroken(config, tmp_path)
+    assert third.recorder.env["resumed_from"] == {"attempt": 1, "step": before.step}
+    assert f"{last.path}: is not what was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["cut", "emptied", "flipped", "gone"])
+def test_a_checkpoint_whose_lines_are_damaged_is_not_taken(
+    how: str, tmp_path: Path, run: RunFolder, capsys: pytest.CaptureFixture[str]
+):
+    config = run_of("text", tmp_path)
+    attempt = stopped(config, run, 5).recorder.attempt
+    spoil(attempt.metrics_path, how)
+    second = trainer_of(config, run.new_attempt())
+    assert numbers(second, second.run()) == unbroken(config, tmp_path)
+    assert "resumed_from" not in second.recorder.env
+    assert str(attempt.metrics_path) in capsys.readouterr().err
+
+
+def test_lines_behind_the_checkpoint_are_forgotten(tmp_path: Path, run: RunFolder):
+    """What a killed attempt logged after its last checkpoint is computed, and logged, again."""
+    config = run_of("text", tmp_path)
+    first = stopped(config, run, 4)
+    first.recorder.log(step=6, loss=9.0)
+    with first.recorder.attempt.metrics_path.open("a") as some:
+        some.write('{"step": 7, "lo')
+    assert ended(config, run) == unbroken(config, tmp_path)
+
+
+def test_a_training_may_be_stopped_while_it_is_evaluated(tmp_path: Path, run: RunFolder):
+    config = run_of("text", tmp_path, log__valid_every=3)
+    for step in (3, STEPS):
+        trainer = trainer_of(config, run.new_attempt())
+        stop_in_evaluation_of(trainer, step)
+        with pytest.raises(Stopped):
+            trainer.run()
+        assert checkpoints(run)[0].step == step
+    assert ended(config, run) == unbroken(config, tmp_path)
+
+
+def stop_in_evaluation_of(trainer: Trainer, step: int) -> None:
+    def asked() -> tuple[str, str] | None:
+        return None if trainer.model.training or trainer.step < step else ("cancelled", "enough")
+
+    trainer.should_stop = asked
+
+
+def test_a_run_that_diverges_does_so_at_the_same_step(tmp_path: Path, run: RunFolder):
+    config = run_of("text", tmp_path, train__lr=1e30, log__every=7)
+    stopped(config, run, 1)
+    steps = []
+    for attempt in (run.new_attempt(), RunFolder(tmp_path / "unbroken").new_attempt()):
+        with pytest.raises(Diverged) as caught:
+            trainer_of(config, attempt).run()
+        steps.append(caught.value.step)
+    assert steps[0] == steps[1] > 1

@@ -1,0 +1,56 @@
+"""The bases of DNA as letters and as numbers, and those of a FASTA file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from titans_lab.data.files import read_bytes
+from titans_lab.errors import UserError
+
+BASES = b"ACGTN"  # N: unknown
+AMBIGUOUS = b"RYSWKMBDHV"  # of IUPAC, for one of several bases: read as N
+NO_BASE = 255
+FASTA = "a FASTA file, plain or gzip"
+
+
+def _codes() -> np.ndarray:
+    """The place in `BASES` of each byte; `NO_BASE` of what is no letter for a base."""
+    codes = np.full(256, NO_BASE, np.uint8)
+    for letters in (BASES, BASES.lower()):
+        codes[list(letters)] = range(len(BASES))
+    codes[list(AMBIGUOUS + AMBIGUOUS.lower())] = BASES.index(b"N")
+    return codes
+
+
+CODES = _codes()
+_LETTERS = np.frombuffer(BASES, np.uint8)
+
+
+def read_fasta(path: str) -> bytes:
+    """The bases of a FASTA file as letters of `BASES`, in order; an N stands between two records.
+
+    Raises:
+        UserError: Naming file and line, where it is none.
+    """
+    content = read_bytes(path, "data.path", FASTA)
+    records: list[list[bytes]] = []
+    for line, text in enumerate(content.splitlines(), 1):
+        if text.startswith(b">"):
+            records.append([])
+        elif text.strip():
+            if not records:
+                raise UserError(f"{path}:{line}: a sequence without a header line such as '>name'; give {FASTA}")
+            records[-1].append(_LETTERS[encoded(text.strip(), f"{path}:{line}")].tobytes())
+    bases = b"N".join(b"".join(record) for record in records if record)
+    if not bases:
+        raise UserError(f"data.path: {path} has headers and no bases; give {FASTA}")
+    return bases
+
+
+def encoded(text: bytes, place: str) -> np.ndarray:
+    """The places in `BASES` of a text's letters, of either case. UserError, at `place`, where one is no base."""
+    codes = CODES[np.frombuffer(text, np.uint8)]
+    if (wrong := codes == NO_BASE).any():
+        letter = text.decode(errors="replace")[int(wrong.argmax())]
+        raise UserError(f"{place}: {letter!r} is no base; write A, C, G, T, or N where it is not known")
+    return codes

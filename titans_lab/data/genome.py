@@ -1,0 +1,136 @@
+"""Labelled DNA sequences, as GenomicBenchmarks and GUE have them.
+
+GUE (arXiv 2306.15006) has a CSV with the columns `sequence` and `label` for each of train, dev and test;
+GenomicBenchmarks (10.1186/s12863-023-01123-8) as CSV or TSV calls them `seq` and `label`, and has no validation part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from titans_lab.data.bases import encoded
+from titans_lab.data.files import read_bytes, signature, table
+from titans_lab.errors import UserError
+from titans_lab.study.config import DataConfig
+
+NAMES = ("sequence", "seq")
+WANTED = "a CSV or TSV file, plain or gzip, with the columns `sequence` (or `seq`) and `label`"
+
+Part = Literal["train", "valid", "test"]
+
+
+class Labelled(NamedTuple):
+    """A sequence, as places in `BASES`, and the place of its label among the classes."""
+
+    bases: np.ndarray
+    label: int
+
+
+@dataclass(frozen=True, eq=False)
+class Genome:
+    """Labelled sequences.
+
+    Attributes:
+        source: Path of the training file, for people.
+        digest: SHA-256 over the content of all files, in hex.
+        classes: The labels of the training file, in order.
+        parts: What to train on and what to judge by; a sequence of one file is in one part alone.
+    """
+
+    source: str
+    digest: str
+    classes: tuple[str, ...]
+    parts: dict[Part, list[Labelled]]
+
+
+def load_genome(data: DataConfig, classes: int) -> Genome:
+    """Read the files and split what has no file of its own off the training file.
+
+    Raises:
+        UserError: Naming file and line, where one is not what `WANTED` says, or has other than so many classes.
+    """
+    rows = {part: list(_rows(key, path)) for part, key, path in _files(data)}
+    labels = tuple(sorted({label for _, _, label in rows["train"]}, key=lambda label: (len(label), label)))
+    if len(labels) != classes:
+        raise UserError(
+            f"data.path: {data.path} has {len(labels)} labels ({', '.join(labels[:9])}), and task.genome.classes is "
+            f"{classes}; set it to {len(labels)}, or give another file"
+        )
+    parts: dict[Part, list[Labelled]] = {"train": [], "valid": [], "test": []}
+    for part, found in rows.items():
+        for place, text, label in found:
+            example = Labelled(_encoded(text, place), _class(label, labels, place, data))
+            parts[_part(text, data) if part == "train" else part].append(example)
+    for part, examples in parts.items():
+        if not examples:
+            other = "lower" if part == "train" else "raise"
+            raise UserError(f"data.path: {data.path} leaves nothing for the {part} part; {other} data.valid_fraction")
+    return Genome(str(data.path), _digest(data), labels, parts)
+
+
+def genome_digest(data: DataConfig, classes: int) -> str:
+    """`Genome.digest` alone, with every check; remembered within a process while the files are unchanged."""
+    return _measure(data, classes, tuple(signature(path, key, WANTED) for _, key, path in _files(data)))
+
+
+@lru_cache(maxsize=16)
+def _measure(data: DataConfig, classes: int, _: tuple[tuple[int, int], ...]) -> str:
+    return load_genome(data, classes).digest
+
+
+def _files(data: DataConfig) -> Iterator[tuple[Part, str, str]]:
+    """Part, key and path of each file."""
+    files: tuple[tuple[Part, str, str | None], ...] = (
+        ("train", "data.path", data.path),
+        ("valid", "data.valid_path", data.valid_path),
+        ("test", "data.test_path", data.test_path),
+    )
+    return ((part, key, path) for part, key, path in files if path is not None)
+
+
+def _digest(data: DataConfig) -> str:
+    digest = hashlib.sha256()
+    for part, key, path in _files(data):
+        digest.update(part.encode() + hashlib.sha256(read_bytes(path, key, WANTED)).digest())
+    return digest.hexdigest()
+
+
+def _rows(key: str, path: str) -> Iterator[tuple[str, str, str]]:
+    """Place, sequence and label of each line."""
+    names, rows = table(read_bytes(path, key, WANTED), path)
+    found = [name for name in NAMES if name in names]
+    if not found or "label" not in names:
+        raise UserError(f"{path}:1: the columns are {', '.join(names)}; give {WANTED}")
+    sequence, label = names.index(found[0]), names.index("label")
+    for line, cells in rows:
+        yield f"{path}:{line}", cells[sequence].strip(), cells[label].strip()
+
+
+def _encoded(text: str, place: str) -> np.ndarray:
+    if not text:
+        raise UserError(f"{place}: an empty sequence; remove the line")
+    return encoded(text.encode(), place)
+
+
+def _class(label: str, labels: tuple[str, ...], place: str, data: DataConfig) -> int:
+    if label not in labels:
+        raise UserError(f"{place}: label {label!r} is none of {', '.join(labels)}, those of {data.path}; mend the line")
+    return labels.index(label)
+
+
+def _part(text: str, data: DataConfig) -> Part:
+    """Of a line of the training file: by the sequence alone, so that one that is there twice is in one part."""
+    place = int.from_bytes(hashlib.sha256(text.upper().encode()).digest()[:8], "big") / 2**64
+    held_out: list[Part] = []
+    if data.test_path is None:
+        held_out.append("test")
+    if data.valid_path is None:
+        held_out.append("valid")
+    index = int(place / data.valid_fraction)
+    return held_out[index] if index < len(held_out) else "train"

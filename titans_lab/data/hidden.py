@@ -1,0 +1,121 @@
+"""What long-context tasks hide, and what in: files as bytes, and the hashes that stand for them. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from titans_lab.data.files import read_bytes
+from titans_lab.errors import UserError
+
+WORD_FILES = ("adjectivelist.txt", "nounlist.txt")
+WORDS_WANTED = "a folder with adjectivelist.txt and nounlist.txt, one word a line, as wonderwords has them"
+PROSE_WANTED = "a text file, plain or gzip, or null for Python's documentation"
+BOOKS_WANTED = "a book as text, plain or gzip, or a folder of them"
+FACTS_WANTED = "a file of bAbI stories, plain or gzip"
+_BOOK_BEGINS, _BOOK_ENDS = b"*** START OF TH", b"*** END OF TH"  # of Project Gutenberg's files
+
+
+def read_prose(path: str | None) -> bytes:
+    """A text, by default the documentation that comes with Python, which is prose for the most part."""
+    return _python_documentation() if path is None else read_bytes(path, "data.path", PROSE_WANTED)
+
+
+def prose_source(path: str | None) -> str:
+    """Where that is from, for people."""
+    return f"Python {platform.python_version()} documentation" if path is None else path
+
+
+def read_books(path: str | None) -> bytes:
+    """A book, or all files of a folder in the order of their names, without Project Gutenberg's licence."""
+    if path is None:
+        return _python_documentation()
+    files = sorted(file for file in Path(path).iterdir() if file.is_file()) if Path(path).is_dir() else [Path(path)]
+    if not files:
+        raise UserError(f"data.path: {path} has no file; give {BOOKS_WANTED}")
+    return b"\n".join(_story_alone(read_bytes(str(file), "data.path", BOOKS_WANTED)) for file in files)
+
+
+def read_words(folder: str | None) -> tuple[bytes, ...]:
+    """Adjectives and nouns, a word a line; none where no folder is given."""
+    if folder is None:
+        return ()
+    return tuple(read_bytes(str(Path(folder) / name), "task.needle.words", WORDS_WANTED) for name in WORD_FILES)
+
+
+def read_facts(path: str | None) -> bytes:
+    """A file of bAbI stories."""
+    if path is None:
+        raise UserError(f"task.babilong.facts: names no file; give {FACTS_WANTED}")
+    return read_bytes(path, "task.babilong.facts", FACTS_WANTED)
+
+
+@dataclass(frozen=True)
+class NeedleContents:
+    """What needles of a kind are made of and hidden in.
+
+    Attributes:
+        words: Lists of adjectives and nouns, a word a line; none: the task's own.
+        prose: None: the task's own sentences.
+    """
+
+    words: tuple[bytes, ...]
+    prose: bytes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of it, in hex."""
+        return _digest(*self.words, self.prose)
+
+
+def needle_contents(kind: str, path: str | None, words: str | None) -> NeedleContents:
+    """Read them; UserError."""
+    return NeedleContents(read_words(words), b"" if kind == "passkey" else read_prose(path))
+
+
+def needle_source(kind: str, path: str | None) -> str:
+    """Where the haystack is from, for people."""
+    return "sentences that repeat" if kind == "passkey" else prose_source(path)
+
+
+@dataclass(frozen=True)
+class BabilongContents:
+    """A file of stories and a book."""
+
+    facts: bytes
+    facts_source: str
+    book: bytes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of it, in hex."""
+        return _digest(self.facts, self.book)
+
+
+def babilong_contents(facts: str | None, books: str | None) -> BabilongContents:
+    """Read them; UserError."""
+    return BabilongContents(read_facts(facts), str(facts), read_books(books))
+
+
+def babilong_source(facts: str | None, books: str | None) -> str:
+    """Where they are from, for people."""
+    return f"{facts} in {prose_source(books)}"
+
+
+def _digest(*contents: bytes) -> str:
+    return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
+
+
+def _story_alone(book: bytes) -> bytes:
+    begins, ends = book.find(_BOOK_BEGINS), book.find(_BOOK_ENDS)
+    return book[book.find(b"\n", begins) + 1 : ends] if 0 <= begins < ends else book
+
+
+def _python_documentation() -> bytes:
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:
+        raise UserError(f"data.path: this Python comes without its documentation; give {PROSE_WANTED}") from error
+    return "\n".join(topics[name] for name in sorted(topics)).encode()

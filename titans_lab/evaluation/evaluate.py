@@ -1,0 +1,158 @@
+"""Evaluate a finished run, as a stream, in memory that does not grow: `python -m titans_lab.evaluation.evaluate`.
+
+What comes in and goes out: `titans_lab.evaluation.examined`, with pairs of `Asked` and `Sources`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import groupby
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from titans.models.generation import generate, prefill
+from titans.models.language_model import LanguageModel
+from titans_lab.data.corpus import trained_tokenizer
+from titans_lab.data.hidden import babilong_contents, needle_contents
+from titans_lab.data.tokenizer import BYTES
+from titans_lab.environment import environment
+from titans_lab.errors import UserError
+from titans_lab.evaluation.evaluations import SETTINGS, Asked, Sources, evaluation_id
+from titans_lab.evaluation.examined import Examined, serve
+from titans_lab.tasks.babilong import is_right, stories
+from titans_lab.tasks.needle import needles, string_match_all
+from titans_lab.tasks.question import TOKENIZER, Question
+from titans_lab.tasks.recall import Questions
+from titans_lab.tasks.task import Score
+from titans_lab.training.precision import products_in
+
+PIECE = 1024  # tokens read at a time
+AT_ONCE = 2**16  # tokens of the questions that are read side by side
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Questions, and how an answer is judged.
+
+    Attributes:
+        questions: Where they come from.
+        count: How many there are.
+        right: Whether a model's words answer a question.
+        digest: Of the data.
+        note: What the figures must not be taken for.
+    """
+
+    questions: Questions
+    count: int
+    right: Callable[[str, Question], bool]
+    digest: str
+    note: str
+
+
+def examination(asked: Asked, sources: Sources) -> Examination:
+    """What an evaluation asks, with its files read. UserError."""
+    return _of_needles(asked, sources) if asked.task == "needle" else _of_stories(asked, sources)
+
+
+def _of_needles(asked: Asked, sources: Sources) -> Examination:
+    contents = needle_contents(asked.kind, sources.text, sources.words)
+    questions = needles(asked.kind, asked.template, contents, asked.seed, testing=True)  # type: ignore[arg-type]
+    text = "" if asked.kind == "passkey" else ", another text than its essays"
+    return Examination(
+        questions,
+        asked.count,
+        lambda said, question: string_match_all(said, question.target),
+        contents.digest,
+        f"not RULER-comparable: lengths in {TOKENIZER}{text}",
+    )
+
+
+def _of_stories(asked: Asked, sources: Sources) -> Examination:
+    contents = babilong_contents(sources.facts, sources.text)
+    questions = stories(contents, asked.seed, testing=True)
+    there = questions.count(asked.length, asked.answer_tokens)
+    return Examination(
+        questions,
+        max(1, min(asked.count, there)),  # where there is none, asking for the first says why
+        lambda said, question: is_right(said, question.target, question.about, questions.labels),
+        contents.digest,
+        f"lengths in {TOKENIZER}",
+    )
+
+
+@final
+class Reader(Examined):
+    """A run that answers questions."""
+
+    @cached_property
+    def model(self) -> LanguageModel:
+        """UserError where it does not read bytes."""
+        trained = self.trained
+        if trained_tokenizer(trained.config, trained.data_hash) is not BYTES:
+            raise UserError(f"run {self.folder.run_id}: its tokens are no bytes, as those of the questions are")
+        return trained.model
+
+    def reply(self, asked: Any) -> dict[str, Any]:
+        """To a pair of `Asked` and `Sources`."""
+        about, sources = asked
+        return self.answer(Asked(**about), Sources(**sources))
+
+    def answer(self, asked: Asked, sources: Sources) -> dict[str, Any]:
+        """The rows of an evaluation."""
+        exam = examination(asked, sources)
+        name = evaluation_id(self.folder.run_id, asked, exam.digest)
+        about = {"asked": vars(asked), "sources": vars(sources), "data_hash": exam.digest, "env": environment()}
+        return self.evaluation(name, about, lambda: self._rows(asked, exam))
+
+    def _rows(self, asked: Asked, exam: Examination) -> list[dict[str, Any]]:
+        found = [(question.depth, exam.right(said, question)) for question, said in self._said(asked, exam)]
+        share = sum(right for _, right in found) / len(found)
+        score = partial(Score, SETTINGS[asked.task].METRIC, setting=asked.setting, length=asked.length)
+        scores = [score(share, len(found)), *(score(float(right), 1, depth=depth) for depth, right in found)]
+        return [score.row(asked.task) | {"note": exam.note} for score in scores]
+
+    def _said(self, asked: Asked, exam: Examination) -> Iterator[tuple[Question, str]]:
+        """Each question and what the model wrote."""
+        side_by_side = max(1, AT_ONCE // max(asked.length, 1))
+        for first in range(0, exam.count, side_by_side):
+            numbers = range(first, min(first + side_by_side, exam.count))
+            questions = [exam.questions.question(number, asked.length, asked.answer_tokens) for number in numbers]
+            for _, alike in groupby(sorted(questions, key=_size), key=_size):
+                batch = list(alike)
+                yield from zip(batch, self._replies(batch, asked.answer_tokens), strict=True)
+
+    def _replies(self, questions: Sequence[Question], count: int) -> list[str]:
+        with products_in(self.trained.config.train.precision, self.device):
+            return replies(self.model, questions, count, self.device)
+
+
+@torch.no_grad()
+def replies(model: LanguageModel, questions: Sequence[Question], count: int, device: torch.device) -> list[str]:
+    """The likeliest `count` tokens after prompts of the same size, which are read piece by piece."""
+    prompts = np.stack([np.frombuffer(question.prompt, np.uint8) for question in questions])
+    state, end = None, prompts.shape[1] - 1
+    for begin in range(0, end, PIECE):
+        state = prefill(model, _tokens(prompts[:, begin : min(begin + PIECE, end)], device), state)
+    drawn = generate(model, _tokens(prompts[:, end:], device), count, temperature=0, state=state).tolist()
+    return [_words(row) for row in drawn]
+
+
+def _words(drawn: Sequence[int]) -> str:
+    """As text; a token that is no byte is a question mark."""
+    return bytes(token if token < len(BYTES.pieces) else ord("?") for token in drawn).decode(errors="replace")
+
+
+def _tokens(prompts: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(prompts.astype(np.int64)).to(device)
+
+
+def _size(question: Question) -> int:
+    return len(question.prompt)
+
+
+if __name__ == "__main__":
+    serve(Reader, "titans_lab.evaluation.evaluate", "Evaluate a finished run.")

@@ -1,0 +1,79 @@
+"""What processes share that are asked about a finished run, on standard input, and answer in lines of JSON.
+
+The question is JSON: `store`, `run` and `asked`, a list. A line goes out for each: `evaluation`, `recorded` and `rows`;
+or `wrong`, where the user has to mend something. `titans_lab.executors.answers` is the other end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from titans_lab.errors import UserError
+from titans_lab.evaluation.trained import Trained, load_run
+from titans_lab.store.folder import RunFolder, Store, writing
+from titans_lab.store.weights import find_run
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Examined(ABC):
+    """A run that is asked."""
+
+    store: Store
+    folder: RunFolder
+    device: torch.device
+
+    @cached_property
+    def trained(self) -> Trained:
+        """Its model, loaded when something is asked that is not recorded."""
+        return load_run(self.store, self.folder.run_id, self.device)
+
+    @abstractmethod
+    def reply(self, asked: Any) -> dict[str, Any]:
+        """`evaluation` of what one entry of the question asks. UserError."""
+
+    def evaluation(self, name: str, about: Mapping[str, Any], find: Callable[[], Rows]) -> dict[str, Any]:
+        """The rows of an evaluation: recorded, or found out and then recorded.
+
+        Args:
+            name: Its id.
+            about: What is recorded beside the rows.
+            find: Gives the rows.
+        """
+        record = self.folder.evaluation(name)
+        if record is not None:
+            return {"evaluation": name, "recorded": True, "rows": record["rows"]}
+        rows = find()
+        ended = {"device": self.device.type, "finished": datetime.now(UTC).isoformat(), "rows": rows}
+        with writing(self.store):
+            self.folder.save_evaluation(name, {**about, **ended})
+        return {"evaluation": name, "recorded": False, "rows": rows}
+
+
+def serve(kind: type[Examined], module: str, description: str) -> None:
+    """Answer what is asked: all that `python -m module` does."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    given = parser.parse_args()
+    torch.set_flush_denormal(True)  # as workers do
+    question = json.load(sys.stdin)
+    store = Store(Path(question["store"]))
+    examined = kind(store, find_run(store, question["run"]), torch.device(given.device))
+    for asked in question["asked"]:
+        try:
+            answer = examined.reply(asked)
+        except UserError as error:
+            answer = {"wrong": str(error)}
+        print(json.dumps(answer), flush=True)

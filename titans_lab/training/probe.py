@@ -1,0 +1,77 @@
+"""Five steps of a run, on the clock: `python -m titans_lab.training.probe --device cpu`.
+
+On standard input comes the record of a run as JSON; a line of JSON goes out: the seconds of a step and the peak memory.
+Nothing is left in any store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from titans_lab.store.folder import Store
+from titans_lab.store.recorder import Recorder
+from titans_lab.study.config import LogConfig, RunConfig
+from titans_lab.study.record import config_of
+from titans_lab.tasks.registry import build_task
+from titans_lab.training.train import Trainer
+
+STEPS = 5
+
+
+class Enough(Exception):
+    """The last step that was asked for is done."""
+
+
+class Stopwatch(Recorder):
+    """Keeps what is logged of each step, and ends the training after the last."""
+
+    rows: list[dict[str, Any]]
+
+    def log(self, **row: float | None) -> None:
+        """Keep a line of metrics."""
+        self.rows.append(row)
+        if len(self.rows) >= STEPS:
+            raise Enough
+
+
+def measure(record: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Seconds of a step, the median of those after the first, and the most bytes held."""
+    config = config_of(record)
+    config = replace(config, log=LogConfig(every=1), speed=replace(config.speed, profile=0))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = _steps(config, record["seed"], device, Store(Path(folder)))
+    seconds = [row["step_seconds"] for row in rows]
+    return {"step_seconds": median(seconds[1:] or seconds), "peak_bytes": rows[-1]["peak_memory_bytes"]}
+
+
+def _steps(config: RunConfig, seed: int, device: torch.device, store: Store) -> list[dict[str, Any]]:
+    folder = store.run("probe")
+    folder.create({})
+    watch = Stopwatch(folder.new_attempt(), {})
+    watch.rows = []
+    with suppress(Enough):
+        Trainer(config, seed, build_task(config, seed), device, watch).run()
+    return watch.rows
+
+
+def main() -> None:
+    """Answer what is asked."""
+    parser = argparse.ArgumentParser(prog="python -m titans_lab.training.probe", description="Time five steps.")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    given = parser.parse_args()
+    torch.set_flush_denormal(True)  # as workers do
+    print(json.dumps(measure(json.load(sys.stdin), torch.device(given.device))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

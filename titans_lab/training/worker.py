@@ -1,0 +1,166 @@
+"""One run in a process of its own: `python -m titans_lab.training.worker ATTEMPT_FOLDER --device cpu`.
+
+Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed, or the one of
+`STOPPED` that it was asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import torch
+
+from titans_lab.data.corpus import Corpus
+from titans_lab.data.tokenizer import BYTES
+from titans_lab.environment import environment, processor
+from titans_lab.errors import UserError
+from titans_lab.evaluation.trained import save_weights
+from titans_lab.stats.ngram import witten_bell_floors
+from titans_lab.store.folder import FINISHED, STOPPED, Attempt, Store
+from titans_lab.store.recorder import Recorder, commit
+from titans_lab.store.succession import micro_batch
+from titans_lab.study.config import DataConfig, RunConfig
+from titans_lab.study.derived import kernel
+from titans_lab.study.record import config_of
+from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.task import Task
+from titans_lab.tasks.text import TextTask
+from titans_lab.training.ending import Cancelled, Ending, leave
+from titans_lab.training.microbatch import is_out_of_memory
+from titans_lab.training.train import Diverged, Stopped, Trainer
+
+MOST_COUNTED = 1_000_000_000  # bytes; to count those of a larger text would take more than most runs do
+CANCELLED = "cancelled before its end"
+
+_host = cache(environment)
+
+
+class Superseded(BaseException):
+    """This process stood still for so long that the run was taken for abandoned, and another worker is at it now."""
+
+
+def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -> str:
+    """Train the run that an attempt is at, and commit how it ended; that state.
+
+    Args:
+        attempt: In a store.
+        device: To train on.
+        ending: Whether this process shall end, and leave the run to a later attempt, which goes on from its checkpoint.
+    """
+    ending = ending or Ending()
+    record = attempt.folder.record()
+    config = config_of(record)
+    taken_over = micro_batch(attempt, config.speed.micro_batch or config.train.batch)
+    config = replace(config, speed=replace(config.speed, micro_batch=taken_over["micro_batch"]))
+    recorder = Recorder(attempt, _host() | _device_facts(device) | {"kernel": kernel(config, device.type)} | taken_over)
+    task = _task(config, record)
+    trainer = Trainer(config, record["seed"], task, device, recorder)
+    trainer.should_stop = lambda: _asked(attempt, ending)
+    try:
+        state, summary, error = "done", trainer.run(), None
+    except Diverged as end:
+        state, summary, error = "diverged", trainer.summary(end.step) | {"diverged_step": end.step}, str(end)
+    except Stopped as end:
+        state, summary, error = end.state, trainer.summary(end.step), str(end)
+    with ending.sealed():
+        if state == "done" and config.log.weights:
+            save_weights(attempt, trainer.model)
+        commit(attempt, state, summary, error)
+    if state not in STOPPED and _countable(task):
+        save_floors(Store(attempt.folder.path.parents[1]), task.corpus, config.data, task.settings.ORDERS)
+    return state
+
+
+def _task(config: RunConfig, record: dict[str, Any]) -> Task:
+    task = build_task(config, record["seed"])
+    if task.digest != record["data_hash"]:
+        raise UserError(f"data.path: {task.source} is not what it was when this run was planned; sweep the study again")
+    return task
+
+
+def _countable(task: Task) -> TypeGuard[TextTask]:
+    return isinstance(task, TextTask) and task.corpus.tokenizer is BYTES and len(task.corpus.train) <= MOST_COUNTED
+
+
+def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int]) -> None:
+    """Record what n-gram models reach on this split, unless that is known: the scale for every loss on it."""
+    split = {"data_hash": corpus.digest, "valid_fraction": data.valid_fraction, "valid_bytes": data.valid_bytes}
+    key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}"
+    if store.has_floors(key):
+        return
+    bits = {str(order): bits for order, bits in witten_bell_floors(corpus.train, corpus.valid, orders).items()}
+    store.save_floors(key, {**split, "data_source": corpus.source, "bits_per_byte": bits})
+
+
+def _asked(attempt: Attempt, ending: Ending) -> tuple[str, str] | None:
+    """How to end now, if at all; Superseded."""
+    if attempt.superseded():
+        raise Superseded
+    return attempt.asked_to_stop() or (("cancelled", CANCELLED) if ending.asked else None)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 where the run ended as it was meant to, 1 where it did not."""
+    parser = argparse.ArgumentParser(prog="python -m titans_lab.training.worker", description="Train one run.")
+    parser.add_argument("attempt", type=Path, help="folder of the attempt, below the run's folder")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input closes")
+    given = parser.parse_args(arguments)
+    ending = Ending()
+    ending.listen()
+    if given.follow_stdin:
+        threading.Thread(target=_follow_stdin, daemon=True).start()
+    torch.set_flush_denormal(True)  # a memory that forgets fills with them, at a fifth of the speed
+    attempt = Attempt(given.attempt)
+    with attempt.claim.kept():
+        code = attend(attempt, torch.device(given.device), ending)
+    ending.ignore()
+    return code
+
+
+def attend(attempt: Attempt, device: torch.device, ending: Ending) -> int:
+    """Work, and see to it that there is a commit; exit code. A process may attend to one attempt after the other."""
+    try:
+        state = work(attempt, device, ending)
+    except Cancelled:
+        state, why = attempt.asked_to_stop() or ("cancelled", CANCELLED)
+        commit(attempt, state, {}, why)
+    except Superseded as end:
+        print(end.__doc__)
+    except Exception as error:
+        with ending.sealed():
+            traceback.print_exc()  # to the log: after a commit there is no other place for it
+            commit(attempt, "oom" if is_out_of_memory(error) else "failed", {}, traceback.format_exc())
+    else:
+        return int(ending.asked and state not in FINISHED)
+    return 1
+
+
+def _device_facts(device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
+    return {
+        "device": device.type,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "deterministic": device.type == "cpu",  # on a GPU sums by atomic operations come in any order
+    }
+
+
+def _follow_stdin() -> None:
+    """The coordinator holds the other end: it closes however the coordinator ends."""
+    os.read(0, 1)  # not sys.stdin: the interpreter aborts at its end where a thread still reads from that
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    leave(main())
