@@ -20,8 +20,8 @@ from time import perf_counter
 
 from titans_lab.data.origin import data_digest
 from titans_lab.environment import environment
-from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 from titans_lab.study.record import record_of
 from titans_lab.study.study import Run, load_study
 

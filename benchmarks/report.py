@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 from titans_lab.study.record import record_of, study_record
 from titans_lab.study.study import Run, load_study
 

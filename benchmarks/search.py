@@ -34,8 +34,8 @@ from titans_lab.executors.devices import Device
 from titans_lab.search.coordinator import Search, tunings
 from titans_lab.search.proposer import Goal, Proposer
 from titans_lab.search.trial import Trial
-from titans_lab.store.folder import Store
 from titans_lab.store.query import query
+from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
 from titans_lab.study.dimensions import Dimension
 from titans_lab.study.search import Chosen, SearchTerms

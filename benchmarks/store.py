@@ -20,7 +20,7 @@ from engine import finish, timed, write_study
 from titans_lab.data.origin import data_digest
 from titans_lab.environment import environment
 from titans_lab.store.compaction import compact, remove
-from titans_lab.store.folder import Store
+from titans_lab.store.store import Store
 from titans_lab.study.record import study_record
 from titans_lab.study.study import load_study
 

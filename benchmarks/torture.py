@@ -33,8 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_lab.store.folder import Store
 from titans_lab.store.query import query
+from titans_lab.store.store import Store
 
 STUDY = """\
 question: Is every run there, once?

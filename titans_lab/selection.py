@@ -11,7 +11,9 @@ from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.store.files import Damage, read_json
-from titans_lab.store.folder import STATES, Attempt, Store
+from titans_lab.store.folder import Attempt
+from titans_lab.store.status import STATES
+from titans_lab.store.store import Store
 from titans_lab.store.weights import find_run
 from titans_lab.study.config import RunConfig
 from titans_lab.study.derived import DERIVED

@@ -9,8 +9,10 @@ from typing import Any
 from titans_lab.errors import UserError
 from titans_lab.store.compacted import Compacted
 from titans_lab.store.files import Damage, DamagedError, read_json
-from titans_lab.store.folder import Attempt, RunFolder, Status, Store
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import latest_row
+from titans_lab.store.status import Status
+from titans_lab.store.store import Store
 from titans_lab.study import derived
 from titans_lab.study.study import Run
 

@@ -18,8 +18,10 @@ from titans_lab.executors.slots import DeviceBusy
 from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.files import write_json
-from titans_lab.store.folder import FINISHED, STOPPED, Attempt, RunFolder, Store, writing
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import commit_dead
+from titans_lab.store.status import FINISHED, STOPPED
+from titans_lab.store.store import Store, writing
 from titans_lab.store.succession import can_halve
 from titans_lab.study.record import record_of
 from titans_lab.study.study import Run

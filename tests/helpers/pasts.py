@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from titans_lab.environment import processor
-from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 from titans_lab.study.record import record_of
 from titans_lab.study.study import Run
 

@@ -15,7 +15,8 @@ from typing import Any
 from titans_lab.data.origin import data_digest
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor, LocalJob
-from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.folder import Attempt, RunFolder
+from titans_lab.store.store import Store
 from titans_lab.study.study import Run, load_study
 from titans_lab.sweep import Sweep, record_runs
 

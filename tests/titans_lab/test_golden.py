@@ -15,8 +15,8 @@ from variants import of_variant
 
 from titans.models.config import MemoryConfig
 from titans_lab.data.corpus import Corpus
-from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
 from titans_lab.study.identity import versions
 from titans_lab.tasks.text import TextTask

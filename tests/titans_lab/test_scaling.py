@@ -11,8 +11,8 @@ import pytest
 from titans_lab.errors import UserError
 from titans_lab.scaling import scalings
 from titans_lab.stats.scaling.law import Law
-from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 from titans_lab.study.record import record_of
 from titans_lab.study.study import Run, load_study
 

@@ -18,7 +18,7 @@ from titans_lab.bench.pairs import PEER, Pair
 from titans_lab.environment import environment, library_version
 from titans_lab.executors.answers import EndedEarly, answers
 from titans_lab.executors.devices import Device
-from titans_lab.store.folder import Store, writing
+from titans_lab.store.store import Store, writing
 from titans_lab.study.identity import model_id
 
 

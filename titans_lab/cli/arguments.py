@@ -14,7 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
-    from titans_lab.store.folder import Store
+    from titans_lab.store.store import Store
     from titans_lab.study.study import Run, Study
 
 
@@ -67,7 +67,7 @@ AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 def open_store(folder: Path | None, there: bool = False) -> Store:
     """The store that the user means; unless it has to be there, it need not exist yet."""
     from titans_lab.errors import UserError
-    from titans_lab.store.folder import Store
+    from titans_lab.store.store import Store
 
     root = folder or Path(os.environ.get("TITANS_LAB_STORE") or "results")
     if root.exists() and not root.is_dir():

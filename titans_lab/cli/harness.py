@@ -14,7 +14,7 @@ from titans_lab.errors import UserError
 
 if TYPE_CHECKING:
     from titans_lab.harness.asking import Asked, Found
-    from titans_lab.store.folder import Store
+    from titans_lab.store.store import Store
 
 PAPER = "paper"  # all tasks of its table
 COLUMNS = ("task", "metric", "value", "unit", "count", "split", "evaluation", "recorded")

@@ -17,7 +17,7 @@ from titans_lab.study.tasks.needle import KINDS
 
 if TYPE_CHECKING:
     from titans_lab.evaluation.evaluations import Asked, Result, Sources
-    from titans_lab.store.folder import Store
+    from titans_lab.store.store import Store
 
 Choice: TypeAlias = "tuple[Asked, Sources]"
 

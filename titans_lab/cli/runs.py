@@ -30,7 +30,8 @@ from titans_lab.errors import UserError
 if TYPE_CHECKING:
     from titans_lab.selection import Filter
     from titans_lab.store.files import Damage
-    from titans_lab.store.folder import Attempt, Store
+    from titans_lab.store.folder import Attempt
+    from titans_lab.store.store import Store
 
 Rows = tuple[list[dict[str, Any]], Sequence["Damage"]]
 WATCH_SECONDS, FOLLOW_SECONDS = 2.0, 0.3
@@ -146,7 +147,8 @@ def rerun(
     """
     from titans_lab.cli.studies import sweep
     from titans_lab.selection import Filter
-    from titans_lab.store.folder import FINISHED, writing
+    from titans_lab.store.status import FINISHED
+    from titans_lab.store.store import writing
 
     loaded, runs = load(study, overrides)
     records, wanted = open_store(store), Filter.of(states, where)

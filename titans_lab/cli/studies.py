@@ -29,7 +29,7 @@ from titans_lab.cli.reports import summarise
 from titans_lab.cli.upkeep import compact_many
 
 if TYPE_CHECKING:
-    from titans_lab.store.folder import Store
+    from titans_lab.store.store import Store
     from titans_lab.study.study import Run
     from titans_lab.sweep import Sweep
 

@@ -14,7 +14,7 @@ from titans_lab.cli.runs import selected
 from titans_lab.errors import UserError
 
 if TYPE_CHECKING:
-    from titans_lab.store.folder import Store
+    from titans_lab.store.store import Store
 
 
 def compact(
@@ -28,7 +28,7 @@ def compact(
     """
     from titans_lab.cli.output import print_rows
     from titans_lab.store import compaction
-    from titans_lab.store.folder import writing
+    from titans_lab.store.store import writing
 
     records = open_store(store, there=True)
     with writing(records):
@@ -66,7 +66,7 @@ def rm(
     Nothing is deleted: what is moved back is there again.
     """
     from titans_lab.store.archive import to_trash
-    from titans_lab.store.folder import writing
+    from titans_lab.store.store import writing
 
     records = open_store(store, there=True)
     if not targets and not states and not where:
@@ -124,7 +124,7 @@ def import_(
     """
     from titans_lab.cli.output import print_rows
     from titans_lab.store.archive import bring
-    from titans_lab.store.folder import writing
+    from titans_lab.store.store import writing
 
     records = open_store(store)
     with writing(records):
@@ -175,7 +175,7 @@ def doctor(
     from titans_lab.cli.output import print_table
     from titans_lab.doctor import machine
     from titans_lab.store.check import faults, quarantine
-    from titans_lab.store.folder import writing
+    from titans_lab.store.store import writing
 
     records = open_store(store)
     facts = machine(records.root)

@@ -16,7 +16,7 @@ from titans_lab.errors import UserError
 from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device
 from titans_lab.stats.proportion import wilson
-from titans_lab.store.folder import Store
+from titans_lab.store.store import Store
 from titans_lab.study.tasks import TaskSettings
 from titans_lab.study.tasks.babilong import BabilongSettings
 from titans_lab.study.tasks.needle import NeedleSettings

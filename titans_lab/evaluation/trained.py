@@ -12,7 +12,8 @@ import titans
 from titans.models.language_model import LanguageModel
 from titans_lab.errors import UserError
 from titans_lab.store.files import write_bytes
-from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.folder import Attempt, RunFolder
+from titans_lab.store.store import Store
 from titans_lab.store.weights import find_run, read_weights
 from titans_lab.study.config import RunConfig
 from titans_lab.study.record import config_of

@@ -18,7 +18,7 @@ from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device
 from titans_lab.harness.rows import find
 from titans_lab.harness.table import ALIASES, TASKS
-from titans_lab.store.folder import Store
+from titans_lab.store.store import Store
 
 #: Raised when the numbers that the same evaluation gives change.
 VERSION = 1

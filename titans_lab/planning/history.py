@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from titans_lab.store.folder import Store
+from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import versions
 from titans_lab.study.record import config_of

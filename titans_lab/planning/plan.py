@@ -16,7 +16,8 @@ from titans_lab.planning.expected import Cost, Experience, on, step_flops, total
 from titans_lab.planning.history import Past, past_of, read_history
 from titans_lab.planning.novelty import Novelty, novelties
 from titans_lab.stats.law import Estimate
-from titans_lab.store.folder import FINISHED, Status, Store
+from titans_lab.store.status import FINISHED, Status
+from titans_lab.store.store import Store
 from titans_lab.study import derived
 from titans_lab.study.config import RunConfig
 from titans_lab.study.record import record_of

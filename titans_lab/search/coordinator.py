@@ -18,7 +18,7 @@ from titans_lab.search.tuning import Tuning, definition, search_name
 from titans_lab.search.warm import known_points
 from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning
-from titans_lab.store.folder import Store, writing
+from titans_lab.store.store import Store, writing
 from titans_lab.study.arms import Arm
 from titans_lab.study.config import RunConfig
 from titans_lab.study.study import Study

@@ -16,9 +16,10 @@ from titans_lab.search.proposer import Goal, Proposer
 from titans_lab.search.racing import is_behind
 from titans_lab.search.trial import Origin, Trial, TrialState
 from titans_lab.store.columns import METRICS
-from titans_lab.store.folder import FINISHED, Store
 from titans_lab.store.logs import read_lines
 from titans_lab.store.searches import SearchFolder
+from titans_lab.store.status import FINISHED
+from titans_lab.store.store import Store
 from titans_lab.study.arms import Arm
 from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import run_id

@@ -9,7 +9,8 @@ from typing import Any
 from titans_lab.errors import UserError
 from titans_lab.search.proposer import Goal
 from titans_lab.search.tuning import Tuning
-from titans_lab.store.folder import RunFolder, Store
+from titans_lab.store.folder import RunFolder
+from titans_lab.store.store import Store
 from titans_lab.study.identity import flatten
 from titans_lab.study.study import Run
 

@@ -24,7 +24,8 @@ from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.store.files import DamagedError, json_bytes, read_bytes, read_json, temporary_file
-from titans_lab.store.folder import RunFolder, Store
+from titans_lab.store.folder import RunFolder
+from titans_lab.store.store import Store
 
 CONTENTS = "contents.json"
 FORM = 1

@@ -11,8 +11,10 @@ from pathlib import Path
 from titans_lab.store.columns import LOGS
 from titans_lab.store.compacted import Compacted, manifest_path, marks_of
 from titans_lab.store.files import Damage, DamagedError, read_bytes, read_json
-from titans_lab.store.folder import RunFolder, Status, Store
+from titans_lab.store.folder import RunFolder
 from titans_lab.store.logs import digest_of, read_lines
+from titans_lab.store.status import Status
+from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
 
 STALE_SECONDS = 3600.0  # after which nobody writes a temporary file any more

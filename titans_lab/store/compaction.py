@@ -13,8 +13,8 @@ from typing import Any
 from titans_lab.store import arrow
 from titans_lab.store.compacted import FORM, OF_RUNS, Compacted, Entry, manifest_path, marks_of
 from titans_lab.store.files import DamagedError, read_bytes, write_bytes, write_json
-from titans_lab.store.folder import Store
 from titans_lab.store.logs import digest_of
+from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
 
 WORTHWHILE = 500  # finished runs that are read from their folders: a quarter of a second

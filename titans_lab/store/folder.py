@@ -1,33 +1,9 @@
-"""The folder of a run, its attempts and its commit; the layout of a store.
-
-    runs/<run_id>/run.json                  what the run is, written before it starts
-    runs/<run_id>/attempts/<n>/             claim (who is at it), env.json, metrics.jsonl (one line per log step),
-                                            log.txt, evals.jsonl (the last evaluation), and inside.jsonl where the
-                                            memories were looked into; weights.pt where it ended well; stop.json where
-                                            it was asked to stop; when it has ended metrics.parquet, with evals.parquet
-                                            and inside.parquet where there is something in them; and then, where it has
-                                            no result, its commit: status.json
-    runs/<run_id>/status.json               the commit of the first attempt with a result, which stays
-    runs/<run_id>/evals/<id>.json           what was evaluated later, each by itself
-    studies/<name>.json                     what a sweep launched
-    searches/<name>/                        what a search has tried: see `titans_lab.store.searches`
-    floors/<key>.json                       n-gram losses of a data split
-    benches/<time>-<hash>.json              speeds, measured side by side
-    quarantine/<time>/                      what `titans-lab doctor --fix` found damaged
-    trash/<time>/                           what was removed
-    compact/                                copies of finished runs' rows, for speed alone: `titans_lab.store.compacted`
-    verified/<key>.json                     a model, a precision and a device whose fast forms were found right
-
-States: pending (no attempt), running (the last attempt has no commit, and its claim's holder lives), lost (the holder
-is dead), and the committed ones.
-"""
+"""The folder of a run, and its attempts; `titans_lab.store.store` has the layout."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,63 +11,8 @@ from typing import Any
 from titans_lab.errors import UserError
 from titans_lab.store.claims import NOBODY, AlreadyRunning, Claim, Holder, Watch
 from titans_lab.store.files import DamagedError, read_json, write_json
-from titans_lab.store.searches import SearchFolder
-
-#: How a run ends that is asked to end before its time: a later sweep goes on with it.
-STOPPED = frozenset({"cancelled", "pruned", "timeout"})
-COMMITTED = frozenset({"done", "diverged", "failed", "oom"}) | STOPPED
-#: What a sweep never runs again.
-FINISHED = frozenset({"done", "diverged"})
-#: How an attempt ends that has no result.
-FAILED = frozenset({"failed", "oom", "timeout", "cancelled", "lost"})
-STATES = frozenset({"pending", "running", "lost"}) | COMMITTED
-
-_NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,120}")
-_STATUS_TYPES: dict[str, type | tuple[type, ...]] = {
-    "attempt": int,
-    "state": str,
-    "summary": dict,
-    "error": (str, type(None)),
-    "env": dict,
-    "finished": str,
-    "files": dict,
-}
-
-
-@dataclass(frozen=True)
-class Status:
-    """The commit of a run.
-
-    Attributes:
-        attempt: Number of the attempt that it commits.
-        state: One of `COMMITTED`.
-        summary: Final figures; columns of the view `runs`.
-        error: Traceback, or the end of the log of a worker that died.
-        env: Host, device and versions of the attempt, and when it started.
-        finished: ISO 8601, UTC.
-        files: {path below the run's folder: {"bytes": size, "sha256": hex}}.
-    """
-
-    attempt: int
-    state: str
-    summary: dict[str, Any]
-    error: str | None
-    env: dict[str, Any]
-    finished: str
-    files: dict[str, dict[str, Any]]
-
-    @classmethod
-    def read(cls, path: Path) -> Status:
-        """FileNotFoundError where there is none, DamagedError where it is not a commit."""
-        record = read_json(path)
-        wrong = [name for name, kind in _STATUS_TYPES.items() if not isinstance(record.get(name), kind)]
-        if wrong or record["state"] not in COMMITTED:
-            raise DamagedError(path, f"is not a status: see {', '.join(wrong) or 'state'}")
-        return cls(**{name: record[name] for name in _STATUS_TYPES})
-
-    def log_file(self, log: str) -> str | None:
-        """The key in `files` of what was logged in one of `LOGS`; None: nothing was."""
-        return next((name for name in self.files if name.rpartition("/")[2] == f"{log}.parquet"), None)
+from titans_lab.store.names import checked, listed
+from titans_lab.store.status import FINISHED, STOPPED, Status
 
 
 @dataclass(frozen=True)
@@ -233,11 +154,11 @@ class RunFolder:
 
     def evaluation_path(self, name: str) -> Path:
         """What a later evaluation found."""
-        return self.path / "evals" / f"{_checked(name)}.json"
+        return self.path / "evals" / f"{checked(name)}.json"
 
     def evaluation_paths(self) -> list[Path]:
         """Those of all that there are, by name."""
-        return _listed(self.path / "evals", "*.json")
+        return listed(self.path / "evals", "*.json")
 
     def evaluation(self, name: str) -> dict[str, Any] | None:
         """A later evaluation; None where there is none that can be read."""
@@ -325,108 +246,3 @@ class RunFolder:
         attempt = Attempt(self.path / "attempts" / str(number))
         attempt.claim.take(holder)
         return attempt
-
-
-@dataclass(frozen=True)
-class Store:
-    """All runs, studies and floors below one folder, which the first write makes."""
-
-    root: Path
-
-    def run(self, run_id: str) -> RunFolder:
-        """The folder of a run, there or not."""
-        return RunFolder(self.root / "runs" / _checked(run_id))
-
-    def folders(self) -> Iterator[RunFolder]:
-        """The runs that are there, by id."""
-        try:
-            with os.scandir(self.root / "runs") as entries:
-                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
-        except FileNotFoundError:
-            return
-        yield from (RunFolder(self.root / "runs" / name) for name in names)
-
-    def save_study(self, record: Mapping[str, Any]) -> None:
-        """Keep what a sweep launched, in the place of an earlier sweep of that name.
-
-        Keys: name, path, question, expect, overrides, metric, runs ([{"run_id", "factors": {dotted key: value},
-        "baseline"}]).
-        """
-        self._save("studies", record["name"], record)
-
-    def study_paths(self) -> list[Path]:
-        """Records of studies, by name."""
-        return _listed(self.root / "studies", "*.json")
-
-    def search(self, name: str) -> SearchFolder:
-        """The folder of a search, there or not."""
-        return SearchFolder(self.root / "searches" / _checked(name))
-
-    def searches(self) -> Iterator[SearchFolder]:
-        """The searches that are there, by name."""
-        return (SearchFolder(path) for path in _listed(self.root / "searches", "*") if path.is_dir())
-
-    def save_floors(self, key: str, record: Mapping[str, Any]) -> None:
-        """Keep the n-gram losses of a data split.
-
-        Keys: data_hash, data_source, valid_fraction, valid_bytes, bits_per_byte ({bytes of context: loss}).
-        """
-        self._save("floors", key, record)
-
-    def has_floors(self, key: str) -> bool:
-        """Whether a readable record of these floors is there."""
-        return self._has("floors", key)
-
-    def floor_paths(self) -> list[Path]:
-        """Records of floors, by key."""
-        return _listed(self.root / "floors", "*.json")
-
-    def save_bench(self, name: str, record: Mapping[str, Any]) -> None:
-        """Keep what a bench has measured so far: columns of the view `benches`, those of each row under "rows"."""
-        self._save("benches", name, record)
-
-    def bench_paths(self) -> list[Path]:
-        """Records of benches, oldest first."""
-        return _listed(self.root / "benches", "*.json")
-
-    def save_verified(self, key: str, record: Mapping[str, Any]) -> None:
-        """Keep what a verification found, all of it within tolerance.
-
-        Keys: models, precision, device, torch, kernel, versions, code, rows, env, verified.
-        """
-        self._save("verified", key, record)
-
-    def has_verified(self, key: str) -> bool:
-        """Whether a readable record of that verification is there."""
-        return self._has("verified", key)
-
-    def _has(self, kind: str, name: str) -> bool:
-        try:
-            read_json(self.root / kind / f"{_checked(name)}.json")
-        except (FileNotFoundError, DamagedError):
-            return False
-        return True
-
-    def _save(self, kind: str, name: str, record: Mapping[str, Any]) -> None:
-        path = self.root / kind / f"{_checked(name)}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, record)
-
-
-@contextmanager
-def writing(store: Store) -> Iterator[None]:
-    """UserError where the store cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{store.root}: cannot write there ({error.strerror}); name another folder") from error
-
-
-def _listed(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
-
-
-def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise UserError(f"{name!r}: names in the store are letters, digits, '.', '_' and '-', with no '.' in front")
-    return name

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from titans_lab.errors import UserError
 from titans_lab.store.columns import VIEWS
 from titans_lab.store.files import Damage
-from titans_lab.store.folder import Store
+from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from titans_lab.store.files import (
     write_bytes,
     write_json,
 )
-from titans_lab.store.folder import COMMITTED, FINISHED, Attempt, Status
+from titans_lab.store.folder import Attempt
 from titans_lab.store.logs import digest_of, read_lines, to_line, to_parquet
+from titans_lab.store.status import COMMITTED, FINISHED, Status
 
 TAIL_BYTES = 8192
 _COLUMNS = {log: frozenset(column.name for column in columns) for log, columns in LOGS.items()}

@@ -14,9 +14,11 @@ from titans_lab.store import arrow
 from titans_lab.store.columns import LOGS, RUN_ID, SECTIONS, VIEWS
 from titans_lab.store.compacted import OF_RUNS, Compacted
 from titans_lab.store.files import Damage, DamagedError, read_json
-from titans_lab.store.folder import COMMITTED, FAILED, Attempt, RunFolder, Status, Store
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import read_lines, read_parquet
 from titans_lab.store.searches import SearchFolder, definition_record, trial_record, trial_row
+from titans_lab.store.status import COMMITTED, FAILED, Status
+from titans_lab.store.store import Store
 from titans_lab.study.record import metric_columns
 from titans_lab.study.tasks.text import TextSettings
 

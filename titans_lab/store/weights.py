@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from titans_lab.errors import UserError
 from titans_lab.store.files import DamagedError, read_bytes
-from titans_lab.store.folder import Attempt, RunFolder, Status, Store
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import digest_of
+from titans_lab.store.status import Status
+from titans_lab.store.store import Store
 
 
 def find_run(store: Store, prefix: str) -> RunFolder:

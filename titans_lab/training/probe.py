@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig, RunConfig
 from titans_lab.study.record import config_of
 from titans_lab.tasks.registry import build_task

@@ -25,8 +25,10 @@ from titans_lab.environment import environment, processor
 from titans_lab.errors import UserError
 from titans_lab.evaluation.trained import save_weights
 from titans_lab.stats.ngram import witten_bell_floors
-from titans_lab.store.folder import FINISHED, STOPPED, Attempt, Store
+from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder, commit
+from titans_lab.store.status import FINISHED, STOPPED
+from titans_lab.store.store import Store
 from titans_lab.store.succession import micro_batch
 from titans_lab.study.config import DataConfig, RunConfig
 from titans_lab.study.derived import kernel

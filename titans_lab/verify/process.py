@@ -13,7 +13,7 @@ from typing import Any
 from titans_lab.environment import environment
 from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device
-from titans_lab.store.folder import Store, writing
+from titans_lab.store.store import Store, writing
 from titans_lab.verify.reduced import checks_of
 from titans_lab.verify.subjects import Asked, Subject, facts, key
 

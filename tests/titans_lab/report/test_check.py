@@ -13,8 +13,8 @@ from titans_lab.report import evidence
 from titans_lab.report.check import check
 from titans_lab.report.render import page, store_report
 from titans_lab.store.files import read_json, write_json
-from titans_lab.store.folder import Store
 from titans_lab.store.logs import digest_of
+from titans_lab.store.store import Store
 
 
 @pytest.fixture

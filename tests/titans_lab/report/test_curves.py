@@ -5,8 +5,8 @@ import pytest
 from titans_lab.report.arms import arrange
 from titans_lab.report.curves import learning_curves
 from titans_lab.report.data import CURVE_POINTS, gather
-from titans_lab.store.folder import Store
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 
 DEPTHS = {"model.memory.depth": [1, 2]}
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from titans_lab.report.search import sections
-from titans_lab.store.folder import Store
+from titans_lab.store.store import Store
 
 RECORD = {"runs": [], "reports": {}, "limits": {}, "attributes": {}, "origin": "sampler"}
 

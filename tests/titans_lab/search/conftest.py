@@ -10,7 +10,7 @@ from searches import HEAD, RATE, Searching, falling
 
 from titans_lab.executors.devices import cores
 from titans_lab.search.coordinator import Search, tunings
-from titans_lab.store.folder import Store
+from titans_lab.store.store import Store
 from titans_lab.study.study import load_study
 
 

@@ -67,7 +67,7 @@ def test_a_pruner_that_would_see_nothing_is_refused(searching: Searching, every:
 
 def test_a_study_without_a_search_says_what_to_write(tmp_path: Path):
     from titans_lab.search.coordinator import tunings
-    from titans_lab.store.folder import Store
+    from titans_lab.store.store import Store
     from titans_lab.study.study import load_study
 
     path = tmp_path / "s.yaml"

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from titans.models.config import MemoryConfig, ModelConfig
-from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
 
 ENV = {

@@ -13,10 +13,11 @@ import pytest
 from titans_lab.errors import UserError
 from titans_lab.store.archive import CONTENTS, bring, export, to_trash
 from titans_lab.store.files import json_bytes
-from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import digest_of
 from titans_lab.store.query import ask
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 
 VIEWS = ("runs", "metrics", "inside", "evals", "failures", "studies", "floors", "benches")
 

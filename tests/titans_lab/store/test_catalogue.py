@@ -7,8 +7,8 @@ import pytest
 from titans_lab.errors import UserError
 from titans_lab.store.catalogue import ROWS, documented, markdown
 from titans_lab.store.columns import VIEWS
-from titans_lab.store.folder import Store
 from titans_lab.store.query import query
+from titans_lab.store.store import Store
 
 PAGE = Path(__file__).parents[3] / "docs" / "columns.md"
 

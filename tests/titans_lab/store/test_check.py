@@ -12,8 +12,9 @@ import pytest
 from titans_lab.store.check import faults, quarantine
 from titans_lab.store.compacted import manifest_path
 from titans_lab.store.compaction import compact
-from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.query import ask
+from titans_lab.store.store import Store
 
 YEAR = 365 * 86400.0
 

@@ -15,9 +15,10 @@ import pytest
 from titans_lab.store import compacted, compaction
 from titans_lab.store.compacted import OF_RUNS, Compacted, manifest_path
 from titans_lab.store.compaction import compact, remove, worthwhile
-from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.query import ask, query
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
 
 
@@ -128,7 +129,7 @@ WORK = """
 import sys
 from pathlib import Path
 from titans_lab.store.compaction import compact
-from titans_lab.store.folder import Store
+from titans_lab.store.store import Store
 from titans_lab.store.recorder import Recorder
 import pyarrow.parquet
 

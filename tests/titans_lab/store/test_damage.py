@@ -14,8 +14,9 @@ import pytest
 
 from titans_lab.store.columns import LOGS
 from titans_lab.store.files import Damage
-from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.query import ask
+from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
 
 #: The records that are damaged, and the views that read them.
@@ -147,7 +148,7 @@ def test_damage_that_two_views_meet_is_told_once(full_store: Store) -> None:
 WORK = """
 import itertools, os, sys
 from pathlib import Path
-from titans_lab.store.folder import Store
+from titans_lab.store.store import Store
 from titans_lab.store.claims import Holder
 from titans_lab.store.recorder import Recorder, commit_dead
 import pyarrow.parquet

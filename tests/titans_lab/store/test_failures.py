@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.query import query
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 
 SQL = "select run_id, attempt, state, message, host, finished is null as open from failures order by run_id, attempt"
 

@@ -7,8 +7,10 @@ import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.store.claims import AlreadyRunning
-from titans_lab.store.folder import FINISHED, Attempt, RunFolder, Store
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.status import FINISHED
+from titans_lab.store.store import Store
 
 
 def test_states_of_a_run(new_run: Callable[..., RunFolder]) -> None:

@@ -19,10 +19,11 @@ from titans_lab.errors import UserError
 from titans_lab.store.claims import NOBODY
 from titans_lab.store.columns import VIEWS
 from titans_lab.store.files import write_json
-from titans_lab.store.folder import Attempt, RunFolder, Store
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import digest_of
 from titans_lab.store.query import ask, query
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 
 
 def rows(store: Store, sql: str, parameters: Any = ()) -> list[dict[str, Any]]:

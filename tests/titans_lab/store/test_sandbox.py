@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from titans_lab.errors import UserError
-from titans_lab.store.folder import RunFolder, Store
+from titans_lab.store.folder import RunFolder
 from titans_lab.store.query import close, connect, query
+from titans_lab.store.store import Store
 
 PYTHON_VARIABLE = pa.table({"secret": ["in a Python variable"]})
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from titans_lab.store.folder import Store
 from titans_lab.store.query import query
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
 from titans_lab.study.mad import mad_presets

@@ -23,9 +23,10 @@ from titans_lab.executors.local import LocalExecutor, LocalJob
 from titans_lab.stats.ngram import witten_bell_bits
 from titans_lab.store.checkpoints import checkpoints
 from titans_lab.store.columns import LOGS
-from titans_lab.store.folder import RunFolder, Status
+from titans_lab.store.folder import RunFolder
 from titans_lab.store.logs import read_lines
 from titans_lab.store.query import ask
+from titans_lab.store.status import Status
 from titans_lab.study.tasks.text import TextSettings
 from titans_lab.training.microbatch import is_out_of_memory
 from titans_lab.training.worker import save_floors, work

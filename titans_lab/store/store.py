@@ -1,0 +1,130 @@
+"""All runs, studies and whatever else is kept below one folder: the layout of a store.
+
+runs/<run_id>/run.json                  what the run is, written before it starts
+runs/<run_id>/attempts/<n>/             claim (who is at it), env.json, metrics.jsonl (one line per log step),
+                                        log.txt, evals.jsonl (the last evaluation), and inside.jsonl where the
+                                        memories were looked into; weights.pt where it ended well; stop.json where
+                                        it was asked to stop; when it has ended metrics.parquet, with evals.parquet
+                                        and inside.parquet where there is something in them; and then, where it has
+                                        no result, its commit: status.json
+runs/<run_id>/status.json               the commit of the first attempt with a result, which stays
+runs/<run_id>/evals/<id>.json           what was evaluated later, each by itself
+studies/<name>.json                     what a sweep launched
+searches/<name>/                        what a search has tried: see `titans_lab.store.searches`
+floors/<key>.json                       n-gram losses of a data split
+benches/<time>-<hash>.json              speeds, measured side by side
+quarantine/<time>/                      what `titans-lab doctor --fix` found damaged
+trash/<time>/                           what was removed
+compact/                                copies of finished runs' rows, for speed alone: `titans_lab.store.compacted`
+verified/<key>.json                     a model, a precision and a device whose fast forms were found right
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_lab.errors import UserError
+from titans_lab.store.files import DamagedError, read_json, write_json
+from titans_lab.store.folder import RunFolder
+from titans_lab.store.names import checked, listed
+from titans_lab.store.searches import SearchFolder
+
+
+@dataclass(frozen=True)
+class Store:
+    """All runs, studies and floors below one folder, which the first write makes."""
+
+    root: Path
+
+    def run(self, run_id: str) -> RunFolder:
+        """The folder of a run, there or not."""
+        return RunFolder(self.root / "runs" / checked(run_id))
+
+    def folders(self) -> Iterator[RunFolder]:
+        """The runs that are there, by id."""
+        try:
+            with os.scandir(self.root / "runs") as entries:
+                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        except FileNotFoundError:
+            return
+        yield from (RunFolder(self.root / "runs" / name) for name in names)
+
+    def save_study(self, record: Mapping[str, Any]) -> None:
+        """Keep what a sweep launched, in the place of an earlier sweep of that name.
+
+        Keys: name, path, question, expect, overrides, metric, runs ([{"run_id", "factors": {dotted key: value},
+        "baseline"}]).
+        """
+        self._save("studies", record["name"], record)
+
+    def study_paths(self) -> list[Path]:
+        """Records of studies, by name."""
+        return listed(self.root / "studies", "*.json")
+
+    def search(self, name: str) -> SearchFolder:
+        """The folder of a search, there or not."""
+        return SearchFolder(self.root / "searches" / checked(name))
+
+    def searches(self) -> Iterator[SearchFolder]:
+        """The searches that are there, by name."""
+        return (SearchFolder(path) for path in listed(self.root / "searches", "*") if path.is_dir())
+
+    def save_floors(self, key: str, record: Mapping[str, Any]) -> None:
+        """Keep the n-gram losses of a data split.
+
+        Keys: data_hash, data_source, valid_fraction, valid_bytes, bits_per_byte ({bytes of context: loss}).
+        """
+        self._save("floors", key, record)
+
+    def has_floors(self, key: str) -> bool:
+        """Whether a readable record of these floors is there."""
+        return self._has("floors", key)
+
+    def floor_paths(self) -> list[Path]:
+        """Records of floors, by key."""
+        return listed(self.root / "floors", "*.json")
+
+    def save_bench(self, name: str, record: Mapping[str, Any]) -> None:
+        """Keep what a bench has measured so far: columns of the view `benches`, those of each row under "rows"."""
+        self._save("benches", name, record)
+
+    def bench_paths(self) -> list[Path]:
+        """Records of benches, oldest first."""
+        return listed(self.root / "benches", "*.json")
+
+    def save_verified(self, key: str, record: Mapping[str, Any]) -> None:
+        """Keep what a verification found, all of it within tolerance.
+
+        Keys: models, precision, device, torch, kernel, versions, code, rows, env, verified.
+        """
+        self._save("verified", key, record)
+
+    def has_verified(self, key: str) -> bool:
+        """Whether a readable record of that verification is there."""
+        return self._has("verified", key)
+
+    def _has(self, kind: str, name: str) -> bool:
+        try:
+            read_json(self.root / kind / f"{checked(name)}.json")
+        except (FileNotFoundError, DamagedError):
+            return False
+        return True
+
+    def _save(self, kind: str, name: str, record: Mapping[str, Any]) -> None:
+        path = self.root / kind / f"{checked(name)}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, record)
+
+
+@contextmanager
+def writing(store: Store) -> Iterator[None]:
+    """UserError where the store cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{store.root}: cannot write there ({error.strerror}); name another folder") from error
