@@ -29,14 +29,15 @@ def seconds(words: str) -> float:
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/depth.yaml.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the study, such as train.tokens=2000000 or seeds=5."),
+    typer.Argument(metavar="KEY=VALUE", help="Overrides of the study, such as train.tokens=2000000 or seeds=5."),
 ]
 MaxParallel = Annotated[int | None, typer.Option(min=1, help="Runs at a time; else one on each device.")]
 PerDevice = Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")]
 Timeout = Annotated[
-    float | None, typer.Option(parser=seconds, metavar="TIME", help="For each run: 90s, 2h, or minutes.")
+    float | None,
+    typer.Option(parser=seconds, metavar="TIME", help="Of each run: 90s, 30m or 2h, a number alone is minutes."),
 ]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="End the sweep at the first run that fails.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="End at the first run that fails.")]
 Verify = Annotated[
     bool, typer.Option("--verify/--no-verify", help="Verify first what this device has not computed here before.")
 ]
@@ -59,7 +60,7 @@ Where = Annotated[
 ]
 Targets = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[STUDY|RUN]...", help="Studies, by file or name, as last swept; starts of runs' ids."),
+    typer.Argument(metavar="STUDY|RUN", help="Studies, by file or name, as last swept; starts of runs' ids."),
 ]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def bench(
     study: Annotated[
-        Path | None, typer.Argument(metavar="[STUDY]", help="A study file; else four variants at two lengths.")
+        Path | None, typer.Argument(metavar="STUDY", help="A study file; else four variants at two lengths.")
     ] = None,
     overrides: Overrides = None,
     length: Annotated[
@@ -39,8 +39,9 @@ def bench(
 ) -> None:
     """Measure the speed of training steps, forward and backward, side by side with a baseline's.
 
-    Each model of the study takes turns with the baseline, which has the same configuration but for its variant, and
-    with a plain matrix product. What was measured is kept in the store, view benches. Exit code 3: some pairs broke.
+    Each model takes turns with the baseline, of the same configuration but for its variant, and a plain product.
+    What was measured is kept in the store, view benches.
+    Exit code 3: some pairs broke.
     """
     from titans_lab.bench.pairs import cases, paired
     from titans_lab.bench.process import Bench

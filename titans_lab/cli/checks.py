@@ -35,7 +35,7 @@ COLUMNS = ("configuration", "check", "precision", "worst error", "tolerance", ""
 
 def verify(
     study: Annotated[
-        Path | None, typer.Argument(metavar="[STUDY]", help="A study file; else the default of each variant.")
+        Path | None, typer.Argument(metavar="STUDY", help="A study file; else the default of each variant.")
     ] = None,
     overrides: Overrides = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the random numbers; else one that is new.")] = None,

@@ -23,8 +23,9 @@ def prepare(
     source: Annotated[
         str,
         typer.Argument(
+            metavar="SOURCE",
             help="A file, a folder of files, JSON lines (.jsonl), each plain or gzip; or a Hugging Face dataset, "
-            "streamed: hf:REPOSITORY[:CONFIG[:SPLIT]], as in hf:Salesforce/wikitext:wikitext-103-raw-v1."
+            "streamed: hf:REPOSITORY[:CONFIG[:SPLIT]], as in hf:Salesforce/wikitext:wikitext-103-raw-v1.",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to make.")],

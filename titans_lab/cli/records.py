@@ -17,7 +17,7 @@ from titans_lab.store.columns import VIEWS
 def query(
     sql: Annotated[
         str | None,
-        typer.Argument(help=f"One SELECT over the views {', '.join(VIEWS)}, or with --columns a view."),
+        typer.Argument(metavar="SQL", help=f"One SELECT over the views {', '.join(VIEWS)}, or with --columns a view."),
     ] = None,
     file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read the SQL from a file.")] = None,
     parameters: Annotated[

@@ -33,7 +33,7 @@ class Format(StrEnum):
 def report(
     study: Annotated[
         Path | None,
-        typer.Argument(metavar="[STUDY|STORE]", help="A study file, or a store's folder; else all of the store."),
+        typer.Argument(metavar="STUDY|STORE", help="A study file, or a store's folder; else all of the store."),
     ] = None,
     overrides: Overrides = None,
     output: Annotated[
@@ -46,14 +46,14 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     check: Annotated[
         Path | None,
-        typer.Option("--check", metavar="FILE", help="Write nothing: hold a report against the store."),
+        typer.Option("--check", metavar="FILE", help="Write nothing: ask the SQL of this report again."),
     ] = None,
     store: StoreFolder = None,
 ) -> None:
-    """Write a study's results as one HTML page that needs no network.
+    """Write a study's results, or a whole store's, as one HTML page that needs no network.
 
-    Give the overrides that the sweep was given: they decide which runs belong to the study. Exit code 3 of --check: the
-    store says something else than the report; what differs is told.
+    Give the overrides that the sweep was given: they decide which runs belong to the study.
+    Exit code 3 of --check: the store says something else than the report; what differs is told.
     """
     from titans_lab.report import write
 

@@ -39,9 +39,7 @@ LISTED = ("run_id", "state", "seed", "tokens", "score", "loss", "host", "error")
 
 
 def status(
-    study: Annotated[
-        Path | None, typer.Argument(metavar="[STUDY]", help="A study file; else all of the store.")
-    ] = None,
+    study: Annotated[Path | None, typer.Argument(metavar="STUDY", help="A study file; else all of the store.")] = None,
     overrides: Overrides = None,
     states: States = None,
     where: Where = None,
@@ -131,7 +129,8 @@ def rerun(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study file.")],
     overrides: Overrides = None,
     states: Annotated[
-        str, typer.Option("--state", metavar="STATE,...", help="Which runs; done and diverged ones too, if named.")
+        str,
+        typer.Option("--state", metavar="STATE,...", help="Which runs; done, diverged and pruned ones too, if named."),
     ] = "failed,oom,timeout,cancelled,lost",
     where: Where = None,
     store: StoreFolder = None,
@@ -143,7 +142,7 @@ def rerun(
 ) -> None:
     """Run those runs of a study again that ended in some states; a result that one of them has is kept in its folder.
 
-    Then all that is missing of the study is swept; exit codes are those of sweep.
+    Where there are such runs, all that is missing of the study is swept then; exit codes are those of sweep.
     """
     from titans_lab.cli.studies import sweep
     from titans_lab.selection import Filter

@@ -46,8 +46,10 @@ def sweep(
 ) -> None:
     """Run what is missing of a study, one run on each GPU, or on each core where there is none.
 
-    Exit code 0: every run has a result; 3: some failed or the budget is spent, the others are done, or a formula came
-    out wrong on this machine, and nothing was started; 130: interrupted, the next sweep goes on.
+    The same command goes on where an earlier one was interrupted.
+    Exit code 0: every run has a result.
+    3: some failed or the budget is spent; or a formula came out wrong on this machine, and nothing was started.
+    130: interrupted.
     """
     from titans_lab.executors.local import LocalExecutor
     from titans_lab.executors.slots import places

@@ -45,8 +45,10 @@ def tune(
 ) -> None:
     """Search hyperparameters, as the study's block `search` says; every trial is an ordinary run of the store.
 
-    Exit code 0: every trial has ended; 3: some failed, or a budget is spent, and the same command goes on; 130:
-    interrupted, and it goes on too.
+    How many trials there are, and for how long new ones may begin, is set in the block.
+    Exit code 0: every trial has ended.
+    3: some failed or a budget is spent; or a formula came out wrong on this machine, and nothing was started.
+    130: interrupted. The same command goes on.
     """
     from titans_lab.data.origin import check_fit, data_digest
     from titans_lab.executors.local import LocalExecutor
