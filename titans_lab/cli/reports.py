@@ -146,8 +146,9 @@ def _check(path: Path, root: Path) -> None:
     for line in found.differences:
         typer.echo(line)
     if found.note:
-        typer.echo(f"note: {found.note}", err=True)
+        typer.echo(f"{path}: not verified as a whole: {found.note}", err=True)
     if found.differences:
         typer.echo(f"{path}: not what the store at {root} says", err=True)
+    if found.differences or found.note:
         raise typer.Exit(FAILED)
     typer.echo(f"{path}: the {found.statements} statements give what it says", err=True)

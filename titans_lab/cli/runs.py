@@ -144,21 +144,16 @@ def rerun(
 
     Where there are such runs, all that is missing of the study is swept then; exit codes are those of sweep.
     """
-    from titans_lab.cli.studies import sweep
+    from titans_lab.cli.studies import Launch, launch
     from titans_lab.selection import Filter
-    from titans_lab.store.status import FINISHED
-    from titans_lab.store.store import writing
 
     loaded, runs = load(study, overrides)
     records, wanted = open_store(store), Filter.of(states, where)
     again = [run for run in runs if wanted.meets(records.run(run.run_id).state(), run.config, run.seed)]
-    with writing(records):
-        for run in again:
-            if records.run(run.run_id).state() in FINISHED:
-                records.run(run.run_id).archive()
     typer.echo(f"{loaded.name}: {len(again)} of {len(runs)} runs again", err=True)
     if again:
-        sweep(study, overrides, store, max_parallel, per_device, timeout, fail_fast, verify)
+        how = Launch(max_parallel, per_device, timeout, fail_fast, verify)
+        launch(loaded, runs, overrides or [], records, how, again)
 
 
 def selected(records: Store, targets: list[str] | None, states: str | None, where: str | None) -> list[dict[str, Any]]:

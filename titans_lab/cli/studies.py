@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
@@ -30,7 +32,7 @@ from titans_lab.cli.upkeep import compact_many
 
 if TYPE_CHECKING:
     from titans_lab.store.store import Store
-    from titans_lab.study.study import Run
+    from titans_lab.study.study import Run, Study
     from titans_lab.sweep import Sweep
 
 
@@ -51,29 +53,54 @@ def sweep(
     3: some failed or the budget is spent; or a formula came out wrong on this machine, and nothing was started.
     130: interrupted.
     """
+    loaded, runs = load(study, overrides)
+    how = Launch(max_parallel, per_device, timeout, fail_fast, verify)
+    launch(loaded, runs, overrides or [], open_store(store), how)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The options of sweep."""
+
+    max_parallel: int | None
+    per_device: int
+    timeout: float | None
+    fail_fast: bool
+    verify: bool
+
+
+def launch(
+    loaded: Study, runs: list[Run], overrides: list[str], records: Store, how: Launch, again: Sequence[Run] = ()
+) -> None:
+    """Run what is missing, and those of `again` whose results are laid aside, once nothing speaks against it."""
     from titans_lab.executors.local import LocalExecutor
     from titans_lab.executors.slots import places
+    from titans_lab.store.store import writing
     from titans_lab.study.record import study_record
     from titans_lab.sweep import Sweep, record_runs, record_study
 
-    loaded, runs = load(study, overrides)
     devices = usable_devices()
     refuse_kernels(runs, devices)
-    records = open_store(store)
     waiting = record_runs(runs, records)
-    record_study(study_record(loaded, runs, overrides or []), records)
+    missing = {run.run_id for run in waiting}
+    finished = [run for run in again if run.run_id not in missing]
+    waiting += finished
+    record_study(study_record(loaded, runs, overrides), records)
     typer.echo(f"{loaded.name}: {len(runs)} runs, {len(waiting)} to do; store {records.root}", err=True)
-    if verify:
+    if how.verify:
         verify_first(waiting, devices, records)
+    with writing(records):
+        for run in finished:
+            records.run(run.run_id).archive()
     work = Sweep(
         records,
         LocalExecutor(),
-        places(devices, per_device),
+        places(devices, how.per_device),
         loaded.launch_order(waiting),
         budget=loaded.budget,
-        timeout=timeout or math.inf,
-        most=max_parallel,
-        fail_fast=fail_fast,
+        timeout=how.timeout or math.inf,
+        most=how.max_parallel,
+        fail_fast=how.fail_fast,
     )
     _run(work, waiting)
     if work.ended:

@@ -84,8 +84,11 @@ def rm(
         raise UserError("rm: nobody is there to be asked; give --yes")
     if not yes and not typer.confirm(f"Move {len(rows)} runs of {records.root} into its trash?", err=True):
         raise typer.Exit(FAILED)
+    begun = [path for path in paths if path.parent.name == "runs" and records.run(path.name).state() == "running"]
     with writing(records):
-        trash = to_trash(records, paths)
+        trash = to_trash(records, [path for path in paths if path not in begun])
+    if begun:
+        typer.echo(f"{len(begun)} runs stay: a sweep has begun them meanwhile", err=True)
     typer.echo(f"{len(rows)} runs are in {trash}; to be rid of them for good: rm -r {records.root / 'trash'}")
 
 

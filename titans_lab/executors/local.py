@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import IO
 
 from titans_lab.environment import oom_kills
 from titans_lab.executors.devices import Device
@@ -68,7 +69,7 @@ class LocalJob:
         """Ask it to end, whether it is at work or idle; returns at once."""
         assert self.process.stdin is not None
         self.deadline = time.monotonic() + GRACE_SECONDS
-        self.process.stdin.close()
+        _close(self.process.stdin)
         self.process.terminate()
 
     def wait(self) -> None:
@@ -149,5 +150,11 @@ def _hang_up(process: Process) -> None:
     """Close our ends."""
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.close()
+    _close(process.stdin)
     process.stdout.close()
+
+
+def _close(pipe: IO[bytes]) -> None:
+    """Without what it still holds, where nobody is left to read it."""
+    with suppress(BrokenPipeError):
+        pipe.close()

@@ -55,6 +55,8 @@ def section(material: Material, design: Design) -> Section | None:
     if len(models) < 2 or len(tasks) < FEWEST:
         return None
     scale = _scale(tasks, models)
+    if not _comparable(tasks, models[0], scale):
+        return None
     standings = [Standing(model, stratified_iqm(_scores(model, tasks, scale))) for model in models]
     figure = _figure(standings, tasks, bool(scale))
     rows = [_row(each, tasks) for each in standings]
@@ -97,6 +99,12 @@ def _scale(tasks: Sequence[str], models: Sequence[Model]) -> dict[str, float]:
     return {task: summary.mean for task in tasks if (summary := models[0].arms[task].summary)}
 
 
+def _comparable(tasks: Sequence[str], first: Model, scale: Mapping[str, float]) -> bool:
+    """Whether a mean over tasks says anything: all are better in one direction, and no ratio is to nothing."""
+    directions = {first.arms[task].outcomes[0].run.config.task.settings.METRIC.direction for task in tasks}
+    return len(directions) == 1 and all(value > 0 for value in scale.values())
+
+
 def _scores(model: Model, tasks: Sequence[str], scale: Mapping[str, float]) -> list[list[float]]:
     return [[value / scale.get(task, 1.0) for value in model.arms[task].scores] for task in tasks]
 
@@ -108,9 +116,9 @@ def _figure(standings: Sequence[Standing], tasks: Sequence[str], relative: bool)
     return Figure(
         name="across-tasks",
         title=f"Over {plural(len(tasks), 'task')}",
-        caption=f"Interquartile mean of the final scores of all seeds on the {len(tasks)} tasks that every model has "
-        "done: the mean of the middle half, so that no single task decides. Lines are 95 % percentiles of "
-        f"{RESAMPLES:,} bootstrap resamples that draw seeds within each task (arXiv 2108.13264), from a generator "
+        caption=f"Interquartile mean of the final scores of the seeds that are done, on the {len(tasks)} tasks that "
+        "every model has done: the mean of the middle half, so that no single task decides. Lines are 95 % percentiles "
+        f"of {RESAMPLES:,} bootstrap resamples that draw seeds within each task (arXiv 2108.13264), from a generator "
         "seeded for this figure; they say how sure the mean over these tasks is, not what other tasks would give.",
         alt="Dot plot of the interquartile mean over tasks; the table has the numbers.",
         traces=[_trace(each, place) for each, place in zip(standings, places, strict=True)],

@@ -16,6 +16,7 @@ from titans_lab.search.proposer import Goal, Proposer
 from titans_lab.search.racing import is_behind
 from titans_lab.search.trial import Origin, Trial, TrialState
 from titans_lab.store.columns import METRICS
+from titans_lab.store.folder import Attempt
 from titans_lab.store.logs import read_lines
 from titans_lab.store.searches import SearchFolder
 from titans_lab.store.status import FINISHED
@@ -183,12 +184,8 @@ class Tuning:
         """Tell the pruner what is new of a run of the first seed."""
         if not self.judge.prunes or trial.by_seed:
             return
-        attempt = sweep.active[run.run_id][1].attempt
-        rows, _ = read_lines(attempt.metrics_path, METRICS)
         reports = dict(trial.reports)
-        for step, value in self.judge.reports(run.config, rows).items():
-            if step in reports:
-                continue
+        for step, value in self._unheard(trial, run, sweep.active[run.run_id][1].attempt):
             reports[step] = value
             if self.proposer.report(trial.number, step, value):
                 figure = self.judge.figures[0].name
@@ -199,6 +196,23 @@ class Tuning:
             self._keep(self.trials[trial.number])
             sweep.stop(run.run_id, "pruned", trial.why)
 
+    def _unheard(self, trial: Trial, run: Run, attempt: Attempt) -> list[tuple[int, float]]:
+        """What a run has logged for the pruner and that was not told yet."""
+        rows, _ = read_lines(attempt.metrics_path, METRICS)
+        return [
+            (step, value) for step, value in self.judge.reports(run.config, rows).items() if step not in trial.reports
+        ]
+
+    def _heard(self, trial: Trial, run: Run) -> Trial:
+        """With what a run of the first seed logged last, before it ended."""
+        attempt = self.store.run(run.run_id).latest()
+        if not self.judge.prunes or trial.by_seed or attempt is None:
+            return trial
+        last = self._unheard(trial, run, attempt)
+        for step, value in last:
+            self.proposer.report(trial.number, step, value)
+        return replace(trial, reports={**trial.reports, **dict(last)})
+
     def _resolve(self, trial: Trial, run: Run, sweep: Sweep) -> bool:
         """Take in how a run ended; whether the trial ended with it. False too where there is nothing to take in."""
         status = self.store.run(run.run_id).status()
@@ -207,7 +221,7 @@ class Tuning:
             state = status.state
         if state is None:
             return False
-        trial = replace(trial, steps=trial.steps + _steps(status))
+        trial = replace(self._heard(trial, run), steps=trial.steps + _steps(status))
         values = self.judge.values(run.config, status.summary) if status and state == "done" else None
         if status is None or values is None:
             lines = (status.error or "").strip().splitlines() if status else []

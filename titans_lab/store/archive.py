@@ -117,8 +117,10 @@ def _unpacked(store: Store, path: Path) -> Iterator[Store]:
         with tarfile.open(path, "r|gz") as archive:
             _unpack(archive, folder, path)
         yield Store(folder)
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: no such file") from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        if str(error.filename) != str(path):
+            raise
+        raise UserError(f"{path}: cannot be read ({error.strerror}); name an archive of titans-lab export") from error
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from titans_lab.store.columns import LOGS
+from titans_lab.store.columns import LOGS, VIEWS
 from titans_lab.store.compacted import Compacted, manifest_path, marks_of
 from titans_lab.store.files import Damage, DamagedError, read_bytes, read_json
 from titans_lab.store.folder import RunFolder
@@ -42,7 +42,7 @@ def faults(store: Store) -> list[Fault]:
     found += [*_records(store), *_studies(store), *_compaction(store), *_leftovers(store), *_ahead(store)]
     known = {fault.damage.path for fault in found}
     reader = Reader(store)  # what reads well and is of another form all the same
-    for view in ("runs", *LOGS, "failures", "studies", "floors", "benches"):
+    for view in VIEWS:
         reader.table(view)
     others = [damage for damage in dict.fromkeys(reader.damage) if damage.path not in known]
     return found + [Fault(damage, "its values are read as null", movable=False) for damage in others]
@@ -109,6 +109,10 @@ def _json(path: Path, remedy: str, required: bool = False) -> Iterator[Fault]:
 def _records(store: Store) -> Iterator[Fault]:
     for path in store.study_paths():
         yield from _json(path, "sweep the study: it is written again")
+    for search in store.searches():
+        yield from _json(search.definition_path, "tune the study: it is written again", required=True)
+        for path in [search.finalists_path, *search.trial_paths()]:
+            yield from _json(path, "the search goes on without it")
     for path in [*store.floor_paths(), *store.bench_paths(), *sorted((store.root / "verified").glob("[!.]*.json"))]:
         yield from _json(path, "it is measured again when it is needed")
 

@@ -222,8 +222,10 @@ class RunFolder:
 
     def archive(self) -> None:
         """Have the next sweep run it again, although it has a result, which moves into the folder of its attempt."""
-        status = Status.read(self.status_path)
-        self.status_path.replace(Attempt(self.path / "attempts" / str(status.attempt)).archived_path)
+        attempt = Attempt(self.path / "attempts" / str(Status.read(self.status_path).attempt))
+        with suppress(FileNotFoundError):
+            (self.path / "evals").rename(attempt.path / "evals")  # they are of its weights
+        self.status_path.replace(attempt.archived_path)
 
     def new_attempt(self, holder: Holder = NOBODY, watch: Watch | None = None) -> Attempt:
         """Start over, as `holder`.
@@ -236,9 +238,11 @@ class RunFolder:
             AlreadyRunning: Another process is at it, or has finished it.
         """
         latest, status = self.latest(), self.status()
+        if status is None and latest:
+            if not (watch or Watch()).over(latest.claim):
+                raise AlreadyRunning(self.path)
+            status = self.status()  # it may have ended since the first look
         if status and status.state in FINISHED:
-            raise AlreadyRunning(self.path)
-        if status is None and latest and not (watch or Watch()).over(latest.claim):
             raise AlreadyRunning(self.path)
         if latest and self.status_path.exists():  # from before attempts without a result kept their commits
             self.status_path.replace(latest.status_path)

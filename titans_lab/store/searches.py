@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_lab.store.claims import AlreadyRunning, Claim, Holder, Watch
+from titans_lab.store.claims import AlreadyRunning, Claim, Holder
 from titans_lab.store.files import DamagedError, read_json, write_json
 
 #: How a trial stands: at work; with its values; stopped by the pruner; stopped before its last seed; without a number;
@@ -77,7 +77,7 @@ class SearchFolder:
         folder = self.path / "coordinators"
         numbers = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
         last = max(numbers, default=0)
-        if not Watch().over(Claim(folder / str(last) / "claim")):
+        if Claim(folder / str(last) / "claim").seems_alive():
             raise AlreadyRunning(self.path)
         claim = Claim(folder / str(last + 1) / "claim")
         claim.take(Holder.of(os.getpid()))

@@ -32,7 +32,7 @@ def check_weights(folder: RunFolder) -> Status:
     if _name(_attempt(folder, status)) not in status.files:
         raise UserError(
             f"run {folder.run_id}: its weights were not kept (log.weights was false, or it is older than that switch); "
-            f"to train it again, move {folder.path} out of the store and sweep its study with log.weights=true"
+            "to train it again: titans-lab rerun STUDY --state done log.weights=true"
         )
     return status
 

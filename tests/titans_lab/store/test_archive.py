@@ -159,7 +159,7 @@ def test_a_cut_or_flipped_archive_is_refused(filled: Store, other: Store, tmp_pa
         with pytest.raises(UserError):
             bring(other, path)
         assert not list(other.root.iterdir())
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="No such file"):
         bring(other, tmp_path / "nowhere")
 
 

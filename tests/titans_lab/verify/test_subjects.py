@@ -67,9 +67,8 @@ def test_a_verification_is_of_a_model_a_precision_a_device_and_a_state_of_the_co
 
 
 def test_an_edit_of_a_model_or_of_a_check_is_another_state_of_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    sources = [
-        tmp_path / name for name in ("titans/__init__.py", "titans/ops/deep.py", "lab/verify/a.py", "lab/precision.py")
-    ]
+    names = "titans/__init__.py", "titans/ops/deep.py", "lab/verify/a.py", "lab/training/precision.py"
+    sources = [tmp_path / name for name in names]
     for path in sources:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("1")
