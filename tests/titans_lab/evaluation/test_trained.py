@@ -88,7 +88,7 @@ def test_runs_without_weights_say_how_to_get_some(bench: Workbench):
     folder = trained(bench, "log.weights=false")
     assert ask(bench.store.root, "select log.weights from runs").table.to_pylist() == [{"weights": False}]
     with pytest.raises(
-        UserError, match=rf"run {folder.run_id}: its weights were not kept .* move .* log\.weights=true"
+        UserError, match=rf"run {folder.run_id}: its weights were not kept .* rerun .* log\.weights=true"
     ):
         load_run(bench.store, folder.run_id)
 
