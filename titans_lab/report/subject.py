@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DATA_HASH = "data_hash"  # stands among the values of a configuration, as what else tells runs apart
 STORED = """\
-select study, question, expect, run_id, factors, config, seed, data_hash
+select study, question, expect, run_id, baseline, factors, config, seed, data_hash
 from studies left join runs using (run_id)
 order by study, config, seed"""
 ALL = "all studies"  # the name of what a whole store of several studies is
@@ -111,7 +111,8 @@ def of_store(snapshot: Snapshot) -> Subject:
 
 def of_runs(ids: Sequence[str], snapshot: Snapshot) -> Subject:
     """Runs of any studies, in this order, told apart by the values in which they differ; seeds of one are one arm."""
-    sql = f"select run_id, config, seed, data_hash, null as factors from runs where run_id in ({listed(ids)})"
+    columns = "run_id, config, seed, data_hash, false as baseline, null as factors"
+    sql = f"select {columns} from runs where run_id in ({listed(ids)})"
     rows = {row["run_id"]: row for row in snapshot.ask(sql).table.to_pylist()}
     unknown = [run_id for run_id in ids if not rows.get(run_id, {}).get("config")]
     if unknown:
@@ -154,7 +155,7 @@ def _stored_run(row: Mapping[str, Any], several: bool) -> Run:
     if several:
         factors = {STUDY: ": ".join([row["study"], *filter(None, [factors.pop(STUDY, "")])])} | factors
     config = config_of({"config": json.loads(row["config"])})
-    return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", factors)
+    return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", factors, baseline=bool(row["baseline"]))
 
 
 def _values(run: Run) -> dict[str, Any]:

@@ -180,6 +180,7 @@ STUDIES = (
     Column("question", str, "what it asks"),
     Column("expect", str, "what was expected"),
     RUN_ID,
+    Column("baseline", bool, "whether it is of an arm that others are compared with"),
     Column("factors", str, "JSON: the varied keys and this run's values; factors->>'model.memory.depth' reads one"),
     Column("path", str, "study file"),
     Column("overrides", str, "JSON: overrides of the command line"),
