@@ -83,7 +83,8 @@ def arm_summary(tuning: Tuning) -> dict[str, Any]:
 
     trials = list(tuning.trials.values())
     begun = [trial for trial in trials if trial.state in BEGUN and trial.origin != "store"]
-    steps, planned = (sum(getattr(trial, name) for trial in begun) for name in ("steps", "planned"))
+    judged = [trial for trial in begun if trial.state in ("done", "pruned", "raced")]  # what diverged has saved nothing
+    steps, planned = (sum(getattr(trial, name) for trial in judged) for name in ("steps", "planned"))
     return {
         "search": tuning.goal.name,
         "arm": tuning.arm.label,

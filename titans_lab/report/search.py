@@ -92,8 +92,9 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
     if any(_importances(search) for search in found):
         yield of_figure(_importance(found))
     yield of_figure(_slices(found))
-    if any(len(search.directions) > 1 for search in found):
-        yield of_figure(_fronts(found))
+    if several := [search for search in found if len(search.directions) > 1]:
+        axes = list(several[0].directions)[:2]
+        yield of_figure(_fronts([search for search in several if list(search.directions)[:2] == axes]))
 
 
 def _names(rows: Sequence[Json]) -> list[str]:

@@ -74,6 +74,7 @@ class Search:
         started: When it began, by a clock that is steady.
         ended: Trials that had ended by then.
         failed: Trials and finalists' runs that have no result.
+        unrun: Finalists' runs that a budget did not allow.
         finalists: Of each arm, what is run once more.
     """
 
@@ -87,6 +88,7 @@ class Search:
     started: float = field(default_factory=time.monotonic)
     ended: int = 0
     failed: int = 0
+    unrun: int = 0
     finalists: list[list[Candidate]] = field(default_factory=list)
 
     def run(self, look: Look) -> None:
@@ -122,6 +124,7 @@ class Search:
         sweep = Sweep(self.store, self.executor, self.devices, waiting, budget=budget, most=self.most, spent=spent)
         sweep.run(lambda now: look(self, now))
         self.failed += len(sweep.failed)
+        self.unrun = len(sweep.waiting)
 
     @property
     def timed_out(self) -> bool:
@@ -132,7 +135,7 @@ class Search:
     def left(self) -> bool:
         """Whether something is to be done that a budget did not allow; what a timeout leaves is as it was asked for."""
         over = not self.timed_out and any(tuning.active or tuning.wants_more for tuning in self.tunings)
-        return over or bool(self.tunings[0].goal.terms.finalists and not self.finalists)
+        return over or bool(self.unrun) or bool(self.tunings[0].goal.terms.finalists and not self.finalists)
 
     @property
     def seconds_left(self) -> float | None:

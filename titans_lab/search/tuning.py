@@ -98,12 +98,13 @@ class Tuning:
         return not self.exhausted and self.begun < self.goal.terms.trials
 
     def best(self, most: int = 1) -> list[Trial]:
-        """The best trials, best first; of several objectives those that no other beats in all."""
+        """The best trials, best first; of several objectives all that no other beats in all, by the first."""
         feasible = [trial for trial in self.trials.values() if trial.feasible]
         if len(self.judge.figures) > 1:
-            return [trial for trial in feasible if not any(self._beats(other, trial) for other in feasible)]
+            feasible = [trial for trial in feasible if not any(self._beats(other, trial) for other in feasible)]
         sign = 1 if self.judge.figures[0].direction == "min" else -1
-        return sorted(feasible, key=lambda trial: sign * trial.values[0] if trial.values else 0.0)[:most]
+        ranked = sorted(feasible, key=lambda trial: sign * trial.values[0] if trial.values else 0.0)
+        return ranked if len(self.judge.figures) > 1 else ranked[:most]
 
     def ask(self) -> None:
         """Begin a trial, or find that a grid is at its end; one that cannot be started has ended already."""
