@@ -17,7 +17,7 @@ import tarfile
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ from typing import Any
 from titans_lab.errors import UserError
 from titans_lab.store.files import DamagedError, json_bytes, read_bytes, read_json, temporary_file
 from titans_lab.store.folder import RunFolder
+from titans_lab.store.searches import SearchFolder, definition_record
 from titans_lab.store.store import Store
 
 CONTENTS = "contents.json"
 FORM = 1
-KINDS = ("runs", "studies", "floors", "benches")
+KINDS = ("runs", "studies", "floors", "benches", "searches")
 LEFT_OUT = ("claim", "stop.json")  # they are of this machine and this moment
 MOST = 100_000_000  # bytes of the list of contents
 _PART = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,120}")
@@ -55,6 +56,7 @@ def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, pat
     files = [file for run_id in runs for file in _files(store.run(run_id).path)]
     files += [file for file in store.study_paths() if studies is None or file.stem in studies]
     files += [*store.floor_paths(), *store.bench_paths()]
+    files += [file for search in store.searches() for file in _of_search(search, studies)]
     names = {file.relative_to(store.root).as_posix(): file for file in files}
     described = {name: _digest(file) for name, file in names.items()}
     with temporary_file(path, b"") as temporary:
@@ -74,7 +76,9 @@ def bring(store: Store, path: Path) -> Imported:
     with _unpacked(store, path) as staged:
         for run in staged.folders():
             _bring_run(store, run, found)
-        for kind in KINDS[1:]:
+        for search in staged.searches():
+            _bring_search(store, search, found)
+        for kind in ("studies", "floors", "benches"):
             for file in sorted((staged.root / kind).glob("*.json")):
                 _bring_file(store, file, file.relative_to(staged.root).as_posix(), found)
     return found
@@ -88,6 +92,15 @@ def to_trash(store: Store, paths: Sequence[Path]) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         path.rename(place)
     return trash
+
+
+def _of_search(search: SearchFolder, studies: Sequence[str] | None) -> list[Path]:
+    """The records of a search, where its study is wanted."""
+    files = [search.definition_path, search.finalists_path, *search.trial_paths()]
+    with suppress(DamagedError, FileNotFoundError):
+        if studies is None or definition_record(search.definition_path).get("study") in studies:
+            return [file for file in files if file.exists()]
+    return []
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -203,6 +216,18 @@ def _bring_evaluations(here: RunFolder, staged: RunFolder, found: Imported) -> N
             place.parent.mkdir(exist_ok=True)
             file.rename(place)
             found.added.append(f"runs/{here.run_id}/evals/{file.name}")
+
+
+def _bring_search(store: Store, staged: SearchFolder, found: Imported) -> None:
+    """One that is not there, as a whole."""
+    place, name = store.root / "searches" / staged.name, f"searches/{staged.name}"
+    if place.exists():
+        same = SearchFolder(place).trials() == staged.trials()
+        (found.same if same else found.conflicts).append(name)
+        return
+    place.parent.mkdir(exist_ok=True)
+    staged.path.rename(place)
+    found.added.append(name)
 
 
 def _bring_file(store: Store, file: Path, name: str, found: Imported) -> None:
