@@ -46,9 +46,10 @@ def detectable(wanted: Sequence[Past], baselines: int, history: Iterable[Past]) 
     scored = [past for past in history if past.score is not None]
     if not scored:
         return None
+    kind = _kind(wanted[0])  # a report compares arms of one kind with each other
+    wanted = [run for run in wanted if _kind(run) == kind]
     arms = len({run.config for run in wanted}) - max(1, baselines)
-    kinds = {_kind(run) for run in wanted}
-    differences = _differences(past for past in scored if _kind(past) in kinds)
+    differences = _differences(past for past in scored if _kind(past) == kind)
     sd = pooled_sd(differences)
     if not sd or arms < 1:
         return None
