@@ -36,6 +36,13 @@ class Attempt:
         """Host, device and versions."""
         return self.path / "env.json"
 
+    def env(self) -> dict[str, Any]:
+        """What is in it; nothing where the worker died before, or while, it wrote that."""
+        try:
+            return read_json(self.env_path)
+        except (FileNotFoundError, DamagedError):
+            return {}
+
     @property
     def claim(self) -> Claim:
         """Who is at it."""
@@ -215,6 +222,10 @@ class RunFolder:
             return []
         return sorted((path for path in paths if path.name.isdecimal()), key=lambda path: int(path.name))
 
+    def attempt(self, number: int) -> Attempt:
+        """One of them, there or not."""
+        return Attempt(self.path / "attempts" / str(number))
+
     def latest(self) -> Attempt | None:
         """The last attempt, if any."""
         attempts = self.attempts()
@@ -222,7 +233,7 @@ class RunFolder:
 
     def archive(self) -> None:
         """Have the next sweep run it again, although it has a result, which moves into the folder of its attempt."""
-        attempt = Attempt(self.path / "attempts" / str(Status.read(self.status_path).attempt))
+        attempt = self.attempt(Status.read(self.status_path).attempt)
         with suppress(FileNotFoundError):
             (self.path / "evals").rename(attempt.path / "evals")  # they are of its weights
         self.status_path.replace(attempt.archived_path)
@@ -247,6 +258,6 @@ class RunFolder:
         if latest and self.status_path.exists():  # from before attempts without a result kept their commits
             self.status_path.replace(latest.status_path)
         number = 1 if latest is None else latest.number + latest.begun()
-        attempt = Attempt(self.path / "attempts" / str(number))
+        attempt = self.attempt(number)
         attempt.claim.take(holder)
         return attempt

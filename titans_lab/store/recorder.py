@@ -16,7 +16,6 @@ from titans_lab.store.files import (
     json_bytes,
     link_new,
     read_bytes,
-    read_json,
     temporary_file,
     write_bytes,
     write_json,
@@ -104,7 +103,7 @@ def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str 
         state=state,
         summary=dict(summary),
         error=error,
-        env=_env(attempt),
+        env=attempt.env(),
         finished=_now(),
         files=_save_logs(attempt) | _weights(attempt),
     )
@@ -137,13 +136,6 @@ def _weights(attempt: Attempt) -> dict[str, dict[str, Any]]:
     """What status.json says of the weights, if the worker has written them."""
     path = attempt.weights_path
     return {_name(attempt, path): digest_of(path.read_bytes())} if path.exists() else {}
-
-
-def _env(attempt: Attempt) -> dict[str, Any]:
-    try:
-        return read_json(attempt.env_path)
-    except (FileNotFoundError, DamagedError):
-        return {}  # it died before, or while, it wrote this
 
 
 class _Written:

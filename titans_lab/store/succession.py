@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from titans_lab.store.files import DamagedError, read_json
 from titans_lab.store.folder import Attempt
 
 #: Facts of env.json that decide the last bits of a loss.
@@ -23,7 +22,7 @@ def micro_batch(attempt: Attempt, asked: int) -> dict[str, int]:
     At most as many as asked for.
     """
     before = _before(attempt)
-    env = _env(before) if before else {}
+    env = before.env() if before else {}
     size, halved = min(asked, env.get("micro_batch", asked)), env.get("oom_retries", 0)
     ended = before.status() if before else None
     again = ended is not None and ended.state == "oom" and size > 1
@@ -32,22 +31,15 @@ def micro_batch(attempt: Attempt, asked: int) -> dict[str, int]:
 
 def can_halve(attempt: Attempt) -> bool:
     """Whether an attempt used a micro-batch that is larger than 1."""
-    return _env(attempt).get("micro_batch", 1) > 1
+    return attempt.env().get("micro_batch", 1) > 1
 
 
 def goes_on_alike(env: Mapping[str, Any], earlier: Attempt) -> bool:
     """Whether an attempt with this env.json goes on with an earlier one's numbers as that itself would have."""
-    other = _env(earlier)
+    other = earlier.env()
     return other.get("deterministic") is True and all(env.get(name) == other.get(name) for name in OF_NUMBERS)
 
 
 def _before(attempt: Attempt) -> Attempt | None:
     earlier = [path for path in attempt.folder.attempts() if int(path.name) < attempt.number]
     return Attempt(earlier[-1]) if earlier else None
-
-
-def _env(attempt: Attempt) -> dict[str, Any]:
-    try:
-        return read_json(attempt.env_path)
-    except (FileNotFoundError, DamagedError):
-        return {}

@@ -1,4 +1,4 @@
-"""One run in a process of its own: `python -m titans_lab.training.worker ATTEMPT_FOLDER --device cpu`.
+"""What a worker does at one attempt; `titans_lab.training.serve` is the process.
 
 Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed, or the one of
 `STOPPED` that it was asked for.
@@ -6,15 +6,10 @@ Whatever ends it, short of a kill, ends in a commit that says so: done, diverged
 
 from __future__ import annotations
 
-import argparse
-import os
-import signal
-import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
@@ -36,7 +31,7 @@ from titans_lab.study.record import config_of
 from titans_lab.tasks.registry import build_task
 from titans_lab.tasks.task import Task
 from titans_lab.tasks.text import TextTask
-from titans_lab.training.ending import Cancelled, Ending, leave
+from titans_lab.training.ending import Cancelled, Ending
 from titans_lab.training.microbatch import is_out_of_memory
 from titans_lab.training.train import Diverged, Stopped, Trainer
 
@@ -78,7 +73,7 @@ def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -
             save_weights(attempt, trainer.model)
         commit(attempt, state, summary, error)
     if state not in STOPPED and _countable(task):
-        save_floors(Store(attempt.folder.path.parents[1]), task.corpus, config.data, task.settings.ORDERS)
+        save_floors(Store(attempt.folder.store), task.corpus, config.data, task.settings.ORDERS)
     return state
 
 
@@ -110,25 +105,6 @@ def _asked(attempt: Attempt, ending: Ending) -> tuple[str, str] | None:
     return attempt.asked_to_stop() or (("cancelled", CANCELLED) if ending.asked else None)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 where the run ended as it was meant to, 1 where it did not."""
-    parser = argparse.ArgumentParser(prog="python -m titans_lab.training.worker", description="Train one run.")
-    parser.add_argument("attempt", type=Path, help="folder of the attempt, below the run's folder")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input closes")
-    given = parser.parse_args(arguments)
-    ending = Ending()
-    ending.listen()
-    if given.follow_stdin:
-        threading.Thread(target=_follow_stdin, daemon=True).start()
-    torch.set_flush_denormal(True)  # a memory that forgets fills with them, at a fifth of the speed
-    attempt = Attempt(given.attempt)
-    with attempt.claim.kept():
-        code = attend(attempt, torch.device(given.device), ending)
-    ending.ignore()
-    return code
-
-
 def attend(attempt: Attempt, device: torch.device, ending: Ending) -> int:
     """Work, and see to it that there is a commit; exit code. A process may attend to one attempt after the other."""
     try:
@@ -156,13 +132,3 @@ def _device_facts(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "deterministic": device.type == "cpu",  # on a GPU sums by atomic operations come in any order
     }
-
-
-def _follow_stdin() -> None:
-    """The coordinator holds the other end: it closes however the coordinator ends."""
-    os.read(0, 1)  # not sys.stdin: the interpreter aborts at its end where a thread still reads from that
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    leave(main())

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +14,13 @@ from titans_lab.data.corpus import load_corpus
 from titans_lab.errors import UserError
 from titans_lab.evaluation.trained import load_run, save_weights
 from titans_lab.store.files import read_json, write_json
-from titans_lab.store.folder import RunFolder
+from titans_lab.store.folder import FINISHED, RunFolder
 from titans_lab.store.query import ask
 from titans_lab.store.recorder import Recorder
 from titans_lab.tasks.registry import build_task
 from titans_lab.tasks.text import TextTask, evaluate
-from titans_lab.training.ending import ASKING
 from titans_lab.training.train import Trainer
-from titans_lab.training.worker import main as work
+from titans_lab.training.worker import work
 
 
 @pytest.fixture
@@ -31,19 +28,10 @@ def bench(tmp_path: Path) -> Workbench:
     return Workbench.at(tmp_path)
 
 
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """A worker in this process must not decide what they do here."""
-    handlers = {number: signal.getsignal(number) for number in ASKING}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
 def trained(bench: Workbench, *overrides: str) -> RunFolder:
     """A run whose worker has ended."""
     folder = bench.recorded(*overrides)
-    assert work([str(folder.new_attempt().path)]) == 0
+    assert work(folder.new_attempt(), torch.device("cpu")) in FINISHED
     return folder
 
 
@@ -97,7 +85,7 @@ def test_a_run_that_has_not_ended_well_is_refused(bench: Workbench):
     folder = bench.recorded()
     with pytest.raises(UserError, match=r"is pending, not done; sweep its study to the end"):
         load_run(bench.store, folder.run_id)
-    assert work([str(folder.new_attempt().path)]) == 0
+    assert work(folder.new_attempt(), torch.device("cpu")) == "done"
     write_json(folder.status_path, read_json(folder.status_path) | {"state": "diverged"})
     with pytest.raises(UserError, match="is diverged, not done"):
         load_run(bench.store, folder.run_id)

@@ -34,11 +34,10 @@ from titans_lab.training.worker import save_floors, work
 CPU = torch.device("cpu")
 
 BY_POSITION = "select sum(value * count), sum(count)::bigint from evals where position is not null"
-#: The worker as its command line runs it, and then what it has imported.
+#: The worker as its command line runs it, and then, in the log of its last attempt, what it has imported.
 WITH_MODULES = """
 import sys
-from titans_lab.study.tasks.text import TextSettings
-from titans_lab.training.worker import main
+from titans_lab.training.serve import main
 code = main(sys.argv[1:])
 print(*sorted(name for name in sys.modules if "." not in name))
 sys.exit(code)
@@ -69,12 +68,16 @@ def status_of(folder: RunFolder) -> Status:
 def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench):
     folder = bench.recorded("log.every=2", "log.inside_every=2")
     attempt = folder.new_attempt()
-    command = [sys.executable, "-c", WITH_MODULES, str(attempt.path), "--device", "cpu", "--follow-stdin"]
+    command = [sys.executable, "-c", WITH_MODULES, str(folder.store), "--device", "cpu"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
+        assert worker.stdin is not None
         assert worker.stdout is not None
-        assert worker.stderr is not None
-        modules, complaints = worker.stdout.read().decode().split(), worker.stderr.read().decode()
-        assert (worker.wait(MINUTES), complaints) == (0, "")  # its standard input still open
+        worker.stdin.write(f"{attempt.path.relative_to(folder.store)}\n".encode())
+        worker.stdin.flush()
+        assert worker.stdout.readline() == b"next\n"  # its standard input still open
+        assert worker.communicate(timeout=MINUTES) == (b"", b"")
+        assert worker.returncode == 0
+    [modules] = [line.split() for line in attempt.log_path.read_text().splitlines()]
     assert "torch" in modules
     assert not {"duckdb", "plotly", "pydantic", "typer", "rich", "jinja2"} & set(modules)
 
@@ -231,13 +234,19 @@ def test_other_words_of_a_gpu_for_no_memory_are_known(text: str):
 #: The worker, where there is not enough memory for the n-gram models.
 WITHOUT_FLOORS = """
 import sys
+from pathlib import Path
+
+import torch
+
 import titans_lab.training.worker as worker
+from titans_lab.store.folder import Attempt
+from titans_lab.training.ending import Ending
 
 def out_of_memory(*_):
     raise MemoryError("no room for floors")
 
 worker.witten_bell_floors = out_of_memory
-sys.exit(worker.main(sys.argv[1:]))
+sys.exit(worker.attend(Attempt(Path(sys.argv[1])), torch.device("cpu"), Ending()))
 """
 
 
