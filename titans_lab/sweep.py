@@ -73,6 +73,7 @@ class Sweep:
         spent: What was of the budget.
         begun: When each run was first seen at work, by a clock that is steady.
         asked: When each active run that shall end was asked to.
+        others: Runs that other sweeps were at: where such a one was told to stop, it is not begun again here.
     """
 
     store: Store
@@ -89,6 +90,7 @@ class Sweep:
     spent: Spent = field(default_factory=Spent)
     begun: dict[str, float] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
 
     def run(self, look: Callable[[Sweep], bool | None]) -> None:
         """Run all that is waiting; one that fails stops no other. However this ends, no worker is left behind.
@@ -123,7 +125,7 @@ class Sweep:
     @property
     def failed(self) -> list[str]:
         """Ids of the runs that ended without a result."""
-        return [run_id for run_id, state in self.ended.items() if state not in FINISHED]
+        return [run_id for run_id, state in (self.skipped | self.ended).items() if state not in FINISHED]
 
     @property
     def broken(self) -> bool:
@@ -195,7 +197,7 @@ class Sweep:
             if not free or len(self.active) == self.most:
                 return []
             folder = self.store.run(run.run_id)
-            if (state := folder.state()) in FINISHED:
+            if (state := folder.state()) in FINISHED or self._stopped_elsewhere(folder, state):
                 self.skipped[run.run_id] = state
                 self.waiting.remove(run)
                 continue
@@ -203,6 +205,7 @@ class Sweep:
             if job is None:
                 blocked.append(run)
                 continue
+            self.others.discard(run.run_id)
             self.waiting.remove(run)
             self.active[run.run_id] = run, job
         return blocked
@@ -221,8 +224,14 @@ class Sweep:
                 continue
             except AlreadyRunning:
                 free.insert(0, device)
+                self.others.add(folder.run_id)
                 return None
         return None
+
+    def _stopped_elsewhere(self, folder: RunFolder, state: str) -> bool:
+        """Whether another sweep was at it, and somebody wanted it to end, and not just that sweep."""
+        latest = folder.latest() if folder.run_id in self.others and state in STOPPED else None
+        return latest is not None and latest.asked_to_stop() is not None
 
     def _end_all(self, words: str) -> None:
         """End the workers that are left; in an undisturbed sweep there are none."""

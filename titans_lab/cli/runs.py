@@ -87,7 +87,7 @@ def logs(
     while True:
         ended = not follow or not _lives(tried)
         for tail in tails:
-            tail()
+            tail(ended)
         if ended:
             break
         time.sleep(FOLLOW_SECONDS)
@@ -219,18 +219,18 @@ def _lives(attempt: Attempt) -> bool:
     return attempt.status() is None and attempt.claim.seems_alive()
 
 
-def _tail(path: Path, form: Callable[[str], str]) -> Callable[[], None]:
-    """What to call to print the lines that are new in a file, and the rest of it at its end."""
+def _tail(path: Path, form: Callable[[str], str]) -> Callable[[bool], None]:
+    """What to call to print the lines that are new in a file, with what may follow the last one where it has ended."""
     place = 0
 
-    def print_new() -> None:
+    def print_new(ended: bool) -> None:
         nonlocal place
         if not path.exists():
             return
         with path.open("rb") as lines:
             lines.seek(place)
             content = lines.read()
-        whole = content[: content.rfind(b"\n") + 1]
+        whole = content if ended else content[: content.rfind(b"\n") + 1]
         place += len(whole)
         for line in whole.decode(errors="replace").splitlines():
             typer.echo(form(line))

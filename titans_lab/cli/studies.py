@@ -125,7 +125,7 @@ def _conclude(work: Sweep, store: Store, runs: list[Run]) -> None:
     compact_many(store)
     for run in runs:
         if run.run_id in work.failed:
-            typer.echo(_failure(run, store, work.ended[run.run_id]), err=True)
+            typer.echo(_failure(run, store, work.state(run.run_id)), err=True)
     states = Counter(work.state(run.run_id) for run in runs)
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     typer.echo(f"{len(runs)} runs: {counts}", err=True)

@@ -89,7 +89,8 @@ def rm(
         trash = to_trash(records, [path for path in paths if path not in begun])
     if begun:
         typer.echo(f"{len(begun)} runs stay: a sweep has begun them meanwhile", err=True)
-    typer.echo(f"{len(rows)} runs are in {trash}; to be rid of them for good: rm -r {records.root / 'trash'}")
+    gone = len(rows) - len(begun)
+    typer.echo(f"{gone} runs are in {trash}; to be rid of them for good: rm -r {records.root / 'trash'}")
 
 
 def export(
