@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titans_lab.report.evidence import Evidence, Row, listed
-from titans_lab.report.subject import Subject, models, of_study
+from titans_lab.report.pinned import models
+from titans_lab.report.subject import Subject, of_study
 from titans_lab.study.tasks import Measure, TaskConfig
 from titans_lab.study.tasks.text import TextSettings
 
@@ -156,6 +157,11 @@ class Material:
         """The runs' ids as a list for SQL's `in`."""
         return listed(outcome.run.run_id for outcome in self.outcomes)
 
+    @property
+    def evaluations(self) -> str:
+        """The ids of what finished runs were asked later, in the same way."""
+        return listed(self.study.pinned.evaluations)
+
 
 def gather(study: Study, runs: Sequence[Run], root: Path) -> Material:
     """Read from the store at `root` what concerns `runs`; runs that it does not hold are pending."""
@@ -245,7 +251,7 @@ def _benches_sql(study: Subject) -> str:
     return f"""\
 select {columns}
 from benches
-where model in ({models(study.runs)}) and bench in ({listed(study.benches)})
+where model in ({models(study.runs)}) and bench in ({listed(study.pinned.benches)})
   and length > 0 and against is not null and isfinite(tokens_per_second + ratio + ratio_low + ratio_high)
 qualify row_number() over (
   partition by model, length, against, batch, precision, kernel, device_name, threads order by started desc, bench

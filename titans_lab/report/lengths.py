@@ -11,7 +11,7 @@ from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.axis import octaves, tokens
 from titans_lab.report.data import Material
-from titans_lab.report.evidence import Row, listed
+from titans_lab.report.evidence import Row
 from titans_lab.report.lines import bars, marked, rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Section, of_figure
@@ -19,7 +19,6 @@ from titans_lab.stats.interval import summarise
 from titans_lab.stats.proportion import wilson
 
 STATEMENT = "lengths"
-ASKED = "select distinct evaluation from evals where run_id in ({ids}) and evaluation is not null order by evaluation"
 SQL = """\
 select run_id, task, coalesce(setting, '') as setting, length,
        sum(value * count) / sum(count) as share, cast(sum(count) as bigint) as asked
@@ -88,15 +87,9 @@ class Facet:
         return sorted({length for answers in self.arms.values() for length in answers})
 
 
-def evaluations(material: Material) -> str:
-    """The ids of what finished runs were asked later, as a list for SQL's `in`: none that come after."""
-    there = material.evidence.snapshot.ask(ASKED.format(ids=material.ids))
-    return listed(there.table.column("evaluation").to_pylist())
-
-
 def facets(material: Material, design: Design) -> list[Facet]:
     """Of each kind of question in the store."""
-    sql = SQL.format(ids=material.ids, evaluations=evaluations(material))
+    sql = SQL.format(ids=material.ids, evaluations=material.evaluations)
     rows = material.evidence.ask(STATEMENT, sql)
     kinds = dict.fromkeys(sorted((row["task"], row["setting"]) for row in rows))
     return [_facet(task, setting, rows, design) for task, setting in kinds]

@@ -10,7 +10,7 @@ from titans_lab.report.arms import Arm, Design
 from titans_lab.report.axis import tokens
 from titans_lab.report.data import Material
 from titans_lab.report.evidence import Row
-from titans_lab.report.lengths import NAMES, evaluations
+from titans_lab.report.lengths import NAMES
 from titans_lab.report.panels import Grid
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Section, drawn
@@ -52,7 +52,7 @@ Map = dict[tuple[int, int], Cell]
 
 def section(material: Material, design: Design) -> Section | None:
     """A frame for every arm and kind of needle; None where none was looked for by depth."""
-    sql = SQL.format(ids=material.ids, evaluations=evaluations(material))
+    sql = SQL.format(ids=material.ids, evaluations=material.evaluations)
     rows = material.evidence.ask(STATEMENT, sql)
     found = list(_maps(rows, design))
     if not found:

@@ -14,7 +14,7 @@ from titans_lab.report.axis import tokens
 from titans_lab.report.data import Material, Outcome
 from titans_lab.report.evidence import quoted
 from titans_lab.report.lengths import STATEMENT as LENGTHS
-from titans_lab.report.lengths import Answers, evaluations, facets
+from titans_lab.report.lengths import Answers, facets
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.interval import summarise
 
@@ -149,7 +149,7 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _language(material: Material, design: Design) -> Iterator[Compared]:
-    parts = {"ids": material.ids, "evaluations": evaluations(material)}
+    parts = {"ids": material.ids, "evaluations": material.evaluations}
     rows = material.evidence.ask("harness", HARNESS.format(**parts, tasks=", ".join(map(quoted, TASKS))))
     by_run: dict[str, dict[tuple[str, str], float]] = {}
     for row in rows:

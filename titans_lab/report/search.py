@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from titans_lab.report import plot
 from titans_lab.report.arms import DASHES, PALETTE, SYMBOLS, Design, spell
 from titans_lab.report.axis import LOG_FROM
-from titans_lab.report.evidence import listed, quoted
+from titans_lab.report.evidence import listed
 from titans_lab.report.format import NONE, plural, score
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from titans_lab.report.data import Material
 
 STATEMENT = "trials"
-THERE = "select distinct concat(search, '/', number) as trial from trials where study = {study} order by trial"
 SQL = """\
 select search, arm, number, origin, state, feasible, params, value, objectives, direction, directions, metric
 from trials
@@ -82,8 +81,7 @@ class Search:
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
     """Of each search of the study; none where it has none."""
-    there = material.evidence.snapshot.ask(THERE.format(study=quoted(material.study.name)))
-    trials = there.table.column("trial").to_pylist()
+    trials = material.study.pinned.trials
     if not trials:
         return
     rows = material.evidence.ask(STATEMENT, SQL.format(trials=listed(trials)))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from titans_lab.errors import UserError
 from titans_lab.report.evidence import listed, quoted
+from titans_lab.report.pinned import Pinned, pinned
 from titans_lab.study.axes import STUDY
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
-from titans_lab.study.identity import flatten, model_id
+from titans_lab.study.identity import flatten
 from titans_lab.study.record import config_of
 from titans_lab.study.study import Run
 
@@ -41,7 +42,7 @@ class Subject:
         runs: In its order.
         combinations: Points times seeds: more than runs where some are the same.
         former: Runs that its last sweep launched and that are not of it as it stands today.
-        benches: Names of those in which its models were measured.
+        pinned: What else of the store it is about.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Subject:
     runs: tuple[Run, ...] = field(repr=False)
     combinations: int
     former: tuple[str, ...] = ()
-    benches: tuple[str, ...] = ()
+    pinned: Pinned = field(default_factory=Pinned)
 
     @property
     def factors(self) -> dict[str, tuple[Any, ...]]:
@@ -75,7 +76,7 @@ class Subject:
     def record(self) -> dict[str, Any]:
         """As plain data, from which `remembered` makes it again."""
         texts = {"name": self.name, "question": self.question, "expect": self.expect}
-        counts = {"combinations": self.combinations, "former": list(self.former), "benches": list(self.benches)}
+        counts = {"combinations": self.combinations, "former": list(self.former), "pinned": self.pinned.record}
         runs = [self._run_record(run) for run in self.runs]
         return texts | counts | {"base": self.base if runs else {}, "runs": runs}
 
@@ -90,8 +91,8 @@ def of_study(study: Study, runs: Sequence[Run], snapshot: Snapshot) -> Subject:
     rows = snapshot.ask(f"select distinct run_id from studies where study = {quoted(study.name)} order by run_id")
     mine = {run.run_id for run in runs}
     former = tuple(run_id for run_id in rows.table.column("run_id").to_pylist() if run_id not in mine)
-    measured = _benches(runs, snapshot)
-    return Subject(study.name, study.question, study.expect, tuple(runs), study.combinations, former, measured)
+    more = pinned(runs, snapshot, study.name)
+    return Subject(study.name, study.question, study.expect, tuple(runs), study.combinations, former, more)
 
 
 def of_store(snapshot: Snapshot) -> Subject:
@@ -106,7 +107,8 @@ def of_store(snapshot: Snapshot) -> Subject:
             distinct.setdefault(row["run_id"], _stored_run(row, len(names) > 1))
     runs = tuple(distinct.values())
     texts = (rows[0]["question"] or "", rows[0]["expect"] or "") if len(names) == 1 else ("", "")
-    return Subject(names[0] if len(names) == 1 else ALL, *texts, runs, len(rows), benches=_benches(runs, snapshot))
+    more = pinned(runs, snapshot, names[0] if len(names) == 1 else None)
+    return Subject(names[0] if len(names) == 1 else ALL, *texts, runs, len(rows), pinned=more)
 
 
 def of_runs(ids: Sequence[str], snapshot: Snapshot) -> Subject:
@@ -121,25 +123,15 @@ def of_runs(ids: Sequence[str], snapshot: Snapshot) -> Subject:
     subject = Subject("compare", "", "", tuple(runs), len(runs))
     differing = dict.fromkeys(key for run in runs for key in subject.changes(run))
     told = [replace(run, factors={key: _values(run).get(key) for key in differing}) for run in runs]
-    return replace(subject, runs=tuple(told), benches=_benches(runs, snapshot))
+    return replace(subject, runs=tuple(told), pinned=pinned(runs, snapshot, None))
 
 
 def remembered(record: Mapping[str, Any]) -> Subject:
     """What `Subject.record` was made of; ValueError, KeyError or TypeError where it is something else."""
     runs = tuple(_remembered_run(each, record["base"]) for each in record["runs"])
     name, question, expect = (str(record[key]) for key in ("name", "question", "expect"))
-    former, benches = (tuple(map(str, record[key])) for key in ("former", "benches"))
-    return Subject(name, question, expect, runs, int(record["combinations"]), former, benches)
-
-
-def models(runs: Sequence[Run]) -> str:
-    """The ids of their models as a list for SQL's `in`."""
-    return listed(dict.fromkeys(model_id(run.config.model) for run in runs))
-
-
-def _benches(runs: Sequence[Run], snapshot: Snapshot) -> tuple[str, ...]:
-    rows = snapshot.ask(f"select distinct bench from benches where model in ({models(runs)}) order by bench")
-    return tuple(rows.table.column("bench").to_pylist())
+    former, more = tuple(map(str, record["former"])), Pinned.remembered(record["pinned"])
+    return Subject(name, question, expect, runs, int(record["combinations"]), former, more)
 
 
 def _remembered_run(facts: Mapping[str, Any], base: Mapping[str, Any]) -> Run:

@@ -69,6 +69,44 @@ def test_a_store_that_has_grown_since_still_says_the_same(filled, report: Path):
     assert check(report, filled.root).differences == ()
 
 
+ANSWER = {"metric": "accuracy", "unit": "share of answers", "direction": "higher", "split": "test", "length": 1024}
+NEEDLE = ANSWER | {"task": "needle", "setting": "passkey, brief"}
+RATING = ANSWER | {"task": "piqa", "length": None}
+TRIAL = {"runs": [], "reports": {}, "limits": {}, "attributes": {}, "origin": "sampler", "state": "done"}
+
+
+def evaluated(lab, name: str, share: float) -> None:
+    """What three sections of the page show: answers by length, by depth, and in the paper's table."""
+    rows = [NEEDLE | {"value": share, "count": 50}, NEEDLE | {"value": share, "count": 1, "depth": 0.5}]
+    lab.evaluate(lab.runs[0], name, [*rows, RATING | {"value": share, "count": 50}])
+
+
+def tried(lab, number: int, value: float) -> None:
+    folder = Store(lab.root).search("depth-1")
+    folder.create({"study": lab.study.name, "arm": "", "objectives": [["loss", "loss", "min"]]})
+    folder.save_trial(TRIAL | {"number": number, "params": {"model.dim": 16}, "values": [value]})
+
+
+@pytest.mark.parametrize("more", [evaluated, tried])
+def test_what_was_found_out_since_makes_no_page_wrong(filled, tmp_path: Path, more):
+    evaluated(filled, "first", 0.5)
+    tried(filled, 0, 2.0)
+    report = tmp_path / "report.html"
+    report.write_text(filled.page(), encoding="utf-8")
+    before = report.read_bytes()
+    more(filled, 1 if more is tried else "second", 1.0)
+    assert check(report, filled.root).differences == ()
+    assert filled.page().encode() != before  # one that is written now shows it
+
+
+def test_an_evaluation_that_the_store_lost_is_named(filled, tmp_path: Path):
+    evaluated(filled, "first", 0.5)
+    report = tmp_path / "report.html"
+    report.write_text(filled.page(), encoding="utf-8")
+    Store(filled.root).run(filled.runs[0].run_id).evaluation_path("first").unlink()
+    assert any(line.startswith("lengths: ") for line in check(report, filled.root).differences)
+
+
 @pytest.mark.parametrize("most", [evidence.MOST_CELLS, 10])
 @pytest.mark.parametrize("place", [0, 17, 39])
 def test_one_changed_value_of_a_parquet_file_is_named(filled, tmp_path: Path, place: int, most: int, monkeypatch):
