@@ -19,14 +19,29 @@ from titans_lab.stats.interval import summarise
 from titans_lab.stats.proportion import wilson
 
 STATEMENT = "lengths"
+#: Rows of `evals` that meet {where}, of each case those of one evaluation: questions of several may be the same.
+LARGEST = """\
+with answers as (
+  select * replace (coalesce(setting, '') as setting),
+         sum(count) over (partition by run_id, task, coalesce(setting, ''), length, evaluation) as questions
+  from evals
+  where {where}
+), largest as (
+  select *
+  from answers
+  qualify rank() over (
+    partition by run_id, task, setting, length
+    order by questions desc, finished desc nulls last, evaluation nulls last
+  ) = 1
+)"""
 SQL = """\
-select run_id, task, coalesce(setting, '') as setting, length,
-       sum(value * count) / sum(count) as share, cast(sum(count) as bigint) as asked
-from evals
-where run_id in ({ids}) and (evaluation is null or evaluation in ({evaluations}))
-  and metric = 'accuracy' and length is not null and depth is null and baseline is null
+select run_id, task, setting, length, sum(value * count) / sum(count) as share, cast(sum(count) as bigint) as asked
+from largest
 group by run_id, task, setting, length
 order by run_id, task, setting, length"""
+WHERE = """\
+run_id in ({ids}) and (evaluation is null or evaluation in ({evaluations}))
+    and metric = 'accuracy' and length is not null and depth is null and baseline is null"""
 BESIDE = 0.03  # octaves between the arms at a length
 NAMES = {"needle": "Needle in a haystack", "babilong": "BABILong", "mqar": "Associative recall"}
 
@@ -87,10 +102,16 @@ class Facet:
         return sorted({length for answers in self.arms.values() for length in answers})
 
 
+def of_largest(sql: str, where: str, material: Material) -> str:
+    """A statement about the rows that meet `where`: of each run, task, setting and length the evaluation that asked
+    the most, and the later one of two that asked as much."""
+    met = where.format(ids=material.ids, evaluations=material.evaluations)
+    return f"{LARGEST.format(where=met)}\n{sql}"
+
+
 def facets(material: Material, design: Design) -> list[Facet]:
     """Of each kind of question in the store."""
-    sql = SQL.format(ids=material.ids, evaluations=material.evaluations)
-    rows = material.evidence.ask(STATEMENT, sql)
+    rows = material.evidence.ask(STATEMENT, of_largest(SQL, WHERE, material))
     kinds = dict.fromkeys(sorted((row["task"], row["setting"]) for row in rows))
     return [_facet(task, setting, rows, design) for task, setting in kinds]
 
@@ -124,7 +145,7 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
 READING = (
     "Share of right answers, the mean over the done seeds of an arm. Bars are 95 % intervals: of several seeds by t "
     "over the seeds, of one seed Wilson's over its questions, which says nothing of other seeds. {asked} questions a "
-    "point."
+    "point: of several evaluations of a run, those of the largest."
 )
 
 

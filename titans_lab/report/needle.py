@@ -10,7 +10,7 @@ from titans_lab.report.arms import Arm, Design
 from titans_lab.report.axis import tokens
 from titans_lab.report.data import Material
 from titans_lab.report.evidence import Row
-from titans_lab.report.lengths import NAMES
+from titans_lab.report.lengths import NAMES, of_largest
 from titans_lab.report.panels import Grid
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Section, drawn
@@ -19,14 +19,14 @@ from titans_lab.stats.proportion import wilson
 STATEMENT = "depths"
 PARTS = 10  # of the depth
 SQL = f"""\
-select run_id, coalesce(setting, '') as setting, length,
-       cast(least(floor(depth * {PARTS}), {PARTS - 1}) as integer) as part,
+select run_id, setting, length, cast(least(floor(depth * {PARTS}), {PARTS - 1}) as integer) as part,
        cast(sum(value * count) as bigint) as found, cast(sum(count) as bigint) as asked
-from evals
-where run_id in ({{ids}}) and evaluation in ({{evaluations}})
-  and task = 'needle' and metric = 'accuracy' and length is not null and depth is not null
+from largest
 group by run_id, setting, length, part
 order by run_id, setting, length, part"""
+WHERE = """\
+run_id in ({ids}) and evaluation in ({evaluations})
+    and task = 'needle' and metric = 'accuracy' and length is not null and depth is not null"""
 MOST = 12  # frames: a study of more shows the first, and says so
 FRAME = 150  # pixels
 #: From nothing to all, told apart in grey and with any colour vision (cividis, arXiv 1712.01662).
@@ -52,8 +52,7 @@ Map = dict[tuple[int, int], Cell]
 
 def section(material: Material, design: Design) -> Section | None:
     """A frame for every arm and kind of needle; None where none was looked for by depth."""
-    sql = SQL.format(ids=material.ids, evaluations=material.evaluations)
-    rows = material.evidence.ask(STATEMENT, sql)
+    rows = material.evidence.ask(STATEMENT, of_largest(SQL, WHERE, material))
     found = list(_maps(rows, design))
     if not found:
         return None
@@ -160,7 +159,7 @@ def _caption(left_out: int, cells: list[Cell]) -> str:
     return (
         "Share of needles found by length and by depth, from the start (0 %) to the end of the text, all done seeds "
         f"of an arm together: {asked} questions a cell, whose 95 % interval (Wilson's) is in the hover text. Where a "
-        f"cell is missing, no needle was drawn there.{more}"
+        f"cell is missing, no needle was drawn there. Of several evaluations of a run the largest counts.{more}"
     )
 
 

@@ -23,7 +23,9 @@ HARNESS = """\
 select run_id, task, metric, value, count
 from evals
 where run_id in ({ids}) and evaluation in ({evaluations}) and task in ({tasks}) and position is null
-qualify row_number() over (partition by run_id, task, metric order by count desc, evaluation) = 1
+qualify row_number() over (
+  partition by run_id, task, metric order by count desc, finished desc nulls last, evaluation
+) = 1
 order by run_id, task, metric"""
 FORECASTS = """\
 select run_id, upper(metric) as metric, value

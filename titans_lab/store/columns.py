@@ -116,6 +116,7 @@ EVALS = (
     Column("value", float, "the figure"),
     Column("count", int, "what it is the mean of: tokens, answers or examples"),
     Column("evaluation", str, "hash of what was asked of the finished run; null: its own figures, at its end"),
+    Column("finished", datetime, "end of that later evaluation, UTC"),
     Column("note", str, "what the figure must not be taken for, and what lengths are counted in"),
 )
 

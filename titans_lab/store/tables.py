@@ -193,8 +193,9 @@ class Reader:
         for found in self.found:
             for path in found.folder.evaluation_paths():
                 record = self._read(partial(_record, kind="an evaluation", rows="rows"), path) or {}
+                whose = {RUN_ID.name: found.folder.run_id, "evaluation": path.stem, "finished": record.get("finished")}
                 for row in record.get("rows", ()):
-                    yield path, {**row, RUN_ID.name: found.folder.run_id, "evaluation": path.stem}
+                    yield path, {**row, **whose}
 
     def _run_logged(self, found: Found, log: str) -> pa.Table | None:
         if found.status is None:

@@ -43,9 +43,9 @@ class Lab:
     root: Path
     runs: list[Run] = field(default_factory=list)
 
-    def evaluate(self, run: Run, name: str, rows: list[dict[str, Any]]) -> None:
+    def evaluate(self, run: Run, name: str, rows: list[dict[str, Any]], **about: Any) -> None:
         """What a done run was asked later."""
-        Store(self.root).run(run.run_id).save_evaluation(name, {"rows": rows})
+        Store(self.root).run(run.run_id).save_evaluation(name, {"rows": rows} | about)
 
     @property
     def built(self) -> tuple[Material, Design]:

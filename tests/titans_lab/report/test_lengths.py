@@ -48,11 +48,30 @@ def test_bars_are_over_the_seeds_or_over_the_questions_of_one(asked):
     assert "50 questions" in second["text"][0]
 
 
-def test_evaluations_of_one_case_count_by_their_questions(asked):
-    run = asked.runs[2]
-    asked.evaluate(run, "more", [answer(0.0, 2048, count=150)])
-    (found,) = sections(*asked.built)
-    assert found.figure.traces[1]["y"] == pytest.approx([0.8, 0.05])
+@pytest.mark.parametrize("setting", ["passkey, brief", None])
+def test_of_evaluations_of_one_case_the_one_with_most_questions_counts(lab, setting):
+    """25 questions are the first of 100 of the same seed: together they would be counted twice."""
+    lab = lab(base=NEEDLE, seeds=1)
+    own = [answer(0.1, 1024, count=50, setting=setting)]
+    lab.end(lab.runs[0], "done", 1.0, score=0.9, evals=own)
+    lab.evaluate(lab.runs[0], "few", [answer(1.0, 1024, count=25, setting=setting)], finished="2026-02-02T00:00:00Z")
+    lab.evaluate(lab.runs[0], "many", [answer(0.4, 1024, count=100, setting=setting)], finished="2026-01-01T00:00:00Z")
+    lab.evaluate(lab.runs[0], "long", [answer(0.2, 2048, count=25, setting=setting)])
+    (found,) = sections(*lab.built)
+    assert found.figure.traces[0]["y"] == [0.4, 0.2]
+    assert "100 questions" in found.figure.traces[0]["text"][0]
+
+
+@pytest.mark.parametrize("later", ["a", "b"])
+def test_of_two_evaluations_of_one_size_the_later_counts(lab, later):
+    lab = lab(base=NEEDLE, seeds=1)
+    lab.end(lab.runs[0], "done", 1.0, score=0.9, evals=[answer(0.1, 1024)])
+    for name in "ab":
+        when = f"2026-01-0{1 + (name == later)}T00:00:00Z"
+        rows = [answer(0.9 if name == later else 0.5, length) for length in (1024, 2048)]
+        lab.evaluate(lab.runs[0], name, rows, finished=when)
+    (found,) = sections(*lab.built)
+    assert found.figure.traces[0]["y"] == [0.9, 0.9]
 
 
 def test_what_is_asked_later_does_not_change_a_pinned_statement(asked):

@@ -31,6 +31,16 @@ def test_a_cell_is_the_share_of_all_seeds_at_a_length_and_a_tenth_of_the_depth(l
     assert trace["text"][3][0] == ""
 
 
+def test_of_evaluations_of_one_length_the_one_with_most_questions_counts(lab):
+    lab = lab(seeds=1)
+    lab.end(lab.runs[0], "done", 2.0)
+    lab.evaluate(lab.runs[0], "few", found_at(1024, (0.05, 1)))
+    lab.evaluate(lab.runs[0], "many", found_at(1024, (0.05, 1), (0.09, 0), (0.5, 1)))
+    (trace,) = section(*lab.built).figure.traces
+    assert "1 of 2 found" in trace["text"][0][0]
+    assert "1 of 1 found" in trace["text"][5][0]
+
+
 def test_every_arm_has_a_frame_and_the_rest_is_said(lab):
     count = MOST + 1
     lab = lab(grid={"model.dim": [16 * (place + 1) for place in range(count)]}, seeds=1)
