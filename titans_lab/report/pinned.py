@@ -18,6 +18,8 @@ EVALUATIONS = """\
 select distinct evaluation as id from evals where run_id in ({ids}) and evaluation is not null order by id"""
 TRIALS = "select distinct concat(search, '/', number) as id from trials where study = {study} order by id"
 
+FINALISTS = "select distinct concat(search, '/', run_id) as id from finalists where study = {study} order by id"
+
 
 @dataclass(frozen=True)
 class Pinned:
@@ -27,11 +29,13 @@ class Pinned:
         benches: In which the models of its runs were measured.
         evaluations: What its finished runs were asked.
         trials: Of the study's searches: search/number.
+        finalists: Their runs with fresh seeds: search/run.
     """
 
     benches: tuple[str, ...] = ()
     evaluations: tuple[str, ...] = ()
     trials: tuple[str, ...] = ()
+    finalists: tuple[str, ...] = ()
 
     @property
     def record(self) -> dict[str, list[str]]:
@@ -54,6 +58,7 @@ def pinned(runs: Sequence[Run], snapshot: Snapshot, study: str | None) -> Pinned
         benches=ids(BENCHES.format(models=models(runs))),
         evaluations=ids(EVALUATIONS.format(ids=listed(run.run_id for run in runs))),
         trials=ids(TRIALS.format(study=quoted(study))) if study is not None else (),
+        finalists=ids(FINALISTS.format(study=quoted(study))) if study is not None else (),
     )
 
 

@@ -265,6 +265,9 @@ FINALISTS = (
     Column("number", int, "of the trial; null: the arm as the study has it"),
     Column("params", str, "JSON: values by dotted key"),
     Column("seed", int, "that no trial had"),
+    Column("metric", str, "name of the first objective"),
+    Column("figure", str, "which figure of a run that is: a column of `runs`, or one known before"),
+    Column("direction", str, "min or max: which of its values are better"),
     RUN_ID,
 )
 

@@ -255,9 +255,9 @@ class Reader:
         for folder in self.store.searches():
             what = self._read(definition_record, folder.definition_path, required=True)
             if what is not None:
-                name, _, direction = what["objectives"][0]
+                name, figure, direction = what["objectives"][0]
                 directions = _json({name: direction for name, _, direction in what["objectives"]})
-                shared = {"metric": name, "direction": direction, "directions": directions}
+                shared = {"metric": name, "figure": figure, "direction": direction, "directions": directions}
                 yield folder, {**what, "search": folder.name, **shared}
 
     def _read(self, read: Callable[[Path], T], path: Path, required: bool = False) -> T | None:

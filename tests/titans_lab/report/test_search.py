@@ -40,6 +40,16 @@ def test_the_history_has_every_value_and_the_best_feasible_one_so_far(tried):
     assert "19 done, 1 pruned" in tried["search-history"].caption
 
 
+def test_a_trial_without_a_value_is_a_cross_as_far_off_as_the_worst(lab):
+    lab = lab(seeds=1)
+    states = [{}, {"state": "diverged", "values": None}, {"values": [3.0]}, {"state": "infeasible", "values": None}]
+    search(lab, "s", [{"params": {"model.dim": 16}, "values": [1.0]} | each for each in states])
+    history = next(iter(sections(*lab.built)))
+    _, lost, _ = history.figure.traces
+    assert (lost["x"], lost["y"], lost["marker"]["symbol"]) == ([1], [3.0], ["x"])
+    assert "trial 1, diverged" in lost["text"][0]
+
+
 def test_the_table_has_the_best_first_and_what_violates_a_bound_last(tried):
     table = tried["search-history"].table
     assert len(table.rows) == 10

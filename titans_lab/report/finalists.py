@@ -1,0 +1,188 @@
+"""The best of a search once more, with fresh seeds, beside the base: its own values are the luckiest of many."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from titans_lab.report import differences
+from titans_lab.report.arms import PALETTE, spell
+from titans_lab.report.evidence import listed
+from titans_lab.report.format import NONE, p_value, plural, score, signed
+from titans_lab.report.section import Row, Section, Table
+from titans_lab.stats.paired import Difference, Sample, compare
+from titans_lab.study.derived import DERIVED
+from titans_lab.study.pairing import batches
+from titans_lab.study.record import config_of
+from titans_lab.study.search import MEASURED
+from titans_lab.study.study import Run
+
+if TYPE_CHECKING:
+    from titans_lab.report.data import Material
+
+STATEMENT = "finalists"
+SQL = f"""\
+select f.run_id, f.search, f.arm, f.number, f.params, f.seed, f.metric, f.figure, f.direction,
+       r.state, r.config, r.data_hash, {", ".join(f"r.{column}" for column in MEASURED)}
+from finalists f left join runs r using (run_id)
+where concat(f.search, '/', f.run_id) in ({{ids}})
+order by f.search, f.number nulls first, f.seed, f.run_id"""
+#: Columns of a table of differences, less what the first ones here say.
+COLUMNS = {name: cell for name, cell in differences.COLUMNS.items() if name != "diverged"}
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A candidate of a search, or its base.
+
+    Attributes:
+        number: Of the trial; None: the base.
+        params: Values by dotted key.
+        seeds: That it was to be run with.
+        ended: Of which so many have ended.
+        sample: The first objective by seed; a seed without a value counts as diverged.
+    """
+
+    number: int | None
+    params: Mapping[str, Any]
+    seeds: int
+    ended: int
+    sample: Sample
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return "the base" if self.number is None else f"trial {self.number}"
+
+    @property
+    def mean(self) -> float | None:
+        """Over the seeds that have a value."""
+        values = self.sample.values.values()
+        return math.fsum(values) / len(values) if values else None
+
+
+@dataclass(frozen=True)
+class Final:
+    """The finalists of one search.
+
+    Attributes:
+        arm: Of the study; empty where it is the only one.
+        metric: Name of the first objective.
+        sign: What it is multiplied by so that less is better.
+        base: What they are compared with.
+        others: Each with its difference to the base.
+    """
+
+    arm: str
+    metric: str
+    sign: int
+    base: Finalist
+    others: Sequence[tuple[Finalist, Difference]]
+
+    @property
+    def best(self) -> tuple[Finalist, Difference] | None:
+        """Of those with a value for every seed the one with the best mean; None: there is none."""
+        whole = [pair for pair in self.others if pair[0].mean is not None and not pair[0].sample.diverged]
+        return min(whole, key=lambda pair: self.sign * (pair[0].mean or 0.0), default=None)
+
+
+def section(material: Material) -> Section | None:
+    """A table of every search's finalists, and whether the best beats the base; None before any were chosen."""
+    ids = material.study.pinned.finalists
+    if not ids:
+        return None
+    rows = material.evidence.ask(STATEMENT, SQL.format(ids=listed(ids)))
+    names = dict.fromkeys(row["search"] for row in rows)
+    finals = [final for name in names if (final := _final([row for row in rows if row["search"] == name]))]
+    if not finals:
+        return None
+    return Section(
+        "search-finalists", "Search: finalists with fresh seeds", (STATEMENT,), _caption(finals), table=_table(finals)
+    )
+
+
+def _final(rows: Sequence[Mapping[str, Any]]) -> Final | None:
+    """None where the record has no base."""
+    first, members = rows[0], dict[int | None, list[Mapping[str, Any]]]()
+    for row in rows:
+        members.setdefault(row["number"], []).append(row)
+    if None not in members:
+        return None
+    seen = {number: _batches(each) for number, each in members.items()}
+    base, *others = (_finalist(each, seen[number] == seen[None]) for number, each in members.items())
+    found = compare(base.sample, [each.sample for each in others], first["direction"] == "min")
+    sign = 1 if first["direction"] == "min" else -1
+    return Final(first["arm"] or "", first["metric"], sign, base, list(zip(others, found, strict=True)))
+
+
+def _finalist(rows: Sequence[Mapping[str, Any]], paired: bool) -> Finalist:
+    values = {row["seed"]: value for row in rows if (value := _value(row)) is not None}
+    ended = sum(row["state"] not in (None, "pending", "running") for row in rows)
+    sample = Sample(values, len(rows) - len(values), paired)
+    return Finalist(rows[0]["number"], json.loads(rows[0]["params"]), len(rows), ended, sample)
+
+
+def _value(row: Mapping[str, Any]) -> float | None:
+    if row["state"] != "done":
+        return None
+    figure = row["figure"]
+    value = row[figure] if figure in MEASURED else DERIVED[figure](_run(row).config)
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _batches(rows: Sequence[Mapping[str, Any]]) -> tuple[object, ...] | None:
+    """What decides a candidate's batches; None before any of its runs is recorded."""
+    return next((batches(_run(row)) for row in rows if row["config"]), None)
+
+
+def _run(row: Mapping[str, Any]) -> Run:
+    config = config_of({"config": json.loads(row["config"])})
+    return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", {})
+
+
+def _table(finals: Sequence[Final]) -> Table:
+    names = list(dict.fromkeys(key for final in finals for each, _ in final.others for key in each.params))
+    metric = " or ".join(dict.fromkeys(final.metric for final in finals))
+    rows = [row for place, final in enumerate(finals) for row in _rows(final, place % len(PALETTE), names)]
+    return Table(("search", "candidate"), (*names, "seeds", f"mean {metric}", *COLUMNS), tuple(rows), ("verdict",))
+
+
+def _rows(final: Final, colour: int, names: Sequence[str]) -> Iterator[Row]:
+    best = final.best
+    pairs: list[tuple[Finalist, Difference | None]] = [(final.base, None), *final.others]
+    for each, found in pairs:
+        params = (spell(each.params[name]) if name in each.params else NONE for name in names)
+        cells = (cell(found) if found else NONE for cell in COLUMNS.values())
+        seeds = f"{len(each.sample.values)} of {each.seeds}"
+        chosen = best is not None and each is best[0]
+        yield Row((final.arm or "all", each.name), (*params, seeds, score(each.mean), *cells), colour, chosen)
+
+
+def _caption(finals: Sequence[Final]) -> str:
+    told = " ".join(_told(final) for final in finals)
+    return (
+        f"{told} The best trials of each search, and the base that it began from, run once more with seeds that no "
+        "trial had, for the values that they were chosen by are the luckiest of many. Differences are to the base, "
+        "seed by seed, with 95 % t intervals; the verdict is by the p of the t test, adjusted by Holm's method over "
+        "the finalists of a search, and a candidate with a seed that came to no value is never better. The best mean "
+        "of those with all seeds is in bold."
+    )
+
+
+def _told(final: Final) -> str:
+    """Whether the best of a search beats its base, in a sentence."""
+    where = f"{final.arm}: " if final.arm else ""
+    waiting = sum(each.seeds - each.ended for each in (final.base, *(each for each, _ in final.others)))
+    if waiting:
+        return f"{where}Interim: {plural(waiting, 'run')} of finalists still to come."
+    if final.best is None:
+        return f"{where}No finalist has a {final.metric} for every seed: none beats the base."
+    best, found = final.best
+    how = f"{final.metric} {signed(found.mean)}, p {p_value(found.adjusted)}, {plural(found.seeds, 'seed')}"
+    if found.verdict == "better":
+        return f"{where}The best finalist, {best.name}, is better than the base with fresh seeds ({how})."
+    ending = "it is worse" if found.verdict == "worse" else "the difference is inconclusive"
+    return f"{where}The best finalist, {best.name}, does not beat the base with fresh seeds: {ending} ({how})."

@@ -1,0 +1,128 @@
+"""What a search tried, as the store has it, and the dots that stand for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from titans_lab.report import plot
+from titans_lab.report.arms import PALETTE, SYMBOLS, spell
+from titans_lab.report.evidence import listed
+from titans_lab.report.format import score
+from titans_lab.report.plot import Json
+
+if TYPE_CHECKING:
+    from titans_lab.report.data import Material
+
+STATEMENT = "trials"
+SQL = """\
+select search, arm, number, origin, state, feasible, params, value, objectives, direction, directions, metric
+from trials
+where concat(search, '/', number) in ({trials})
+order by search, number"""
+VALUELESS = ("diverged", "oom", "failed")  # states of trials that were begun and came to nothing
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A row of the view `trials`."""
+
+    number: int
+    state: str
+    origin: str
+    feasible: bool
+    params: dict[str, Any]
+    value: float | None
+    objectives: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Search:
+    """The trials of an arm.
+
+    Attributes:
+        name: Of the arm; empty where it is the only one.
+        place: Among the searches, from 0: its colour.
+        metric: Name of the first objective.
+        directions: "min" or "max", of each objective by name.
+        trials: In order.
+    """
+
+    name: str
+    place: int
+    metric: str
+    directions: dict[str, str]
+    trials: tuple[Trial, ...]
+
+    @property
+    def colour(self) -> str:
+        """Of everything that stands for it."""
+        return PALETTE[self.place % len(PALETTE)][0]
+
+    @property
+    def sign(self) -> int:
+        """What the first objective is multiplied by so that less is better."""
+        return 1 if self.directions[self.metric] == "min" else -1
+
+    @property
+    def valued(self) -> list[Trial]:
+        """Those that are done, with a value."""
+        return [trial for trial in self.trials if trial.state == "done" and trial.value is not None]
+
+
+def searches(material: Material) -> list[Search]:
+    """Of the study; none where it has none."""
+    trials = material.study.pinned.trials
+    if not trials:
+        return []
+    rows = material.evidence.ask(STATEMENT, SQL.format(trials=listed(trials)))
+    names = dict.fromkeys(row["search"] for row in rows)
+    return [_search(place, [row for row in rows if row["search"] == name]) for place, name in enumerate(names)]
+
+
+def _search(place: int, rows: Sequence[Json]) -> Search:
+    first = rows[0]
+    trials = tuple(
+        Trial(
+            row["number"],
+            row["state"],
+            row["origin"] or "",
+            bool(row["feasible"]),
+            json.loads(row["params"]),
+            row["value"],
+            json.loads(row["objectives"]),
+        )
+        for row in rows
+    )
+    return Search(first["arm"] or "", place, first["metric"], json.loads(first["directions"]), trials)
+
+
+def metrics(found: Sequence[Search]) -> str:
+    return " or ".join(dict.fromkeys(search.metric for search in found))
+
+
+def dots(search: Search, trials: Sequence[Trial], x: Sequence[Any], y: Sequence[Any], legend: bool) -> Json:
+    symbol = SYMBOLS[search.place % len(SYMBOLS)]
+    crosses = {"done": symbol} | dict.fromkeys(VALUELESS, "x")
+    symbols = [crosses.get(trial.state, "x-thin") for trial in trials]
+    edge = {"color": search.colour, "width": [0 if trial.state == "done" else 2 for trial in trials]}
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": plot.text(search.name or "trials"),
+        "x": list(x),
+        "y": list(y),
+        "text": [plot.text(told(search, trial)) for trial in trials],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {"color": search.colour, "symbol": symbols, "size": 8, "opacity": 0.8, "line": edge},
+        "showlegend": legend,
+    }
+
+
+def told(search: Search, trial: Trial) -> str:
+    values = ", ".join(f"{name} {spell(value)}" for name, value in trial.params.items())
+    who = f"{search.name}, trial" if search.name else "trial"
+    bound = "" if trial.feasible or trial.state != "done" else ", over a bound"
+    return f"{who} {trial.number}, {trial.state}{bound}: {score(trial.value)} ({values})"
