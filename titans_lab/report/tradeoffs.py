@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
-from titans_lab.report.format import integer, join, memory, score
+from titans_lab.report.format import integer, join, memory, plural, score
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.stats.interval import Summary, summarise
@@ -15,6 +15,7 @@ from titans_lab.stats.pareto import front
 from titans_lab.study.tasks import Measure
 
 MIB = 2**20
+DIVERGED = " †"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,16 @@ class Point:
     scores: tuple[float, ...]
 
     @property
+    def name(self) -> str:
+        """The arm's, with a mark where seeds of it diverged: its means are given convergence."""
+        return f"{self.arm.label}{DIVERGED if self.diverged else ''}"
+
+    @property
+    def diverged(self) -> int:
+        """Seeds of the arm that did."""
+        return self.arm.count("diverged")
+
+    @property
     def price(self) -> Summary:
         """Over the seeds."""
         return summarise(self.prices)
@@ -80,7 +91,7 @@ def against(price: Price, design: Design, measure: Measure) -> Figure | None:
         caption=f"A small dot for every done seed, a large one at an arm's means, with 95 % t intervals both ways (two "
         f"seeds or more). Further {better} and further {'left' if price.dear else 'right'} is better on both counts. "
         "The line is Pareto's front of the means: no arm is better on one count without being worse on the other. It "
-        f"does not know of the intervals. On it: {join([point.arm.label for point in best], most=8)}.",
+        f"does not know of the intervals. On it: {join([point.name for point in best], most=8)}.{_given(points)}",
         alt=f"Scatter plot of the final {measure.name} against {price.name}. On Pareto's front: "
         f"{'; '.join(_told(point, price) for point in best)}.",
         traces=[
@@ -110,6 +121,14 @@ def _front(points: Sequence[Point], price: Price, measure: Measure) -> list[Poin
     return sorted((points[index] for index in kept), key=lambda point: point.price.mean)
 
 
+def _given(points: Sequence[Point]) -> str:
+    """What is missing from the means."""
+    spoiled = [point for point in points if point.diverged]
+    counts = [f"{point.arm.label}: {point.diverged} of {len(point.arm.outcomes)}" for point in spoiled]
+    seeds = f"{DIVERGED.strip()} Given convergence: the seeds that diverged are not in the means"
+    return f" {seeds} ({join(counts, most=8)})." if counts else ""
+
+
 def _line(best: list[Point], price: Price) -> Json:
     """The best score that is to be had: for at most a memory, or at least a speed."""
     return {
@@ -135,10 +154,11 @@ def _seeds(point: Point, price: Price) -> Json:
 def _mean(point: Point, price: Price, kept: bool, legend: bool) -> Json:
     edge = {"width": 2, "color": plot.INK} if kept else {"width": 0, "color": plot.INK}
     marker = {"color": plot.colour(point.arm), "symbol": plot.symbol(point.arm), "size": 12, "line": edge}
-    words = f"{_told(point, price)}{', on the front' if kept else ''}"
+    diverged = f", {plural(point.diverged, 'seed')} diverged" if point.diverged else ""
+    words = f"{_told(point, price)}{', on the front' if kept else ''}{diverged}"
     whiskers = {"error_x": _whisker(point, point.price), "error_y": _whisker(point, point.score)}
     dot = plot.dots(point.arm, rounded([point.price.mean]), [point.score.mean], [words], marker=marker)
-    return dot | whiskers | {"showlegend": legend}
+    return dot | whiskers | {"name": plot.text(point.name), "showlegend": legend}
 
 
 def _whisker(point: Point, found: Summary) -> Json:
@@ -147,7 +167,7 @@ def _whisker(point: Point, found: Summary) -> Json:
 
 
 def _told(point: Point, price: Price) -> str:
-    return f"{point.arm.label}: {score(point.score.mean)} at {_amount(point.price.mean, price)}"
+    return f"{point.name}: {score(point.score.mean)} at {_amount(point.price.mean, price)}"
 
 
 def _amount(value: float, price: Price) -> str:
