@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -148,6 +149,25 @@ def test_a_changed_score_is_named_with_both_values(filled, report: Path):
 def test_what_was_changed_on_the_page_is_named(filled, report: Path, old: str, new: str, said: str):
     told = check(edited(report, old, new), filled.root).differences
     assert any(line.startswith(said) for line in told), told
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    ("part", "old", "new"),
+    [
+        (r'<script type="application/json" id="evidence">.*?</script>', "2.05", "1.05"),
+        (r'<script type="application/json" id="drawing">.*?</script>', '"y":[2.0,', '"y":[1.9,'),
+        (r'<section aria-labelledby="arms-title">.*?</section>', "2 of 3", "3 of 3"),
+        (r'<section aria-labelledby="arms-title">.*?</section>', "<section ", '<section class="x" '),
+        (r'<section aria-labelledby="arms-title">.*?</section>', ">Arms<", ">Other arms<"),
+    ],
+)
+def test_a_second_block_or_section_beside_the_true_one_is_named(filled, report: Path, part, old, new, first):
+    """Whichever of two a browser shows and the check reads."""
+    (true,) = re.findall(part, report.read_text(encoding="utf-8"), re.DOTALL)
+    assert old in true
+    forged = true.replace(old, new)
+    assert check(edited(report, true, forged + true if first else true + forged), filled.root).differences
 
 
 def test_the_sql_of_a_stranger_reads_nothing_but_the_store(filled, report: Path, tmp_path: Path):
