@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor
 from titans_lab.executors.devices import Device
+from titans_lab.search.definition import definition, search_name
 from titans_lab.search.finalists import Candidate, Final, candidates, finals, finals_record, note
 from titans_lab.search.judge import judge_of
 from titans_lab.search.libraries import check_choices
 from titans_lab.search.proposer import Goal
-from titans_lab.search.tuning import Tuning, definition, search_name
+from titans_lab.search.tuning import Tuning
 from titans_lab.search.warm import known_points
 from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning

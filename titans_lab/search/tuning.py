@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,7 +20,6 @@ from titans_lab.store.searches import SearchFolder
 from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
 from titans_lab.study.arms import Arm
-from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import run_id
 from titans_lab.study.study import Run
 from titans_lab.sweep import Sweep
@@ -276,28 +273,6 @@ class Tuning:
 def reopened(trial: Trial) -> Trial:
     """A trial as a new coordinator takes it up: what failed is tried again."""
     return replace(trial, state="running", why=None, ended=None) if trial.state == "failed" else trial
-
-
-def definition(study: str, arm: Arm, judge: Judge, config: RunConfig, data_hash: str) -> dict[str, Any]:
-    """What decides the points of a search, as plain data."""
-    terms = judge.terms
-    return {
-        "study": study,
-        "arm": arm.label,
-        "base": run_id(config, 0, data_hash),
-        "space": [dimension.plain() for dimension in terms.space],
-        "objectives": [[figure.name, figure.column, figure.direction] for figure in judge.figures],
-        "sampler": terms.sampler.plain(),
-        "pruner": terms.pruner.plain(),
-        "limits": [[limit.name, limit.low, limit.high] for limit in terms.limits],
-        "seeds": terms.seeds,
-    }
-
-
-def search_name(what: Mapping[str, Any]) -> str:
-    """The name of a search in the store: that of its study, and a hash of what decides its points."""
-    canonical = json.dumps(what, sort_keys=True, separators=(",", ":"))
-    return f"{what['study']}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
 
 
 def _worse(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:

@@ -1,0 +1,35 @@
+"""What a search is, as plain data, and its name in the store, which follows from that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from titans_lab.search.judge import Judge
+from titans_lab.study.arms import Arm
+from titans_lab.study.config import RunConfig
+from titans_lab.study.identity import run_id
+
+
+def definition(study: str, arm: Arm, judge: Judge, config: RunConfig, data_hash: str) -> dict[str, Any]:
+    """What decides the points of a search, as plain data."""
+    terms = judge.terms
+    return {
+        "study": study,
+        "arm": arm.label,
+        "base": run_id(config, 0, data_hash),
+        "space": [dimension.plain() for dimension in terms.space],
+        "objectives": [[figure.name, figure.column, figure.direction] for figure in judge.figures],
+        "sampler": terms.sampler.plain(),
+        "pruner": terms.pruner.plain(),
+        "limits": [[limit.name, limit.low, limit.high] for limit in terms.limits],
+        "seeds": terms.seeds,
+    }
+
+
+def search_name(what: Mapping[str, Any]) -> str:
+    """The name of a search in the store: that of its study, and a hash of what decides its points."""
+    canonical = json.dumps(what, sort_keys=True, separators=(",", ":"))
+    return f"{what['study']}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
