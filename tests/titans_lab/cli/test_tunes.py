@@ -62,6 +62,13 @@ def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path:
     assert json.loads(again.stdout) == found
 
 
+def test_finalists_that_the_budget_left_out_are_said_and_exit_with_3(bench: Workbench):
+    assert run(command(bench, "search.trials=1")).returncode == 0
+    done = run(command(bench, "search.trials=1", "search.finalists={count: 1, seeds: 2}", "budget.hours=1e-9"))
+    assert (done.returncode, "the budget is spent; the same command goes on" in done.stderr) == (3, True), done.stderr
+    assert bench.ask("select count(*) as n from runs where state = 'done'") == [{"n": 1}]
+
+
 def test_a_coordinator_killed_again_and_again_loses_no_trial_and_has_none_twice(bench: Workbench):
     draw = random.Random(0)
     arguments = "search.trials=4", "log.every=1", "--max-parallel", "2"

@@ -220,6 +220,16 @@ def test_of_several_objectives_the_best_are_those_that_none_beats(searching: Sea
     assert len(one.tunings[0].best()) == 1
 
 
+@pytest.mark.parametrize(("metric", "best"), [("[loss, tokens_per_second]", min), ("[tokens_per_second, loss]", max)])
+def test_of_several_objectives_the_best_are_ranked_by_the_first(searching: Searching, metric: str, best):  # type: ignore[no-untyped-def]
+    search = searching(f"  trials: 12\n  sampler: random\n  metric: {metric}\n")
+    run(search)
+    firsts = [trial.values[0] for trial in search.tunings[0].best() if trial.values]
+    assert len(firsts) > 4
+    assert firsts == sorted(firsts, reverse=best is max)
+    assert firsts[0] == best(trial.values[0] for trial in search.tunings[0].trials.values() if trial.values)
+
+
 def test_runs_of_other_studies_are_told_and_not_run_again(searching: Searching):
     other = searching("  trials: 6\n  sampler: random\n")
     before = run(other)
