@@ -166,6 +166,32 @@ def test_what_failed_is_tried_again_by_the_next_coordinator(searching: Searching
     assert len(started(again)) == sum(trial.state == "failed" for trial in first)
 
 
+@pytest.mark.parametrize("fail_fast", [True, False])
+def test_the_first_failure_ends_a_search_where_that_is_wanted(searching: Searching, fail_fast: bool):
+    def broken(config: RunConfig, seed: int) -> list[float | str]:
+        return ["failed"] if config.train.lr == 1e-3 else falling(config, seed)
+
+    block = "  trials: 6\n  enqueue: [{train.lr: 2e-3}, {train.lr: 1e-3}]\n  finalists: {count: 1, seeds: 1}\n"
+    search = searching(block, curve=broken)
+    search.fail_fast = fail_fast
+    run(search)
+    assert (search.failed, search.halted, search.left) == (1, fail_fast, fail_fast)
+    assert len(search.tunings[0].trials) == (2 if fail_fast else 6)
+    assert bool(search.finalists) != fail_fast
+    again = searching(block)
+    assert {trial.state for trial in run(again)} == {"done"}
+
+
+def test_a_run_that_takes_too_long_is_a_trial_that_failed(searching: Searching):
+    search = searching("  trials: 2\n")
+    search.run_timeout = 0.0
+    trials = run(search)
+    assert [trial.state for trial in trials] == ["failed"] * 2
+    assert trials[0].why == "took more than the 0 s that --timeout allows"
+    assert search.store.run(trials[0].runs[0]).state() == "timeout"
+    assert {trial.state for trial in run(searching("  trials: 2\n"))} == {"done"}
+
+
 def test_what_is_known_to_break_a_bound_is_never_started(searching: Searching):
     search = searching("  trials: 12\n  constraints: {params: {max: 15000}}\n", DEPTH + RATE)
     trials = run(search)
