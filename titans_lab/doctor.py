@@ -104,9 +104,9 @@ def _file_system(root: Path) -> Iterator[Fact]:
 
 
 def _outcome(check: Callable[[Path], bool], root: Path) -> tuple[str, str | None]:
-    remedy = "the store's file system cannot do it; keep the store on another"
+    remedy = "claims and commits need it; keep the store on a local disk or NFS"
     try:
-        return ("yes", None) if check(root) else ("no", remedy)
+        return ("yes", None) if check(root) else ("no", f"the store's file system cannot do it: {remedy}")
     except OSError as error:
         return "no", f"{error.strerror}: {remedy}"
 

@@ -37,8 +37,8 @@ MAY_IMPORT = {
     "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.store "
     "titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
-    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.stats titans_lab.store "
-    "titans_lab.study titans_lab.sweep",
+    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.spending "
+    "titans_lab.stats titans_lab.store titans_lab.study titans_lab.sweep",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.paper titans_lab.scaling "
     "titans_lab.stats titans_lab.store titans_lab.study",

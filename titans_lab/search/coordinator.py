@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor
 from titans_lab.executors.devices import Device
+from titans_lab.planning.history import read_history
 from titans_lab.search.finalists import Candidate, Final, candidates, finals, finals_record, note
 from titans_lab.search.judge import judge_of
 from titans_lab.search.libraries import check_choices
+from titans_lab.search.memory import PEAK, Forecast
 from titans_lab.search.proposer import Goal
 from titans_lab.search.tuning import Tuning, definition, search_name
 from titans_lab.search.warm import known_points
@@ -171,6 +173,10 @@ class Search:
     def _begin(self) -> None:
         terms = self.tunings[0].goal.terms
         warm = terms.warm_start if terms.warm_start is not None else len(self.tunings) == 1
+        if PEAK in {limit.name for limit in terms.limits}:
+            forecast = Forecast(read_history(self.store), self.devices[0])
+            for tuning in self.tunings:
+                tuning.forecast = forecast
         with writing(self.store):
             for tuning in self.tunings:
                 tuning.begin(known_points(tuning) if warm else ())
