@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.environment import library_version
+from titans_lab.errors import install
 from titans_lab.executors.devices import gpus
 from titans_lab.store.files import link_new, temporary_file, write_bytes
 
@@ -103,9 +104,9 @@ def _file_system(root: Path) -> Iterator[Fact]:
 
 
 def _outcome(check: Callable[[Path], bool], root: Path) -> tuple[str, str | None]:
-    remedy = "the store's file system cannot do it; keep the store on another"
+    remedy = "claims and commits need it; keep the store on a local disk or NFS"
     try:
-        return ("yes", None) if check(root) else ("no", remedy)
+        return ("yes", None) if check(root) else ("no", f"the store's file system cannot do it: {remedy}")
     except OSError as error:
         return "no", f"{error.strerror}: {remedy}"
 
@@ -136,6 +137,6 @@ def _packages() -> Iterator[Fact]:
     yield Fact("Python", python, None if sys.version_info >= (3, 11) else "older than 3.11")
     for name in PARTS:
         version = library_version(name)
-        yield Fact(name, version or "none", None if version else "is missing; pip install titans-lab again")
+        yield Fact(name, version or "none", None if version else f"is missing; {install()}, once more")
     for name in OPTIONAL:
         yield Fact(f"{name} (optional)", library_version(name) or "none")

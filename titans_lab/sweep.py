@@ -134,6 +134,11 @@ class Sweep:
         """Whether a run ended without a result although nobody asked it to."""
         return any(state not in FINISHED | STOPPED for state in self.ended.values())
 
+    @property
+    def halted(self) -> bool:
+        """Whether nothing more begins, for a run failed and that was to be the end."""
+        return self.fail_fast and self.broken
+
     def _turns(self, look: Callable[[Sweep], bool | None]) -> Iterator[float]:
         """Seconds to wait after each turn: few where something has just happened, as more is then to be expected."""
         pause = POLL_SECONDS
@@ -142,7 +147,7 @@ class Sweep:
             self._collect()
             self._stop_late()
             over = self.spent.by(len(self.active), time.monotonic()).over(self.budget)
-            halted = self.fail_fast and self.broken
+            halted = self.halted
             blocked = list(self.waiting) if over or halted else self._launch()
             more = look(self)
             if halted or not (self.active or (not over and (self.waiting or more))):

@@ -28,6 +28,7 @@ class InstantJob:
     curve: Sequence[float | str]
     every: int
     steps: int
+    peak: int
     at: int = 0
 
     def poll(self) -> str | None:
@@ -44,7 +45,7 @@ class InstantJob:
             Recorder(self.attempt, {}).log(step=self.at * self.every, loss=value, valid_loss=value, valid_score=value)
             return None
         figures = {"loss": value, "score": value, "steps": self.steps, "tokens_per_second": 1000.0 * value}
-        return self._end("done", figures | {"peak_memory_bytes": 10**6}, None)
+        return self._end("done", figures | {"peak_memory_bytes": self.peak}, None)
 
     def _end(self, state: str, summary: dict[str, Any], error: str | None) -> str:
         commit(self.attempt, state, summary, error)
@@ -66,10 +67,12 @@ class InstantExecutor:
 
     Attributes:
         curve: What a run comes to.
+        peak: Bytes of memory that a run takes.
         started: Ids of the runs that were started, in order.
     """
 
     curve: Curve
+    peak: Callable[[RunConfig], int] = lambda config: 10**6
     started: list[str] = field(default_factory=list)
 
     def submit(self, folder: RunFolder, device: Device) -> InstantJob:
@@ -78,6 +81,6 @@ class InstantExecutor:
         config = config_of(record)
         self.started.append(folder.run_id)
         curve = self.curve(config, record["seed"])
-        return InstantJob(attempt, device, curve, config.log.valid_every or 1, config.train.steps)
+        return InstantJob(attempt, device, curve, config.log.valid_every or 1, config.train.steps, self.peak(config))
 
     def rest(self) -> None: ...

@@ -31,7 +31,19 @@ def test_what_is_missing_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     wrong = {fact.name: fact.wrong for fact in machine(tmp_path) if fact.wrong}
     assert set(wrong) == {"torch", "no-such-part", "free disk", "free memory", "hard links"}
     assert "ImportError: no such library" in str(wrong["torch"])
-    assert "Operation not permitted" in str(wrong["hard links"])
+    assert wrong["hard links"] == (
+        "Operation not permitted: claims and commits need it; keep the store on a local disk or NFS"
+    )
+
+
+def test_a_file_system_on_which_two_links_of_one_name_both_win_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(doctor, "link_new", lambda source, path: bool(source.replace(path)) or True)
+    [links] = [fact for fact in machine(tmp_path) if fact.name == "hard links"]
+    assert links.value == "no"
+    assert "cannot do it: claims and commits need it; keep the store" in str(links.wrong)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_store_that_is_not_there_is_no_fault(tmp_path: Path):

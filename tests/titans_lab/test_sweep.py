@@ -332,6 +332,47 @@ def test_a_run_that_another_sweep_has_begun_again_stays_with_it(bench: Workbench
     assert len(folder.attempts()) == 2
 
 
+def test_a_run_that_was_cancelled_under_another_sweep_is_not_begun_again(bench: Workbench):
+    first, second = bench.sweep(ENDLESS, "log.every=1"), bench.sweep(ENDLESS, "log.every=1")
+    [run] = second.waiting
+    folder = bench.store.run(run.run_id)
+
+    def cancel(_: Sweep) -> None:
+        latest = folder.latest()
+        if run.run_id in second.others and latest and begun(folder):
+            latest.ask_to_stop("cancelled", "titans-lab cancel")
+
+    def other(_: Sweep) -> None:
+        if begun(folder) and not second.others:
+            second._launch()  # finds that the first one is at it
+
+    first.run(lambda now: (other(now), cancel(now))[0])
+    second.run(lambda now: now.stop(run.run_id, "pruned", "it was begun again"))
+    assert first.ended == {run.run_id: "cancelled"}
+    assert (second.ended, second.skipped) == ({}, {run.run_id: "cancelled"})
+    assert first.failed == second.failed == [run.run_id]
+    assert len(folder.attempts()) == 1
+
+    third = bench.sweep(ENDLESS, "log.every=1")  # a sweep that begins later was started to have it done
+    third.run(lambda now: now.stop(run.run_id, "pruned", "enough") if begun(folder) else None)
+    assert third.ended == {run.run_id: "pruned"}
+    assert len(folder.attempts()) == 2
+
+
+def test_a_run_that_just_ended_with_another_sweep_is_begun_again(bench: Workbench):
+    sweep = bench.sweep()
+    [run] = sweep.waiting
+    folder = bench.store.run(run.run_id)
+    attempt = folder.new_attempt()
+    with attempt.claim.kept():
+        sweep._launch()
+        assert sweep.others == {run.run_id}
+        Recorder(attempt, {}).commit("cancelled", {}, "the sweep was interrupted")
+    sweep.run(lambda _: None)
+    assert (sweep.ended, sweep.skipped, sweep.others) == ({run.run_id: "done"}, {}, set())
+    assert sweep.failed == []
+
+
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 def test_what_a_worker_committed_counts_although_a_later_attempt_took_its_place(bench: Workbench, state: str):
     folder = bench.recorded()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +47,8 @@ def plan(
 ) -> None:
     """List a study's runs: size and cost, which are there already, and what is new about the others. Runs nothing.
 
-    Time and memory are learned from the store's own runs on hardware like this machine's; 95 % intervals.
+    Time and memory are learned from the store's own runs on hardware like this machine's; 95 % intervals. Time is with
+    one run at a time on each device: how much runs that share one slow each other is not known before they do.
     """
     from titans_lab.planning.plan import plan as plan_runs
 
@@ -54,12 +56,15 @@ def plan(
     devices = _devices(max_parallel, probe)
     probed = _probe(runs, devices[0]) if probe else []
     found = plan_runs(loaded.launch_order(runs), open_store(store), devices, probed)
+    search = _search(loaded, overrides or [])
     if as_json:
-        print(json.dumps(_document(loaded, found), indent=1, default=str))
+        print(json.dumps(_document(loaded, found, search), indent=1, default=str))
     elif as_csv:
         _print_csv(found)
     else:
         _print(found, loaded.hold)
+        if search:
+            typer.echo(_search_words(search))
     for name, values in found.mixed.items():
         listed = ", ".join(f"{value} ({runs} runs)" for value, runs in values.items())
         typer.echo(f"warning: the finished runs of this study differ in {name}: {listed}", err=True)
@@ -84,12 +89,36 @@ def _probe(runs: Sequence[Run], device: Device) -> list[Any]:
         raise UserError(f"--probe: {error}") from error
 
 
-def _document(study: Study, found: Plan) -> dict[str, Any]:
+def _search(study: Study, overrides: Sequence[str]) -> dict[str, Any] | None:
+    """What `titans-lab tune` would do, as plain data; None where the study has no search."""
+    if study.search is None:
+        return None
+    terms = study.search.terms
+    return {
+        "trials": terms.trials,
+        "arms": len(study.search.arms),
+        "seeds": terms.seeds,
+        "sampler": terms.sampler.name,
+        "pruner": terms.pruner.name,
+        "parameters": [dimension.key for dimension in terms.space],
+        "finalists": _plain(terms.finalists),
+        "command": shlex.join(["titans-lab", "tune", str(study.path), *overrides]),
+    }
+
+
+def _search_words(search: dict[str, Any]) -> str:
+    arms = f" for each of {search['arms']} arms" if search["arms"] > 1 else ""
+    keys = f"{len(search['parameters'])} parameters" if len(search["parameters"]) > 1 else search["parameters"][0]
+    how = f"sampler {search['sampler']}, pruner {search['pruner']}"
+    return f"search: {search['trials']} trials of {keys}{arms}, {how}; to start it: {search['command']}"
+
+
+def _document(study: Study, found: Plan, search: dict[str, Any] | None) -> dict[str, Any]:
     """All that is known, as plain data."""
     about = {"study": study.name, "question": study.question, "expect": study.expect, "warnings": study.warnings}
     figures = {name: _plain(getattr(found, name)) for name in ("devices", "seconds", "detectable", "mixed")}
     rows = [{name: _plain(value) for name, value in vars(row).items()} for row in found.runs]
-    return {**about, **figures, "runs": rows}
+    return {**about, **figures, "search": search, "runs": rows}
 
 
 def _plain(value: Any) -> Any:

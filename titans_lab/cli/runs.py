@@ -130,8 +130,8 @@ def rerun(
     overrides: Overrides = None,
     states: Annotated[
         str,
-        typer.Option("--state", metavar="STATE,...", help="Which runs; done, diverged and pruned ones too, if named."),
-    ] = "failed,oom,timeout,cancelled,lost",
+        typer.Option("--state", metavar="STATE,...", help="Which runs; done and diverged ones too, if named."),
+    ] = "failed,oom,timeout,cancelled,pruned,lost",
     where: Where = None,
     store: StoreFolder = None,
     max_parallel: MaxParallel = None,
@@ -139,21 +139,41 @@ def rerun(
     timeout: Timeout = None,
     fail_fast: FailFast = False,
     verify: Verify = True,
+    as_json: AsJson = False,
 ) -> None:
     """Run those runs of a study again that ended in some states; a result that one of them has is kept in its folder.
 
     Where there are such runs, all that is missing of the study is swept then; exit codes are those of sweep.
     """
+    from titans_lab.cli.output import FAILED
     from titans_lab.cli.studies import Launch, launch
     from titans_lab.selection import Filter
 
     loaded, runs = load(study, overrides)
     records, wanted = open_store(store), Filter.of(states, where)
-    again = [run for run in runs if wanted.meets(records.run(run.run_id).state(), run.config, run.seed)]
-    typer.echo(f"{loaded.name}: {len(again)} of {len(runs)} runs again", err=True)
+    before = {run.run_id: records.run(run.run_id).state() for run in runs}
+    again = [run for run in runs if wanted.meets(before[run.run_id], run.config, run.seed)]
     if again:
-        how = Launch(max_parallel, per_device, timeout, fail_fast, verify)
-        launch(loaded, runs, overrides or [], records, how, again)
+        typer.echo(f"{loaded.name}: {len(again)} of {len(runs)} runs again", err=True)
+    else:
+        fit = f"{states.replace(',', ', ')}{f' where {where}' if where else ''}"
+        typer.echo(f"{loaded.name}: nothing to run again: none of {len(runs)} runs is {fit}", err=True)
+    how = Launch(max_parallel, per_device, timeout, fail_fast, verify)
+    whole = not again or launch(loaded, runs, overrides or [], records, how, again)
+    if as_json:
+        _print_swept(before if again else {}, {run.run_id for run in again}, records)
+    if not whole:
+        raise typer.Exit(FAILED)
+
+
+def _print_swept(before: dict[str, str], again: set[str], records: Store) -> None:
+    """The runs that a sweep had to do, with their state before and now, as JSON."""
+    from titans_lab.cli.output import print_rows
+    from titans_lab.store.status import FINISHED
+
+    swept = [run_id for run_id, state in before.items() if run_id in again or state not in FINISHED]
+    rows = ((run_id, before[run_id], records.run(run_id).state()) for run_id in swept)
+    print_rows(("run_id", "was", "state"), rows, as_csv=False, as_json=True)
 
 
 def selected(records: Store, targets: list[str] | None, states: str | None, where: str | None) -> list[dict[str, Any]]:

@@ -55,7 +55,8 @@ def sweep(
     """
     loaded, runs = load(study, overrides)
     how = Launch(max_parallel, per_device, timeout, fail_fast, verify)
-    launch(loaded, runs, overrides or [], open_store(store), how)
+    if not launch(loaded, runs, overrides or [], open_store(store), how):
+        raise typer.Exit(FAILED)
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,11 @@ class Launch:
 
 def launch(
     loaded: Study, runs: list[Run], overrides: list[str], records: Store, how: Launch, again: Sequence[Run] = ()
-) -> None:
-    """Run what is missing, and those of `again` whose results are laid aside, once nothing speaks against it."""
+) -> bool:
+    """Run what is missing, and those of `again` whose results are laid aside, once nothing speaks against it.
+
+    Whether every run has a result then.
+    """
     from titans_lab.executors.local import LocalExecutor
     from titans_lab.executors.slots import places
     from titans_lab.store.store import writing
@@ -105,7 +109,7 @@ def launch(
     _run(work, waiting)
     if work.ended:
         summarise(loaded, runs, records.root)
-    _conclude(work, records, runs)
+    return _conclude(work, records, runs)
 
 
 def _run(work: Sweep, waiting: list[Run]) -> None:
@@ -120,8 +124,11 @@ def _run(work: Sweep, waiting: list[Run]) -> None:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _conclude(work: Sweep, store: Store, runs: list[Run]) -> None:
-    """Compact the store where that pays; say how many runs are in which state, what failed, and what was not begun."""
+def _conclude(work: Sweep, store: Store, runs: list[Run]) -> bool:
+    """Compact the store where that pays; say how many runs are in which state, what failed, and what was not begun.
+
+    Whether nothing failed, and nothing is left.
+    """
     compact_many(store)
     for run in runs:
         if run.run_id in work.failed:
@@ -132,10 +139,9 @@ def _conclude(work: Sweep, store: Store, runs: list[Run]) -> None:
     if failed := work.failed:
         typer.echo(f"{len(failed)} of {len(runs)} runs failed; the same command tries them again", err=True)
     if work.waiting:
-        why = "a run failed" if work.fail_fast and work.broken else "the budget is spent"
+        why = "a run failed" if work.halted else "the budget is spent"
         typer.echo(f"{why}; {len(work.waiting)} runs were not begun, the same command goes on", err=True)
-    if failed or work.waiting:
-        raise typer.Exit(FAILED)
+    return not failed and not work.waiting
 
 
 def _failure(run: Run, store: Store, state: str) -> str:

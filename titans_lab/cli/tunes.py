@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +11,13 @@ import typer
 
 from titans_lab.cli.arguments import (
     AsJson,
+    FailFast,
     MaxParallel,
     Overrides,
     PerDevice,
     StoreFolder,
     StudyFile,
+    Timeout,
     Verify,
     open_store,
     refuse_kernels,
@@ -25,6 +28,7 @@ from titans_lab.cli.checks import verify_first
 from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, INTERRUPTED, plain
 from titans_lab.cli.trials import TrialLines, arm_summary, final_row, print_arm, print_finals
+from titans_lab.cli.upkeep import compact_many
 
 if TYPE_CHECKING:
     from titans_lab.search.coordinator import Search
@@ -36,6 +40,8 @@ def tune(
     store: StoreFolder = None,
     max_parallel: MaxParallel = None,
     per_device: PerDevice = 1,
+    timeout: Timeout = None,
+    fail_fast: FailFast = False,
     verify: Verify = True,
     run: Annotated[bool, typer.Option("--run/--no-run", help="Search; else show what the store has.")] = True,
     export: Annotated[
@@ -62,14 +68,24 @@ def tune(
     found = tunings(loaded, records, data_digest)
     for each in found:
         check_fit(each.arm.base.config)
-    timeout, free = found[0].goal.terms.timeout, places(devices, per_device)
-    search = Search(loaded, found, records, LocalExecutor(), free, max_parallel, timeout)
+    search = Search(
+        loaded,
+        found,
+        records,
+        LocalExecutor(),
+        places(devices, per_device),
+        max_parallel,
+        timeout=found[0].goal.terms.timeout,
+        run_timeout=timeout or math.inf,
+        fail_fast=fail_fast,
+    )
     if run:
         first = [run for each in found for run in each.examples()]
         refuse_kernels(first, devices)
         if verify:
             verify_first(first, devices, records)
         _run(search)
+        compact_many(records)
     else:
         search.load()
     _show(search, as_json)
@@ -121,5 +137,6 @@ def _conclude(search: Search) -> None:
     if search.failed:
         typer.echo(f"{search.failed} failed; the same command tries them again", err=True)
     if search.left:
-        typer.echo("the budget is spent; the same command goes on", err=True)
+        why = "a run failed" if search.halted else "the budget is spent"
+        typer.echo(f"{why}; the same command goes on", err=True)
     raise typer.Exit(FAILED)

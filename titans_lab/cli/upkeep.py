@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,6 @@ def compact(
 
     A sweep does this by itself where it pays. Runs that change afterwards are read from their folders.
     """
-    from titans_lab.cli.output import print_rows
     from titans_lab.store import compaction
     from titans_lab.store.store import writing
 
@@ -37,7 +37,7 @@ def compact(
             return
         done = compaction.compact(records)
     if as_json:
-        print_rows(list(vars(done)), [vars(done).values()], as_csv=False, as_json=True)
+        _print_done(vars(done))
         return
     typer.echo(f"{done.runs} runs with a result, {done.added} of them new, in {done.size / 1e6:.1f} MB")
 
@@ -60,6 +60,7 @@ def rm(
     where: Where = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     store: StoreFolder = None,
+    as_json: AsJson = False,
 ) -> None:
     """Move runs, or a study and those of its runs that no other study has, into the store's trash.
 
@@ -79,18 +80,37 @@ def rm(
         typer.echo(f"{kept} runs stay: another study has them too, or they are running", err=True)
     if not paths:
         typer.echo("nothing to remove", err=True)
+        if as_json:
+            _print_moved([], kept, None)
         return
     if not yes and not sys.stdin.isatty():
         raise UserError("rm: nobody is there to be asked; give --yes")
     if not yes and not typer.confirm(f"Move {len(rows)} runs of {records.root} into its trash?", err=True):
         raise typer.Exit(FAILED)
     begun = [path for path in paths if path.parent.name == "runs" and records.run(path.name).state() == "running"]
+    moved = [path for path in paths if path not in begun]
     with writing(records):
-        trash = to_trash(records, [path for path in paths if path not in begun])
+        trash = to_trash(records, moved)
     if begun:
         typer.echo(f"{len(begun)} runs stay: a sweep has begun them meanwhile", err=True)
+    if as_json:
+        _print_moved(moved, kept + len(begun), trash)
+        return
     gone = len(rows) - len(begun)
     typer.echo(f"{gone} runs are in {trash}; to be rid of them for good: rm -r {records.root / 'trash'}")
+
+
+def _print_moved(paths: Sequence[Path], kept: int, trash: Path | None) -> None:
+    """What went to the trash, as JSON."""
+    named = {kind: [path.stem for path in paths if path.parent.name == kind] for kind in ("runs", "studies")}
+    _print_done({**named, "kept": kept, "trash": trash and str(trash)})
+
+
+def _print_done(facts: dict[str, Any]) -> None:
+    """What was done, as JSON."""
+    from titans_lab.cli.output import print_rows
+
+    print_rows(list(facts), [facts.values()], as_csv=False, as_json=True)
 
 
 def export(
@@ -99,6 +119,7 @@ def export(
     states: States = None,
     where: Where = None,
     store: StoreFolder = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a store, or some of its runs and studies, as one archive, for `titans-lab import` on any machine."""
     from titans_lab.selection import study_name
@@ -112,9 +133,12 @@ def export(
         files = archive.export(records, ready, studies, output)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror}); name another file") from error
-    if len(ready) < len(rows):
-        typer.echo(f"{len(rows) - len(ready)} runs are left out: they are running", err=True)
-    typer.echo(f"{output}: {len(ready)} runs, {files} files")
+    if left := len(rows) - len(ready):
+        typer.echo(f"{left} runs are left out: they are running", err=True)
+    if as_json:
+        _print_done({"archive": str(output), "runs": ready, "files": files, "left_out": left})
+    else:
+        typer.echo(f"{output}: {len(ready)} runs, {files} files")
 
 
 def import_(
@@ -126,7 +150,6 @@ def import_(
 
     Exit code 3: something is there already and differs; it stays, and the rest is imported.
     """
-    from titans_lab.cli.output import print_rows
     from titans_lab.store.archive import bring
     from titans_lab.store.store import writing
 
@@ -134,7 +157,7 @@ def import_(
     with writing(records):
         found = bring(records, path)
     if as_json:
-        print_rows(list(vars(found)), [vars(found).values()], as_csv=False, as_json=True)
+        _print_done(vars(found))
     else:
         typer.echo(f"{len(found.added)} added, {len(found.same)} there already, {len(found.conflicts)} in conflict")
     for name in found.conflicts:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from titans_lab.errors import UserError
+from titans_lab.errors import UserError, install
 
 if TYPE_CHECKING:
     import tokenizers
@@ -172,7 +172,7 @@ def _library() -> Any:
     try:
         import tokenizers
     except ImportError as error:
-        raise UserError("a BPE needs the package `tokenizers`: pip install 'titans-lab[text]'") from error
+        raise UserError(f"a BPE needs the package `tokenizers`: {install('text')}") from error
     return tokenizers
 
 

@@ -1,4 +1,4 @@
-"""A run's model, written at the end of its training and loaded again."""
+"""A run's model, loaded again from what `titans_lab.training.weights` wrote at the end of its training."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import io
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 import titans
 from titans.models.language_model import LanguageModel
 from titans_lab.errors import UserError
-from titans_lab.store.files import write_bytes
-from titans_lab.store.folder import Attempt, RunFolder
+from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store
 from titans_lab.store.weights import find_run, read_weights
 from titans_lab.study.config import RunConfig
@@ -38,14 +36,6 @@ class Trained:
     config: RunConfig
     seed: int
     data_hash: str
-
-
-def save_weights(attempt: Attempt, model: nn.Module) -> None:
-    """Write a model's parameters and buffers, as float32 on the CPU, for the attempt's commit to cover."""
-    tensors = {name: tensor.detach().to("cpu", torch.float32) for name, tensor in model.state_dict().items()}
-    content = io.BytesIO()
-    torch.save(tensors, content)
-    write_bytes(attempt.weights_path, content.getvalue())
 
 
 def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> Trained:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titans_lab.errors import UserError
+from titans_lab.errors import UserError, install
 from titans_lab.study.tasks import Measure
 from titans_lab.tasks.task import Score
 
@@ -38,7 +38,7 @@ def prepare_environment(online: bool) -> str:
     try:
         found = version("lm_eval")
     except PackageNotFoundError as error:
-        raise UserError("lm-eval is not installed: pip install 'titans-lab[eval]' brings it") from error
+        raise UserError(f"lm-eval is not installed: {install('eval')} brings it") from error
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     return found
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from titans_lab.planning.history import Past
 from titans_lab.planning.novelty import known_facts
 from titans_lab.stats.power import pooled_sd, smallest_difference
+from titans_lab.study.config import RunConfig
 
 #: What comparable runs share: then a seed has the same batches in all of them, and they are trained for as long.
 SHARED = ("data.", "task.", "train.tokens", "train.length", "train.batch")
@@ -35,12 +36,12 @@ class Detectable:
     metric: str
 
 
-def detectable(wanted: Sequence[Past], baselines: int, history: Iterable[Past]) -> Detectable | None:
+def detectable(wanted: Sequence[Past], baselines: Collection[RunConfig], history: Iterable[Past]) -> Detectable | None:
     """Of a study; None where the store has no two arms with two seeds in common, or the study has one arm.
 
     Args:
         wanted: The runs of the study.
-        baselines: How many of its arms are baselines; 0 counts as one.
+        baselines: Those of its arms that others are compared with; where a kind of run has none, it is one of its arms.
         history: The finished runs.
     """
     scored = [past for past in history if past.score is not None]
@@ -48,7 +49,8 @@ def detectable(wanted: Sequence[Past], baselines: int, history: Iterable[Past]) 
         return None
     kind = _kind(wanted[0])  # a report compares arms of one kind with each other
     wanted = [run for run in wanted if _kind(run) == kind]
-    arms = len({run.config for run in wanted}) - max(1, baselines)
+    configs = {run.config for run in wanted}
+    arms = len(configs) - max(1, len(configs.intersection(baselines)))
     differences = _differences(past for past in scored if _kind(past) == kind)
     sd = pooled_sd(differences)
     if not sd or arms < 1:

@@ -98,7 +98,7 @@ def plan(runs: Sequence[Run], store: Store, devices: Sequence[Device], probed: I
     history = read_history(store) if missing or len(runs) > 1 else []
     costs = _costs(missing, Experience([*history, *probed]), devices[0])
     new = dict(zip((past.run_id for past in missing), novelties(missing, history), strict=True))
-    baselines = len({run.config for run in runs if run.baseline})
+    baselines = {run.config for run in runs if run.baseline}
     return Plan(
         runs=tuple(_planned(run, found[run.run_id][0], costs.get(run.run_id), new.get(run.run_id)) for run in runs),
         devices=len(devices),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,10 +11,12 @@ from dataclasses import dataclass, field
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor
 from titans_lab.executors.devices import Device
+from titans_lab.planning.history import read_history
 from titans_lab.search.definition import definition, search_name
 from titans_lab.search.finalists import Candidate, Final, candidates, finals, finals_record, note
 from titans_lab.search.judge import judge_of
 from titans_lab.search.libraries import check_choices
+from titans_lab.search.memory import PEAK, Forecast
 from titans_lab.search.proposer import Goal
 from titans_lab.search.tuning import Tuning
 from titans_lab.search.warm import known_points
@@ -22,7 +25,7 @@ from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.store import Store, writing
 from titans_lab.study.arms import Arm
 from titans_lab.study.config import RunConfig
-from titans_lab.study.study import Study
+from titans_lab.study.study import Run, Study
 from titans_lab.sweep import Sweep, record_runs
 
 Look = Callable[["Search", Sweep], None]
@@ -72,6 +75,9 @@ class Search:
         devices: One worker at a time each.
         most: At most so many trials at a time; None: as many as there are devices.
         timeout: Seconds after which no trial begins; None: any.
+        run_timeout: Seconds that a run may take.
+        fail_fast: Whether the first run that fails ends the search.
+        halted: Whether one did.
         started: When it began, by a clock that is steady.
         ended: Trials that had ended by then.
         failed: Trials and finalists' runs that have no result.
@@ -86,6 +92,9 @@ class Search:
     devices: Sequence[Device]
     most: int | None = None
     timeout: float | None = None
+    run_timeout: float = math.inf
+    fail_fast: bool = False
+    halted: bool = False
     started: float = field(default_factory=time.monotonic)
     ended: int = 0
     failed: int = 0
@@ -94,12 +103,13 @@ class Search:
 
     def run(self, look: Look) -> None:
         """Search to the end, and then run the finalists."""
-        sweep = Sweep(self.store, self.executor, self.devices, [], budget=self.study.budget, most=self.most)
+        sweep = self._sweep([], Spent())
         with self._alone():
             self._begin()
             sweep.run(lambda now: self._turn(now, look))
             self.failed = sum(t.state == "failed" for tuning in self.tunings for t in tuning.trials.values())
-            if self.tunings[0].goal.terms.finalists and not sweep.spent.over(sweep.budget):
+            self.halted = sweep.halted
+            if self.tunings[0].goal.terms.finalists and not self.halted and not sweep.spent.over(sweep.budget):
                 self._run_finalists(look, sweep.spent)
 
     def load(self) -> None:
@@ -120,12 +130,23 @@ class Search:
                 note(tuning, chosen)
             self.store.save_study(finals_record(self.study.name, str(self.study.path), self.finals))
         runs = {run.run_id: run for chosen in self.finalists for each in chosen for run in each.runs}
-        waiting = record_runs(list(runs.values()), self.store)
-        budget = self.study.budget
-        sweep = Sweep(self.store, self.executor, self.devices, waiting, budget=budget, most=self.most, spent=spent)
+        sweep = self._sweep(record_runs(list(runs.values()), self.store), spent)
         sweep.run(lambda now: look(self, now))
         self.failed += len(sweep.failed)
-        self.unrun = len(sweep.waiting)
+        self.unrun, self.halted = len(sweep.waiting), sweep.halted
+
+    def _sweep(self, waiting: list[Run], spent: Spent) -> Sweep:
+        return Sweep(
+            self.store,
+            self.executor,
+            self.devices,
+            waiting,
+            budget=self.study.budget,
+            timeout=self.run_timeout,
+            most=self.most,
+            fail_fast=self.fail_fast,
+            spent=spent,
+        )
 
     @property
     def timed_out(self) -> bool:
@@ -134,9 +155,10 @@ class Search:
 
     @property
     def left(self) -> bool:
-        """Whether something is to be done that a budget did not allow; what a timeout leaves is as it was asked for."""
+        """Whether something is to be done that a budget or a failure did not allow; a timeout leaves what it should."""
         over = not self.timed_out and any(tuning.active or tuning.wants_more for tuning in self.tunings)
-        return over or bool(self.unrun) or bool(self.tunings[0].goal.terms.finalists and not self.finalists)
+        unchosen = self.tunings[0].goal.terms.finalists and not self.finalists
+        return over or self.halted or bool(self.unrun) or bool(unchosen)
 
     @property
     def seconds_left(self) -> float | None:
@@ -152,6 +174,10 @@ class Search:
     def _begin(self) -> None:
         terms = self.tunings[0].goal.terms
         warm = terms.warm_start if terms.warm_start is not None else len(self.tunings) == 1
+        if PEAK in {limit.name for limit in terms.limits}:
+            forecast = Forecast(read_history(self.store), self.devices[0])
+            for tuning in self.tunings:
+                tuning.forecast = forecast
         with writing(self.store):
             for tuning in self.tunings:
                 tuning.begin(known_points(tuning) if warm else ())
@@ -160,7 +186,7 @@ class Search:
     def _turn(self, sweep: Sweep, look: Look) -> bool:
         """Whether there is more to come."""
         self._hand_over(sweep)
-        over = sweep.spent.over(sweep.budget) or self.timed_out
+        over = sweep.spent.over(sweep.budget) or sweep.halted or self.timed_out
         while not over and (tuning := self._next()):
             tuning.ask()
         self._hand_over(sweep)

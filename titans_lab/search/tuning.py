@@ -10,6 +10,7 @@ from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.search.judge import Judge
+from titans_lab.search.memory import Forecast
 from titans_lab.search.proposer import Goal, Proposer
 from titans_lab.search.racing import is_behind
 from titans_lab.search.trial import Origin, Trial, TrialState
@@ -43,6 +44,8 @@ class Tuning:
         folder: Where the trials are.
         what: What is searched, as plain data.
         trials: By number.
+        exhausted: Whether every point of a grid was tried.
+        forecast: Of what is measured alone; None: no bound is on that.
     """
 
     arm: Arm
@@ -55,6 +58,7 @@ class Tuning:
     what: dict[str, Any]
     trials: dict[int, Trial] = field(default_factory=dict)
     exhausted: bool = False
+    forecast: Forecast | None = None
 
     def load(self) -> None:
         """Take up the trials that are there, to look at."""
@@ -121,12 +125,13 @@ class Tuning:
             return
         config = runs[0].config
         trial = replace(trial, runs=tuple(run.run_id for run in runs), planned=len(runs) * config.train.steps)
-        limits = self.judge.limits(config, {})
-        broken = [name for name, excess in limits.items() if excess > 0]
+        expected = self.forecast.figures(config) if self.forecast else {}
+        limits = self.judge.limits(config, expected)
+        broken = [_named(name, expected) for name, excess in limits.items() if excess > 0]
         if broken:
             self._end(replace(trial, state="infeasible", limits=limits, why=f"not within {', '.join(broken)}"))
         else:
-            self._keep(replace(trial, limits=limits))
+            self._keep(replace(trial, limits=self.judge.limits(config, {})))
 
     def runs(self, params: Mapping[str, Any], seeds: Sequence[int] | None = None) -> list[Run]:
         """The runs of a point, one for each seed. UserError where it is no configuration of the study."""
@@ -226,6 +231,8 @@ class Tuning:
             ended: TrialState = ENDS.get(state, "failed")
             self._end(replace(trial, state=ended, why=lines[-1] if lines else state))
             return True
+        if self.forecast:
+            self.forecast.learn(run, status.summary)
         limits = _worse(trial.limits, self.judge.limits(run.config, status.summary))
         trial = replace(trial, by_seed=(*trial.by_seed, values), limits=limits, why=None)
         if len(trial.by_seed) == len(trial.runs):
@@ -279,6 +286,10 @@ def _worse(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, fl
     """The larger excess over each bound."""
     both = [*one.items(), *other.items()]
     return {name: max(excess for each, excess in both if each == name) for name, _ in both}
+
+
+def _named(limit: str, expected: Mapping[str, float]) -> str:
+    return f"{limit}, expected {expected[limit]:.4g}" if limit in expected else limit
 
 
 def _last(trial: Trial) -> tuple[float, ...] | None:

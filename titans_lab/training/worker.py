@@ -18,7 +18,6 @@ from titans_lab.data.corpus import Corpus
 from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment, processor
 from titans_lab.errors import UserError
-from titans_lab.evaluation.trained import save_weights
 from titans_lab.stats.ngram import witten_bell_floors
 from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder, commit
@@ -34,6 +33,7 @@ from titans_lab.tasks.text import TextTask
 from titans_lab.training.ending import Cancelled, Ending
 from titans_lab.training.microbatch import is_out_of_memory
 from titans_lab.training.train import Diverged, Stopped, Trainer
+from titans_lab.training.weights import save_weights
 
 MOST_COUNTED = 1_000_000_000  # bytes; to count those of a larger text would take more than most runs do
 CANCELLED = "cancelled before its end"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from typing import Any
 
 from pasts import finish
@@ -64,7 +65,7 @@ def test_for_machines_there_is_everything(cli: Any, bench: Workbench):
     found = json.loads(cli(*arguments, "--json").out)
     expected = plan(bench.runs(*arguments[2:4]), bench.store, cores())
     assert list(found) == [
-        "study", "question", "expect", "warnings", "devices", "seconds", "detectable", "mixed", "runs",
+        "study", "question", "expect", "warnings", "devices", "seconds", "detectable", "mixed", "search", "runs",
     ]  # fmt: skip
     assert found["detectable"]["pairs"] == 4
     assert [row["run_id"] for row in found["runs"]] == [row.run_id for row in expected.runs]
@@ -79,6 +80,19 @@ def test_for_machines_there_is_everything(cli: Any, bench: Workbench):
     ]
     assert [row["flops"] for row in rows] == [str(planned.flops) for planned in expected.runs]
     assert rows[-1]["new"] == str(expected.runs[-1].new)
+
+
+def test_a_search_is_told_with_the_command_that_starts_it(cli: Any, bench: Workbench):
+    bench.study.write_text(f"{bench.study.read_text()}search:\n  space: {{train.lr: {{float: [1e-3, 1e-1]}}}}\n")
+    overrides = ("grid.model.memory.depth=[1, 2]", "search.trials=7", "search.pruner=median", "search.sampler=random")
+    at = ("plan", bench.study, *overrides, "--store", bench.store.root)
+    command = shlex.join(["titans-lab", "tune", str(bench.study), *overrides])
+    assert cli(*at).out.splitlines()[-1] == (
+        f"search: 7 trials of train.lr for each of 2 arms, sampler random, pruner median; to start it: {command}"
+    )
+    found = json.loads(cli(*at, "--json").out)["search"]
+    assert (found["trials"], found["arms"], found["sampler"], found["pruner"]) == (7, 2, "random", "median")
+    assert (found["parameters"], found["command"], found["finalists"]) == (["train.lr"], command, None)
 
 
 def test_finished_runs_of_several_kinds_are_warned_of(cli: Any, bench: Workbench):

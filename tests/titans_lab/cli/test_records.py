@@ -113,7 +113,9 @@ def test_the_format_is_asked_for_or_follows_from_the_name_of_the_file(cli: Any, 
         assert (printed.code, printed.err) == (0, "")
         assert cli("query", SQL, "-o", tmp_path / name, *store) == (0, "", "")
         assert (tmp_path / name).read_text() == printed.out
-    assert cli("query", SQL, "--csv", *store).out == (tmp_path / "x.csv").read_text()
+    for alias, name in (("csv", "x.csv"), ("json", "x.JSON")):
+        assert cli("query", SQL, f"--{alias}", *store) == cli("query", SQL, "--format", alias, *store)
+        assert cli("query", SQL, f"--{alias}", "--format", alias, *store).out == (tmp_path / name).read_text()
     assert cli("query", SQL, "-o", tmp_path / "x.parquet", *store) == (0, "", "")
     assert pq.read_table(tmp_path / "x.parquet").to_pylist() == json.loads((tmp_path / "x.JSON").read_text())
 

@@ -149,8 +149,10 @@ def test_a_result_is_made_again_where_it_is_asked_for(bench: Workbench):
     assert bench.call("sweep", "seeds=2", "--max-parallel", "1").returncode == 0
     first, second = bench.folders("seeds=2")
     before = {folder: folder.status() for folder in (first, second)}
-    again = bench.call("rerun", "seeds=2", "--state=done", "--where", "seed == 1", "--no-verify", "--max-parallel=1")
+    how = ("--no-verify", "--max-parallel=1", "--json")
+    again = bench.call("rerun", "seeds=2", "--state=done", "--where", "seed == 1", *how)
     assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == [{"run_id": second.run_id, "was": "done", "state": "done"}]
     assert "1 of 2 runs again" in again.stderr
     assert first.status() == before[first]
     status, old = second.status(), before[second]
@@ -160,3 +162,22 @@ def test_a_result_is_made_again_where_it_is_asked_for(bench: Workbench):
     assert (second.path / "attempts/1/archived.json").exists()
     assert bench.ask("select attempt, state from runs where seed = 1") == [{"attempt": 2, "state": "done"}]
     assert bench.ask("from failures") == []
+
+
+def test_where_nothing_is_to_be_run_again_one_line_says_so(cli: Any, filled: Workbench):
+    arguments = ("rerun", filled.study, "grid.train.lr=[1e-2, 1e-3]", "seeds=3", "--store", filled.store.root)
+    before = [folder.state() for folder in filled.folders("grid.train.lr=[1e-2, 1e-3]", "seeds=3")]
+    ended = cli(*arguments, "--where", "seed > 2")
+    states = "failed, oom, timeout, cancelled, pruned, lost where seed > 2"
+    assert ended == (0, "", f"tiny: nothing to run again: none of 6 runs is {states}\n")
+    assert json.loads(cli(*arguments, "--state", "timeout", "--json").out) == []
+    assert [folder.state() for folder in filled.folders("grid.train.lr=[1e-2, 1e-3]", "seeds=3")] == before
+
+
+def test_a_pruned_run_is_run_again_and_one_that_fails_again_exits_with_3(bench: Workbench):
+    [folder] = bench.folders(ENDLESS)
+    bench.sweep(ENDLESS)
+    Recorder(folder.new_attempt(), {}).commit("pruned", {}, "not promising")
+    ended = bench.call("rerun", ENDLESS, "--no-verify", "--timeout", "1s", "--json")
+    assert (ended.returncode, "1 of 1 runs again" in ended.stderr) == (3, True), ended.stderr
+    assert json.loads(ended.stdout) == [{"run_id": folder.run_id, "was": "pruned", "state": "timeout"}]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from instant import InstantExecutor
 from workbench import MINUTES, Workbench, alive, children, run, until, workers
 
 from titans_lab.search.trial import Trial
@@ -60,6 +61,34 @@ def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path:
 
     again = run(command(bench, *overrides, "--no-run", "--json"))
     assert json.loads(again.stdout) == found
+
+
+def test_finalists_that_the_budget_left_out_are_said_and_exit_with_3(bench: Workbench):
+    assert run(command(bench, "search.trials=1")).returncode == 0
+    done = run(command(bench, "search.trials=1", "search.finalists={count: 1, seeds: 2}", "budget.hours=1e-9"))
+    assert (done.returncode, "the budget is spent; the same command goes on" in done.stderr) == (3, True), done.stderr
+    assert bench.ask("select count(*) as n from runs where state = 'done'") == [{"n": 1}]
+
+
+def test_a_search_has_the_options_and_the_end_of_a_sweep(bench: Workbench, cli, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    curves: list[list[float | str]] = [[2.0], [2.0] * 1000, ["failed"]]
+    monkeypatch.setattr("titans_lab.executors.local.LocalExecutor", lambda: InstantExecutor(lambda *_: curves[-1]))
+    monkeypatch.setattr("titans_lab.store.compaction.WORTHWHILE", 3)
+    arguments = ("tune", bench.study, "search.trials=4", "search.enqueue={train.lr: 2e-3}")
+    how = ("--no-verify", "--max-parallel", "1", "--store", bench.store.root)
+    first = cli(*arguments, "--fail-fast", *how)
+    assert (first.code, [trial.state for trial in trials(bench)]) == (3, ["failed"])
+    assert "a run failed; the same command goes on" in first.err
+    curves.pop()
+    second = cli(*arguments, "--timeout", "0.000001s", *how)
+    assert (second.code, {trial.why for trial in trials(bench)}) == (
+        3,
+        {"took more than the 1e-06 s that --timeout allows"},
+    )
+    curves.pop()
+    third = cli(*arguments, *how)
+    assert (third.code, {trial.state for trial in trials(bench)}) == (0, {"done"})
+    assert "compacted 4 runs, so that queries stay fast" in third.err
 
 
 def test_a_coordinator_killed_again_and_again_loses_no_trial_and_has_none_twice(bench: Workbench):

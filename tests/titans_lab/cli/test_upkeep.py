@@ -51,6 +51,25 @@ def test_rm_asks_and_needs_a_name(cli: Any, filled: Workbench, monkeypatch: pyte
     assert "nothing to remove" in cli("rm", "--state", "oom", "--yes", "--store", filled.store.root).err
 
 
+def test_what_was_done_is_there_for_scripts(cli: Any, filled: Workbench, tmp_path: Path):
+    own, shared, other = (folder.run_id for folder in filled.folders("seeds=3"))
+    at = ("--json", "--store", filled.store.root)
+    archive = tmp_path / "x.tar.gz"
+    ended = cli("export", "first", "-o", archive, *at)
+    [done] = json.loads(ended.out)
+    assert (done["archive"], sorted(done["runs"]), done["left_out"]) == (str(archive), sorted([own, shared]), 0)
+    assert done["files"] > 2
+    filled.store.run(other).archive()
+    with filled.store.run(other).new_attempt().claim.kept():
+        [done] = json.loads(cli("export", "-o", archive, *at).out)
+    assert (sorted(done["runs"]), done["left_out"]) == (sorted([own, shared]), 1)
+    [done] = json.loads(cli("rm", "first", "--yes", *at).out)
+    assert (done["runs"], done["studies"], done["kept"]) == ([own], ["first"], 1)
+    assert (Path(done["trash"]) / "runs" / own).is_dir()
+    [done] = json.loads(cli("rm", "--state", "oom", "--yes", *at).out)
+    assert done == {"runs": [], "studies": [], "kept": 0, "trash": None}
+
+
 def test_a_store_through_an_archive(cli: Any, filled: Workbench, tmp_path: Path):
     archive, there = tmp_path / "x.tar.gz", tmp_path / "there"
     assert cli("export", "first", "-o", archive, "--store", filled.store.root).out.startswith(f"{archive}: 2 runs, ")

@@ -12,7 +12,7 @@ import titans
 from titans.models.language_model import LanguageModel
 from titans_lab.data.corpus import load_corpus
 from titans_lab.errors import UserError
-from titans_lab.evaluation.trained import load_run, save_weights
+from titans_lab.evaluation.trained import load_run
 from titans_lab.store.files import read_json, write_json
 from titans_lab.store.folder import FINISHED, RunFolder
 from titans_lab.store.query import ask
@@ -20,6 +20,7 @@ from titans_lab.store.recorder import Recorder
 from titans_lab.tasks.registry import build_task
 from titans_lab.tasks.text import TextTask, evaluate
 from titans_lab.training.train import Trainer
+from titans_lab.training.weights import save_weights
 from titans_lab.training.worker import work
 
 

@@ -152,6 +152,22 @@ def test_the_smallest_difference_comes_from_pairs_like_these(bench: Workbench):
     assert planned(bench, "seeds=5").detectable is None
 
 
+def test_what_the_seeds_can_show_is_of_one_kind_of_run(bench: Workbench):
+    arms = "grid.train.lr=[1e-3, 1e-2]"
+    for length, scale in ((32, 0.1), (16, 10.0)):
+
+        def loss(run: Run, scale: float = scale) -> float:
+            return 1 + run.seed + (scale * (run.seed + 1) ** 2 if run.config.train.lr > 5e-3 else 0)
+
+        finish(bench.runs(arms, "seeds=3", f"train.length={length}"), bench.store, loss=loss)
+    kinds = "grid.train.length=[32, 16]"  # each with its own batches, so that no seed pairs the two
+    alone = planned(bench, arms, "seeds=5", "baseline={train.lr: 1e-3}").detectable
+    both = planned(bench, kinds, arms, "seeds=5", "baseline={train.lr: 1e-3}").detectable
+    assert alone is not None
+    assert (alone.arms, alone.pairs) == (1, 3)
+    assert both == alone
+
+
 def test_finished_runs_that_ran_elsewhere_are_told(bench: Workbench):
     finish(bench.runs("seeds=[0, 1]"), bench.store)
     finish(bench.runs("seeds=[2]"), bench.store, {"torch": "2.9", "commit": ENV["commit"]})

@@ -10,6 +10,8 @@ from titans_lab.search.coordinator import Search
 from titans_lab.search.finalists import tuned
 from titans_lab.store.query import query
 from titans_lab.study.config import RunConfig
+from titans_lab.study.terms import Budget
+from titans_lab.sweep import Sweep
 
 
 def lucky(config: RunConfig, seed: int) -> list[float | str]:
@@ -24,6 +26,14 @@ def run(search: Search) -> Search:
     return search
 
 
+def started(search: Search) -> list[str]:
+    return search.executor.started  # type: ignore[attr-defined]
+
+
+def trials_runs(search: Search) -> set[str]:
+    return {name for trial in search.tunings[0].trials.values() for name in trial.runs}
+
+
 def test_finalists_have_seeds_that_the_search_has_not_seen(searching: Searching):
     search = run(searching("  trials: 8\n  seeds: 2\n  finalists: {count: 2, seeds: 4}\n"))
     [finals] = search.finals
@@ -33,6 +43,23 @@ def test_finalists_have_seeds_that_the_search_has_not_seen(searching: Searching)
         assert list(final.sample.values) == [2, 3, 4, 5]
     used = {name for trial in search.tunings[0].trials.values() for name in trial.runs}
     assert not used & {run.run_id for final in finals for run in final.candidate.runs}
+
+
+def test_finalists_that_a_budget_left_out_are_left_to_the_next_call(searching: Searching):
+    block = "  trials: 4\n  finalists: {count: 1, seeds: 4}\n"
+    search = searching(block)
+
+    def spend(now: Search, sweep: Sweep) -> None:
+        if now.finalists:
+            sweep.budget = Budget(hours=1e-12)
+
+    search.run(spend)
+    begun = [run_id for run_id in started(search) if run_id not in trials_runs(search)]
+    assert 0 < len(begun) < 8
+    assert (search.unrun, search.left, search.failed) == (8 - len(begun), True, 0)
+    again = run(searching(block))
+    assert (again.unrun, again.left) == (0, False)
+    assert len(started(again)) == search.unrun
 
 
 def test_fresh_seeds_take_the_luck_away(searching: Searching):

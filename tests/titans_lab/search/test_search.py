@@ -166,6 +166,32 @@ def test_what_failed_is_tried_again_by_the_next_coordinator(searching: Searching
     assert len(started(again)) == sum(trial.state == "failed" for trial in first)
 
 
+@pytest.mark.parametrize("fail_fast", [True, False])
+def test_the_first_failure_ends_a_search_where_that_is_wanted(searching: Searching, fail_fast: bool):
+    def broken(config: RunConfig, seed: int) -> list[float | str]:
+        return ["failed"] if config.train.lr == 1e-3 else falling(config, seed)
+
+    block = "  trials: 6\n  enqueue: [{train.lr: 2e-3}, {train.lr: 1e-3}]\n  finalists: {count: 1, seeds: 1}\n"
+    search = searching(block, curve=broken)
+    search.fail_fast = fail_fast
+    run(search)
+    assert (search.failed, search.halted, search.left) == (1, fail_fast, fail_fast)
+    assert len(search.tunings[0].trials) == (2 if fail_fast else 6)
+    assert bool(search.finalists) != fail_fast
+    again = searching(block)
+    assert {trial.state for trial in run(again)} == {"done"}
+
+
+def test_a_run_that_takes_too_long_is_a_trial_that_failed(searching: Searching):
+    search = searching("  trials: 2\n")
+    search.run_timeout = 0.0
+    trials = run(search)
+    assert [trial.state for trial in trials] == ["failed"] * 2
+    assert trials[0].why == "took more than the 0 s that --timeout allows"
+    assert search.store.run(trials[0].runs[0]).state() == "timeout"
+    assert {trial.state for trial in run(searching("  trials: 2\n"))} == {"done"}
+
+
 def test_what_is_known_to_break_a_bound_is_never_started(searching: Searching):
     search = searching("  trials: 12\n  constraints: {params: {max: 15000}}\n", DEPTH + RATE)
     trials = run(search)
@@ -218,6 +244,16 @@ def test_of_several_objectives_the_best_are_those_that_none_beats(searching: Sea
     one = searching("  trials: 15\n  metric: [loss, {name: tokens_per_second, direction: min}]\n", RATE + DEPTH)
     run(one)
     assert len(one.tunings[0].best()) == 1
+
+
+@pytest.mark.parametrize(("metric", "best"), [("[loss, tokens_per_second]", min), ("[tokens_per_second, loss]", max)])
+def test_of_several_objectives_the_best_are_ranked_by_the_first(searching: Searching, metric: str, best):  # type: ignore[no-untyped-def]
+    search = searching(f"  trials: 12\n  sampler: random\n  metric: {metric}\n")
+    run(search)
+    firsts = [trial.values[0] for trial in search.tunings[0].best() if trial.values]
+    assert len(firsts) > 4
+    assert firsts == sorted(firsts, reverse=best is max)
+    assert firsts[0] == best(trial.values[0] for trial in search.tunings[0].trials.values() if trial.values)
 
 
 def test_runs_of_other_studies_are_told_and_not_run_again(searching: Searching):

@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 
 from titans_lab.errors import UserError
+from titans_lab.search.trial import Trial
 from titans_lab.store.archive import CONTENTS, bring, export, to_trash
-from titans_lab.store.files import json_bytes
+from titans_lab.store.files import json_bytes, write_json
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import digest_of
 from titans_lab.store.query import ask
 from titans_lab.store.recorder import Recorder
+from titans_lab.store.searches import SearchFolder
 from titans_lab.store.store import Store
 
-VIEWS = ("runs", "metrics", "inside", "evals", "failures", "studies", "floors", "benches")
+VIEWS = ("runs", "metrics", "inside", "evals", "failures", "studies", "floors", "benches", "trials", "finalists")
 
 
 @pytest.fixture
@@ -90,6 +92,46 @@ def test_what_runs_is_not_replaced(filled: Store, other: Store, tmp_path: Path) 
     Recorder(filled.run("a3").new_attempt(), {}).commit("done", {})
     with other.run("a3").new_attempt().claim.kept():
         assert bring(other, exported(filled, tmp_path / "y.tar.gz")).conflicts == ["runs/a3"]
+
+
+def searched(store: Store, study: str, value: float = 2.0) -> SearchFolder:
+    """A search of a study, with a trial and a finalist."""
+    search = store.search(f"{study}-1")
+    search.create({"study": study, "arm": "", "objectives": [["loss", "loss", "min"]], "seeds": 1})
+    search.save_trial(Trial(0, "sampler", {"train.lr": 1e-2}, state="done", values=(value,), runs=("a1",)).plain())
+    row = {"number": 0, "params": {"train.lr": 1e-2}, "seed": 1, "run_id": "a1"}
+    write_json(search.finalists_path, {"runs": [row]})
+    return search
+
+
+def test_searches_travel_with_a_whole_store(filled: Store, other: Store, tmp_path: Path) -> None:
+    searched(filled, "depth")
+    with searched(filled, "width").alone():
+        archive = exported(filled, tmp_path / "x.tar.gz")
+    assert {"searches/depth-1", "searches/width-1"} <= set(bring(other, archive).added)
+    assert len(rows(other)["trials"]) == len(rows(other)["finalists"]) == 2
+    assert rows(other) == rows(filled)
+    again = bring(other, archive)
+    assert (again.added, again.conflicts) == ([], [])
+    assert {"searches/depth-1", "searches/width-1"} <= set(again.same)
+    with other.search("width-1").alone():  # the archive has nothing of who was at it
+        pass
+
+
+def test_a_study_takes_its_own_searches_alone(filled: Store, other: Store, tmp_path: Path) -> None:
+    searched(filled, "depth")
+    searched(filled, "width")
+    export(filled, ["a1"], ["depth"], tmp_path / "x.tar.gz")
+    bring(other, tmp_path / "x.tar.gz")
+    assert [search.name for search in other.searches()] == ["depth-1"]
+
+
+def test_a_search_that_differs_stays_and_is_named(filled: Store, other: Store, tmp_path: Path) -> None:
+    searched(filled, "depth")
+    searched(other, "depth", value=7.0)
+    found = bring(other, exported(filled, tmp_path / "x.tar.gz"))
+    assert found.conflicts == ["searches/depth-1"]
+    assert [trial["values"] for trial in other.search("depth-1").trials()] == [[7.0]]
 
 
 def archive_of(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], listed: dict[str, bytes]) -> Path:
