@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
@@ -44,8 +45,10 @@ def store_status(store: Store) -> tuple[list[dict[str, Any]], list[Damage]]:
 
 
 def damage_of(runs: Sequence[Run], store: Store) -> list[Damage]:
-    """Commits that cannot be read: their runs count as lost."""
-    return [damage for run in runs for _, damage in [_commit(store.run(run.run_id))] if damage]
+    """Records of runs that cannot be read; without its commit a run counts as lost."""
+    folders = [store.run(run.run_id) for run in runs]
+    found = [damage for folder in folders for damage in (_commit(folder)[1], _unreadable(folder.record_path))]
+    return [damage for damage in found if damage]
 
 
 def _row(run: Run, store: Store) -> dict[str, Any]:
@@ -97,6 +100,16 @@ def _commit(folder: RunFolder) -> tuple[Status | None, Damage | None]:
         return None, None
     except DamagedError as error:
         return None, error.damage
+
+
+def _unreadable(path: Path) -> Damage | None:
+    try:
+        read_json(path)
+    except FileNotFoundError:
+        return None
+    except DamagedError as error:
+        return error.damage
+    return None
 
 
 def _counts(runs: Sequence[tuple[str, str | None]]) -> dict[str, Any]:

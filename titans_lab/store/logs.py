@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CHECK = "crc32"
 #: The end of a line with a checksum, also where a bit of it is flipped: then it is not what it says.
 _CHECKED = re.compile(rb', "[^"]{5}": "[^"]{8}"\}\Z')
+#: A line that was whole once, and whose newline is now something else.
+_RUN_ON = re.compile(rb', "[^"]{5}": "[^"]{8}"\}.', re.DOTALL)
 LINE_BYTES = 4096  # more than any line of metrics has
 
 
@@ -36,12 +38,15 @@ def read_lines(path: Path, columns: tuple[Column, ...]) -> tuple[list[Row], list
         return [], []
     rows: list[Row] = []
     damage: list[Damage] = []
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+    *lines, rest = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
         problems: list[str] = []
         row = _parse(line, columns, problems)
         if row is not None:
             rows.append(row)
         damage += [Damage(path, f"line {number}: {problem}") for problem in problems]
+    if _RUN_ON.search(rest):
+        damage.append(Damage(path, f"line {len(lines) + 1}: does not end with a newline, as it was written"))
     return rows, damage
 
 
