@@ -83,8 +83,9 @@ def launch(
 
     devices = usable_devices()
     refuse_kernels(runs, devices)
-    tell(damage_of(runs, records))
+    damage = damage_of(runs, records)  # which the next line mends where it can
     waiting = record_runs(runs, records)
+    tell(damage)
     missing = {run.run_id for run in waiting}
     finished = [run for run in again if run.run_id not in missing]
     waiting += finished

@@ -40,7 +40,8 @@ class Fault:
 def faults(store: Store) -> list[Fault]:
     """All that is wrong with a store."""
     found = [fault for run in store.folders() for fault in _run(run)]
-    found += [*_records(store), *_studies(store), *_compaction(store), *_leftovers(store), *_ahead(store)]
+    found += [*_folders(store), *_records(store), *_studies(store), *_compaction(store)]
+    found += [*_leftovers(store), *_ahead(store)]
     known = {fault.damage.path for fault in found}
     reader = Reader(store)  # what reads well and is of another form all the same
     for view in VIEWS:
@@ -121,6 +122,14 @@ def _json(path: Path, remedy: str, required: bool = False) -> Iterator[Fault]:
             yield Fault(Damage(path, "is missing"), remedy, movable=False)
     except DamagedError as error:
         yield Fault(error.damage, remedy)
+
+
+def _folders(store: Store) -> Iterator[Fault]:
+    """Files where the records of a kind would be."""
+    for kind in ("studies", "searches", "floors", "benches", "verified"):
+        path = store.root / kind
+        if path.exists() and not path.is_dir():
+            yield Fault(Damage(path, "is a file where the store has a folder"), "nothing can be kept there")
 
 
 def _records(store: Store) -> Iterator[Fault]:

@@ -92,6 +92,13 @@ def test_a_folder_in_the_place_of_a_record_is_found_and_moved_aside(filled: Stor
     assert not path.exists()
 
 
+def test_a_file_where_there_is_a_folder_is_found_and_moved_aside(filled: Store) -> None:
+    (filled.root / "verified").write_text("x")
+    assert found(filled) == {"verified": "is a file where the store has a folder"}
+    quarantine(filled, faults(filled))
+    assert found(filled) == {}
+
+
 def test_torn_lines_are_named_and_stay(filled: Store) -> None:
     with Attempt(filled.run("a3").attempts()[0]).metrics_path.open("ab") as lines:
         lines.write(b'{"step": \n')
