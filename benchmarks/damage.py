@@ -218,7 +218,7 @@ class Verdict:
 
 def kinds(content: bytes, stride: int, bits: int, draw: random.Random) -> Iterator[tuple[str, int, Damaging]]:
     """All that is done to a file."""
-    for length in range(0, len(content), stride):
+    for length in range(0, len(content.removesuffix(b"\n")), stride):  # without its last newline a record is whole
         yield "cut" if length else "empty", length, lambda path, whole, n=length: put(path, whole[:n])
     yield "noise", 0, lambda path, whole: put(path, random.Random(0).randbytes(len(whole)))
     for place in range(0, len(content), stride):

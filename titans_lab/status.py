@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from titans_lab.errors import UserError
 from titans_lab.store.compacted import Compacted
 from titans_lab.store.files import Damage, DamagedError, read_json
 from titans_lab.store.folder import Attempt, RunFolder
-from titans_lab.store.logs import latest_row
+from titans_lab.store.logs import latest_row, read_latest
 from titans_lab.store.status import Status
 from titans_lab.store.store import Store
 from titans_lab.study import derived
@@ -45,9 +45,13 @@ def store_status(store: Store) -> tuple[list[dict[str, Any]], list[Damage]]:
 
 
 def damage_of(runs: Sequence[Run], store: Store) -> list[Damage]:
-    """Records of runs that cannot be read; without its commit a run counts as lost."""
-    folders = [store.run(run.run_id) for run in runs]
-    found = [damage for folder in folders for damage in (_commit(folder)[1], _unreadable(folder.record_path))]
+    """What cannot be read of runs: records, without whose commit a run counts as lost, and last lines of metrics."""
+    found: list[Damage | None] = []
+    for folder in (store.run(run.run_id) for run in runs):
+        status, damage = _commit(folder)
+        latest = None if status else folder.latest()
+        found += [damage, _damage(read_json, folder.record_path)]
+        found += [_damage(read_latest, latest.metrics_path)] if latest else []
     return [damage for damage in found if damage]
 
 
@@ -102,9 +106,9 @@ def _commit(folder: RunFolder) -> tuple[Status | None, Damage | None]:
         return None, error.damage
 
 
-def _unreadable(path: Path) -> Damage | None:
+def _damage(read: Callable[[Path], object], path: Path) -> Damage | None:
     try:
-        read_json(path)
+        read(path)
     except FileNotFoundError:
         return None
     except DamagedError as error:

@@ -58,6 +58,18 @@ def test_each_study_of_a_store_has_its_counts(bench: Workbench):
     assert rows["more"] == {"runs": 4, "done": 1, "diverged": 1, "running": 0, "failed": 1, "missing": 1}
 
 
+def test_a_last_line_that_cannot_be_read_is_named(bench: Workbench):
+    path = Attempt(bench.folders("seeds=6")[1].attempts()[0]).metrics_path
+    whole = path.read_bytes()
+    for damaged in (whole.replace(b"3.5", b"2.5"), whole[:-1] + b"\x0b"):
+        path.write_bytes(damaged)
+        assert [damage.path for damage in damage_of(bench.runs("seeds=6"), bench.store)] == [path]
+        assert study_status(bench.runs("seeds=6"), bench.store)[1]["train_loss"] is None
+    path.unlink()
+    path.mkdir()
+    assert [damage.path for damage in damage_of(bench.runs("seeds=6"), bench.store)] == [path]
+
+
 @pytest.mark.parametrize("name", ["run.json", "status.json"])
 def test_what_cannot_be_read_of_a_run_is_named(bench: Workbench, name: str):
     path = bench.folders("seeds=6")[3].path / name

@@ -51,14 +51,31 @@ def read_lines(path: Path, columns: tuple[Column, ...]) -> tuple[list[Row], list
 
 
 def latest_row(path: Path) -> Row | None:
-    """The last complete line of metrics.jsonl, however long the file is; None where there is none yet."""
+    """What `read_latest` finds; None where it finds damage."""
+    try:
+        return read_latest(path)
+    except DamagedError:
+        return None
+
+
+def read_latest(path: Path) -> Row | None:
+    """The last complete line of metrics.jsonl, however long the file is; None where there is none yet.
+
+    DamagedError where that line, or the file, cannot be read.
+    """
     try:
         with path.open("rb") as lines:
             lines.seek(max(0, lines.seek(0, os.SEEK_END) - LINE_BYTES))
-            complete = lines.read().split(b"\n")[:-1]
+            *complete, rest = lines.read().split(b"\n")
     except FileNotFoundError:
         return None
-    return _parse(complete[-1], METRICS, []) if complete else None
+    except OSError as error:
+        raise DamagedError(path, f"cannot be read: {error.strerror}") from error
+    problems = ["does not end with a newline, as it was written"] if _RUN_ON.search(rest) else []
+    row = _parse(complete[-1], METRICS, problems) if complete else None
+    if problems:
+        raise DamagedError(path, f"last line: {problems[0]}")
+    return row
 
 
 def row_of(line: bytes) -> Row | None:
