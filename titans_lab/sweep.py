@@ -73,6 +73,7 @@ class Sweep:
         spent: What was of the budget.
         begun: When each run was first seen at work, by a clock that is steady.
         asked: When each active run that shall end was asked to.
+        used: Places that runs of this sweep were at: a worker may be kept there, which holds the place.
         others: Runs that other sweeps were at: where such a one was told to stop, it is not begun again here.
     """
 
@@ -90,6 +91,7 @@ class Sweep:
     spent: Spent = field(default_factory=Spent)
     begun: dict[str, float] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
+    used: set[Device] = field(default_factory=set)
     others: set[str] = field(default_factory=set)
 
     def run(self, look: Callable[[Sweep], bool | None]) -> None:
@@ -212,14 +214,17 @@ class Sweep:
 
     def _free(self) -> list[Device]:
         busy = {job.device for _, job in self.active.values()}
-        return [device for device in self.devices if device not in busy]
+        free = [device for device in self.devices if device not in busy]
+        return sorted(free, key=lambda device: device not in self.used)
 
     def _start(self, folder: RunFolder, free: list[Device]) -> Job | None:
         """A worker in the first of the places that is free indeed; None where another sweep is at the run."""
         while free:
             device = free.pop(0)
             try:
-                return self.executor.submit(folder, device)
+                job = self.executor.submit(folder, device)
+                self.used.add(device)
+                return job
             except DeviceBusy:
                 continue
             except AlreadyRunning:

@@ -25,6 +25,7 @@ from titans_lab.errors import UserError
 from titans_lab.executors.base import Job
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor
+from titans_lab.executors.slots import take_slot
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.study import Run
@@ -221,6 +222,24 @@ def dead(folder: RunFolder, prepare: Callable[[Recorder], None] = lambda _: None
         job.process.communicate()
     run = Run(folder.run_id, None, 0, "", {})  # type: ignore[arg-type]
     return Sweep(Workbench(folder.path.parents[2]).store, LocalExecutor(), cores(), [], {folder.run_id: (run, job)})
+
+
+def test_a_sweep_of_one_run_at_a_time_holds_one_place(bench: Workbench):
+    sweep = bench.sweep("seeds=3")
+    sweep.most = 1
+    first, second = sweep.devices = [Device("cpu", index, "", "") for index in ("test-first", "test-second")]
+    held, seen = take_slot(first), set()
+
+    def look(now: Sweep) -> None:
+        nonlocal held
+        seen.update(job.device for _, job in now.active.values())
+        if seen and held:
+            os.close(held)
+            held = 0
+
+    sweep.run(look)
+    assert list(sweep.ended.values()) == ["done"] * 3
+    assert seen == {second}
 
 
 def test_a_spent_budget_starts_nothing_more_and_finishes_what_runs(bench: Workbench):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,26 +111,6 @@ def usable_devices() -> list[Device]:
         )
         found = []
     return found or cores()
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM is a Ctrl-C too, and the second of either does not disturb what the first one ends."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def interrupt(*_: object) -> None:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:  # as a shell leaves it to what runs in the background
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:

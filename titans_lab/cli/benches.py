@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, open_store, usable_devices, warn
+from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, INTERRUPTED, count, print_rows, print_table, progress_bar
 from titans_lab.errors import UserError
 
@@ -90,7 +91,7 @@ def _measure(work: Bench, pairs: Sequence[Pair]) -> None:
     many = f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}"
     typer.echo(f"measuring {many} on {work.place.device.hardware}", err=True)
     try:
-        with progress_bar(len(pairs)) as tell:
+        with terminable(), progress_bar(len(pairs)) as tell:
             for pair in pairs:
                 work.measure(pair)
                 tell(_words(pair))

@@ -21,6 +21,7 @@ from titans_lab.cli.arguments import (
     refuse_kernels,
     usable_devices,
 )
+from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, INTERRUPTED, duration, print_rows, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _run(plans: Sequence[tuple[Device, list[Asked]]], records: Store, seed: int)
         models = len(asked)
         typer.echo(f"verifying {models} {'model' if models == 1 else 'models'} on {device.hardware}", err=True)
     try:
-        with progress_bar(sum(count_checks(asked) for _, asked in plans)) as tell:
+        with terminable(), progress_bar(sum(count_checks(asked) for _, asked in plans)) as tell:
             look = _teller(tell)
             return [row for device, asked in plans for row in verify(asked, device, records, seed, look)]
     except KeyboardInterrupt:

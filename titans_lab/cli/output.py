@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from titans_lab.cli.interrupts import terminable
 from titans_lab.executors.answers import EndedEarly
 
 T = TypeVar("T")
@@ -118,7 +119,7 @@ def collect(answers: Iterable[T], total: int, words: Callable[[T], str], what: s
     """
     found: list[T] = []
     try:
-        with progress_bar(total) as tell:
+        with terminable(), progress_bar(total) as tell:
             for each in answers:
                 found.append(each)
                 tell(words(each))

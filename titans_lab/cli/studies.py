@@ -22,10 +22,10 @@ from titans_lab.cli.arguments import (
     load,
     open_store,
     refuse_kernels,
-    terminable,
     usable_devices,
 )
 from titans_lab.cli.checks import verify_first
+from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, INTERRUPTED
 from titans_lab.cli.reports import summarise
 from titans_lab.cli.runs import tell

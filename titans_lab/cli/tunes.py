@@ -18,11 +18,11 @@ from titans_lab.cli.arguments import (
     Verify,
     open_store,
     refuse_kernels,
-    terminable,
     usable_devices,
     warn,
 )
 from titans_lab.cli.checks import verify_first
+from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, INTERRUPTED, plain
 from titans_lab.cli.trials import TrialLines, arm_summary, final_row, print_arm, print_finals
 

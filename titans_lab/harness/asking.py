@@ -106,8 +106,8 @@ def ask(store: Store, run_id: str, asked: Sequence[Asked], device: Device) -> It
         "run": run_id,
         "asked": [dataclasses.asdict(each) for each in asked],
     }
-    arguments = ["--device", device.kind]
-    with closing(answers("titans_lab.harness", arguments, question, device.environment())) as given:
+    arguments, quiet = ["--device", device.kind], {"TQDM_DISABLE": "1"}  # which tqdm reads when it is imported
+    with closing(answers("titans_lab.harness", arguments, question, device.environment() | quiet)) as given:
         for each, answer in zip(asked, given, strict=False):
             if "wrong" in answer:
                 raise UserError(answer["wrong"])

@@ -35,7 +35,6 @@ def prepare_environment(online: bool) -> str:
     """Before lm-eval is imported: no network unless asked for. Its version; UserError where it is not installed."""
     if not online:
         os.environ.update(dict.fromkeys(OFFLINE, "1"))
-    os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         found = version("lm_eval")
     except PackageNotFoundError as error:

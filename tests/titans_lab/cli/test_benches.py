@@ -82,10 +82,11 @@ def test_a_pair_that_breaks_stops_no_other(cli: Any, bench: Workbench):
     assert "Speed, measured side by side" in page.read_text()
 
 
-def test_an_interrupted_bench_leaves_no_process(bench: Workbench):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_bench_leaves_no_process(bench: Workbench, number: signal.Signals):
     with bench.start("bench", "--length", "32", "--rounds", "1000000") as command:
         [child] = until(lambda: children(command.pid, "titans_lab.bench"), "the process that measures")
-        os.kill(command.pid, signal.SIGINT)
+        os.kill(command.pid, number)
         _, err = command.communicate(timeout=MINUTES)
     assert command.returncode == 130
     assert err.endswith("\ninterrupted\n")
