@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.store.compacted import Compacted
 from titans_lab.store.files import Damage, DamagedError, read_json
 from titans_lab.store.folder import Attempt, RunFolder
-from titans_lab.store.logs import latest_row
+from titans_lab.store.logs import latest_row, read_latest
 from titans_lab.store.status import Status
 from titans_lab.store.store import Store
 from titans_lab.study import derived
@@ -44,8 +45,14 @@ def store_status(store: Store) -> tuple[list[dict[str, Any]], list[Damage]]:
 
 
 def damage_of(runs: Sequence[Run], store: Store) -> list[Damage]:
-    """Commits that cannot be read: their runs count as lost."""
-    return [damage for run in runs for _, damage in [_commit(store.run(run.run_id))] if damage]
+    """What cannot be read of runs: records, without whose commit a run counts as lost, and last lines of metrics."""
+    found: list[Damage | None] = []
+    for folder in (store.run(run.run_id) for run in runs):
+        status, damage = _commit(folder)
+        latest = None if status else folder.latest()
+        found += [damage, _damage(read_json, folder.record_path)]
+        found += [_damage(read_latest, latest.metrics_path)] if latest else []
+    return [damage for damage in found if damage]
 
 
 def _row(run: Run, store: Store) -> dict[str, Any]:
@@ -97,6 +104,16 @@ def _commit(folder: RunFolder) -> tuple[Status | None, Damage | None]:
         return None, None
     except DamagedError as error:
         return None, error.damage
+
+
+def _damage(read: Callable[[Path], object], path: Path) -> Damage | None:
+    try:
+        read(path)
+    except FileNotFoundError:
+        return None
+    except DamagedError as error:
+        return error.damage
+    return None
 
 
 def _counts(runs: Sequence[tuple[str, str | None]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from workbench import Workbench
 
 from titans_lab.errors import UserError
-from titans_lab.status import store_status, study_status
+from titans_lab.status import damage_of, store_status, study_status
 from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder
 
@@ -56,6 +56,26 @@ def test_each_study_of_a_store_has_its_counts(bench: Workbench):
     assert last == rows["more"].pop("last_finished")
     assert rows["all"] == {"runs": 6, "done": 1, "diverged": 1, "running": 1, "failed": 1, "missing": 2}
     assert rows["more"] == {"runs": 4, "done": 1, "diverged": 1, "running": 0, "failed": 1, "missing": 1}
+
+
+def test_a_last_line_that_cannot_be_read_is_named(bench: Workbench):
+    path = Attempt(bench.folders("seeds=6")[1].attempts()[0]).metrics_path
+    whole = path.read_bytes()
+    for damaged in (whole.replace(b"3.5", b"2.5"), whole[:-1] + b"\x0b"):
+        path.write_bytes(damaged)
+        assert [damage.path for damage in damage_of(bench.runs("seeds=6"), bench.store)] == [path]
+        assert study_status(bench.runs("seeds=6"), bench.store)[1]["train_loss"] is None
+    path.unlink()
+    path.mkdir()
+    assert [damage.path for damage in damage_of(bench.runs("seeds=6"), bench.store)] == [path]
+
+
+@pytest.mark.parametrize("name", ["run.json", "status.json"])
+def test_what_cannot_be_read_of_a_run_is_named(bench: Workbench, name: str):
+    path = bench.folders("seeds=6")[3].path / name
+    assert damage_of(bench.runs("seeds=6"), bench.store) == []
+    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+    assert [damage.path for damage in damage_of(bench.runs("seeds=6"), bench.store)] == [path]
 
 
 def test_a_store_that_is_not_there_is_an_error(tmp_path: Path):

@@ -28,6 +28,7 @@ from titans_lab.cli.checks import verify_first
 from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, INTERRUPTED
 from titans_lab.cli.reports import summarise
+from titans_lab.cli.runs import tell
 from titans_lab.cli.upkeep import compact_many
 
 if TYPE_CHECKING:
@@ -79,13 +80,16 @@ def launch(
     """
     from titans_lab.executors.local import LocalExecutor
     from titans_lab.executors.slots import places
+    from titans_lab.status import damage_of
     from titans_lab.store.store import writing
     from titans_lab.study.record import study_record
     from titans_lab.sweep import Sweep, record_runs, record_study
 
     devices = usable_devices()
     refuse_kernels(runs, devices)
+    damage = damage_of(runs, records)  # which the next line mends where it can
     waiting = record_runs(runs, records)
+    tell(damage)
     missing = {run.run_id for run in waiting}
     finished = [run for run in again if run.run_id not in missing]
     waiting += finished

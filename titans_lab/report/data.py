@@ -223,7 +223,7 @@ with points as (
   select run_id, tokens, step, elapsed_seconds, loss, valid_loss,
          cast(greatest(1, ceil({points}.0 * tokens / max(tokens) over ())) as integer) as bucket
   from metrics
-  where run_id in ({listed(run.run_id for run in runs)})
+  where run_id in ({listed(run.run_id for run in runs)}) and tokens is not null
 )
 select run_id, bucket, max(tokens) as tokens, max(step) as steps, max(elapsed_seconds) as seconds,
        avg(loss) filter (isfinite(loss)) as loss,

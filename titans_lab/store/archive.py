@@ -57,7 +57,7 @@ def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, pat
     files += [file for file in store.study_paths() if studies is None or file.stem in studies]
     files += [*store.floor_paths(), *store.bench_paths()]
     files += [file for search in store.searches() for file in _of_search(search, studies)]
-    names = {file.relative_to(store.root).as_posix(): file for file in files}
+    names = {file.relative_to(store.root).as_posix(): file for file in files if file.is_file()}
     described = {name: _digest(file) for name, file in names.items()}
     with temporary_file(path, b"") as temporary:
         with tarfile.open(temporary, "w:gz", compresslevel=6) as archive:

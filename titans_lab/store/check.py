@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from titans_lab.store.checkpoints import checkpoints
 from titans_lab.store.columns import LOGS, VIEWS
 from titans_lab.store.compacted import Compacted, manifest_path, marks_of
 from titans_lab.store.files import Damage, DamagedError, read_bytes, read_json
-from titans_lab.store.folder import RunFolder
+from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import digest_of, read_lines
 from titans_lab.store.status import Status
 from titans_lab.store.store import Store
@@ -39,7 +40,8 @@ class Fault:
 def faults(store: Store) -> list[Fault]:
     """All that is wrong with a store."""
     found = [fault for run in store.folders() for fault in _run(run)]
-    found += [*_records(store), *_studies(store), *_compaction(store), *_leftovers(store), *_ahead(store)]
+    found += [*_folders(store), *_records(store), *_studies(store), *_compaction(store)]
+    found += [*_leftovers(store), *_ahead(store)]
     known = {fault.damage.path for fault in found}
     reader = Reader(store)  # what reads well and is of another form all the same
     for view in VIEWS:
@@ -61,15 +63,31 @@ def quarantine(store: Store, found: list[Fault]) -> Path | None:
 
 def _run(run: RunFolder) -> Iterator[Fault]:
     yield from _json(run.record_path, "sweep its study: it is written again", required=bool(run.attempts()))
-    for path in [run.status_path, *(attempt / "status.json" for attempt in run.attempts())]:
-        yield from _commit(run, path)
-    for attempt in run.attempts():
-        yield from _json(attempt / "env.json", "host and versions of this attempt are unknown")
-        for log, columns in LOGS.items():
-            for damage in read_lines(attempt / f"{log}.jsonl", columns)[1]:
-                yield Fault(damage, "the line is left out", movable=False)
+    yield from _commit(run, run.status_path)
+    for path in run.attempts():
+        yield from _attempt(run, Attempt(path))
     for path in run.evaluation_paths():
         yield from _json(path, "ask the run again: titans-lab eval")
+    for saved in checkpoints(run):
+        try:
+            saved.check()
+        except DamagedError as error:
+            yield Fault(error.damage, "the run goes on from the one before, or from its start")
+
+
+def _attempt(run: RunFolder, attempt: Attempt) -> Iterator[Fault]:
+    for path in (attempt.status_path, attempt.archived_path):
+        yield from _commit(run, path)
+    yield from _json(attempt.env_path, "host and versions of this attempt are unknown")
+    yield from _json(attempt.stop_path, "ask the run to stop again: titans-lab cancel")
+    for log, columns in LOGS.items():
+        try:
+            damaged = read_lines(attempt.lines_path(log), columns)[1]
+        except DamagedError as error:
+            yield Fault(error.damage, "what it logged is left out")
+            continue
+        for damage in damaged:
+            yield Fault(damage, "the line is left out", movable=False)
 
 
 def _commit(run: RunFolder, path: Path) -> Iterator[Fault]:
@@ -104,6 +122,14 @@ def _json(path: Path, remedy: str, required: bool = False) -> Iterator[Fault]:
             yield Fault(Damage(path, "is missing"), remedy, movable=False)
     except DamagedError as error:
         yield Fault(error.damage, remedy)
+
+
+def _folders(store: Store) -> Iterator[Fault]:
+    """Files where the records of a kind would be."""
+    for kind in ("studies", "searches", "floors", "benches", "verified"):
+        path = store.root / kind
+        if path.exists() and not path.is_dir():
+            yield Fault(Damage(path, "is a file where the store has a folder"), "nothing can be kept there")
 
 
 def _records(store: Store) -> Iterator[Fault]:
@@ -145,12 +171,20 @@ def _compaction(store: Store) -> Iterator[Fault]:
     for run_id, entry in compacted.entries.items():
         status = store.run(run_id).status_path
         same = marks_of(store.root, run_id) == entry.marks
-        if same and hashlib.sha256(read_bytes(status)).hexdigest() != entry.sha256:
+        if same and (_digest(status) or {}).get("sha256") != entry.sha256:
             yield Fault(Damage(manifest, f"was made of another {status}"), remedy)
     for file in compacted.files.values():
         path = manifest.parent / str(file["name"])
-        if not path.exists() or digest_of(path.read_bytes()) != {"bytes": file["bytes"], "sha256": file["sha256"]}:
+        if _digest(path) != {"bytes": file["bytes"], "sha256": file["sha256"]}:
             yield Fault(Damage(path, "is missing, or is not what manifest.json says"), remedy)
+
+
+def _digest(path: Path) -> dict[str, Any] | None:
+    """None where there is no file that can be read."""
+    try:
+        return digest_of(read_bytes(path))
+    except (FileNotFoundError, DamagedError):
+        return None
 
 
 def _leftovers(store: Store) -> Iterator[Fault]:

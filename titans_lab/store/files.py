@@ -40,9 +40,16 @@ class DamagedError(UserError):
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Put `content` at `path` such that a reader, a kill or a power cut sees the old file or the new one."""
+    """Put `content` at `path` such that a reader, a kill or a power cut sees the old file or the new one.
+
+    DamagedError where a folder is in its place.
+    """
     with temporary_file(path, content) as temporary:
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except IsADirectoryError:
+            remedy = "`titans-lab doctor --fix` moves it out of the way"
+            raise DamagedError(path, f"is a folder where a file belongs; {remedy}") from None
     sync_folder(path.parent)
 
 

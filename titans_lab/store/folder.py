@@ -11,7 +11,7 @@ from typing import Any
 from titans_lab.errors import UserError
 from titans_lab.store.claims import NOBODY, AlreadyRunning, Claim, Holder, Watch
 from titans_lab.store.files import DamagedError, read_json, write_json
-from titans_lab.store.names import checked, listed
+from titans_lab.store.names import checked, folders_in, listed
 from titans_lab.store.status import FINISHED, STOPPED, Status
 
 
@@ -216,11 +216,12 @@ class RunFolder:
 
     def attempts(self) -> list[Path]:
         """Folders of the attempts, oldest first."""
+        folder = self.path / "attempts"
         try:
-            paths = list((self.path / "attempts").iterdir())
-        except FileNotFoundError:
+            names = folders_in(folder)
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted((path for path in paths if path.name.isdecimal()), key=lambda path: int(path.name))
+        return [folder / name for name in sorted(filter(str.isdecimal, names), key=int)]
 
     def attempt(self, number: int) -> Attempt:
         """One of them, there or not."""

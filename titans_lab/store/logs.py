@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CHECK = "crc32"
 #: The end of a line with a checksum, also where a bit of it is flipped: then it is not what it says.
 _CHECKED = re.compile(rb', "[^"]{5}": "[^"]{8}"\}\Z')
+#: A line that was whole once, and whose newline is now something else.
+_RUN_ON = re.compile(rb', "[^"]{5}": "[^"]{8}"\}.', re.DOTALL)
 LINE_BYTES = 4096  # more than any line of metrics has
 
 
@@ -36,24 +38,44 @@ def read_lines(path: Path, columns: tuple[Column, ...]) -> tuple[list[Row], list
         return [], []
     rows: list[Row] = []
     damage: list[Damage] = []
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+    *lines, rest = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
         problems: list[str] = []
         row = _parse(line, columns, problems)
         if row is not None:
             rows.append(row)
         damage += [Damage(path, f"line {number}: {problem}") for problem in problems]
+    if _RUN_ON.search(rest):
+        damage.append(Damage(path, f"line {len(lines) + 1}: does not end with a newline, as it was written"))
     return rows, damage
 
 
 def latest_row(path: Path) -> Row | None:
-    """The last complete line of metrics.jsonl, however long the file is; None where there is none yet."""
+    """What `read_latest` finds; None where it finds damage."""
+    try:
+        return read_latest(path)
+    except DamagedError:
+        return None
+
+
+def read_latest(path: Path) -> Row | None:
+    """The last complete line of metrics.jsonl, however long the file is; None where there is none yet.
+
+    DamagedError where that line, or the file, cannot be read.
+    """
     try:
         with path.open("rb") as lines:
             lines.seek(max(0, lines.seek(0, os.SEEK_END) - LINE_BYTES))
-            complete = lines.read().split(b"\n")[:-1]
+            *complete, rest = lines.read().split(b"\n")
     except FileNotFoundError:
         return None
-    return _parse(complete[-1], METRICS, []) if complete else None
+    except OSError as error:
+        raise DamagedError(path, f"cannot be read: {error.strerror}") from error
+    problems = ["does not end with a newline, as it was written"] if _RUN_ON.search(rest) else []
+    row = _parse(complete[-1], METRICS, problems) if complete else None
+    if problems:
+        raise DamagedError(path, f"last line: {problems[0]}")
+    return row
 
 
 def row_of(line: bytes) -> Row | None:

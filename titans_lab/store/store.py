@@ -21,7 +21,6 @@ verified/<key>.json                     a model, a precision and a device whose 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from typing import Any
 from titans_lab.errors import UserError
 from titans_lab.store.files import DamagedError, read_json, write_json
 from titans_lab.store.folder import RunFolder
-from titans_lab.store.names import checked, listed
+from titans_lab.store.names import checked, folders_in, listed
 from titans_lab.store.searches import SearchFolder
 
 
@@ -46,13 +45,15 @@ class Store:
         return RunFolder(self.root / "runs" / checked(run_id))
 
     def folders(self) -> Iterator[RunFolder]:
-        """The runs that are there, by id."""
+        """The runs that are there, by id; DamagedError where they have no folder but something else."""
+        folder = self.root / "runs"
         try:
-            with os.scandir(self.root / "runs") as entries:
-                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+            names = sorted(name for name in folders_in(folder) if not name.startswith("."))
         except FileNotFoundError:
             return
-        yield from (RunFolder(self.root / "runs" / name) for name in names)
+        except OSError as error:
+            raise DamagedError(folder, f"cannot be read: {error.strerror}; move it away") from error
+        yield from (RunFolder(folder / name) for name in names)
 
     def save_study(self, record: Mapping[str, Any]) -> None:
         """Keep what a sweep launched, in the place of an earlier sweep of that name.
@@ -127,4 +128,7 @@ def writing(store: Store) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error, FileExistsError | NotADirectoryError) and store.root.is_dir():
+            words = "cannot be made: a file is in its place, or in that of a folder above; move that away"
+            raise UserError(f"{error.filename}: {words}") from error
         raise UserError(f"{store.root}: cannot write there ({error.strerror}); name another folder") from error

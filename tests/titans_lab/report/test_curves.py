@@ -134,3 +134,13 @@ def test_no_floor_stands_beside_curves_that_are_measured_on_other_bytes(lab):
     assert gather(lab.study, lab.runs, lab.root).floors
     assert not draw(lab).layout.get("shapes")
     assert "on the first 65,536 bytes of the held-out text" in draw(lab).caption
+
+
+def test_a_line_that_does_not_say_where_it_belongs_is_left_out(lab):
+    lab = lab(seeds=1)
+    recorder = lab.start(lab.runs[0], 2.0)
+    before = draw(lab).traces
+    recorder.log(step=300, loss=9.0)
+    assert draw(lab).traces == before
+    Store(lab.root).run(lab.runs[0].run_id).latest().metrics_path.write_text('{"step": 1, "loss": 9.0}\n')
+    assert draw(lab) is None

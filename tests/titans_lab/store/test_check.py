@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from titans_lab.store.check import faults, quarantine
+from titans_lab.store.checkpoints import save_checkpoint
 from titans_lab.store.compacted import manifest_path
 from titans_lab.store.compaction import compact
 from titans_lab.store.folder import Attempt, RunFolder
@@ -23,7 +24,9 @@ YEAR = 365 * 86400.0
 def filled(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]) -> Store:
     ended_run("a1").save_evaluation("e1", {"rows": []})
     ended_run("a2", state="failed", error="boom")
-    live_run("a3")
+    save_checkpoint(live_run("a3"), 4, lambda file: file.write(b"weights"))
+    store.run("a3").attempt(1).ask_to_stop("pruned", "4")
+    ended_run("a4").archive()
     store.save_study({"name": "depth", "runs": [{"run_id": "a1", "factors": {}}]})
     store.save_floors("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
     store.save_bench("b1", {"bench": "b1", "rows": []})
@@ -42,6 +45,9 @@ RECORDS = [
     "runs/a1/attempts/1/metrics.parquet",
     "runs/a1/attempts/1/env.json",
     "runs/a2/attempts/1/status.json",
+    "runs/a3/attempts/1/stop.json",
+    "runs/a3/attempts/1/checkpoint-4-9a129038d9a00aed.pt",
+    "runs/a4/attempts/1/archived.json",
     "studies/depth.json",
     "floors/d1.json",
     "benches/b1.json",
@@ -74,6 +80,23 @@ def test_a_flipped_bit_is_found_and_moved_aside(filled: Store, name: str, compac
     assert again == {}
     answer = ask(filled.root, "select run_id from runs")
     assert set(answer.table["run_id"].to_pylist()) >= {"a2", "a3"}
+
+
+@pytest.mark.parametrize("name", ["runs/a1/run.json", "runs/a3/attempts/1/metrics.jsonl"])
+def test_a_folder_in_the_place_of_a_record_is_found_and_moved_aside(filled: Store, name: str) -> None:
+    path = filled.root / name
+    path.unlink()
+    path.mkdir()
+    assert found(filled) == {name: "cannot be read: Is a directory"}
+    quarantine(filled, faults(filled))
+    assert not path.exists()
+
+
+def test_a_file_where_there_is_a_folder_is_found_and_moved_aside(filled: Store) -> None:
+    (filled.root / "verified").write_text("x")
+    assert found(filled) == {"verified": "is a file where the store has a folder"}
+    quarantine(filled, faults(filled))
+    assert found(filled) == {}
 
 
 def test_torn_lines_are_named_and_stay(filled: Store) -> None:
@@ -116,6 +139,14 @@ def test_a_damaged_compaction_is_found_and_moved_aside(filled: Store, name: str)
     quarantine(filled, faults(filled))
     compact(filled)
     assert found(filled) == {}
+
+
+def test_a_folder_in_the_place_of_a_compacted_file_is_named(filled: Store) -> None:
+    compact(filled)
+    path = next(manifest_path(filled.root).parent.glob("runs-*"))
+    path.unlink()
+    path.mkdir()
+    assert path.relative_to(filled.root).as_posix() in found(filled)
 
 
 def test_a_missing_file_is_named_and_nothing_is_moved(filled: Store, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.status import FINISHED
-from titans_lab.store.store import Store
+from titans_lab.store.store import Store, writing
 
 
 def test_states_of_a_run(new_run: Callable[..., RunFolder]) -> None:
@@ -138,3 +138,29 @@ def test_the_last_request_to_stop_counts(new_run: Callable[..., RunFolder]) -> N
     attempt.ask_to_stop("cancelled", "by hand")
     attempt.ask_to_stop("pruned", "worse than the median")
     assert attempt.asked_to_stop() == ("pruned", "worse than the median")
+
+
+def test_what_is_no_run_and_no_attempt_is_passed_by(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    folder = ended_run("a1")
+    (store.root / "runs" / "circle").symlink_to("circle")
+    (store.root / "runs" / "notes.txt").write_text("x")
+    (folder.path / "attempts" / "7").write_text("x")
+    (folder.path / "attempts" / "8").symlink_to("8")
+    (folder.path / "attempts" / "old").mkdir()
+    assert [each.run_id for each in store.folders()] == ["a1"]
+    assert [path.name for path in folder.attempts()] == ["1"]
+
+
+def test_a_file_in_the_place_of_attempts_is_none(new_run: Callable[..., RunFolder]) -> None:
+    folder = new_run("a1")
+    (folder.path / "attempts").write_text("x")
+    assert folder.state() == "pending"
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(store: Store) -> None:
+    place = store.root / "runs"
+    place.write_text("x")
+    with pytest.raises(UserError, match="runs: cannot be read: Not a directory; move it away"):
+        list(store.folders())
+    with pytest.raises(UserError, match="runs/a1: cannot be made: a file is in its place"), writing(store):
+        store.run("a1").create({})

@@ -1,0 +1,414 @@
+"""Damage every record of a store in every way, and see that it is named and that nothing else comes out otherwise.
+
+    python benchmarks/damage.py                     # a byte in 29 of each file, and every short one whole: minutes
+    python benchmarks/damage.py --stride 1          # every byte: about an hour
+    python benchmarks/damage.py --files '*status.json' --kinds flip gone --stride 1
+
+A record is cut off, emptied, replaced by noise, gone, or a folder, or one of its bits is flipped; the time of its last
+change stays, as where a disk is at fault. After each of these
+
+* what all views and `status` show of other runs is as before, and where what they show of this one is not, they name
+  the file on stderr; whatever is not shown `doctor` names;
+* the first time that the file looks so to them, `query`, `status`, `report`, `report --check`, `doctor` and `sweep` are
+  called, each with the exit code that it documents; the report is as before or names the file; the sweep ends with
+  every run there, once, with its numbers.
+
+A file that is gone need not be named where nothing else knows of it: then what is shown lacks it, and no more. Nor need
+the end of a log of JSON lines, which a kill cuts off too; nor claims and what workers print: nothing hangs on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import io
+import os
+import random
+import re
+import shutil
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import every_record
+
+import titans_lab.cli.studies
+import titans_lab.doctor
+import titans_lab.executors.local
+import titans_lab.sweep
+from titans_lab.cli import main as command
+from titans_lab.cli.output import print_table
+from titans_lab.store.check import faults
+from titans_lab.store.columns import VIEWS
+from titans_lab.store.compaction import compact
+from titans_lab.store.store import Store
+from titans_lab.store.tables import Reader
+
+SHORT = 100  # bytes of a file of which every one is damaged
+LONG = 4096  # bytes of a file of which, unless all are, no more than of one of this length are damaged
+OLD = 1_750_000_000  # when all of the store was written
+KEYS = {"studies": "study", "searches": "search", "benches": "bench", "floors": "data_hash", "runs": "run_id"}
+#: Nothing that is shown hangs on them, and there is no checksum.
+UNVOUCHED = ("claim", "log.txt")
+#: What a sweep reads; the rest is for those who show it.
+SWEPT = ("*/run.json", "*/status.json")
+ALL = ", ".join(f"(select count(*) from {view})" for view in VIEWS)
+RUNS = "run_id, state, loss, score, train_loss, tokens, steps"
+Damaging = Callable[[Path, bytes], None]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    code: int | str
+    out: str
+    err: str
+
+
+def call(*words: object) -> Ended:
+    """A command of the tool, in this process."""
+    code: int | str = 0
+    argv = patch.object(sys, "argv", ["titans-lab", *map(str, words)])
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err, argv:
+        try:
+            command()
+        except SystemExit as end:
+            code = end.code or 0
+        except Exception:
+            traceback.print_exc()
+            code = "traceback"
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is shown of a store.
+
+    Attributes:
+        rows: Of each view, as text.
+        damage: What was said of that.
+        status: Of the study.
+        faults: What `doctor` finds.
+    """
+
+    rows: dict[str, list[tuple[dict[str, Any], str]]]
+    damage: str
+    status: Ended
+    faults: str
+
+    @classmethod
+    def at(cls, bench: Bench) -> Look:
+        reader = Reader(bench.lab.store)
+        rows = {view: [(row, repr(row)) for row in reader.table(view).to_pylist()] for view in VIEWS}
+        damage = "\n".join(map(str, reader.damage))
+        found = "\n".join(str(fault.damage) for fault in faults(bench.lab.store))
+        return cls(rows, damage, call("status", bench.lab.swept, "--store", bench.root), found)
+
+    def texts(self, view: str, owner: tuple[str, str] | None = None) -> list[str]:
+        """The rows, without those of an owner."""
+        return sorted(text for row, text in self.rows[view] if not owner or row.get(owner[0]) != owner[1])
+
+    @property
+    def shape(self) -> str:
+        """Equal where the store looks the same, whatever is said of why."""
+        views = {view: self.texts(view) for view in VIEWS}
+        files = sorted({line.partition(": ")[0] for line in f"{self.damage}\n{self.faults}".splitlines()})
+        return f"{views}{self.status.out}{files}"
+
+
+@dataclass
+class Bench:
+    """A store, and how it looks when it is whole."""
+
+    lab: every_record.Lab
+    folder: Path
+    copies: int = 0
+
+    @property
+    def root(self) -> Path:
+        return self.lab.store.root
+
+    @cached_property
+    def whole(self) -> Look:
+        return Look.at(self)
+
+    @cached_property
+    def page(self) -> Path:
+        """The report on the whole store."""
+        ended = call("report", "--store", self.root, "-o", self.folder / "whole.html")
+        assert ended.code == 0, ended
+        return self.folder / "whole.html"
+
+    @cached_property
+    def swept(self) -> tuple[list[str], list[str]]:
+        """What a sweep of the whole store ends with."""
+        return self.sweep()[1:]
+
+    def sweep(self) -> tuple[Ended, list[str], list[str]]:
+        """Of a copy: how it ended, its runs, its metrics."""
+        copy = Path(shutil.copytree(self.root, self.folder / "copy", copy_function=shutil.copy2))
+        try:
+            ended = call("sweep", self.lab.swept, "--no-verify", "--store", copy)
+            reader = Reader(Store(copy))
+            runs = [repr([row[name] for name in RUNS.split(", ")]) for row in reader.table("runs").to_pylist()]
+            metrics = [repr(row) for row in reader.table("metrics").to_pylist()]
+            twice = [folder.run_id for folder in Store(copy).folders() if len(_results(folder.path)) > 1]
+            assert not twice, f"two results of {twice}"
+            self.copied_damage = "\n".join(map(str, reader.damage)).replace(str(copy), str(self.root))
+        finally:
+            shutil.rmtree(copy)
+        words = ended.err.replace(str(copy), str(self.root))
+        return Ended(ended.code, ended.out, words), sorted(runs), sorted(metrics)
+
+
+def _results(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("status.json") if path.is_file() and b'"state": "done"' in path.read_bytes()]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file and what is done to it."""
+
+    bench: Bench
+    path: Path
+    kind: str
+    at: int
+    do: Damaging
+
+    @property
+    def owner(self) -> tuple[str, str] | None:
+        """Column and value of the rows that come from the file; None: no rows come from it alone."""
+        kind, name, *_ = self.path.relative_to(self.bench.root).parts
+        if kind == "floors":
+            name = self.bench.lab.runs[0].data_hash
+        return (KEYS[kind], name.removesuffix(".json")) if kind in KEYS else None
+
+    @property
+    def excused(self) -> bool:
+        """Whether there may be less than before without a word."""
+        return self.kind == "gone" or (self.path.suffix == ".jsonl" and self.kind in ("cut", "empty"))
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(self.bench.root)} {self.kind} at {self.at}"
+
+
+@dataclass
+class Verdict:
+    """What came of the cases.
+
+    Attributes:
+        wrong: What must not be.
+        named: How often a file was named, by kind of file, kind of damage and by whom.
+    """
+
+    wrong: list[str] = field(default_factory=list)
+    named: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    shapes: set[str] = field(default_factory=set)
+    calls: int = 0
+
+
+def kinds(content: bytes, stride: int, bits: int, draw: random.Random) -> Iterator[tuple[str, int, Damaging]]:
+    """All that is done to a file."""
+    for length in range(0, len(content.removesuffix(b"\n")), stride):  # without its last newline a record is whole
+        yield "cut" if length else "empty", length, lambda path, whole, n=length: put(path, whole[:n])
+    yield "noise", 0, lambda path, whole: put(path, random.Random(0).randbytes(len(whole)))
+    for place in range(0, len(content), stride):
+        for bit in draw.sample(range(8), bits):
+            yield "flip", place, lambda path, whole, n=place, bit=bit: put(path, flipped(whole, n, bit))
+    yield "gone", 0, lambda path, _: path.unlink()
+    yield "folder", 0, lambda path, _: (path.unlink(), path.mkdir(), os.utime(path, (OLD, OLD)))
+
+
+def flipped(content: bytes, place: int, bit: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+
+
+def put(path: Path, content: bytes) -> None:
+    """With the time of change that the file had."""
+    path.write_bytes(content)
+    os.utime(path, (OLD, OLD))
+
+
+def restore(path: Path, content: bytes) -> None:
+    if path.is_dir():
+        path.rmdir()
+    put(path, content)
+
+
+def try_case(case: Case, verdict: Verdict) -> None:
+    """Damage, look, and mend."""
+    content = case.path.read_bytes()
+    case.do(case.path, content)
+    try:
+        look = Look.at(case.bench)
+        problems = [*looked(case, look), *count(case, look, verdict)]
+        shape = f"{case.path}{case.path.exists()}{case.path.is_dir()}{look.shape}"
+        if shape not in verdict.shapes:
+            verdict.shapes.add(shape)
+            verdict.calls += 1
+            problems += called(case)
+    except Exception:
+        problems = [traceback.format_exc()]
+    finally:
+        restore(case.path, content)
+    for problem in problems:
+        verdict.wrong.append(f"{case}: {problem}")
+        print(f"WRONG: {verdict.wrong[-1]}", flush=True)
+
+
+def looked(case: Case, look: Look) -> Iterator[str]:
+    """What is wrong with what is shown."""
+    whole, path = case.bench.whole, str(case.path)
+    for view in VIEWS:
+        if look.texts(view, case.owner) != whole.texts(view, case.owner):
+            yield f"{view}: what is shown of others has changed"
+        elif look.texts(view) != whole.texts(view) and path not in look.damage and not case.excused:
+            yield f"{view}: shown otherwise, without a word"
+    if look.status.code != 0:
+        yield f"status: exit code {look.status.code}: {look.status.err}"
+    elif look.status.out != whole.status.out and path not in look.status.err and not case.excused:
+        yield "status: shown otherwise, without a word"
+
+
+def count(case: Case, look: Look, verdict: Verdict) -> Iterator[str]:
+    """Who named the file."""
+    said = {"query": look.damage, "status": look.status.err, "doctor": look.faults}
+    by = [name for name, words in said.items() if str(case.path) in words]
+    place = re.sub(r"/[0-9a-f]{16}/", "/*/", f"/{case.path.relative_to(case.bench.root)}")[1:]
+    place = re.sub(r"-[0-9a-f]{8,}", "-*", place)
+    verdict.named.setdefault((place, case.kind), Counter()).update([*by, "cases", *([] if by else ["nobody"])])
+    if not by and not case.excused and case.path.name not in UNVOUCHED:
+        yield "named by nobody"
+
+
+def called(case: Case) -> Iterator[str]:
+    """What is wrong with the verbs."""
+    bench, path, at = case.bench, str(case.path), ("--store", case.bench.root)
+    for words, codes in ((("query", f"select {ALL}"), {0}), (("status",), {0}), (("doctor",), {0, 3})):
+        ended = call(*words, *at)
+        if ended.code not in codes:
+            yield f"{words[0]}: exit code {ended.code}: {ended.err}"
+    page = bench.folder / "damaged.html"
+    ended = call("report", *at, "-o", page)
+    same = ended.code == 0 and page.read_text() == bench.page.read_text()
+    if ended.code != 0 and (ended.code != 2 or path not in ended.err):
+        yield f"report: exit code {ended.code}: {ended.err}"
+    elif not same and path not in ended.err + page.read_text() and not case.excused:
+        yield "report: otherwise, without a word"
+    if not same and (ended := call("report", "--check", bench.page, *at)).code not in (0, 3):
+        yield f"report --check: exit code {ended.code}: {ended.out}{ended.err}"
+    yield from swept(case)
+
+
+def swept(case: Case) -> Iterator[str]:
+    """What is wrong with a sweep."""
+    bench, path = case.bench, str(case.path)
+    ended, runs, metrics = bench.sweep()
+    if ended.code != 0:
+        if ended.code != 2 or path not in ended.err:
+            yield f"sweep: exit code {ended.code}: {ended.err}"
+        return
+    if runs != bench.swept[0]:
+        yield f"sweep: ends with other runs: {sorted(set(runs) ^ set(bench.swept[0]))}"
+    if metrics != bench.swept[1] and path not in bench.copied_damage:
+        yield "sweep: ends with other metrics"
+    named = path in ended.err
+    if not named and not case.excused and any(fnmatch.fnmatch(path, pattern) for pattern in SWEPT):
+        yield f"sweep: does not name it: {ended.err}"
+
+
+def records(bench: Bench, pattern: str) -> list[Path]:
+    """One of every kind of record, and the same of runs in every state."""
+    runs = [run.run_id for run in bench.lab.runs]
+    wanted = {runs[0], *runs[3:]}
+    files = sorted(path for path in bench.root.rglob("*") if path.is_file())
+    files = [path for path in files if path.parts[len(bench.root.parts)] != "runs" or wanted & set(path.parts)]
+    return [path for path in files if fnmatch.fnmatch(path.relative_to(bench.root).as_posix(), pattern)]
+
+
+def make(folder: Path, compacted: bool) -> Bench:
+    """All files of one time, as if nobody had written for long."""
+    folder.mkdir()
+    lab = every_record.make(folder)
+    age(lab.store.root)
+    if compacted:
+        compact(lab.store)
+        age(lab.store.root / "compact")
+    return Bench(lab, folder)
+
+
+def age(root: Path) -> None:
+    for path in [root, *root.rglob("*")]:
+        os.utime(path, (OLD, OLD))
+
+
+def cases(benches: Iterable[Bench], given: argparse.Namespace) -> Iterator[Case]:
+    draw = random.Random(given.seed)
+    for bench in benches:
+        for path in records(bench, given.files):
+            content = path.read_bytes()
+            stride = given.stride if len(content) > SHORT else min(given.stride, given.short)
+            stride *= max(1, len(content) // LONG) if stride > 1 else 1
+            for kind, at, do in kinds(content, stride, given.bits, draw):
+                if kind in given.kinds:
+                    yield Case(bench, path, kind, at, do)
+            print(f"{bench.folder.name}: {path.relative_to(bench.root)}", flush=True)
+
+
+def show(verdict: Verdict) -> None:
+    columns = ("query", "status", "doctor", "nobody")
+    rows = [
+        (place, kind, str(found["cases"]), *(str(found[name] or "-") for name in columns))
+        for (place, kind), found in verdict.named.items()
+    ]
+    print_table(("record", "damage", "cases", *columns), rows)
+
+
+KINDS = ("cut", "empty", "noise", "flip", "gone", "folder")
+
+
+def main() -> int:
+    """Exit code 0 where all is as it has to be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stride", type=int, default=29, help="bytes from one damaged one to the next")
+    parser.add_argument("--short", type=int, default=1, help=f"the same, of files of at most {SHORT} bytes")
+    parser.add_argument("--bits", type=int, default=1, help="of a byte that are flipped, one after the other")
+    parser.add_argument("--kinds", nargs="*", default=KINDS, choices=KINDS, metavar="KIND", help=", ".join(KINDS))
+    parser.add_argument("--files", default="*", metavar="PATTERN", help="of paths below the store")
+    parser.add_argument("--stores", nargs="*", default=["plain", "compacted"], help="plain, compacted")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    verdict = Verdict()
+    titans_lab.sweep.POLL_SECONDS = titans_lab.sweep.SHORT_SECONDS = 0.0
+    with (
+        tempfile.TemporaryDirectory(prefix="damage-") as temporary,
+        patch.object(os, "fsync", lambda _: None),
+        patch.object(titans_lab.executors.local, "LocalExecutor", every_record.Executor),
+        patch.object(titans_lab.doctor, "machine", lambda root: []),
+        patch.object(titans_lab.cli.studies, "summarise", lambda *_: None),  # as `report` says it
+    ):
+        benches = [make(Path(temporary) / name, name == "compacted") for name in given.stores]
+        for bench in benches:
+            said = bench.whole.damage + bench.whole.status.err + bench.whole.faults
+            assert not said, said
+            assert bench.page.exists()
+            assert len(bench.swept[0]) > len(bench.lab.runs)
+        for case in cases(benches, given):
+            try_case(case, verdict)
+    show(verdict)
+    total = sum(found["cases"] for found in verdict.named.values())
+    print(f"\n{total} cases, in {verdict.calls} of which all verbs were called: {len(verdict.wrong)} wrong")
+    return 1 if verdict.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
