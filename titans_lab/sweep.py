@@ -32,10 +32,21 @@ SHORT_SECONDS = 0.01
 PATIENCE_SECONDS = 30.0  # for a run that was asked to stop to take the step that it is at
 
 
-def record_runs(runs: Sequence[Run], store: Store) -> list[Run]:
-    """Write what each run is; those that have no result yet. UserError where the store cannot be written."""
+def record_runs(runs: Sequence[Run], store: Store, seconds: Mapping[str, float] | None = None) -> list[Run]:
+    """Write what each run is; those that have no result yet.
+
+    Args:
+        runs: All of them.
+        store: Where.
+        seconds: That runs are expected to take, by id, as far as that is known.
+
+    Raises:
+        UserError: The store cannot be written.
+    """
+    expected = seconds or {}
     with writing(store):
-        return [run for run in runs if _record(run, store.run(run.run_id)) not in FINISHED]
+        states = [_record(run, expected.get(run.run_id), store.run(run.run_id)) for run in runs]
+    return [run for run, state in zip(runs, states, strict=True) if state not in FINISHED]
 
 
 def record_study(record: Mapping[str, Any], store: Store) -> None:
@@ -44,9 +55,9 @@ def record_study(record: Mapping[str, Any], store: Store) -> None:
         store.save_study(record)
 
 
-def _record(run: Run, folder: RunFolder) -> str:
+def _record(run: Run, seconds: float | None, folder: RunFolder) -> str:
     """Write what a run is; its state. Until it is finished its data may move, or it may be logged more often."""
-    record = record_of(run, data_source(run.config))
+    record = record_of(run, data_source(run.config)) | {"predicted_seconds": seconds}
     folder.create(record)
     state = folder.state()
     if state not in FINISHED and folder.record() != record:

@@ -80,6 +80,7 @@ def launch(
     """
     from titans_lab.executors.local import LocalExecutor
     from titans_lab.executors.slots import places
+    from titans_lab.planning.plan import expected_seconds
     from titans_lab.status import damage_of
     from titans_lab.store.store import writing
     from titans_lab.study.record import study_record
@@ -88,7 +89,7 @@ def launch(
     devices = usable_devices()
     refuse_kernels(runs, devices)
     damage = damage_of(runs, records)  # which the next line mends where it can
-    waiting = record_runs(runs, records)
+    waiting = record_runs(runs, records, expected_seconds(runs, records, devices[0]))
     tell(damage)
     missing = {run.run_id for run in waiting}
     finished = [run for run in again if run.run_id not in missing]

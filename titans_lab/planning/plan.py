@@ -108,6 +108,15 @@ def plan(runs: Sequence[Run], store: Store, devices: Sequence[Device], probed: I
     )
 
 
+def expected_seconds(runs: Sequence[Run], store: Store, device: Device) -> dict[str, float]:
+    """That each run without a result is expected to take on a device, by its id, as far as the store can tell."""
+    found = _statuses(runs, store)
+    missing = [past_of(run) for run in runs if found[run.run_id][0] not in FINISHED]
+    known = Experience(read_history(store) if missing else [])
+    costs = _costs(missing, known, device).items()
+    return {run_id: cost.seconds.value for run_id, cost in costs if cost.seconds}
+
+
 def probe(runs: Sequence[Run], device: Device) -> list[Past]:
     """Five steps of the run with the smallest steps and of the one with the largest, on a device.
 

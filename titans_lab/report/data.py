@@ -35,6 +35,7 @@ class Result:
     score: float | None = None
     tokens: int | None = None
     tokens_per_second: float | None = None
+    predicted_seconds: float | None = None
     wall_seconds: float | None = None
     peak_memory_bytes: int | None = None
     diverged_step: int | None = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from titans_lab.report.data import Material, one_split
+from titans_lab.report.data import Material, Result, one_split
 from titans_lab.report.format import duration, join, plural, short
 from titans_lab.study import derived
 
@@ -71,7 +72,7 @@ def data_note(material: Material) -> str:
 
 
 def cost(material: Material) -> list[tuple[str, str]]:
-    """What the study took so far, over the runs that recorded it."""
+    """What the study took so far, over the runs that recorded it, beside what was predicted."""
     results = [outcome.result for outcome in material.outcomes]
     configs = [outcome.run.config for outcome in material.outcomes]
     seconds = sum(result.wall_seconds or 0 for result in results)
@@ -79,10 +80,21 @@ def cost(material: Material) -> list[tuple[str, str]]:
     flops = sum((result.tokens or 0) * (result.flops_per_token or 0) for result in results)
     timed = sum(result.wall_seconds is not None for result in results)
     return [
-        (duration(seconds), f"worker time of {plural(timed, 'run')}"),
+        (duration(seconds), f"worker time of {plural(timed, 'run')}{_predicted(results)}"),
         (short(tokens), f"training tokens, of {short(sum(map(derived.tokens, configs)))} planned"),
         (short(flops), f"training FLOPs, of {short(sum(map(derived.flops, configs)))} planned"),
     ]
+
+
+def _predicted(results: Sequence[Result]) -> str:
+    """Beside what was expected at launch of the runs of which that was known."""
+    known = [each for each in results if each.wall_seconds is not None and each.predicted_seconds is not None]
+    if not known:
+        return "; none was predicted, for the store had none like them" if results else ""
+    expected, taken = (sum(getattr(each, name) for each in known) for name in ("predicted_seconds", "wall_seconds"))
+    if len(known) == len(results):
+        return f", of {duration(expected)} predicted"
+    return f"; {duration(expected)} predicted for {plural(len(known), 'run')}, which took {duration(taken)}"
 
 
 def _counted(material: Material, column: str) -> Counter[str]:

@@ -146,6 +146,9 @@ RUNS = (
     Column("steps", int, "optimiser steps done"),
     Column("tokens_per_second", float, "training tokens a second, median over the log rows after the first"),
     Column("utilisation", float, "training FLOP/s at that speed over those of a plain product on the device"),
+    Column(
+        "predicted_seconds", float, "wall_seconds as `plan` expected them at launch; null: nothing like it was known"
+    ),
     Column("wall_seconds", float, "duration of the training, seconds; with that of the attempts it went on from"),
     Column("peak_memory_bytes", int, "most memory held, bytes"),
     Column("diverged_step", int, "step at which training diverged; null where it did not"),

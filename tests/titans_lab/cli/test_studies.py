@@ -129,6 +129,15 @@ def test_finished_runs_are_not_run_again_by_any_study(cli: Any, swept: Any, tmp_
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+def test_what_the_store_expects_of_a_run_is_recorded_at_launch(bench: Workbench):
+    for seeds in ("seeds=1", "seeds=2"):
+        ended = bench.call("sweep", seeds)
+        assert ended.returncode == 0, ended.stderr
+    first, second = bench.ask("select predicted_seconds, wall_seconds from runs order by seed")
+    assert first["predicted_seconds"] is None
+    assert second["predicted_seconds"] == pytest.approx(first["wall_seconds"], rel=0.01)
+
+
 def test_status_has_a_row_for_each_run_with_the_end_of_its_traceback(cli: Any, swept: Any):
     arguments = ("status", swept.bench.study, *swept.overrides, "--store", swept.bench.store.root)
     rows = json.loads(cli(*arguments, "--json").out)
