@@ -40,16 +40,9 @@ class DamagedError(UserError):
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Put `content` at `path` such that a reader, a kill or a power cut sees the old file or the new one.
-
-    DamagedError where a folder is in its place.
-    """
+    """Put `content` at `path` such that a reader, a kill or a power cut sees the old file or the new one."""
     with temporary_file(path, content) as temporary:
-        try:
-            temporary.replace(path)
-        except IsADirectoryError:
-            remedy = "`titans-lab doctor --fix` moves it out of the way"
-            raise DamagedError(path, f"is a folder where a file belongs; {remedy}") from None
+        temporary.replace(path)
     sync_folder(path.parent)
 
 

@@ -124,9 +124,14 @@ class Store:
 
 @contextmanager
 def writing(store: Store) -> Iterator[None]:
-    """UserError where the store cannot be written."""
+    """UserError where the store cannot be written, DamagedError where a folder stands in the place of a record."""
     try:
         yield
+    except IsADirectoryError as error:
+        remedy = "`titans-lab doctor --fix` moves it out of the way"
+        raise DamagedError(
+            Path(error.filename2 or error.filename), f"is a folder where a file belongs; {remedy}"
+        ) from error
     except OSError as error:
         if isinstance(error, FileExistsError | NotADirectoryError) and store.root.is_dir():
             words = "cannot be made: a file is in its place, or in that of a folder above; move that away"

@@ -92,11 +92,3 @@ def test_a_record_without_a_checksum_is_read(tmp_path: Path) -> None:
     record = {"files": {"metrics.parquet": {"bytes": 1, "sha256": "0" * 64}}}
     path.write_text(json.dumps(record, indent=1) + "\n")
     assert read_json(path) == record
-
-
-def test_a_folder_in_the_place_of_a_record_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "record.json"
-    path.mkdir()
-    with pytest.raises(DamagedError, match=r"record.json: is a folder where a file belongs; `titans-lab doctor --fix`"):
-        write_json(path, {"n": 1})
-    assert list(tmp_path.iterdir()) == [path]

@@ -7,6 +7,7 @@ import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.store.claims import AlreadyRunning
+from titans_lab.store.files import DamagedError, write_json
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.status import FINISHED
@@ -164,3 +165,12 @@ def test_a_file_in_the_place_of_a_folder_is_named(store: Store) -> None:
         list(store.folders())
     with pytest.raises(UserError, match="runs/a1: cannot be made: a file is in its place"), writing(store):
         store.run("a1").create({})
+
+
+def test_a_folder_in_the_place_of_a_record_is_named(tmp_path: Path):
+    path = tmp_path / "record.json"
+    path.mkdir()
+    match = r"record.json: is a folder where a file belongs; `titans-lab doctor --fix`"
+    with pytest.raises(DamagedError, match=match), writing(Store(tmp_path)):
+        write_json(path, {"n": 1})
+    assert list(tmp_path.iterdir()) == [path]
