@@ -14,6 +14,7 @@ from titans_lab.store.columns import Column, Shape
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.dataset as ds
     from pyarrow import Table as Table  # for annotations where pyarrow is not to be imported
 
 Row = dict[str, Any]
@@ -46,6 +47,23 @@ def parquet(table: pa.Table, small: bool = False) -> bytes:
     else:
         pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def dataset(content: bytes) -> ds.Dataset:
+    """The rows of a Parquet file in memory, decoded when they are read."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    form = ds.ParquetFileFormat()
+    fragment = form.make_fragment(pa.py_buffer(content))
+    return ds.FileSystemDataset([fragment], fragment.physical_schema, form)
+
+
+def together(known: ds.Dataset, others: pa.Table) -> ds.Dataset:
+    """The rows of both."""
+    import pyarrow.dataset as ds
+
+    return ds.UnionDataset(known.schema, [known, ds.dataset(others)]) if len(others) else known
 
 
 def collect(

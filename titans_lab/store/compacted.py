@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from titans_lab.store import arrow
 from titans_lab.store.columns import LOGS, VIEWS
 from titans_lab.store.files import DamagedError, read_json
-from titans_lab.store.logs import read_parquet
+from titans_lab.store.logs import committed_bytes, read_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
 #: The views whose rows belong to one run each.
 OF_RUNS = ("runs", *LOGS, "failures")
@@ -85,10 +86,18 @@ class Compacted:
 
     def table(self, view: str) -> pa.Table:
         """The rows of the runs that are as they were; DamagedError."""
-        file = self.files[view]
-        digest = {"bytes": file["bytes"], "sha256": file["sha256"]}
-        rows = read_parquet(self.folder / file["name"], VIEWS[view], digest)
+        path, digest = self._file(view)
+        rows = read_parquet(path, VIEWS[view], digest)
         return arrow.where_in(rows, "run_id", self.entries) if self.outdated else rows
+
+    def dataset(self, view: str) -> ds.Dataset | None:
+        """The same, of which only the columns that are asked for are decoded; None where some runs have changed."""
+        return None if self.outdated else arrow.dataset(committed_bytes(*self._file(view)))
+
+    def _file(self, view: str) -> tuple[Path, dict[str, Any]]:
+        """Where the rows are, and their size and SHA-256."""
+        file = self.files[view]
+        return self.folder / file["name"], {"bytes": file["bytes"], "sha256": file["sha256"]}
 
 
 def manifest_path(root: Path) -> Path:

@@ -89,20 +89,26 @@ def to_parquet(rows: list[Row], columns: tuple[Column, ...]) -> bytes:
 
 
 def read_parquet(path: Path, columns: tuple[Column, ...], digest: Mapping[str, Any]) -> pa.Table:
-    """A committed file, its bytes first compared with the commit's size and SHA-256; DamagedError."""
+    """The rows of a committed file; DamagedError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    content = committed_bytes(path, digest)
+    try:
+        return _aligned(pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False), columns)
+    except pa.ArrowException as error:
+        raise DamagedError(path, f"cannot be read as {path.stem}: {error}") from error
+
+
+def committed_bytes(path: Path, digest: Mapping[str, Any]) -> bytes:
+    """A file's bytes, if they have the commit's size and SHA-256; else DamagedError."""
     try:
         content = read_bytes(path)
     except FileNotFoundError:
         raise DamagedError(path, "is missing") from None
     if digest != digest_of(content):
         raise DamagedError(path, "is not what status.json committed (size or SHA-256 differ)")
-    try:
-        return _aligned(pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False), columns)
-    except pa.ArrowException as error:
-        raise DamagedError(path, f"cannot be read as {path.stem}: {error}") from error
+    return content
 
 
 def digest_of(content: bytes) -> dict[str, Any]:

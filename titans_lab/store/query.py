@@ -25,6 +25,7 @@ from titans_lab.store.tables import Reader
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -68,7 +69,7 @@ class Snapshot:
                 f"{root}: no such folder; name the store with --store or TITANS_LAB_STORE, or sweep a study"
             )
         self._reader = Reader(Store(root))
-        self._tables: dict[str, pa.Table] = {}
+        self._tables: dict[str, pa.Table | ds.Dataset] = {}
 
     def ask(self, sql: str, parameters: Parameters = (), seconds: float | None = None) -> Answer:
         """Run one SELECT over the views: see `titans_lab.store.columns.VIEWS`.
@@ -91,9 +92,9 @@ class Snapshot:
             raise UserError(f"query: {_shortened(str(error))}") from error
         return Answer(_plain(table), tuple(dict.fromkeys(self._reader.damage)))
 
-    def _table(self, view: str) -> pa.Table:
+    def _table(self, view: str) -> pa.Table | ds.Dataset:
         if view not in self._tables:
-            self._tables[view] = self._reader.table(view)
+            self._tables[view] = self._reader.scannable(view)
         return self._tables[view]
 
 
@@ -122,7 +123,7 @@ def connect() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config=settings)  # type: ignore[arg-type]
 
 
-def close(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+def close(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table | ds.Dataset]) -> None:
     """Give the connection these tables, and shut it off from all else for good."""
     for name, table in tables.items():
         connection.register(name, table)

@@ -24,8 +24,10 @@ from titans_lab.study.tasks.text import TextSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
 T = TypeVar("T")
+LARGE = ("metrics", "inside")  # a row of them for every step that was logged
 Row = tuple[Path, dict[str, Any]]  # where it comes from, and its values
 
 
@@ -55,9 +57,14 @@ class Reader:
 
         if view not in OF_RUNS:
             return self._collected(view)
-        known = self._compacted_rows(view)
+        known = self._of_compacted(lambda compacted: compacted.table(view))
         fresh = self._logged(view) if view in LOGS else self._collected(view)
         return fresh if known is None else pa.concat_tables([known, fresh])
+
+    def scannable(self, view: str) -> pa.Table | ds.Dataset:
+        """The same for a database, which decodes no more of a large view than a statement asks for."""
+        known = self._of_compacted(lambda compacted: compacted.dataset(view)) if view in LARGE else None
+        return self.table(view) if known is None else arrow.together(known, self._logged(view))
 
     @cached_property
     def compacted(self) -> Compacted | None:
@@ -74,12 +81,12 @@ class Reader:
         covered = self.compacted.entries if self.compacted else {}
         return [self._find(folder) for folder in self.store.folders() if folder.run_id not in covered]
 
-    def _compacted_rows(self, view: str) -> pa.Table | None:
-        """Of the runs that are covered; where they cannot be read none is."""
+    def _of_compacted(self, read: Callable[[Compacted], T]) -> T | None:
+        """What is read of the runs that are covered; where they cannot be read none is."""
         if self.compacted is None:
             return None
         try:
-            return self.compacted.table(view)
+            return read(self.compacted)
         except DamagedError as error:
             self.damage.append(error.damage)
             self.__dict__.update(compacted=None)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import pyarrow as pa
 import pytest
 
 from titans_lab.store import compacted, compaction
@@ -19,7 +20,7 @@ from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.query import ask, query
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.store.tables import Reader
+from titans_lab.store.tables import LARGE, Reader
 
 
 @pytest.fixture
@@ -56,6 +57,33 @@ def test_every_view_is_what_it_was(filled: Store) -> None:
     for run_id in covered(filled):  # it is read from what was compacted: the files of the run are not needed
         filled.run(run_id).metrics_path.unlink()
     assert contents(filled) == before
+
+
+SQL = """\
+select run_id, m.step, m.loss, i.theta from metrics m join runs using (run_id) left join inside i using (run_id, step)
+where m.loss > 0.5 or m.loss is null order by all"""
+
+
+def test_a_query_sees_the_rows_of_a_large_view_wherever_they_are(
+    filled: Store, ended_run: Callable[..., RunFolder]
+) -> None:
+    def answer() -> list[list[str]]:
+        statements = [SQL, *(f"from {view} order by all" for view in LARGE)]
+        return [list(map(repr, query(filled.root, sql).to_pylist())) for sql in statements]
+
+    before = answer()
+    assert all(before)
+    compact(filled)
+    assert all(not isinstance(Reader(filled).scannable(view), pa.Table) for view in LARGE)
+    assert answer() == before
+    ended_run("a9", steps=2, inside=1, loss=9.0)  # beside what was compacted
+    beside = answer()
+    assert len(beside[0]) == len(before[0]) + 2
+    shutil.rmtree(filled.run("a1").path)  # which is compacted, and does not count any more
+    without = answer()
+    remove(filled)
+    assert answer() == without
+    assert [row for row in beside[0] if "'a1'" not in row] == without[0]
 
 
 def test_what_changes_is_read_from_its_folder_until_it_is_compacted_again(
