@@ -42,7 +42,7 @@ class TrialLines:
         for run_id, state in sweep.ended.items() if search.finalists else ():
             if run_id not in self.finals:
                 self.finals.add(run_id)
-                self.tell(f"finalist {state}  [{len(self.finals)}]")
+                self.tell(f"{state:10} {finalist_words(search, run_id)}  [{len(self.finals)}]")
         if time.monotonic() - self.last > PLAIN_SECONDS:
             self.last = time.monotonic()
             self.tell(whole_words(search, sweep))
@@ -54,13 +54,23 @@ class TrialLines:
 
 def ended_words(tuning: Tuning, trial: Trial) -> str:
     """A trial that has ended, in a line: its figures, its values, and the best so far."""
-    figures = ", ".join(f"{f.name} {v:.6g}" for f, v in zip(tuning.judge.figures, trial.values or (), strict=False))
     params = " ".join(f"{key}={value}" for key, value in trial.params.items())
     best = tuning.best()
     ahead = f"  best: trial {best[0].number}, {best[0].values[0]:.6g}" if best and best[0].values else ""
     why = f"  ({trial.why})" if trial.why else ""
     counts = f"[{tuning.begun - len(tuning.active)}/{tuning.goal.terms.trials}]"
-    return f"{trial.state:10} trial {trial.number}  {figures}  {params}{why}{ahead}  {counts}"
+    return f"{trial.state:10} trial {trial.number}  {_figures(tuning, trial.values)}  {params}{why}{ahead}  {counts}"
+
+
+def finalist_words(search: Search, run_id: str) -> str:
+    """Whose run with a fresh seed this is, and what came out."""
+    chosen = [(t, each) for t, those in zip(search.tunings, search.finalists, strict=True) for each in those]
+    tuning, candidate, run = next(
+        (tuning, each, run) for tuning, each in chosen for run in each.runs if run.run_id == run_id
+    )
+    status = search.store.run(run_id).status()
+    values = tuning.judge.values(run.config, status.summary) if status else None
+    return f"finalist {_arm(tuning)}{candidate.name}, seed {run.seed}  {_figures(tuning, values)}"
 
 
 def whole_words(search: Search, sweep: Sweep) -> str:
@@ -71,6 +81,10 @@ def whole_words(search: Search, sweep: Sweep) -> str:
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
     best = "".join(f"; {_arm(t)}best {b.values[0]:.6g}" for t in search.tunings for b in t.best() if b.values)
     return f"trials: {counts}{best}; about {duration(search.seconds_left)} left"
+
+
+def _figures(tuning: Tuning, values: Sequence[float] | None) -> str:
+    return ", ".join(f"{f.name} {v:.6g}" for f, v in zip(tuning.judge.figures, values or (), strict=False))
 
 
 def _arm(tuning: Tuning) -> str:

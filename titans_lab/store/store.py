@@ -44,16 +44,19 @@ class Store:
         """The folder of a run, there or not."""
         return RunFolder(self.root / "runs" / checked(run_id))
 
-    def folders(self) -> Iterator[RunFolder]:
-        """The runs that are there, by id; DamagedError where they have no folder but something else."""
+    def run_ids(self) -> list[str]:
+        """Of the runs that are there, in order; DamagedError where they have no folder but something else."""
         folder = self.root / "runs"
         try:
-            names = sorted(name for name in folders_in(folder) if not name.startswith("."))
+            return sorted(name for name in folders_in(folder) if not name.startswith("."))
         except FileNotFoundError:
-            return
+            return []
         except OSError as error:
             raise DamagedError(folder, f"cannot be read: {error.strerror}; move it away") from error
-        yield from (RunFolder(folder / name) for name in names)
+
+    def folders(self) -> Iterator[RunFolder]:
+        """The runs that are there, by id; DamagedError as `run_ids`."""
+        return (RunFolder(self.root / "runs" / run_id) for run_id in self.run_ids())
 
     def save_study(self, record: Mapping[str, Any]) -> None:
         """Keep what a sweep launched, in the place of an earlier sweep of that name.

@@ -79,7 +79,8 @@ class Reader:
     def found(self) -> list[Found]:
         """The runs of the store that are read from their folders, by id."""
         covered = self.compacted.entries if self.compacted else {}
-        return [self._find(folder) for folder in self.store.folders() if folder.run_id not in covered]
+        runs = self.store.root / "runs"
+        return [self._find(RunFolder(runs / run_id)) for run_id in self.store.run_ids() if run_id not in covered]
 
     def _of_compacted(self, read: Callable[[Compacted], T]) -> T | None:
         """What is read of the runs that are covered; where they cannot be read none is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -52,6 +53,10 @@ def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path:
     assert search["best"][0]["values"][0] == min(trial.values[0] for trial in trials(bench) if trial.values)
     assert search["finalists"][0]["candidate"] == "base"
     assert done.stderr.count("done       trial ") == 3
+    finalists = re.findall(
+        r"^done       finalist (base|trial \d), seed 1  loss \d\.\d+  \[\d\]$", done.stderr, re.MULTILINE
+    )
+    assert len(set(finalists)) == 2
     assert [len(trial.reports) for trial in trials(bench)] == [4, 4, 4]
     study = optuna.load_study(study_name=search["search"], storage=f"sqlite:///{database}")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
