@@ -93,11 +93,12 @@ def _arm(tuning: Tuning) -> str:
 
 def arm_summary(tuning: Tuning) -> dict[str, Any]:
     """What the search of an arm found, as plain data."""
-    from titans_lab.search.proposer import importance
+    from titans_lab.stats.importance import importances
 
     trials = list(tuning.trials.values())
     begun = [trial for trial in trials if trial.state in BEGUN and trial.origin != "store"]
     judged = [trial for trial in begun if trial.state in ("done", "pruned", "raced")]  # what diverged has saved nothing
+    done = [trial for trial in trials if trial.state == "done" and trial.values]
     steps, planned = (sum(getattr(trial, name) for trial in judged) for name in ("steps", "planned"))
     return {
         "search": tuning.goal.name,
@@ -105,7 +106,7 @@ def arm_summary(tuning: Tuning) -> dict[str, Any]:
         "objectives": [{"name": figure.name, "direction": figure.direction} for figure in tuning.judge.figures],
         "states": dict(Counter(trial.state for trial in trials)),
         "best": [trial.plain() for trial in tuning.best(SHOWN)],
-        "importance": importance(tuning.goal, trials),
+        "importance": importances([t.params for t in done], [t.values[0] for t in done if t.values]),
         "steps": steps,
         "planned_steps": planned,
         "finalists": [],
@@ -151,7 +152,7 @@ def print_arm(tuning: Tuning, summary: dict[str, Any]) -> None:
         print_table(["trial", *names, *keys], rows)
     if summary["importance"]:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in summary["importance"].items())
-        typer.echo(f"what it hung on (PED-ANOVA): {shares}")
+        typer.echo(f"what it hung on (share of the variance of ranks): {shares}")
     if saved := summary["planned_steps"] - summary["steps"]:
         typer.echo(
             f"steps: {summary['steps']} of {summary['planned_steps']}, {saved / summary['planned_steps']:.0%} saved"

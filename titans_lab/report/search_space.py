@@ -13,10 +13,8 @@ from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Section, of_figure
 from titans_lab.report.trials import STATEMENT, Search, dots, metrics
-from titans_lab.stats.importance import BINS, importance
+from titans_lab.stats.importance import BINS, importances
 from titans_lab.stats.pareto import front
-
-FEWEST = 8  # trials with a value, to say which parameter mattered
 
 
 def sections(found: Sequence[Search]) -> Iterator[Section]:
@@ -30,15 +28,7 @@ def sections(found: Sequence[Search]) -> Iterator[Section]:
 
 
 def _importances(search: Search) -> dict[str, float]:
-    """Of every parameter that all done trials have and that varied, the largest first."""
-    trials = search.valued
-    if len(trials) < FEWEST:
-        return {}
-    names = [name for name in trials[0].params if all(name in trial.params for trial in trials)]
-    scores = [trial.value or 0.0 for trial in trials]
-    found = {name: importance([trial.params[name] for trial in trials], scores) for name in names}
-    known = {name: value for name, value in found.items() if value is not None}
-    return dict(sorted(known.items(), key=lambda pair: -pair[1]))
+    return importances([trial.params for trial in search.valued], [trial.value or 0.0 for trial in search.valued])
 
 
 def _importance(found: Sequence[Search]) -> Figure:

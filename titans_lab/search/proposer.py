@@ -27,11 +27,10 @@ from titans_lab.search.libraries import (
 )
 from titans_lab.search.trial import Trial
 from titans_lab.study.dimensions import Dimension
-from titans_lab.study.search import Chosen, SearchTerms
+from titans_lab.study.search import SearchTerms
 
 DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 NUMBERLESS = ("diverged", "oom", "infeasible")
-FEWEST_RANKED = 4
 #: Of a trial's attributes in Optuna, those that are wanted again: no pickles, and nothing that only a live one needs.
 KEPT = ("completed_rung_", "NSGAIISampler:")
 UNKNOWN = 1.0  # by how much a bound is violated on what was not measured
@@ -222,24 +221,6 @@ def fresh_points(goal: Goal, seed: int, trials: Sequence[Trial]) -> Iterator[dic
         if point not in had:
             had.append(point)
             yield point
-
-
-def importance(goal: Goal, trials: Iterable[Trial]) -> dict[str, float]:
-    """How much of what tells good trials from others each parameter explains (PED-ANOVA, arXiv 2304.10255).
-
-    Of the first objective, in shares that come to 1; empty where too few trials have values.
-    """
-    plain = replace(goal, terms=replace(goal.terms, sampler=Chosen("random")))
-    memory = Proposer(plain, [trial for trial in trials if trial.state == "done"])
-    sign = 1 if goal.directions[0] == "min" else -1
-    if len(memory.places) < FEWEST_RANKED:
-        return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that low values are taken for good, as they are here
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return optuna.importance.get_param_importances(
-            memory.study, evaluator=evaluator, target=lambda trial: sign * trial.values[0]
-        )
 
 
 def export(searches: Iterable[tuple[Goal, Sequence[Trial]]], path: Path) -> None:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 BINS = 4
+FEWEST = 8  # points, to say which parameter mattered
+
+
+def importances(points: Sequence[Mapping[str, Any]], scores: Sequence[float]) -> dict[str, float]:
+    """`importance` of every parameter that all points have and that varied, the largest first; none of too few points.
+
+    Args:
+        points: Values by name.
+        scores: Of each.
+    """
+    if len(points) < FEWEST:
+        return {}
+    names = [name for name in points[0] if all(name in point for point in points)]
+    found = {name: importance([point[name] for point in points], scores) for name in names}
+    known = {name: value for name, value in found.items() if value is not None}
+    return dict(sorted(known.items(), key=lambda pair: -pair[1]))
 
 
 def importance(values: Sequence[Any], scores: Sequence[float], bins: int = BINS) -> float | None:

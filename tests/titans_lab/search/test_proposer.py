@@ -12,7 +12,7 @@ from optuna.samplers import TPESampler
 
 from titans_lab.errors import UserError
 from titans_lab.search.libraries import check_choices, make_sampler, options_of, seed_of
-from titans_lab.search.proposer import Goal, Proposer, export, importance
+from titans_lab.search.proposer import Goal, Proposer, export
 from titans_lab.search.trial import Trial
 from titans_lab.study.dimensions import Dimension
 from titans_lab.study.search import Chosen, Limit, SearchTerms
@@ -134,13 +134,6 @@ def test_a_study_that_was_rebuilt_has_what_the_old_one_has(sampler: str):
         assert new.values == (old.values and pytest.approx(old.values))
         assert new.params == pytest.approx(old.params, rel=1e-5)
     assert again.ask(10) == pytest.approx(proposer.ask(10), rel=1e-3)
-
-
-def test_importance_finds_the_parameter_that_matters():
-    found = importance(goal(), searched(40, 0, "random"))
-    assert found["train.lr"] > 0.9
-    assert sum(found.values()) == pytest.approx(1)
-    assert importance(goal(), searched(2, 0, "random")) == {}
 
 
 def test_what_is_exported_opens_as_optuna_s_own(tmp_path: Path):

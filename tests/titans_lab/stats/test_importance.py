@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from titans_lab.stats.importance import importance
+from titans_lab.stats.importance import importance, importances
 
 
 def test_what_decides_has_all_and_what_does_nothing_about_none():
@@ -26,3 +26,13 @@ def test_it_is_not_biased_by_the_number_of_groups():
 )
 def test_too_little_says_nothing(values: list[int], scores: list[float]):
     assert importance(values, scores) is None
+
+
+def test_parameters_are_ranked_by_what_they_explain():
+    generator = np.random.default_rng(1)
+    points = [{"rate": float(rate), "depth": int(rate * 100) % 3, "same": 1} for rate in generator.random(40)]
+    points = [point | ({"rare": 1} if number else {}) for number, point in enumerate(points)]
+    found = importances(points, [abs(point["rate"] - 0.1) for point in points])
+    assert list(found) == ["rate", "depth"]  # not one that never varied, nor one that some points lack
+    assert found["rate"] > 0.7 > 0.2 > found["depth"]
+    assert importances(points[:7], [1.0, 2, 3, 4, 5, 6, 7]) == {}
