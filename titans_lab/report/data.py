@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from titans_lab.report.evidence import Evidence, Row, listed
 from titans_lab.report.pinned import models
 from titans_lab.report.subject import Subject, of_study
+from titans_lab.study.judging import Judged, judged
 from titans_lab.study.tasks import Measure, TaskConfig
 from titans_lab.study.tasks.text import TextSettings
 
@@ -28,7 +29,7 @@ VALIDATED_POINTS = 3  # fewer validations than this are no curve
 
 @dataclass(frozen=True)
 class Result:
-    """A row of the view `runs`; all but the first two are None until the run gets there."""
+    """A row of the view `runs`, its score by what the study asks for; most are None until the run gets there."""
 
     run_id: str
     state: str
@@ -134,7 +135,7 @@ class Material:
     Attributes:
         study: What it is about.
         outcomes: Its runs, in its order.
-        measure: What their scores are: the metric of the first run's task.
+        measure: What their scores are: what the study asks for, else the metric of the first run's task.
         loss: What training lowers, in the curves.
         curve_kind: Whose loss the curves show: "validation", or "training" where that was logged too seldom.
         curves: By run id; a run that logged nothing has none.
@@ -175,19 +176,20 @@ def gather(study: Study, runs: Sequence[Run], root: Path) -> Material:
 def material(study: Subject, snapshot: Snapshot) -> Material:
     """What a store holds of a study."""
     runs, evidence = study.runs, Evidence(snapshot)
-    results = {row["run_id"]: Result(**row) for row in evidence.ask("runs", _runs_sql(runs))}
+    task = next((run.config.task for run in runs), TaskConfig()).settings
+    by = judged(study.metric, task) or Judged(task.METRIC, "score")
+    results = {row["run_id"]: Result(**row) for row in evidence.ask("runs", _runs_sql(runs, by))}
     kind, curves = _curves(evidence.ask("curves", _curves_sql(runs)))
     floors = evidence.ask("floors", _floors_sql(runs))
-    task = next((run.config.task for run in runs), TaskConfig()).settings
     return Material(
         study=study,
         outcomes=tuple(Outcome(run, results.get(run.run_id, Result(run.run_id, "pending"))) for run in runs),
-        measure=task.METRIC,
+        measure=by.measure,
         loss=task.LOSS,
         curve_kind=kind,
         curves=curves,
         floors=tuple(Floor(**row, symbol=task.SYMBOL) for row in floors)
-        if one_split(runs) and isinstance(task, TextSettings)
+        if one_split(runs) and isinstance(task, TextSettings) and by.measure == task.METRIC
         else (),
         speeds=tuple(Speed(**row) for row in evidence.ask("benches", _benches_sql(study))),
         evidence=evidence,
@@ -212,9 +214,17 @@ def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[Point]]]:
     return kind, curves
 
 
-def _runs_sql(runs: Sequence[Run]) -> str:
-    columns = ", ".join(f'"{field.name}"' for field in fields(Result))
+def _runs_sql(runs: Sequence[Run], by: Judged) -> str:
+    names = (field.name for field in fields(Result))
+    columns = ", ".join(f"{_score(by)} as score" if name == "score" else f'"{name}"' for name in names)
     return f"select {columns}\nfrom runs\nwhere run_id in ({listed(run.run_id for run in runs)})\norder by run_id"
+
+
+def _score(by: Judged) -> str:
+    if by.measure.taken == "final":
+        return by.column
+    best = "min" if by.measure.direction == "lower" else "max"
+    return f"(select {best}({by.column}) from metrics m where m.run_id = runs.run_id and isfinite({by.column}))"
 
 
 def _curves_sql(runs: Sequence[Run]) -> str:

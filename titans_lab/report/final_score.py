@@ -46,13 +46,13 @@ def final_score(material: Material, design: Design) -> Figure | None:
     ticks = {"tickvals": frame.scale.ticks, "ticktext": [plot.text(words) for words in frame.scale.texts]}
     return Figure(
         name="final-score",
-        title=f"Final {measure.name}" + (f" by {name}" if name else ""),
+        title=f"{measure.taken.capitalize()} {measure.name}" + (f" by {name}" if name else ""),
         caption=_caption(material, design, frame),
-        alt=f"Dot plot of the final {measure.name} in {measure.unit}. {_spoken(design)}",
+        alt=f"Dot plot of the {measure.taken} {measure.name} in {measure.unit}. {_spoken(design)}",
         traces=[*_trends(frame), *seeds, *means, *crosses],
         layout=plot.layout(
             {"title": name, "range": frame.scale.span, "showgrid": False, **ticks},
-            {"title": f"final {measure.label}", "range": (frame.bottom, frame.top)},
+            {"title": f"{measure.taken} {measure.label}", "range": (frame.bottom, frame.top)},
             **plot.floor_lines([floor for floor in material.floors if frame.shows(floor)]),
         ),
         queries=("runs", "floors"),

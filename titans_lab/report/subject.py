@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from titans_lab.errors import UserError
 from titans_lab.report.evidence import listed, quoted
@@ -18,6 +18,7 @@ from titans_lab.study.fields import build
 from titans_lab.study.identity import flatten
 from titans_lab.study.record import config_of
 from titans_lab.study.study import Run
+from titans_lab.study.terms import Direction, Metric, Taken
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 DATA_HASH = "data_hash"  # stands among the values of a configuration, as what else tells runs apart
 STORED = """\
-select study, question, expect, run_id, baseline, factors, config, seed, data_hash
+select study, question, expect, metric_asked, run_id, baseline, factors, config, seed, data_hash
 from studies left join runs using (run_id)
 order by study, config, seed"""
 ALL = "all studies"  # the name of what a whole store of several studies is
@@ -43,6 +44,7 @@ class Subject:
         combinations: Points times seeds: more than runs where some are the same.
         former: Runs that its last sweep launched and that are not of it as it stands today.
         pinned: What else of the store it is about.
+        metric: By which its arms are compared; None: by the task's.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Subject:
     combinations: int
     former: tuple[str, ...] = ()
     pinned: Pinned = field(default_factory=Pinned)
+    metric: Metric | None = None
 
     @property
     def factors(self) -> dict[str, tuple[Any, ...]]:
@@ -78,6 +81,7 @@ class Subject:
         texts = {"name": self.name, "question": self.question, "expect": self.expect}
         counts = {"combinations": self.combinations, "former": list(self.former), "pinned": self.pinned.record}
         runs = [self._run_record(run) for run in self.runs]
+        counts |= {"metric": dataclasses.asdict(self.metric)} if self.metric else {}
         return texts | counts | {"base": self.base if runs else {}, "runs": runs}
 
     def _run_record(self, run: Run) -> dict[str, Any]:
@@ -92,7 +96,8 @@ def of_study(study: Study, runs: Sequence[Run], snapshot: Snapshot) -> Subject:
     mine = {run.run_id for run in runs}
     former = tuple(run_id for run_id in rows.table.column("run_id").to_pylist() if run_id not in mine)
     more = pinned(runs, snapshot, study.name)
-    return Subject(study.name, study.question, study.expect, tuple(runs), study.combinations, former, more)
+    texts = study.name, study.question, study.expect
+    return Subject(*texts, tuple(runs), study.combinations, former, more, study.metric)
 
 
 def of_store(snapshot: Snapshot) -> Subject:
@@ -106,9 +111,12 @@ def of_store(snapshot: Snapshot) -> Subject:
         if row["config"]:
             distinct.setdefault(row["run_id"], _stored_run(row, len(names) > 1))
     runs = tuple(distinct.values())
-    texts = (rows[0]["question"] or "", rows[0]["expect"] or "") if len(names) == 1 else ("", "")
-    more = pinned(runs, snapshot, names[0] if len(names) == 1 else None)
-    return Subject(names[0] if len(names) == 1 else ALL, *texts, runs, len(rows), pinned=more)
+    texts = rows[0]["question"] or "", rows[0]["expect"] or ""
+    if len(names) > 1:
+        return Subject(ALL, "", "", runs, len(rows), pinned=pinned(runs, snapshot, None))
+    asked = rows[0]["metric_asked"]
+    more, metric = pinned(runs, snapshot, names[0]), _metric(json.loads(asked)) if asked else None
+    return Subject(names[0], *texts, runs, len(rows), pinned=more, metric=metric)
 
 
 def of_runs(ids: Sequence[str], snapshot: Snapshot) -> Subject:
@@ -131,7 +139,16 @@ def remembered(record: Mapping[str, Any]) -> Subject:
     runs = tuple(_remembered_run(each, record["base"]) for each in record["runs"])
     name, question, expect = (str(record[key]) for key in ("name", "question", "expect"))
     former, more = tuple(map(str, record["former"])), Pinned.remembered(record["pinned"])
-    return Subject(name, question, expect, runs, int(record["combinations"]), former, more)
+    metric = _metric(record["metric"]) if "metric" in record else None
+    return Subject(name, question, expect, runs, int(record["combinations"]), former, more, metric)
+
+
+def _metric(record: Mapping[str, Any]) -> Metric:
+    """ValueError, KeyError or TypeError where it is none."""
+    directions, times = get_args(Direction), get_args(Taken)
+    return Metric(
+        str(record["name"]), directions[directions.index(record["direction"])], times[times.index(record["at"])]
+    )
 
 
 def _remembered_run(facts: Mapping[str, Any], base: Mapping[str, Any]) -> Run:

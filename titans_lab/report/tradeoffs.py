@@ -92,14 +92,14 @@ def against(price: Price, design: Design, measure: Measure) -> Figure | None:
         f"seeds or more). Further {better} and further {'left' if price.dear else 'right'} is better on both counts. "
         "The line is Pareto's front of the means: no arm is better on one count without being worse on the other. It "
         f"does not know of the intervals. On it: {join([point.name for point in best], most=8)}.{_given(points)}",
-        alt=f"Scatter plot of the final {measure.name} against {price.name}. On Pareto's front: "
+        alt=f"Scatter plot of the {measure.taken} {measure.name} against {price.name}. On Pareto's front: "
         f"{'; '.join(_told(point, price) for point in best)}.",
         traces=[
             *([_line(best, price)] if len(points) > 1 else []),
             *(_seeds(point, price) for point in points),
             *(_mean(point, price, point in best, legend=plot.named(len(points))) for point in points),
         ],
-        layout=plot.layout(price.axis, {"title": f"final {measure.label}"}),
+        layout=plot.layout(price.axis, {"title": f"{measure.taken} {measure.label}"}),
         queries=("runs",),
     )
 

@@ -45,10 +45,10 @@ def verdict(material: Material, design: Design) -> str:
     measure, arms = material.measure, ranked(design.arms, material.measure)
     if not arms:
         ended = [arm for arm in design.arms if arm.count(*ENDED)]
-        return f"No run reached a final {measure.name}." if ended else "Nothing has finished yet."
+        return f"No run reached a {measure.taken} {measure.name}." if ended else "Nothing has finished yet."
     compared = beside(design, measure)
     if compared is None:
-        return f"Final {measure.name} of {arms[0].label}: {_measured(arms[0], measure)}."
+        return f"{measure.taken.capitalize()} {measure.name} of {arms[0].label}: {_measured(arms[0], measure)}."
     if all(pair.found.p is None for pair in compared.pairs):
         return f"Nothing is settled: {_seeds(design)} carry no test against {compared.base.label}."
     return answer(compared)
@@ -66,10 +66,10 @@ def findings(material: Material, design: Design) -> list[str]:
     measure = material.measure
     arms = ranked(design.arms, measure)
     if not arms:
-        return [interim or f"No run reached a final {measure.name}.", _floors(material)]
+        return [interim or f"No run reached a {measure.taken} {measure.name}.", _floors(material)]
     best, several = arms[0], len(design.arms) > 1
     first = "Lowest" if measure.direction == "lower" else "Highest"
-    lead = f"{first} mean: {best.label}," if several else f"Final {measure.name}:"
+    lead = f"{first} mean: {best.label}," if several else f"{measure.taken.capitalize()} {measure.name}:"
     lead += f" {_measured(best, measure)}."
     standing = [told(beside(design, measure)), _without_score(design, measure)] if several else []
     return [lead, *standing, _given_convergence(best), interim, _floors(material, best)]
@@ -96,7 +96,7 @@ def _measured(arm: Arm, measure: Measure) -> str:
 
 def _without_score(design: Design, measure: Measure) -> str:
     without = [arm.label for arm in design.arms if not arm.summary]
-    return f"Without any final {measure.name}: {join(without)}." if without else ""
+    return f"Without any {measure.taken} {measure.name}: {join(without)}." if without else ""
 
 
 def _given_convergence(best: Arm) -> str:

@@ -183,6 +183,7 @@ STUDIES = (
     Column("study", str, "name of the study"),
     Column("question", str, "what it asks"),
     Column("expect", str, "what was expected"),
+    Column("metric_asked", str, "JSON: by what its arms are compared (name, direction, at); null: the task's metric"),
     RUN_ID,
     Column("baseline", bool, "whether it is of an arm that others are compared with"),
     Column("factors", str, "JSON: the varied keys and this run's values; factors->>'model.memory.depth' reads one"),

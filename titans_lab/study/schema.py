@@ -14,9 +14,9 @@ from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import LEAVES
 from titans_lab.study.hold import SOLVED_BY
 from titans_lab.study.outline import BLOCK, CONDITIONAL, KEYS, PRESET, TEXTS
-from titans_lab.study.search import KNOWN, MEASURED, Direction, PrunerName, SamplerName
+from titans_lab.study.search import KNOWN, MEASURED, PrunerName, SamplerName
 from titans_lab.study.settings import HINTS
-from titans_lab.study.terms import Budget, Metric, Order
+from titans_lab.study.terms import Budget, Direction, Metric, Order
 
 Schema = dict[str, Any]
 

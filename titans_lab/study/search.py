@@ -12,12 +12,11 @@ from titans_lab.study.dimensions import Dimension, check_dimensions, check_value
 from titans_lab.study.loader import Node
 from titans_lab.study.outline import Problems
 from titans_lab.study.settings import Setting, settings
-from titans_lab.study.terms import METRIC, parts_of, values_of
+from titans_lab.study.terms import METRIC, Direction, parts_of, values_of
 from titans_lab.study.values import describe, nearest, show
 
 SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
 PrunerName = Literal["none", "median", "asha", "hyperband"]
-Direction = Literal["min", "max"]
 SEVERAL = ("tpe", "gp", "nsga2", "random", "qmc", "grid")  # samplers that take several objectives
 KEYS = (
     "space",

@@ -17,11 +17,12 @@ from titans_lab.study.config import DataConfig, RunConfig
 from titans_lab.study.expand import check_spaces, expand, starting_point
 from titans_lab.study.hold import Hold
 from titans_lab.study.identity import run_id
+from titans_lab.study.judging import judged
 from titans_lab.study.loader import Node, load
 from titans_lab.study.outline import Problems, outline
 from titans_lab.study.overrides import parse_overrides, put, replaced
 from titans_lab.study.points import Point
-from titans_lab.study.search import check_search
+from titans_lab.study.search import MEASURED, check_search
 from titans_lab.study.settings import Setting, settings
 from titans_lab.study.tasks import TaskConfig
 from titans_lab.study.terms import Budget, Metric, Order, Terms, check_terms
@@ -208,9 +209,14 @@ def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
 
 def _idle_metric(written: Mapping[str, Node], terms: Terms, points: Sequence[Point]) -> Iterator[str]:
     """A warning where arms are compared by something else than the study asks for."""
-    used = points[0].config.task.settings.METRIC
-    if terms.metric and (terms.metric.name, terms.metric.at) != (used.name, "final"):
-        yield f"{written['metric'].place}: metric: it is kept, and the report compares by the task's {used.name}, final"
+    task = points[0].config.task.settings
+    if terms.metric and judged(terms.metric, task) is None:
+        metric, known = terms.metric, ", ".join(dict.fromkeys([task.METRIC.name, task.LOSS.name, *MEASURED]))
+        wrong = f"{metric.name} is not taken on the way" if metric.name in MEASURED else f"runs record no {metric.name}"
+        yield (
+            f"{written['metric'].place}: metric: {wrong}, and the report compares by the task's {task.METRIC.name}; "
+            f"name one of {known}, at final"
+        )
 
 
 def _texts(nodes: Mapping[str, Node], path: Path, problems: Problems) -> dict[str, str]:

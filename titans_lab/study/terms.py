@@ -14,6 +14,8 @@ from titans_lab.study.settings import MOST_RUNS, Setting, listed, settings
 from titans_lab.study.values import brief, describe, nearest, show
 
 Order = Literal["listed", "shuffled"]
+Direction = Literal["min", "max"]
+Taken = Literal["final", "best"]
 METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -22,14 +24,14 @@ class Metric:
     """What a study compares its arms by.
 
     Attributes:
-        name: As a column of the view `runs` or `evals` has it; "loss" is that of the validation text, in bits per byte.
+        name: The task's metric or loss, or a figure of any run: see `titans_lab.study.judging`.
         direction: Whether less ("min") or more ("max") of it is better.
         at: "final": of the full validation at the end; "best": the best of all validations.
     """
 
     name: str = "loss"
-    direction: Literal["min", "max"] = "min"
-    at: Literal["final", "best"] = "final"
+    direction: Direction = "min"
+    at: Taken = "final"
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def check_hold(node: Node, problems: Problems) -> Hold | None:
 
 def check_metric(node: Node, problems: Problems) -> Metric:
     """What arms are compared by; its name alone is enough."""
-    hints = {"name": str, "direction": Literal["min", "max"], "at": Literal["final", "best"]}
+    hints = {"name": str, "direction": Direction, "at": Taken}
     found = values_of(parts_of(node, "metric", "name", tuple(hints), problems), "metric", hints, problems)
     if "name" in found and not METRIC.fullmatch(found["name"].value):
         rule = "write the name of a column, such as loss or accuracy"

@@ -6,10 +6,12 @@ import json
 
 import pytest
 
-from titans_lab.report.render import page, store_report
+from titans_lab.report.check import check
+from titans_lab.report.render import page, store_report, study_report
 from titans_lab.report.subject import of_runs, of_store, of_study, remembered
 from titans_lab.store.query import Snapshot
 from titans_lab.store.store import Store
+from titans_lab.study.record import study_record
 
 
 @pytest.fixture
@@ -42,3 +44,33 @@ def test_a_subject_is_what_its_record_says(swept):
         assert again.base == subject.base
     assert subjects[1].pinned.evaluations == ("asked",)
     assert subjects[2].pinned.evaluations == ()
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "means"),
+    [
+        ({"name": "loss", "at": "best"}, "Lowest mean: depth 2", "best loss"),
+        ({"name": "tokens_per_second", "direction": "max"}, "Highest mean: depth 1", "final tokens_per_second"),
+    ],
+)
+def test_arms_are_compared_by_what_the_study_asks_for(lab, metric, best, means):
+    lab = lab(grid={"model.memory.depth": [1, 2]}, seeds=2, metric=metric)
+    for run in lab.runs:  # the deeper is the better on the way, the slower, and at the end the same
+        deep = run.config.model.memory.depth == 2
+        recorder = lab.start(run, 1.0 if deep else 2.0)
+        recorder.commit("done", {"loss": 3.0, "tokens_per_second": 100.0 if deep else 200.0 + run.seed})
+    told = study_report(lab.study, lab.runs, lab.root)
+    scores = {(o.run.config.model.memory.depth, o.run.seed): o.score for o in told.material.outcomes}
+    if metric["name"] == "loss":
+        assert scores[2, 0] == scores[2, 1] == pytest.approx(1.1 + 5 / 51)  # validated last at step 200
+    else:
+        assert scores == {(1, 0): 200.0, (1, 1): 201.0, (2, 0): 100.0, (2, 1): 100.0}
+    html = page(told)
+    assert best in html
+    assert means in html
+    Store(lab.root).save_study(study_record(lab.study, lab.runs, []))
+    stored = of_store(Snapshot(lab.root))
+    assert stored.metric == lab.study.metric == remembered(json.loads(json.dumps(stored.record))).metric
+    path = lab.root / "page.html"
+    path.write_text(html, encoding="utf-8")
+    assert not check(path, lab.root).differences

@@ -174,7 +174,13 @@ def test_terms_are_read(study: Any):
 def test_a_metric_that_the_report_does_not_compare_by_is_warned_about(study: Any) -> None:
     assert not study("metric: loss\n").warnings
     [warning] = study("question: q\nmetric: word_perplexity\n").warnings
-    assert ":2: metric: it is kept, and the report compares by the task's loss" in warning
+    assert (
+        ":2: metric: runs record no word_perplexity, and the report compares by the task's loss; name one of" in warning
+    )
+    for text in ("{name: loss, at: best}", "{name: tokens_per_second, direction: max}", "peak_memory_bytes"):
+        assert not study(f"question: q\nmetric: {text}\n").warnings
+    [warning] = study("question: q\nmetric: {name: wall_seconds, at: best}\n").warnings
+    assert ":2: metric: wall_seconds is not taken on the way" in warning
 
 
 def test_overrides_reach_the_terms(study: Any):

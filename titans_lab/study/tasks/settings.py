@@ -24,11 +24,13 @@ class Measure:
         name: One word: "loss", "accuracy".
         unit: Of its values: "bits per byte", "share of answers".
         direction: Which values are better.
+        taken: Of a run, its last value or its best one.
     """
 
     name: str
     unit: str
     direction: Literal["lower", "higher"] = "lower"
+    taken: Literal["final", "best"] = "final"
 
     @property
     def label(self) -> str:
