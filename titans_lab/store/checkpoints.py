@@ -97,7 +97,8 @@ def drop_checkpoints(attempt: Attempt, kept: int = 0) -> None:
     """
     attempts = [path for path in attempt.folder.attempts() if int(path.name) <= attempt.number]
     for saved in _last_first(attempts)[kept:]:
-        saved.path.unlink(missing_ok=True)
+        if not saved.path.is_dir():  # a folder of that name is no checkpoint: `doctor` names it
+            saved.path.unlink(missing_ok=True)
     for path in attempts:
         for left_over in path.glob(_LEFT_OVER):
             left_over.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from titans_lab.store.check import faults, quarantine
-from titans_lab.store.checkpoints import save_checkpoint
+from titans_lab.store.checkpoints import drop_checkpoints, save_checkpoint
 from titans_lab.store.compacted import manifest_path
 from titans_lab.store.compaction import compact
 from titans_lab.store.folder import Attempt, RunFolder
@@ -153,3 +153,14 @@ def test_a_missing_file_is_named_and_nothing_is_moved(filled: Store, tmp_path: P
     filled.run("a1").metrics_path.unlink()
     assert found(filled) == {"runs/a1/attempts/1/metrics.parquet": "is missing"}
     assert quarantine(filled, faults(filled)) is None
+
+
+def test_a_folder_in_a_checkpoints_place_is_named_and_stops_nothing(filled: Store) -> None:
+    attempt = filled.run("a3").attempt(1)
+    [kept] = attempt.path.glob("checkpoint-*.pt")
+    kept.unlink()
+    kept.mkdir()
+    save_checkpoint(attempt, 5, lambda file: file.write(b"weights"))
+    drop_checkpoints(attempt)
+    assert [path.name for path in attempt.path.glob("checkpoint-*.pt")] == [kept.name]
+    assert found(filled) == {kept.relative_to(filled.root).as_posix(): "cannot be read: Is a directory"}
