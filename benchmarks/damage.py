@@ -1,7 +1,7 @@
 """Damage every record of a store in every way, and see that it is named and that nothing else comes out otherwise.
 
-    python benchmarks/damage.py                     # a byte in 29 of each file, and every short one whole: minutes
-    python benchmarks/damage.py --stride 1          # every byte: about an hour
+    python benchmarks/damage.py                     # a byte in 29 of each file, every short one whole: 18 min of CPU
+    python benchmarks/damage.py --stride 1          # every byte: hours
     python benchmarks/damage.py --files '*status.json' --kinds flip gone --stride 1
 
 A record is cut off, emptied, replaced by noise, gone, or a folder, or one of its bits is flipped; the time of its last
