@@ -57,7 +57,7 @@ def orders(design: Design, measure: Measure) -> list[Order]:
 
 def section(material: Material, design: Design) -> Section | None:
     """A row for every column of the paper's that has enough of the arms."""
-    found = orders(design, material.measure)
+    found = orders(design, material.measure) if material.own else []
     rows = tuple(Row(each.cells[:1], each.cells[1:]) for each in found)
     table = Table(COLUMNS[:1], COLUMNS[1:], rows, words=("figures",))
     return Section("paper", "Beside the paper", ("runs",), READING, table=table) if rows else None

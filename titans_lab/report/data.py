@@ -136,6 +136,7 @@ class Material:
         study: What it is about.
         outcomes: Its runs, in its order.
         measure: What their scores are: what the study asks for, else the metric of the first run's task.
+        own: Whether that is the task's own metric at the end, in which the paper and the floors have their figures.
         loss: What training lowers, in the curves.
         curve_kind: Whose loss the curves show: "validation", or "training" where that was logged too seldom.
         curves: By run id; a run that logged nothing has none.
@@ -147,6 +148,7 @@ class Material:
     study: Subject
     outcomes: tuple[Outcome, ...]
     measure: Measure
+    own: bool
     loss: Measure
     curve_kind: str
     curves: dict[str, list[Point]]
@@ -178,6 +180,7 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
     runs, evidence = study.runs, Evidence(snapshot)
     task = next((run.config.task for run in runs), TaskConfig()).settings
     by = judged(study.metric, task) or Judged(task.METRIC, "score")
+    own = by.measure == task.METRIC
     results = {row["run_id"]: Result(**row) for row in evidence.ask("runs", _runs_sql(runs, by))}
     kind, curves = _curves(evidence.ask("curves", _curves_sql(runs)))
     floors = evidence.ask("floors", _floors_sql(runs))
@@ -185,11 +188,12 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
         study=study,
         outcomes=tuple(Outcome(run, results.get(run.run_id, Result(run.run_id, "pending"))) for run in runs),
         measure=by.measure,
+        own=own,
         loss=task.LOSS,
         curve_kind=kind,
         curves=curves,
         floors=tuple(Floor(**row, symbol=task.SYMBOL) for row in floors)
-        if one_split(runs) and isinstance(task, TextSettings) and by.measure == task.METRIC
+        if one_split(runs) and isinstance(task, TextSettings) and own
         else (),
         speeds=tuple(Speed(**row) for row in evidence.ask("benches", _benches_sql(study))),
         evidence=evidence,

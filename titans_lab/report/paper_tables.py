@@ -204,7 +204,7 @@ def _by_length(arms: Mapping[Arm, Mapping[int, Answers]]) -> tuple[tuple[str, tu
 
 def _mad(material: Material, design: Design) -> Iterator[Compared]:
     """By variant, MAD's score: at each level the best setting, and of these the mean (studies/mad.sql)."""
-    variants = dict.fromkeys(_variant(arm) for arm in design.arms if _task(arm) in MAD)
+    variants = dict.fromkeys(_variant(arm) for arm in design.arms if _task(arm) in MAD and material.own)
     models = [(variant, *_mad_row(variant, design)) for variant in variants]
     models = [model for model in models if model[2]]
     if models:

@@ -111,9 +111,9 @@ def of_store(snapshot: Snapshot) -> Subject:
         if row["config"]:
             distinct.setdefault(row["run_id"], _stored_run(row, len(names) > 1))
     runs = tuple(distinct.values())
-    texts = rows[0]["question"] or "", rows[0]["expect"] or ""
     if len(names) > 1:
         return Subject(ALL, "", "", runs, len(rows), pinned=pinned(runs, snapshot, None))
+    texts = rows[0]["question"] or "", rows[0]["expect"] or ""
     asked = rows[0]["metric_asked"]
     more, metric = pinned(runs, snapshot, names[0]), _metric(json.loads(asked)) if asked else None
     return Subject(names[0], *texts, runs, len(rows), pinned=more, metric=metric)

@@ -95,12 +95,12 @@ def to_trash(store: Store, paths: Sequence[Path]) -> Path:
 
 
 def _of_search(search: SearchFolder, studies: Sequence[str] | None) -> list[Path]:
-    """The records of a search, where its study is wanted."""
-    files = [search.definition_path, search.finalists_path, *search.trial_paths()]
+    """The records of a search, where its study is wanted, or where nobody can say whose it is."""
     with suppress(DamagedError, FileNotFoundError):
-        if studies is None or definition_record(search.definition_path).get("study") in studies:
-            return [file for file in files if file.exists()]
-    return []
+        if studies is not None and definition_record(search.definition_path).get("study") not in (None, *studies):
+            return []
+    files = [search.definition_path, search.finalists_path, *search.trial_paths()]
+    return [file for file in files if file.exists()]
 
 
 def _files(folder: Path) -> Iterator[Path]:

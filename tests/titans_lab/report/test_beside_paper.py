@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
+
 from titans_lab.report.arms import arrange
-from titans_lab.report.beside_paper import orders
+from titans_lab.report.beside_paper import orders, section
 from titans_lab.report.data import gather
 
 LMM = {"model": {"variant": "lmm"}}
@@ -48,3 +50,15 @@ def test_other_studies_do_not(lab):
 
 def test_a_study_before_its_first_run_does_not(lab):
     assert found(lab, [], grid={"model.memory.depth": [1, 2, 3, 4]}) == []
+
+
+def test_a_study_of_speeds_does_not_stand_beside_losses(lab):
+    shown = []
+    for metric in (None, {"name": "tokens_per_second", "direction": "max"}):
+        told = lab(grid={"model.memory.depth": [1, 2, 3, 4]}, seeds=1, **({"metric": metric} if metric else {}))
+        for run, loss in zip(told.runs, [2.4, 2.3, 2.2, 2.1], strict=True):
+            told.end(run, "done", loss)
+        material = gather(told.study, told.runs, told.root)
+        shown.append(section(material, arrange(told.study, material.outcomes)) is not None)
+        shutil.rmtree(told.root)
+    assert shown == [True, False]

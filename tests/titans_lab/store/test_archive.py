@@ -126,6 +126,16 @@ def test_a_study_takes_its_own_searches_alone(filled: Store, other: Store, tmp_p
     assert [search.name for search in other.searches()] == ["depth-1"]
 
 
+def test_a_search_of_which_nobody_can_say_whose_it_is_is_not_left_behind(filled: Store, tmp_path: Path) -> None:
+    searched(filled, "depth")
+    lost = searched(filled, "width")
+    lost.definition_path.write_text("{")
+    export(filled, [], ["depth"], tmp_path / "some.tar.gz")
+    with tarfile.open(tmp_path / "some.tar.gz") as archive:
+        names = {Path(name).parts[1] for name in archive.getnames() if name.startswith("searches/")}
+    assert names == {"depth-1", "width-1"}
+
+
 def test_a_search_that_differs_stays_and_is_named(filled: Store, other: Store, tmp_path: Path) -> None:
     searched(filled, "depth")
     searched(other, "depth", value=7.0)
