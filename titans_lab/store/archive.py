@@ -30,7 +30,7 @@ from titans_lab.store.store import Store
 
 CONTENTS = "contents.json"
 FORM = 1
-KINDS = ("runs", "studies", "floors", "benches", "searches")
+KINDS = ("runs", "studies", "ngram_baselines", "benches", "searches")
 LEFT_OUT = ("claim", "stop.json")  # they are of this machine and this moment
 MOST = 100_000_000  # bytes of the list of contents
 _PART = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,120}")
@@ -78,7 +78,7 @@ def bring(store: Store, path: Path) -> Imported:
             _bring_run(store, run, found)
         for search in staged.searches():
             _bring_search(store, search, found)
-        for kind in ("studies", "floors", "benches"):
+        for kind in ("studies", "ngram_baselines", "benches"):
             for file in sorted((staged.root / kind).glob("*.json")):
                 _bring_file(store, file, file.relative_to(staged.root).as_posix(), found)
     return found

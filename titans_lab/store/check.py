@@ -126,7 +126,7 @@ def _json(path: Path, remedy: str, required: bool = False) -> Iterator[Fault]:
 
 def _folders(store: Store) -> Iterator[Fault]:
     """Files where the records of a kind would be."""
-    for kind in ("studies", "searches", "floors", "benches", "verified"):
+    for kind in ("studies", "searches", "ngram_baselines", "benches", "verified"):
         path = store.root / kind
         if path.exists() and not path.is_dir():
             yield Fault(Damage(path, "is a file where the store has a folder"), "nothing can be kept there")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 T = TypeVar("T")
-LARGE = ("metrics", "inside")  # a row of them for every step that was logged
+LARGE = ("metrics", "memory")  # a row of them for every step that was logged
 Row = tuple[Path, dict[str, Any]]  # where it comes from, and its values
 
 
@@ -101,7 +101,7 @@ class Reader:
             "evals": self._later,
             "failures": self._failures,
             "studies": self._studies,
-            "floors": self._floors,
+            "ngram_baselines": self._ngram_baselines,
             "benches": self._benches,
             "trials": self._trials,
             "finalists": self._finalists,
@@ -231,7 +231,7 @@ class Reader:
                 values["metric_asked"] = _json(record.get("metric"))
                 yield path, {**record, **run, **values, "study": record.get("name")}
 
-    def _floors(self) -> Iterator[Row]:
+    def _ngram_baselines(self) -> Iterator[Row]:
         for path in self.store.floor_paths():
             record = self._read(_floor, path) or {}
             for context, bits in record.get("bits_per_byte", {}).items():

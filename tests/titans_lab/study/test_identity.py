@@ -33,9 +33,9 @@ NEEDS: dict[str, dict[str, Any]] = {
     "model.mac.order": {"model.mac.write": "input"},
     "task.name": {"model.vocab_size": 8192},
     "task.noisy_in_context_recall.noise_vocabulary": {"task.noisy_in_context_recall.vocabulary": 64},
-    "task.series": {"data.path": "a.csv", "train.length": 1},
+    "task.series": {"data.path": "a.csv", "train.seq_len": 1},
     "task.genome": {"data.path": "a.csv"},
-    "task.needle": {"train.length": 512},
+    "task.needle": {"train.seq_len": 512},
     "task.babilong": {"task.babilong.facts": "qa1.txt"},
 }
 
@@ -94,7 +94,7 @@ def test_the_id_of_the_default_run_stays_as_it_is() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("key", [key for key in LEAVES if key != "model.variant"])
 def test_what_changes_the_numbers_and_nothing_else_changes_the_id(key: str, variant: str) -> None:
-    fixed = {"model.variant": variant, "model.blocks": of_variant(variant).blocks, **needs(key), **task_of(key)}
+    fixed = {"model.variant": variant, "model.n_layers": of_variant(variant).blocks, **needs(key), **task_of(key)}
     base = build(RunConfig, fixed)
     changed = build(RunConfig, {**fixed, key: other(key, variant)})
     assert changed != base
@@ -115,7 +115,7 @@ def test_somebody_has_decided_about_every_field() -> None:
 @pytest.mark.parametrize("key", [key for key, leaf in LEAVES.items() if leaf.neutral is not MISSING])
 def test_a_field_at_its_neutral_value_has_no_part_in_any_id(key: str) -> None:
     for variant in VARIANTS:
-        fixed = {"model.variant": variant, "model.blocks": of_variant(variant).blocks, **needs(key), **task_of(key)}
+        fixed = {"model.variant": variant, "model.n_layers": of_variant(variant).blocks, **needs(key), **task_of(key)}
         config = build(RunConfig, {**fixed, key: LEAVES[key].neutral})
         assert key not in facts(LEAVES, read_values(config))
 

@@ -50,7 +50,7 @@ def precise_trainer(config: RunConfig, folder: Path, size: int) -> Trainer:
     with torch.no_grad():
         for p in trainer.model.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=generator, dtype=torch.float64))
-    trainer.micro_batches = MicroBatches(config.train.batch, size, no_change)
+    trainer.micro_batches = MicroBatches(config.train.batch_size, size, no_change)
     return trainer
 
 
