@@ -33,7 +33,7 @@ def matched(config: ModelConfig) -> ModelConfig:
     """The transformer that comes nearest to a model's parameters."""
     plain = dataclasses.replace(config, variant="transformer")
     wanted = (parameters(config) - parameters(plain)) / (3 * config.n_layers * config.dim**2)
-    return dataclasses.replace(plain, feed_forward=plain.feed_forward + wanted)
+    return dataclasses.replace(plain, mlp_ratio=plain.mlp_ratio + wanted)
 
 
 def step(config: ModelConfig, length: int, kernel: str) -> tuple[Run, nn.Module]:

@@ -25,7 +25,8 @@ STORY = """1 Mary moved to the bathroom.
 """
 GENERATED = {"examples": 64, "test_examples": 16}
 MODEL = {
-    "model.variant": "transformer", "model.dim": 8, "model.n_layers": 1, "model.n_heads": 2, "model.persistent_tokens": 2,
+    "model.variant": "transformer", "model.dim": 8, "model.n_layers": 1, "model.n_heads": 2,
+    "model.persistent_tokens": 2,
     "model.window": 8, "model.memory.expansion": 2, "model.memory.chunk_size": 8,
 }  # fmt: skip
 STEPS = 7

@@ -41,14 +41,14 @@ def _configs():
         yield _config("mac", MEMORIES[1], mac=mac, combine="product", persistent_written=True)
         yield _config("mac", MEMORIES[-2], mac=mac)
     yield _config("mag", MEMORIES[1], persistent_written=False, combine="sigmoid")
-    yield _config("lmm", MEMORIES[0], tied=True)
+    yield _config("lmm", MEMORIES[0], tie_embeddings=True)
     for variant in VARIANTS:
         for recurrent in RECURRENT if set(pattern(variant)) & PUBLISHED.keys() else []:
             yield _config(variant, MEMORIES[0], recurrent=recurrent)
 
 
 def _config(variant, memory, **others):
-    return of_variant(variant, dim=32, heads=2, segment=16, window=12, memory=memory, **others)
+    return of_variant(variant, dim=32, n_heads=2, segment_len=16, window=12, memory=memory, **others)
 
 
 CONFIGS = list(_configs())

@@ -56,7 +56,7 @@ def corpus() -> Corpus:
 
 def loss_after_six_steps(variant: str, store: Store) -> float:
     model = of_variant(
-        variant, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=16, window=12,
+        variant, dim=16, n_layers=2, n_heads=2, persistent_tokens=3, segment_len=16, window=12,
         memory=MemoryConfig(depth=2, expansion=2, chunk_size=8),
     )  # fmt: skip
     config = RunConfig(

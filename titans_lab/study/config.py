@@ -92,7 +92,8 @@ class TrainConfig:
             raise ValueError(f"weight_decay: {self.weight_decay} is negative")
         if self.steps < 1:
             raise ValueError(
-                f"tokens: {self.tokens} is less than one step of {self.batch_size} x {self.seq_len} (batch_size x seq_len)"
+                f"tokens: {self.tokens} is less than one step of {self.batch_size} x {self.seq_len} "
+                "(batch_size x seq_len)"
             )
 
     @property
@@ -151,8 +152,8 @@ class SpeedConfig:
             for a training of at least 2e13 FLOPs, where there is a C++ compiler. Of its rivals: "fla", that is
             flash-linear-attention's, on a GPU.
         recompute: Go through each block once more in the backward pass instead of keeping what is in it.
-        micro_batch: Examples of `train.batch_size` that are in memory at a time, their gradients added up; null: all. Where
-            memory runs out it is halved, down to 1.
+        micro_batch: Examples of `train.batch_size` that are in memory at a time, their gradients added up; null: all.
+            Where memory runs out it is halved, down to 1.
         profile: Steps to profile, after the first few: trace.json.gz and profile.txt in the attempt's folder; 0: none.
     """
 

@@ -50,13 +50,13 @@ def new_run(store: Store) -> Callable[..., RunFolder]:
 def live_run(new_run: Callable[..., RunFolder]) -> Callable[..., Attempt]:
     """Makes a run that has begun and logged: live_run("a1", steps=3, memory=0, seed=0, depth=2)."""
 
-    def make(run_id: str, steps: int = 3, inside: int = 0, **what: Any) -> Attempt:
+    def make(run_id: str, steps: int = 3, memory: int = 0, **what: Any) -> Attempt:
         attempt = new_run(run_id, **what).new_attempt()
         recorder = Recorder(attempt, ENV)
         for step in range(1, steps + 1):
             recorder.log(**metrics(step))
-        if inside:
-            recorder.add("memory", [figures(step) for step in range(1, inside + 1)])
+        if memory:
+            recorder.add("memory", [figures(step) for step in range(1, memory + 1)])
         return attempt
 
     return make

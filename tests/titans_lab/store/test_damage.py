@@ -98,7 +98,8 @@ def test_a_record_replaced_by_noise(full_store: Store, name: str, noise: str) ->
     sql = """
         select (select count(*) from runs), (select count(*) from metrics where run_id = 'a2'),
             (select count(*) from memory where run_id = 'a2'),
-            (select count(*) from studies where study = 'other'), (select count(*) from ngram_baselines where data_hash = 'd2'),
+            (select count(*) from studies where study = 'other'),
+            (select count(*) from ngram_baselines where data_hash = 'd2'),
             (select count(*) from benches where bench = 'b2')
     """
     answer = ask(full_store.root, sql)

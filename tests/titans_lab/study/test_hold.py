@@ -45,7 +45,7 @@ def configs(draw: st.DrawFn) -> RunConfig:
         mlp_ratio=draw(st.sampled_from([1.0, 2.5, 3.0])),
         memory=MemoryConfig(depth=draw(st.integers(1, 3)), expansion=draw(st.integers(1, 4))),
     )
-    shape = {"batch": draw(st.integers(1, 8)), "length": draw(st.sampled_from([64, 100, 256]))}
+    shape = {"batch_size": draw(st.integers(1, 8)), "seq_len": draw(st.sampled_from([64, 100, 256]))}
     return RunConfig(model=model, train=TrainConfig(tokens=draw(st.integers(10**5, 10**7)), **shape))
 
 
@@ -114,7 +114,7 @@ def test_all_arms_have_the_parameters_of_the_base(tmp_path: Path):
     found = study(
         tmp_path,
         "base: {model: {variant: lmm}}\ngrid: {model.variant: [lmm, mac, mag, transformer]}\n"
-        "hold: {what: params, by: feed_forward}\n",
+        "hold: {what: params, by: mlp_ratio}\n",
     )
     target = parameters(ModelConfig(variant="lmm"))
     assert costs(found, "params") == pytest.approx([target] * 4, rel=TOLERANCE)
@@ -126,7 +126,7 @@ def test_all_arms_have_the_parameters_of_the_base(tmp_path: Path):
 def test_what_is_solved_is_part_of_the_identity(tmp_path: Path):
     text = "grid: {model.variant: [lmm, mac]}\n"
     free, held = (
-        study(tmp_path, text + hold).runs(lambda _: "d") for hold in ("", "hold: {what: params, by: feed_forward}\n")
+        study(tmp_path, text + hold).runs(lambda _: "d") for hold in ("", "hold: {what: params, by: mlp_ratio}\n")
     )
     assert [one.run_id == other.run_id for one, other in zip(free, held, strict=True)] == [False, True]
 
@@ -135,7 +135,7 @@ def test_the_baseline_of_the_same_size_is_the_measure(tmp_path: Path):
     found = study(
         tmp_path,
         "grid:\n  model.n_layers: [1, 3]\n  model.variant: [transformer, mag]\n"
-        "baseline: {model.variant: transformer}\nhold: {what: params, by: feed_forward}\n",
+        "baseline: {model.variant: transformer}\nhold: {what: params, by: mlp_ratio}\n",
     )
     small, small_mag, large, large_mag = costs(found, "params")
     assert [point.baseline for point in found.points] == [True, False, True, False]
@@ -164,7 +164,7 @@ def test_tokens_are_held_where_a_preset_brings_its_own(tmp_path: Path):
 
 
 def test_where_sees_the_solved_width(tmp_path: Path):
-    text = "grid: {model.variant: [transformer, mag]}\nhold: {what: params, by: [dim, feed_forward]}\n"
+    text = "grid: {model.variant: [transformer, mag]}\nhold: {what: params, by: [dim, mlp_ratio]}\n"
     every: list[Any] = [point.config.model.dim for point in study(tmp_path, text).points]
     kept = study(tmp_path, text + f"where: model.dim == {min(every)}\n")
     assert {point.config.model.dim for point in kept.points} == {min(every)}

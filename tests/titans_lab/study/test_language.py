@@ -39,7 +39,7 @@ def test_lists_of_a_zip_go_together(study: Any):
     assert [(p.config.train.lr, p.config.model.dim, p.config.model.n_heads) for p in found.points] == [
         (lr, dim, heads) for lr in (1e-3, 1e-2) for dim, heads in ((64, 2), (128, 4), (128, 8))
     ]
-    assert labels(found)[1] == "lr=0.001 dim=128 heads=4"
+    assert labels(found)[1] == "lr=0.001 dim=128 n_heads=4"
 
 
 def test_several_groups_of_a_zip_are_combined(study: Any):
@@ -63,7 +63,7 @@ def test_a_condition_gives_values_and_lists_only_where_it_holds(study: Any):
         "  model.variant == 'mac':\n    grid: {model.segment_len: [32, 64]}\n    base: {train: {lr: 1e-3}}\n"
         "  model.segment_len == 32:\n    base: {train: {batch_size: 2}}\n"
     )
-    assert labels(found) == ["variant=lmm", "variant=mac segment=32", "variant=mac segment=64"]
+    assert labels(found) == ["variant=lmm", "variant=mac segment_len=32", "variant=mac segment_len=64"]
     assert [(p.config.train.lr, p.config.train.batch_size) for p in found.points] == [(6e-3, 4), (1e-3, 2), (1e-3, 4)]
 
 
@@ -185,7 +185,7 @@ def test_a_metric_that_the_report_does_not_compare_by_is_warned_about(study: Any
 
 def test_overrides_reach_the_terms(study: Any):
     text = "question: q\nhold: tokens\ngrid: {model.memory.depth: [1, 2]}\n"
-    found = study(text, "budget.hours=2", "hold.what=params", "hold.by=feed_forward", "where=model.memory.depth > 1")
+    found = study(text, "budget.hours=2", "hold.what=params", "hold.by=mlp_ratio", "where=model.memory.depth > 1")
     assert (found.budget.hours, found.hold.what, found.hold.by) == (2.0, "params", ("mlp_ratio",))
     assert len(found.points) == 1
     assert study(text, "+model.dim=64").base["model.dim"] == 64

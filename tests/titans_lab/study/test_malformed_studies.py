@@ -40,12 +40,12 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "name with markup": ("name: <b>\n", 1, "name", "at most 100 letters, digits"),
     "unknown preset": ("question: q\npreset: paper-v2\n", 2, "preset", "one of paper-v1, paper-neurips"),
     "unknown preset in a list": ("preset:\n  - 340M\n  - 34M\n", 3, "preset", "170M, 340M, 760M, 1.3B"),
-    "a preset that does not fit": ("preset: 340M\nbase:\n  model: {n_heads: 3}\n", 3, "model.dim", "2 x heads (3)"),
+    "a preset that does not fit": ("preset: 340M\nbase:\n  model: {n_heads: 3}\n", 3, "model.dim", "2 x n_heads (3)"),
     "a preset that does not fit alone": (
         "grid:\n  preset: [340M]\n  model.n_heads: [3]\n",
         3,
         "model.dim",
-        "heads (3)",
+        "n_heads (3)",
     ),
     "unknown section": ("base:\n  modle:\n    dim: 64\n", 2, "modle", "did you mean model?"),
     "unknown nested section": ("base:\n  model:\n    memroy:\n      depth: 3\n", 3, "model.memroy", "model.memory?"),
@@ -67,7 +67,7 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "unknown choice": ("base:\n  model:\n    variant: mam\n", 3, "model.variant", "one of lmm, mac, mag, mal"),
     "list under base": ("base:\n  model:\n    dim: [64, 128]\n", 3, "model.dim", "belongs under grid"),
     "impossible value": ("base:\n  train:\n    batch_size: 8\n    lr: -1\n", 4, "train.lr", "not above 0"),
-    "caused by another key": ("base:\n  model:\n    n_layers: 2\n    n_heads: 3\n", 4, "model.dim", "2 x heads (3)"),
+    "caused by another key": ("base:\n  model:\n    n_layers: 2\n    n_heads: 3\n", 4, "model.dim", "2 x n_heads (3)"),
     "caused deeper down": (
         "base:\n  model:\n    memory:\n      chunk_size: 48\n",
         4,
@@ -85,7 +85,7 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "empty list in the grid": ("grid:\n  model.dim: []\n", 2, "model.dim", "name its values"),
     "wrong type in the grid": ("grid:\n  model.dim:\n  - 64\n  - '128'\n", 4, "model.dim", "write 128"),
     "twice in the grid": ("grid:\n  train.lr: [1,\n    1.0]\n", 3, "train.lr", "remove one"),
-    "impossible in the grid": ("grid:\n  model.n_heads: [4,\n    3]\n", 3, "model.dim", "2 x heads (3)"),
+    "impossible in the grid": ("grid:\n  model.n_heads: [4,\n    3]\n", 3, "model.dim", "2 x n_heads (3)"),
     "in the grid, not the base": ("base: {model: {n_heads: 4}}\ngrid:\n  model.n_heads: [3]\n", 3, "model.dim", "(3)"),
     "more runs than anyone means": (
         "grid:\n  train.tokens: [50000, 60000]\nseeds: 90000\n",

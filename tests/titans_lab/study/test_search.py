@@ -153,7 +153,7 @@ CASES: dict[str, tuple[str, int, str, str]] = {
         SPACE + "  metric: {name: loss, direction: down}\n",
         4,
         "search.metric.direction",
-        "one of min, max",
+        "one of minimize, maximize",
     ),
     "several objectives and a pruner": (
         SPACE + "  metric: [loss, tokens_per_second]\n  pruner: median\n",
@@ -197,7 +197,7 @@ CASES: dict[str, tuple[str, int, str, str]] = {
         "search:\n  space:\n    model.dim: {int: [64, 128]}\nhold: params\n",
         3,
         "search.space.model.dim",
-        "hold by feed_forward",
+        "hold by mlp_ratio",
     ),
 }
 
@@ -252,7 +252,7 @@ def test_the_runs_of_a_sweep_are_those_without_the_search(tmp_path: Path):
 
 
 def test_what_is_held_is_solved_for_in_every_trial(tmp_path: Path):
-    hold = "grid: {model.memory.depth: [1, 2]}\nhold: {what: params, by: feed_forward}\n"
+    hold = "grid: {model.memory.depth: [1, 2]}\nhold: {what: params, by: mlp_ratio}\n"
     search = searched(tmp_path, HEAD + hold + "search:\n  space:\n    model.memory.expansion: {int: [1, 4]}\n")
     costs = [params(arm.point({"model.memory.expansion": value}).config) for arm in search.arms for value in (1, 4)]
     assert max(costs) / min(costs) < 1.025

@@ -123,7 +123,7 @@ def test_overrides_take_the_place_of_what_the_file_says(path: Path) -> None:
     [
         (["train.lr"], "override train.lr: train.lr: no value; write key=value"),
         (["model.memroy.depth=4"], "override model.memroy.depth=4: model.memroy.depth: unknown key; did you mean"),
-        (["+model.widths=4"], "override +model.widths=4: +model.widths: unknown key; did you mean"),
+        (["+model.segmentlen=4"], "override +model.segmentlen=4: +model.segmentlen: unknown key; did you mean"),
         (["grid.lr=[1]"], "override grid.lr=[1]: lr: unknown key; did you mean train.lr?"),
         (["grid.train.lr=1"], "override grid.train.lr=1: train.lr: 1 is an integer, not a list; name its values"),
         (["model.memory=3"], "override model.memory=3: model.memory: a section, not a value"),
@@ -143,7 +143,8 @@ def test_a_wrong_override_is_named(path: Path, overrides: list[str], message: st
 def test_an_override_of_what_the_grid_varies_names_both(path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_study(path, ["train.batch_size=4"])
-    expected = f"override train.batch_size=4: train.batch_size: the grid varies it at {path}:7; write grid.train.batch_size=[...]"
+    told = f"override train.batch_size=4: train.batch_size: the grid varies it at {path}:7"
+    expected = f"{told}; write grid.train.batch_size=[...]"
     assert str(caught.value).startswith(expected)
 
 

@@ -67,7 +67,7 @@ def test_the_rate_falls_along_half_a_cosine():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_weights_decay_but_not_gains_biases_and_embeddings(variant: Any):
-    model = LanguageModel(of_variant(variant, dim=16, blocks=1, heads=2))
+    model = LanguageModel(of_variant(variant, dim=16, n_layers=1, n_heads=2))
     decayed, rest = optimizer_for(model, TrainConfig(weight_decay=0.3, lr=0.01, beta1=0.8, beta2=0.99)).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     kept = {names[id(parameter)] for parameter in rest["params"]}

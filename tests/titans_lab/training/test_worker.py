@@ -106,7 +106,8 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
     assert row.pop("run_id") == run["run_id"]
     assert row.pop("value") == run["loss"] == run["score"]
     assert {name: value for name, value in row.items() if value is not None} == {
-        "task": "text", "metric": "loss", "unit": "bits per byte", "direction": "minimize", "split": "valid", "count": 401,
+        "task": "text", "metric": "loss", "unit": "bits per byte", "direction": "minimize", "split": "valid",
+        "count": 401,
     }  # fmt: skip
     [(total, count)] = [tuple(each.values()) for each in bench.ask(BY_POSITION)]
     assert (total / count, count) == (pytest.approx(run["loss"]), 401)

@@ -40,7 +40,7 @@ class ModelConfig:
             through a sigmoid ("norm_sigmoid", V1 section 4.2), the second through a "sigmoid", or the raw "product".
         qkv_activation: Of the memory's q, k and v: "silu" (N25) or "none".
         qk_l2_norm: Keys and queries of the memory have length 1 (N25).
-        tie_embeddings: The output projection is the embedding (arXiv 1608.05859), as where few examples meet a large vocabulary.
+        tie_embeddings: The output projection is the embedding (arXiv 1608.05859), for few examples and many tokens.
         recurrent: Sizes of the recurrent rivals.
     """
 

@@ -32,8 +32,8 @@ class MqarSettings(TaskSettings):
         examples: Size of the training set, which is read over and over; null: every example is new.
         test_examples: Size of the test set.
         suite: zoology's training mixture, from 4 pairs in 64 tokens to 64 in 256, and its test grid, up to 256 pairs in
-            1,024; `pairs`, `examples` and `test_examples` are not used then. `train.seq_len` is 256; of shorter examples
-            a step has as many more, so that its tokens are the same.
+            1,024; `pairs`, `examples` and `test_examples` are not used then. `train.seq_len` is 256; of shorter
+            examples a step has as many more, so that its tokens are the same.
     """
 
     LOSS: ClassVar[Measure] = Measure("loss", "nats per answer")

@@ -55,8 +55,8 @@ class SeriesSettings(TaskSettings):
             raise ValueError("data.path: null, and the task series reads a CSV file; name one")
         if self.look_back % config.train.seq_len:
             raise ValueError(
-                f"train.seq_len: {config.train.seq_len} patches do not divide task.series.look_back ({self.look_back}); "
-                "set it to a divisor"
+                f"train.seq_len: {config.train.seq_len} patches do not divide task.series.look_back ({self.look_back});"
+                " set it to a divisor"
             )
 
     def ends(self, model: ModelConfig, length: int) -> Ends:
