@@ -12,7 +12,7 @@ import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.search.trial import Trial
-from titans_lab.store.archive import CONTENTS, bring, export, to_trash
+from titans_lab.store.archive import CONTENTS, bring, export
 from titans_lab.store.files import json_bytes, write_json
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import digest_of
@@ -228,7 +228,7 @@ def test_a_cut_or_flipped_archive_is_refused(filled: Store, other: Store, tmp_pa
 
 def test_what_is_in_the_trash_is_gone_and_can_be_moved_back(filled: Store) -> None:
     before = rows(filled)
-    trash = to_trash(filled, [filled.run("a1").path])
+    trash = filled.set_aside([filled.run("a1").path], "trash")
     assert ask(filled.root, "select run_id from runs order by 1").table["run_id"].to_pylist() == ["a2", "a3"]
     (trash / "runs" / "a1").rename(filled.run("a1").path)
     assert rows(filled) == before
