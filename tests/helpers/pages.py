@@ -1,0 +1,111 @@
+"""What the project's pages and docstrings say: their code blocks, commands, paths and names, for the tests of the docs."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import shlex
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"])
+STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+SOURCES = sorted(path for room in ("titans", "titans_lab", "benchmarks") for path in (ROOT / room).rglob("*.py"))
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"(?:^ {4,}\S.*\n?)+", re.MULTILINE)
+SPAN = re.compile(r"`([^`\n]+)`")
+COMMAND = re.compile(r"(?:^|&& |\| |`|\.venv/bin/)(titans-lab\b.*)$")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A piece of text and where it stands."""
+
+    place: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}"
+
+
+def blocks(page: Path, *languages: str) -> list[Found]:
+    """Return the fenced blocks of a page in these languages."""
+    text = page.read_text()
+    return [
+        Found(place(page, text, match.start(2)), match[2]) for match in FENCE.finditer(text) if match[1] in languages
+    ]
+
+
+def commands() -> list[Found]:
+    """Return every `titans-lab ...` command that a page or the header of a study shows."""
+    return [found for path in (*PAGES, *STUDIES) if path.name != "LOG.md" for found in _commands(path)]
+
+
+def words(path: Path) -> list[Found]:
+    """Return what a page says, or the docstrings and comments of a source file."""
+    text = path.read_text()
+    if path.suffix == ".md":
+        return [Found(place(path, text, 0), text)]
+    if path.suffix == ".yaml":
+        return [Found(place(path, text, 0), header(path))]
+    return [*_docstrings(path, text), *_comments(path, text)]
+
+
+def header(study: Path) -> str:
+    """Return the comment lines that a study begins with, without their signs."""
+    lines = takewhile(lambda line: line.startswith("#"), study.read_text().splitlines())
+    return "\n".join(line.removeprefix("#") for line in lines)
+
+
+def place(path: Path, text: str, offset: int) -> str:
+    """Return the file and line of an offset."""
+    return f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, offset) + 1}"
+
+
+def _commands(path: Path) -> Iterator[Found]:
+    text = path.read_text() if path.suffix == ".md" else header(path)
+    shown = [(match.start(), match[0]) for match in (*FENCE.finditer(text), *INDENTED.finditer(text))]
+    spans = [(match.start(), match[1]) for match in SPAN.finditer(FENCE.sub(_blank, text))]
+    for offset, piece in (*shown, *spans):
+        for line in piece.splitlines():
+            for part in re.split(r" && | \| |; ", line.strip().removeprefix("$ ")):
+                if command := re.match(r"(?:[\w:]+:\s+)?(?:\S*/)?(titans-lab(?: .*|$))", part.strip()):
+                    yield Found(place(path, text, offset), command[1])
+
+
+def _blank(match: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", match[0])
+
+
+def arguments(command: Found) -> list[str]:
+    """Return the words of a command after the program's name, without a comment at its end."""
+    return shlex.split(command.text, comments=True)[1:]
+
+
+def _docstrings(path: Path, text: str) -> Iterator[Found]:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            doc = ast.get_docstring(node)
+            if doc:
+                line = 1 if isinstance(node, ast.Module) else node.lineno
+                yield Found(f"{path.relative_to(ROOT)}:{line}", doc)
+
+
+def _comments(path: Path, text: str) -> Iterator[Found]:
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield Found(f"{path.relative_to(ROOT)}:{token.start[0]}", token.string)
+
+
+@cache
+def everything() -> tuple[Found, ...]:
+    """Return all that is said, page by page and docstring by docstring; the log and the changelog tell of the past."""
+    paths = [path for path in (*PAGES, *STUDIES, *SOURCES) if path.name not in ("LOG.md", "CHANGELOG.md")]
+    return tuple(found for path in paths for found in words(path))
