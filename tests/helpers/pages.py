@@ -18,10 +18,11 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "resul
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 SOURCES = sorted(path for room in ("titans", "titans_lab", "benchmarks") for path in (ROOT / room).rglob("*.py"))
 
+NO_EXAMPLES = ("LOG.md", "CHANGELOG.md", "commands.md")  # they tell of the past, or show usage lines
+
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:^ {4,}\S.*\n?)+", re.MULTILINE)
 SPAN = re.compile(r"`([^`\n]+)`")
-COMMAND = re.compile(r"(?:^|&& |\| |`|\.venv/bin/)(titans-lab\b.*)$")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def blocks(page: Path, *languages: str) -> list[Found]:
 
 def commands() -> list[Found]:
     """Return every `titans-lab ...` command that a page or the header of a study shows."""
-    return [found for path in (*PAGES, *STUDIES) if path.name != "LOG.md" for found in _commands(path)]
+    return [found for path in (*PAGES, *STUDIES) if path.name not in NO_EXAMPLES for found in _commands(path)]
 
 
 def words(path: Path) -> list[Found]:
@@ -70,14 +71,23 @@ def place(path: Path, text: str, offset: int) -> str:
 
 
 def _commands(path: Path) -> Iterator[Found]:
-    text = path.read_text() if path.suffix == ".md" else header(path)
-    shown = [(match.start(), match[0]) for match in (*FENCE.finditer(text), *INDENTED.finditer(text))]
-    spans = [(match.start(), match[1]) for match in SPAN.finditer(FENCE.sub(_blank, text))]
-    for offset, piece in (*shown, *spans):
-        for line in piece.splitlines():
-            for part in re.split(r" && | \| |; ", line.strip().removeprefix("$ ")):
-                if command := re.match(r"(?:[\w:]+:\s+)?(?:\S*/)?(titans-lab(?: .*|$))", part.strip()):
-                    yield Found(place(path, text, offset), command[1])
+    for found in _shown(path):
+        for line in found.text.splitlines():
+            for part in re.split(r" && | \| |; | > ", line.strip().removeprefix("$ ")):
+                if command := re.match(r"(?:Command: +)?(?:\S*/)?(titans-lab [a-z].*)", part.strip()):
+                    yield Found(found.place, command[1])
+
+
+def _shown(path: Path) -> Iterator[Found]:
+    """Yield what may hold commands: the header of a study; of a page code blocks, and code within sentences."""
+    text = path.read_text()
+    if path.suffix != ".md":
+        yield Found(place(path, text, 0), header(path))
+        return
+    for match in (*FENCE.finditer(text), *INDENTED.finditer(text)):
+        yield Found(place(path, text, match.start()), match[0])
+    for match in SPAN.finditer(FENCE.sub(_blank, text)):
+        yield Found(place(path, text, match.start()), match[1])
 
 
 def _blank(match: re.Match[str]) -> str:
