@@ -19,10 +19,10 @@ from titans_lab.study.tasks.mad import (
 from titans_lab.study.tasks.mqar import MqarSettings
 from titans_lab.study.tasks.needle import NeedleSettings
 from titans_lab.study.tasks.series import SeriesSettings
-from titans_lab.study.tasks.settings import Measure, TaskSettings
+from titans_lab.study.tasks.settings import TaskSettings
 from titans_lab.study.tasks.text import TextSettings
 
-__all__ = ["Measure", "TaskConfig", "TaskSettings"]
+__all__ = ["TaskConfig", "TaskSettings"]
 
 TaskName = Literal[
     "text",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from titans_lab.study.tasks.settings import PATH, Measure, TaskSettings, check_bytes
+from titans_lab.study.metric import Metric
+from titans_lab.study.tasks.settings import PATH, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
@@ -25,8 +26,8 @@ class BabilongSettings(TaskSettings):
         test_examples: Questions at the end of training, of the same length.
     """
 
-    LOSS: ClassVar[Measure] = Measure("loss", "nats per token")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
+    LOSS: ClassVar[Metric] = Metric("loss", "nats per token", column="loss")
+    METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
     PATHS: ClassVar[tuple[str, ...]] = ("facts",)
     READS: ClassVar[frozenset[str]] = frozenset({"path"})
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from titans.models.config import ModelConfig
-from titans_lab.study.tasks.settings import Ends, Measure, TaskSettings, check_vocabulary
+from titans_lab.study.metric import Metric
+from titans_lab.study.tasks.settings import Ends, TaskSettings, check_vocabulary
 from titans_lab.study.tasks.text import TextSettings
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
 
-ACCURACY = Measure("accuracy", "share of sequences", "maximize")
-MATTHEWS = Measure("mcc", "Matthews correlation", "maximize")
-BITS_PER_BASE = Measure("loss", "bits per base")
+ACCURACY = Metric("accuracy", "share of sequences", "maximize", column="score")
+MATTHEWS = Metric("mcc", "Matthews correlation", "maximize")
+BITS_PER_BASE = Metric("loss", "bits per base", column="loss")
 LETTERS = 5  # A, C, G, T, and N for an unknown base
 
 
@@ -31,8 +32,8 @@ class GenomeSettings(TaskSettings):
     """
 
     READS: ClassVar[frozenset[str]] = frozenset({"path", "valid_path", "test_path", "valid_fraction"})
-    LOSS: ClassVar[Measure] = Measure("loss", "nats per sequence")
-    METRIC: ClassVar[Measure] = ACCURACY
+    LOSS: ClassVar[Metric] = Metric("loss", "nats per sequence", column="loss")
+    METRIC: ClassVar[Metric] = ACCURACY
 
     classes: int = 2
 
@@ -59,8 +60,8 @@ class DnaSettings(TextSettings):
     FASTA: ClassVar[bool] = True
     SYMBOL: ClassVar[str] = "base"
     ORDERS: ClassVar[tuple[int, ...]] = (1, 3, 5, 7)
-    LOSS: ClassVar[Measure] = BITS_PER_BASE
-    METRIC: ClassVar[Measure] = BITS_PER_BASE
+    LOSS: ClassVar[Metric] = BITS_PER_BASE
+    METRIC: ClassVar[Metric] = BITS_PER_BASE
 
     def check(self, config: RunConfig) -> None:
         """A token for each letter, as a byte, and a file to read."""

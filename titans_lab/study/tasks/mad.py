@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from titans.models.config import ModelConfig
-from titans_lab.study.tasks.settings import Ends, Measure, TaskSettings, check_examples, check_vocabulary
+from titans_lab.study.metric import Metric
+from titans_lab.study.tasks.settings import Ends, TaskSettings, check_examples, check_vocabulary
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
@@ -23,8 +24,8 @@ class MadSettings(TaskSettings):
         test_examples: Size of the test set.
     """
 
-    LOSS: ClassVar[Measure] = Measure("loss", "nats per answer")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
+    LOSS: ClassVar[Metric] = Metric("loss", "nats per answer", column="loss")
+    METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
     NAME: ClassVar[str]
 
     vocabulary: int = 16

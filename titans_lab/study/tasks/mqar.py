@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from titans_lab.study.tasks.settings import Measure, TaskSettings, check_examples, check_vocabulary
+from titans_lab.study.metric import Metric
+from titans_lab.study.tasks.settings import TaskSettings, check_examples, check_vocabulary
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
@@ -36,8 +37,8 @@ class MqarSettings(TaskSettings):
             examples a step has as many more, so that its tokens are the same.
     """
 
-    LOSS: ClassVar[Measure] = Measure("loss", "nats per answer")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
+    LOSS: ClassVar[Metric] = Metric("loss", "nats per answer", column="loss")
+    METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
 
     pairs: int = 8
     vocabulary: int = 8192

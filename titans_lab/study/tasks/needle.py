@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from titans_lab.study.tasks.settings import PATH, Measure, TaskSettings, check_bytes
+from titans_lab.study.metric import Metric
+from titans_lab.study.tasks.settings import PATH, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
@@ -33,8 +34,8 @@ class NeedleSettings(TaskSettings):
         words: A folder with adjectivelist.txt and nounlist.txt, of which keys are made; null: a short list of our own.
     """
 
-    LOSS: ClassVar[Measure] = Measure("loss", "nats per token")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
+    LOSS: ClassVar[Metric] = Metric("loss", "nats per token", column="loss")
+    METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
     PATHS: ClassVar[tuple[str, ...]] = ("words",)
     READS: ClassVar[frozenset[str]] = frozenset({"path"})
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from titans.models.config import ModelConfig
-from titans_lab.study.tasks.settings import Ends, Measure, TaskSettings
+from titans_lab.study.metric import Metric
+from titans_lab.study.tasks.settings import Ends, TaskSettings
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
 
-MSE = Measure("mse", "squared error of scaled values")
-MAE = Measure("mae", "absolute error of scaled values")
+MSE = Metric("mse", "squared error of scaled values", column="score")
+MAE = Metric("mae", "absolute error of scaled values")
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class SeriesSettings(TaskSettings):
     """
 
     READS: ClassVar[frozenset[str]] = frozenset({"path"})
-    LOSS: ClassVar[Measure] = Measure("loss", "error of scaled values")
-    METRIC: ClassVar[Measure] = MSE
+    LOSS: ClassVar[Metric] = Metric("loss", "error of scaled values", column="loss")
+    METRIC: ClassVar[Metric] = MSE
 
     look_back: int = 96
     horizon: int = 96

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
@@ -14,28 +14,6 @@ if TYPE_CHECKING:
 
 #: Metadata of a field that names a file or folder: the data's hash stands for its content in a run's identity.
 PATH = {"identity": False}
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A figure that runs are judged by.
-
-    Attributes:
-        name: One word: "loss", "accuracy".
-        unit: Of its values: "bits per byte", "share of answers".
-        direction: Which values are better.
-        taken: Of a run, its last value or its best one.
-    """
-
-    name: str
-    unit: str
-    direction: Literal["minimize", "maximize"] = "minimize"
-    taken: Literal["final", "best"] = "final"
-
-    @property
-    def label(self) -> str:
-        """Name and unit, for an axis."""
-        return f"{self.name}, {self.unit}"
 
 
 class Ends(NamedTuple):
@@ -52,19 +30,24 @@ class TaskSettings(ABC):
         VERSION: Raised when the numbers that the task gives for the same settings change.
         PATHS: Fields that name a file or folder; a run's record has them absolute.
         READS: Keys of the section `data` that the task reads: of its runs' identity are these alone.
-        LOSS: What training lowers, and the column `loss`.
-        METRIC: What the task is known for, and the column `score`; may be `LOSS` itself.
+        LOSS: The loss that training lowers; its column is "loss".
+        METRIC: The metric that the task is known for; its column is "score", unless it is `LOSS` itself.
     """
 
     VERSION: ClassVar[int] = 1
     PATHS: ClassVar[tuple[str, ...]] = ()
     READS: ClassVar[frozenset[str]] = frozenset()
-    LOSS: ClassVar[Measure]
-    METRIC: ClassVar[Measure]
+    LOSS: ClassVar[Metric]
+    METRIC: ClassVar[Metric]
 
     @abstractmethod
     def check(self, config: RunConfig) -> None:
         """ValueError, beginning with a dotted key and a colon, where model, data or training do not fit the task."""
+
+    @classmethod
+    def metrics(cls) -> dict[str, Metric]:
+        """Return the loss and the metric of the task by name, and the metric as "score" too."""
+        return {"score": cls.METRIC, cls.METRIC.name: cls.METRIC, cls.LOSS.name: cls.LOSS}
 
     def ends(self, model: ModelConfig, length: int) -> Ends:
         """Of an embedding, a norm and an output projection over the vocabulary; a task with another head says so.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from titans_lab.study.tasks.settings import Measure, TaskSettings, check_bytes
+from titans_lab.study.metric import Metric
+from titans_lab.study.tasks.settings import TaskSettings, check_bytes
 
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
 
-BITS_PER_BYTE = Measure("loss", "bits per byte")
+BITS_PER_BYTE = Metric("loss", "bits per byte", column="loss")
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class TextSettings(TaskSettings):
     FASTA: ClassVar[bool] = False  # whether the bytes are the bases of a FASTA file
     SYMBOL: ClassVar[str] = "byte"  # what the text is read in, and the loss is per
     ORDERS: ClassVar[tuple[int, ...]] = (0, 1, 3)  # symbols of context of the n-gram models beside it
-    LOSS: ClassVar[Measure] = BITS_PER_BYTE
-    METRIC: ClassVar[Measure] = BITS_PER_BYTE
+    LOSS: ClassVar[Metric] = BITS_PER_BYTE
+    METRIC: ClassVar[Metric] = BITS_PER_BYTE
 
     def check(self, config: RunConfig) -> None:
         """A token for each value of a byte."""
