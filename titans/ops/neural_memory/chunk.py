@@ -151,12 +151,13 @@ def _write_layer(w: Tensor, s: Tensor, c: Coefficients | None, x: Tensor, delta:
     """Return a layer's weights and momentum after the chunk."""
     if c is None:
         return w, s
-    if w.dim() == 2:  # a gain, as a matrix of one row
-        w, s = _write_layer(w.unsqueeze(1), s.unsqueeze(1), c, x, delta)
-        return w.squeeze(1), s.squeeze(1)
-    delta = delta.mT
-    after = c.start[:, -1:] * w + c.drift[:, -1:] * s - torch.bmm(delta, c.into_weights * x)
-    return after, c.decay * s - torch.bmm(delta, c.into_momentum * x)
+    start, drift, decay = c.start[:, -1:], c.drift[:, -1:], c.decay
+    into_weights, into_momentum = c.into_weights * x, c.into_momentum * x
+    if w.dim() == 2:  # a gain
+        after = start[..., 0] * w + drift[..., 0] * s - into_weights.sum(1)
+        return after, decay[..., 0] * s - into_momentum.sum(1)
+    after = start * w + drift * s - torch.bmm(delta.mT, into_weights)
+    return after, decay * s - torch.bmm(delta.mT, into_momentum)
 
 
 def backward_covers(switches: Switches, per_channel: bool) -> bool:
