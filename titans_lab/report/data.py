@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from titans_lab.report.evidence import Evidence, Row, listed
 from titans_lab.report.pinned import models
 from titans_lab.report.subject import Subject, of_study
+from titans_lab.study.config import TaskConfig
 from titans_lab.study.metric import Metric
-from titans_lab.study.tasks import TaskConfig
-from titans_lab.study.tasks.text import TextSettings
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
@@ -193,7 +192,7 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
         curve_kind=kind,
         curves=curves,
         floors=tuple(Floor(**row, symbol=task.SYMBOL) for row in floors)
-        if one_split(runs) and isinstance(task, TextSettings) and own
+        if one_split(runs) and task.ORDERS and own
         else (),
         speeds=tuple(Speed(**row) for row in evidence.ask("benches", _benches_sql(study))),
         evidence=evidence,

@@ -13,13 +13,12 @@ from titans_lab.errors import UserError
 from titans_lab.report.evidence import listed, quoted
 from titans_lab.report.pinned import Pinned, pinned
 from titans_lab.study.axes import STUDY
-from titans_lab.study.config import RunConfig
+from titans_lab.study.config import RunConfig, TaskConfig
 from titans_lab.study.fields import build
 from titans_lab.study.identity import flatten
 from titans_lab.study.metric import RECORDED, Direction, Metric, Taken, find
 from titans_lab.study.record import config_of
 from titans_lab.study.study import Run
-from titans_lab.study.tasks import TaskConfig
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot

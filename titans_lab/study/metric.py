@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from titans_lab.study.values import nearest
+from titans_lab.errors import nearest
 
 Direction = Literal["minimize", "maximize"]
 Taken = Literal["final", "best"]

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from titans_lab.errors import nearest
 from titans_lab.study.dimensions import Dimension, check_dimensions, check_values
 from titans_lab.study.loader import Node
 from titans_lab.study.metric import COSTS, MEASURED, Direction
 from titans_lab.study.outline import Problems
 from titans_lab.study.settings import Setting, settings
 from titans_lab.study.terms import asked_metric, parts_of, values_of
-from titans_lab.study.values import describe, nearest, show
+from titans_lab.study.values import describe, show
 
 SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
 PrunerName = Literal["none", "median", "asha", "hyperband"]

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from titans_lab.errors import nearest
 from titans_lab.study.hold import SOLVED_BY, Hold
 from titans_lab.study.loader import Node
 from titans_lab.study.metric import Direction, Taken
 from titans_lab.study.outline import Problems
 from titans_lab.study.settings import MOST_RUNS, Setting, listed, settings
-from titans_lab.study.values import brief, describe, nearest, show
+from titans_lab.study.values import brief, describe, show
 
 Order = Literal["listed", "shuffled"]
 METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
