@@ -1,6 +1,6 @@
 """Write the reference pages: every configuration key, every command, every column.
 
-    python docs/generate.py
+python docs/generate.py
 """
 
 from __future__ import annotations

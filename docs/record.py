@@ -2,8 +2,8 @@
 
     python docs/record.py docs/faq.md FOLDER
 
-The commands run in FOLDER, in the order of the page, in a terminal of 110 columns. A YAML block that begins with a file's
-name in a comment is written to that file. An output that the page shortened with a line `...` stays as short.
+The commands run in FOLDER, in the order of the page, in a terminal of 110 columns. A YAML block that begins with the
+name of a file in a comment is written to that file. An output that the page shortened with a line `...` stays as short.
 A test records the FAQ and compares.
 """
 

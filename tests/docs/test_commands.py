@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import typer
 from pages import ROOT, Found, arguments, commands
 
 from titans_lab.cli.app import app
-from titans_lab.errors import UserError
 from titans_lab.study.study import load_study
 
 PROGRAM: Any = typer.main.get_command(app)

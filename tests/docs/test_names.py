@@ -15,7 +15,7 @@ LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"(?<![\w./<-])(?:titans|titans_lab|studies|tests|benchmarks|docs)/[\w./-]*\w")
 NAME = re.compile(r"(?<![\w./-])titans(?:_lab)?(?:\.[A-Za-z_]\w*)+")
 KEY = re.compile(r"[a-z_]+(?:\.[a-z0-9_]+)+")
-ENDINGS = {"py", "md", "yaml", "json", "jsonl", "txt", "csv", "sql", "gz", "bin", "html", "db", "toml", "tex", "png", "fa"}
+FILES = frozenset("py md yaml json jsonl txt csv sql gz bin html db toml tex png fa".split())  # how their names end
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -59,10 +59,7 @@ def test_paths_exist():
 
 def test_dotted_names_exist():
     missing = [
-        Found(found.place, name)
-        for found in everything()
-        for name in NAME.findall(found.text)
-        if not _exists(name)
+        Found(found.place, name) for found in everything() for name in NAME.findall(found.text) if not _exists(name)
     ]
     assert not missing, "\n".join(map(str, missing))
 
@@ -88,7 +85,10 @@ def _inside(module: str, attributes: list[str]) -> bool:
 
 def test_configuration_keys_exist():
     missing = [
-        Found(found.place, key) for found in everything() for key in _keys(found.text) if key not in (*LEAVES, *SECTIONS)
+        Found(found.place, key)
+        for found in everything()
+        for key in _keys(found.text)
+        if key not in (*LEAVES, *SECTIONS)
     ]
     assert not missing, "\n".join(map(str, missing))
 
@@ -101,5 +101,5 @@ def _keys(text: str) -> list[str]:
         for span in spans
         if KEY.fullmatch(span)
         and span.partition(".")[0] in ("model", "data", "task", "train", "log", "speed")
-        and span.rpartition(".")[2] not in ENDINGS
+        and span.rpartition(".")[2] not in FILES
     ]

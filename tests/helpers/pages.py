@@ -1,4 +1,4 @@
-"""What the project's pages and docstrings say: their code blocks, commands, paths and names, for the tests of the docs."""
+"""What the pages and docstrings of the project say, for the tests of the docs."""
 
 from __future__ import annotations
 
