@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from titans.models.config import ModelConfig, Variant, effective
-from titans_lab.errors import UserError
+from titans_lab.errors import UserError, nearest
 from titans_lab.study.config import RunConfig
 from titans_lab.study.labels import labels, read_words
 from titans_lab.study.loader import parse
 from titans_lab.study.study import Study, read_study
-from titans_lab.study.values import nearest, show
+from titans_lab.study.values import show
 
 PEER = "titans-pytorch"
 BASELINES = (*get_args(Variant), PEER)
