@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_lab.errors import UserError
+from titans_lab.errors import UserError, nearest
 from titans_lab.store.files import Damage, read_json
 from titans_lab.store.folder import Attempt
 from titans_lab.store.status import STATES
@@ -22,7 +22,6 @@ from titans_lab.study.identity import flatten
 from titans_lab.study.record import config_of
 from titans_lab.study.settings import HINTS
 from titans_lab.study.study import load_study
-from titans_lab.study.values import nearest
 
 SQL = """
 select run_id, state, seed, tokens, score, loss, host, string_split(trim(error, chr(10)), chr(10))[-1] as error, config

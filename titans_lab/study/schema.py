@@ -13,10 +13,11 @@ from titans_lab.study.axes import ARM, STUDY
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import LEAVES, layout
 from titans_lab.study.hold import SOLVED_BY
+from titans_lab.study.metric import COSTS, MEASURED, Direction, Taken
 from titans_lab.study.outline import BLOCK, CONDITIONAL, KEYS, PRESET, TEXTS
-from titans_lab.study.search import KNOWN, MEASURED, PrunerName, SamplerName
+from titans_lab.study.search import PrunerName, SamplerName
 from titans_lab.study.settings import HINTS
-from titans_lab.study.terms import Budget, Direction, Metric, Order
+from titans_lab.study.terms import Budget, Order
 
 Schema = dict[str, Any]
 
@@ -49,7 +50,8 @@ def study_schema() -> Schema:
     block = _block()
     terms = {"seeds": {"anyOf": [{"type": "integer", "minimum": 1}, _list({"type": "integer", "minimum": 0})]}}
     terms |= {"hold": _hold(), "baseline": {"anyOf": [_text(), _ref("chosen")]}, "budget": _section(Budget)}
-    terms |= {"metric": {"anyOf": [_text(), _section(Metric)]}, "order": {"enum": list(get_args(Order))}}
+    metric = {"name": _text(), "direction": _of(Direction), "taken": _of(Taken)}
+    terms |= {"metric": {"anyOf": [_text(), _mapping(metric)]}, "order": {"enum": list(get_args(Order))}}
     terms |= {"search": _search()}
     nothing = {"type": "null"}
     studies = {"studies": _named({"anyOf": [nothing, _mapping(_described(block, BLOCK))]})}
@@ -110,7 +112,7 @@ def _search() -> Schema:
         "seeds": count,
         "sampler": _chosen(SamplerName),
         "pruner": _chosen(PrunerName),
-        "constraints": _mapping(dict.fromkeys((*KNOWN, *MEASURED), bounds)),
+        "constraints": _mapping(dict.fromkeys((*COSTS, *MEASURED), bounds)),
         "enqueue": _one_or_list(point),
         "warm_start": _of(bool),
         "finalists": {"anyOf": [count, _mapping({"count": count, "seeds": count})]},

@@ -52,7 +52,7 @@ def test_a_study_may_say_nothing_but_a_question(path: Path) -> None:
 
 def test_runs_are_in_the_order_written_with_seeds_innermost(path: Path) -> None:
     assert [run.label for run in runs(load_study(path))] == [
-        f"batch={batch} memory.depth={depth} seed={seed}" for batch in (2, 1) for depth in (1, 3) for seed in (7, 2)
+        f"batch_size={size} memory.depth={depth} seed={seed}" for size in (2, 1) for depth in (1, 3) for seed in (7, 2)
     ]
 
 
