@@ -11,16 +11,19 @@ from pathlib import Path
 import titans
 import titans_lab
 
-LIGHT = "titans titans.models.config titans.models.presets titans.cost"  # needs no torch
+#: Needs no torch; of `titans.mixers`, the specifications.
+LIGHT = "titans titans.mixers titans.models.config titans.models.cost titans.models.presets"
 #: Room: the rooms that it may import besides itself. A module's room is the longest that its name begins with.
 MAY_IMPORT = {
     "titans": "",
-    "titans.cost": "titans.models.config",
-    "titans.models.config": "",
+    "titans.mixers.spec": "",
+    "titans.mixers.registry": "titans.mixers.spec",
+    "titans.models.config": "titans.mixers.registry",
+    "titans.models.cost": "titans.mixers titans.models.config",
     "titans.models.presets": "",
     "titans.ops": "",
-    "titans.layers": "titans.ops titans.models.config",
-    "titans.models": "titans.layers titans.ops titans.models.config",
+    "titans.mixers": "titans.ops titans.mixers.registry titans.mixers.spec titans.models.config",
+    "titans.models": "titans.mixers titans.mixers.spec titans.ops titans.models.config",
     "titans_lab": "",
     "titans_lab.errors": "",
     "titans_lab.environment": "",
@@ -66,13 +69,13 @@ MAY_IMPORT = {
     "titans_lab.evaluation titans_lab.executors titans_lab.harness.table titans_lab.store titans_lab.study "
     "titans_lab.study.metric titans_lab.tasks titans_lab.tasks.settings titans_lab.training",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
-    "titans_lab.verify.draw": "titans.layers titans.models titans.models.config titans.ops",
-    "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.training "
+    "titans_lab.verify.draw": "titans.mixers titans.models titans.models.config titans.ops",
+    "titans_lab.verify.checks": "titans.mixers titans.models titans.models.config titans.ops titans_lab.training "
     "titans_lab.verify titans_lab.verify.draw",
     "titans_lab.verify.__main__": "titans.models.config titans_lab.study titans_lab.verify titans_lab.verify.checks",
     "titans_lab.bench": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
     f"titans_lab.study {LIGHT}",
-    "titans_lab.bench.peer": "titans.layers titans.models.config",
+    "titans_lab.bench.peer": "titans.mixers titans.models.config",
     "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.tasks "
     "titans_lab.training",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
@@ -87,7 +90,7 @@ MAY_IMPORT = {
 SLICE = re.compile(r"^(titans_lab\.tasks)\.\w+\.settings$")
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
-    "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
+    "torch": "titans.ops titans.mixers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
     "titans_lab.bench.step titans_lab.evaluation titans_lab.harness titans_lab.tasks titans_lab.training "
     "titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw",
     "triton": "titans.ops",
