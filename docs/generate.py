@@ -1,4 +1,4 @@
-"""Write the reference pages: every configuration key, every command, every column.
+"""Write the reference pages (every configuration key, every command, every column) and the table of variants.
 
 python docs/generate.py
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from titans.mixers import spec, variants
 from titans_lab.store.catalogue import markdown as columns
 from titans_lab.study.schema import study_schema
 
@@ -45,6 +47,20 @@ def commands() -> str:
     page = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     title, rest = html.unescape(page).split("\n", 1)
     return f"{title}\n\n{NOTE}{rest.rstrip()}\n"
+
+
+def models() -> str:
+    """Return the page of models with its table of variants, from the mixers' specifications."""
+    page = (Path(__file__).parent / "models.md").read_text()
+    rows = "".join(
+        f"| `{name}` | {_escaped(spec(name).summary)} | {_linked(spec(name).source)} |\n" for name in variants()
+    )
+    table = f"{NOTE}\n| `model.variant` | mixer of the blocks | source |\n|---|---|---|\n{rows}"
+    return re.sub(rf"{NOTE}.*?\n\n(?=[A-Z])", lambda _: table + "\n", page, count=1, flags=re.DOTALL)
+
+
+def _linked(source: str) -> str:
+    return re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", source)
 
 
 def _sections(section: Schema, definitions: Schema, name: str) -> Iterator[str]:
@@ -83,7 +99,12 @@ def _escaped(text: str) -> str:
     return text.replace("|", r"\|").replace("<", "&lt;")
 
 
-PAGES: dict[str, Callable[[], str]] = {"keys.md": keys, "commands.md": commands, "columns.md": columns}
+PAGES: dict[str, Callable[[], str]] = {
+    "keys.md": keys,
+    "commands.md": commands,
+    "columns.md": columns,
+    "models.md": models,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -15,7 +15,7 @@ LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"(?<![\w./<-])(?:titans|titans_lab|studies|tests|benchmarks|docs)/[\w./-]*\w")
 NAME = re.compile(r"(?<![\w./-])titans(?:_lab)?(?:\.[A-Za-z_]\w*)+")
 KEY = re.compile(r"[a-z_]+(?:\.[a-z0-9_]+)+")
-FILES = frozenset("py md yaml json jsonl txt csv sql gz bin html db toml tex png fa".split())  # how their names end
+FILE = re.compile(r"\.(py|md|yaml|jsonl?|txt|csv|sql|gz|bin|html|db|toml|tex|png|fa)$")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -101,5 +101,5 @@ def _keys(text: str) -> list[str]:
         for span in spans
         if KEY.fullmatch(span)
         and span.partition(".")[0] in ("model", "data", "task", "train", "log", "speed")
-        and span.rpartition(".")[2] not in FILES
+        and not FILE.search(span)
     ]

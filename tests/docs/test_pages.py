@@ -31,7 +31,7 @@ def test_the_readme_fits_on_a_few_screens():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
-@pytest.mark.parametrize("name", ["keys.md", "commands.md", "columns.md"])
+@pytest.mark.parametrize("name", ["keys.md", "commands.md", "columns.md", "models.md"])
 def test_generated_pages_are_up_to_date(name: str):
     page = module("generate").PAGES[name]
     assert (ROOT / "docs" / name).read_text() == page(), "run: python docs/generate.py"
