@@ -46,8 +46,8 @@ class MixerSpec:
         leaks: The key of a setting by which a token sees later ones, if the configuration has one.
         reduced: Settings of its own with every switch as it is and less of what there is only more of, so that the
             mixer can be verified in seconds.
-        reference: A function of a built layer, as "module:function", that makes it compute in its slow, evident form;
-            `titans-lab verify` compares the two. None: a sequence is compared with itself token by token.
+        reference: A function, as "module:function", that makes a layer compute by its reference implementation: slow,
+            and evidently what was published. `titans-lab verify` compares the two. None: there is none.
         golden_loss: Validation loss in bits per byte after six steps of `tests/titans_lab/test_golden.py`.
     """
 
@@ -78,6 +78,11 @@ class MixerSpec:
     def build(self, config: Config) -> Any:
         """Import the layer and return one for a block of this model."""
         return pkgutil.resolve_name(self.layer)(config)
+
+    def use_reference(self, layer: Any) -> None:
+        """Make a layer compute by the reference implementation, if there is one."""
+        if self.reference is not None:
+            pkgutil.resolve_name(self.reference)(layer)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

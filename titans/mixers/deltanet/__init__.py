@@ -28,5 +28,6 @@ MIXER = MixerSpec(
         batch * (length * _around(config) + delta_rule(sizes(config, PUBLISHED), length))
     ),
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
+    reference="titans.mixers.recurrence:recur_token_by_token",
     golden_loss=6.554428,
 )

@@ -32,5 +32,6 @@ MIXER = MixerSpec(
     parameters=_parameters,
     multiply_adds=_multiply_adds,
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED), extra=1),
+    reference="titans.mixers.recurrence:recur_token_by_token",
     golden_loss=6.650902,
 )

@@ -60,5 +60,6 @@ MIXER = MixerSpec(
     parameters=_parameters,
     multiply_adds=_multiply_adds,
     state_size=_state_size,
+    reference="titans.mixers.mamba.layer:scan_token_by_token",
     golden_loss=6.803621,
 )

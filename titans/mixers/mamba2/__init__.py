@@ -58,5 +58,6 @@ MIXER = MixerSpec(
     parameters=_parameters,
     multiply_adds=_multiply_adds,
     state_size=_state_size,
+    reference="titans.mixers.recurrence:recur_token_by_token",
     golden_loss=6.307845,
 )

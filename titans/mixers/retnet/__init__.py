@@ -30,5 +30,6 @@ MIXER = MixerSpec(
     parameters=lambda config: _around(config) + sizes(config, PUBLISHED).d_v,
     multiply_adds=_multiply_adds,
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
+    reference="titans.mixers.recurrence:recur_token_by_token",
     golden_loss=6.603430,
 )
