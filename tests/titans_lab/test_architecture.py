@@ -27,8 +27,10 @@ MAY_IMPORT = {
     "titans_lab": "",
     "titans_lab.errors": "",
     "titans_lab.environment": "",
+    "titans_lab.output": "titans_lab.errors",
     "titans_lab.paper": "",
     "titans_lab.stats": "",
+    "titans_lab.tables": "",
     "titans_lab.study.sections": "",
     "titans_lab.study.metric": "titans_lab.errors",
     "titans_lab.data": "titans_lab.errors titans_lab.study.sections",
@@ -37,7 +39,8 @@ MAY_IMPORT = {
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
     "titans_lab.study": f"titans_lab.errors titans_lab.study.metric titans_lab.study.sections "
     f"titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
-    "titans_lab.store": "titans_lab.errors titans_lab.study titans_lab.tasks.settings",
+    "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.tables "
+    "titans_lab.tasks.settings",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.executors": "titans_lab.environment titans_lab.store",
@@ -51,8 +54,9 @@ MAY_IMPORT = {
     "titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.sweep "
     "titans_lab.tasks.settings",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.paper titans_lab.scaling "
-    "titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.tasks.settings",
+    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.output titans_lab.paper "
+    "titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric "
+    "titans_lab.tasks.settings",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study "
     "titans_lab.study.metric titans_lab.tasks.settings",
     "titans_lab.training": "titans.models titans_lab.data titans_lab.environment titans_lab.errors "
@@ -76,10 +80,10 @@ MAY_IMPORT = {
     "titans_lab.training",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.errors "
-    "titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.planning "
-    "titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.stats "
-    "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tasks.settings "
-    "titans_lab.verify",
+    "titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.output "
+    "titans_lab.planning titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search "
+    "titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
+    "titans_lab.tables titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: The half of a task without torch, whatever the task.
