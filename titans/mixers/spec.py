@@ -26,8 +26,9 @@ class MixerSpec:
 
     Attributes:
         name: Name of the mixer, and of the variant whose blocks all have it.
-        summary: A line for the table of variants.
-        source: Where it was published, for the same table.
+        summary: What the mixer is, in a line for the table of variants.
+        source: Where the mixer was published, for the same table.
+        family: Mixers of one kind stand together in that table.
         layer: The layer, a `titans.mixers.mixer.Mixer` built from a `ModelConfig` alone, as "module:Class". Only what
             computes imports it.
         state: The named tuple that its streams carry from token to token, as "module:Class".
@@ -59,6 +60,7 @@ class MixerSpec:
     parameters: Callable[[Config], int]
     multiply_adds: Callable[[Config, int, int], int]
     state_size: Callable[[Config, int], int]
+    family: str = "other"
     reads: frozenset[str] = frozenset()
     published: Mapping[str, float] = field(default_factory=dict)
     settings: type | None = None
@@ -91,14 +93,15 @@ class HybridSpec:
 
     Attributes:
         name: Name of the variant.
-        summary: A line for the table of variants.
-        source: Where it was published.
+        summary: What the variant is, in a line for the table of variants.
+        source: Where the variant was published.
         pattern: The mixers that its blocks take turns with.
-        golden_loss: As in `MixerSpec`.
+        family, golden_loss: As in `MixerSpec`.
     """
 
     name: str
     summary: str
     source: str
     pattern: tuple[str, ...]
+    family: str = "hybrid"
     golden_loss: float | None = None

@@ -17,6 +17,7 @@ def _around(config: ModelConfig) -> int:
 
 MIXER = MixerSpec(
     name="deltanet",
+    family="linear recurrence",
     summary="the delta rule: what a key finds is replaced by its value",
     source="DeltaNet (arXiv 2406.06484)",
     layer="titans.mixers.deltanet.layer:DeltaNet",

@@ -18,6 +18,7 @@ def _around(config: ModelConfig) -> int:
 
 MIXER = MixerSpec(
     name="gated_deltanet",
+    family="linear recurrence",
     summary="the delta rule with Mamba-2's decay",
     source="Gated DeltaNet (arXiv 2412.06464)",
     layer="titans.mixers.gated_deltanet.layer:GatedDeltaNet",

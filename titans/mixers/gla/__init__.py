@@ -23,6 +23,7 @@ def _parameters(config: ModelConfig) -> int:
 
 MIXER = MixerSpec(
     name="gla",
+    family="linear recurrence",
     summary="linear attention with a decay from the token for each channel of the keys",
     source="GLA (arXiv 2312.06635)",
     layer="titans.mixers.gla.layer:GatedLinearAttention",

@@ -23,6 +23,7 @@ def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
 
 MIXER = MixerSpec(
     name="linear_attention",
+    family="linear recurrence",
     summary="softmax replaced by a product of feature maps, elu + 1; no decay",
     source="arXiv 2006.16236",
     layer="titans.mixers.linear_attention.layer:LinearAttention",

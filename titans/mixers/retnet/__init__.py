@@ -21,6 +21,7 @@ def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
 
 MIXER = MixerSpec(
     name="retnet",
+    family="linear recurrence",
     summary="retention: linear attention with rotary positions and a fixed decay for each head",
     source="RetNet (arXiv 2307.08621)",
     layer="titans.mixers.retnet.layer:Retention",
