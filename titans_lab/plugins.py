@@ -19,6 +19,7 @@ import importlib.util
 import json
 import linecache
 import os
+import shutil
 import sys
 import tomllib
 import traceback
@@ -26,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 
@@ -166,6 +168,38 @@ def used_by(mixer_names: Sequence[str], task: str) -> dict[str, str]:
     return {plugin.name: plugin.digest for plugin in sorted(found, key=lambda plugin: plugin.name)}
 
 
+def write_example(name: str) -> Path:
+    """Write a commented plugin that works as it is: a folder with a specification, a layer and their tests.
+
+    Args:
+        name: The name of the folder, which is the mixer's too, or its path.
+
+    Raises:
+        UserError: The name cannot be a mixer's, is taken, or the folder cannot be written.
+    """
+    folder = Path(name)
+    if not folder.name.isidentifier() or not folder.name.islower():
+        raise UserError(f"{name}: cannot name a plugin; use small letters, digits and underscores")
+    if folder.name in mixers.variants():
+        raise UserError(f"{name}: is a mixer already; choose another name")
+    example = "example_plugin"
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        partial.mkdir()
+        for file in files(f"titans_lab.{example}").iterdir():
+            if file.name.endswith(".py"):
+                text = file.read_text(encoding="utf-8").replace(example, folder.name)
+                partial.joinpath(file.name.replace(example, folder.name)).write_text(text, encoding="utf-8")
+        if folder.exists():
+            raise UserError(f"{folder}: is there already; choose another name")
+        partial.rename(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}; name a folder in one that exists") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
 def _read(name: str, source: Path, files: Mapping[str, Path]) -> Plugin:
     if not name.isidentifier():
         raise UserError(f"{source}: {name!r} cannot name a plugin; use letters, digits and underscores")
@@ -179,7 +213,9 @@ def _read(name: str, source: Path, files: Mapping[str, Path]) -> Plugin:
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from error
         if sum(map(len, contents.values())) > MOST_BYTES:
-            raise UserError(f"{source}: the Python files are larger than {MOST_BYTES} bytes; name the plugin's own folder")
+            raise UserError(
+                f"{source}: the Python files are larger than {MOST_BYTES} bytes; name the plugin's own folder"
+            )
     return Plugin(name, source, contents)
 
 
@@ -202,8 +238,9 @@ def _question(plugin: Plugin) -> str:
     lines = sum(content.count(b"\n") for content in plugin.files.values())
     files = ", ".join(sorted(plugin.files)) if plugin.source.is_dir() else plugin.source.name
     return (
-        f"{plugin.source}: this study executes Python code that you have not allowed ({files}; {lines} lines). Read the "
-        f'code, then give --allow-plugins, or write [plugins] allow = ["{plugin.digest}"] into {config_file()}'
+        f"{plugin.source}: the study would execute this Python code, which you have not allowed ({files}; {lines} "
+        "lines). Read the code, then give --allow-plugins, "
+        f'or write [plugins] allow = ["{plugin.digest}"] into {config_file()}'
     )
 
 
@@ -212,7 +249,9 @@ def _execute(plugin: Plugin) -> None:
     try:
         module = importlib.import_module(plugin.module)
         known = set(mixers.variants())  # a plugin may import a shipped specification to derive its own from
-        specs = [spec for spec in mixers.specs_in(module) if spec.name not in known or mixers.spec(spec.name) is not spec]
+        specs = [
+            spec for spec in mixers.specs_in(module) if spec.name not in known or mixers.spec(spec.name) is not spec
+        ]
         settings = list(_tasks_in(module))
         if not specs and not settings:
             raise UserError(f"{plugin.source}: offers no mixer and no task; define a MixerSpec or a TaskSettings in it")
@@ -227,7 +266,9 @@ def _execute(plugin: Plugin) -> None:
         raise
     except (Exception, SystemExit) as error:  # whatever a plugin's code raises
         _unload(plugin)
-        raise UserError(f"{_place(plugin, error)}: the plugin cannot be imported: {type(error).__name__}: {error}") from error
+        raise UserError(
+            f"{_place(plugin, error)}: the plugin cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     _loaded.by_name[plugin.name] = plugin
 
 
