@@ -23,7 +23,7 @@ class ModelConfig:
 
     Attributes:
         variant: The sequence mixers of the blocks: the memory alone (lmm), as context (mac), gate (mag) or layer (mal),
-            or one of its rivals: README.md has a table.
+            or one of its rivals: docs/models.md has a table.
         vocab_size: Distinct tokens; 256 for bytes.
         dim: Width of the residual stream.
         n_layers: Mixer and feed-forward pairs.
