@@ -31,9 +31,9 @@ from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 
-from titans.mixers import registry as mixers
+import titans.mixers.registry as mixers
+import titans_lab.tasks.registry as tasks
 from titans_lab.errors import UserError, near
-from titans_lab.tasks import registry as tasks
 from titans_lab.tasks.settings import TaskSettings
 
 GROUP = "titans_lab.plugins"
@@ -147,7 +147,7 @@ def load(plugin: Plugin) -> None:
     os.environ[INHERITED] = json.dumps([[str(p.source), p.name, p.digest] for p in _loaded.by_name.values()])
 
 
-def inherit() -> None:
+def load_inherited() -> None:
     """Load the plugins that the parent process has loaded, in a process that it started.
 
     Raises:
@@ -161,7 +161,7 @@ def inherit() -> None:
             _execute(Plugin(name, found.source, found.files))
 
 
-def used_by(mixer_names: Sequence[str], task: str) -> dict[str, str]:
+def plugins_of(mixer_names: Sequence[str], task: str) -> dict[str, str]:
     """Return the plugins behind these mixers and this task: their digests by name, a part of a run's identity."""
     found = [_loaded.of_mixer[name] for name in mixer_names if name in _loaded.of_mixer]
     found += [_loaded.of_task[task]] if task in _loaded.of_task else []

@@ -16,8 +16,8 @@ import torch
 
 from titans.models.config import ModelConfig
 from titans.models.language_model import LanguageModel, use_kernel
-from titans_lab import plugins
 from titans_lab.bench.step import alternate, build, peak_bytes, product, step_of
+from titans_lab.plugins import load_inherited
 from titans_lab.study.fields import build as build_config
 from titans_lab.study.identity import flatten
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     torch.set_flush_denormal(True)  # as workers do
-    plugins.inherit()
+    load_inherited()
     warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # of norms under autocast: only slower
     print(json.dumps(answer(json.load(sys.stdin), given.rounds, torch.device(given.device))), flush=True)
 
