@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "titans.models": "titans.layers titans.ops titans.models.config",
     "titans_lab": "",
     "titans_lab.errors": "",
+    "titans_lab.durations": "",
     "titans_lab.environment": "",
     "titans_lab.paper": "",
     "titans_lab.stats": "",
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.study.metric "
     "titans_lab.study.sections",
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
-    "titans_lab.study": f"titans_lab.errors titans_lab.study.metric titans_lab.study.sections "
+    "titans_lab.study": f"titans_lab.durations titans_lab.errors titans_lab.study.metric titans_lab.study.sections "
     f"titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
     "titans_lab.store": "titans_lab.errors titans_lab.study titans_lab.tasks.settings",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
@@ -72,11 +73,11 @@ MAY_IMPORT = {
     "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.tasks "
     "titans_lab.training",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
-    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.errors "
-    "titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.planning "
-    "titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.stats "
-    "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tasks.settings "
-    "titans_lab.verify",
+    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.durations "
+    "titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table "
+    "titans_lab.planning titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search "
+    "titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
+    "titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: The half of a task without torch, whatever the task.

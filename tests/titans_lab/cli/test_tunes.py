@@ -70,7 +70,7 @@ def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path:
 
 def test_finalists_that_the_budget_left_out_are_said_and_exit_with_3(bench: Workbench):
     assert run(command(bench, "search.trials=1")).returncode == 0
-    done = run(command(bench, "search.trials=1", "search.finalists={count: 1, seeds: 2}", "budget.hours=1e-9"))
+    done = run(command(bench, "search.trials=1", "search.finalists={count: 1, seeds: 2}", "budget.wall_time=0.000001s"))
     assert (done.returncode, "the budget is spent; the same command goes on" in done.stderr) == (3, True), done.stderr
     assert bench.ask("select count(*) as n from runs where state = 'done'") == [{"n": 1}]
 
