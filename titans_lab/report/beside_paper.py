@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import Material
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.rank import FEWEST, Agreement, agreement
+from titans_lab.study.fields import plain
 from titans_lab.study.identity import flatten
 from titans_lab.study.metric import Metric
 
@@ -104,7 +104,7 @@ def _held(design: Design) -> set[str]:
 
 
 def _config(arm: Arm, without: set[str]) -> dict[str, Any]:
-    config = flatten(dataclasses.asdict(arm.outcomes[0].run.config))
+    config = flatten(plain(arm.outcomes[0].run.config))
     return {key: value for key, value in config if key not in without}
 
 

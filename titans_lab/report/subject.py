@@ -14,7 +14,7 @@ from titans_lab.report.evidence import listed, quoted
 from titans_lab.report.pinned import Pinned, pinned
 from titans_lab.study.axes import STUDY
 from titans_lab.study.config import RunConfig, TaskConfig
-from titans_lab.study.fields import build
+from titans_lab.study.fields import build, plain
 from titans_lab.study.identity import flatten
 from titans_lab.study.metric import RECORDED, Direction, Metric, Taken, find
 from titans_lab.study.record import config_of
@@ -172,7 +172,7 @@ def _stored_run(row: Mapping[str, Any], several: bool) -> Run:
 
 
 def _values(run: Run) -> dict[str, Any]:
-    return dict(flatten(dataclasses.asdict(run.config))) | {DATA_HASH: run.data_hash}
+    return dict(flatten(plain(run.config))) | {DATA_HASH: run.data_hash}
 
 
 def _differ(value: Any, other: Any) -> bool:

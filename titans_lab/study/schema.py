@@ -7,11 +7,11 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from titans_lab.study.axes import ARM, STUDY
 from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import LEAVES
+from titans_lab.study.fields import LEAVES, layout
 from titans_lab.study.hold import SOLVED_BY
 from titans_lab.study.metric import COSTS, MEASURED, Direction, Taken
 from titans_lab.study.outline import BLOCK, CONDITIONAL, KEYS, PRESET, TEXTS
@@ -135,11 +135,8 @@ def _described(parts: Mapping[str, Schema], keys: Iterable[str]) -> dict[str, Sc
 
 def _section(config: Any) -> Schema:
     """A dataclass as a mapping, with what its docstring says of each field."""
-    hints, words = get_type_hints(config), attributes(config)
-    fields = {
-        field.name: {"description": words.get(field.name, ""), **_field(hints[field.name], field)}
-        for field in dataclasses.fields(config)
-    }
+    words = attributes(config)
+    fields = {name: {"description": words.get(name, ""), **_field(hint, field)} for field, name, hint in layout(config)}
     return _mapping(fields)
 
 

@@ -129,7 +129,7 @@ def test_an_interrupted_search_leaves_no_worker_and_says_how_to_go_on(bench: Wor
     ("override", "words"),
     [
         ("search.trials=0", "override search.trials=0: search.trials: 0 is not a count"),
-        ("search.metric=accuracy", "override search.metric=accuracy: search.metric: no run of text records accuracy"),
+        ("search.metric=accuracy", "override search.metric=accuracy: search.metric: runs record no accuracy"),
         ("search.sampler={name: tpe, startup: 3}", "search.sampler.startup: no option of tpe; did you mean"),
         ("search={space: {train.lr: {float: [2, 1]}}}", "the range is upside down; write [1.0, 2.0]"),
         ("search={space: {train.rl: {float: [1, 2]}}}", "unknown key; did you mean train.lr"),
