@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "titans.models": "titans.mixers titans.mixers.spec titans.ops titans.models.config",
     "titans_lab": "",
     "titans_lab.errors": "",
+    "titans_lab.durations": "",
     "titans_lab.environment": "",
     "titans_lab.output": "titans_lab.errors",
     "titans_lab.paper": "",
@@ -39,7 +40,8 @@ MAY_IMPORT = {
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
     "titans_lab.plugins": "titans.mixers.registry titans_lab.errors titans_lab.tasks.registry "
     "titans_lab.tasks.settings",
-    "titans_lab.study": f"titans_lab.errors titans_lab.plugins titans_lab.study.metric titans_lab.study.sections "
+    "titans_lab.study": f"titans_lab.durations titans_lab.errors titans_lab.plugins titans_lab.study.metric "
+    "titans_lab.study.sections "
     f"titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
     "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.tables "
     "titans_lab.tasks.settings",
@@ -82,12 +84,12 @@ MAY_IMPORT = {
     "titans_lab.bench.peer": "titans.mixers titans.models.config",
     "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.tasks "
     "titans_lab.training",
-    "titans_lab.bench.__main__": "titans_lab.plugins titans.models titans.models.config titans_lab.bench.step "
+    "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.plugins "
     "titans_lab.study",
-    "titans_lab.cli": "titans_lab.plugins titans_lab titans_lab.bench titans_lab.data titans_lab.doctor "
-    "titans_lab.errors "
-    "titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.output "
-    "titans_lab.planning titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search "
+    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.durations "
+    "titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table "
+    "titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress titans_lab.report titans_lab.scaling "
+    "titans_lab.search "
     "titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
     "titans_lab.tables titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
