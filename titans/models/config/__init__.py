@@ -4,7 +4,7 @@ Paper = arXiv 2501.00663v1 ("V1"); N25 = its NeurIPS 2025 camera-ready. Where th
 open, the default is ours and its comment says why.
 """
 
-from titans.models.config.effective import effective, plain
+from titans.models.config.effective import effective, flatten, plain
 from titans.models.config.keys import reads
 from titans.models.config.memory import Activation, InnerLoss, MemoryConfig
 from titans.models.config.model import Combination, ModelConfig
@@ -18,6 +18,7 @@ __all__ = [
     "ModelConfig",
     "RecurrentConfig",
     "effective",
+    "flatten",
     "plain",
     "reads",
 ]

@@ -34,7 +34,7 @@ def effective(config: ModelConfig) -> dict[str, Any]:
     A transformer has no memory, a memory of depth 1 no hidden layer, and so on; what is not read has no part
     in a run's identity.
     """
-    given = dict(_flat(plain(config)))
+    given = dict(flatten(plain(config)))
     mixers = [_canonical(config, name, given) for name in pattern(config.variant)]
     fields: dict[str, Any] = {}
     for key, value in given.items():
@@ -57,9 +57,10 @@ def _canonical(config: ModelConfig, name: str, given: Mapping[str, Any]) -> Mapp
     return spec.canonical(config, values)
 
 
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested values by dotted key."""
     for name, value in nested.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flatten(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
