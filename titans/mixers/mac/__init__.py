@@ -39,7 +39,7 @@ class MacConfig:
         read: The weights that produce a token's output. "own": those after the token's own write. "start": those at the
             start of the segment. "end_leaks": those at the end of the segment, as the paper's formulas say; a token
             then sees later ones, so training refuses it.
-        positions: Rotary positions of the recalled tokens h and the segment's tokens x. "shared" (this project's choice):
+        positions: Rotary positions of the recalled tokens h and the segment's tokens x. "shared" (this project):
             h_j has the position of x_j. "phs": positions in [persistent, h, x] (the arXiv v1). "psh": positions in
             [persistent, x, h] (the NeurIPS 2025 camera-ready).
         long_term_tokens: Number of learned queries that read the memory at the start of every segment; all tokens of
@@ -109,7 +109,7 @@ def _check(config: ModelConfig) -> None:
         if chunk is not None and config.segment_len % chunk:
             raise ValueError(
                 f"segment_len: {config.segment_len} is not a multiple of memory.{name} ({chunk}); "
-                "a segment is written in whole chunks"
+                "MAC writes a segment in whole chunks"
             )
 
 
