@@ -40,8 +40,8 @@ MAY_IMPORT = {
     "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.spending "
     "titans_lab.stats titans_lab.store titans_lab.study titans_lab.sweep",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.paper titans_lab.scaling "
-    "titans_lab.stats titans_lab.store titans_lab.study",
+    "titans_lab.report": "titans_lab titans_lab.environment titans_lab.errors titans_lab.harness.table "
+    "titans_lab.paper titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study",
     "titans_lab.training": "titans.models titans_lab.data titans_lab.environment titans_lab.errors "
     "titans_lab.planning titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks",
