@@ -67,8 +67,8 @@ def row(step: int) -> dict[str, float | None]:
 SMALL = """\
 question: What does a run cost that takes no time?
 base:
-  model: {{variant: lmm, dim: 16, blocks: 1, heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
-  train: {{tokens: 64, length: 32, batch: 2}}
+  model: {{variant: lmm, dim: 16, n_layers: 1, n_heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
+  train: {{tokens: 64, seq_len: 32, batch_size: 2}}
   data: {{path: "{text}", valid_fraction: 0.1}}
 seeds: {runs}
 """

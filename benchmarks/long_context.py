@@ -30,7 +30,7 @@ def answer(variant: str, tokens: int) -> None:
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    config = ModelConfig(variant=variant, dim=32, blocks=1, heads=1, memory=MemoryConfig(depth=1, chunk_size=64))
+    config = ModelConfig(variant=variant, dim=32, n_layers=1, n_heads=1, memory=MemoryConfig(depth=1, chunk_size=64))
     model, device = LanguageModel(config).eval(), torch.device("cpu")
     source = needles("passkey", "ruler", needle_contents("passkey", None, None), 0, testing=True)
     replies(model, [source.question(0, 2000, ANSWER)], 1, device)  # libraries load what they need

@@ -129,7 +129,7 @@ def layer_of(case: Case) -> NeuralMemory:
     """As a model begins with it."""
     residual = case.form == "residual"
     memory = MemoryConfig(depth=case.depth, chunk_size=case.chunk, residual=residual, theta_scale=case.scale)
-    layer = NeuralMemory(ModelConfig(variant="lmm", dim=DIM, heads=HEADS, memory=memory))
+    layer = NeuralMemory(ModelConfig(variant="lmm", dim=DIM, n_heads=HEADS, memory=memory))
     initialise(layer, case.draw)
     return layer
 

@@ -36,8 +36,8 @@ def test_every_run_has_at_least_four_segments_and_four_chunks(path):
     runs = load_study(path).runs(lambda _: "0" * 64)
     assert len(runs) > 1
     for run in runs:
-        assert run.config.model.variant != "mac" or run.config.train.length >= 4 * run.config.model.segment
-        assert run.config.train.length >= 4 * run.config.model.memory.chunk_size
+        assert run.config.model.variant != "mac" or run.config.train.seq_len >= 4 * run.config.model.segment_len
+        assert run.config.train.seq_len >= 4 * run.config.model.memory.chunk_size
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

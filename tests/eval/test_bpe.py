@@ -184,7 +184,7 @@ def test_a_study_on_tokens_is_judged_by_bytes(bench: Workbench):
     assert rows["token_perplexity"]["value"] == pytest.approx(math.exp(nats / len(predicted)))
     assert rows["token_perplexity"]["value"] < 2 * 300  # near that of a model that knows nothing
     assert run["train_loss"] == pytest.approx(run["loss"], rel=0.5)
-    assert not bench.ask("select * from floors")
+    assert not bench.ask("select * from ngram_baselines")
 
     store = ("--store", str(bench.store.root))
     asked = run_command([sys.executable, "-m", "titans_lab", "eval", run["run_id"], "--lengths", "600", *store])

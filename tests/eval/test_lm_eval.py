@@ -51,7 +51,7 @@ def harness_model(vocabulary: int = 256, tokenizer: Any = BYTES) -> Any:
     from titans_lab.harness.model import HarnessModel
 
     memory = MemoryConfig(depth=1, chunk_size=16)
-    config = ModelConfig(variant="lmm", dim=16, blocks=1, heads=2, vocab_size=vocabulary, memory=memory)
+    config = ModelConfig(variant="lmm", dim=16, n_layers=1, n_heads=2, vocab_size=vocabulary, memory=memory)
     return HarnessModel(LanguageModel(config, 5).eval(), tokenizer, CPU, batch=4)
 
 

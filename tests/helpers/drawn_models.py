@@ -16,12 +16,12 @@ from titans.ops import naive_neural_memory
 
 #: The values to draw from, of each field whose type does not say them. A new field needs a line here.
 VALUES: dict[str, list[Any]] = {
-    "vocab_size": [7], "dim": [8, 12], "blocks": [1, 2, 3], "heads": [1, 2], "feed_forward": [1.0],
-    "persistent_tokens": [0, 3], "segment": [4, 6, 12], "window": [1, 5, 40], "conv_width": [1, 3],
+    "vocab_size": [7], "dim": [8, 12], "n_layers": [1, 2, 3], "n_heads": [1, 2], "mlp_ratio": [1.0],
+    "persistent_tokens": [0, 3], "segment_len": [4, 6, 12], "window": [1, 5, 40], "conv_size": [1, 3],
     "long_term_tokens": [0, 0, 3], "depth": [1, 2, 3], "expansion": [1, 2], "chunk_size": [1, 2, 3, 4, 6],
     "theta_scale": [0.05], "eta_bias": [0.0, 1.0], "alpha_bias": [-2.0, 0.0], "update_every": [1, 1, 2, 3],
     "eval_chunk_size": [None, 2, 6],
-    "state_size": [None, 3], "key_expansion": [None, 0.5], "value_expansion": [None, 1.5],
+    "state_size": [None, 3], "expand_k": [None, 0.5], "expand_v": [None, 1.5],
 }  # fmt: skip
 SECTIONS: dict[type, str] = {ModelConfig: "", MemoryConfig: "memory", MacConfig: "mac", RecurrentConfig: "recurrent"}
 

@@ -11,8 +11,8 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 def of_variant(variant: Variant, **values: Any) -> ModelConfig:
     """With a block for each of its mixers, and at least so many as are asked for."""
-    blocks = max(values.pop("blocks", 2), len(pattern(variant)))
-    return ModelConfig(variant=variant, blocks=blocks, **values)
+    blocks = max(values.pop("n_layers", 2), len(pattern(variant)))
+    return ModelConfig(variant=variant, n_layers=blocks, **values)
 
 
 #: Those with the long-term memory of the section `memory`.

@@ -24,8 +24,8 @@ TEXT = b"the memory learns at test time, and forgets what it need not keep. " * 
 STUDY = """
 question: Does it run?
 base:
-  model: {{variant: lmm, dim: 16, blocks: 1, heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
-  train: {{tokens: 256, length: 32, batch: 2}}
+  model: {{variant: lmm, dim: 16, n_layers: 1, n_heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
+  train: {{tokens: 256, seq_len: 32, batch_size: 2}}
   data: {{path: "{text}", valid_fraction: 0.1}}
   log: {{every: 3}}
 """

@@ -38,8 +38,8 @@ def preset(chunk: int, every: int, heads: int, depth: int, memory=(), model=()) 
     config = MemoryConfig(**values["memory"] | {"chunk_size": chunk, "update_every": every, "depth": depth} | changes)
     if heads == 1:
         config = dataclasses.replace(config, output_gate="none")
-    values = values | {"memory": config, "mac": MacConfig(**values["mac"]), "segment": chunk}
-    return ModelConfig(**values | {"dim": DIM, "heads": heads})
+    values = values | {"memory": config, "mac": MacConfig(**values["mac"]), "segment_len": chunk}
+    return ModelConfig(**values | {"dim": DIM, "n_heads": heads})
 
 
 def their_memory(heads: int, depth: int, chunk: int | None, every: int, **settings):

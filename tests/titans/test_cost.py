@@ -28,7 +28,7 @@ MACS = [
 ]  # fmt: skip
 RECURRENT = [
     RecurrentConfig(chunk_size=8, state_size=5),
-    RecurrentConfig(chunk_size=5, state_size=6, key_expansion=0.6, value_expansion=1.4, conv_width=3),
+    RecurrentConfig(chunk_size=5, state_size=6, expand_k=0.6, expand_v=1.4, conv_size=3),
 ]
 
 
@@ -36,19 +36,19 @@ def _configs():
     for variant in VARIANTS:
         for memory in MEMORIES if variant in WITH_MEMORY else MEMORIES[:1]:
             for persistent, conv in ((0, 1), (5, 4)):
-                yield _config(variant, memory, persistent_tokens=persistent, conv_width=conv)
+                yield _config(variant, memory, persistent_tokens=persistent, conv_size=conv)
     for mac in MACS:
         yield _config("mac", MEMORIES[1], mac=mac, combine="product", persistent_written=True)
         yield _config("mac", MEMORIES[-2], mac=mac)
     yield _config("mag", MEMORIES[1], persistent_written=False, combine="sigmoid")
-    yield _config("lmm", MEMORIES[0], tied=True)
+    yield _config("lmm", MEMORIES[0], tie_embeddings=True)
     for variant in VARIANTS:
         for recurrent in RECURRENT if set(pattern(variant)) & PUBLISHED.keys() else []:
             yield _config(variant, MEMORIES[0], recurrent=recurrent)
 
 
 def _config(variant, memory, **others):
-    return of_variant(variant, dim=32, heads=2, segment=16, window=12, memory=memory, **others)
+    return of_variant(variant, dim=32, n_heads=2, segment_len=16, window=12, memory=memory, **others)
 
 
 CONFIGS = list(_configs())
@@ -71,7 +71,11 @@ def test_parameters_equal_those_of_the_module(config):
 
 def test_flops_of_a_linear_memory_at_chunk_1_are_the_counted_ones_and_the_triangular_systems():
     config = ModelConfig(
-        variant="lmm", dim=32, heads=2, persistent_tokens=0, memory=MemoryConfig(depth=1, chunk_size=1, residual=False)
+        variant="lmm",
+        dim=32,
+        n_heads=2,
+        persistent_tokens=0,
+        memory=MemoryConfig(depth=1, chunk_size=1, residual=False),
     )
     with counted() as counter:
         LanguageModel(config)(torch.zeros(3, 100, dtype=torch.long))
@@ -111,7 +115,7 @@ def numbers(state):
 @pytest.mark.parametrize("variant", ["window", "mag", "mal", "lmm", "mac"])
 def test_the_state_of_a_window_and_a_memory_is_what_their_stream_carries(variant, length):
     memory = MemoryConfig(depth=1, chunk_size=4, read="previous" if variant == "lmm" else "token")
-    sizes = {"dim": 16, "heads": 2, "blocks": 1, "segment": 16, "window": 40}
+    sizes = {"dim": 16, "n_heads": 2, "n_layers": 1, "segment_len": 16, "window": 40}
     config = ModelConfig(variant=variant, **sizes, persistent_tokens=0, memory=memory)  # which all streams share
     model = LanguageModel(config)
     length -= length % 4 * (variant != "window")  # at a chunk's boundary

@@ -56,10 +56,12 @@ def corpus() -> Corpus:
 
 def loss_after_six_steps(variant: str, store: Store) -> float:
     model = of_variant(
-        variant, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=16, window=12,
+        variant, dim=16, n_layers=2, n_heads=2, persistent_tokens=3, segment_len=16, window=12,
         memory=MemoryConfig(depth=2, expansion=2, chunk_size=8),
     )  # fmt: skip
-    config = RunConfig(model=model, train=TrainConfig(tokens=6 * 4 * 64, length=64, batch=4), log=LogConfig(every=2))
+    config = RunConfig(
+        model=model, train=TrainConfig(tokens=6 * 4 * 64, seq_len=64, batch_size=4), log=LogConfig(every=2)
+    )
     recorder = Recorder(store.run(variant).new_attempt(), {})
     return Trainer(config, 1, TextTask(corpus(), 1, 64, 4), torch.device("cpu"), recorder).run()["loss"]
 

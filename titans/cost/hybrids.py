@@ -32,9 +32,9 @@ def _product_norms(config: ModelConfig) -> int:
 
 def _mac_products(config: ModelConfig, length: int, batch: int) -> int:
     dim, seen_by_all = config.dim, config.persistent_tokens + config.mac.long_term_tokens
-    attention = length * (6 * dim**2 + 2 * seen_by_all * dim) + squares(length, config.segment) * 4 * dim
-    segments = -(-length // config.segment)
-    starts = 1 + length // config.segment if config.mac.reset else 1
+    attention = length * (6 * dim**2 + 2 * seen_by_all * dim) + squares(length, config.segment_len) * 4 * dim
+    segments = -(-length // config.segment_len)
+    starts = 1 + length // config.segment_len if config.mac.reset else 1
     shared = config.persistent_tokens * 2 * dim**2
     total = batch * attention + shared + memory_products(config, length, batch)
     total += batch * length * (projection(config) if config.mac.order == "write_first" else recall(config))
@@ -46,7 +46,7 @@ def _mac_products(config: ModelConfig, length: int, batch: int) -> int:
 def _long_term_products(config: ModelConfig, batch: int) -> int:
     """Of one segment: the queries and their gate are the same for the whole batch, what they read is not."""
     dim, matrices = config.dim, sum(d_out * d_in for d_out, d_in in widths(config))
-    once, each = projection(config) + output_gate(config), config.heads * matrices + dim**2 + 2 * dim**2
+    once, each = projection(config) + output_gate(config), config.n_heads * matrices + dim**2 + 2 * dim**2
     return config.mac.long_term_tokens * (once + batch * each)
 
 
@@ -61,7 +61,7 @@ def _parallel_products(config: ModelConfig, length: int, batch: int) -> int:
 
 def _mac_state(config: ModelConfig, length: int) -> int:
     """The memory's, now and before the segment, the recall's tail, keys and values of the segment and of its recall."""
-    inside, tail = length % config.segment, (config.conv_width - 1) * config.dim
+    inside, tail = length % config.segment_len, (config.conv_size - 1) * config.dim
     before = memory_state(config) - 3 * tail if inside else 0
     return memory_state(config) + before + tail + 4 * inside * config.dim
 

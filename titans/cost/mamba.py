@@ -20,20 +20,20 @@ def _matrices(config: ModelConfig) -> int:
 def _parameters(config: ModelConfig) -> int:
     """With the convolution and its bias, the rates, the step sizes' bias and the skip."""
     inner, size, _ = _sizes(config)
-    convolution = inner * (config.conv_width + 1) if config.conv_width > 1 else 0
+    convolution = inner * (config.conv_size + 1) if config.conv_size > 1 else 0
     return _matrices(config) + convolution + inner * (size + 2)
 
 
 def _products(config: ModelConfig, length: int, batch: int) -> int:
     """With three a number of state: of what is written, of the recurrence, and of what is read."""
     inner, size, _ = _sizes(config)
-    convolution = inner * config.conv_width if config.conv_width > 1 else 0
+    convolution = inner * config.conv_size if config.conv_size > 1 else 0
     return batch * length * (_matrices(config) + convolution + 3 * inner * size)
 
 
 def _state(config: ModelConfig, length: int) -> int:
     inner, size, _ = _sizes(config)
-    return inner * (size + config.conv_width - 1)
+    return inner * (size + config.conv_size - 1)
 
 
 MAMBA = MixerCost(_parameters, _products, _state)

@@ -15,9 +15,9 @@ def lmm_parameters(config: ModelConfig) -> int:
 
 def _memory_parameters(config: ModelConfig) -> int:
     memory, dim = config.memory, config.dim
-    convolution = 3 * dim * config.conv_width if config.conv_width > 1 else 0
-    gates = config.heads * _gates(config) * (dim + 1)
-    initial = config.heads * memory_weights(config) if memory.initial == "learned" else 0
+    convolution = 3 * dim * config.conv_size if config.conv_size > 1 else 0
+    gates = config.n_heads * _gates(config) * (dim + 1)
+    initial = config.n_heads * memory_weights(config) if memory.initial == "learned" else 0
     norm = config.head_dim if memory.read_norm else 0
     return 4 * dim**2 + output_gate(config) + convolution + gates + initial + norm
 
@@ -48,7 +48,7 @@ def _gates(config: ModelConfig) -> int:
 
 def output_gate(config: ModelConfig) -> int:
     """Multiply-adds a token of the gate on what was read, and its parameters."""
-    return config.dim * {"channel": config.dim, "head": config.heads, "none": 0}[config.memory.output_gate]
+    return config.dim * {"channel": config.dim, "head": config.n_heads, "none": 0}[config.memory.output_gate]
 
 
 def lmm_products(config: ModelConfig, length: int, batch: int) -> int:
@@ -63,13 +63,13 @@ def begin_products(config: ModelConfig) -> int:
 
 def memory_products(config: ModelConfig, length: int, batch: int) -> int:
     """Multiply-adds of projecting, writing and reading `length` tokens."""
-    around = 3 * projection(config) + _gates(config) * config.heads * config.dim + output_gate(config) + config.dim**2
-    return batch * (length * around + config.heads * _operator(config, length))
+    around = 3 * projection(config) + _gates(config) * config.n_heads * config.dim + output_gate(config) + config.dim**2
+    return batch * (length * around + config.n_heads * _operator(config, length))
 
 
 def projection(config: ModelConfig) -> int:
     """Multiply-adds a token of q, k or v: a matrix and a short convolution."""
-    return config.dim**2 + (config.dim * config.conv_width if config.conv_width > 1 else 0)
+    return config.dim**2 + (config.dim * config.conv_size if config.conv_size > 1 else 0)
 
 
 def _operator(config: ModelConfig, length: int) -> int:
@@ -107,13 +107,13 @@ def _channel_pairs(length: int, size: int) -> int:
 def recall(config: ModelConfig) -> int:
     """Multiply-adds a token of reading the memory without a write, its query's projection included."""
     matrices = sum(d_out * d_in for d_out, d_in in widths(config))
-    return projection(config) + config.heads * matrices + output_gate(config) + config.dim**2
+    return projection(config) + config.n_heads * matrices + output_gate(config) + config.dim**2
 
 
 def memory_state(config: ModelConfig) -> int:
     """Weights of all heads, now and where they are read late, their momentum, and the tails of the convolutions."""
     copies = 1 + config.memory.momentum + (config.memory.read == "previous")
-    return copies * config.heads * memory_weights(config) + 3 * (config.conv_width - 1) * config.dim
+    return copies * config.n_heads * memory_weights(config) + 3 * (config.conv_size - 1) * config.dim
 
 
 LMM = MixerCost(lmm_parameters, lmm_products, lambda config, length: memory_state(config))

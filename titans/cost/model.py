@@ -37,15 +37,15 @@ MIXERS: dict[str, MixerCost] = {
 def parameters(config: ModelConfig) -> int:
     """Trainable numbers, embedding and output projection included."""
     mixers = sum(MIXERS[mixer].parameters(config) for mixer in config.mixers)
-    around = config.blocks * (2 * config.dim + 3 * config.dim * config.hidden)
-    tables = 1 if config.tied else 2
+    around = config.n_layers * (2 * config.dim + 3 * config.dim * config.hidden)
+    tables = 1 if config.tie_embeddings else 2
     return mixers + around + tables * config.vocab_size * config.dim + config.dim
 
 
 def forward_flops(config: ModelConfig, length: int, batch: int) -> int:
     """FLOPs of one forward pass over `batch` sequences of `length` tokens."""
     mixers = sum(MIXERS[mixer].products(config, length, batch) for mixer in config.mixers)
-    around = config.blocks * 3 * config.dim * config.hidden + config.dim * config.vocab_size
+    around = config.n_layers * 3 * config.dim * config.hidden + config.dim * config.vocab_size
     return 2 * (mixers + batch * length * around)
 
 

@@ -14,5 +14,5 @@ def _lstm_parameters(config: ModelConfig) -> int:
 LSTM = MixerCost(
     _lstm_parameters,
     lambda config, length, batch: batch * length * 8 * config.dim**2,
-    lambda config, length: 2 * config.dim,
+    lambda config, seq_len: 2 * config.dim,
 )

@@ -16,7 +16,7 @@ class DeltaNet(MatrixMixer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.inputs = QueryKeyValue(config, "deltanet", silu=True, unit=True)
-        self.beta = nn.Linear(config.dim, config.heads, bias=False)
+        self.beta = nn.Linear(config.dim, config.n_heads, bias=False)
         self.readout = Readout(config, "deltanet", gated=False)
 
     def start(self, batch: int) -> MatrixStream:

@@ -18,8 +18,8 @@ class GatedDeltaNet(MatrixMixer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.inputs = QueryKeyValue(config, "gated_deltanet", silu=True, unit=True)
-        self.beta, self.step = (nn.Linear(config.dim, config.heads, bias=False) for _ in range(2))
-        self.decay = Decay(config.heads, SLOWEST)
+        self.beta, self.step = (nn.Linear(config.dim, config.n_heads, bias=False) for _ in range(2))
+        self.decay = Decay(config.n_heads, SLOWEST)
         self.readout = Readout(config, "gated_deltanet", gated=True)
 
     def start(self, batch: int) -> MatrixStream:

@@ -18,7 +18,7 @@ class GatedLinearAttention(MatrixMixer):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.heads = config.heads
+        self.heads = config.n_heads
         self.inputs = QueryKeyValue(config, "gla", silu=config.short_convolution("gla") > 1, unit=False)
         self.narrow = nn.Linear(config.dim, RANK, bias=False)
         self.decay = linear(RANK, config.key_dim("gla"))

@@ -43,7 +43,7 @@ class MemoryAsContext(Mixer):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config, self.segment, self.written = config.mac, config.segment, config.writes_persistent
+        self.config, self.segment, self.written = config.mac, config.segment_len, config.writes_persistent
         self.init_std = {"persistent": 1.0, "long_term": 1.0}
         self.persistent = nn.Parameter(torch.empty(config.persistent_tokens, config.dim))
         self.long_term = nn.Parameter(torch.empty(config.mac.long_term_tokens, config.dim))

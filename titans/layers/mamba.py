@@ -34,7 +34,7 @@ class Mamba(Mixer):
         inner, self.size = config.value_dim("mamba"), config.state_size("mamba")
         self.rank, self.chunk_size = -(-config.dim // 16), config.recurrent.chunk_size
         self.inputs = nn.Linear(config.dim, 2 * inner, bias=False)
-        self.convolution = CausalConvolution(inner, config.conv_width, bias=True) if config.conv_width > 1 else None
+        self.convolution = CausalConvolution(inner, config.conv_size, bias=True) if config.conv_size > 1 else None
         self.select = nn.Linear(inner, self.rank + 2 * self.size, bias=False)
         self.step = nn.Linear(self.rank, inner)
         self.step.init_std = {"weight": (3 * self.rank) ** -0.5}  # type: ignore[assignment]

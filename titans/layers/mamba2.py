@@ -22,14 +22,14 @@ class Mamba2(MatrixMixer):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.heads = config.heads
+        self.heads = config.n_heads
         inner, keys = config.value_dim("mamba2"), config.state_size("mamba2")
-        self.widths, self.convolved = (inner, inner + 2 * keys, config.heads), (inner, keys, keys)
+        self.widths, self.convolved = (inner, inner + 2 * keys, config.n_heads), (inner, keys, keys)
         self.project = nn.Linear(config.dim, sum(self.widths), bias=False)
         width = config.short_convolution("mamba2")
         self.convolution = CausalConvolution(sum(self.convolved), width, bias=True) if width > 1 else None
-        self.decay = Decay(config.heads, SLOWEST)
-        self.skip = nn.Parameter(self.decay.log_rate.new_ones(config.heads))
+        self.decay = Decay(config.n_heads, SLOWEST)
+        self.skip = nn.Parameter(self.decay.log_rate.new_ones(config.n_heads))
         self.norm = RMSNorm(inner, EPSILON)
         self.out = nn.Linear(inner, config.dim, bias=False)
 

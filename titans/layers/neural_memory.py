@@ -50,7 +50,7 @@ class MemoryGates(nn.Module):
         """`inputs`: the width of the input of each layer that is written; 0 for one that has no matrix."""
         super().__init__()
         memory = config.memory
-        self.memory, self.heads, self.written = memory, config.heads, tuple(inputs)
+        self.memory, self.heads, self.written = memory, config.n_heads, tuple(inputs)
         self.step = 2 * memory.step_scale(config.head_dim) / memory.chunk_size
         biases = {"theta": 0.0}
         if memory.momentum:
@@ -58,7 +58,7 @@ class MemoryGates(nn.Module):
         if memory.forgetting:
             biases["alpha"] = memory.alpha_bias
         self.widths = {name: self._widths(name, list(inputs.values())) for name in biases}
-        rows = {name: config.heads * sum(widths) for name, widths in self.widths.items()}
+        rows = {name: config.n_heads * sum(widths) for name, widths in self.widths.items()}
         self.init_std = {"weight": 0.0}  # at the start every token is treated alike
         self.weight = nn.Parameter(torch.zeros(sum(rows.values()), config.dim))
         self.bias = nn.Parameter(torch.cat([torch.full((rows[name],), bias) for name, bias in biases.items()]))
@@ -124,16 +124,16 @@ class NeuralMemory(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         memory, dim, head = config.memory, config.dim, config.head_dim
-        self.config, self.heads = memory, config.heads
+        self.config, self.heads = memory, config.n_heads
         self.operator: Operator = neural_memory  # to compare forms, or to look on, another one can stand here
-        form = (config.dim, config.dim, config.heads, config.conv_width, config.qkv_activation == "silu")
-        self.q, self.k, self.v = (Projection(*form, unit=config.unit_qk and role != "v") for role in ("q", "k", "v"))
+        form = (config.dim, config.dim, config.n_heads, config.conv_size, config.qkv_activation == "silu")
+        self.q, self.k, self.v = (Projection(*form, unit=config.qk_l2_norm and role != "v") for role in ("q", "k", "v"))
         hidden = [head * memory.expansion] * (memory.depth - 1)
         shapes: list[tuple[int, ...]] = [
-            (config.heads, o, i) for o, i in zip([*hidden, head], [head, *hidden], strict=True)
+            (config.n_heads, o, i) for o, i in zip([*hidden, head], [head, *hidden], strict=True)
         ]
         if memory.gain != "none":
-            shapes.append((config.heads, head))
+            shapes.append((config.n_heads, head))
         inputs = [shape[2] if len(shape) == 3 else 0 for shape in shapes]
         self.gates = MemoryGates(config, {layer: inputs[layer] for layer in memory.written_layers})
         learned = memory.initial == "learned"

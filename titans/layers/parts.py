@@ -78,15 +78,15 @@ class Projection(nn.Module):
     Args:
         dim, width: Of the input, and of the output's heads together.
         heads: How many.
-        conv_width: Of the convolution; 1 is none.
+        conv_size: Of the convolution; 1 is none.
         silu, unit: Whether there is a SiLU, and whether a head's vector is brought to length 1.
     """
 
-    def __init__(self, dim: int, width: int, heads: int, conv_width: int, silu: bool, unit: bool) -> None:
+    def __init__(self, dim: int, width: int, heads: int, conv_size: int, silu: bool, unit: bool) -> None:
         super().__init__()
         self.heads, self.silu, self.unit = heads, silu, unit
         self.linear = nn.Linear(dim, width, bias=False)
-        self.convolution = CausalConvolution(width, conv_width) if conv_width > 1 else None
+        self.convolution = CausalConvolution(width, conv_size) if conv_size > 1 else None
 
     def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """`[batch, time, dim]` to `[batch, heads, time, head_dim]`; the tail is the convolution's."""

@@ -38,11 +38,11 @@ class QueryKeyValue(nn.Module):
 
     def __init__(self, config: ModelConfig, mixer: str, *, silu: bool, unit: bool) -> None:
         super().__init__()
-        self.heads, keys, values = config.heads, config.key_dim(mixer), config.value_dim(mixer)
-        form = (config.heads, config.short_convolution(mixer), silu)
+        self.heads, keys, values = config.n_heads, config.key_dim(mixer), config.value_dim(mixer)
+        form = (config.n_heads, config.short_convolution(mixer), silu)
         self.q, self.k = (Projection(config.dim, keys, *form, unit=unit) for _ in range(2))
         self.v = Projection(config.dim, values, *form, unit=False)
-        self.state_shape = (keys // config.heads, values // config.heads)
+        self.state_shape = (keys // config.n_heads, values // config.n_heads)
 
     def start(self, batch: int, extra_values: int = 0) -> MatrixStream:
         """Zeros, and no tails yet."""
@@ -68,9 +68,9 @@ class Readout(nn.Module):
 
     def __init__(self, config: ModelConfig, mixer: str, gated: bool) -> None:
         super().__init__()
-        self.heads, width = config.heads, config.value_dim(mixer)
-        self.scale = (config.key_dim(mixer) // config.heads) ** -0.5
-        self.norm = RMSNorm(width // config.heads, EPSILON)
+        self.heads, width = config.n_heads, config.value_dim(mixer)
+        self.scale = (config.key_dim(mixer) // config.n_heads) ** -0.5
+        self.norm = RMSNorm(width // config.n_heads, EPSILON)
         self.gate = nn.Linear(config.dim, width, bias=False) if gated else None
         self.out = nn.Linear(width, config.dim, bias=False)
 

@@ -21,7 +21,7 @@ class Retention(MatrixMixer):
         convolved = config.short_convolution("retnet") > 1
         self.inputs = QueryKeyValue(config, "retnet", silu=convolved, unit=False)
         self.readout = Readout(config, "retnet", gated=True)
-        forgotten = 2.0 ** (-5 - torch.arange(config.heads, dtype=torch.float64))
+        forgotten = 2.0 ** (-5 - torch.arange(config.n_heads, dtype=torch.float64))
         self.register_buffer("log_decay", torch.log1p(-forgotten).float(), persistent=False)
 
     def start(self, batch: int) -> MatrixStream:

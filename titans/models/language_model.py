@@ -30,7 +30,7 @@ class LanguageModel(Backbone):
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
-        if config.tied:
+        if config.tie_embeddings:
             self.embedding.weight = self.head.weight
         initialise(self, seed)
 

@@ -19,7 +19,7 @@ from titans_lab.study.values import nearest, show
 PEER = "titans-pytorch"
 BASELINES = (*get_args(Variant), PEER)
 #: What is measured where no study is named.
-DEFAULT = "grid: {model.variant: [lmm, mac, mag, mal], train.length: [256, 1024]}"
+DEFAULT = "grid: {model.variant: [lmm, mac, mag, mal], train.seq_len: [256, 1024]}"
 
 
 class Case(NamedTuple):
@@ -59,8 +59,8 @@ def cases(configs: Iterable[RunConfig], lengths: Sequence[int], batch: int | Non
     distinct: dict[tuple[Any, ...], Case] = {}
     for config in configs:
         train = config.train
-        for length in lengths or [train.length]:
-            case = Case(config.model, train.precision, batch or train.batch, length, config.speed.kernel)
+        for length in lengths or [train.seq_len]:
+            case = Case(config.model, train.precision, batch or train.batch_size, length, config.speed.kernel)
             distinct.setdefault((str(effective(config.model)), *case[1:]), case)
     return list(distinct.values())
 
@@ -75,7 +75,7 @@ def paired(found: Sequence[Case], against: str) -> list[Pair]:
 
 
 def _words(case: Case) -> dict[str, str]:
-    training = {"train.precision": case.precision, "train.batch": show(case.batch), "speed.kernel": case.kernel}
+    training = {"train.precision": case.precision, "train.batch_size": show(case.batch), "speed.kernel": case.kernel}
     return read_words(case.model) | training
 
 

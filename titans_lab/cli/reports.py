@@ -62,14 +62,14 @@ def report(
 
     if study and study.is_dir():
         store, study = study, None
-    root = open_store(store).root
+    records = open_store(store)
+    root = records.root
     if check:
         _check(check, root, study, overrides)
         return
     told = _report(study, overrides, root)
-    name = told.material.study.name.replace(" ", "-")
     suffix = f".{form}" if form in (Format.html, Format.md, Format.json) else f"-{form}"
-    path = output or root / "reports" / f"{name}{suffix}"
+    path = output or records.report_path(told.material.study.name, suffix)
     for file, content in _files(told, form).items():
         write(content, path / file if file else path)
     typer.echo(path)
@@ -100,7 +100,7 @@ def compare(
     told = runs_report(ids, records.root)
     print_rows(("", *ids), ((name, *values) for name, values in rows(told)), as_csv, as_json)
     if output or show:
-        path = write(page(told), output or records.root / "reports" / "compare.html")
+        path = write(page(told), output or records.report_path("compare", ".html"))
         typer.echo(path, err=True)
         if show:
             webbrowser.open(path.absolute().as_uri())

@@ -66,7 +66,6 @@ def rm(
 
     Nothing is deleted: what is moved back is there again.
     """
-    from titans_lab.store.archive import to_trash
     from titans_lab.store.store import writing
 
     records = open_store(store, there=True)
@@ -90,7 +89,7 @@ def rm(
     begun = [path for path in paths if path.parent.name == "runs" and records.run(path.name).state() == "running"]
     moved = [path for path in paths if path not in begun]
     with writing(records):
-        trash = to_trash(records, moved)
+        trash = records.set_aside(moved, "trash")
     if begun:
         typer.echo(f"{len(begun)} runs stay: a sweep has begun them meanwhile", err=True)
     if as_json:
@@ -148,7 +147,7 @@ def import_(
 ) -> None:
     """Put the runs and studies of an archive into the store, checked by their checksums; a result is never replaced.
 
-    Exit code 3: something is there already and differs; it stays, and the rest is imported.
+    Exit code 3: a record is there already and differs, or is not sound. It is left out, and the rest is imported.
     """
     from titans_lab.store.archive import bring
     from titans_lab.store.store import writing
@@ -162,7 +161,9 @@ def import_(
         typer.echo(f"{len(found.added)} added, {len(found.same)} there already, {len(found.conflicts)} in conflict")
     for name in found.conflicts:
         typer.echo(f"conflict: {records.root / name} is there and differs, or is running; it stays as it is", err=True)
-    if found.conflicts:
+    for words in found.refused:
+        typer.echo(f"refused: {words}; it was left out, and the rest is imported", err=True)
+    if found.conflicts or found.refused:
         raise typer.Exit(FAILED)
 
 

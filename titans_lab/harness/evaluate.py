@@ -21,8 +21,8 @@ OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE")
 MEASURES = {
     measure.name: measure
     for measure in (
-        Measure("acc", "share of answers", "higher"),
-        Measure("acc_norm", "share of answers, by likelihood a byte", "higher"),
+        Measure("acc", "share of answers", "maximize"),
+        Measure("acc_norm", "share of answers, by likelihood a byte", "maximize"),
         Measure("perplexity", "choices a last word"),
         Measure("word_perplexity", "choices a word"),
         Measure("byte_perplexity", "choices a byte"),

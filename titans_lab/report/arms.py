@@ -145,7 +145,7 @@ def judged_by(run: Run) -> str:
 
 def ranked(arms: Iterable[Arm], measure: Measure) -> list[Arm]:
     """Those that have a mean, the best first."""
-    sign = 1 if measure.direction == "lower" else -1
+    sign = 1 if measure.direction == "minimize" else -1
     return sorted((arm for arm in arms if arm.summary), key=lambda arm: sign * _mean(arm))
 
 

@@ -182,7 +182,7 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
     own = by.measure == task.METRIC
     results = {row["run_id"]: Result(**row) for row in evidence.ask("runs", _runs_sql(runs, by))}
     kind, curves = _curves(evidence.ask("curves", _curves_sql(runs)))
-    floors = evidence.ask("floors", _floors_sql(runs))
+    floors = evidence.ask("ngram_baselines", _floors_sql(runs))
     return Material(
         study=study,
         outcomes=tuple(Outcome(run, results.get(run.run_id, Result(run.run_id, "pending"))) for run in runs),
@@ -226,7 +226,7 @@ def _runs_sql(runs: Sequence[Run], by: Judged) -> str:
 def _score(by: Judged) -> str:
     if by.measure.taken == "final":
         return by.column
-    best = "min" if by.measure.direction == "lower" else "max"
+    best = "min" if by.measure.direction == "minimize" else "max"
     return f"(select {best}({by.column}) from metrics m where m.run_id = runs.run_id and isfinite({by.column}))"
 
 
@@ -253,7 +253,7 @@ def _floors_sql(runs: Sequence[Run]) -> str:
     valid_bytes = "null" if data is None or data.valid_bytes is None else data.valid_bytes
     return f"""\
 select distinct context, bits_per_byte
-from floors
+from ngram_baselines
 where data_hash in ({listed(run.data_hash for run in runs[:1])})
   and valid_fraction = {data.valid_fraction if data else "null"} and valid_bytes is not distinct from {valid_bytes}
 order by context"""

@@ -73,7 +73,7 @@ def beside(design: Design, measure: Measure) -> Beside | None:
     if len(design.arms) < 2 or not design.base.scores:
         return None
     base, others = design.base, [arm for arm in design.arms if design.stands_beside(arm)]
-    found = compare(_sample(base, base), [_sample(arm, base) for arm in others], measure.direction == "lower")
+    found = compare(_sample(base, base), [_sample(arm, base) for arm in others], measure.direction == "minimize")
     pairs = tuple(Pair(arm, each, _by_seed(arm, base, each)) for arm, each in zip(others, found, strict=True))
     return Beside(base, pairs, _detectable(pairs), len(design.arms) - 1 - len(others)) if pairs else None
 

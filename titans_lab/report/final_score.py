@@ -55,7 +55,7 @@ def final_score(material: Material, design: Design) -> Figure | None:
             {"title": f"{measure.taken} {measure.label}", "range": (frame.bottom, frame.top)},
             **plot.floor_lines([floor for floor in material.floors if frame.shows(floor)]),
         ),
-        queries=("runs", "floors"),
+        queries=("runs", "ngram_baselines"),
     )
 
 

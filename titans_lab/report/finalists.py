@@ -111,8 +111,8 @@ def _final(rows: Sequence[Mapping[str, Any]]) -> Final | None:
         return None
     seen = {number: _batches(each) for number, each in members.items()}
     base, *others = (_finalist(each, seen[number] == seen[None]) for number, each in members.items())
-    found = compare(base.sample, [each.sample for each in others], first["direction"] == "min")
-    sign = 1 if first["direction"] == "min" else -1
+    found = compare(base.sample, [each.sample for each in others], first["direction"] == "minimize")
+    sign = 1 if first["direction"] == "minimize" else -1
     return Final(first["arm"] or "", first["metric"], sign, base, list(zip(others, found, strict=True)))
 
 

@@ -26,7 +26,7 @@ def forest(material: Material, design: Design) -> Figure | None:
     compared, measure = beside(design, material.measure), material.measure
     if compared is None or not any(pair.by_seed for pair in compared.pairs):
         return None
-    places, good = list(range(len(compared.pairs))), "below" if measure.direction == "lower" else "above"
+    places, good = list(range(len(compared.pairs))), "below" if measure.direction == "minimize" else "above"
     ticks = {"tickvals": places, "ticktext": [_name(pair) for pair in compared.pairs]}
     rows = list(zip(compared.pairs, places, strict=True))
     return Figure(

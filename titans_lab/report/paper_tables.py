@@ -221,7 +221,7 @@ def _mad_row(variant: str, design: Design) -> tuple[tuple[Arm, ...], Figures]:
     for arm in arms:
         levels = best.setdefault(MAD[_task(arm)], {})
         config, score = arm.outcomes[0].run.config, _mean(arm)
-        level = repr((config.task.read(), config.train.length))
+        level = repr((config.task.read(), config.train.seq_len))
         levels[level] = max(score, levels.get(level, score))
     return arms, {column: [PERCENT * sum(each.values()) / len(each)] for column, each in best.items()}
 

@@ -44,7 +44,7 @@ def _listed(built: Built) -> Iterable[Section]:
 
 def _arms(material: Material, design: Design) -> Section | None:
     measure = material.measure
-    best = "lowest" if measure.direction == "lower" else "highest"
+    best = "lowest" if measure.direction == "minimize" else "highest"
     caption = (
         f"{measure.name.capitalize()} in {measure.unit} over the seeds that are done, the {best} mean in bold; ± is "
         "half the 95 % t interval, not adjusted for the number of arms. Tokens/s and wall time are means, peak memory "

@@ -84,7 +84,7 @@ def against(price: Price, design: Design, measure: Measure) -> Figure | None:
     if not points or len({point.arm.judged_by for point in points}) > 1:
         return None
     best = _front(points, price, measure)
-    better = "down" if measure.direction == "lower" else "up"
+    better = "down" if measure.direction == "minimize" else "up"
     return Figure(
         name=f"score-{price.name.replace(' ', '-')}",
         title=f"{measure.name.capitalize()} against {price.name}",
@@ -116,7 +116,7 @@ def _point(arm: Arm, price: Price) -> Point:
 
 def _front(points: Sequence[Point], price: Price, measure: Measure) -> list[Point]:
     """In the order of their price."""
-    cost, loss = (1 if price.dear else -1), (1 if measure.direction == "lower" else -1)
+    cost, loss = (1 if price.dear else -1), (1 if measure.direction == "minimize" else -1)
     kept = front([(cost * point.price.mean, loss * point.score.mean) for point in points])
     return sorted((points[index] for index in kept), key=lambda point: point.price.mean)
 

@@ -66,7 +66,7 @@ def findings(material: Material, design: Design) -> list[str]:
     if not arms:
         return [interim or f"No run reached a {measure.taken} {measure.name}.", _floors(material)]
     best, several = arms[0], len(design.arms) > 1
-    first = "Lowest" if measure.direction == "lower" else "Highest"
+    first = "Lowest" if measure.direction == "minimize" else "Highest"
     lead = f"{first} mean: {best.label}," if several else f"{measure.taken.capitalize()} {measure.name}:"
     lead += f" {_measured(best, measure)}."
     standing = [told(beside(design, measure)), _without_score(design, measure)] if several else []

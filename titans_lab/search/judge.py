@@ -20,7 +20,6 @@ from titans_lab.study.values import nearest
 #: The column of the metrics that shows a figure on its way.
 ON_THE_WAY = {"loss": "valid_loss", "score": "valid_score", "train_loss": "loss"}
 VALIDATIONS = 20  # of a run, where a pruner wants them and the study says nothing
-WAYS: dict[str, Direction] = {"lower": "min", "higher": "max"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Figure:
 
     def better(self, value: float, other: float) -> bool:
         """Whether one value is better than another."""
-        return value < other if self.direction == "min" else value > other
+        return value < other if self.direction == "minimize" else value > other
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,8 @@ def _figure(objective: Objective, config: RunConfig) -> Figure:
     if objective.name in names:
         measure = names[objective.name]
         column = "loss" if measure is task.LOSS else "score"
-        return Figure(objective.name, column, objective.direction or WAYS[measure.direction])
+        return Figure(objective.name, column, objective.direction or measure.direction)
     if objective.name in (*MEASURED, *KNOWN):
-        return Figure(objective.name, objective.name, objective.direction or MEASURED.get(objective.name, "min"))
+        return Figure(objective.name, objective.name, objective.direction or MEASURED.get(objective.name, "minimize"))
     known = nearest(objective.name, (*names, *MEASURED, *KNOWN))
     raise UserError(f"{objective.place}: search.metric: no run of {config.task.name} records {objective.name}; {known}")

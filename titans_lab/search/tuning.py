@@ -103,7 +103,7 @@ class Tuning:
         feasible = [trial for trial in self.trials.values() if trial.feasible]
         if len(self.judge.figures) > 1:
             feasible = [trial for trial in feasible if not any(self._beats(other, trial) for other in feasible)]
-        sign = 1 if self.judge.figures[0].direction == "min" else -1
+        sign = 1 if self.judge.figures[0].direction == "minimize" else -1
         ranked = sorted(feasible, key=lambda trial: sign * trial.values[0] if trial.values else 0.0)
         return ranked if len(self.judge.figures) > 1 else ranked[:most]
 

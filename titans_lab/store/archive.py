@@ -14,7 +14,6 @@ import re
 import secrets
 import shutil
 import tarfile
-import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,17 +22,24 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.store.check import faults
+from titans_lab.store.checkpoints import CHECKPOINT
 from titans_lab.store.files import DamagedError, json_bytes, read_bytes, read_json, temporary_file
 from titans_lab.store.folder import RunFolder
+from titans_lab.store.names import NUMBER, PART, is_inside
 from titans_lab.store.searches import SearchFolder, definition_record
 from titans_lab.store.store import Store
 
 CONTENTS = "contents.json"
 FORM = 1
-KINDS = ("runs", "studies", "floors", "benches", "searches")
-LEFT_OUT = ("claim", "stop.json")  # they are of this machine and this moment
 MOST = 100_000_000  # bytes of the list of contents
-_PART = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,120}")
+#: The records that travel. A claim and a request to stop do not: they are of their machine and their moment.
+_RECORD = re.compile(
+    rf"(?:studies|ngram_baselines|benches)/{PART}\.json|searches/{PART}/(?:search|finalists|trials/{NUMBER})\.json"
+    rf"|runs/{PART}/(?:run\.json|status\.json|evals/{PART}\.json|attempts/{NUMBER}/(?:"
+    rf"(?:env|status|archived)\.json|[a-z_]+\.(?:jsonl|parquet)|weights\.pt|{CHECKPOINT}"
+    rf"|log\.txt|profile\.txt|trace\.json\.gz|evals/{PART}\.json))"
+)
 
 
 @dataclass
@@ -44,20 +50,28 @@ class Imported:
         added: Was not there, or without a result.
         same: Was there already.
         conflicts: Is there, and is another one: what is there stays.
+        refused: Is no sound record, and why: it was left out.
     """
 
     added: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, path: Path) -> int:
     """Write runs, studies (None: all), and what was measured of data and models; how many files these are."""
-    files = [file for run_id in runs for file in _files(store.run(run_id).path)]
+    files = [file for run_id in runs for file in sorted(store.run(run_id).path.rglob("*"))]
     files += [file for file in store.study_paths() if studies is None or file.stem in studies]
     files += [*store.floor_paths(), *store.bench_paths()]
     files += [file for search in store.searches() for file in _of_search(search, studies)]
-    names = {file.relative_to(store.root).as_posix(): file for file in files if file.is_file()}
+    names = {
+        name: file
+        for file in files
+        if _RECORD.fullmatch(name := file.relative_to(store.root).as_posix())
+        and file.is_file()
+        and is_inside(store.root, file)
+    }
     described = {name: _digest(file) for name, file in names.items()}
     with temporary_file(path, b"") as temporary:
         with tarfile.open(temporary, "w:gz", compresslevel=6) as archive:
@@ -74,24 +88,15 @@ def bring(store: Store, path: Path) -> Imported:
     found = Imported()
     store.root.mkdir(parents=True, exist_ok=True)
     with _unpacked(store, path) as staged:
+        _refuse(staged, found)
         for run in staged.folders():
             _bring_run(store, run, found)
         for search in staged.searches():
             _bring_search(store, search, found)
-        for kind in ("studies", "floors", "benches"):
+        for kind in ("studies", "ngram_baselines", "benches"):
             for file in sorted((staged.root / kind).glob("*.json")):
                 _bring_file(store, file, file.relative_to(staged.root).as_posix(), found)
     return found
-
-
-def to_trash(store: Store, paths: Sequence[Path]) -> Path:
-    """Move what lies below a store into a folder of its trash, under the same names; that folder."""
-    trash = store.root / "trash" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    for path in paths:
-        place = trash / path.relative_to(store.root)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(place)
-    return trash
 
 
 def _of_search(search: SearchFolder, studies: Sequence[str] | None) -> list[Path]:
@@ -101,13 +106,6 @@ def _of_search(search: SearchFolder, studies: Sequence[str] | None) -> list[Path
             return []
     files = [search.definition_path, search.finalists_path, *search.trial_paths()]
     return [file for file in files if file.exists()]
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Those of a run that are records."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith(".") and path.name not in LEFT_OUT:
-            yield path
 
 
 def _digest(path: Path) -> dict[str, Any]:
@@ -153,7 +151,7 @@ def _unpack(archive: tarfile.TarFile, folder: Path, path: Path) -> None:
         digest = expected.pop(member.name)
         if not isinstance(digest, dict) or digest.get("bytes") != member.size:  # before a disk is filled
             raise UserError(f"{path}: {member.name} is not what was exported (its size differs)")
-        place = folder.joinpath(*_parts(member.name, path))
+        place = folder / member.name
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("xb") as file:
             shutil.copyfileobj(stream, file)
@@ -172,15 +170,23 @@ def _contents(archive: tarfile.TarFile, first: tarfile.TarInfo | None, folder: P
     record = read_json(folder / CONTENTS)
     if record.get("form") != FORM or not isinstance(record.get("files"), dict):
         raise UserError(f"{path}: was written by another version of titans-lab; export it with this one")
+    for name in record["files"]:
+        if not _RECORD.fullmatch(name):
+            raise UserError(f"{path}: {name!r} is no path of a store; nothing was imported")
     return record["files"]
 
 
-def _parts(name: str, path: Path) -> list[str]:
-    """Of a path below a store; UserError where it leads anywhere else."""
-    parts = name.split("/")
-    if len(parts) < 2 or parts[0] not in KINDS or not all(_PART.fullmatch(part) for part in parts):
-        raise UserError(f"{path}: {name!r} is no path of a store; nothing was imported")
-    return parts
+def _refuse(staged: Store, found: Imported) -> None:
+    """Take the runs, searches and other records that are not sound out of an unpacked archive."""
+    bare = [run.run_id for run in staged.folders() if not run.record_path.exists()]
+    unsound = {f"runs/{run_id}": f"runs/{run_id}/run.json: is missing" for run_id in bare}
+    for fault in faults(staged):
+        path = fault.damage.path.relative_to(staged.root)
+        if fault.movable or path.name == "search.json":
+            unsound.setdefault("/".join(path.parts[:2]), f"{path}: {fault.damage.reason}")
+    found.refused += unsound.values()
+    if unsound:
+        staged.set_aside([staged.root / name for name in unsound], "refused")
 
 
 def _bring_run(store: Store, staged: RunFolder, found: Imported) -> None:
@@ -196,7 +202,7 @@ def _bring_run(store: Store, staged: RunFolder, found: Imported) -> None:
         found.conflicts.append(name)
     else:
         if here.path.exists():
-            to_trash(store, [here.path])
+            store.set_aside([here.path], "trash")
         here.path.parent.mkdir(exist_ok=True)
         staged.path.rename(here.path)
         found.added.append(name)

@@ -14,6 +14,7 @@ from titans_lab.store.compacted import Compacted, manifest_path, marks_of
 from titans_lab.store.files import Damage, DamagedError, read_bytes, read_json
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import digest_of, read_lines
+from titans_lab.store.names import is_inside, leads_out
 from titans_lab.store.status import Status
 from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
@@ -40,7 +41,7 @@ class Fault:
 def faults(store: Store) -> list[Fault]:
     """All that is wrong with a store."""
     found = [fault for run in store.folders() for fault in _run(run)]
-    found += [*_folders(store), *_records(store), *_studies(store), *_compaction(store)]
+    found += [*_folders(store), *_links(store), *_records(store), *_studies(store), *_compaction(store)]
     found += [*_leftovers(store), *_ahead(store)]
     known = {fault.damage.path for fault in found}
     reader = Reader(store)  # what reads well and is of another form all the same
@@ -51,14 +52,9 @@ def faults(store: Store) -> list[Fault]:
 
 
 def quarantine(store: Store, found: list[Fault]) -> Path | None:
-    """Move the files that cannot be used out of the way, under the same names; the folder; None: there were none."""
-    folder = store.root / "quarantine" / time.strftime("%Y%m%d-%H%M%S")
-    moved = [fault.damage.path for fault in found if fault.movable and fault.damage.path.exists()]
-    for path in dict.fromkeys(moved):
-        place = folder / path.relative_to(store.root)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(place)
-    return folder if moved else None
+    """Move the files that cannot be used out of the way, and return the folder that has them; None: there were none."""
+    moved = dict.fromkeys(fault.damage.path for fault in found if fault.movable and fault.damage.path.exists())
+    return store.set_aside(list(moved), "quarantine") if moved else None
 
 
 def _run(run: RunFolder) -> Iterator[Fault]:
@@ -100,7 +96,11 @@ def _commit(run: RunFolder, path: Path) -> Iterator[Fault]:
         yield Fault(error.damage, "the run counts as lost; sweep its study again")
         return
     for name, digest in status.files.items():
-        file = run.path / name
+        try:
+            file = run.committed_path(name)
+        except DamagedError as error:
+            yield Fault(error.damage, _again(run), movable=False)
+            continue
         try:
             if digest_of(read_bytes(file)) != digest:
                 yield Fault(Damage(file, "is not what status.json committed (size or SHA-256 differ)"), _again(run))
@@ -126,10 +126,19 @@ def _json(path: Path, remedy: str, required: bool = False) -> Iterator[Fault]:
 
 def _folders(store: Store) -> Iterator[Fault]:
     """Files where the records of a kind would be."""
-    for kind in ("studies", "searches", "floors", "benches", "verified"):
+    for kind in ("studies", "searches", "ngram_baselines", "benches", "verified"):
         path = store.root / kind
         if path.exists() and not path.is_dir():
             yield Fault(Damage(path, "is a file where the store has a folder"), "nothing can be kept there")
+
+
+def _links(store: Store) -> Iterator[Fault]:
+    """Yield the links in the place of runs, attempts and searches that lead out of the folder that they are in."""
+    folders = [store.root / "runs", store.root / "searches", *(run.path / "attempts" for run in store.folders())]
+    for folder in (folder for folder in folders if folder.is_dir()):
+        for path in sorted(folder.iterdir()):
+            if path.is_symlink() and not is_inside(folder, path):
+                yield Fault(Damage(path, leads_out(folder)), "it is not used; put the folder itself there", False)
 
 
 def _records(store: Store) -> Iterator[Fault]:

@@ -21,7 +21,8 @@ from titans_lab.store.folder import Attempt, RunFolder
 
 KEPT = 2  # one may be damaged
 _DIGITS = 16
-_NAME = re.compile(rf"checkpoint-(\d+)-([0-9a-f]{{{_DIGITS}}})\.pt")
+CHECKPOINT = rf"checkpoint-(\d{{1,18}})-([0-9a-f]{{{_DIGITS}}})\.pt"
+_NAME = re.compile(CHECKPOINT)
 _LEFT_OVER = ".checkpoint-*.tmp"
 
 

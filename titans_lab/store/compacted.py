@@ -19,6 +19,7 @@ from titans_lab.store import arrow
 from titans_lab.store.columns import LOGS, VIEWS
 from titans_lab.store.files import DamagedError, read_json
 from titans_lab.store.logs import committed_bytes, read_parquet
+from titans_lab.store.names import is_name, path_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,6 +80,7 @@ class Compacted:
             files, runs = record["files"], record["runs"]
             entries = {run_id: Entry(tuple(marks), *rest) for run_id, (marks, *rest) in runs.items()}
             assert files.keys() == set(OF_RUNS)
+            assert all(map(is_name, (*(file["name"] for file in files.values()), *entries)))
         except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
             raise DamagedError(path, f"is no manifest ({error!r}); `titans-lab compact` writes another") from error
         same = {run_id: entry for run_id, entry in entries.items() if marks_of(root, run_id) == entry.marks}
@@ -97,7 +99,7 @@ class Compacted:
     def _file(self, view: str) -> tuple[Path, dict[str, Any]]:
         """Where the rows are, and their size and SHA-256."""
         file = self.files[view]
-        return self.folder / file["name"], {"bytes": file["bytes"], "sha256": file["sha256"]}
+        return path_of(self.folder, file["name"]), {"bytes": file["bytes"], "sha256": file["sha256"]}
 
 
 def manifest_path(root: Path) -> Path:

@@ -14,6 +14,7 @@ from titans_lab.store import arrow
 from titans_lab.store.compacted import FORM, OF_RUNS, Compacted, Entry, manifest_path, marks_of
 from titans_lab.store.files import DamagedError, read_bytes, write_bytes, write_json
 from titans_lab.store.logs import digest_of
+from titans_lab.store.names import check_inside
 from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
 
@@ -42,6 +43,7 @@ def compact(store: Store) -> Done:
     A kill at any moment leaves the earlier compaction, or none. Two at once do the same, and the last one stays.
     """
     folder = manifest_path(store.root).parent
+    check_inside(store.root, folder)  # files are deleted in it
     folder.mkdir(exist_ok=True)
     before = {run.run_id: marks_of(store.root, run.run_id) for run in store.folders()}
     reader = Reader(store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from typing import Any
 from titans_lab.errors import UserError
 from titans_lab.store.claims import NOBODY, AlreadyRunning, Claim, Holder, Watch
 from titans_lab.store.files import DamagedError, read_json, write_json
-from titans_lab.store.names import checked, folders_in, listed
-from titans_lab.store.status import FINISHED, STOPPED, Status
+from titans_lab.store.names import NUMBER, PART, ForeignName, folders_in, is_inside, leads_out, listed, path_of
+from titans_lab.store.status import COMMITTED_FILE, FINISHED, STOPPED, Status
+
+_EVALUATION = re.compile(rf"evals/{PART}\.json")
+_ATTEMPT = re.compile(NUMBER)
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,18 @@ class RunFolder:
         """What the attempt whose commit counts logged in one of `LOGS`."""
         status = self.status()
         name = status and status.log_file(log)
-        return self.path / (name or f"{log}.parquet")
+        return self.committed_path(name) if name else self.path / f"{log}.parquet"
+
+    def committed_path(self, name: str) -> Path:
+        """Return the path of a file that a commit of this run vouches for, a key of its `files`.
+
+        Raises:
+            DamagedError: A link leads to somewhere else than this folder.
+        """
+        try:
+            return path_of(self.path, name, COMMITTED_FILE)
+        except ForeignName as error:
+            raise DamagedError(self.path / name, leads_out(self.path)) from error
 
     @property
     def metrics_path(self) -> Path:
@@ -161,7 +176,7 @@ class RunFolder:
 
     def evaluation_path(self, name: str) -> Path:
         """What a later evaluation found."""
-        return self.path / "evals" / f"{checked(name)}.json"
+        return path_of(self.path, f"evals/{name}.json", _EVALUATION)
 
     def evaluation_paths(self) -> list[Path]:
         """Those of all that there are, by name."""
@@ -218,10 +233,10 @@ class RunFolder:
         """Folders of the attempts, oldest first."""
         folder = self.path / "attempts"
         try:
-            names = folders_in(folder)
+            names = folders_in(folder) if is_inside(self.path, folder) else []
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return [folder / name for name in sorted(filter(str.isdecimal, names), key=int)]
+        return [folder / name for name in sorted(filter(_ATTEMPT.fullmatch, names), key=int)]
 
     def attempt(self, number: int) -> Attempt:
         """One of them, there or not."""

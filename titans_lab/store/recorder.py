@@ -69,6 +69,8 @@ class Recorder:
 
     def go_on(self, earlier: Attempt, position: Position) -> None:
         """Begin with what an earlier attempt had logged at a position; DamagedError where it no longer has."""
+        if not position.keys() <= LOGS.keys():  # the names of files that would be written
+            raise DamagedError(earlier.path, f"has no log {', '.join(position.keys() - LOGS.keys())}")
         logged = {log: _beginning(earlier.lines_path(log), digest) for log, digest in position.items()}
         for log, lines in logged.items():
             if lines:

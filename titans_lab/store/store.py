@@ -2,16 +2,16 @@
 
 runs/<run_id>/run.json                  what the run is, written before it starts
 runs/<run_id>/attempts/<n>/             claim (who is at it), env.json, metrics.jsonl (one line per log step),
-                                        log.txt, evals.jsonl (the last evaluation), and inside.jsonl where the
+                                        log.txt, evals.jsonl (the last evaluation), and memory.jsonl where the
                                         memories were looked into; weights.pt where it ended well; stop.json where
                                         it was asked to stop; when it has ended metrics.parquet, with evals.parquet
-                                        and inside.parquet where there is something in them; and then, where it has
+                                        and memory.parquet where there is something in them; and then, where it has
                                         no result, its commit: status.json
 runs/<run_id>/status.json               the commit of the first attempt with a result, which stays
 runs/<run_id>/evals/<id>.json           what was evaluated later, each by itself
 studies/<name>.json                     what a sweep launched
 searches/<name>/                        what a search has tried: see `titans_lab.store.searches`
-floors/<key>.json                       n-gram losses of a data split
+ngram_baselines/<key>.json                       n-gram losses of a data split
 benches/<time>-<hash>.json              speeds, measured side by side
 quarantine/<time>/                      what `titans-lab doctor --fix` found damaged
 trash/<time>/                           what was removed
@@ -21,7 +21,10 @@ verified/<key>.json                     a model, a precision and a device whose 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +33,10 @@ from typing import Any
 from titans_lab.errors import UserError
 from titans_lab.store.files import DamagedError, read_json, write_json
 from titans_lab.store.folder import RunFolder
-from titans_lab.store.names import checked, folders_in, listed
+from titans_lab.store.names import PART, check_inside, folders_in, listed, path_of
 from titans_lab.store.searches import SearchFolder
+
+_REPORT = re.compile(rf"reports/{PART}")
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ class Store:
     root: Path
 
     def run(self, run_id: str) -> RunFolder:
-        """The folder of a run, there or not."""
-        return RunFolder(self.root / "runs" / checked(run_id))
+        """Return the folder of a run, there or not. UserError where that cannot be its id."""
+        return RunFolder(path_of(self.root / "runs", run_id))
 
     def run_ids(self) -> list[str]:
         """Of the runs that are there, in order; DamagedError where they have no folder but something else."""
@@ -71,27 +76,48 @@ class Store:
         return listed(self.root / "studies", "*.json")
 
     def search(self, name: str) -> SearchFolder:
-        """The folder of a search, there or not."""
-        return SearchFolder(self.root / "searches" / checked(name))
+        """Return the folder of a search, there or not. UserError where that cannot be its name."""
+        return SearchFolder(path_of(self.root / "searches", name))
 
     def searches(self) -> Iterator[SearchFolder]:
         """The searches that are there, by name."""
-        return (SearchFolder(path) for path in listed(self.root / "searches", "*") if path.is_dir())
+        folder = self.root / "searches"
+        names = folders_in(folder) if folder.is_dir() else []
+        return (SearchFolder(folder / name) for name in sorted(names) if not name.startswith("."))
 
-    def save_floors(self, key: str, record: Mapping[str, Any]) -> None:
+    def report_path(self, name: str, suffix: str) -> Path:
+        """Return where the report on a study goes. UserError where that would be outside of the store."""
+        return path_of(self.root, f"reports/{name.replace(' ', '-')}{suffix}", _REPORT)
+
+    def set_aside(self, paths: Sequence[Path], kind: str) -> Path:
+        """Move `paths` into a new folder below `kind` of this store, under the same names, and return that folder.
+
+        Raises:
+            ForeignName: A link leads out of the store. Then nothing is moved.
+        """
+        folder = self.root / kind / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        for place in (folder, *(path.parent for path in paths)):
+            check_inside(self.root, place)
+        for path in paths:
+            place = folder / path.relative_to(self.root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
+        return folder
+
+    def save_ngram_baseline(self, key: str, record: Mapping[str, Any]) -> None:
         """Keep the n-gram losses of a data split.
 
         Keys: data_hash, data_source, valid_fraction, valid_bytes, bits_per_byte ({bytes of context: loss}).
         """
-        self._save("floors", key, record)
+        self._save("ngram_baselines", key, record)
 
-    def has_floors(self, key: str) -> bool:
+    def has_ngram_baseline(self, key: str) -> bool:
         """Whether a readable record of these floors is there."""
-        return self._has("floors", key)
+        return self._has("ngram_baselines", key)
 
     def floor_paths(self) -> list[Path]:
         """Records of floors, by key."""
-        return listed(self.root / "floors", "*.json")
+        return listed(self.root / "ngram_baselines", "*.json")
 
     def save_bench(self, name: str, record: Mapping[str, Any]) -> None:
         """Keep what a bench has measured so far: columns of the view `benches`, those of each row under "rows"."""
@@ -114,13 +140,13 @@ class Store:
 
     def _has(self, kind: str, name: str) -> bool:
         try:
-            read_json(self.root / kind / f"{checked(name)}.json")
+            read_json(path_of(self.root / kind, f"{name}.json"))
         except (FileNotFoundError, DamagedError):
             return False
         return True
 
     def _save(self, kind: str, name: str, record: Mapping[str, Any]) -> None:
-        path = self.root / kind / f"{checked(name)}.json"
+        path = path_of(self.root / kind, f"{name}.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 T = TypeVar("T")
-LARGE = ("metrics", "inside")  # a row of them for every step that was logged
+LARGE = ("metrics", "memory")  # a row of them for every step that was logged
 Row = tuple[Path, dict[str, Any]]  # where it comes from, and its values
 
 
@@ -101,7 +101,7 @@ class Reader:
             "evals": self._later,
             "failures": self._failures,
             "studies": self._studies,
-            "floors": self._floors,
+            "ngram_baselines": self._ngram_baselines,
             "benches": self._benches,
             "trials": self._trials,
             "finalists": self._finalists,
@@ -212,8 +212,8 @@ class Reader:
         name = found.status.log_file(log)
         if name is None:
             return None
-        read = partial(read_parquet, columns=LOGS[log], digest=found.status.files[name])
-        return self._read(read, found.folder.path / name)
+        digest, folder = found.status.files[name], found.folder
+        return self._read(lambda _: read_parquet(folder.committed_path(name), LOGS[log], digest), folder.path / name)
 
     def _live_logged(self, attempt: Attempt, log: str) -> pa.Table | None:
         lines = self._read(partial(read_lines, columns=LOGS[log]), attempt.lines_path(log))
@@ -225,14 +225,14 @@ class Reader:
 
     def _studies(self) -> Iterator[Row]:
         for path in self.store.study_paths():
-            record = self._read(partial(_record, kind="a study", rows="runs"), path) or {}
+            record = self._read(study_of, path) or {}
             for run in record.get("runs", ()):
                 values = {"factors": _json(run.get("factors")), "overrides": _json(record.get("overrides"))}
                 values["solved"] = _json(run.get("solved"))
                 values["metric_asked"] = _json(record.get("metric"))
                 yield path, {**record, **run, **values, "study": record.get("name")}
 
-    def _floors(self) -> Iterator[Row]:
+    def _ngram_baselines(self) -> Iterator[Row]:
         for path in self.store.floor_paths():
             record = self._read(_floor, path) or {}
             for context, bits in record.get("bits_per_byte", {}).items():
@@ -288,6 +288,14 @@ def _record(path: Path, kind: str, rows: str) -> dict[str, Any]:
     listed = record.get(rows)
     if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
         raise DamagedError(path, f"is not a record of {kind}: see {rows}")
+    return record
+
+
+def study_of(path: Path) -> dict[str, Any]:
+    """Return the record of a study. DamagedError where it is none, or is another study's."""
+    record = _record(path, "a study", "runs")
+    if record.get("name") != path.stem:
+        raise DamagedError(path, f"is not a record of a study: its name is not {path.stem}")
     return record
 
 

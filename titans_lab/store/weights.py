@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from titans_lab.errors import UserError
-from titans_lab.store.files import DamagedError, read_bytes
 from titans_lab.store.folder import Attempt, RunFolder
-from titans_lab.store.logs import digest_of
+from titans_lab.store.logs import committed_bytes
 from titans_lab.store.status import Status
 from titans_lab.store.store import Store
 
@@ -40,14 +39,8 @@ def check_weights(folder: RunFolder) -> Status:
 def read_weights(folder: RunFolder) -> bytes:
     """The file that the run's worker wrote. UserError: see `check_weights`; DamagedError: not what was committed."""
     status = check_weights(folder)
-    attempt = _attempt(folder, status)
-    try:
-        content = read_bytes(attempt.weights_path)
-    except FileNotFoundError:
-        raise DamagedError(attempt.weights_path, "is missing") from None
-    if digest_of(content) != status.files[_name(attempt)]:
-        raise DamagedError(attempt.weights_path, "is not what status.json committed (size or SHA-256 differ)")
-    return content
+    name = _name(_attempt(folder, status))
+    return committed_bytes(folder.committed_path(name), status.files[name])
 
 
 def _attempt(folder: RunFolder, status: Status) -> Attempt:

@@ -51,38 +51,38 @@ class TrainConfig:
 
     Attributes:
         tokens: Budget; steps = tokens // (batch * length).
-        length: Tokens of a training sequence.
-        batch: Sequences a step.
+        seq_len: Tokens of a training sequence.
+        batch_size: Sequences a step.
         lr: Peak learning rate.
-        warmup: Share of the steps over which the rate rises from 0.
-        final_lr: Rate at the end, as a share of the peak.
+        warmup_ratio: Share of the steps over which the rate rises from 0.
+        min_lr_ratio: Rate at the end, as a share of the peak.
         weight_decay: On matrices; not on gains, biases and embeddings.
         beta1: AdamW's decay of the gradient's mean.
         beta2: AdamW's decay of its square.
-        clip: Largest norm of the gradient.
+        max_grad_norm: Largest norm of the gradient.
         precision: "float32", or "bfloat16" products with float32 parameters and memory.
     """
 
     tokens: int = 1_000_000
-    length: int = 256
-    batch: int = 4
+    seq_len: int = 256
+    batch_size: int = 4
     lr: float = 6e-3
-    warmup: float = 0.05
-    final_lr: float = 0.05
+    warmup_ratio: float = 0.05
+    min_lr_ratio: float = 0.05
     weight_decay: float = 0.1
     beta1: float = 0.9
     beta2: float = 0.95
-    clip: float = 1.0
+    max_grad_norm: float = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "length", "batch"):
+        for name in ("tokens", "seq_len", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        for name in ("lr", "clip"):
+        for name in ("lr", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
-        for name in ("warmup", "final_lr"):
+        for name in ("warmup_ratio", "min_lr_ratio"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is not between 0 and 1")
         for name in ("beta1", "beta2"):
@@ -92,13 +92,14 @@ class TrainConfig:
             raise ValueError(f"weight_decay: {self.weight_decay} is negative")
         if self.steps < 1:
             raise ValueError(
-                f"tokens: {self.tokens} is less than one step of {self.batch} x {self.length} (batch x length)"
+                f"tokens: {self.tokens} is less than one step of {self.batch_size} x {self.seq_len} "
+                "(batch_size x seq_len)"
             )
 
     @property
     def steps(self) -> int:
         """Optimiser steps that the budget pays for."""
-        return self.tokens // (self.batch * self.length)
+        return self.tokens // (self.batch_size * self.seq_len)
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,10 @@ class LogConfig:
         every: Steps between two lines of metrics.
         valid_every: Steps between two validations on a part; 0: none before the final one on the whole.
         valid_bytes: Bytes of that part; tokens, for a task that is no text.
-        inside_every: Steps between two looks into the memories, and one at the end, for the view `inside`; 0: none.
+        memory_every: Steps between two looks into the memories, and one at the end, for the view `memory`; 0: none.
             They take time and count in the peak memory, not in the throughput.
-        inside_tokens: Read at a look, from the start of the validation data: whole windows of `train.length`, at most
-            `train.batch` of them, or one that is shorter.
+        memory_tokens: Read at a look, from the start of the validation data: whole windows of `train.seq_len`, at most
+            `train.batch_size` of them, or one that is shorter.
         weights: Keep the model that a run ends with, 4 bytes a parameter, so that `titans-lab eval` can load it.
         checkpoint_seconds: Between two checkpoints, from which a run that was interrupted goes on, and at least 20
             times what one takes; null: none but where a run is asked to stop. They take 12 bytes a parameter, the last
@@ -122,21 +123,21 @@ class LogConfig:
     every: int = 10
     valid_every: int = 0
     valid_bytes: int = 65_536
-    inside_every: int = 0
-    inside_tokens: int = 1024
+    memory_every: int = 0
+    memory_tokens: int = 1024
     weights: bool = True
     checkpoint_seconds: float | None = 60.0
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"every: {self.every} is below 1")
-        for name in ("valid_every", "inside_every"):
+        for name in ("valid_every", "memory_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is negative")
         if self.valid_bytes < 2:
             raise ValueError(f"valid_bytes: {self.valid_bytes} leaves nothing to predict")
-        if self.inside_tokens < 1:
-            raise ValueError(f"inside_tokens: {self.inside_tokens} is below 1")
+        if self.memory_tokens < 1:
+            raise ValueError(f"memory_tokens: {self.memory_tokens} is below 1")
         if self.checkpoint_seconds is not None and not self.checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds: {self.checkpoint_seconds} is negative")
 
@@ -151,8 +152,8 @@ class SpeedConfig:
             for a training of at least 2e13 FLOPs, where there is a C++ compiler. Of its rivals: "fla", that is
             flash-linear-attention's, on a GPU.
         recompute: Go through each block once more in the backward pass instead of keeping what is in it.
-        micro_batch: Examples of `train.batch` that are in memory at a time, their gradients added up; null: all. Where
-            memory runs out it is halved, down to 1.
+        micro_batch: Examples of `train.batch_size` that are in memory at a time, their gradients added up; null: all.
+            Where memory runs out it is halved, down to 1.
         profile: Steps to profile, after the first few: trace.json.gz and profile.txt in the attempt's folder; 0: none.
     """
 

@@ -32,18 +32,18 @@ def flops_per_token(config: RunConfig) -> int:
     """To train, forward and backward."""
     usual, ends = _ends(config)
     train = config.train
-    return _flops_per_token(config.model, train.length, train.batch) + TRAINING * (ends.products - usual.products)
+    return _flops_per_token(config.model, train.seq_len, train.batch_size) + TRAINING * (ends.products - usual.products)
 
 
 def _ends(config: RunConfig) -> tuple[Ends, Ends]:
     """What a language model has before and after its blocks, and what the task's model has there."""
-    usual, ends = (settings.ends(config.model, config.train.length) for settings in (USUAL, config.task.settings))
+    usual, ends = (settings.ends(config.model, config.train.seq_len) for settings in (USUAL, config.task.settings))
     return usual, ends
 
 
 def tokens(config: RunConfig) -> int:
     """That the whole steps within the budget read."""
-    return config.train.steps * config.train.batch * config.train.length
+    return config.train.steps * config.train.batch_size * config.train.seq_len
 
 
 def flops(config: RunConfig) -> int:
@@ -52,8 +52,8 @@ def flops(config: RunConfig) -> int:
 
 
 def state(config: RunConfig) -> int:
-    """Bytes, in float32, that a sequence of `train.length` leaves behind for the next one."""
-    return _state_bytes(config.model, config.train.length)
+    """Bytes, in float32, that a sequence of `train.seq_len` leaves behind for the next one."""
+    return _state_bytes(config.model, config.train.seq_len)
 
 
 def kernel(config: RunConfig, device: str) -> str:

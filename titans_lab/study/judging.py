@@ -47,7 +47,5 @@ def judged(metric: Metric | None, task: TaskSettings) -> Judged | None:
         best = metric.at == "best"
         return Judged(replace(measure, taken="best"), f"valid_{column}") if best else Judged(measure, column)
     if metric.name in MEASURED and metric.at == "final":
-        return Judged(
-            Measure(metric.name, UNITS[metric.name], "lower" if metric.direction == "min" else "higher"), metric.name
-        )
+        return Judged(Measure(metric.name, UNITS[metric.name], metric.direction), metric.name)
     return None

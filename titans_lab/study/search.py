@@ -37,13 +37,13 @@ MOST_TRIALS = 100_000
 
 #: Final figures of any run that a search can lower, raise or bound, and which way is better.
 MEASURED: dict[str, Direction] = {
-    "loss": "min",
-    "score": "min",
-    "train_loss": "min",
-    "tokens_per_second": "max",
-    "utilisation": "max",
-    "wall_seconds": "min",
-    "peak_memory_bytes": "min",
+    "loss": "minimize",
+    "score": "minimize",
+    "train_loss": "minimize",
+    "tokens_per_second": "maximize",
+    "utilisation": "maximize",
+    "wall_seconds": "minimize",
+    "peak_memory_bytes": "minimize",
 }
 #: The same of what is known before a run; each is better lower.
 KNOWN = tuple(DERIVED)

@@ -14,7 +14,7 @@ from titans_lab.study.settings import MOST_RUNS, Setting, listed, settings
 from titans_lab.study.values import brief, describe, nearest, show
 
 Order = Literal["listed", "shuffled"]
-Direction = Literal["min", "max"]
+Direction = Literal["minimize", "maximize"]
 Taken = Literal["final", "best"]
 METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -25,12 +25,12 @@ class Metric:
 
     Attributes:
         name: The task's metric or loss, or a figure of any run: see `titans_lab.study.judging`.
-        direction: Whether less ("min") or more ("max") of it is better.
+        direction: Whether less ("minimize") or more ("maximize") of it is better.
         at: "final": of the full validation at the end; "best": the best of all validations.
     """
 
     name: str = "loss"
-    direction: Direction = "min"
+    direction: Direction = "minimize"
     at: Taken = "final"
 
 

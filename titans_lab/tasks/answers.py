@@ -60,7 +60,7 @@ class AnswerTask(Task):
 
     def __init__(self, name: str, settings: TaskSettings, config: RunConfig, seed: int) -> None:
         super().__init__(settings, generated_digest(name), generated_source(name))
-        self.name, self.seed, self.length, self.batch = name, seed, config.train.length, config.train.batch
+        self.name, self.seed, self.length, self.batch = name, seed, config.train.seq_len, config.train.batch_size
         self._set, self._order = lru_cache(None)(self._drawn), lru_cache(2)(self._shuffled)
 
     @abstractmethod

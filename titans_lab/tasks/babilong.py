@@ -195,7 +195,7 @@ def split_stories(asked: Sequence[Asked], testing: bool) -> list[Asked]:
 
 
 class BabilongTask(RecallTask):
-    """Stories of up to `train.length` bytes, filled up with a book."""
+    """Stories of up to `train.seq_len` bytes, filled up with a book."""
 
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> BabilongTask:

@@ -31,7 +31,7 @@ class GenomeTask(Task):
     def build(cls, config: RunConfig, seed: int) -> GenomeTask:
         """Read the files of the section `data`."""
         settings, train = config.task.genome, config.train
-        return cls(settings, load_genome(config.data, settings.classes), seed, train.length, train.batch)
+        return cls(settings, load_genome(config.data, settings.classes), seed, train.seq_len, train.batch_size)
 
     def model(self, config: RunConfig, seed: int) -> Classifier:
         """A head over the classes in the place of a language model's."""
@@ -61,7 +61,7 @@ class GenomeTask(Task):
         return scores if limit is not None else [*scores, *self._judge(model, device, "test", None), *self.floors()]
 
     def floors(self) -> Iterator[Score]:
-        """Of `titans_lab.stats.kmers`, on the test part; what `train.length` cuts off, it does not see either."""
+        """Of `titans_lab.stats.kmers`, on the test part; what `train.seq_len` cuts off, it does not see either."""
         train, valid, test = (self._arrays(self.parts[part]) for part in ("train", "valid", "test"))
         found = kmer_classes(train, valid, test[0], self.settings.classes)
         yield from _scores(found, test[1], "test", "k-mers")

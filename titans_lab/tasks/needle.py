@@ -150,7 +150,7 @@ class Needles:
 
 
 class NeedleTask(RecallTask):
-    """Needles of `train.length` bytes."""
+    """Needles of `train.seq_len` bytes."""
 
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> NeedleTask:

@@ -26,14 +26,14 @@ class Questions(Protocol):
 
 
 class RecallTask(Task):
-    """Prompts and their answers, `train.length` bytes to read; test questions come from a source of their own."""
+    """Prompts and their answers, `train.seq_len` bytes to read; test questions come from a source of their own."""
 
     settings: NeedleSettings | BabilongSettings
 
     def __init__(self, config: RunConfig, digest: str, training: Questions, testing: Questions) -> None:
         super().__init__(config.task.settings, digest, data_source(config))
         self.training, self.testing = training, testing
-        self.length, self.batch = config.train.length, config.train.batch
+        self.length, self.batch = config.train.seq_len, config.train.batch_size
 
     def sample(self, step: int) -> Batch:
         """Inputs, targets and those of the answer `[batch, length]`; every step has new questions."""

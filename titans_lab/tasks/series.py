@@ -39,7 +39,9 @@ class SeriesTask(Task):
     def build(cls, config: RunConfig, seed: int) -> SeriesTask:
         """Read `data.path`."""
         assert config.data.path is not None  # the settings' check
-        return cls(config.task.series, load_series(config.data.path), seed, config.train.length, config.train.batch)
+        return cls(
+            config.task.series, load_series(config.data.path), seed, config.train.seq_len, config.train.batch_size
+        )
 
     def model(self, config: RunConfig, seed: int) -> Forecaster:
         """A head to the horizon in the place of a language model's."""

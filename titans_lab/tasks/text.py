@@ -39,8 +39,8 @@ class TextTask(Task):
     ) -> None:
         if len(corpus.train) <= length:
             raise UserError(
-                f"train.length: {length} and one more to predict are more than the {len(corpus.train)} tokens that "
-                f"{corpus.source} has to train on; lower train.length or give a longer text"
+                f"train.seq_len: {length} and one more to predict are more than the {len(corpus.train)} tokens that "
+                f"{corpus.source} has to train on; lower train.seq_len or give a longer text"
             )
         super().__init__(settings or TextSettings(), corpus.digest, corpus.source)
         self.corpus, self.seed, self.length, self.batch = corpus, seed, length, batch
@@ -53,7 +53,7 @@ class TextTask(Task):
         if not settings.FASTA:
             check_vocabulary(config)
         corpus = load_corpus(config.data, settings.FASTA)
-        return cls(corpus, seed, config.train.length, config.train.batch, settings)
+        return cls(corpus, seed, config.train.seq_len, config.train.batch_size, settings)
 
     def sample(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets `[batch, length]` of a step: windows at random places of the training part."""

@@ -38,7 +38,7 @@ def defaults() -> list[ModelConfig]:
     """The default configuration of each variant, with enough blocks for all of its mixers."""
     variants = get_args(Variant)
     blocks = max(len(pattern(variant)) for variant in variants)
-    return [ModelConfig(variant=variant, blocks=blocks) for variant in variants]
+    return [ModelConfig(variant=variant, n_layers=blocks) for variant in variants]
 
 
 def subjects(configs: Iterable[ModelConfig]) -> list[Subject]:

@@ -19,7 +19,7 @@ ORACLES = {"gated_linear_attention": naive_gated_linear_attention, "gated_delta_
 VARIANTS = ["linear_attention", "retnet", "gla", "mamba2", "deltanet", "gated_deltanet"]
 RECURRENT = {
     "published": RecurrentConfig(chunk_size=16),
-    "other sizes": RecurrentConfig(chunk_size=7, state_size=5, key_expansion=0.7, value_expansion=1.6, conv_width=3),
+    "other sizes": RecurrentConfig(chunk_size=7, state_size=5, expand_k=0.7, expand_v=1.6, conv_size=3),
 }
 CASES = [(variant, sizes) for variant in VARIANTS for sizes in RECURRENT]
 TIME = 63
@@ -27,7 +27,7 @@ TIME = 63
 
 def mixer(variant, sizes="published", **others):
     """In float64, every parameter away from where training starts it."""
-    config = ModelConfig(variant=variant, dim=12, heads=2, recurrent=RECURRENT[sizes], **others)
+    config = ModelConfig(variant=variant, dim=12, n_heads=2, recurrent=RECURRENT[sizes], **others)
     layer = MIXERS[variant](config)
     initialise(layer, 0)
     layer = layer.double()
@@ -139,7 +139,7 @@ def test_mamba2_is_its_state_space_model():
 def test_time_scales_of_the_heads_start_where_they_were_published():
     """A of each head in (1, 16), dt in (0.001, 0.1), the same whatever the seed."""
     one, other = (
-        LanguageModel(ModelConfig(variant="mamba2", blocks=1, heads=8), seed).blocks[0].mixer for seed in (0, 1)
+        LanguageModel(ModelConfig(variant="mamba2", n_layers=1, n_heads=8), seed).blocks[0].mixer for seed in (0, 1)
     )
     step, log_decay = one.decay(torch.zeros(1, 1, 8))
     rate = -(log_decay / step).flatten()
@@ -152,7 +152,7 @@ def test_time_scales_of_the_heads_start_where_they_were_published():
 
 def test_glas_decays_start_near_one():
     """A temperature of 16 and a bias of 0: 0.5^(1/16)."""
-    layer = MIXERS["gla"](ModelConfig(variant="gla", dim=12, heads=2))
+    layer = MIXERS["gla"](ModelConfig(variant="gla", dim=12, n_heads=2))
     nn.init.zeros_(layer.decay.weight)
     x = tokens().float()
     _, stream = layer(x[:, :1], layer.start(2))

@@ -8,7 +8,7 @@ from titans.models.config import MemoryConfig, ModelConfig
 
 def gates_of(x, *, autocast=False, std=0.0, **memory):
     """theta, eta and alpha of a memory of depth 2 with one set of gates a head of width 4."""
-    config = ModelConfig(dim=8, heads=2, memory=MemoryConfig(gates_per_layer=False, **memory))
+    config = ModelConfig(dim=8, n_heads=2, memory=MemoryConfig(gates_per_layer=False, **memory))
     torch.manual_seed(0)
     gates = MemoryGates(config, inputs={0: 4, 1: 16})
     torch.nn.init.normal_(gates.weight, std=std)

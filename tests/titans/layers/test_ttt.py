@@ -24,7 +24,7 @@ def inner(weights, gain, x):
 
 @pytest.mark.parametrize(("name", "rate"), [("ttt_linear", 1.0), ("ttt_mlp", 0.1)])
 def test_a_chunk_is_one_step_of_gradient_descent(name, rate):
-    layer = TTT(ModelConfig(variant=name, dim=DIM, heads=HEADS, conv_width=1), name)
+    layer = TTT(ModelConfig(variant=name, dim=DIM, n_heads=HEADS, conv_size=1), name)
     initialise(layer, 0)
     layer.double()
     memory = layer.memory

@@ -10,7 +10,7 @@ from titans.models.config import ModelConfig
 from titans_lab.study.tasks.mad import CompressionSettings
 from titans_lab.study.tasks.text import TextSettings
 
-CONFIG = ModelConfig(variant="transformer", vocab_size=11, dim=16, blocks=2, heads=2)
+CONFIG = ModelConfig(variant="transformer", vocab_size=11, dim=16, n_layers=2, n_heads=2)
 
 
 def test_all_that_the_decoder_knows_is_the_last_place_and_the_position():

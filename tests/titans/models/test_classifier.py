@@ -11,7 +11,7 @@ from titans.models.config import MemoryConfig, ModelConfig, Variant
 
 def classifier(variant: str) -> Classifier:
     memory = MemoryConfig(expansion=2, chunk_size=4)
-    sizes = {"vocab_size": 7, "dim": 8, "blocks": 3, "heads": 2, "segment": 8, "window": 6}
+    sizes = {"vocab_size": 7, "dim": 8, "n_layers": 3, "n_heads": 2, "segment_len": 8, "window": 6}
     return Classifier(ModelConfig(variant=variant, memory=memory, **sizes), 3).double()  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ MODES = ("last", "revin")
 def forecaster(variant: str = "lmm", normalisation: Any = "last", seed: int = 0) -> Forecaster:
     """One whose head and direct map are not 0, in float64."""
     memory = MemoryConfig(expansion=2, chunk_size=2)
-    config = ModelConfig(variant=variant, dim=8, blocks=3, heads=2, segment=4, window=4, memory=memory)  # type: ignore[arg-type]
+    config = ModelConfig(variant=variant, dim=8, n_layers=3, n_heads=2, segment_len=4, window=4, memory=memory)  # type: ignore[arg-type]
     model = Forecaster(config, 6, 24, 10, normalisation, seed).double()
     for layer in (model.head, model.direct):
         nn.init.normal_(layer.weight)
@@ -28,7 +28,7 @@ def past(batch: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize("normalisation", MODES)
 def test_before_training_it_repeats_the_last_value(normalisation: Any):
-    model = Forecaster(ModelConfig(variant="lmm", dim=8, heads=2), 6, 24, 10, normalisation)
+    model = Forecaster(ModelConfig(variant="lmm", dim=8, n_heads=2), 6, 24, 10, normalisation)
     x = past().float()
     torch.testing.assert_close(model(x), x[:, -1:].expand(-1, 10))
 

@@ -43,7 +43,15 @@ MIXERS = {
 
 def random_model(memory=MEMORIES["default"], variant="lmm", **values):
     """As training starts it, plus noise that leaves no parameter at a special value."""
-    sizes = {"vocab_size": 11, "dim": 12, "blocks": 2, "heads": 2, "persistent_tokens": 3, "segment": 8, "window": 6}
+    sizes = {
+        "vocab_size": 11,
+        "dim": 12,
+        "n_layers": 2,
+        "n_heads": 2,
+        "persistent_tokens": 3,
+        "segment_len": 8,
+        "window": 6,
+    }
     config = ModelConfig(variant=variant, memory=memory, **sizes | values)
     model = LanguageModel(config).double()
     with torch.no_grad():

@@ -29,7 +29,7 @@ CASES = [(v, m) for v in VARIANTS for m in MEMORIES if v in WITH_MEMORY or m == 
 def random_model(variant, memory=MEMORIES["default"], mac=MacConfig(), dtype=torch.float64, spread=0.3):  # noqa: B008
     """Parameters as training starts them, plus noise that leaves none of them at a special value."""
     config = of_variant(
-        variant, vocab_size=11, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=8, window=6,
+        variant, vocab_size=11, dim=16, n_layers=2, n_heads=2, persistent_tokens=3, segment_len=8, window=6,
         memory=memory, mac=mac,
     )  # fmt: skip
     model = LanguageModel(config).to(dtype).eval()

@@ -22,7 +22,7 @@ def test_each_takes_its_turn_in_every_round_after_one_that_does_not_count():
 
 
 def test_a_step_goes_back_to_every_parameter_and_leaves_no_gradient():
-    model = build(ModelConfig(variant="lmm", dim=16, heads=2, blocks=1), peer=False)
+    model = build(ModelConfig(variant="lmm", dim=16, n_heads=2, n_layers=1), peer=False)
     reached: set[str] = set()
     for name, parameter in model.named_parameters():
         parameter.register_hook(lambda gradient, name=name: reached.add(name))
@@ -37,7 +37,7 @@ def test_a_products_flops_are_those_of_its_multiply_adds():
 
 
 def test_a_pair_is_measured_on_the_kernel_that_its_runs_have():
-    config = dataclasses.asdict(ModelConfig(variant="lmm", dim=16, heads=2))
+    config = dataclasses.asdict(ModelConfig(variant="lmm", dim=16, n_heads=2))
     asked = {"model": config, "baseline": config, "peer": False, "kernel": "compiled"}
     for model in models_of(asked, torch.device("cpu")).values():
         memories = [module for module in model.modules() if isinstance(module, NeuralMemory)]

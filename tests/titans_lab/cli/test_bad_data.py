@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-SERIES = "base: {task: {name: series, series: {look_back: 6, horizon: 3}}, train: {length: 3, batch: 2, tokens: 60}}"
-GENOME = "base: {task: {name: genome}, train: {length: 8, batch: 2, tokens: 60}}"
-DNA = "base: {task: {name: dna}, train: {length: 8, batch: 2, tokens: 60}}"
+SERIES = (
+    "base: {task: {name: series, series: {look_back: 6, horizon: 3}}, train: {seq_len: 3, batch_size: 2, tokens: 60}}"
+)
+GENOME = "base: {task: {name: genome}, train: {seq_len: 8, batch_size: 2, tokens: 60}}"
+DNA = "base: {task: {name: dna}, train: {seq_len: 8, batch_size: 2, tokens: 60}}"
 TABLE = "\n".join(["date,a,b", *(f"2020-01-01,{i},{i % 7}" for i in range(40))]).encode()
 LABELLED = b"sequence,label\nACGT,0\nCCGT,1\n"
 

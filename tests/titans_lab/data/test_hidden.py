@@ -15,8 +15,14 @@ from titans_lab.tasks.registry import build_task
 from titans_lab.training.train import Trainer
 
 STORIES = "".join(f"1 Mary{n} went to the office.\n2 Where is Mary{n}?\toffice\t1\n" for n in range(99))
-NEEDLE = ("task.name=needle", "task.needle.test_examples=2", "train.length=512", "train.tokens=1024", "train.batch=1")
-BABILONG = ("task.name=babilong", "task.babilong.test_examples=2", "train.length=300", "train.tokens=900")
+NEEDLE = (
+    "task.name=needle",
+    "task.needle.test_examples=2",
+    "train.seq_len=512",
+    "train.tokens=1024",
+    "train.batch_size=1",
+)
+BABILONG = ("task.name=babilong", "task.babilong.test_examples=2", "train.seq_len=300", "train.tokens=900")
 
 
 @pytest.fixture

@@ -40,8 +40,12 @@ def test_a_row_has_the_runs_cost(bench: Workbench):
         model, train = run.config.model, run.config.train
         assert row.tokens == derived.tokens(run.config) == 256  # whole steps of 64
         assert row.parameters == parameters(model)
-        assert row.flops == derived.flops(run.config) == 256 * train_flops_per_token(model, train.length, train.batch)
-        assert row.state_bytes == state_bytes(model, train.length)
+        assert (
+            row.flops
+            == derived.flops(run.config)
+            == 256 * train_flops_per_token(model, train.seq_len, train.batch_size)
+        )
+        assert row.state_bytes == state_bytes(model, train.seq_len)
     assert rows[0].parameters < rows[2].parameters
 
 
@@ -136,9 +140,9 @@ def test_another_version_or_other_data_are_named_as_such(bench: Workbench, monke
 
 
 def test_a_run_of_the_same_task_is_nearer_than_any_other(bench: Workbench):
-    mqar = ("task.name=mqar", "model.vocab_size=8192", "train.length=64", "train.tokens=1280", "train.lr=1e-5")
+    mqar = ("task.name=mqar", "model.vocab_size=8192", "train.seq_len=64", "train.tokens=1280", "train.lr=1e-5")
     finish(bench.runs(*mqar), bench.store)
-    finish(bench.runs("model.vocab_size=8192", "train.length=64", "train.tokens=1280"), bench.store)
+    finish(bench.runs("model.vocab_size=8192", "train.seq_len=64", "train.tokens=1280"), bench.store)
     [row] = planned(bench, *mqar[:-1]).runs
     assert row.new is not None
     assert row.new.nearest == bench.runs(*mqar)[0].run_id
@@ -169,8 +173,8 @@ def test_what_the_seeds_can_show_is_of_one_kind_of_run(bench: Workbench):
         def loss(run: Run, scale: float = scale) -> float:
             return 1 + run.seed + (scale * (run.seed + 1) ** 2 if run.config.train.lr > 5e-3 else 0)
 
-        finish(bench.runs(arms, "seeds=3", f"train.length={length}"), bench.store, loss=loss)
-    kinds = "grid.train.length=[32, 16]"  # each with its own batches, so that no seed pairs the two
+        finish(bench.runs(arms, "seeds=3", f"train.seq_len={length}"), bench.store, loss=loss)
+    kinds = "grid.train.seq_len=[32, 16]"  # each with its own batches, so that no seed pairs the two
     alone = planned(bench, arms, "seeds=5", "baseline={train.lr: 1e-3}").detectable
     both = planned(bench, kinds, arms, "seeds=5", "baseline={train.lr: 1e-3}").detectable
     assert alone is not None

@@ -83,11 +83,11 @@ class Lab:
             recorder.log(**count, loss=now, valid_loss=valid, tokens_per_second=8600.0)
         return recorder
 
-    def floors(self, **bits: float) -> None:
-        """Byte models of the split: floors(order_0=4.7)."""
+    def ngram_baselines(self, **bits: float) -> None:
+        """Byte models of the split: ngram_baselines(order_0=4.7)."""
         split = {"valid_fraction": 0.05, "valid_bytes": None}
         record = {"data_hash": DATA_HASH, "data_source": "text", "bits_per_byte": {k[-1]: v for k, v in bits.items()}}
-        Store(self.root).save_floors("floors", record | split)
+        Store(self.root).save_ngram_baseline("ngram_baselines", record | split)
 
     def page(self) -> str:
         """The report."""

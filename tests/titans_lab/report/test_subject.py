@@ -55,7 +55,7 @@ def test_a_study_file_is_shown_as_it_was_run(swept):
     ("metric", "best", "means"),
     [
         ({"name": "loss", "at": "best"}, "Lowest mean: depth 2", "best loss"),
-        ({"name": "tokens_per_second", "direction": "max"}, "Highest mean: depth 1", "final tokens_per_second"),
+        ({"name": "tokens_per_second", "direction": "maximize"}, "Highest mean: depth 1", "final tokens_per_second"),
     ],
 )
 def test_arms_are_compared_by_what_the_study_asks_for(lab, metric, best, means):

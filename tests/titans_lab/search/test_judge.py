@@ -26,14 +26,14 @@ def figures(config: RunConfig, *objectives: Objective, metric: Metric | None = N
 
 
 def test_a_search_is_judged_by_the_study_s_metric_or_the_task_s():
-    assert figures(TEXT) == [("loss", "loss", "min")]
-    assert figures(MQAR) == [("accuracy", "score", "max")]
-    assert figures(MQAR, metric=Metric("loss")) == [("loss", "loss", "min")]
+    assert figures(TEXT) == [("loss", "loss", "minimize")]
+    assert figures(MQAR) == [("accuracy", "score", "maximize")]
+    assert figures(MQAR, metric=Metric("loss")) == [("loss", "loss", "minimize")]
 
 
 def test_each_figure_has_its_usual_direction_unless_another_is_given():
-    given = Objective("tokens_per_second"), Objective("params"), Objective("peak_memory_bytes", "max")
-    assert [direction for _, _, direction in figures(TEXT, *given)] == ["max", "min", "max"]
+    given = Objective("tokens_per_second"), Objective("params"), Objective("peak_memory_bytes", "maximize")
+    assert [direction for _, _, direction in figures(TEXT, *given)] == ["maximize", "minimize", "maximize"]
 
 
 @pytest.mark.parametrize(

@@ -133,12 +133,12 @@ def test_metrics_of_ended_and_of_live_runs(
 def test_the_inside_of_ended_and_of_live_runs(
     store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]
 ) -> None:
-    ended_run("a1", inside=2)
-    with live_run("a2", inside=1).lines_path("inside").open("a") as lines:
+    ended_run("a1", memory=2)
+    with live_run("a2", memory=1).lines_path("memory").open("a") as lines:
         lines.write('{"step": 2, "block": 1}\n{"step": 2, "blo')
     ended_run("a3")  # which nobody looked into
-    assert not store.run("a3").parquet_path("inside").exists()
-    assert values(store, "select run_id, step, block, layer, head, position, theta from inside order by all") == [
+    assert not store.run("a3").parquet_path("memory").exists()
+    assert values(store, "select run_id, step, block, layer, head, position, theta from memory order by all") == [
         ("a1", 1, 0, 1, 2, None, 0.5),
         ("a1", 2, 0, 1, 2, None, 0.25),
         ("a2", 1, 0, 1, 2, None, 0.5),
@@ -147,9 +147,9 @@ def test_the_inside_of_ended_and_of_live_runs(
 
 
 def test_what_an_earlier_attempt_logged_is_not_of_the_last(store: Store, ended_run: Callable[..., RunFolder]) -> None:
-    folder = ended_run("a1", state="failed", inside=2)
+    folder = ended_run("a1", state="failed", memory=2)
     Recorder(folder.new_attempt(), {}).commit("done", {})
-    assert values(store, "from inside") == []
+    assert values(store, "from memory") == []
 
 
 def test_a_run_that_is_tried_again_shows_the_new_attempt(store: Store, ended_run: Callable[..., RunFolder]) -> None:
@@ -182,13 +182,13 @@ def test_configurations_of_other_versions(store: Store, new_run: Callable[..., R
 
 def test_a_value_of_another_type_is_told_and_null(store: Store, new_run: Callable[..., RunFolder]) -> None:
     new_run("a1")
-    store.run("a2").create({"seed": 2**70, "config": {"model": {"dim": "wide", "heads": 4.0, "blocks": True}}})
+    store.run("a2").create({"seed": 2**70, "config": {"model": {"dim": "wide", "n_heads": 4.0, "n_layers": True}}})
     store.run("a3").create({"seed": 7, "config": {"model": "large"}})
-    answer = ask(store.root, "select seed, model.dim, model.heads, model.blocks from runs order by run_id")
+    answer = ask(store.root, "select seed, model.dim, model.n_heads, model.n_layers from runs order by run_id")
     table = [tuple(row.values()) for row in answer.table.to_pylist()]
     assert table == [(0, 128, 4, 2), (None, None, 4, None), (7, None, None, None)]
     told = [(damage.path.parent.name, damage.reason.partition(":")[0]) for damage in answer.damage]
-    assert told == [("a2", "seed"), ("a2", "model.dim"), ("a2", "model.blocks"), ("a3", "model")]
+    assert told == [("a2", "seed"), ("a2", "model.dim"), ("a2", "model.n_layers"), ("a3", "model")]
 
 
 def test_text_that_arrow_cannot_hold_is_replaced(store: Store, ended_run: Callable[..., RunFolder]) -> None:
@@ -214,9 +214,9 @@ def test_studies_and_their_factors(store: Store, ended_run: Callable[..., RunFol
 
 def test_floors_one_row_a_context(store: Store) -> None:
     split = {"data_hash": "d1", "data_source": "a text", "valid_fraction": 0.05, "valid_bytes": None}
-    store.save_floors("d1-0.05", {**split, "bits_per_byte": {0: 4.5, 1: 3.5, 3: 2.5}})
+    store.save_ngram_baseline("d1-0.05", {**split, "bits_per_byte": {0: 4.5, 1: 3.5, 3: 2.5}})
     columns = "data_hash, valid_fraction, valid_bytes, context, bits_per_byte, data_source"
-    sql = f"select {columns} from floors order by context"
+    sql = f"select {columns} from ngram_baselines order by context"
     assert values(store, sql) == [
         ("d1", 0.05, None, context, bits, "a text") for context, bits in [(0, 4.5), (1, 3.5), (3, 2.5)]
     ]

@@ -13,15 +13,15 @@ TEXT, RECALL = TaskConfig().settings, TaskConfig(name="mqar").settings
 @pytest.mark.parametrize(
     ("metric", "task", "column", "direction", "taken"),
     [
-        (None, TEXT, "score", "lower", "final"),
-        (None, RECALL, "score", "higher", "final"),
-        (Metric("accuracy"), RECALL, "score", "higher", "final"),  # the task knows which way is better
-        (Metric("loss"), RECALL, "loss", "lower", "final"),
-        (Metric("loss", at="best"), TEXT, "valid_loss", "lower", "best"),
-        (Metric("loss", at="best"), RECALL, "valid_loss", "lower", "best"),
-        (Metric("accuracy", at="best"), RECALL, "valid_score", "higher", "best"),
-        (Metric("tokens_per_second", "max"), TEXT, "tokens_per_second", "higher", "final"),
-        (Metric("peak_memory_bytes"), TEXT, "peak_memory_bytes", "lower", "final"),
+        (None, TEXT, "score", "minimize", "final"),
+        (None, RECALL, "score", "maximize", "final"),
+        (Metric("accuracy"), RECALL, "score", "maximize", "final"),  # the task knows which way is better
+        (Metric("loss"), RECALL, "loss", "minimize", "final"),
+        (Metric("loss", at="best"), TEXT, "valid_loss", "minimize", "best"),
+        (Metric("loss", at="best"), RECALL, "valid_loss", "minimize", "best"),
+        (Metric("accuracy", at="best"), RECALL, "valid_score", "maximize", "best"),
+        (Metric("tokens_per_second", "maximize"), TEXT, "tokens_per_second", "maximize", "final"),
+        (Metric("peak_memory_bytes"), TEXT, "peak_memory_bytes", "minimize", "final"),
     ],
 )
 def test_a_metric_is_a_column(metric, task, column, direction, taken):

@@ -36,7 +36,7 @@ GOLDEN = {
     "memorization": (1, "02b0f8cf6e6a7606"),
     "compression": (1, "82bf0e374a10a5c8"),
 }
-TINY = {"variant": "transformer", "dim": 16, "blocks": 1, "heads": 2}
+TINY = {"variant": "transformer", "dim": 16, "n_layers": 1, "n_heads": 2}
 TASK_NAMES = pytest.mark.parametrize("name", LENGTHS)
 
 IN_ANOTHER_PROCESS = """

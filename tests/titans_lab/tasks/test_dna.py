@@ -12,7 +12,7 @@ from titans_lab.stats.ngram import witten_bell_bits
 from titans_lab.store.recorder import Recorder
 from titans_lab.tasks.registry import build_task
 from titans_lab.training.train import Trainer
-from titans_lab.training.worker import save_floors
+from titans_lab.training.worker import save_ngram_baseline
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_bases_are_learned_in_bits_per_base_beside_n_grams(bench: Workbench):
 
     corpus = load_corpus(run.config.data, fasta=True)
     assert set(corpus.train.tobytes()) <= set(b"ACGTN")
-    save_floors(bench.store, corpus, run.config.data, task.settings.ORDERS)
-    rows = bench.ask("select context, bits_per_byte as bits from floors order by context")
+    save_ngram_baseline(bench.store, corpus, run.config.data, task.settings.ORDERS)
+    rows = bench.ask("select context, bits_per_byte as bits from ngram_baselines order by context")
     expected = {order: witten_bell_bits(corpus.train, corpus.valid, order) for order in (1, 3, 5, 7)}
     assert {row["context"]: row["bits"] for row in rows} == pytest.approx(expected)

@@ -17,7 +17,7 @@ from titans_lab.tasks.task import Score, judging, overall
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(
-    variant="lmm", vocab_size=5, dim=8, blocks=1, heads=2, memory=MemoryConfig(expansion=2, chunk_size=4)
+    variant="lmm", vocab_size=5, dim=8, n_layers=1, n_heads=2, memory=MemoryConfig(expansion=2, chunk_size=4)
 )
 
 
@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> RunConfig:
         lines.append(f"{''.join(random.choice(list('ACGT'), random.integers(10, 40), p=chances))},{i % 2}")
     (tmp_path / "dna.csv").write_text("\n".join(lines))
     data = DataConfig(path=str(tmp_path / "dna.csv"), valid_fraction=0.2)
-    train = TrainConfig(tokens=1000, length=32, batch=8)
+    train = TrainConfig(tokens=1000, seq_len=32, batch_size=8)
     return RunConfig(model=MODEL, data=data, task=TaskConfig(name="genome"), train=train)
 
 

@@ -29,7 +29,7 @@ def some(kind: Any, template: Any = "ruler", testing: bool = True, seed: int = 0
 
 
 def config(**values: Any) -> RunConfig:
-    chosen = {"task.name": "needle", "train.length": 512, "train.batch": 3}
+    chosen = {"task.name": "needle", "train.seq_len": 512, "train.batch_size": 3}
     return build(RunConfig, chosen | {key.replace("__", "."): value for key, value in values.items()})
 
 

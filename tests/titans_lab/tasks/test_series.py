@@ -18,10 +18,10 @@ from titans_lab.study.tasks.series import MSE, SeriesSettings
 from titans_lab.tasks.registry import build_task
 from titans_lab.tasks.series import SeriesTask
 from titans_lab.tasks.task import Score, judging, overall
-from titans_lab.training.inside import rows_inside
+from titans_lab.training.memory_diagnostics import memory_rows
 
 CPU = torch.device("cpu")
-MODEL = ModelConfig(variant="lmm", dim=8, blocks=1, heads=2, memory=MemoryConfig(expansion=2, chunk_size=2))
+MODEL = ModelConfig(variant="lmm", dim=8, n_layers=1, n_heads=2, memory=MemoryConfig(expansion=2, chunk_size=2))
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def config(path: str, length: int = 3, batch: int = 5, **settings: Any) -> RunCo
     task = TaskConfig(
         name="series", series=SeriesSettings(**({"look_back": 6, "horizon": 4, "linear": "learned"} | settings))
     )
-    train = TrainConfig(tokens=1000, length=length, batch=batch)
+    train = TrainConfig(tokens=1000, seq_len=length, batch_size=batch)
     return RunConfig(model=MODEL, data=DataConfig(path=path), task=task, train=train)
 
 
@@ -154,7 +154,7 @@ def test_what_is_planned_is_what_is_built(table: str):
 
 def test_inside_the_memory_of_a_forecaster_positions_are_patches(table: str):
     task = built(table)
-    rows = list(rows_inside(task.model(config(table), 0), task.inputs(9)))
+    rows = list(memory_rows(task.model(config(table), 0), task.inputs(9)))
     losses = {(row["head"], row["position"]): row["loss"] for row in rows if row["layer"] is None}
     assert losses.keys() == {(head, position) for head in (0, 1) for position in (None, 0, 2)}  # chunks of 2, of 3
     for head in (0, 1):

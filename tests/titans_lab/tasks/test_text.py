@@ -125,13 +125,13 @@ def test_the_loss_is_the_mean_over_bytes_in_bits(length: int, batch: int, limit:
 
 def test_the_validation_loss_does_not_depend_on_the_batch():
     memory = MemoryConfig(chunk_size=8)
-    model = LanguageModel(ModelConfig(variant="mag", dim=16, blocks=1, heads=2, window=8, memory=memory))
+    model = LanguageModel(ModelConfig(variant="mag", dim=16, n_layers=1, n_heads=2, window=8, memory=memory))
     losses = [evaluate(model, task(batch=batch), CPU) for batch in (1, 3, 64)]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
 
 
 def test_validation_leaves_the_model_in_training_without_gradients():
-    model = LanguageModel(ModelConfig(variant="transformer", dim=16, blocks=1, heads=2))
+    model = LanguageModel(ModelConfig(variant="transformer", dim=16, n_layers=1, n_heads=2))
     evaluate(model, task(), CPU, 100)
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())

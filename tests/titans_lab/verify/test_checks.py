@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and
 
 def tiny(variant: str = "lmm", mac: MacConfig = MacConfig(), **memory: Any) -> ModelConfig:  # noqa: B008
     switches = MemoryConfig(**{"depth": 2, "expansion": 2, "chunk_size": 4} | memory)
-    return ModelConfig(variant=variant, dim=16, heads=2, segment=8, memory=switches, mac=mac)
+    return ModelConfig(variant=variant, dim=16, n_heads=2, segment_len=8, memory=switches, mac=mac)
 
 
 def error(check: str, config: ModelConfig, precision: str) -> float:

@@ -15,7 +15,7 @@ from titans_lab.study.identity import flatten
 from titans_lab.verify.reduced import checks_of, for_model, for_operator, length, modes
 
 SHRUNK = {
-    "vocab_size", "blocks", "heads", "dim", "feed_forward", "persistent_tokens", "segment", "window",
+    "vocab_size", "n_layers", "n_heads", "dim", "mlp_ratio", "persistent_tokens", "segment_len", "window",
     "mac.long_term_tokens", "memory.chunk_size", "memory.eval_chunk_size", "memory.update_every",
     "memory.theta_scale", "memory.eta_bias", "memory.alpha_bias", "recurrent.chunk_size",
 }  # fmt: skip
@@ -48,7 +48,7 @@ SIZES = [  # chunk in training, in evaluation, group
 @pytest.mark.parametrize("variant", ["lmm", "mac", "mag"])
 def test_chunks_and_groups_keep_their_order(chunk: int, other: int | None, every: int, variant: str):
     memory = MemoryConfig(chunk_size=chunk, eval_chunk_size=other, update_every=every)
-    config = ModelConfig(variant=variant, segment=2 * chunk * (other or 1), memory=memory)
+    config = ModelConfig(variant=variant, segment_len=2 * chunk * (other or 1), memory=memory)
     for reduced in (for_operator(config), for_model(config)):
         was = (1, every, chunk, other or chunk)
         now = (1, reduced.memory.update_every, reduced.memory.chunk_size, reduced.memory.eval_chunk_size or chunk)
@@ -58,15 +58,15 @@ def test_chunks_and_groups_keep_their_order(chunk: int, other: int | None, every
 
 
 def test_a_short_chunk_stays_as_it_is():
-    config = ModelConfig(memory=MemoryConfig(chunk_size=48, update_every=3), segment=96)
+    config = ModelConfig(memory=MemoryConfig(chunk_size=48, update_every=3), segment_len=96)
     assert for_operator(config).memory == dataclasses.replace(config.memory, theta_scale=0.1, alpha_bias=-4.0)
     assert for_operator(config).segment == 96
 
 
 def test_a_fat_memory_gets_shorter_chunks_for_the_oracle_keeps_all_its_weights():
     memory = MemoryConfig(depth=3, expansion=4, chunk_size=64)
-    assert for_operator(ModelConfig(dim=128, heads=2, memory=memory)).memory.chunk_size == 16
-    assert for_operator(ModelConfig(dim=64, heads=2, memory=memory)).memory.chunk_size == 64
+    assert for_operator(ModelConfig(dim=128, n_heads=2, memory=memory)).memory.chunk_size == 16
+    assert for_operator(ModelConfig(dim=64, n_heads=2, memory=memory)).memory.chunk_size == 64
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -84,7 +84,7 @@ def test_gates_are_set_where_they_matter_whatever_a_study_says():
     assert for_model(ModelConfig(memory=one)) == for_model(ModelConfig(memory=other))
     usual, climbing, long_keys = (
         for_model(config).memory.step_scale(32)
-        for config in (ModelConfig(), ModelConfig(memory=MemoryConfig(ascent=True)), ModelConfig(unit_qk=False))
+        for config in (ModelConfig(), ModelConfig(memory=MemoryConfig(ascent=True)), ModelConfig(qk_l2_norm=False))
     )
     assert (climbing, long_keys) == pytest.approx((usual / 10, usual / 32))
 

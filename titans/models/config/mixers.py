@@ -23,37 +23,37 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     "gated_deltanet_h2": ("mamba2", "gated_deltanet", "window"),  # arXiv 2412.06464
 }
 
-_MEMORY = frozenset({"heads", "memory", "persistent_tokens", "conv_width", "qkv_activation", "unit_qk"})
+_MEMORY = frozenset({"n_heads", "memory", "persistent_tokens", "conv_size", "qkv_activation", "qk_l2_norm"})
 
 #: What each mixer reads besides `dim`, as keys of `ModelConfig`; a section stands for everything in it.
 READS: dict[str, frozenset[str]] = {
     "lmm": _MEMORY,
-    "mac": _MEMORY | {"persistent_written", "combine", "segment", "mac"},
+    "mac": _MEMORY | {"persistent_written", "combine", "segment_len", "mac"},
     "mag": _MEMORY | {"persistent_written", "combine", "window"},
     "mal": _MEMORY | {"persistent_written", "window"},
-    "transformer": frozenset({"heads"}),
-    "window": frozenset({"heads", "window"}),
+    "transformer": frozenset({"n_heads"}),
+    "window": frozenset({"n_heads", "window"}),
     "lstm": frozenset(),
-    "mamba": frozenset({"conv_width"}),
-    "ttt_linear": frozenset({"heads", "conv_width", "memory.chunk_size"}),
-    "ttt_mlp": frozenset({"heads", "conv_width", "memory.chunk_size"}),
-    "linear_attention": frozenset({"heads"}),
-    "retnet": frozenset({"heads"}),
-    "gla": frozenset({"heads"}),
-    "mamba2": frozenset({"heads", "conv_width"}),
-    "deltanet": frozenset({"heads", "conv_width"}),
-    "gated_deltanet": frozenset({"heads", "conv_width"}),
+    "mamba": frozenset({"conv_size"}),
+    "ttt_linear": frozenset({"n_heads", "conv_size", "memory.chunk_size"}),
+    "ttt_mlp": frozenset({"n_heads", "conv_size", "memory.chunk_size"}),
+    "linear_attention": frozenset({"n_heads"}),
+    "retnet": frozenset({"n_heads"}),
+    "gla": frozenset({"n_heads"}),
+    "mamba2": frozenset({"n_heads", "conv_size"}),
+    "deltanet": frozenset({"n_heads", "conv_size"}),
+    "gated_deltanet": frozenset({"n_heads", "conv_size"}),
 }
 
 #: What null means in `RecurrentConfig` for each mixer; it reads the chunk size and the fields that are given here.
 PUBLISHED: dict[str, RecurrentConfig] = {
-    "mamba": RecurrentConfig(state_size=16, value_expansion=2.0),
-    "linear_attention": RecurrentConfig(key_expansion=1.0, value_expansion=1.0, conv_width=1),
-    "retnet": RecurrentConfig(key_expansion=1.0, value_expansion=2.0, conv_width=1),
-    "gla": RecurrentConfig(key_expansion=0.5, value_expansion=1.0, conv_width=1),
-    "mamba2": RecurrentConfig(state_size=128, value_expansion=2.0),
-    "deltanet": RecurrentConfig(key_expansion=1.0, value_expansion=1.0),
-    "gated_deltanet": RecurrentConfig(key_expansion=0.75, value_expansion=1.5),
+    "mamba": RecurrentConfig(state_size=16, expand_v=2.0),
+    "linear_attention": RecurrentConfig(expand_k=1.0, expand_v=1.0, conv_size=1),
+    "retnet": RecurrentConfig(expand_k=1.0, expand_v=2.0, conv_size=1),
+    "gla": RecurrentConfig(expand_k=0.5, expand_v=1.0, conv_size=1),
+    "mamba2": RecurrentConfig(state_size=128, expand_v=2.0),
+    "deltanet": RecurrentConfig(expand_k=1.0, expand_v=1.0),
+    "gated_deltanet": RecurrentConfig(expand_k=0.75, expand_v=1.5),
 }
 
 _SECTIONS: dict[str, Any] = {"memory": MemoryConfig, "mac": MacConfig, "recurrent": RecurrentConfig}

@@ -28,5 +28,5 @@ def ttt_memory(config: ModelConfig, mixer: str) -> ModelConfig:
         gain="learned", gates_per_layer=False, theta_scale=base_rate / (2 * config.head_dim),
     )  # fmt: skip
     return dataclasses.replace(
-        config, variant="lmm", persistent_tokens=0, qkv_activation="none", unit_qk=False, memory=memory
+        config, variant="lmm", persistent_tokens=0, qkv_activation="none", qk_l2_norm=False, memory=memory
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class BabilongSettings(TaskSettings):
     """The facts of a story between the sentences of a book, then a question about them (arXiv 2406.10149).
 
-    A sequence has `train.length` bytes, question and answer included; a longer story is left out. One story in ten, and
+    A sequence has `train.seq_len` bytes, question and answer included; a longer story is left out. One story in ten and
     the last tenth of the book, are for tests alone. The book is `data.path`, or a folder of books; null: Python's
     documentation.
 
@@ -26,7 +26,7 @@ class BabilongSettings(TaskSettings):
     """
 
     LOSS: ClassVar[Measure] = Measure("loss", "nats per token")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "higher")
+    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
     PATHS: ClassVar[tuple[str, ...]] = ("facts",)
     READS: ClassVar[frozenset[str]] = frozenset({"path"})
 

@@ -12,8 +12,8 @@ from titans_lab.study.tasks.text import TextSettings
 if TYPE_CHECKING:
     from titans_lab.study.config import RunConfig
 
-ACCURACY = Measure("accuracy", "share of sequences", "higher")
-MATTHEWS = Measure("mcc", "Matthews correlation", "higher")
+ACCURACY = Measure("accuracy", "share of sequences", "maximize")
+MATTHEWS = Measure("mcc", "Matthews correlation", "maximize")
 BITS_PER_BASE = Measure("loss", "bits per base")
 LETTERS = 5  # A, C, G, T, and N for an unknown base
 
@@ -23,7 +23,7 @@ class GenomeSettings(TaskSettings):
     """Classification of DNA sequences: GenomicBenchmarks, GUE.
 
     `data.path` is the file to train on; `data.valid_path` and `data.test_path` are the others. For each that is not
-    there, `data.valid_fraction` of the sequences of the first are held out. What is beyond the first `train.length`
+    there, `data.valid_fraction` of the sequences of the first are held out. What is beyond the first `train.seq_len`
     bases of a sequence is cut off.
 
     Attributes:

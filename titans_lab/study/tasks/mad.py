@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MadSettings(TaskSettings):
-    """What the six have in common: sequences of `train.length` tokens.
+    """What the six have in common: sequences of `train.seq_len` tokens.
 
     Attributes:
         vocabulary: Distinct tokens, special ones included.
@@ -24,7 +24,7 @@ class MadSettings(TaskSettings):
     """
 
     LOSS: ClassVar[Measure] = Measure("loss", "nats per answer")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "higher")
+    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
     NAME: ClassVar[str]
 
     vocabulary: int = 16
@@ -57,10 +57,10 @@ class MadSettings(TaskSettings):
         """The vocabulary, a batch and a question have to fit."""
         check_vocabulary(config, self.vocabulary, f"tokens of task.{self.NAME}.vocabulary")
         check_examples(config, self.NAME, self.examples)
-        length = config.train.length
+        length = config.train.seq_len
         if length < self.least_length or (self.even and length % 2):
             kind = "an even number of at least" if self.even else "at least"
-            raise ValueError(f"train.length: {length} is not {kind} {self.least_length}, as task {self.NAME} needs it")
+            raise ValueError(f"train.seq_len: {length} is not {kind} {self.least_length}, as task {self.NAME} needs it")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ SUITE_LENGTH = 256
 class MqarSettings(TaskSettings):
     """Pairs of a key and a value, then the keys again in any order: recall each one's value (arXiv 2312.04927).
 
-    A sequence has `train.length` tokens, unless it is of the suite.
+    A sequence has `train.seq_len` tokens, unless it is of the suite.
 
     Attributes:
         pairs: Of a sequence.
@@ -32,12 +32,12 @@ class MqarSettings(TaskSettings):
         examples: Size of the training set, which is read over and over; null: every example is new.
         test_examples: Size of the test set.
         suite: zoology's training mixture, from 4 pairs in 64 tokens to 64 in 256, and its test grid, up to 256 pairs in
-            1,024; `pairs`, `examples` and `test_examples` are not used then. `train.length` is 256; of shorter examples
-            a step has as many more, so that its tokens are the same.
+            1,024; `pairs`, `examples` and `test_examples` are not used then. `train.seq_len` is 256; of shorter
+            examples a step has as many more, so that its tokens are the same.
     """
 
     LOSS: ClassVar[Measure] = Measure("loss", "nats per answer")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "higher")
+    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
 
     pairs: int = 8
     vocabulary: int = 8192
@@ -70,15 +70,17 @@ class MqarSettings(TaskSettings):
             self._check_suite(config)
         else:
             check_examples(config, "mqar", self.examples)
-            self._check_length(config.train.length)
+            self._check_length(config.train.seq_len)
 
     def _check_suite(self, config: RunConfig) -> None:
-        if config.train.length != SUITE_LENGTH:
-            raise ValueError(f"train.length: {config.train.length} is not {SUITE_LENGTH}, as task.mqar.suite needs it")
+        if config.train.seq_len != SUITE_LENGTH:
+            raise ValueError(
+                f"train.seq_len: {config.train.seq_len} is not {SUITE_LENGTH}, as task.mqar.suite needs it"
+            )
 
     def _check_length(self, length: int) -> None:
         if length % 2 or length < 4 * self.pairs:
             raise ValueError(
-                f"train.length: {length} is no even number of at least {4 * self.pairs} tokens, which "
+                f"train.seq_len: {length} is no even number of at least {4 * self.pairs} tokens, which "
                 f"{self.pairs} pairs and their queries take (task.mqar.pairs)"
             )

@@ -21,7 +21,7 @@ LONGEST = {"brief": 256, "ruler": 512}
 class NeedleSettings(TaskSettings):
     """A key and its value between sentences, then the key again: recall the value (arXiv 2404.06654, S-NIAH).
 
-    A sequence has `train.length` bytes, question and answer included. Values that are asked for in tests are never in
+    A sequence has `train.seq_len` bytes, question and answer included. Values that are asked for in tests are never in
     training. Prose is `data.path`; null: Python's documentation.
 
     Attributes:
@@ -34,7 +34,7 @@ class NeedleSettings(TaskSettings):
     """
 
     LOSS: ClassVar[Measure] = Measure("loss", "nats per token")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "higher")
+    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
     PATHS: ClassVar[tuple[str, ...]] = ("words",)
     READS: ClassVar[frozenset[str]] = frozenset({"path"})
 
@@ -51,8 +51,8 @@ class NeedleSettings(TaskSettings):
     def check(self, config: RunConfig) -> None:
         """Bytes, and room for a needle and its question."""
         check_bytes(config)
-        if config.train.length < LONGEST[self.template]:
+        if config.train.seq_len < LONGEST[self.template]:
             raise ValueError(
-                f"train.length: {config.train.length} is below the {LONGEST[self.template]} bytes that a needle and "
+                f"train.seq_len: {config.train.seq_len} is below the {LONGEST[self.template]} bytes that a needle and "
                 f"its question can take (task.needle.template is {self.template})"
             )

@@ -19,10 +19,10 @@ MAE = Measure("mae", "absolute error of scaled values")
 class SeriesSettings(TaskSettings):
     """Multivariate to multivariate forecasts, one channel at a time, by the protocol of `titans_lab.data.series`.
 
-    An example is a window of one channel; its past is cut into `train.length` patches, the tokens of the model.
+    An example is a window of one channel; its past is cut into `train.seq_len` patches, the tokens of the model.
 
     Attributes:
-        look_back: Steps of the past, a multiple of `train.length`. 96 in most published tables.
+        look_back: Steps of the past, a multiple of `train.seq_len`. 96 in most published tables.
         horizon: Steps of the future; 96, 192, 336 and 720 in published tables, which give the mean over these too.
         loss: That training lowers: "mse", "mae", or "huber" (quadratic up to one deviation of the channel).
         cycle: Steps of a cycle, such as a day, whose mean profile in the training part, for each channel, is taken off
@@ -53,10 +53,10 @@ class SeriesSettings(TaskSettings):
         """The past in whole patches, and a file to read."""
         if config.data.path is None:
             raise ValueError("data.path: null, and the task series reads a CSV file; name one")
-        if self.look_back % config.train.length:
+        if self.look_back % config.train.seq_len:
             raise ValueError(
-                f"train.length: {config.train.length} patches do not divide task.series.look_back ({self.look_back}); "
-                "set it to a divisor"
+                f"train.seq_len: {config.train.seq_len} patches do not divide task.series.look_back ({self.look_back});"
+                " set it to a divisor"
             )
 
     def ends(self, model: ModelConfig, length: int) -> Ends:

@@ -29,7 +29,7 @@ class Measure:
 
     name: str
     unit: str
-    direction: Literal["lower", "higher"] = "lower"
+    direction: Literal["minimize", "maximize"] = "minimize"
     taken: Literal["final", "best"] = "final"
 
     @property
@@ -74,7 +74,7 @@ class TaskSettings(ABC):
             length: Tokens of a sequence.
         """
         table = model.vocab_size * model.dim
-        return Ends((1 if model.tied else 2) * table + model.dim, table)
+        return Ends((1 if model.tie_embeddings else 2) * table + model.dim, table)
 
 
 def check_vocabulary(config: RunConfig, needed: int, what: str) -> None:
@@ -90,5 +90,7 @@ def check_bytes(config: RunConfig) -> None:
 
 def check_examples(config: RunConfig, task: str, examples: int | None) -> None:
     """ValueError where a training set is less than a batch."""
-    if examples is not None and examples < config.train.batch:
-        raise ValueError(f"task.{task}.examples: {examples} are less than a batch ({config.train.batch}, train.batch)")
+    if examples is not None and examples < config.train.batch_size:
+        raise ValueError(
+            f"task.{task}.examples: {examples} are less than a batch ({config.train.batch_size}, train.batch_size)"
+        )

@@ -1,4 +1,4 @@
-"""What goes on inside a model's memories, as rows of the view `inside`: means over sequences, whole and by position."""
+"""What goes on inside a model's memories, as rows of the view `memory`: means over sequences, whole and by position."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = dict[str, float | None]
 OF_LAYERS = tuple(name for name in Inside._fields if name != "loss")
 
 
-def rows_inside(model: Backbone, tokens: Tensor) -> Iterator[Row]:
+def memory_rows(model: Backbone, tokens: Tensor) -> Iterator[Row]:
     """Rows of what goes on while the model reads tokens `[batch, time]`: of the whole window, then by position.
 
     A stretch of positions is as many chunks as it takes to have `MOST_STRETCHES` at most. A figure that is not a number
