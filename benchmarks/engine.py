@@ -18,10 +18,10 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from titans_lab.data.origin import data_digest
 from titans_lab.environment import environment
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
+from titans_lab.study.config import RunConfig
 from titans_lab.study.record import record_of
 from titans_lab.study.study import Run, load_study
 
@@ -118,7 +118,7 @@ def main() -> None:
         if not given.runs:
             return
         study, store = write_study(folder, given.runs), Store(folder / "store")
-        runs, env = load_study(study).runs(data_digest), environment()
+        runs, env = load_study(study).runs(RunConfig.data_digest), environment()
         for run in runs:
             finish(run, store, given.lines, env)
         at = ["--store", str(store.root)]

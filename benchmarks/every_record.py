@@ -12,7 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
 
 from instant import InstantExecutor
 
-from titans_lab.data.origin import data_digest
 from titans_lab.executors.devices import Device
 from titans_lab.search.coordinator import Search, tunings
 from titans_lab.store.checkpoints import save_checkpoint
@@ -59,7 +58,7 @@ class Lab:
     @property
     def runs(self) -> list[Run]:
         """Of the first: four are done, the last of them done again, one was cancelled, and one's worker died."""
-        return load_study(self.swept).runs(data_digest)
+        return load_study(self.swept).runs(RunConfig.data_digest)
 
 
 def make(folder: Path) -> Lab:
@@ -87,7 +86,7 @@ def tune(lab: Lab) -> None:
     """Search, over a function."""
     study = load_study(lab.tuned)
     executor = InstantExecutor(lambda config, seed: [3.0, 2.0 + config.train.lr + seed / 100])
-    search = Search(study, tunings(study, lab.store, data_digest), lab.store, executor, [PLACE])
+    search = Search(study, tunings(study, lab.store, RunConfig.data_digest), lab.store, executor, [PLACE])
     search.run(lambda *_: None)
 
 

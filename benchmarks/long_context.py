@@ -26,7 +26,7 @@ def answer(variant: str, tokens: int) -> None:
     from titans.models.language_model import LanguageModel
     from titans_lab.data.hidden import needle_contents
     from titans_lab.evaluation.evaluate import replies
-    from titans_lab.tasks.needle import needles
+    from titans_lab.tasks.needle.task import needles
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

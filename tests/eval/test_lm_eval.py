@@ -138,7 +138,7 @@ def test_any_tokenizer_serves(data: Path):
 def test_words_are_counted_as_lm_eval_counts_them():
     from lm_eval.tasks.wikitext.preprocess_wikitext import process_results
 
-    from titans_lab.tasks.text import count_words
+    from titans_lab.tasks.text.task import count_words
 
     for page in (" = One = \n \n two\u00a0three , ", "x", "a\tb", "\n"):
         assert process_results({"page": page}, (-1.0,))["word_perplexity"][1] == count_words(page.encode())

@@ -14,7 +14,8 @@ from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
-from titans_lab.tasks.registry import TASKS, build_task
+from titans_lab.tasks.registry import all_settings
+from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer
 
 STORY = """1 Mary moved to the bathroom.
@@ -34,7 +35,7 @@ STEPS = 7
 
 def every_task() -> list[str]:
     """Their names."""
-    return sorted(TASKS)
+    return sorted(all_settings())
 
 
 def run_of(name: str, folder: Path, **values: Any) -> RunConfig:

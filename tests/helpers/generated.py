@@ -9,8 +9,7 @@ import torch
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
 from titans_lab.tasks.answers import AnswerTask, Part
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.task import IGNORED
+from titans_lab.tasks.task import IGNORED, build_task
 
 #: Small enough for a test, large enough for statistics.
 SIZES = {"examples": 400, "test_examples": 300}

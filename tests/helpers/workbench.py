@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_lab.data.origin import data_digest
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor, LocalJob
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.store import Store
+from titans_lab.study.config import RunConfig
 from titans_lab.study.study import Run, load_study
 from titans_lab.sweep import Sweep, record_runs
 
@@ -60,7 +60,7 @@ class Workbench:
         return Store(self.root / "results")
 
     def runs(self, *overrides: str) -> list[Run]:
-        return load_study(self.study, overrides).runs(data_digest)
+        return load_study(self.study, overrides).runs(RunConfig.data_digest)
 
     def folders(self, *overrides: str) -> list[RunFolder]:
         """The folders of the runs, there or not."""

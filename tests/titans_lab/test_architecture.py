@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -25,32 +26,39 @@ MAY_IMPORT = {
     "titans_lab.environment": "",
     "titans_lab.paper": "",
     "titans_lab.stats": "",
-    "titans_lab.study": f"titans_lab.errors {LIGHT}",
-    "titans_lab.data": "titans_lab.errors titans_lab.study",
-    "titans_lab.store": "titans_lab.errors titans_lab.study",
+    "titans_lab.study.sections": "",
+    "titans_lab.data": "titans_lab.errors titans_lab.study.sections",
+    "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.study.sections",
+    "titans_lab.tasks.registry": "titans_lab.tasks.settings",
+    "titans_lab.study": f"titans_lab.errors titans_lab.study.sections titans_lab.tasks.registry "
+    f"titans_lab.tasks.settings {LIGHT}",
+    "titans_lab.store": "titans_lab.errors titans_lab.study titans_lab.tasks.settings",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.executors": "titans_lab.environment titans_lab.store",
+    "titans_lab.output": "titans_lab.errors titans_lab.store",
     "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store",
     "titans_lab.planning": f"titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.spending": "titans_lab.study",
     "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.store "
     "titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
-    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.spending "
-    "titans_lab.stats titans_lab.store titans_lab.study titans_lab.sweep",
+    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.output titans_lab.planning "
+    "titans_lab.spending titans_lab.stats titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tasks.settings",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.report": "titans_lab titans_lab.environment titans_lab.errors titans_lab.harness.table "
-    "titans_lab.paper titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study",
+    "titans_lab.paper titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks.settings",
+    "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study "
+    "titans_lab.tasks.settings",
     "titans_lab.training": "titans.models titans_lab.data titans_lab.environment titans_lab.errors "
     "titans_lab.planning titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks",
     "titans_lab.evaluation": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
-    "titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks titans_lab.training",
+    "titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks "
+    "titans_lab.tasks.settings titans_lab.training",
     "titans_lab.harness.table": "",
     "titans_lab.harness": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
     "titans_lab.evaluation titans_lab.executors titans_lab.harness.table titans_lab.store titans_lab.study "
-    "titans_lab.tasks titans_lab.training",
+    "titans_lab.tasks titans_lab.tasks.settings titans_lab.training",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.verify.draw": "titans.layers titans.models titans.models.config titans.ops",
     "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.training "
@@ -63,11 +71,14 @@ MAY_IMPORT = {
     "titans_lab.training",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.errors "
-    "titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.planning "
-    "titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.stats "
-    "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.verify",
+    "titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.output "
+    "titans_lab.planning titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search "
+    "titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
+    "titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
+#: The half of a task without torch, whatever the task.
+SLICE = re.compile(r"^(titans_lab\.tasks)\.\w+\.settings$")
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
     "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
@@ -91,6 +102,7 @@ BELONGS_TO = {
 
 def room(module: str) -> str | None:
     """None: a module of another distribution."""
+    module = SLICE.sub(r"\1.settings", module)
     return max((name for name in MAY_IMPORT if f"{module}.".startswith(f"{name}.")), key=len, default=None)
 
 

@@ -19,7 +19,7 @@ from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
 from titans_lab.study.identity import versions
-from titans_lab.tasks.text import TextTask
+from titans_lab.tasks.text.task import TextTask
 from titans_lab.training.train import Trainer
 
 GOLDEN_VERSIONS = {"model": 2, "operator": 1, "task": 1, "trainer": 1}

@@ -11,8 +11,7 @@ import torch
 from every_task import every_task, run_of, trainer_of
 
 from titans_lab.store.folder import RunFolder
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.task import Batch
+from titans_lab.tasks.task import Batch, build_task
 
 
 def digest(batch: Batch) -> str:

@@ -12,7 +12,7 @@ from titans.layers.recurrent import MatrixMixer
 from titans.models.backbone import Backbone, ModelState, initialise
 from titans.models.config import ModelConfig
 from titans.ops import neural_memory
-from titans.ops.neural_memory.kernel import Kernel
+from titans.ops.neural_memory.kernels import KernelName
 
 __all__ = ["LanguageModel", "ModelState", "initialise", "use_kernel"]
 
@@ -55,7 +55,7 @@ class LanguageModel(Backbone):
         return self.head(x), state
 
 
-def use_kernel(model: nn.Module, kernel: Kernel | Literal["fla"]) -> None:
+def use_kernel(model: nn.Module, kernel: KernelName | Literal["fla"]) -> None:
     """Let every memory of a model compute with one of the operator's kernels, or, with "fla", its rivals with those."""
     for module in model.modules():
         if isinstance(module, MatrixMixer):

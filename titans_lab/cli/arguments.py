@@ -78,13 +78,13 @@ def open_store(folder: Path | None, there: bool = False) -> Store:
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
     """The study and its runs; warnings go to stderr."""
-    from titans_lab.data.origin import check_fit, data_digest
+    from titans_lab.study.config import RunConfig
     from titans_lab.study.study import load_study
 
     study = load_study(path, overrides or [])
     warn(study)
-    runs = study.runs(data_digest)
-    study.check(check_fit)
+    runs = study.runs(RunConfig.data_digest)
+    study.check(RunConfig.check_data)
     if len(runs) < study.combinations:
         same = study.combinations - len(runs)
         typer.echo(f"note: {same} of {study.combinations} combinations are the same run as another one", err=True)

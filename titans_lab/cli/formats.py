@@ -29,7 +29,7 @@ def chosen(given: Format | None, as_csv: bool, as_json: bool, output: Path | Non
 
 def write(table: Table, form: Format, output: Path | None) -> None:
     """Print a table, or put it into a file that is then there whole. UserError: it cannot be shown or written."""
-    from titans_lab.store.files import write_bytes
+    from titans_lab.output import write_output
 
     if output is None and form == "parquet" and sys.stdout.isatty():
         raise UserError("query: parquet is not for a terminal; give -o FILE, or a pipe")
@@ -39,11 +39,8 @@ def write(table: Table, form: Format, output: Path | None) -> None:
     content = _parquet(table) if form == "parquet" else _text(table, form).encode()
     if output is None:
         sys.stdout.buffer.write(content)
-        return
-    try:
-        write_bytes(output, content)
-    except OSError as error:
-        raise UserError(f"{output}: cannot write there ({error.strerror}); name another file") from error
+    else:
+        write_output(output, content)
 
 
 def _parquet(table: Table) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titans_lab.errors import UserError, install
-from titans_lab.study.tasks import Measure
+from titans_lab.tasks.settings import Measure
 from titans_lab.tasks.task import Score
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from titans_lab.stats.interval import Summary, summarise
 from titans_lab.study.axes import NAMED
 from titans_lab.study.identity import model_id
 from titans_lab.study.study import Run
-from titans_lab.study.tasks import Measure
+from titans_lab.tasks.settings import Measure
 
 #: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
 PALETTE = (

@@ -15,7 +15,7 @@ from titans_lab.report.data import Material
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.rank import FEWEST, Agreement, agreement
 from titans_lab.study.identity import flatten
-from titans_lab.study.tasks import Measure
+from titans_lab.tasks.settings import Measure
 
 DEPTH = "model.memory.depth"
 SHORTEST = "2K"  # of the lengths in figure 7, the nearest to what is trained here

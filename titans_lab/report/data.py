@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from titans_lab.report.evidence import Evidence, Row, by_then, listed
 from titans_lab.report.subject import Subject, of_study
+from titans_lab.study.config import TaskConfig
 from titans_lab.study.identity import model_id
 from titans_lab.study.judging import Judged, judged
-from titans_lab.study.tasks import Measure, TaskConfig
-from titans_lab.study.tasks.text import TextSettings
+from titans_lab.tasks.settings import Measure
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
@@ -192,7 +192,7 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
         curve_kind=kind,
         curves=curves,
         floors=tuple(Floor(**row, symbol=task.SYMBOL) for row in floors)
-        if one_split(runs) and isinstance(task, TextSettings) and own
+        if one_split(runs) and task.ORDERS and own
         else (),
         speeds=tuple(Speed(**row) for row in evidence.ask("benches", _benches_sql(study))),
         evidence=evidence,

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import titans_lab
 from titans_lab.environment import library_version
-from titans_lab.errors import UserError
 from titans_lab.report import head, plot, provenance, runs, tables
 from titans_lab.report.arms import PALETTE, Design, arrange
 from titans_lab.report.data import Material, material
 from titans_lab.report.section import Section
 from titans_lab.report.sections import sections
 from titans_lab.report.subject import Subject, of_runs, of_store, of_study
-from titans_lab.store.files import write_bytes
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
@@ -75,16 +73,6 @@ def runs_report(ids: Sequence[str], root: Path) -> Report:
 
     snapshot = Snapshot(root)
     return report(of_runs(ids, snapshot), snapshot)
-
-
-def write(content: str | bytes, output: Path) -> Path:
-    """Into the file `output`, all of it or nothing; `UserError` if it cannot be written."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(output, content if isinstance(content, bytes) else content.encode(errors="replace"))
-    except OSError as error:
-        raise UserError(f"{output}: cannot write the report there ({error.strerror}); name another file") from error
-    return output
 
 
 def render(study: Study, runs: Sequence[Run], root: Path) -> str:

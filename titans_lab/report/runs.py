@@ -11,8 +11,8 @@ from titans_lab.report.data import Material, Outcome
 from titans_lab.report.section import Row, Table
 from titans_lab.report.subject import Subject
 from titans_lab.report.tables import factor_names, spelled
-from titans_lab.study.tasks import Measure
 from titans_lab.study.values import show
+from titans_lab.tasks.settings import Measure
 
 #: Headings, what the cells show and what they sort by; {metric} stands for the name of the study's measure.
 COLUMNS: dict[str, tuple[Callable[[Outcome], str], Callable[[Outcome], Any]]] = {

@@ -9,7 +9,7 @@ from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design, ranked, spell
 from titans_lab.report.data import Outcome
 from titans_lab.report.section import Row, Table
-from titans_lab.study.tasks import Measure
+from titans_lab.tasks.settings import Measure
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.stats.interval import Summary, summarise
 from titans_lab.stats.pareto import front
-from titans_lab.study.tasks import Measure
+from titans_lab.tasks.settings import Measure
 
 MIB = 2**20
 DIVERGED = " †"

@@ -8,7 +8,7 @@ from titans_lab.report.arms import Arm, Design, ranked
 from titans_lab.report.data import Material
 from titans_lab.report.differences import answer, beside, told
 from titans_lab.report.format import join, plural, plus_minus, score
-from titans_lab.study.tasks import Measure
+from titans_lab.tasks.settings import Measure
 
 #: How a number of runs in each state is told, in the order of telling.
 TOLD = {

@@ -13,9 +13,9 @@ from titans_lab.store.arrow import Row
 from titans_lab.study.config import RunConfig
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.search import KNOWN, MEASURED, Objective, SearchTerms
-from titans_lab.study.tasks.settings import Measure
 from titans_lab.study.terms import Direction, Metric
 from titans_lab.study.values import nearest
+from titans_lab.tasks.settings import Measure
 
 #: The column of the metrics that shows a figure on its way.
 ON_THE_WAY = {"loss": "valid_loss", "score": "valid_score", "train_loss": "loss"}

@@ -9,10 +9,8 @@ from shutil import which
 
 from titans.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks.settings import Ends
-from titans_lab.study.tasks.text import TextSettings
+from titans_lab.tasks.settings import Ends, language_model_ends
 
-USUAL = TextSettings()
 #: FLOPs of a training, some ten minutes of a core: a tenth to a quarter of that is more than it takes to compile.
 COMPILED_FROM = 2e13
 TRAINING = 6  # FLOPs of a multiply-add, forward and backward
@@ -37,8 +35,7 @@ def flops_per_token(config: RunConfig) -> int:
 
 def _ends(config: RunConfig) -> tuple[Ends, Ends]:
     """What a language model has before and after its blocks, and what the task's model has there."""
-    usual, ends = (settings.ends(config.model, config.train.seq_len) for settings in (USUAL, config.task.settings))
-    return usual, ends
+    return language_model_ends(config.model), config.task.settings.ends(config.model, config.train.seq_len)
 
 
 def tokens(config: RunConfig) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from titans_lab.study.search import MEASURED
-from titans_lab.study.tasks.settings import Measure, TaskSettings
 from titans_lab.study.terms import Metric
+from titans_lab.tasks.settings import Measure, TaskSettings
 
 UNITS = {
     "train_loss": "as the loss",

@@ -12,7 +12,7 @@ from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
 from titans_lab.study.identity import flatten, versions
 from titans_lab.study.study import Run, Study
-from titans_lab.study.tasks.settings import TaskSettings
+from titans_lab.tasks.settings import TaskSettings
 
 
 def costs(config: RunConfig) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from titans_lab.errors import UserError
 from titans_lab.study.arms import Search, check_arms
 from titans_lab.study.axes import NAMED, assignment
-from titans_lab.study.config import DataConfig, RunConfig
+from titans_lab.study.config import DataConfig, RunConfig, TaskConfig
 from titans_lab.study.expand import check_spaces, expand, starting_point
 from titans_lab.study.hold import Hold
 from titans_lab.study.identity import run_id
@@ -24,7 +24,6 @@ from titans_lab.study.overrides import parse_overrides, put, replaced
 from titans_lab.study.points import Point
 from titans_lab.study.search import MEASURED, check_search
 from titans_lab.study.settings import Setting, settings
-from titans_lab.study.tasks import TaskConfig
 from titans_lab.study.terms import Budget, Metric, Order, Terms, check_terms
 from titans_lab.study.values import brief
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from titans.models.backbone import Backbone
 from titans.models.language_model import LanguageModel
 from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks import Measure, TaskSettings
+from titans_lab.tasks.settings import Measure, TaskSettings
 
 #: Tensors whose first dimension counts examples.
 Batch = tuple[Tensor, ...]
@@ -62,7 +63,7 @@ class Task(ABC):
 
     Attributes:
         settings: The task's section of the configuration.
-        digest: SHA-256 of its data, as `titans_lab.data.origin.data_digest` says it.
+        digest: SHA-256 of its data, as `TaskSettings.digest` gives it.
         source: Where they are from, for people.
     """
 
@@ -103,6 +104,17 @@ class Task(ABC):
     @abstractmethod
     def inputs(self, tokens: int) -> Tensor:
         """About so many tokens of the test data, as the model reads them `[batch, time]`: to look inside it."""
+
+
+def task_class(settings: TaskSettings) -> type[Task]:
+    """Import the half with torch of a task."""
+    module, _, name = settings.TASK.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def build_task(config: RunConfig, seed: int) -> Task:
+    """Return the task of a run, with its data read; UserError where they do not serve."""
+    return task_class(config.task.settings).build(config, seed)
 
 
 def overall(scores: Iterable[Score]) -> dict[str, float]:

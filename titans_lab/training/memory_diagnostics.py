@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from titans.models.backbone import Backbone
-from titans.models.inspection import Inside, inspect
+from titans.models.inspection import MemoryDiagnostics, inspect
 
 MOST_STRETCHES = 64  # of a window: what is recorded stays small
 
 Row = dict[str, float | None]
 
 #: The figures that each layer of a memory has for itself.
-OF_LAYERS = tuple(name for name in Inside._fields if name != "loss")
+OF_LAYERS = tuple(name for name in MemoryDiagnostics._fields if name != "loss")
 
 
 def memory_rows(model: Backbone, tokens: Tensor) -> Iterator[Row]:
@@ -35,7 +35,7 @@ def memory_rows(model: Backbone, tokens: Tensor) -> Iterator[Row]:
             yield {"block": block, **{name: None if value != value else value for name, value in row.items()}}
 
 
-def _rows(figures: Inside, stretch: int, positions: list[int | None]) -> Iterator[Row]:
+def _rows(figures: MemoryDiagnostics, stretch: int, positions: list[int | None]) -> Iterator[Row]:
     losses = _means(figures.loss, stretch).tolist()
     of_layers = torch.stack([_means(getattr(figures, name), stretch) for name in OF_LAYERS], -1).tolist()
     for head, (place, position) in product(range(len(losses)), enumerate(positions)):

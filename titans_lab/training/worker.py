@@ -27,9 +27,8 @@ from titans_lab.store.succession import micro_batch
 from titans_lab.study.config import DataConfig, RunConfig
 from titans_lab.study.derived import kernel
 from titans_lab.study.record import config_of
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.task import Task
-from titans_lab.tasks.text import TextTask
+from titans_lab.tasks.task import Task, build_task
+from titans_lab.tasks.text.task import TextTask
 from titans_lab.training.ending import Cancelled, Ending
 from titans_lab.training.microbatch import is_out_of_memory
 from titans_lab.training.train import Diverged, Stopped, Trainer

@@ -14,7 +14,7 @@ from titans.layers.neural_memory import Operator
 from titans.models.config import ModelConfig
 from titans.models.language_model import LanguageModel, use_kernel
 from titans.ops import naive_neural_memory
-from titans.ops.neural_memory.kernel import Kernel
+from titans.ops.neural_memory.kernels import KernelName
 from titans.ops.neural_memory.linear import BLOCK
 from titans_lab.training.precision import products_in
 from titans_lab.verify.draw import (
@@ -42,7 +42,7 @@ class Setting(NamedTuple):
     precision: str
     device: torch.device
     seed: int
-    kernel: Kernel = "auto"
+    kernel: KernelName = "auto"
 
     def model(self, config: ModelConfig, training: bool) -> LanguageModel:
         """The one to check."""

@@ -9,10 +9,10 @@ import torch
 
 from titans.layers.neural_memory import NeuralMemory
 from titans.models.config import MacConfig, MemoryConfig, ModelConfig
-from titans.models.inspection import Inside, inspect
+from titans.models.inspection import MemoryDiagnostics, inspect
 from titans.models.language_model import LanguageModel
 from titans.ops import neural_memory, read_memory
-from titans.ops.neural_memory.inside import join
+from titans.ops.neural_memory.diagnostics import join
 from titans.ops.neural_memory.state import Switches, by_layer
 
 BATCH, LENGTH = 2, 21
@@ -129,8 +129,8 @@ def brute_force(first, k, v, theta, eta, alpha, state, *form, **switches):
             else:
                 figures = [x if x is relative else torch.full_like(x, torch.nan) for x in figures]
             layers.append(torch.stack(figures))
-        found.append(Inside(loss, *torch.stack(layers, 2)))
-    return [Inside(*(x.unsqueeze(-1) for x in figures)) for figures in found]
+        found.append(MemoryDiagnostics(loss, *torch.stack(layers, 2)))
+    return [MemoryDiagnostics(*(x.unsqueeze(-1) for x in figures)) for figures in found]
 
 
 def assert_as_by_brute_force(model):
@@ -144,7 +144,7 @@ def assert_as_by_brute_force(model):
         one_by_one = [each for *call, switches in calls for each in brute_force(first, *call, **switches)]
         expected = join(one_by_one)
         assert expected.loss.shape == (BATCH, 2, LENGTH)
-        for name, mine, other in zip(Inside._fields, figures, expected, strict=True):
+        for name, mine, other in zip(MemoryDiagnostics._fields, figures, expected, strict=True):
             told = functools.partial("{}: {}".format, name)
             torch.testing.assert_close(mine, other, rtol=1e-7, atol=1e-10, equal_nan=True, msg=told)
     return found

@@ -8,10 +8,9 @@ import torch
 from workbench import Workbench
 
 from titans_lab.data.hidden import babilong_contents, needle_contents, read_prose
-from titans_lab.data.origin import data_digest, data_source
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.record import record_of
-from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer
 
 STORIES = "".join(f"1 Mary{n} went to the office.\n2 Where is Mary{n}?\toffice\t1\n" for n in range(99))
@@ -44,8 +43,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
 )
 def test_a_run_of_the_task_is_trained_and_judged(bench: Workbench, overrides: tuple[str, ...], source: str):
     [run] = bench.runs(*overrides)
-    assert run.data_hash == data_digest(run.config)
-    assert source in data_source(run.config)
+    assert run.data_hash == run.config.data_digest()
+    assert source in run.config.data_source()
     task = build_task(run.config, run.seed)
     assert task.digest == run.data_hash
     recorder = Recorder(bench.recorded(*overrides).new_attempt(), {})

@@ -16,7 +16,7 @@ import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.report import check as checking
-from titans_lab.report.check import OPENING, check
+from titans_lab.report.check import OPENING, check, differences
 from titans_lab.report.render import page, runs_report, store_report
 from titans_lab.store.files import read_json, write_json
 from titans_lab.store.logs import digest_of
@@ -24,15 +24,28 @@ from titans_lab.store.store import Store
 from titans_lab.study.record import study_record
 
 
-@pytest.fixture
-def filled(lab):
-    lab = lab(grid={"model.memory.depth": [1, 2]}, question="Is deeper <b>better</b>?", expect="Yes.")
+def fill(lab):
+    """Six runs of a study with markup in its question, all of them in the store."""
     for index, run in enumerate(lab.runs[:5]):
         lab.end(run, "done", 2.0 + 0.05 * index)
     lab.end(lab.runs[5], "diverged", diverged_step=7)
     lab.ngram_baselines(order_3=2.2)
     Store(lab.root).save_study(study_record(lab.study, lab.runs, []))
     return lab
+
+
+STUDY = {"grid": {"model.memory.depth": [1, 2]}, "question": "Is deeper <b>better</b>?", "expect": "Yes."}
+
+
+@pytest.fixture
+def filled(lab):
+    return fill(lab(**STUDY))
+
+
+@pytest.fixture(scope="module")
+def drawn(lab_at, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page, once for all that compare it with another one."""
+    return fill(lab_at(tmp_path_factory.mktemp("drawn"), **STUDY)).page()
 
 
 def written(html: str, folder: Path) -> Path:
@@ -208,17 +221,23 @@ FORGERIES: dict[str, tuple[Callable[[str], str], str]] = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_forged_page_is_named_as_such_within_seconds(filled, report: Path, name: str):
+def test_a_forged_page_is_named_as_such_within_seconds(drawn: str, name: str):
     forge, said = FORGERIES[name]
-    html = report.read_text(encoding="utf-8")
-    forged = forge(html)
-    assert forged != html
-    written(forged, report.parent)
+    forged = forge(drawn)
+    assert forged != drawn
     begun = time.monotonic()
-    told = check(report, filled.root).differences
+    told = [*differences(forged.encode(), drawn.encode())]
     assert any(line.startswith(said) for line in told), told
     assert all(len(line) < 500 and line.isprintable() for line in told)
     assert time.monotonic() - begun < 20
+
+
+def test_no_statement_of_a_page_is_run(filled, report: Path, tmp_path: Path):
+    sql = f"copy (select 1) to '{tmp_path}/written.csv'; {ENDLESS}"
+    forged = report.read_text(encoding="utf-8").replace('"sql":"select', f'"sql":"{sql}')
+    told = check(written(forged, tmp_path), filled.root).differences
+    assert told[0].startswith("script evidence: ")
+    assert not (tmp_path / "written.csv").exists()
 
 
 def reselected(report: Path, **changes: Any) -> Path:

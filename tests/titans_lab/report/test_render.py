@@ -4,14 +4,12 @@ import dataclasses
 import hashlib
 import json
 from html.parser import HTMLParser
-from pathlib import Path
 
 import plotly.graph_objects
 import pytest
 from plotly.offline import get_plotlyjs
 
-from titans_lab.errors import UserError
-from titans_lab.report import page, render, study_report, write
+from titans_lab.report import page, study_report
 from titans_lab.report.render import report
 from titans_lab.store.query import Snapshot, query
 
@@ -249,22 +247,3 @@ def test_a_lost_and_a_live_run(lab):
 def test_names_in_any_script(lab):
     lab = lab(question="深い記憶は役に立つか？ هل الأعمق أفضل؟ 🧠", seeds=1)
     assert "深い記憶は役に立つか？ هل الأعمق أفضل؟ 🧠" in Page(lab.page()).said
-
-
-def test_the_file_is_the_page_and_replaces_an_older_one(filled, tmp_path: Path):
-    output = tmp_path / "new" / "report.html"
-    assert write("older", output) == output
-    write(filled.page(), output)
-    assert "Is deeper better?" in output.read_text(encoding="utf-8")
-    assert [path.name for path in output.parent.iterdir()] == ["report.html"]
-
-
-def test_half_a_character_does_not_stop_the_report(filled, tmp_path: Path):
-    study = dataclasses.replace(filled.study, question="half \ud83e")
-    output = write(render(study, filled.runs, filled.root), tmp_path / "report.html")
-    assert "half ?" in Page(output.read_text(encoding="utf-8")).said
-
-
-def test_a_file_that_cannot_be_written_is_named(filled, tmp_path: Path):
-    with pytest.raises(UserError, match=f"{tmp_path}: cannot write the report there"):
-        write("page", tmp_path)

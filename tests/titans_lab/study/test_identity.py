@@ -18,8 +18,8 @@ from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfi
 from titans_lab.study.fields import LEAVES, build, walk
 from titans_lab.study.identity import facts, flatten, model_id, read_values, run_id
 from titans_lab.study.study import Run, load_study
-from titans_lab.study.tasks import TaskName
-from titans_lab.study.tasks.mqar import MqarSettings
+from titans_lab.tasks.mqar.settings import MqarSettings
+from titans_lab.tasks.registry import all_settings
 
 HASH = "0" * 64
 #: What is said of each field.
@@ -44,6 +44,8 @@ def other(key: str, variant: str) -> Any:
     """A value that the field may hold and does not hold by default."""
     if key == "model.persistent_written":  # null stands for one or the other
         return variant == "mac"
+    if key == "task.name":  # of the others, one that needs no file
+        return "mqar"
     leaf = LEAVES[key]
     hint = leaf.hint if get_origin(leaf.hint) is Literal else next(iter(get_args(leaf.hint)), leaf.hint)
     if get_origin(hint) is Literal:
@@ -65,6 +67,14 @@ def read_by(key: str, variant: str) -> bool:
     if key in ("data.valid_path", "data.test_path"):  # the text has one file
         return False
     return section != "model" or name not in OPTIONAL or name in reads(variant)
+
+
+def outside(key: str) -> bool:
+    """As identity.txt says; of a task's own settings, those that name a file, whose content has a hash."""
+    section, *names = key.split(".")
+    if section == "task" and len(names) == 2:
+        return names[1] in all_settings()[names[0]].PATHS
+    return DECISIONS[key] == "outside"
 
 
 def needs(key: str) -> dict[str, Any]:
@@ -98,7 +108,7 @@ def test_what_changes_the_numbers_and_nothing_else_changes_the_id(key: str, vari
     base = build(RunConfig, fixed)
     changed = build(RunConfig, {**fixed, key: other(key, variant)})
     assert changed != base
-    decides = DECISIONS[key] != "outside" and (key.startswith("task.") or read_by(key, variant))
+    decides = not outside(key) and (key.startswith("task.") or read_by(key, variant))
     assert (run_id(changed, 0, HASH) != run_id(base, 0, HASH)) is decides
 
 
@@ -108,6 +118,7 @@ def test_somebody_has_decided_about_every_field() -> None:
         if leaf.identity
         else "outside"
         for key, leaf in LEAVES.items()
+        if not key.startswith("task.") or key == "task.name"
     }
     assert found == DECISIONS, "say in identity.txt what the new field means for a run's id"
 
@@ -120,14 +131,14 @@ def test_a_field_at_its_neutral_value_has_no_part_in_any_id(key: str) -> None:
         assert key not in facts(LEAVES, read_values(config))
 
 
-@pytest.mark.parametrize("task", [task for task in get_args(TaskName) if task != "text"])
+@pytest.mark.parametrize("task", [task for task in all_settings() if task != "text"])
 def test_of_a_task_its_own_fields_decide_and_no_other_tasks(task: str) -> None:
     base = {"task.name": task, "model.vocab_size": 2 * 8192, "data.path": "a.csv"}
     base |= needs(f"task.{task}")
     for key in (key for key in LEAVES if key.startswith("task.") and key != "task.name"):
         given = {**base, **{name: value for name, value in needs(key).items() if name.startswith("task.")}}
         changed = build(RunConfig, {**given, key: other(key, "lmm")})
-        own = key.startswith(f"task.{task}.") and DECISIONS[key] != "outside"
+        own = key.startswith(f"task.{task}.") and not outside(key)
         assert (run_id(changed, 0, HASH) != run_id(build(RunConfig, given), 0, HASH)) is own, key
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from titans_lab.study.config import TaskConfig
 from titans_lab.study.judging import UNITS, judged
 from titans_lab.study.search import MEASURED
-from titans_lab.study.tasks import TaskConfig
 from titans_lab.study.terms import Metric
 
 TEXT, RECALL = TaskConfig().settings, TaskConfig(name="mqar").settings

@@ -7,10 +7,9 @@ import pytest
 from workbench import Workbench
 
 from titans_lab.data.corpus import load_corpus
-from titans_lab.data.origin import data_digest
 from titans_lab.stats.ngram import witten_bell_bits
 from titans_lab.store.recorder import Recorder
-from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer
 from titans_lab.training.worker import save_ngram_baseline
 
@@ -30,7 +29,7 @@ def test_bases_are_learned_in_bits_per_base_beside_n_grams(bench: Workbench):
     [run] = bench.runs("task.name=dna", "train.tokens=1280", "train.lr=2e-2")
     task = build_task(run.config, run.seed)
     assert task.settings.METRIC.unit == "bits per base"
-    assert task.digest == run.data_hash == data_digest(run.config)
+    assert task.digest == run.data_hash == run.config.data_digest()
     attempt = bench.store.run(run.run_id).new_attempt()
     summary = Trainer(run.config, run.seed, task, torch.device("cpu"), Recorder(attempt, {})).run()
     assert summary["score"] == summary["loss"] < 4  # of the 8 that it begins near

@@ -11,7 +11,7 @@ from workbench import Workbench
 
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.record import costs
-from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer
 from titans_lab.training.worker import work
 

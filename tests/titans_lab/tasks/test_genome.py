@@ -7,13 +7,10 @@ import pytest
 import torch
 
 from titans.models.config import MemoryConfig, ModelConfig
-from titans_lab.data.origin import data_digest
-from titans_lab.study.config import DataConfig, RunConfig, TrainConfig
+from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, TrainConfig
 from titans_lab.study.record import costs
-from titans_lab.study.tasks import TaskConfig
-from titans_lab.tasks.genome import GenomeTask
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.task import Score, judging, overall
+from titans_lab.tasks.genome.task import GenomeTask
+from titans_lab.tasks.task import Score, build_task, judging, overall
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(
@@ -108,5 +105,5 @@ def test_what_is_planned_is_what_is_built(run: RunConfig):
     task = built(run)
     model = task.model(run, 0)
     assert costs(run)["parameters"] == sum(p.numel() for p in model.parameters())
-    assert data_digest(run) == task.digest
+    assert run.data_digest() == task.digest
     assert model(task.inputs(64)).shape == (2, 2)

@@ -7,8 +7,8 @@ import pytest
 from generated import asked, config_of, rows, task_of
 
 from titans_lab.study.fields import Impossible
-from titans_lab.study.tasks.mqar import SUITE_TESTS, SUITE_TRAINING
-from titans_lab.tasks.mqar import query_places
+from titans_lab.tasks.mqar.settings import SUITE_TESTS, SUITE_TRAINING
+from titans_lab.tasks.mqar.task import query_places
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -72,7 +72,7 @@ def test_the_suite_has_zoologys_sets():
 
 def test_a_step_of_the_suite_is_of_one_kind_and_has_as_many_tokens(monkeypatch):
     small = tuple((length, pairs, count // 625) for length, pairs, count in SUITE_TRAINING)
-    monkeypatch.setattr("titans_lab.tasks.mqar.SUITE_TRAINING", small)
+    monkeypatch.setattr("titans_lab.tasks.mqar.task.SUITE_TRAINING", small)
     task = task_of("mqar", 256, batch=4, suite=True)
     kinds = Counter()
     for step in range(len(task._order(0))):

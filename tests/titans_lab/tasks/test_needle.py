@@ -14,11 +14,10 @@ from titans_lab.data.hidden import NeedleContents, needle_contents
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
-from titans_lab.study.tasks.needle import KINDS
 from titans_lab.tasks.haystack import NOISE, part_of, prose
-from titans_lab.tasks.needle import DEPTHS, NeedleTask, needles, string_match_all
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.task import IGNORED
+from titans_lab.tasks.needle.settings import KINDS
+from titans_lab.tasks.needle.task import DEPTHS, NeedleTask, needles, string_match_all
+from titans_lab.tasks.task import IGNORED, build_task
 
 PROSE = b"It was late. Nobody came!  Was it   a dream?\nThe rain fell on and on. So it went. " * 30
 NEEDLE = re.compile(rb"One of the special magic (\w+)s for ([\w-]+) is: ([\w-]+)\.")

@@ -9,15 +9,12 @@ import torch
 from shared_data import shared
 
 from titans.models.config import MemoryConfig, ModelConfig
-from titans_lab.data.origin import data_digest
 from titans_lab.stats.forecast import errors, repeat_last
-from titans_lab.study.config import DataConfig, RunConfig, TrainConfig
+from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, TrainConfig
 from titans_lab.study.record import costs
-from titans_lab.study.tasks import TaskConfig
-from titans_lab.study.tasks.series import MSE, SeriesSettings
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.series import SeriesTask
-from titans_lab.tasks.task import Score, judging, overall
+from titans_lab.tasks.series.settings import MSE, SeriesSettings
+from titans_lab.tasks.series.task import SeriesTask
+from titans_lab.tasks.task import Score, build_task, judging, overall
 from titans_lab.training.memory_diagnostics import memory_rows
 
 CPU = torch.device("cpu")
@@ -148,7 +145,7 @@ def test_what_is_planned_is_what_is_built(table: str):
     run, task = config(table), built(table)
     model = task.model(run, 0)
     assert costs(run)["parameters"] == sum(p.numel() for p in model.parameters())
-    assert data_digest(run) == task.digest
+    assert run.data_digest() == task.digest
     assert model(task.inputs(7)).shape == (2, 4)
 
 
@@ -167,7 +164,7 @@ def test_inside_the_memory_of_a_forecaster_positions_are_patches(table: str):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"length": 4}, r"^train\.length: 4 patches do not divide task\.series\.look_back \(6\); set it to a divisor"),
+        ({"length": 4}, r"^train\.seq_len: 4 patches do not divide task\.series\.look_back \(6\); set it to a divisor"),
         ({"path": None}, r"^data\.path: null, and the task series reads a CSV file; name one"),
         ({"horizon": 0}, r"^horizon: 0 is below 1"),
     ],

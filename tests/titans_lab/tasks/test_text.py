@@ -18,14 +18,14 @@ from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
 from titans_lab.data.corpus import Corpus
 from titans_lab.errors import UserError
-from titans_lab.tasks.text import TextTask, bits_per_token, evaluate, stretches
+from titans_lab.tasks.text.task import TextTask, bits_per_token, evaluate, stretches
 
 CPU = torch.device("cpu")
 
 IN_ANOTHER_PROCESS = """
 import numpy, torch
 from titans_lab.data.corpus import Corpus
-from titans_lab.tasks.text import TextTask
+from titans_lab.tasks.text.task import TextTask
 text = numpy.arange(5000, dtype=numpy.uint8) * 37
 inputs, targets = TextTask(Corpus("a text", "d1", text[:4000], text[4000:]), 3, 16, 4).sample(5)
 print(torch.cat((inputs, targets)).tolist())
@@ -205,5 +205,5 @@ def test_a_text_must_hold_one_window():
     inputs, targets = task(corpus=fits).sample(0)
     assert torch.equal(inputs[0], torch.from_numpy(fits.train[:16].astype(np.int64)))
     assert targets[0, -1] == int(fits.train[16])
-    with pytest.raises(UserError, match=r"^train\.length: 17 .* the 17 tokens that a text has .*lower train\.length"):
+    with pytest.raises(UserError, match=r"^train\.seq_len: 17 .* the 17 tokens that a text has .*lower train\.seq_len"):
         task(corpus=fits, length=17)

@@ -20,7 +20,7 @@ from titans.models.language_model import LanguageModel
 from titans_lab.store.logs import CHECK
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import TrainConfig
-from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.task import build_task
 from titans_lab.training.optimiser import learning_rate, optimizer_for
 from titans_lab.training.train import Diverged, Trainer
 

@@ -14,7 +14,7 @@ from titans.models.forecaster import Forecaster
 from titans_lab.data.series import PARTS, Part, Series, load_series
 from titans_lab.stats.forecast import Errors, errors, linear, repeat_last, ridge
 from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks.series import MAE, MSE, SeriesSettings
+from titans_lab.tasks.series.settings import MAE, MSE, SeriesSettings
 from titans_lab.tasks.task import Batch, Score, Task, precise, random_of
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
@@ -38,10 +38,10 @@ class SeriesTask(Task):
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> SeriesTask:
         """Read `data.path`."""
-        assert config.data.path is not None  # the settings' check
-        return cls(
-            config.task.series, load_series(config.data.path), seed, config.train.seq_len, config.train.batch_size
-        )
+        settings = config.task.settings
+        assert isinstance(settings, SeriesSettings)
+        series = load_series(str(config.data.path))
+        return cls(settings, series, seed, config.train.seq_len, config.train.batch_size)
 
     def model(self, config: RunConfig, seed: int) -> Forecaster:
         """A head to the horizon in the place of a language model's."""

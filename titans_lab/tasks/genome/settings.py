@@ -1,20 +1,16 @@
-"""Settings of the tasks on DNA: classification of sequences, and prediction of the next base."""
+"""Settings of the task `genome`: classification of DNA sequences."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from titans.models.config import ModelConfig
-from titans_lab.study.tasks.settings import Ends, Measure, TaskSettings, check_vocabulary
-from titans_lab.study.tasks.text import TextSettings
-
-if TYPE_CHECKING:
-    from titans_lab.study.config import RunConfig
+from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.tasks.settings import Ends, Measure, TaskSettings, check_vocabulary
 
 ACCURACY = Measure("accuracy", "share of sequences", "maximize")
 MATTHEWS = Measure("mcc", "Matthews correlation", "maximize")
-BITS_PER_BASE = Measure("loss", "bits per base")
 LETTERS = 5  # A, C, G, T, and N for an unknown base
 
 
@@ -30,6 +26,8 @@ class GenomeSettings(TaskSettings):
         classes: Different labels of the training file.
     """
 
+    NAME: ClassVar[str] = "genome"
+    TASK: ClassVar[str] = "titans_lab.tasks.genome.task:GenomeTask"
     READS: ClassVar[frozenset[str]] = frozenset({"path", "valid_path", "test_path", "valid_fraction"})
     LOSS: ClassVar[Measure] = Measure("loss", "nats per sequence")
     METRIC: ClassVar[Measure] = ACCURACY
@@ -40,30 +38,23 @@ class GenomeSettings(TaskSettings):
         if self.classes < 2:
             raise ValueError(f"classes: {self.classes} is below 2")
 
-    def check(self, config: RunConfig) -> None:
+    def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """A token for each letter, and a file to read."""
-        check_vocabulary(config, LETTERS, "letters A, C, G, T and N")
-        if config.data.path is None:
+        check_vocabulary(model, LETTERS, "letters A, C, G, T and N")
+        if data.path is None:
             raise ValueError("data.path: null, and the task genome reads labelled sequences; name a CSV or TSV file")
+
+    def digest(self, data: DataConfig) -> str:
+        """Return the hash over the content of all files."""
+        from titans_lab.data.genome import genome_digest
+
+        return genome_digest(data, self.classes)
+
+    def source(self, data: DataConfig) -> str:
+        """Return the training file's path."""
+        return str(data.path)
 
     def ends(self, model: ModelConfig, length: int) -> Ends:
         """Of the embedding, the norm, and the head, which reads a sequence once."""
         head = model.dim * self.classes
         return Ends(model.vocab_size * model.dim + model.dim + head + self.classes, head // length)
-
-
-@dataclass(frozen=True)
-class DnaSettings(TextSettings):
-    """The next base of a FASTA file, `data.path`, as a language model's next byte; nothing to set."""
-
-    FASTA: ClassVar[bool] = True
-    SYMBOL: ClassVar[str] = "base"
-    ORDERS: ClassVar[tuple[int, ...]] = (1, 3, 5, 7)
-    LOSS: ClassVar[Measure] = BITS_PER_BASE
-    METRIC: ClassVar[Measure] = BITS_PER_BASE
-
-    def check(self, config: RunConfig) -> None:
-        """A token for each letter, as a byte, and a file to read."""
-        super().check(config)
-        if config.data.path is None:
-            raise ValueError("data.path: null, and the task dna reads bases; name a FASTA file")

@@ -15,9 +15,9 @@ from titans_lab.data.corpus import Corpus, check_vocabulary, load_corpus
 from titans_lab.data.tokenizer import SEPARATOR
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks import Measure
-from titans_lab.study.tasks.text import TextSettings
+from titans_lab.tasks.settings import Measure
 from titans_lab.tasks.task import Batch, Score, Task, judging, precise, random_of
+from titans_lab.tasks.text.settings import TextSettings
 
 BITS = 1 / math.log(2)
 WORD_PERPLEXITY = Measure("word_perplexity", "choices a word")
@@ -51,7 +51,7 @@ class TextTask(Task):
         settings = config.task.settings
         assert isinstance(settings, TextSettings)
         if not settings.FASTA:
-            check_vocabulary(config)
+            check_vocabulary(config.data, config.model.vocab_size)
         corpus = load_corpus(config.data, settings.FASTA)
         return cls(corpus, seed, config.train.seq_len, config.train.batch_size, settings)
 

@@ -22,8 +22,8 @@ import numpy as np
 from titans_lab.data.hidden import NeedleContents, needle_contents
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks.needle import Kind, Template
 from titans_lab.tasks.haystack import Haystack, noise, part_of, prose
+from titans_lab.tasks.needle.settings import Kind, NeedleSettings, Template
 from titans_lab.tasks.question import Question, for_testing
 from titans_lab.tasks.recall import RecallTask
 from titans_lab.tasks.task import random_of
@@ -155,7 +155,8 @@ class NeedleTask(RecallTask):
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> NeedleTask:
         """Read words and prose, where the kind of needle wants them."""
-        settings = config.task.needle
+        settings = config.task.settings
+        assert isinstance(settings, NeedleSettings)
         contents = needle_contents(settings.kind, config.data.path, settings.words)
         training, testing = (
             needles(settings.kind, settings.template, contents, seed if not testing else 0, testing)

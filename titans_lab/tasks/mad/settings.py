@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from titans.models.config import ModelConfig
-from titans_lab.study.tasks.settings import Ends, Measure, TaskSettings, check_examples, check_vocabulary
-
-if TYPE_CHECKING:
-    from titans_lab.study.config import RunConfig
+from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.tasks.settings import Ends, Measure, TaskSettings, check_examples, check_vocabulary
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,6 @@ class MadSettings(TaskSettings):
 
     LOSS: ClassVar[Measure] = Measure("loss", "nats per answer")
     METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
-    NAME: ClassVar[str]
 
     vocabulary: int = 16
     examples: int = 12_800
@@ -53,11 +50,11 @@ class MadSettings(TaskSettings):
         """Whether sequences are made of pairs of tokens."""
         return False
 
-    def check(self, config: RunConfig) -> None:
+    def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """The vocabulary, a batch and a question have to fit."""
-        check_vocabulary(config, self.vocabulary, f"tokens of task.{self.NAME}.vocabulary")
-        check_examples(config, self.NAME, self.examples)
-        length = config.train.seq_len
+        check_vocabulary(model, self.vocabulary, f"tokens of task.{self.NAME}.vocabulary")
+        check_examples(train, self.NAME, self.examples)
+        length = train.seq_len
         if length < self.least_length or (self.even and length % 2):
             kind = "an even number of at least" if self.even else "at least"
             raise ValueError(f"train.seq_len: {length} is not {kind} {self.least_length}, as task {self.NAME} needs it")
@@ -71,6 +68,7 @@ class RecallSettings(MadSettings):
     """
 
     NAME: ClassVar[str] = "in_context_recall"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.in_context_recall:InContextRecallTask"
 
     @property
     def noise_tokens(self) -> int:
@@ -108,6 +106,7 @@ class NoisyRecallSettings(RecallSettings):
     """
 
     NAME: ClassVar[str] = "noisy_in_context_recall"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.in_context_recall:InContextRecallTask"
 
     vocabulary: int = 32
     noise_vocabulary: int = 16
@@ -141,6 +140,7 @@ class FuzzyRecallSettings(MadSettings):
     """
 
     NAME: ClassVar[str] = "fuzzy_in_context_recall"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.fuzzy_in_context_recall:FuzzyInContextRecallTask"
 
     key_tokens: int = 3
     value_tokens: int = 3
@@ -171,6 +171,7 @@ class SelectiveCopyingSettings(MadSettings):
     """
 
     NAME: ClassVar[str] = "selective_copying"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.selective_copying:SelectiveCopyingTask"
 
     copied: int = 16
 
@@ -195,6 +196,7 @@ class MemorizationSettings(MadSettings):
     """Memorisation: each key has one value, the same in every sequence, which has to be learned in training."""
 
     NAME: ClassVar[str] = "memorization"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.memorization:MemorizationTask"
 
     vocabulary: int = 256
     examples: int = 256
@@ -220,6 +222,7 @@ class CompressionSettings(MadSettings):
     """Compression: the whole sequence has to be had again from what the last token's place holds, by an autoencoder."""
 
     NAME: ClassVar[str] = "compression"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.compression:CompressionTask"
 
     @property
     def least_vocabulary(self) -> int:

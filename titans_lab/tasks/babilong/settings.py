@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from titans_lab.study.tasks.settings import PATH, Measure, TaskSettings, check_bytes
+from titans.models.config import ModelConfig
+from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.tasks.settings import PATH, Measure, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
-    from titans_lab.study.config import RunConfig
+    from titans_lab.data.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class BabilongSettings(TaskSettings):
         test_examples: Questions at the end of training, of the same length.
     """
 
+    NAME: ClassVar[str] = "babilong"
+    TASK: ClassVar[str] = "titans_lab.tasks.babilong.task:BabilongTask"
     LOSS: ClassVar[Measure] = Measure("loss", "nats per token")
     METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
     PATHS: ClassVar[tuple[str, ...]] = ("facts",)
@@ -38,8 +42,26 @@ class BabilongSettings(TaskSettings):
         if self.test_examples < 1:
             raise ValueError(f"test_examples: {self.test_examples} is below 1")
 
-    def check(self, config: RunConfig) -> None:
+    def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """Bytes, and a file of stories."""
         if self.facts is None:
             raise ValueError("task.babilong.facts: null; name a file of bAbI stories")
-        check_bytes(config)
+        check_bytes(model)
+
+    def digest(self, data: DataConfig) -> str:
+        """Return the hash over the stories and the book."""
+        from titans_lab.data.hidden import babilong_contents
+
+        return babilong_contents(self.facts, data.path).digest
+
+    def source(self, data: DataConfig) -> str:
+        """Return the paths of the stories and of the book."""
+        from titans_lab.data.hidden import babilong_source
+
+        return babilong_source(self.facts, data.path)
+
+    def tokenizer(self, model: ModelConfig, data: DataConfig, digest: str) -> Tokenizer:
+        """Return bytes, whatever the files are."""
+        from titans_lab.data.tokenizer import BYTES
+
+        return BYTES

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from titans.models.config import ModelConfig
-from titans_lab.study.tasks.settings import Ends, Measure, TaskSettings
-
-if TYPE_CHECKING:
-    from titans_lab.study.config import RunConfig
+from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.tasks.settings import Ends, Measure, TaskSettings
 
 MSE = Measure("mse", "squared error of scaled values")
 MAE = Measure("mae", "absolute error of scaled values")
@@ -33,6 +31,8 @@ class SeriesSettings(TaskSettings):
             and over its deviation ("revin").
     """
 
+    NAME: ClassVar[str] = "series"
+    TASK: ClassVar[str] = "titans_lab.tasks.series.task:SeriesTask"
     READS: ClassVar[frozenset[str]] = frozenset({"path"})
     LOSS: ClassVar[Measure] = Measure("loss", "error of scaled values")
     METRIC: ClassVar[Measure] = MSE
@@ -49,15 +49,25 @@ class SeriesSettings(TaskSettings):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
 
-    def check(self, config: RunConfig) -> None:
+    def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """The past in whole patches, and a file to read."""
-        if config.data.path is None:
+        if data.path is None:
             raise ValueError("data.path: null, and the task series reads a CSV file; name one")
-        if self.look_back % config.train.seq_len:
+        if self.look_back % train.seq_len:
             raise ValueError(
-                f"train.seq_len: {config.train.seq_len} patches do not divide task.series.look_back ({self.look_back});"
+                f"train.seq_len: {train.seq_len} patches do not divide task.series.look_back ({self.look_back});"
                 " set it to a divisor"
             )
+
+    def digest(self, data: DataConfig) -> str:
+        """Return the hash of the file's content."""
+        from titans_lab.data.series import series_digest
+
+        return series_digest(str(data.path), self.look_back, self.horizon, self.cycle)
+
+    def source(self, data: DataConfig) -> str:
+        """Return the file's path."""
+        return str(data.path)
 
     def ends(self, model: ModelConfig, length: int) -> Ends:
         """Of the patches' embedding, the norm, the head and the direct map."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from titans_lab.study.tasks.settings import PATH, Measure, TaskSettings, check_bytes
+from titans.models.config import ModelConfig
+from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.tasks.settings import PATH, Measure, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
-    from titans_lab.study.config import RunConfig
+    from titans_lab.data.tokenizer import Tokenizer
 
 Kind = Literal["passkey", "number", "uuid", "word"]
 Template = Literal["ruler", "brief"]
@@ -33,6 +35,8 @@ class NeedleSettings(TaskSettings):
         words: A folder with adjectivelist.txt and nounlist.txt, of which keys are made; null: a short list of our own.
     """
 
+    NAME: ClassVar[str] = "needle"
+    TASK: ClassVar[str] = "titans_lab.tasks.needle.task:NeedleTask"
     LOSS: ClassVar[Measure] = Measure("loss", "nats per token")
     METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
     PATHS: ClassVar[tuple[str, ...]] = ("words",)
@@ -48,11 +52,29 @@ class NeedleSettings(TaskSettings):
         if self.test_examples < 1:
             raise ValueError(f"test_examples: {self.test_examples} is below 1")
 
-    def check(self, config: RunConfig) -> None:
+    def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """Bytes, and room for a needle and its question."""
-        check_bytes(config)
-        if config.train.seq_len < LONGEST[self.template]:
+        check_bytes(model)
+        if train.seq_len < LONGEST[self.template]:
             raise ValueError(
-                f"train.seq_len: {config.train.seq_len} is below the {LONGEST[self.template]} bytes that a needle and "
+                f"train.seq_len: {train.seq_len} is below the {LONGEST[self.template]} bytes that a needle and "
                 f"its question can take (task.needle.template is {self.template})"
             )
+
+    def digest(self, data: DataConfig) -> str:
+        """Return the hash over the prose and the lists of words."""
+        from titans_lab.data.hidden import needle_contents
+
+        return needle_contents(self.kind, data.path, self.words).digest
+
+    def source(self, data: DataConfig) -> str:
+        """Return where the haystack is from."""
+        from titans_lab.data.hidden import needle_source
+
+        return needle_source(self.kind, data.path)
+
+    def tokenizer(self, model: ModelConfig, data: DataConfig, digest: str) -> Tokenizer:
+        """Return bytes, whatever the files are."""
+        from titans_lab.data.tokenizer import BYTES
+
+        return BYTES

@@ -17,6 +17,7 @@ import numpy as np
 from titans_lab.data.hidden import BabilongContents, babilong_contents
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
+from titans_lab.tasks.babilong.settings import BabilongSettings
 from titans_lab.tasks.haystack import Haystack, part_of, prose
 from titans_lab.tasks.question import Question, for_testing
 from titans_lab.tasks.recall import RecallTask
@@ -200,7 +201,9 @@ class BabilongTask(RecallTask):
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> BabilongTask:
         """Read the stories and the book."""
-        contents = babilong_contents(config.task.babilong.facts, config.data.path)
+        settings = config.task.settings
+        assert isinstance(settings, BabilongSettings)
+        contents = babilong_contents(settings.facts, config.data.path)
         training, testing = (stories(contents, seed if not testing else 0, testing) for testing in (False, True))
         return cls(config, contents.digest, training, testing)
 

@@ -10,9 +10,8 @@ import re
 
 import numpy as np
 
-from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks.mqar import SUITE_TESTS, SUITE_TRAINING, MqarSettings
 from titans_lab.tasks.answers import AnswerTask, Examples, Part
+from titans_lab.tasks.mqar.settings import SUITE_TESTS, SUITE_TRAINING, MqarSettings
 from titans_lab.tasks.task import IGNORED
 
 
@@ -20,11 +19,6 @@ class MqarTask(AnswerTask):
     """One number of pairs, or zoology's mixture and grid."""
 
     settings: MqarSettings
-
-    @classmethod
-    def build(cls, config: RunConfig, seed: int) -> MqarTask:
-        """Nothing is read."""
-        return cls("mqar", config.task.mqar, config, seed)
 
     def parts(self, training: bool) -> list[Part]:
         """Of the settings, or of the suite."""

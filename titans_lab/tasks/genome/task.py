@@ -14,7 +14,7 @@ from titans_lab.data.genome import Genome, Labelled, Part, load_genome
 from titans_lab.stats.classes import matthews
 from titans_lab.stats.kmers import kmer_classes
 from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks.genome import ACCURACY, MATTHEWS, GenomeSettings
+from titans_lab.tasks.genome.settings import ACCURACY, MATTHEWS, GenomeSettings
 from titans_lab.tasks.task import Batch, Score, Task, precise, random_of
 
 
@@ -30,7 +30,8 @@ class GenomeTask(Task):
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> GenomeTask:
         """Read the files of the section `data`."""
-        settings, train = config.task.genome, config.train
+        settings, train = config.task.settings, config.train
+        assert isinstance(settings, GenomeSettings)
         return cls(settings, load_genome(config.data, settings.classes), seed, train.seq_len, train.batch_size)
 
     def model(self, config: RunConfig, seed: int) -> Classifier:

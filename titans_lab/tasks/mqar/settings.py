@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from titans_lab.study.tasks.settings import Measure, TaskSettings, check_examples, check_vocabulary
-
-if TYPE_CHECKING:
-    from titans_lab.study.config import RunConfig
+from titans.models.config import ModelConfig
+from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.tasks.settings import Measure, TaskSettings, check_examples, check_vocabulary
 
 #: zoology's examples/mqar_example_configs/original_mqar_configs.py: length, pairs and number of examples.
 SUITE_TRAINING = ((64, 4, 100_000), (128, 8, 20_000), (256, 16, 20_000), (256, 32, 20_000), (256, 64, 20_000))
@@ -36,6 +35,8 @@ class MqarSettings(TaskSettings):
             examples a step has as many more, so that its tokens are the same.
     """
 
+    NAME: ClassVar[str] = "mqar"
+    TASK: ClassVar[str] = "titans_lab.tasks.mqar.task:MqarTask"
     LOSS: ClassVar[Measure] = Measure("loss", "nats per answer")
     METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
 
@@ -63,20 +64,18 @@ class MqarSettings(TaskSettings):
         """Of any sequence."""
         return max(pairs for _, pairs, _ in SUITE_TESTS) if self.suite else self.pairs
 
-    def check(self, config: RunConfig) -> None:
+    def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """Every pair has to fit twice, once with its value and once as a query with its answer."""
-        check_vocabulary(config, self.vocabulary, "tokens of task.mqar.vocabulary")
+        check_vocabulary(model, self.vocabulary, "tokens of task.mqar.vocabulary")
         if self.suite:
-            self._check_suite(config)
+            self._check_suite(train.seq_len)
         else:
-            check_examples(config, "mqar", self.examples)
-            self._check_length(config.train.seq_len)
+            check_examples(train, "mqar", self.examples)
+            self._check_length(train.seq_len)
 
-    def _check_suite(self, config: RunConfig) -> None:
-        if config.train.seq_len != SUITE_LENGTH:
-            raise ValueError(
-                f"train.seq_len: {config.train.seq_len} is not {SUITE_LENGTH}, as task.mqar.suite needs it"
-            )
+    def _check_suite(self, length: int) -> None:
+        if length != SUITE_LENGTH:
+            raise ValueError(f"train.seq_len: {length} is not {SUITE_LENGTH}, as task.mqar.suite needs it")
 
     def _check_length(self, length: int) -> None:
         if length % 2 or length < 4 * self.pairs:
