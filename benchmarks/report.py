@@ -76,8 +76,8 @@ def measure(folder: Path) -> tuple[float, float, float]:
     """Seconds, CPU seconds and MB of the report on the store."""
     output = folder / "report.html"
     code = (
-        "from pathlib import Path; from titans_lab.report import page, store_report\n"
-        f"Path({str(output)!r}).write_text(page(store_report(Path({str(folder / 'results')!r}))), encoding='utf-8')"
+        "from pathlib import Path; from titans_lab.report import page, store_report, write\n"
+        f"write(page(store_report(Path({str(folder / 'results')!r}))), Path({str(output)!r}))"
     )
     begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,9 +1,9 @@
-"""The file that a user names with `-o`."""
+"""The file that a user names for what a verb writes: `-o FILE`."""
 
 from __future__ import annotations
 
-import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,46 +11,60 @@ from pathlib import Path
 from typing import BinaryIO
 
 from titans_lab.errors import UserError
-from titans_lab.store.files import sync_folder, temporary_file
 
-#: Open files of the process: their names lead to a file that somebody else holds open as well.
-STREAMS = ("/dev/fd/", "/dev/std", "/proc/")
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write `content` to the file that a user named: see `output_file`."""
+    with output_file(path) as file:
+        file.write(content)
 
 
 @contextmanager
 def output_file(path: Path) -> Iterator[BinaryIO]:
-    """Open the file that `path` leads to, for writing; an error inside the block leaves a regular file as it was.
+    """Open the file that a user named, for writing.
 
-    A regular file is replaced by a rename once it is whole, and keeps its permissions. A symbolic link is followed, and
-    stays. A device, a FIFO or a standard stream is written to and stays what it is. Missing folders are made.
+    A regular file appears, or replaces the one of its name, when everything is written, and not if an error ends the
+    writing. A link stays a link: the file that it points to is replaced. A device, a FIFO and whatever else is not a
+    regular file is written to as it is, because replacing it would destroy it.
 
     Raises:
-        UserError: If the file cannot be written.
+        UserError: The file cannot be written.
     """
     try:
-        mode = path.stat().st_mode if path.exists() else None
-        if mode is not None and (not stat.S_ISREG(mode) or os.fspath(path.absolute()).startswith(STREAMS)):
-            with path.open("ab") as stream:
-                yield stream
-            return
-        target = Path(os.path.realpath(path))
-        if target.is_symlink():
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_file(target, b"") as temporary:
-            with temporary.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            if mode is not None:
-                temporary.chmod(stat.S_IMODE(mode))
-            temporary.replace(target)
-        sync_folder(target.parent)
+        with _appended(path) if _is_stream(path) else _replaced(path) as file:
+            yield file
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); name another file") from error
+        if isinstance(error, BrokenPipeError):  # the reader of a FIFO has read enough
+            return
+        raise UserError(f"{path}: cannot be written ({error.strerror}); name another file") from error
 
 
-def write_output(path: Path, content: str | bytes) -> None:
-    """Write `content` to the file that `path` leads to: see `output_file`."""
-    with output_file(path) as file:
-        file.write(content if isinstance(content, bytes) else content.encode(errors="replace"))
+def _is_stream(path: Path) -> bool:
+    """Whether `path` is no regular file, or a name that the system gives to an open one, such as /dev/stdout."""
+    named = path.absolute().parts
+    try:
+        return named[1:2] in (("dev",), ("proc",)) or not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _appended(path: Path) -> Iterator[BinaryIO]:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as file:
+        yield file
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[BinaryIO]:
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

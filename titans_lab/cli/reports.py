@@ -58,7 +58,7 @@ def report(
     --check draws the page anew from the store and compares the bytes. It takes the study as the store recorded its
     last sweep; name the study file if that has changed since. Exit code 3: the report differs, and it says how.
     """
-    from titans_lab.output import write_output
+    from titans_lab.report import write
 
     if study and study.is_dir():
         store, study = study, None
@@ -71,7 +71,7 @@ def report(
     suffix = f".{form}" if form in (Format.html, Format.md, Format.json) else f"-{form}"
     path = output or records.report_path(told.material.study.name, suffix)
     for file, content in _files(told, form).items():
-        write_output(path / file if file else path, content)
+        write(content, path / file if file else path)
     typer.echo(path)
     if show:
         webbrowser.open(path.absolute().as_uri())
@@ -89,8 +89,7 @@ def compare(
 ) -> None:
     """Show runs side by side: the settings in which they differ, their final figures and their learning curves."""
     from titans_lab.cli.output import print_rows
-    from titans_lab.output import write_output
-    from titans_lab.report import page, runs_report
+    from titans_lab.report import page, runs_report, write
     from titans_lab.report.compare import rows
     from titans_lab.store.weights import find_run
 
@@ -101,8 +100,7 @@ def compare(
     told = runs_report(ids, records.root)
     print_rows(("", *ids), ((name, *values) for name, values in rows(told)), as_csv, as_json)
     if output or show:
-        path = output or records.report_path("compare", ".html")
-        write_output(path, page(told))
+        path = write(page(told), output or records.report_path("compare", ".html"))
         typer.echo(path, err=True)
         if show:
             webbrowser.open(path.absolute().as_uri())

@@ -121,7 +121,6 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a store, or some of its runs and studies, as one archive, for `titans-lab import` on any machine."""
-    from titans_lab.output import output_file
     from titans_lab.selection import study_name
     from titans_lab.store import archive
 
@@ -129,8 +128,7 @@ def export(
     rows = selected(records, targets, states, where)
     ready = [row["run_id"] for row in rows if row["state"] != "running"]
     studies = [study_name(target) for target in targets] if targets else None
-    with output_file(output) as file:
-        files = archive.export(records, ready, studies, file)
+    files = archive.export(records, ready, studies, output)
     if left := len(rows) - len(ready):
         typer.echo(f"{left} runs are left out: they are running", err=True)
     if as_json:

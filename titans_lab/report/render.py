@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import titans_lab
 from titans_lab.environment import library_version
+from titans_lab.errors import UserError
+from titans_lab.output import write_output
 from titans_lab.report import head, plot, provenance, runs, tables
 from titans_lab.report.arms import PALETTE, Design, arrange
 from titans_lab.report.data import Material, material
@@ -73,6 +75,16 @@ def runs_report(ids: Sequence[str], root: Path) -> Report:
 
     snapshot = Snapshot(root)
     return report(of_runs(ids, snapshot), snapshot)
+
+
+def write(content: str | bytes, output: Path) -> Path:
+    """Into the file `output`, all of it or nothing; `UserError` if it cannot be written."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror}); name another file") from error
+    write_output(output, content if isinstance(content, bytes) else content.encode(errors="replace"))
+    return output
 
 
 def render(study: Study, runs: Sequence[Run], root: Path) -> str:

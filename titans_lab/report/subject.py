@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from titans_lab.errors import UserError
 from titans_lab.report.evidence import listed, quoted
 from titans_lab.study.axes import STUDY
-from titans_lab.study.config import RunConfig
+from titans_lab.study.config import RunConfig, TaskConfig
+from titans_lab.study.fields import plain
 from titans_lab.study.identity import flatten
+from titans_lab.study.metric import RECORDED, Direction, Metric, Taken, find
 from titans_lab.study.record import config_of
 from titans_lab.study.study import Run
-from titans_lab.study.terms import Direction, Metric, Taken
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
@@ -138,7 +139,7 @@ def of_swept(name: str, snapshot: Snapshot) -> Subject:
     if not records:
         raise UserError(f"study {name}: the store has no record of a sweep of it; name the study file")
     first, runs = records[0], tuple(_stored_run(row) for row in records if row["config"])
-    metric = _metric(json.loads(first["metric_asked"])) if first["metric_asked"] else None
+    metric = _metric(json.loads(first["metric_asked"]), runs) if first["metric_asked"] else None
     texts = name, first["question"] or "", first["expect"] or ""
     return Subject("study", *texts, runs, (), metric, _now(snapshot))
 
@@ -212,15 +213,19 @@ def _config(text: str) -> RunConfig:
     return config_of({"config": json.loads(text)})
 
 
-def _metric(record: Mapping[str, Any]) -> Metric:
+def _metric(record: Mapping[str, Any], runs: Sequence[Run]) -> Metric:
+    """Return the metric of a record as the task of the runs has it: nothing else of the record becomes SQL."""
     directions, times = get_args(Direction), get_args(Taken)
-    return Metric(
-        str(record["name"]), directions[directions.index(record["direction"])], times[times.index(record["at"])]
-    )
+    task = next((run.config.task for run in runs), TaskConfig()).settings
+    try:
+        direction, taken = directions[directions.index(record["direction"])], times[times.index(record["taken"])]
+        return find(task.metrics() | RECORDED, str(record["name"]), direction, taken)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"metric: the record of the study has one that cannot be read ({error})") from error
 
 
 def _values(run: Run) -> dict[str, Any]:
-    return dict(flatten(dataclasses.asdict(run.config))) | {DATA_HASH: run.data_hash}
+    return dict(flatten(plain(run.config))) | {DATA_HASH: run.data_hash}
 
 
 def _differ(value: Any, other: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
+import secrets
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,6 @@ from optuna.samplers import RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from titans_lab.output import write_output
 from titans_lab.search.libraries import (
     DESIGNS,
     SEES_STOPPED,
@@ -226,14 +225,16 @@ def fresh_points(goal: Goal, seed: int, trials: Sequence[Trial]) -> Iterator[dic
 
 def export(searches: Iterable[tuple[Goal, Sequence[Trial]]], path: Path) -> None:
     """Write searches as Optuna's SQLite, which optuna-dashboard opens, in the place of what was there."""
-    with tempfile.TemporaryDirectory() as folder:
-        database = Path(folder) / "searches.db"
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
         for goal, trials in searches:
             memory = Proposer(goal, trials)
             study = optuna.create_study(
-                storage=f"sqlite:///{database}",
+                storage=f"sqlite:///{temporary}",
                 study_name=goal.name,
                 directions=[DIRECTIONS[direction] for direction in goal.directions],
             )
             study.add_trials(memory.study.get_trials(deepcopy=False))
-        write_output(path, database.read_bytes())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

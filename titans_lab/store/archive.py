@@ -19,9 +19,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.output import output_file
 from titans_lab.store.check import faults
 from titans_lab.store.checkpoints import CHECKPOINT
 from titans_lab.store.files import DamagedError, json_bytes, read_bytes, read_json
@@ -59,7 +60,7 @@ class Imported:
     refused: list[str] = field(default_factory=list)
 
 
-def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, archive_file: BinaryIO) -> int:
+def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, path: Path) -> int:
     """Write runs, studies (None: all), and what was measured of data and models; how many files these are."""
     files = [file for run_id in runs for file in sorted(store.run(run_id).path.rglob("*"))]
     files += [file for file in store.study_paths() if studies is None or file.stem in studies]
@@ -73,7 +74,7 @@ def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, arc
         and is_inside(store.root, file)
     }
     described = {name: _digest(file) for name, file in names.items()}
-    with tarfile.open(fileobj=archive_file, mode="w|gz", compresslevel=6) as archive:
+    with output_file(path) as output, tarfile.open(fileobj=output, mode="w:gz", compresslevel=6) as archive:
         _add(archive, CONTENTS, io.BytesIO(content := json_bytes({"form": FORM, "files": described})), len(content))
         for name, file in names.items():
             with file.open("rb") as stream:

@@ -54,7 +54,7 @@ def test_a_study_file_is_shown_as_it_was_run(swept):
 @pytest.mark.parametrize(
     ("metric", "best", "means"),
     [
-        ({"name": "loss", "at": "best"}, "Lowest mean: depth 2", "best loss"),
+        ({"name": "loss", "taken": "best"}, "Lowest mean: depth 2", "best loss"),
         ({"name": "tokens_per_second", "direction": "maximize"}, "Highest mean: depth 1", "final tokens_per_second"),
     ],
 )

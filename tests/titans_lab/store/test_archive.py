@@ -57,12 +57,7 @@ def rows(store: Store) -> dict[str, list[str]]:
 
 
 def exported(store: Store, path: Path) -> Path:
-    return written(store, [folder.run_id for folder in store.folders()], None, path)
-
-
-def written(store: Store, runs: list[str], studies: list[str] | None, path: Path) -> Path:
-    with path.open("wb") as file:
-        export(store, runs, studies, file)
+    export(store, [folder.run_id for folder in store.folders()], None, path)
     return path
 
 
@@ -137,7 +132,7 @@ def test_searches_travel_with_a_whole_store(filled: Store, other: Store, tmp_pat
 def test_a_study_takes_its_own_searches_alone(filled: Store, other: Store, tmp_path: Path) -> None:
     searched(filled, "depth")
     searched(filled, "width")
-    written(filled, ["a1"], ["depth"], tmp_path / "x.tar.gz")
+    export(filled, ["a1"], ["depth"], tmp_path / "x.tar.gz")
     bring(other, tmp_path / "x.tar.gz")
     assert [search.name for search in other.searches()] == ["depth-1"]
 
@@ -146,7 +141,7 @@ def test_a_search_of_which_nobody_can_say_whose_it_is_is_not_left_behind(filled:
     searched(filled, "depth")
     lost = searched(filled, "width")
     lost.definition_path.write_text("{")
-    written(filled, [], ["depth"], tmp_path / "some.tar.gz")
+    export(filled, [], ["depth"], tmp_path / "some.tar.gz")
     with tarfile.open(tmp_path / "some.tar.gz") as archive:
         names = {Path(name).parts[1] for name in archive.getnames() if name.startswith("searches/")}
     assert names == {"depth-1", "width-1"}
