@@ -121,9 +121,11 @@ def too_large(chunk: int, dim: int) -> bool:
     return tokens * channels > LARGEST_CHUNK
 
 
+@cache
 def _load_compiled() -> Scan:
-    from titans.ops.neural_memory.compiled import COMPILED
+    from titans.ops.neural_memory.compiled import COMPILED, compile_into_own_folder
 
+    compile_into_own_folder()
     return COMPILED
 
 
