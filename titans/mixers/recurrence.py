@@ -13,7 +13,7 @@ from titans.mixers.mixer import Mixer
 from titans.mixers.parts import STEP_RANGE, Projection, RMSNorm, inverse_softplus, merge_heads, split_heads
 from titans.mixers.recurrence_cost import Sizes
 from titans.models.config import ModelConfig
-from titans.ops.fla import Kernel
+from titans.ops.fla import KernelName
 
 Operator: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
 
@@ -84,7 +84,7 @@ class Readout(nn.Module):
 class MatrixMixer(Mixer):
     """A mixer over an operator with a matrix for a state; `kernel` says what computes it: see `titans.ops.fla`."""
 
-    kernel: Kernel = "auto"
+    kernel: KernelName = "auto"
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
