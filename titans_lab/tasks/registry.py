@@ -31,6 +31,11 @@ def register(settings: type[TaskSettings]) -> None:
     _add(settings)
 
 
+def unregister(name: str) -> None:
+    """Forget a task that `register` added."""
+    del _TASKS[name]
+
+
 @cache
 def _discover() -> None:
     """Import the settings of every folder, once."""
