@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from titans_lab.plugins import plugins_of
+from titans_lab.plugins.loading import plugins_of
 from titans_lab.study import derived
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build, plain
