@@ -14,7 +14,7 @@ from titans.mixers.parts import STEP_RANGE, Projection, RMSNorm, inverse_softplu
 from titans.mixers.recurrence_cost import Sizes
 from titans.models.config import ModelConfig
 from titans.ops import gated_linear_attention, naive_gated_delta_rule, naive_gated_linear_attention
-from titans.ops.fla import Kernel
+from titans.ops.fla import KernelName
 
 Operator: TypeAlias = Callable[..., tuple[Tensor, Tensor]]  # returns outputs and the end state
 
@@ -103,7 +103,7 @@ class MatrixMixer(Mixer):
         kernel: Implementation of the operator: see `titans.ops.fla`.
     """
 
-    kernel: Kernel = "auto"
+    kernel: KernelName = "auto"
 
     def __init__(self, config: ModelConfig, operator: Operator) -> None:
         super().__init__()
