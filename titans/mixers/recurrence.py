@@ -18,7 +18,7 @@ from titans.ops import (
     naive_gated_delta_rule,
     naive_gated_linear_attention,
 )
-from titans.ops.fla import Kernel
+from titans.ops.fla import KernelName
 
 Operator: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
 
@@ -97,7 +97,7 @@ class MatrixMixer(Mixer):
         kernel: What computes the operator: see `titans.ops.fla`.
     """
 
-    kernel: Kernel = "auto"
+    kernel: KernelName = "auto"
 
     def __init__(self, config: ModelConfig, operator: Operator) -> None:
         super().__init__()
