@@ -11,10 +11,10 @@ from typing import Any
 from titans_lab.report.data import Outcome
 from titans_lab.report.subject import Subject
 from titans_lab.stats.interval import Summary, summarise
-from titans_lab.study.axes import NAMED
 from titans_lab.study.identity import model_id
 from titans_lab.study.metric import Metric
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run
+from titans_lab.study.values import NAMED
 
 #: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
 PALETTE = (
@@ -231,7 +231,10 @@ def spell(value: Any) -> str:
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """The shortest ends of dotted keys that still tell them apart, in words."""
-    return {key: _shortest(key, [other for other in keys if other != key]).replace("_", " ") for key in keys}
+    return {
+        key: _shortest(key, [other for other in keys if other != key]).removeprefix("n_").replace("_", " ")
+        for key in keys
+    }
 
 
 def _shortest(key: str, others: list[str]) -> str:

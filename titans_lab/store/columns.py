@@ -7,8 +7,7 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import layout
+from titans_lab.study.config import RunConfig, layout
 
 #: A leaf (int, float, bool, str, datetime), or names with the shapes of their values: a struct.
 Shape = type | dict[str, Any]
@@ -187,6 +186,7 @@ STUDIES = (
     RUN_ID,
     Column("baseline", bool, "whether it is of an arm that others are compared with"),
     Column("factors", str, "JSON: the varied keys and this run's values; factors->>'model.memory.depth' reads one"),
+    Column("solved", str, "JSON: the keys that the study solved for to hold a cost equal, and this run's values"),
     Column("path", str, "study file"),
     Column("overrides", str, "JSON: overrides of the command line"),
 )

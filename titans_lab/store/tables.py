@@ -19,7 +19,7 @@ from titans_lab.store.logs import read_lines, read_parquet
 from titans_lab.store.searches import SearchFolder, definition_record, trial_record, trial_row
 from titans_lab.store.status import COMMITTED, FAILED, Status
 from titans_lab.store.store import Store
-from titans_lab.study.record import metric_columns
+from titans_lab.study.run import metric_columns
 from titans_lab.tasks.text.settings import TextSettings
 
 if TYPE_CHECKING:
@@ -228,6 +228,7 @@ class Reader:
             record = self._read(study_of, path) or {}
             for run in record.get("runs", ()):
                 values = {"factors": _json(run.get("factors")), "overrides": _json(record.get("overrides"))}
+                values["solved"] = _json(run.get("solved"))
                 values["metric_asked"] = _json(record.get("metric"))
                 yield path, {**record, **run, **values, "study": record.get("name")}
 

@@ -16,14 +16,31 @@ from functools import cache, lru_cache
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from titans.mixers.registry import settings_classes, variants
-from titans.models.config import ModelConfig
-from titans.models.config import plain as plain_section
+from titans.models.config import ModelConfig, flatten
+from titans.models.config import plain as model_plain
 from titans_lab.study.sections import OUTSIDE, PROFILE_AFTER, DataConfig, LogConfig, SpeedConfig, TrainConfig
 from titans_lab.study.values import brief
 from titans_lab.tasks.registry import all_settings
 from titans_lab.tasks.settings import TaskSettings
 
-__all__ = ["PROFILE_AFTER", "DataConfig", "LogConfig", "RunConfig", "SpeedConfig", "TaskConfig", "TrainConfig"]
+__all__ = [
+    "PROFILE_AFTER",
+    "DataConfig",
+    "Impossible",
+    "Leaf",
+    "LogConfig",
+    "RunConfig",
+    "SpeedConfig",
+    "TaskConfig",
+    "TrainConfig",
+    "attributes",
+    "build",
+    "flatten",
+    "layout",
+    "leaves",
+    "plain",
+    "walk",
+]
 
 Config = TypeVar("Config")
 
@@ -48,6 +65,10 @@ class TaskConfig:
             object.__setattr__(self, "settings", kind())
         elif type(self.settings) is not kind:
             raise ValueError(f"settings: {type(self.settings).__name__} are not of the task {self.name}")
+
+    def read(self) -> dict[str, Any]:
+        """Return the fields that a run reads, as plain nested data."""
+        return {"name": self.name, self.name: dict(vars(self.settings))}
 
 
 @dataclass(frozen=True)
@@ -132,11 +153,12 @@ def build(config: type[Config], values: Mapping[str, Any]) -> Config:
     return _build(config, nested, "")
 
 
-def plain(config: RunConfig) -> dict[str, Any]:
-    """Return a run's configuration as nested dictionaries, as a study writes it: of the tasks, its own alone."""
-    task = {"name": config.task.name, config.task.name: dict(vars(config.task.settings))}
-    sections = {name: plain_section(section) for name, section in vars(config).items() if name != "task"}
-    return {"model": sections.pop("model"), "data": sections.pop("data"), "task": task, **sections}
+def plain(config: Any) -> dict[str, Any]:
+    """Return a configuration as nested dictionaries, as a study writes it: of the tasks, a run's own alone."""
+    if not isinstance(config, RunConfig):
+        return model_plain(config)
+    sections = vars(config).items()
+    return {name: config.task.read() if name == "task" else model_plain(section) for name, section in sections}
 
 
 def layout(config: Any) -> list[tuple[dataclasses.Field[Any], str, Any]]:

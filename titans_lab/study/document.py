@@ -46,7 +46,7 @@ def read_document(
     Args:
         root: The content of the file.
         path: The file, from whose folder the files that it builds on are found.
-        overrides: Texts `key=value`: a dotted key of a run, a key of the study, or an entry of one, as in `grid.train.lr`.
+        overrides: Texts `key=value`: a dotted key of a run, a key of the study, or `grid.train.lr`, an entry of one.
         keys: The keys of the language.
         words: What a study may use for values of runs.
         problems: What is wrong is added here.
@@ -146,8 +146,8 @@ def _varied(key: str, part: Block) -> Iterator[str]:
     for group in part.zips:
         if key in group:
             yield f"it varies at {group[key].key_place}; change that in the file"
-    if key in part.ablate:
-        yield f"it varies at {part.ablate[key][0].place}; change that in the file"
+    for level in part.ablate.get(key, ())[:1]:
+        yield f"it varies at {level.place}; change that in the file"
 
 
 def _set(key: str, part: Block) -> Iterator[str]:

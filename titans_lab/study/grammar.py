@@ -7,6 +7,7 @@ The parser, the overrides of the command line, the JSON schema and the list of k
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import MISSING, is_dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from titans_lab.study.config import Leaf, RunConfig, attributes, layout, leaves
 from titans_lab.study.derived import SOLVED_BY, Hold
 from titans_lab.study.expression import parse_expression
+from titans_lab.study.loader import Setting
 from titans_lab.study.metric import COSTS, MEASURED, Direction, Taken
 from titans_lab.study.parts import (
     EMPTY,
@@ -81,6 +83,10 @@ def _metric_name(name: str) -> str:
 
 def _limit(name: str, min: float | None = None, max: float | None = None, place: str = "") -> Limit:
     return Limit(name, min, max, place)
+
+
+def _search(enqueue: Iterable[Setting] = (), **terms: Any) -> SearchTerms:
+    return SearchTerms(enqueue=tuple(point.value for point in enqueue), **terms)
 
 
 NAMES = Key("name", Value(str, _metric_name), "The name of a metric.")
@@ -252,7 +258,7 @@ KEYS: tuple[Key, ...] = (
         "search",
         Section(
             SEARCH,
-            SearchTerms,
+            _search,
             needs=("space", "name parameters, as in {train.lr: {float: [1e-3, 1e-2]}}"),
             placed=True,
             faults=SearchTerms.faults,

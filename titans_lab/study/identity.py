@@ -14,7 +14,7 @@ from typing import Any, get_args
 import titans
 from titans.models.config import ModelConfig, effective, flatten
 from titans_lab.plugins.loading import plugins_of
-from titans_lab.study.config import Leaf, RunConfig, leaves, plain_section
+from titans_lab.study.config import Leaf, RunConfig, leaves, plain
 from titans_lab.study.values import show
 
 #: Raised when the numbers that the trainer gives for the same configuration change; a task has its own `VERSION`.
@@ -64,7 +64,7 @@ def read_values(config: RunConfig) -> dict[str, Any]:
             {
                 "model": effective(config.model),
                 "data": {key: value for key, value in vars(config.data).items() if key in task.READS},
-                "task": {"name": config.task.name, config.task.name: vars(task)},
+                "task": config.task.read(),
                 "train": vars(config.train),
                 "log": vars(config.log),
                 "speed": vars(config.speed),
@@ -75,7 +75,7 @@ def read_values(config: RunConfig) -> dict[str, Any]:
 
 def read_words(config: ModelConfig) -> dict[str, str]:
     """The values that a model reads, as they were given, by dotted key."""
-    given = dict(flatten(plain_section(config)))
+    given = dict(flatten(plain(config)))
     names = (name for name, _ in flatten(effective(config)))
     return {name: given[name] if isinstance(given[name], str) else show(given[name]) for name in names}
 

@@ -131,7 +131,10 @@ class Study:
             "expect": self.expect,
             "overrides": list(overrides),
             "metric": self.metric and dataclasses.asdict(self.metric),
-            "runs": [{"run_id": run.run_id, "factors": run.factors, "baseline": run.baseline} for run in runs],
+            "runs": [
+                {"run_id": run.run_id, "factors": run.factors, "solved": run.solved, "baseline": run.baseline}
+                for run in runs
+            ],
         }
 
 
@@ -155,6 +158,10 @@ class Arm:
     def label(self) -> str:
         """What tells it from others, for people; "" where it is the only one."""
         return label(self.base.factors)
+
+    def lookup(self, name: str) -> Any:
+        """Return the value of a key where the search does not set it."""
+        return self.base.lookup(name)
 
     def point(self, values: Mapping[str, Any]) -> Point:
         """Return the combination with these values of parameters.
@@ -249,7 +256,7 @@ def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
         grid={key: tuple(each.value for each in levels.value) for key, levels in document.block.grid.items()},
         seeds=seeds,
         points=tuple(points),
-        hold=held and held.hold,
+        hold=held.hold if held else None,
         metric=metric,
         order=document.value("order", "listed"),
         budget=document.value("budget", Budget()),

@@ -22,7 +22,7 @@ from titans_lab.study.shapes import (
     mapping_schema,
     read_keys,
 )
-from titans_lab.study.values import DIGITS, describe, show, typed
+from titans_lab.study.values import DIGITS, describe, meant, show, typed
 
 Order = Literal["listed", "shuffled"]
 SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
@@ -222,21 +222,25 @@ class SearchTerms:
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         """Yield place, key and message of what does not go together, though each part is right by itself."""
-        several = len(self.metric) > 1
-        if several and self.pruner.name != "none":
-            yield self.pruner.place, "pruner", "stops by one objective, and there are several; remove it"
-        if several and self.sampler.name not in SEVERAL:
+        names = [each.value["name"] for each in self.metric]
+        for number, each in enumerate(self.metric):
+            if names[number] in names[:number]:
+                yield each.place, "search.metric", f"{names[number]} twice; remove one"
+        if len(names) > 1 and self.pruner.name != "none":
+            yield self.pruner.place, "search.pruner", "stops by one objective, and there are several; remove it"
+        if len(names) > 1 and self.sampler.name not in SEVERAL:
             words = f"{self.sampler.name} takes one objective; write {', '.join(SEVERAL)}"
-            yield self.sampler.place, "sampler", words
+            yield self.sampler.place, "search.sampler", words
         known = {dimension.key: dimension for dimension in self.space}
-        for dimension in self.space if self.sampler.name == "grid" else ():
+        for key, dimension in known.items() if self.sampler.name == "grid" else ():
             if dimension.values is None:
                 words = "a grid needs values that can be counted; give it a step, or a choice"
-                yield dimension.place, f"space.{dimension.key}", words
+                yield dimension.place, f"search.space.{key}", words
         for key, setting in (item for point in self.enqueue for item in point.items()):
-            if key in known and not known[key].has(setting.value):
-                words = f"{show(setting.value)} is not in its distribution; choose one that is"
-                yield setting.place, f"enqueue.{key}", words
+            if key not in known:
+                yield setting.key_place, key, f"not a parameter of this search; {meant(key, tuple(known))}"
+            elif not known[key].has(setting.value):
+                yield setting.place, key, f"{show(setting.value)} is not in its distribution; choose one that is"
 
 
 @dataclass(frozen=True)
@@ -302,7 +306,7 @@ class Parameters(Shape):
         more = read_keys(parts, distribution(kind), f"{key}.", reading)
         if kind == "choice":
             levels = Levels(hint).read(given, name, reading)
-            values = {"choices": tuple(level.value for level in levels.value)} if levels else {}
+            values: dict[str, Any] = {"choices": tuple(level.value for level in levels.value)} if levels else {}
         else:
             ends = Value(list, partial(_ends, name, hint, kind)).read(given, key, reading)
             values = dict(zip(("low", "high"), ends.value, strict=True)) if ends else {}

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from titans_lab.report.images import BROWSERS
 from titans_lab.store.columns import LOGS
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.fields import plain
-from titans_lab.study.study import Run, Study, load_study
+from titans_lab.study.config import plain
+from titans_lab.study.run import Run
+from titans_lab.study.study import Study, load_study
 
 DATA_HASH = "5e" * 32
 COSTS = {"parameters": 421_376, "flops_per_token": 2_600_000, "state_bytes": 65_536}
@@ -75,7 +77,7 @@ class Lab:
         """A run that is at work, with the metrics of a smooth descent to `loss`."""
         self.create(run, **(costs or {}))
         attempt = Store(self.root).run(run.run_id).new_attempt()
-        recorder = Recorder(attempt, ENV | env)
+        recorder = Recorder(attempt, ENV | {"started": datetime.now(UTC).isoformat()} | env)
         for step in range(5, STEPS + 1, 5):
             now = loss + 5 / (1 + step / 4)
             valid = now + 0.1 if step % valid_every == 0 else None
