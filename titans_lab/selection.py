@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
-from titans_lab.store.files import Damage, read_json
+from titans_lab.store.files import Damage
 from titans_lab.store.folder import Attempt
+from titans_lab.store.records import read_study
 from titans_lab.store.status import STATES
 from titans_lab.store.store import Store
 from titans_lab.store.weights import find_run
@@ -95,9 +96,9 @@ def select(store: Store, targets: Sequence[str], wanted: Filter) -> Selection:
 def named_runs(store: Store, target: str) -> list[str]:
     """The ids of the runs of a study as last swept, or of the run whose id begins so. UserError: no such thing."""
     name = study_name(target)
-    record = next((read_json(path) for path in store.study_paths() if path.stem == name), None)
+    record = next((read_study(path) for path in store.study_paths() if path.stem == name), None)
     if record is not None:
-        return [str(run["run_id"]) for run in record["runs"]]
+        return [run["run_id"] for run in record["runs"]]
     if name != target:
         raise UserError(f"{target}: the study {name} was not swept into {store.root}; --store names another store")
     return [find_run(store, target).run_id]
