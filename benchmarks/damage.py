@@ -55,7 +55,7 @@ from titans_lab.store.tables import Reader
 SHORT = 100  # bytes of a file of which every one is damaged
 LONG = 4096  # bytes of a file of which, unless all are, no more than of one of this length are damaged
 OLD = 1_750_000_000  # when all of the store was written
-KEYS = {"studies": "study", "searches": "search", "benches": "bench", "floors": "data_hash", "runs": "run_id"}
+KEYS = {"studies": "study", "searches": "search", "benches": "bench", "ngram_baselines": "data_hash", "runs": "run_id"}
 #: Nothing that is shown hangs on them, and there is no checksum.
 UNVOUCHED = ("claim", "log.txt")
 #: What a sweep reads; the rest is for those who show it.
@@ -188,7 +188,7 @@ class Case:
     def owner(self) -> tuple[str, str] | None:
         """Column and value of the rows that come from the file; None: no rows come from it alone."""
         kind, name, *_ = self.path.relative_to(self.bench.root).parts
-        if kind == "floors":
+        if kind == "ngram_baselines":
             name = self.bench.lab.runs[0].data_hash
         return (KEYS[kind], name.removesuffix(".json")) if kind in KEYS else None
 

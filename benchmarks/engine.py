@@ -18,10 +18,10 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from titans_lab.data.origin import data_digest
 from titans_lab.environment import environment
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
+from titans_lab.study.config import RunConfig
 from titans_lab.study.record import record_of
 from titans_lab.study.study import Run, load_study
 
@@ -67,8 +67,8 @@ def row(step: int) -> dict[str, float | None]:
 SMALL = """\
 question: What does a run cost that takes no time?
 base:
-  model: {{variant: lmm, dim: 16, blocks: 1, heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
-  train: {{tokens: 64, length: 32, batch: 2}}
+  model: {{variant: lmm, dim: 16, n_layers: 1, n_heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
+  train: {{tokens: 64, seq_len: 32, batch_size: 2}}
   data: {{path: "{text}", valid_fraction: 0.1}}
 seeds: {runs}
 """
@@ -118,7 +118,7 @@ def main() -> None:
         if not given.runs:
             return
         study, store = write_study(folder, given.runs), Store(folder / "store")
-        runs, env = load_study(study).runs(data_digest), environment()
+        runs, env = load_study(study).runs(RunConfig.data_digest), environment()
         for run in runs:
             finish(run, store, given.lines, env)
         at = ["--store", str(store.root)]

@@ -12,7 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
 
 from instant import InstantExecutor
 
-from titans_lab.data.origin import data_digest
 from titans_lab.executors.devices import Device
 from titans_lab.search.coordinator import Search, tunings
 from titans_lab.store.checkpoints import save_checkpoint
@@ -29,8 +28,8 @@ from titans_lab.sweep import record_runs
 BASE = """\
 question: Is what is damaged named?
 base:
-  model: {{variant: lmm, dim: 16, blocks: 1, heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
-  train: {{tokens: {tokens}, length: 32, batch: 2}}
+  model: {{variant: lmm, dim: 16, n_layers: 1, n_heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
+  train: {{tokens: {tokens}, seq_len: 32, batch_size: 2}}
   data: {{path: "{text}", valid_fraction: 0.1}}
   log: {{valid_every: 2}}
 """
@@ -59,7 +58,7 @@ class Lab:
     @property
     def runs(self) -> list[Run]:
         """Of the first: four are done, the last of them done again, one was cancelled, and one's worker died."""
-        return load_study(self.swept).runs(data_digest)
+        return load_study(self.swept).runs(RunConfig.data_digest)
 
 
 def make(folder: Path) -> Lab:
@@ -87,16 +86,16 @@ def tune(lab: Lab) -> None:
     """Search, over a function."""
     study = load_study(lab.tuned)
     executor = InstantExecutor(lambda config, seed: [3.0, 2.0 + config.train.lr + seed / 100])
-    search = Search(study, tunings(study, lab.store, data_digest), lab.store, executor, [PLACE])
+    search = Search(study, tunings(study, lab.store, RunConfig.data_digest), lab.store, executor, [PLACE])
     search.run(lambda *_: None)
 
 
 def measure(lab: Lab, run: Run) -> None:
     """What else than runs is kept: an evaluation, floors, a bench, a verification."""
-    row = {"task": "needle", "metric": "accuracy", "unit": "share", "direction": "higher", "length": 2048}
+    row = {"task": "needle", "metric": "accuracy", "unit": "share", "direction": "maximize", "length": 2048}
     lab.store.run(run.run_id).save_evaluation("e1", {"rows": [row | {"value": 0.5, "count": 4}]})
     split = {"data_hash": run.data_hash, "valid_fraction": 0.1, "valid_bytes": None, "data_source": "a text"}
-    lab.store.save_floors("f1", {**split, "bits_per_byte": {"0": 4.5, "3": 3.25}})
+    lab.store.save_ngram_baseline("f1", {**split, "bits_per_byte": {"0": 4.5, "3": 3.25}})
     speed = {"ratio": 1.5, "ratio_low": 1.25, "ratio_high": 2.0, "tokens_per_second": 1000.0, "threads": 1}
     where = {"model": model_id(run.config.model), "length": 32, "against": "transformer", "batch": 2}
     lab.store.save_bench("b1", {"bench": "b1", "started": "2026-01-01T00:00:00+00:00", "rows": [speed | where]})
@@ -117,7 +116,7 @@ def log(attempt: Attempt, steps: int) -> Recorder:
     for step, loss in enumerate(losses(config_of(record), record["seed"])[:steps], 1):
         time = {"tokens_per_second": 1000.0, "step_seconds": 0.064, "elapsed_seconds": 0.064 * step}
         recorder.log(step=step, tokens=64 * step, loss=loss, valid_loss=loss, lr=1e-3, grad_norm=0.5, **time)
-        recorder.add("inside", [{"step": step, "block": 0, "layer": 0, "head": 0, "theta": 0.5 / step}])
+        recorder.add("memory", [{"step": step, "block": 0, "layer": 0, "head": 0, "theta": 0.5 / step}])
     return recorder
 
 
@@ -125,7 +124,9 @@ def finish(attempt: Attempt) -> None:
     """All that a worker leaves."""
     recorder, record = log(attempt, STEPS), attempt.folder.record()
     loss = losses(config_of(record), record["seed"])[-1]
-    recorder.add("evals", [{"task": "text", "metric": "loss", "direction": "lower", "split": "valid", "value": loss}])
+    recorder.add(
+        "evals", [{"task": "text", "metric": "loss", "direction": "minimize", "split": "valid", "value": loss}]
+    )
     attempt.weights_path.write_bytes(b"weights" + zlib.crc32(attempt.folder.run_id.encode()).to_bytes(4))
     figures = {"loss": loss, "score": loss, "train_loss": loss, "tokens": 64 * STEPS, "steps": STEPS}
     recorder.commit("done", figures | {"wall_seconds": 0.256, "tokens_per_second": 1000.0, "peak_memory_bytes": 2**20})

@@ -102,7 +102,7 @@ def plan(device: str, quick: bool) -> Plan:
     """On a CPU, sizes that the interpreter can do."""
     plain = {"residual": True}
     if device == "cpu":
-        model = {"vocab_size": 64, "blocks": 1, "dim": 32, "heads": 2}
+        model = {"vocab_size": 64, "n_layers": 1, "dim": 32, "n_heads": 2}
         trained = [("lmm", "triton", 32, 1), ("lmm", "torch", 32, 1), ("transformer", "torch", 32, 1)]
         cases = [Case(16, 2, depth, 16, time=35, switches=tuple(plain.items())) for depth in (1, 2)]
         return Plan(

@@ -26,11 +26,11 @@ def answer(variant: str, tokens: int) -> None:
     from titans.models.language_model import LanguageModel
     from titans_lab.data.hidden import needle_contents
     from titans_lab.evaluation.evaluate import replies
-    from titans_lab.tasks.needle import needles
+    from titans_lab.tasks.needle.task import needles
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    config = ModelConfig(variant=variant, dim=32, blocks=1, heads=1, memory=MemoryConfig(depth=1, chunk_size=64))
+    config = ModelConfig(variant=variant, dim=32, n_layers=1, n_heads=1, memory=MemoryConfig(depth=1, chunk_size=64))
     model, device = LanguageModel(config).eval(), torch.device("cpu")
     source = needles("passkey", "ruler", needle_contents("passkey", None, None), 0, testing=True)
     replies(model, [source.question(0, 2000, ANSWER)], 1, device)  # libraries load what they need

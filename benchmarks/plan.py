@@ -15,11 +15,11 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from titans_lab.data.origin import data_digest
 from titans_lab.environment import environment
 from titans_lab.executors.devices import cores
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
+from titans_lab.study.config import RunConfig
 from titans_lab.study.record import record_of
 from titans_lab.study.study import load_study
 
@@ -37,7 +37,7 @@ def remember(study: Path, store: Store) -> None:
     """Record the runs of a study as done."""
     env = environment() | {"device": "cpu", "device_name": cores()[0].hardware, "threads": 1, "kernel": "auto"}
     figures = {"loss": 2.0, "wall_seconds": 60.0, "peak_memory_bytes": 10**9}
-    for run in load_study(study).runs(data_digest):
+    for run in load_study(study).runs(RunConfig.data_digest):
         folder = store.run(run.run_id)
         folder.create(record_of(run, "synthetic"))
         Recorder(folder.new_attempt(), env).commit("done", {**figures, "steps": run.config.train.steps})

@@ -51,7 +51,7 @@ SPACE = (
 )
 STUDY = """
 base:
-  model: {variant: lmm, dim: 16, blocks: 1, heads: 2}
+  model: {variant: lmm, dim: 16, n_layers: 1, n_heads: 2}
   train: {tokens: 100000}
 search:
   space:
@@ -79,7 +79,7 @@ def loss(rate: float, depth: int, bias: float, chunk: int) -> float:
 def best_of(sampler: str, seed: int) -> float:
     """The least loss of a search."""
     terms = SearchTerms(SPACE, sampler=Chosen(sampler, {"seed": Setting(seed, "")}))
-    proposer = Proposer(Goal("benchmark", terms, ("min",), lambda key: None))
+    proposer = Proposer(Goal("benchmark", terms, ("minimize",), lambda key: None))
     found = []
     for number in range(TRIALS):
         params = proposer.ask(number) or {}

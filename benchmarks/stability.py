@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans.layers.neural_memory import NeuralMemory
+from titans.mixers.lmm.layer import NeuralMemory
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import initialise
 from titans.ops import neural_memory
@@ -129,7 +129,7 @@ def layer_of(case: Case) -> NeuralMemory:
     """As a model begins with it."""
     residual = case.form == "residual"
     memory = MemoryConfig(depth=case.depth, chunk_size=case.chunk, residual=residual, theta_scale=case.scale)
-    layer = NeuralMemory(ModelConfig(variant="lmm", dim=DIM, heads=HEADS, memory=memory))
+    layer = NeuralMemory(ModelConfig(variant="lmm", dim=DIM, n_heads=HEADS, memory=memory))
     initialise(layer, case.draw)
     return layer
 

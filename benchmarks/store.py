@@ -17,10 +17,10 @@ from statistics import median
 
 from engine import finish, timed, write_study
 
-from titans_lab.data.origin import data_digest
 from titans_lab.environment import environment
 from titans_lab.store.compaction import compact, remove
 from titans_lab.store.store import Store
+from titans_lab.study.config import RunConfig
 from titans_lab.study.record import study_record
 from titans_lab.study.study import load_study
 
@@ -35,7 +35,7 @@ QUERIES = {
 def fill(folder: Path, runs: int, lines: int) -> Store:
     """A store of so many finished runs, of one study."""
     study, store, env = load_study(write_study(folder, runs)), Store(folder / "store"), environment()
-    planned = study.runs(data_digest)
+    planned = study.runs(RunConfig.data_digest)
     wait, os.fsync = os.fsync, lambda _: None
     for run in planned:
         finish(run, store, lines, env)

@@ -30,7 +30,7 @@ def stream(variant: str, tokens: int) -> None:
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    config = ModelConfig(variant=variant, dim=64, blocks=2, heads=2, memory=MemoryConfig(depth=2, expansion=2))
+    config = ModelConfig(variant=variant, dim=64, n_layers=2, n_heads=2, memory=MemoryConfig(depth=2, expansion=2))
     model = LanguageModel(config).eval()
     state = prefill(model, torch.randint(0, 256, (1, PIECE)))  # libraries load what they need
     before, begin = peak(), perf_counter()

@@ -39,8 +39,8 @@ from titans_lab.store.store import Store
 STUDY = """\
 question: Is every run there, once?
 base:
-  model: {{variant: lmm, dim: 16, blocks: 1, heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
-  train: {{tokens: {tokens}, length: 32, batch: 2}}
+  model: {{variant: lmm, dim: 16, n_layers: 1, n_heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
+  train: {{tokens: {tokens}, seq_len: 32, batch_size: 2}}
   data: {{path: "{text}", valid_fraction: 0.1}}
   log: {{every: 3{log}}}
 seeds: {runs}

@@ -17,27 +17,29 @@ import torch
 from allocation import as_a_worker
 from torch import nn
 
-from titans.cost import parameters
 from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.cost import parameters
 from titans.models.language_model import LanguageModel, use_kernel
 from titans_lab.bench.step import Run, alternate, step_of
 from titans_lab.study.config import TrainConfig
 from titans_lab.training.optimiser import optimizer_for
 
-LMM = ModelConfig(variant="lmm", dim=512, heads=8, blocks=2, memory=MemoryConfig(depth=2, expansion=4, chunk_size=64))
+LMM = ModelConfig(
+    variant="lmm", dim=512, n_heads=8, n_layers=2, memory=MemoryConfig(depth=2, expansion=4, chunk_size=64)
+)
 
 
 def matched(config: ModelConfig) -> ModelConfig:
     """The transformer that comes nearest to a model's parameters."""
     plain = dataclasses.replace(config, variant="transformer")
-    wanted = (parameters(config) - parameters(plain)) / (3 * config.blocks * config.dim**2)
-    return dataclasses.replace(plain, feed_forward=plain.feed_forward + wanted)
+    wanted = (parameters(config) - parameters(plain)) / (3 * config.n_layers * config.dim**2)
+    return dataclasses.replace(plain, mlp_ratio=plain.mlp_ratio + wanted)
 
 
 def step(config: ModelConfig, length: int, kernel: str) -> tuple[Run, nn.Module]:
     """A whole training step of a fresh model on random tokens."""
     model = LanguageModel(config)
-    use_kernel(model, kernel)  # type: ignore[arg-type]
+    use_kernel(model, kernel)
     optimizer, tokens = optimizer_for(model, TrainConfig()), torch.randint(config.vocab_size, (1, length + 1))
     return step_of(model, tokens, "float32", optimizer.step), model
 

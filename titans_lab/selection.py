@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_lab.errors import UserError
+from titans_lab.errors import UserError, nearest
 from titans_lab.store.files import Damage
 from titans_lab.store.folder import Attempt
 from titans_lab.store.records import read_study
@@ -19,11 +17,11 @@ from titans_lab.store.weights import find_run
 from titans_lab.study.config import RunConfig
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.expression import parse_expression
+from titans_lab.study.fields import plain
 from titans_lab.study.identity import flatten
-from titans_lab.study.record import config_of
+from titans_lab.study.record import config_in
 from titans_lab.study.settings import HINTS
 from titans_lab.study.study import load_study
-from titans_lab.study.values import nearest
 
 SQL = """
 select run_id, state, seed, tokens, score, loss, host, string_split(trim(error, chr(10)), chr(10))[-1] as error, config
@@ -124,9 +122,10 @@ def study_name(target: str) -> str:
 def _meets(row: dict[str, Any], wanted: Filter) -> bool:
     if wanted.holds is None:
         return not wanted.states or row["state"] in wanted.states
-    if row["config"] is None or row["seed"] is None:
-        return False  # its record is damaged, which is told
-    return wanted.meets(row["state"], config_of({"config": json.loads(row["config"])}), row["seed"])
+    config = config_in(row["config"])
+    if config is None or row["seed"] is None:
+        return False  # the record is damaged or of another version, which is told
+    return wanted.meets(row["state"], config, row["seed"])
 
 
 def _without_config(row: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +141,7 @@ def _states(text: str) -> frozenset[str]:
 
 
 def _condition(text: str) -> Condition:
-    keys = {key for key, _ in flatten(dataclasses.asdict(RunConfig()))}
+    keys = {key for key, _ in flatten(plain(RunConfig()))}
     names = {key: hint for key, hint in HINTS.items() if key in keys}
     try:
         expression = parse_expression(text, {**names, **dict.fromkeys(DERIVED, float), "seed": int})
@@ -150,7 +149,7 @@ def _condition(text: str) -> Condition:
         raise UserError(f"--where: {error}") from error
 
     def holds(config: RunConfig, seed: int) -> bool:
-        values = {"seed": seed, **dict(flatten(dataclasses.asdict(config)))}
+        values = {"seed": seed, **dict(flatten(plain(config)))}
         try:
             return expression(lambda name: DERIVED[name](config) if name in DERIVED else values[name])
         except ValueError as error:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from titans_lab.data.origin import data_source
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor, Job
 from titans_lab.executors.devices import Device
@@ -57,7 +56,7 @@ def record_study(record: Mapping[str, Any], store: Store) -> None:
 
 def _record(run: Run, seconds: float | None, folder: RunFolder) -> str:
     """Write what a run is; its state. Until it is finished its data may move, or it may be logged more often."""
-    record = record_of(run, data_source(run.config)) | {"predicted_seconds": seconds}
+    record = record_of(run, run.config.data_source()) | {"predicted_seconds": seconds}
     folder.create(record)
     state = folder.state()
     if state not in FINISHED and folder.record() != record:

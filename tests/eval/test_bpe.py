@@ -24,8 +24,8 @@ from titans_lab.data.prepared import Manifest, map_part, read_tokenizer
 from titans_lab.data.sources import Source
 from titans_lab.data.tokenizer import BpeTokenizer, read_bpe, train_bpe
 from titans_lab.errors import UserError
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.text import TextTask
+from titans_lab.tasks.task import build_task
+from titans_lab.tasks.text.task import TextTask
 
 tokenizers = extra("tokenizers")
 
@@ -184,7 +184,7 @@ def test_a_study_on_tokens_is_judged_by_bytes(bench: Workbench):
     assert rows["token_perplexity"]["value"] == pytest.approx(math.exp(nats / len(predicted)))
     assert rows["token_perplexity"]["value"] < 2 * 300  # near that of a model that knows nothing
     assert run["train_loss"] == pytest.approx(run["loss"], rel=0.5)
-    assert not bench.ask("select * from floors")
+    assert not bench.ask("select * from ngram_baselines")
 
     store = ("--store", str(bench.store.root))
     asked = run_command([sys.executable, "-m", "titans_lab", "eval", run["run_id"], "--lengths", "600", *store])
@@ -232,9 +232,9 @@ def test_what_does_not_fit_the_tokens_is_named(bench: Workbench, override: str, 
 
 def test_a_trained_run_finds_its_tokenizer_while_it_is_there(bench: Workbench, tmp_path: Path):
     [run] = bench.runs()
-    assert len(trained_tokenizer(run.config, run.data_hash).pieces) == 300
+    assert len(trained_tokenizer(run.config.data, run.config.model.vocab_size, run.data_hash).pieces) == 300
     with pytest.raises(UserError, match=r"bpe is not what the run was trained on"):
-        trained_tokenizer(run.config, "0" * 64)
+        trained_tokenizer(run.config.data, run.config.model.vocab_size, "0" * 64)
     (tmp_path / "bpe").rename(tmp_path / "moved")
     with pytest.raises(UserError, match=r"bpe is gone, and with it the run's tokenizer"):
-        trained_tokenizer(run.config, run.data_hash)
+        trained_tokenizer(run.config.data, run.config.model.vocab_size, run.data_hash)

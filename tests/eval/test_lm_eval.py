@@ -51,12 +51,12 @@ def harness_model(vocabulary: int = 256, tokenizer: Any = BYTES) -> Any:
     from titans_lab.harness.model import HarnessModel
 
     memory = MemoryConfig(depth=1, chunk_size=16)
-    config = ModelConfig(variant="lmm", dim=16, blocks=1, heads=2, vocab_size=vocabulary, memory=memory)
+    config = ModelConfig(variant="lmm", dim=16, n_layers=1, n_heads=2, vocab_size=vocabulary, memory=memory)
     return HarnessModel(LanguageModel(config, 5).eval(), tokenizer, CPU, batch=4)
 
 
 def figures(model: Any, task: str, data: Path) -> dict[str, float]:
-    return {score.measure.name: score.value for score in evaluate(model, task, data, "test")}
+    return {score.metric.name: score.value for score in evaluate(model, task, data, "test")}
 
 
 def requests(task: Any) -> list[tuple[str, tuple[Any, ...]]]:
@@ -101,7 +101,7 @@ def test_requests_are_those_of_lm_evals_own_definition(task: str, data: Path, ma
 def test_all_columns_of_the_paper_come_from_files_without_a_network(data: Path):
     prepare_environment(online=False)
     found = {task: evaluate(harness_model(), task, data, "test") for task in TASKS}
-    row = table({(task, score.measure.name): score.value for task, scores in found.items() for score in scores})
+    row = table({(task, score.metric.name): score.value for task, scores in found.items() for score in scores})
     assert all(value is not None and math.isfinite(value) for value in row.values())
     assert all(score.count == LIMIT for scores in found.values() for score in scores)
 
@@ -122,7 +122,7 @@ def test_figures_are_what_they_are_called(data: Path):
 
 def test_a_limit_takes_the_first_rows(data: Path):
     [score] = evaluate(harness_model(), "winogrande", data, "train", limit=1)
-    assert (score.measure.name, score.count) == ("acc", 1)
+    assert (score.metric.name, score.count) == ("acc", 1)
 
 
 def test_any_tokenizer_serves(data: Path):
@@ -138,7 +138,7 @@ def test_any_tokenizer_serves(data: Path):
 def test_words_are_counted_as_lm_eval_counts_them():
     from lm_eval.tasks.wikitext.preprocess_wikitext import process_results
 
-    from titans_lab.tasks.text import count_words
+    from titans_lab.tasks.text.task import count_words
 
     for page in (" = One = \n \n two\u00a0three , ", "x", "a\tb", "\n"):
         assert process_results({"page": page}, (-1.0,))["word_perplexity"][1] == count_words(page.encode())

@@ -9,27 +9,29 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import torch
 from hypothesis import strategies as st
 
-from titans.layers.neural_memory import NeuralMemory
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig, RecurrentConfig
-from titans.models.language_model import LanguageModel
-from titans.ops import naive_neural_memory
+from titans.mixers import registry
+from titans.models.config import MemoryConfig, ModelConfig, RecurrentConfig
+from titans.models.language_model import LanguageModel, use_reference
 
 #: The values to draw from, of each field whose type does not say them. A new field needs a line here.
 VALUES: dict[str, list[Any]] = {
-    "vocab_size": [7], "dim": [8, 12], "blocks": [1, 2, 3], "heads": [1, 2], "feed_forward": [1.0],
-    "persistent_tokens": [0, 3], "segment": [4, 6, 12], "window": [1, 5, 40], "conv_width": [1, 3],
+    "vocab_size": [7], "dim": [8, 12], "n_layers": [1, 2, 3], "n_heads": [1, 2], "mlp_ratio": [1.0],
+    "persistent_tokens": [0, 3], "segment_len": [4, 6, 12], "window": [1, 5, 40], "conv_size": [1, 3],
     "long_term_tokens": [0, 0, 3], "depth": [1, 2, 3], "expansion": [1, 2], "chunk_size": [1, 2, 3, 4, 6],
     "theta_scale": [0.05], "eta_bias": [0.0, 1.0], "alpha_bias": [-2.0, 0.0], "update_every": [1, 1, 2, 3],
     "eval_chunk_size": [None, 2, 6],
-    "state_size": [None, 3], "key_expansion": [None, 0.5], "value_expansion": [None, 1.5],
+    "state_size": [None, 3], "expand_k": [None, 0.5], "expand_v": [None, 1.5],
 }  # fmt: skip
-SECTIONS: dict[type, str] = {ModelConfig: "", MemoryConfig: "memory", MacConfig: "mac", RecurrentConfig: "recurrent"}
+OWN: dict[type, str] = {kind: mixer for mixer, kind in registry.settings_classes().items()}
+SECTIONS: dict[type, str] = {ModelConfig: "", MemoryConfig: "memory", RecurrentConfig: "recurrent"} | OWN
 
 
 def options(config: type, name: str) -> list[Any]:
     """The values that a field of a configuration may be drawn from."""
     if name in VALUES:
         return VALUES[name]
+    if name == "variant":
+        return list(registry.variants())
     hint = get_type_hints(config)[name]
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     found: list[Any] = []
@@ -43,15 +45,15 @@ def options(config: type, name: str) -> list[Any]:
 
 def assembled(values: dict[type, dict[str, Any]]) -> ModelConfig:
     """The model with these values of each section."""
-    sections = {name: section(**values.get(section, {})) for section, name in SECTIONS.items() if name}
-    return ModelConfig(**values[ModelConfig], **sections)
+    built = {kind: kind(**values.get(kind, {})) for kind in SECTIONS if kind is not ModelConfig}
+    shared = {name: built[kind] for kind, name in SECTIONS.items() if kind in built and kind not in OWN}
+    return ModelConfig(**values[ModelConfig], **shared, settings=tuple(built[kind] for kind in OWN))
 
 
 def switches() -> list[tuple[type, str]]:
     """Every field of the configurations that holds a value."""
-    return [
-        (config, field.name) for config in SECTIONS for field in fields(config) if field.name not in SECTIONS.values()
-    ]
+    sections = {*SECTIONS.values(), "settings"}
+    return [(config, field.name) for config in SECTIONS for field in fields(config) if field.name not in sections]
 
 
 @st.composite
@@ -80,8 +82,6 @@ def random_model(config: ModelConfig, generator: torch.Generator) -> LanguageMod
 
 
 def with_the_oracle(model: LanguageModel) -> LanguageModel:
-    """The same model, its memories written token by token with autograd's gradients."""
-    for module in model.modules():
-        if isinstance(module, NeuralMemory):
-            module.operator = naive_neural_memory
+    """The same model, its mixers computed by their reference implementations."""
+    use_reference(model)
     return model

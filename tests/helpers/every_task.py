@@ -14,7 +14,8 @@ from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
-from titans_lab.tasks.registry import TASKS, build_task
+from titans_lab.tasks.registry import all_settings
+from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer
 
 STORY = """1 Mary moved to the bathroom.
@@ -25,7 +26,8 @@ STORY = """1 Mary moved to the bathroom.
 """
 GENERATED = {"examples": 64, "test_examples": 16}
 MODEL = {
-    "model.variant": "transformer", "model.dim": 8, "model.blocks": 1, "model.heads": 2, "model.persistent_tokens": 2,
+    "model.variant": "transformer", "model.dim": 8, "model.n_layers": 1, "model.n_heads": 2,
+    "model.persistent_tokens": 2,
     "model.window": 8, "model.memory.expansion": 2, "model.memory.chunk_size": 8,
 }  # fmt: skip
 STEPS = 7
@@ -33,14 +35,19 @@ STEPS = 7
 
 def every_task() -> list[str]:
     """Their names."""
-    return sorted(TASKS)
+    return sorted(all_settings())
 
 
 def run_of(name: str, folder: Path, **values: Any) -> RunConfig:
     """Seven steps of six examples; values of other dotted keys, with two underscores for each dot, on top."""
     length, settings, data = _OF_TASKS.get(name, _generated)(folder)
     given = {key.replace("__", "."): value for key, value in values.items()}
-    chosen = {"train.length": length, "train.batch": 6, "train.tokens": STEPS * 6 * length, "log.every": 3} | given
+    chosen = {
+        "train.seq_len": length,
+        "train.batch_size": 6,
+        "train.tokens": STEPS * 6 * length,
+        "log.every": 3,
+    } | given
     task = {f"task.{name}.{key}": value for key, value in settings.items()}
     return build(RunConfig, MODEL | {"task.name": name} | data | task | chosen)
 

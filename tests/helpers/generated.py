@@ -9,8 +9,7 @@ import torch
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
 from titans_lab.tasks.answers import AnswerTask, Part
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.task import IGNORED
+from titans_lab.tasks.task import IGNORED, build_task
 
 #: Small enough for a test, large enough for statistics.
 SIZES = {"examples": 400, "test_examples": 300}
@@ -21,7 +20,7 @@ Row = tuple[list[int], list[int]]
 
 def config_of(name: str, length: int, batch: int = 8, model: Any = None, **settings: Any) -> RunConfig:
     """A run of a task with a vocabulary that is large enough."""
-    values = {"task.name": name, "train.length": length, "train.batch": batch, "model.vocab_size": 8192}
+    values = {"task.name": name, "train.seq_len": length, "train.batch_size": batch, "model.vocab_size": 8192}
     values |= {f"model.{key}": value for key, value in (model or {}).items()}
     return build(RunConfig, values | {f"task.{name}.{key}": value for key, value in (SIZES | settings).items()})
 

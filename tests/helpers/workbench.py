@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_lab.data.origin import data_digest
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor, LocalJob
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.store import Store
+from titans_lab.study.config import RunConfig
 from titans_lab.study.study import Run, load_study
 from titans_lab.sweep import Sweep, record_runs
 
@@ -24,8 +24,8 @@ TEXT = b"the memory learns at test time, and forgets what it need not keep. " * 
 STUDY = """
 question: Does it run?
 base:
-  model: {{variant: lmm, dim: 16, blocks: 1, heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
-  train: {{tokens: 256, length: 32, batch: 2}}
+  model: {{variant: lmm, dim: 16, n_layers: 1, n_heads: 2, persistent_tokens: 2, memory: {{depth: 1, chunk_size: 8}}}}
+  train: {{tokens: 256, seq_len: 32, batch_size: 2}}
   data: {{path: "{text}", valid_fraction: 0.1}}
   log: {{every: 3}}
 """
@@ -60,7 +60,7 @@ class Workbench:
         return Store(self.root / "results")
 
     def runs(self, *overrides: str) -> list[Run]:
-        return load_study(self.study, overrides).runs(data_digest)
+        return load_study(self.study, overrides).runs(RunConfig.data_digest)
 
     def folders(self, *overrides: str) -> list[RunFolder]:
         """The folders of the runs, there or not."""

@@ -19,7 +19,7 @@ titans_pytorch = peer("titans_pytorch")
 @pytest.mark.parametrize("heads", [1, 2])
 def test_its_memory_is_the_mixer_of_every_block(heads: int):
     memory = MemoryConfig(depth=3, expansion=2, chunk_size=8, momentum=False)
-    model = build(ModelConfig(variant="lmm", dim=16, heads=heads, blocks=2, memory=memory), peer=True)
+    model = build(ModelConfig(variant="lmm", dim=16, n_heads=heads, n_layers=2, memory=memory), peer=True)
     for block in model.blocks:
         theirs = block.mixer.memory
         assert isinstance(theirs, titans_pytorch.NeuralMemory)

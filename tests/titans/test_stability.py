@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from memory_case import leaves, memory_arguments, results
 
-from titans.layers.neural_memory import NeuralMemory
+from titans.mixers.lmm.layer import NeuralMemory
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel, initialise
 from titans.ops import neural_memory
@@ -65,7 +65,7 @@ def test_a_sequence_shorter_than_a_chunk(chunk_size, time):
 
 def layer_results(tokens, **memory):
     """What a layer as training starts it gives for tokens `[1, time, 32]`, and its outer gradients."""
-    layer = NeuralMemory(ModelConfig(dim=32, heads=2, memory=MemoryConfig(**memory)))
+    layer = NeuralMemory(ModelConfig(dim=32, n_heads=2, memory=MemoryConfig(**memory)))
     initialise(layer, seed=0)
     tokens = tokens.clone().requires_grad_()
     y, stream = layer(tokens, layer.start(1))
@@ -91,7 +91,7 @@ def test_the_layer_with_saturated_gates(logit, gate):
 
 def trained(variant, steps, precision, **memory):
     """Losses and gradient norms of the first steps of training on random tokens."""
-    config = ModelConfig(variant=variant, dim=32, blocks=1, heads=2, window=64, memory=MemoryConfig(**memory))
+    config = ModelConfig(variant=variant, dim=32, n_layers=1, n_heads=2, window=64, memory=MemoryConfig(**memory))
     model, tokens = LanguageModel(config), torch.randint(0, 256, (1, 129))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for step in range(steps):
@@ -114,7 +114,7 @@ def test_the_first_steps_of_training_at_depth_4(variant, precision):
 @pytest.mark.parametrize("depth", [2, 3, 4])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_outer_gradient_by_the_keys_stays_small(depth, seed):
-    layer = NeuralMemory(ModelConfig(dim=64, heads=2, memory=MemoryConfig(depth=depth)))
+    layer = NeuralMemory(ModelConfig(dim=64, n_heads=2, memory=MemoryConfig(depth=depth)))
     initialise(layer, seed)
     k = F.normalize(torch.randn(1, 2, 1024, 32), dim=-1).requires_grad_()
     layer.operator = lambda q, _, *rest, **how: neural_memory(q, k, *rest, **how)

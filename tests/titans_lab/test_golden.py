@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from variants import of_variant
+from variants import SPECS, of_variant
 
 from titans.models.config import MemoryConfig
 from titans_lab.data.corpus import Corpus
@@ -19,31 +19,12 @@ from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
 from titans_lab.study.identity import versions
-from titans_lab.tasks.text import TextTask
+from titans_lab.tasks.text.task import TextTask
 from titans_lab.training.train import Trainer
 
 GOLDEN_VERSIONS = {"model": 2, "operator": 1, "task": 1, "trainer": 1}
 #: Validation loss after six steps, bits per byte.
-GOLDEN = {
-    "lmm": 6.614280,
-    "mac": 6.403101,
-    "mag": 6.252143,
-    "mal": 6.746511,
-    "transformer": 6.399844,
-    "linear_attention": 6.650902,
-    "retnet": 6.603430,
-    "gla": 6.846367,
-    "mamba2": 6.307845,
-    "deltanet": 6.554428,
-    "gated_deltanet": 6.864131,
-    "window": 6.359973,
-    "lstm": 6.925684,
-    "mamba": 6.803621,
-    "ttt_linear": 6.594991,
-    "ttt_mlp": 6.869937,
-    "samba": 6.587494,
-    "gated_deltanet_h2": 6.224347,
-}
+GOLDEN = {name: spec.golden_loss for name, spec in SPECS.items()}
 
 
 def corpus() -> Corpus:
@@ -56,10 +37,12 @@ def corpus() -> Corpus:
 
 def loss_after_six_steps(variant: str, store: Store) -> float:
     model = of_variant(
-        variant, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=16, window=12,
+        variant, dim=16, n_layers=2, n_heads=2, persistent_tokens=3, segment_len=16, window=12,
         memory=MemoryConfig(depth=2, expansion=2, chunk_size=8),
     )  # fmt: skip
-    config = RunConfig(model=model, train=TrainConfig(tokens=6 * 4 * 64, length=64, batch=4), log=LogConfig(every=2))
+    config = RunConfig(
+        model=model, train=TrainConfig(tokens=6 * 4 * 64, seq_len=64, batch_size=4), log=LogConfig(every=2)
+    )
     recorder = Recorder(store.run(variant).new_attempt(), {})
     return Trainer(config, 1, TextTask(corpus(), 1, 64, 4), torch.device("cpu"), recorder).run()["loss"]
 

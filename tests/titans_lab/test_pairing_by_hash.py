@@ -11,8 +11,7 @@ import torch
 from every_task import every_task, run_of, trainer_of
 
 from titans_lab.store.folder import RunFolder
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.task import Batch
+from titans_lab.tasks.task import Batch, build_task
 
 
 def digest(batch: Batch) -> str:
@@ -34,7 +33,7 @@ def test_a_batch_follows_from_data_seed_step_length_and_global_batch_alone(task:
 
 def test_initial_values_follow_from_the_seed_and_the_names_of_tensors_alone(tmp_path: Path):
     values = []
-    for number, changes in enumerate(({"model__blocks": 1}, {"model__blocks": 2, "speed__micro_batch": 1})):
+    for number, changes in enumerate(({"model__n_layers": 1}, {"model__n_layers": 2, "speed__micro_batch": 1})):
         torch.manual_seed(number)
         trainer = trainer_of(run_of("text", tmp_path, **changes), RunFolder(tmp_path / str(number)).new_attempt())
         values.append({name: digest((tensor,)) for name, tensor in trainer.model.state_dict().items()})

@@ -141,7 +141,7 @@ def test_a_worker_that_the_machine_kills_for_its_memory_is_followed_by_one_with_
     counters = bench.root / "vmstat"
     counters.write_text("pgfault 7\noom_kill 3\n")
     monkeypatch.setattr("titans_lab.environment.VMSTAT", counters)
-    sweep = bench.sweep("train.tokens=12800", "train.batch=4", "log.every=1", "log.checkpoint_seconds=0")
+    sweep = bench.sweep("train.tokens=12800", "train.batch_size=4", "log.every=1", "log.checkpoint_seconds=0")
     sweep.devices = sweep.devices[:1]
 
     def kill(now: Sweep) -> None:
@@ -162,7 +162,7 @@ def test_a_worker_that_the_machine_kills_for_its_memory_is_followed_by_one_with_
     assert (row["state"], row["micro_batch"], row["oom_retries"]) == ("oom", 1, 2)
     assert "killed by SIGKILL: the machine ran out of memory" in row["error"]
 
-    again = bench.sweep("train.tokens=12800", "train.batch=4", "log.every=1", "log.checkpoint_seconds=0")
+    again = bench.sweep("train.tokens=12800", "train.batch_size=4", "log.every=1", "log.checkpoint_seconds=0")
     again.run(lambda _: None)
     assert again.ended == {run_id: "done"}
     assert bench.ask("select state, micro_batch from runs") == [{"state": "done", "micro_batch": 1}]
@@ -244,7 +244,7 @@ def test_a_sweep_of_one_run_at_a_time_holds_one_place(bench: Workbench):
 
 def test_a_spent_budget_starts_nothing_more_and_finishes_what_runs(bench: Workbench):
     sweep = bench.sweep("seeds=3")
-    sweep.devices, sweep.budget = sweep.devices[:1], Budget(hours=1e-9)
+    sweep.devices, sweep.budget = sweep.devices[:1], Budget(wall_time=1e-6)
     sweep.run(lambda _: None)
     assert list(sweep.ended.values()) == ["done"]
     assert len(sweep.waiting) == 2

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from titans.layers.neural_memory import NeuralMemory
+from titans.mixers.lmm.layer import NeuralMemory
 from titans.models.backbone import Backbone
-from titans.ops.neural_memory.inside import Inside, join, look_inside, weight_norms
+from titans.ops.neural_memory.diagnostics import MemoryDiagnostics, join, memory_diagnostics, weight_norms
 from titans.ops.neural_memory.state import Gate, State, Switches
 
-__all__ = ["Inside", "inspect"]
+__all__ = ["MemoryDiagnostics", "inspect"]
 
 
 @torch.no_grad()
-def inspect(model: Backbone, tokens: Tensor) -> dict[int, Inside]:
+def inspect(model: Backbone, tokens: Tensor) -> dict[int, MemoryDiagnostics]:
     """What goes on in each memory while the model, in evaluation mode, reads tokens `[batch, time]` from their start.
 
     Persistent tokens have no place in time and are left out, though the memory may have been written with them.
@@ -42,7 +42,7 @@ class _Witness:
 
     def __init__(self, memory: NeuralMemory) -> None:
         self.memory, self.operator, self.reading = memory, memory.operator, False
-        self.parts: list[Inside] = []
+        self.parts: list[MemoryDiagnostics] = []
 
     def __call__(
         self, q: Tensor, k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State,
@@ -50,7 +50,7 @@ class _Witness:
     ) -> tuple[Tensor, State]:  # fmt: skip
         written = (k, v, theta, eta, alpha, state)
         if self.reading:
-            self.parts.append(look_inside(*written, Switches(*form, **switches)))
+            self.parts.append(memory_diagnostics(*written, Switches(*form, **switches)))
         return self.operator(q, *written, *form, **switches)
 
     def begin(self, *_: Any) -> None:
@@ -61,7 +61,7 @@ class _Witness:
         """It has ended."""
         self.reading = False
 
-    def figures(self) -> Inside:
+    def figures(self) -> MemoryDiagnostics:
         """Of all tokens."""
         found = join(self.parts)
         first = weight_norms(tuple(self.memory.initial), self.memory.config.gain != "none")[..., None]

@@ -9,10 +9,10 @@ from typing import Any
 
 #: N25's defaults for all of its variants.
 NEURIPS = {
-    "segment": 512,
+    "segment_len": 512,
     "window": 2048,
     "persistent_tokens": 128,
-    "conv_width": 4,
+    "conv_size": 4,
     "memory": {
         "depth": 2, "expansion": 4, "chunk_size": 16, "residual": True, "gates_per_layer": True,
         "gate_channels": "alpha", "theta_damping": False,
@@ -33,9 +33,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     # output gate. tests/peers holds the layer equal to its NeuralMemory, but for two pre-norms: here a block has one.
     # Its MAC adds what is read to the stream that attention sees: nearest is to write and read the segment first.
     "titans-pytorch": {
-        "conv_width": 1,
+        "conv_size": 1,
         "qkv_activation": "none",
-        "unit_qk": False,
+        "qk_l2_norm": False,
         "memory": {
             "depth": 2, "expansion": 4, "chunk_size": 64, "update_every": 64, "gate_span": "group", "loss": "mean",
             "residual": True, "gain": "fast", "gates_per_layer": False, "theta_scale": 32.0, "theta_damping": False,
@@ -48,22 +48,22 @@ PRESETS: dict[str, dict[str, Any]] = {
     # eta_base sigmoid(w x), eta_base 1 and 0.1, over the chunk's tokens and the head's width; unit keys, ours, stand
     # for the latter. Not carried over: rotary positions in q and k, biases, steps that shrink within the chunk.
     "ttt-linear": {
-        "variant": "lmm", "persistent_tokens": 0, "conv_width": 1, "qkv_activation": "none",
+        "variant": "lmm", "persistent_tokens": 0, "conv_size": 1, "qkv_activation": "none",
         "memory": {
             "depth": 1, "chunk_size": 16, "momentum": False, "forgetting": False, "loss": "half", "gain": "learned",
             "gates_per_layer": False, "theta_scale": 0.5, "output_gate": "none",
         },
     },
     "ttt-mlp": {
-        "variant": "lmm", "persistent_tokens": 0, "conv_width": 1, "qkv_activation": "none",
+        "variant": "lmm", "persistent_tokens": 0, "conv_size": 1, "qkv_activation": "none",
         "memory": {
             "depth": 2, "expansion": 4, "chunk_size": 16, "momentum": False, "forgetting": False, "loss": "half",
             "gain": "learned", "gates_per_layer": False, "theta_scale": 0.05, "output_gate": "none",
         },
     },
     # N25, table of models; its tokenizer has 32,000 tokens.
-    "170M": {"vocab_size": 32_000, "blocks": 12, "dim": 768, "heads": 16},
-    "340M": {"vocab_size": 32_000, "blocks": 24, "dim": 1024, "heads": 16},
-    "760M": {"vocab_size": 32_000, "blocks": 24, "dim": 1536, "heads": 16},
-    "1.3B": {"vocab_size": 32_000, "blocks": 18, "dim": 2048, "heads": 8},
+    "170M": {"vocab_size": 32_000, "n_layers": 12, "dim": 768, "n_heads": 16},
+    "340M": {"vocab_size": 32_000, "n_layers": 24, "dim": 1024, "n_heads": 16},
+    "760M": {"vocab_size": 32_000, "n_layers": 24, "dim": 1536, "n_heads": 16},
+    "1.3B": {"vocab_size": 32_000, "n_layers": 18, "dim": 2048, "n_heads": 8},
 }  # fmt: skip

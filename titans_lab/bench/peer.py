@@ -7,7 +7,7 @@ import warnings
 
 from torch import Tensor
 
-from titans.layers.mixer import Mixer
+from titans.mixers.mixer import Mixer
 from titans.models.config import ModelConfig
 
 
@@ -27,7 +27,7 @@ class TheirMemory(Mixer):
         self.memory = package.NeuralMemory(
             dim=config.dim,
             dim_head=config.head_dim,
-            heads=config.heads,
+            heads=config.n_heads,
             chunk_size=memory.chunk_size,
             momentum=memory.momentum,
             default_model_kwargs={"depth": memory.depth, "expansion_factor": float(memory.expansion)},

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from titans.models.config import ModelConfig
 from titans.models.language_model import LanguageModel
 from titans_lab.bench.peer import TheirMemory
-from titans_lab.tasks.text import bits_per_token
+from titans_lab.tasks.text.task import bits_per_token
 from titans_lab.training.precision import products_in
 from titans_lab.training.speed import factor
 

@@ -16,12 +16,22 @@ if TYPE_CHECKING:
     from titans_lab.study.study import Run, Study
 
 
-def seconds(words: str) -> float:
-    """Of a time as users write it: 90s, 30m or 2h, and a number alone is minutes."""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smh]?)", words.strip().lower())
-    if not match or not float(match[1]):
-        raise typer.BadParameter(f"{words!r} is no time; write 90s, 30m or 2h, or minutes without a letter")
-    return float(match[1]) * {"s": 1, "m": 60, "": 60, "h": 3600}[match[2]]
+def duration(text: str) -> float:
+    """Return the seconds that an option's duration has."""
+    from titans_lab.durations import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def size(words: str) -> int:
+    """Return the bytes of a size as users write it: 512M, 4G or 4GB, with 1K as 1024 bytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([KMGT]?)(?:I?B)?", words.strip().upper())
+    if not match:
+        raise typer.BadParameter(f"{words!r} is no size; write 512M or 4G")
+    return int(float(match[1]) * 2 ** (10 * " KMGT".index(match[2] or " ")))
 
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/depth.yaml.")]
@@ -33,7 +43,7 @@ MaxParallel = Annotated[int | None, typer.Option(min=1, help="Runs at a time; el
 PerDevice = Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")]
 Timeout = Annotated[
     float | None,
-    typer.Option(parser=seconds, metavar="TIME", help="Of each run: 90s, 30m or 2h, a number alone is minutes."),
+    typer.Option(parser=duration, metavar="DURATION", help="Stop each run that takes longer: 30s, 15m, 2h or 1h30m."),
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="End at the first run that fails.")]
 Verify = Annotated[
@@ -78,13 +88,13 @@ def open_store(folder: Path | None, there: bool = False) -> Store:
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
     """The study and its runs; warnings go to stderr."""
-    from titans_lab.data.origin import check_fit, data_digest
+    from titans_lab.study.config import RunConfig
     from titans_lab.study.study import load_study
 
     study = load_study(path, overrides or [])
     warn(study)
-    runs = study.runs(data_digest)
-    study.check(check_fit)
+    runs = study.runs(RunConfig.data_digest)
+    study.check(RunConfig.check_data)
     if len(runs) < study.combinations:
         same = study.combinations - len(runs)
         typer.echo(f"note: {same} of {study.combinations} combinations are the same run as another one", err=True)

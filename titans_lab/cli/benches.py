@@ -26,12 +26,12 @@ def bench(
     ] = None,
     overrides: Overrides = None,
     length: Annotated[
-        str | None, typer.Option(metavar="TOKENS,...", help="Of the sequences, such as 512,2048; else train.length.")
+        str | None, typer.Option(metavar="TOKENS,...", help="Of the sequences, such as 512,2048; else train.seq_len.")
     ] = None,
     against: Annotated[
         str, typer.Option(metavar="BASELINE", help="A variant, or titans-pytorch where that is installed.")
     ] = "transformer",
-    batch: Annotated[int | None, typer.Option(min=1, help="Sequences a step; else train.batch.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Sequences a step; else train.batch_size.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each model and its baseline.")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch on the CPU; else one a core.")] = None,
     store: StoreFolder = None,

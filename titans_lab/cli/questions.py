@@ -13,7 +13,7 @@ import typer
 from titans_lab.cli.arguments import usable_devices
 from titans_lab.cli.output import FAILED, collect, print_rows, print_table
 from titans_lab.errors import UserError
-from titans_lab.study.tasks.needle import KINDS
+from titans_lab.tasks.needle.settings import KINDS, NeedleSettings
 
 if TYPE_CHECKING:
     from titans_lab.evaluation.evaluations import Asked, Result, Sources
@@ -55,8 +55,8 @@ def needles(record: dict[str, Any], kinds: str | None, template: str | None, sou
     from titans_lab.evaluation.evaluations import ANSWER_TOKENS, Asked
     from titans_lab.study.record import config_of
 
-    task = config_of(record).task
-    trained = task.needle if task.name == "needle" else None
+    settings = config_of(record).task.settings
+    trained = settings if isinstance(settings, NeedleSettings) else None
     wanted = kinds.split(",") if kinds else [trained.kind if trained else "passkey"]
     for kind in wanted:
         if kind not in KINDS:

@@ -26,9 +26,10 @@ from titans_lab.cli.arguments import (
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.interrupts import terminable
-from titans_lab.cli.output import FAILED, INTERRUPTED, plain
+from titans_lab.cli.output import FAILED, INTERRUPTED
 from titans_lab.cli.trials import TrialLines, arm_summary, final_row, print_arm, print_finals
 from titans_lab.cli.upkeep import compact_many
+from titans_lab.tables import plain
 
 if TYPE_CHECKING:
     from titans_lab.search.coordinator import Search
@@ -56,18 +57,18 @@ def tune(
     3: some failed or a budget is spent; or a formula came out wrong on this machine, and nothing was started.
     130: interrupted. The same command goes on.
     """
-    from titans_lab.data.origin import check_fit, data_digest
     from titans_lab.executors.local import LocalExecutor
     from titans_lab.executors.slots import places
     from titans_lab.search.coordinator import Search, tunings
+    from titans_lab.study.config import RunConfig
     from titans_lab.study.study import load_study
 
     loaded = load_study(study, overrides or [])
     warn(loaded)
     records, devices = open_store(store), usable_devices()
-    found = tunings(loaded, records, data_digest)
+    found = tunings(loaded, records, RunConfig.data_digest)
     for each in found:
-        check_fit(each.arm.base.config)
+        each.arm.base.config.check_data()
     search = Search(
         loaded,
         found,

@@ -18,10 +18,9 @@ from titans_lab.data.files import read_any_bytes, signature
 from titans_lab.data.prepared import Manifest, map_part, read_manifest, read_tokenizer
 from titans_lab.data.tokenizer import BYTES, Tokenizer
 from titans_lab.errors import UserError
-from titans_lab.study.config import DataConfig, RunConfig
+from titans_lab.study.sections import DataConfig
 
 LARGEST_FILE = 2**30  # bytes; each plan hashes a file, and each worker holds it in memory
-BYTES_ALONE = ("needle", "babilong")  # tasks whose models read bytes, whatever their files
 TEXT = "a text file, plain or gzip, a prepared folder, or null for Python's standard library"
 SMALLEST_PART = 2  # bytes of either part: one to read and one to predict
 
@@ -85,31 +84,27 @@ def corpus_source(config: DataConfig) -> str:
     return f"Python {platform.python_version()} standard library" if config.path is None else config.path
 
 
-def trained_tokenizer(config: RunConfig, digest: str) -> Tokenizer:
+def trained_tokenizer(config: DataConfig, vocabulary: int, digest: str) -> Tokenizer:
     """That of a run whose data had this digest; UserError where it has none, or its folder is gone or changed."""
-    if config.task.name in BYTES_ALONE:
-        return BYTES
-    if config.task.name != "text":
-        raise UserError(f"task.name: the tokens of {config.task.name} are no text; name a run of text or needles")
-    path = config.data.path
-    if _is_folder(config.data):
-        manifest = _manifest(config.data)
+    path = config.path
+    if _is_folder(config):
+        manifest = _manifest(config)
         if manifest.digest != digest:
             raise UserError(f"data.path: {path} is not what the run was trained on; prepare that text again")
         return read_tokenizer(Path(str(path)), manifest)
-    if path is not None and not Path(path).exists() and config.model.vocab_size > len(BYTES.pieces):
+    if path is not None and not Path(path).exists() and vocabulary > len(BYTES.pieces):
         raise UserError(f"data.path: {path} is gone, and with it the run's tokenizer; put it back")
     return BYTES
 
 
-def check_vocabulary(config: RunConfig) -> None:
-    """UserError where the text has tokens that the model has no place for."""
-    if not _is_folder(config.data):
+def check_vocabulary(config: DataConfig, given: int) -> None:
+    """UserError where the text has tokens that a model's vocabulary has no place for."""
+    if not _is_folder(config):
         return  # every model has place for a byte
-    manifest, given = _manifest(config.data), config.model.vocab_size
+    manifest = _manifest(config)
     if given < manifest.vocabulary:
         raise UserError(
-            f"model.vocab_size: {given} is below the {manifest.vocabulary} tokens of {config.data.path} "
+            f"model.vocab_size: {given} is below the {manifest.vocabulary} tokens of {config.path} "
             f"({manifest.tokenizer}); set model.vocab_size={manifest.vocabulary}"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import stat
 import zlib
@@ -59,7 +60,10 @@ def signature(path: str, key: str, wanted: str) -> tuple[int, int]:
 
 
 def _unreadable(path: str, error: OSError, key: str, wanted: str) -> UserError:
-    return UserError(f"{key}: cannot read {path:.200} ({error.strerror}); give {wanted}, relative to {Path.cwd()}")
+    origin = ". The first lines of the study may say where to get it" if error.errno == errno.ENOENT else ""
+    return UserError(
+        f"{key}: cannot read {path:.200} ({error.strerror}); give {wanted}, relative to {Path.cwd()}{origin}"
+    )
 
 
 def table(content: bytes, path: str) -> tuple[list[str], Iterator[Row]]:

@@ -17,7 +17,7 @@ import numpy as np
 from titans_lab.data.bases import encoded
 from titans_lab.data.files import read_bytes, signature, table
 from titans_lab.errors import UserError
-from titans_lab.study.config import DataConfig
+from titans_lab.study.sections import DataConfig
 
 NAMES = ("sequence", "seq")
 WANTED = "a CSV or TSV file, plain or gzip, with the columns `sequence` (or `seq`) and `label`"

@@ -16,15 +16,14 @@ import torch
 
 from titans.models.generation import generate, prefill
 from titans.models.language_model import LanguageModel
-from titans_lab.data.corpus import trained_tokenizer
 from titans_lab.data.hidden import babilong_contents, needle_contents
 from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment
 from titans_lab.errors import UserError
 from titans_lab.evaluation.evaluations import SETTINGS, Asked, Sources, evaluation_id
 from titans_lab.evaluation.examined import Examined, serve
-from titans_lab.tasks.babilong import is_right, stories
-from titans_lab.tasks.needle import needles, string_match_all
+from titans_lab.tasks.babilong.task import is_right, stories
+from titans_lab.tasks.needle.task import needles, string_match_all
 from titans_lab.tasks.question import TOKENIZER, Question
 from titans_lab.tasks.recall import Questions
 from titans_lab.tasks.task import Score
@@ -92,7 +91,7 @@ class Reader(Examined):
     def model(self) -> LanguageModel:
         """UserError where it does not read bytes."""
         trained = self.trained
-        if trained_tokenizer(trained.config, trained.data_hash) is not BYTES:
+        if trained.tokenizer is not BYTES:
             raise UserError(f"run {self.folder.run_id}: its tokens are no bytes, as those of the questions are")
         return trained.model
 

@@ -10,14 +10,14 @@ import torch
 
 import titans
 from titans.models.language_model import LanguageModel
+from titans_lab.data.tokenizer import Tokenizer
 from titans_lab.errors import UserError
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store
 from titans_lab.store.weights import find_run, read_weights
 from titans_lab.study.config import RunConfig
 from titans_lab.study.record import config_of
-from titans_lab.tasks.registry import TASKS
-from titans_lab.tasks.task import Task
+from titans_lab.tasks.task import Task, task_class
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,11 @@ class Trained:
     config: RunConfig
     seed: int
     data_hash: str
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Return what its tokens are; UserError where they are no text, or the tokenizer is gone or has changed."""
+        return self.config.task.settings.tokenizer(self.config.model, self.config.data, self.data_hash)
 
 
 def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> Trained:
@@ -62,7 +67,7 @@ def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> T
 
 
 def _reads_tokens(folder: RunFolder, config: RunConfig) -> None:
-    if TASKS[config.task.name].model is not Task.model:
+    if task_class(config.task.settings).model is not Task.model:
         raise UserError(f"run {folder.run_id}: is no language model: its task is {config.task.name}; name another")
 
 

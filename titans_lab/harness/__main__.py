@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from titans_lab.data.corpus import trained_tokenizer
 from titans_lab.environment import environment
 from titans_lab.evaluation.examined import Examined, serve
 from titans_lab.harness.asking import Asked, evaluation_id, source
@@ -31,8 +30,7 @@ class Harnessed(Examined):
         from titans_lab.harness.model import HarnessModel
 
         trained = self.trained
-        tokenizer = trained_tokenizer(trained.config, trained.data_hash)
-        return HarnessModel(trained.model, tokenizer, self.device, trained.config.train.precision)
+        return HarnessModel(trained.model, trained.tokenizer, self.device, trained.config.train.precision)
 
     def reply(self, asked: Any) -> dict[str, Any]:
         """To an `Asked`."""

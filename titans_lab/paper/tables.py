@@ -30,7 +30,7 @@ class Table:
 
     title: str
     source: str
-    columns: Mapping[str, Literal["lower", "higher"]]
+    columns: Mapping[str, Literal["minimize", "maximize"]]
     rows: Mapping[str, tuple[float | None, ...]]
     approximate: bool = False
     note: str = ""

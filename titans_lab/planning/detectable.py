@@ -12,7 +12,7 @@ from titans_lab.stats.power import pooled_sd, smallest_difference
 from titans_lab.study.config import RunConfig
 
 #: What comparable runs share: then a seed has the same batches in all of them, and they are trained for as long.
-SHARED = ("data.", "task.", "train.tokens", "train.length", "train.batch")
+SHARED = ("data.", "task.", "train.tokens", "train.seq_len", "train.batch_size")
 
 
 @dataclass(frozen=True)

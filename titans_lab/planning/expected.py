@@ -65,12 +65,12 @@ def on(kind: str, name: str, config: RunConfig) -> Hardware:
 
 def step_flops(config: RunConfig) -> int:
     """FLOPs of a step, forward and backward."""
-    return derived.flops_per_token(config) * config.train.batch * config.train.length
+    return derived.flops_per_token(config) * config.train.batch_size * config.train.seq_len
 
 
 def size(config: RunConfig) -> int:
     """Bytes, roughly, that training holds."""
-    kept = config.train.batch * config.train.length * config.model.dim * config.model.blocks
+    kept = config.train.batch_size * config.train.seq_len * config.model.dim * config.model.n_layers
     return TRAINED * derived.params(config) + KEPT * kept
 
 
@@ -79,7 +79,7 @@ def shape(config: RunConfig) -> Hashable:
     """Equal for runs whose steps are the same work."""
     train = config.train
     model = tuple(flatten(effective(config.model)))
-    return model, config.task, train.length, train.batch, train.precision, replace(config.speed, profile=0)
+    return model, config.task, train.seq_len, train.batch_size, train.precision, replace(config.speed, profile=0)
 
 
 def total(costs: Sequence[Cost], devices: int) -> Estimate | None:

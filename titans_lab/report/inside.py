@@ -29,13 +29,13 @@ LOOKS = 48  # over training
 MOST_LINES = 1500  # of all runs: beyond, heads are averaged
 PLACES = """\
 select distinct block, layer, head
-from inside
+from memory
 where run_id in ({ids}) and position is null and layer is not null
 order by block, layer, head"""
 TRAINING = f"""\
 with looks as (
   select *, cast(greatest(1, ceil({LOOKS}.0 * tokens / max(tokens) over ())) as integer) as look
-  from inside
+  from memory
   where run_id in ({{ids}}) and position is null
 )
 select run_id, block, layer, {{head}}, look, max(tokens) as x,
@@ -44,10 +44,10 @@ from looks
 group by {{each}}, look
 order by {{each}}, look"""
 WINDOW = """\
-with ends as (select run_id, max(step) as step from inside where run_id in ({ids}) group by run_id)
+with ends as (select run_id, max(step) as step from memory where run_id in ({ids}) group by run_id)
 select run_id, block, layer, {head}, position as x,
        {means}
-from inside join ends using (run_id, step)
+from memory join ends using (run_id, step)
 where position is not null
 group by {each}, position
 order by {each}, position"""
@@ -76,8 +76,8 @@ Lines = dict[tuple[str, Place | None], dict[float, float]]
 
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
-    """Over training and over the window; none where no run looked inside (`log.inside_every`)."""
-    places = material.evidence.ask("inside-places", PLACES.format(ids=material.ids))
+    """Over training and over the window; none where no run looked inside (`log.memory_every`)."""
+    places = material.evidence.ask("memory-places", PLACES.format(ids=material.ids))
     if not places:
         return
     by_head = len(places) * len(material.outcomes) <= MOST_LINES
@@ -85,8 +85,8 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
     parts = {"ids": material.ids, "head": "head" if by_head else "null as head", "each": each, "means": MEANS}
     where = "" if by_head else "; heads are averaged, there being many"
     for name, sql, title, x in (
-        ("inside-training", TRAINING, "over training", {"title": "training tokens", "tickformat": "~s"}),
-        ("inside-window", WINDOW, "over the window, at the end of training", {"title": "place in the window, tokens"}),
+        ("memory-training", TRAINING, "over training", {"title": "training tokens", "tickformat": "~s"}),
+        ("memory-window", WINDOW, "over the window, at the end of training", {"title": "place in the window, tokens"}),
     ):
         rows = material.evidence.ask(name, sql.format(**parts))
         if figure := _figure(name, f"Inside the memory, {title}", rows, design, x, READING.format(where=where)):

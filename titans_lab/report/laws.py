@@ -18,9 +18,9 @@ STATEMENT = "scaling"
 #: Factors that make a model or its training larger; any other tells laws apart.
 SIZES = {
     "model.dim",
-    "model.blocks",
-    "model.heads",
-    "model.feed_forward",
+    "model.n_layers",
+    "model.n_heads",
+    "model.mlp_ratio",
     "model.memory.expansion",
     "preset",
     "train.tokens",

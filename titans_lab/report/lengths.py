@@ -229,7 +229,7 @@ def _asked(cases: list[Facet]) -> str:
 
 
 def _trained(design: Design) -> int | None:
-    lengths = {outcome.run.config.train.length for arm in design.arms for outcome in arm.outcomes}
+    lengths = {outcome.run.config.train.seq_len for arm in design.arms for outcome in arm.outcomes}
     return lengths.pop() if len(lengths) == 1 else None
 
 

@@ -17,6 +17,7 @@ from titans_lab.report.lengths import STATEMENT as LENGTHS
 from titans_lab.report.lengths import Answers, facets
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.interval import summarise
+from titans_lab.tasks.series.settings import SeriesSettings
 
 PERCENT = 100.0
 HARNESS = """\
@@ -220,7 +221,7 @@ def _mad_row(variant: str, design: Design) -> tuple[tuple[Arm, ...], Figures]:
     for arm in arms:
         levels = best.setdefault(MAD[_task(arm)], {})
         config, score = arm.outcomes[0].run.config, _mean(arm)
-        level = repr((config.task.read(), config.train.length))
+        level = repr((config.task.read(), config.train.seq_len))
         levels[level] = max(score, levels.get(level, score))
     return arms, {column: [PERCENT * sum(each.values()) / len(each)] for column, each in best.items()}
 
@@ -258,10 +259,9 @@ def _over_horizons(outcomes: Sequence[Outcome], errors: Mapping[tuple[str, str],
     """Of every set and error, the mean over the horizons for each seed that has them all."""
     found: dict[tuple[str, int], dict[int, float]] = {}
     for one in outcomes:
-        source, horizon = (
-            str(one.run.config.data.path).rpartition("/")[2].split(".")[0],
-            one.run.config.task.series.horizon,
-        )
+        settings = one.run.config.task.settings
+        assert isinstance(settings, SeriesSettings)
+        source, horizon = str(one.run.config.data.path).rpartition("/")[2].split(".")[0], settings.horizon
         for metric in ("MSE", "MAE"):
             if (one.run.run_id, metric) in errors:
                 found.setdefault((f"{source} {metric}", one.run.seed), {})[horizon] = errors[one.run.run_id, metric]

@@ -16,7 +16,7 @@ from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.interval import Summary, summarise
 
-LENGTH = "train.length"
+LENGTH = "train.seq_len"
 STATEMENT = "perplexities"
 SQL = """\
 select run_id, value
@@ -64,7 +64,7 @@ def _lines(design: Design, values: Mapping[str, float]) -> dict[str, Line]:
         label = phrase({names[key]: value for key, value in factors.items() if key != LENGTH})
         found = [values[one.run.run_id] for one in arm.done if one.run.run_id in values]
         if found:
-            length = arm.outcomes[0].run.config.train.length
+            length = arm.outcomes[0].run.config.train.seq_len
             lines.setdefault(label or "the base", {})[length] = arm, summarise(found)
     return {name: dict(sorted(line.items())) for name, line in lines.items() if len(line) > 1}
 

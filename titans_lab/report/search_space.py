@@ -124,7 +124,7 @@ def _front(search: Search, first: str, second: str, legend: bool) -> Iterator[Js
     trials = [trial for trial in search.valued if {first, second} <= trial.objectives.keys()]
     pairs = [(trial.objectives[second], trial.objectives[first]) for trial in trials]
     yield dots(search, trials, [x for x, _ in pairs], [y for _, y in pairs], legend)
-    signs = [1 if search.directions.get(name) == "min" else -1 for name in (second, first)]
+    signs = [1 if search.directions.get(name) == "minimize" else -1 for name in (second, first)]
     kept = [pair for pair, trial in zip(pairs, trials, strict=True) if trial.feasible]
     best = [kept[index] for index in front([(signs[0] * x, signs[1] * y) for x, y in kept])]
     line = {"color": search.colour, "width": 1.5, "shape": "hv" if signs[0] > 0 else "vh"}

@@ -13,9 +13,9 @@ from titans_lab.report.plot import Figure, Json
 ROW = 44  # pixels of an arm
 #: Numbers of tokens that speed hangs on, and how an axis calls them.
 SIZES = {
-    "train.length": "length of a sequence",
+    "train.seq_len": "length of a sequence",
     "model.memory.chunk_size": "chunk of the memory",
-    "model.segment": "segment",
+    "model.segment_len": "segment",
     "model.window": "window of attention",
 }
 

@@ -46,7 +46,7 @@ class Search:
         name: Of the arm; empty where it is the only one.
         place: Among the searches, from 0: its colour.
         metric: Name of the first objective.
-        directions: "min" or "max", of each objective by name.
+        directions: "minimize" or "maximize", of each objective by name.
         trials: In order.
     """
 
@@ -64,7 +64,7 @@ class Search:
     @property
     def sign(self) -> int:
         """What the first objective is multiplied by so that less is better."""
-        return 1 if self.directions[self.metric] == "min" else -1
+        return 1 if self.directions[self.metric] == "minimize" else -1
 
     @property
     def valued(self) -> list[Trial]:

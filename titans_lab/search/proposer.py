@@ -29,7 +29,7 @@ from titans_lab.search.trial import Trial
 from titans_lab.study.dimensions import Dimension
 from titans_lab.study.search import SearchTerms
 
-DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
+DIRECTIONS = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
 NUMBERLESS = ("diverged", "oom", "infeasible")
 #: Of a trial's attributes in Optuna, those that are wanted again: no pickles, and nothing that only a live one needs.
 KEPT = ("completed_rung_", "NSGAIISampler:")
@@ -43,7 +43,7 @@ class Goal:
     Attributes:
         name: Of the search.
         terms: The block of the study.
-        directions: "min" or "max" of each objective.
+        directions: "minimize" or "maximize" for each objective.
         lookup: The value of a key that the search does not set, for conditions.
     """
 
@@ -179,7 +179,7 @@ class Proposer:
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         columns = list(zip(*(trial.values for trial in done), strict=True))
         ways = zip(self.goal.directions, columns, strict=False)
-        return tuple(2 * max(c) - min(c) if way == "min" else 2 * min(c) - max(c) for way, c in ways) or None
+        return tuple(2 * max(c) - min(c) if way == "minimize" else 2 * min(c) - max(c) for way, c in ways) or None
 
     def _constraints(self, trial: Trial) -> dict[str, float]:
         """By how much each bound is violated; a trial without a number violates one of its own."""

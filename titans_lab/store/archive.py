@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from titans_lab.errors import UserError
+from titans_lab.output import output_file
 from titans_lab.store.check import faults
 from titans_lab.store.checkpoints import CHECKPOINT
-from titans_lab.store.files import DamagedError, json_bytes, read_bytes, temporary_file
+from titans_lab.store.files import DamagedError, json_bytes, read_bytes
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.names import NUMBER, PART, is_inside
 from titans_lab.store.records import read_contents, read_search
@@ -37,7 +38,7 @@ MOST = 100_000_000  # bytes of the list of contents
 LONGEST_NAME = 1024  # bytes
 #: The records that travel. A claim and a request to stop do not: they are of their machine and their moment.
 _RECORD = re.compile(
-    rf"(?:studies|floors|benches)/{PART}\.json|searches/{PART}/(?:search|finalists|trials/{NUMBER})\.json"
+    rf"(?:studies|ngram_baselines|benches)/{PART}\.json|searches/{PART}/(?:search|finalists|trials/{NUMBER})\.json"
     rf"|runs/{PART}/(?:run\.json|status\.json|evals/{PART}\.json|attempts/{NUMBER}/(?:"
     rf"(?:env|status|archived)\.json|[a-z_]+\.(?:jsonl|parquet)|weights\.pt|{CHECKPOINT}"
     rf"|log\.txt|profile\.txt|trace\.json\.gz|evals/{PART}\.json))"
@@ -91,13 +92,14 @@ def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, pat
         and is_inside(store.root, file)
     }
     described = {name: _digest(file) for name, file in names.items()}
-    with temporary_file(path, b"") as temporary:
-        with tarfile.open(temporary, "w:gz", compresslevel=6, format=tarfile.GNU_FORMAT) as archive:
-            _add(archive, CONTENTS, io.BytesIO(content := json_bytes({"form": FORM, "files": described})), len(content))
-            for name, file in names.items():
-                with file.open("rb") as stream:
-                    _add(archive, name, stream, described[name]["bytes"])
-        temporary.replace(path)
+    with (
+        output_file(path) as output,
+        tarfile.open(fileobj=output, mode="w:gz", compresslevel=6, format=tarfile.GNU_FORMAT) as archive,
+    ):
+        _add(archive, CONTENTS, io.BytesIO(content := json_bytes({"form": FORM, "files": described})), len(content))
+        for name, file in names.items():
+            with file.open("rb") as stream:
+                _add(archive, name, stream, described[name]["bytes"])
     return len(names)
 
 
@@ -111,7 +113,7 @@ def bring(store: Store, path: Path) -> Imported:
             _bring_run(store, run, found)
         for search in staged.searches():
             _bring_search(store, search, found)
-        for kind in ("studies", "floors", "benches"):
+        for kind in ("studies", "ngram_baselines", "benches"):
             for file in sorted((staged.root / kind).glob("*.json")):
                 _bring_file(store, file, file.relative_to(staged.root).as_posix(), found)
     return found

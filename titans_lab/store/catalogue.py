@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 ROWS = {
     "runs": "a run",
     "metrics": "a log step of a run: of a finished run its committed attempt, of another the last one so far",
-    "inside": "a look into a memory, by block, layer, head and position: `log.inside_every`",
+    "memory": "a look into a memory, by block, layer, head and position: `log.memory_every`",
     "evals": "a figure of a run's evaluation at its end, or of a later one by `titans-lab eval`",
     "failures": "an attempt at a run that ended without a result, earlier attempts too",
     "studies": "a run of a study, as it was last swept",
-    "floors": "what an n-gram model reaches on a text, by its context",
+    "ngram_baselines": "what an n-gram model reaches on a text, by its context",
     "benches": "a model and its baseline, timed turn by turn by `titans-lab bench`",
     "trials": "a trial of a search by `titans-lab tune`",
     "finalists": "a run of a search's finalists, with a seed that the search did not use",
@@ -81,11 +81,12 @@ def _columns(view: str) -> Iterator[tuple[str, str, str]]:
 
 def _fields(name: str, hint: Any, shape: Shape) -> Iterator[tuple[str, str, str]]:
     """The fields of a section, with what its docstring says of each."""
+    from titans_lab.study.fields import layout
     from titans_lab.study.schema import attributes
 
     config = next(part for part in (*get_args(hint), hint) if is_dataclass(part))
     assert isinstance(shape, dict)
-    hints, words = get_type_hints(config), attributes(config)
+    hints, words = {key: inner for _, key, inner in layout(config)}, attributes(config)
     for field, inner in shape.items():
         if isinstance(inner, dict):
             yield from _fields(f"{name}.{field}", hints[field], inner)

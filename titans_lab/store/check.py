@@ -17,11 +17,12 @@ from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import digest_of, read_lines
 from titans_lab.store.names import is_inside, leads_out
 from titans_lab.store.records import (
+    UnknownConfiguration,
     read_bench,
     read_env,
     read_evaluation,
     read_finalists,
-    read_floors,
+    read_ngram_baselines,
     read_run,
     read_search,
     read_status,
@@ -134,13 +135,15 @@ def _record(path: Path, read: Callable[[Path], object], remedy: str, required: b
     except FileNotFoundError:
         if required:
             yield Fault(Damage(path, "is missing"), remedy, movable=False)
+    except UnknownConfiguration as error:
+        yield Fault(error.damage, "the run is left out here, and stays for the version that wrote it", movable=False)
     except DamagedError as error:
         yield Fault(error.damage, remedy)
 
 
 def _folders(store: Store) -> Iterator[Fault]:
     """Files where the records of a kind would be."""
-    for kind in ("studies", "searches", "floors", "benches", "verified"):
+    for kind in ("studies", "searches", "ngram_baselines", "benches", "verified"):
         path = store.root / kind
         if path.exists() and not path.is_dir():
             yield Fault(Damage(path, "is a file where the store has a folder"), "nothing can be kept there")
@@ -163,7 +166,7 @@ def _records(store: Store) -> Iterator[Fault]:
         yield from _record(search.finalists_path, read_finalists, "the search goes on without it")
         for path in search.trial_paths():
             yield from _record(path, read_trial, "the search goes on without it")
-    measured = [(store.floor_paths(), read_floors), (store.bench_paths(), read_bench)]
+    measured = [(store.floor_paths(), read_ngram_baselines), (store.bench_paths(), read_bench)]
     for paths, read in [*measured, (store.verified_paths(), read_verified)]:
         for path in paths:
             yield from _record(path, read, "it is measured again when it is needed")

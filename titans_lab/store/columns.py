@@ -8,6 +8,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from titans_lab.study.config import RunConfig
+from titans_lab.study.fields import layout
 
 #: A leaf (int, float, bool, str, datetime), or names with the shapes of their values: a struct.
 Shape = type | dict[str, Any]
@@ -41,8 +42,7 @@ def shape_of(hint: Any) -> Shape:
     A section with nothing to set is left out: files and databases know no empty struct.
     """
     if is_dataclass(hint):
-        hints = get_type_hints(hint)
-        shapes = {each.name: shape_of(hints[each.name]) for each in fields(hint)}
+        shapes = {name: shape_of(inner) for _, name, inner in layout(hint)}
         return {name: shape for name, shape in shapes.items() if shape != {}}
     if get_origin(hint) is Literal:
         return type(get_args(hint)[0])
@@ -85,7 +85,7 @@ METRICS = (
 )
 
 #: What a worker logs of its memories: means over the looked-at sequences, and over positions.
-INSIDE = (
+MEMORY = (
     Column("step", int, "optimiser steps so far"),
     Column("tokens", int, "training tokens so far"),
     Column("block", int, "block of the model, from 0"),
@@ -106,7 +106,7 @@ EVALS = (
     Column("task", str, "what was evaluated, such as text or mqar"),
     Column("metric", str, "name of the figure: loss, accuracy, ..."),
     Column("unit", str, "of its values"),
-    Column("direction", str, "lower or higher: which values are better"),
+    Column("direction", str, "minimize or maximize: which values are better"),
     Column("split", str, "part of the data: valid or test"),
     Column("setting", str, "which cases, such as pairs=8; null, with length, depth and position: all of the split"),
     Column("length", int, "tokens of their sequences, where these differ"),
@@ -121,7 +121,7 @@ EVALS = (
 )
 
 #: What a worker logs, row by row while it runs, table by table; each is a view, with the run's id before it.
-LOGS: dict[str, tuple[Column, ...]] = {"metrics": METRICS, "inside": INSIDE, "evals": EVALS}
+LOGS: dict[str, tuple[Column, ...]] = {"metrics": METRICS, "memory": MEMORY, "evals": EVALS}
 
 RUNS = (
     RUN_ID,
@@ -138,7 +138,7 @@ RUNS = (
     Column("state_bytes", int, "what generation carries from token to token, bytes a sequence"),
     Column("metric", str, "name of the figure that the task is judged by"),
     Column("unit", str, "of its values"),
-    Column("direction", str, "lower or higher: which of its values are better"),
+    Column("direction", str, "minimize or maximize: which of its values are better"),
     Column("score", float, "its final value; of a text the same as the loss"),
     Column("loss", float, "final validation loss: of a text in bits per byte, of other tasks what training lowers"),
     Column("train_loss", float, "last training loss, in the same unit"),
@@ -191,7 +191,7 @@ STUDIES = (
     Column("overrides", str, "JSON: overrides of the command line"),
 )
 
-FLOORS = (
+NGRAM_BASELINES = (
     Column("data_hash", str, "SHA-256 of the text"),
     Column("valid_fraction", float, "share of the text held out for validation"),
     Column("valid_bytes", int, "bytes of it that are validated on; null: all"),
@@ -251,8 +251,8 @@ TRIALS = (
     Column("params", str, "JSON: values by dotted key; params->>'train.lr' reads one"),
     Column("value", float, "first objective, mean over seeds; of one stopped early, of what there was of it"),
     Column("objectives", str, "JSON: all of them by name"),
-    Column("direction", str, "min or max: which values of the first objective are better"),
-    Column("directions", str, "JSON: min or max, of each objective by name"),
+    Column("direction", str, "minimize or maximize: which values of the first objective are better"),
+    Column("directions", str, "JSON: minimize or maximize, of each objective by name"),
     Column("metric", str, "name of the first objective"),
     Column("run_ids", str, "JSON: its runs, one a seed"),
     Column("reports", str, "JSON: what the pruner was told, by the count of validations"),
@@ -271,7 +271,7 @@ FINALISTS = (
     Column("seed", int, "that no trial had"),
     Column("metric", str, "name of the first objective"),
     Column("figure", str, "which figure of a run that is: a column of `runs`, or one known before"),
-    Column("direction", str, "min or max: which of its values are better"),
+    Column("direction", str, "minimize or maximize: which of its values are better"),
     RUN_ID,
 )
 
@@ -280,7 +280,7 @@ VIEWS: dict[str, tuple[Column, ...]] = {
     **{name: (RUN_ID, *columns) for name, columns in LOGS.items()},
     "failures": FAILURES,
     "studies": STUDIES,
-    "floors": FLOORS,
+    "ngram_baselines": NGRAM_BASELINES,
     "benches": BENCHES,
     "trials": TRIALS,
     "finalists": FINALISTS,

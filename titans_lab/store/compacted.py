@@ -21,7 +21,6 @@ from titans_lab.store.files import DamagedError
 from titans_lab.store.logs import committed_bytes, read_parquet
 from titans_lab.store.names import path_of
 from titans_lab.store.records import read_manifest
-from titans_lab.study.fields import LEAVES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,17 +29,8 @@ if TYPE_CHECKING:
 #: The views whose rows belong to one run each.
 OF_RUNS = ("runs", *LOGS, "failures")
 
-
-def form_of(hints: Mapping[str, str]) -> str:
-    """Return a hash of the views' columns, and of what each key of a configuration may be.
-
-    A manifest with another hash is not used: its rows may be what this version cannot show, or cannot build.
-    """
-    columns = [(view, column.name, column.type) for view in OF_RUNS for column in VIEWS[view]]
-    return hashlib.sha256(repr((columns, sorted(hints.items()))).encode()).hexdigest()
-
-
-FORM = form_of({key: repr(leaf.hint) for key, leaf in LEAVES.items()})
+#: Another one than that of a manifest: the views have changed, and it no longer counts.
+FORM = hashlib.sha256(repr([(view, c.name, c.type) for view in OF_RUNS for c in VIEWS[view]]).encode()).hexdigest()
 
 Marks = tuple[int, ...]
 

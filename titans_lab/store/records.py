@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,33 +35,19 @@ from titans_lab.store.shapes import (
     row_of,
 )
 from titans_lab.store.status import COMMITTED, COMMITTED_FILE, STOPPED, Status
-from titans_lab.study.record import config_of
-from titans_lab.study.terms import Direction, Taken
+from titans_lab.study.metric import COSTS, MEASURED, Direction, Taken
+from titans_lab.study.record import config_in
 
 Record = dict[str, Any]
+
+
+class UnknownConfiguration(DamagedError):
+    """A sound record of a run that this version cannot build, and that another one wrote."""
+
 
 #: How a trial stands: at work; with its values; stopped by the pruner; stopped before its last seed; without a number;
 #: out of memory; without a result; never started, for what was known of it before.
 TRIAL_STATES = frozenset({"running", "done", "pruned", "raced", "diverged", "oom", "failed", "infeasible"})
-
-
-@lru_cache(maxsize=4096)  # the seeds of an arm share their configuration
-def _build(text: str) -> None:
-    """Raise ValueError where no configuration of this version is written as this JSON."""
-    config = json.loads(text)
-    _SECTIONS(config, "")
-    try:
-        config_of({"config": config})
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"is no configuration of this version ({error!r})") from error
-
-
-def _configuration(value: Any, where: str) -> None:
-    OBJECT(value, where)
-    try:
-        _build(json.dumps(value))
-    except ValueError as error:
-        raise Misfit(where, str(error)) from error
 
 
 def _time(value: Any, where: str) -> None:
@@ -73,7 +58,6 @@ def _time(value: Any, where: str) -> None:
         raise Misfit(where, f"{value!r} is no time") from error
 
 
-_SECTIONS = fields({}, columns=SECTIONS)
 _FIGURES = [column for column in RUNS if column.name not in ("config", "versions", "env")]  # those are objects here
 _ENV = fields({}, {"micro_batch": at_least(1), "oom_retries": at_least(0)}, _FIGURES)
 _DIGEST = fields({"bytes": at_least(0), "sha256": TEXT})
@@ -89,23 +73,24 @@ _STATUS = fields(
     }
 )
 _RUN = fields(
-    {"run_id": NAME, "seed": INTEGER, "data_hash": TEXT, "config": _configuration, "versions": mapping(INTEGER)},
-    columns=_FIGURES,
+    {"run_id": NAME, "seed": INTEGER, "data_hash": TEXT, "versions": mapping(INTEGER)}
+    | {"config": fields({}, columns=SECTIONS)},
+    {"plugins": OBJECT},
+    _FIGURES,
 )
-_METRIC = fields({"name": TEXT, "direction": one_of(get_args(Direction)), "at": one_of(get_args(Taken))})
+_METRIC = fields({"name": TEXT, "direction": one_of(get_args(Direction)), "taken": one_of(get_args(Taken))})
 _STUDY = fields(
     {"name": NAME, "runs": items(fields({"run_id": NAME}, {"factors": mapping(SCALAR), "baseline": BOOLEAN}))},
     {"question": TEXT, "expect": TEXT, "path": TEXT, "overrides": items(TEXT), "metric": _METRIC},
 )
-_FLOORS = fields(
+_NGRAM_BASELINES = fields(
     {"data_hash": TEXT, "bits_per_byte": mapping(NUMBER, COUNT)},
     {"data_source": TEXT, "valid_fraction": NUMBER, "valid_bytes": INTEGER},
 )
 _JSON: dict[str, Shape] = {"seconds": anything, "config": anything, "versions": OBJECT}
 _BENCH = fields({"rows": items(fields({}, _JSON, BENCHES))}, _JSON, BENCHES)
-_SEARCH = fields(
-    {"study": TEXT, "arm": TEXT, "objectives": items(row_of(TEXT, TEXT, one_of(get_args(Direction))), least=1)}
-)
+_OBJECTIVE = row_of(TEXT, one_of((*COSTS, *MEASURED)), one_of(get_args(Direction)))
+_SEARCH = fields({"study": TEXT, "arm": TEXT, "objectives": items(_OBJECTIVE, least=1)})
 _VALUES = items(NUMBER)
 _TRIAL = fields(
     {
@@ -163,8 +148,14 @@ def read_status(path: Path) -> Status:
 
 
 def read_run(path: Path) -> Record:
-    """Return what a run is, from the run.json in its folder."""
-    return _read(path, _RUN, run_id=path.parent.name)
+    """Return what a run is, from the run.json in its folder.
+
+    UnknownConfiguration where this version has no such configuration, and no plugin had a part in it.
+    """
+    record = _read(path, _RUN, run_id=path.parent.name)
+    if not record.get("plugins") and config_in(json.dumps(record["config"])) is None:
+        raise UnknownConfiguration(path, "its configuration is none that this version of titans-lab has")
+    return record
 
 
 def read_env(path: Path) -> Record:
@@ -187,9 +178,9 @@ def read_study(path: Path) -> Record:
     return _read(path, _STUDY, name=path.stem)
 
 
-def read_floors(path: Path) -> Record:
+def read_ngram_baselines(path: Path) -> Record:
     """Return what n-gram models reach on a split of a text, by bytes of context."""
-    return _read(path, _FLOORS)
+    return _read(path, _NGRAM_BASELINES)
 
 
 def read_bench(path: Path) -> Record:

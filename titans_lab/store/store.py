@@ -2,16 +2,16 @@
 
 runs/<run_id>/run.json                  what the run is, written before it starts
 runs/<run_id>/attempts/<n>/             claim (who is at it), env.json, metrics.jsonl (one line per log step),
-                                        log.txt, evals.jsonl (the last evaluation), and inside.jsonl where the
+                                        log.txt, evals.jsonl (the last evaluation), and memory.jsonl where the
                                         memories were looked into; weights.pt where it ended well; stop.json where
                                         it was asked to stop; when it has ended metrics.parquet, with evals.parquet
-                                        and inside.parquet where there is something in them; and then, where it has
+                                        and memory.parquet where there is something in them; and then, where it has
                                         no result, its commit: status.json
 runs/<run_id>/status.json               the commit of the first attempt with a result, which stays
 runs/<run_id>/evals/<id>.json           what was evaluated later, each by itself
 studies/<name>.json                     what a sweep launched
 searches/<name>/                        what a search has tried: see `titans_lab.store.searches`
-floors/<key>.json                       n-gram losses of a data split
+ngram_baselines/<key>.json                       n-gram losses of a data split
 benches/<time>-<hash>.json              speeds, measured side by side
 quarantine/<time>/                      what `titans-lab doctor --fix` found damaged
 trash/<time>/                           what was removed
@@ -34,7 +34,7 @@ from titans_lab.errors import UserError
 from titans_lab.store.files import DamagedError, write_json
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.names import PART, check_inside, folders_in, listed, path_of
-from titans_lab.store.records import read_floors, read_verified
+from titans_lab.store.records import read_ngram_baselines, read_verified
 from titans_lab.store.searches import SearchFolder
 
 _REPORT = re.compile(rf"reports/{PART}")
@@ -105,20 +105,20 @@ class Store:
             path.rename(place)
         return folder
 
-    def save_floors(self, key: str, record: Mapping[str, Any]) -> None:
+    def save_ngram_baseline(self, key: str, record: Mapping[str, Any]) -> None:
         """Keep the n-gram losses of a data split.
 
         Keys: data_hash, data_source, valid_fraction, valid_bytes, bits_per_byte ({bytes of context: loss}).
         """
-        self._save("floors", key, record)
+        self._save("ngram_baselines", key, record)
 
-    def has_floors(self, key: str) -> bool:
+    def has_ngram_baseline(self, key: str) -> bool:
         """Whether a readable record of these floors is there."""
-        return self._has("floors", key, read_floors)
+        return self._has("ngram_baselines", key, read_ngram_baselines)
 
     def floor_paths(self) -> list[Path]:
         """Records of floors, by key."""
-        return listed(self.root / "floors", "*.json")
+        return listed(self.root / "ngram_baselines", "*.json")
 
     def save_bench(self, name: str, record: Mapping[str, Any]) -> None:
         """Keep what a bench has measured so far: columns of the view `benches`, those of each row under "rows"."""

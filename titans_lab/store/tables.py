@@ -21,7 +21,7 @@ from titans_lab.store.records import (
     read_env,
     read_evaluation,
     read_finalists,
-    read_floors,
+    read_ngram_baselines,
     read_run,
     read_search,
     read_status,
@@ -32,14 +32,14 @@ from titans_lab.store.searches import SearchFolder, trial_row
 from titans_lab.store.status import COMMITTED, FAILED, Status
 from titans_lab.store.store import Store
 from titans_lab.study.record import metric_columns
-from titans_lab.study.tasks.text import TextSettings
+from titans_lab.tasks.text.settings import TextSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
 T = TypeVar("T")
-LARGE = ("metrics", "inside")  # a row of them for every step that was logged
+LARGE = ("metrics", "memory")  # a row of them for every step that was logged
 Row = tuple[Path, dict[str, Any]]  # where it comes from, and its values
 
 
@@ -113,7 +113,7 @@ class Reader:
             "evals": self._later,
             "failures": self._failures,
             "studies": self._studies,
-            "floors": self._floors,
+            "ngram_baselines": self._ngram_baselines,
             "benches": self._benches,
             "trials": self._trials,
             "finalists": self._finalists,
@@ -241,8 +241,8 @@ class Reader:
                 values["metric_asked"] = _json(record.get("metric"))
                 yield path, {**record, **run, **values, "study": record.get("name")}
 
-    def _floors(self) -> Iterator[Row]:
-        for path, record in self._sound(read_floors, self.store.floor_paths()):
+    def _ngram_baselines(self) -> Iterator[Row]:
+        for path, record in self._sound(read_ngram_baselines, self.store.floor_paths()):
             for context, bits in record["bits_per_byte"].items():
                 yield path, {**record, "context": int(context), "bits_per_byte": bits}
 

@@ -1,4 +1,4 @@
-"""What one run is: the model, its data, its training and its logging, as frozen configurations.
+"""What one run is: the model, its data, its task, its training and its logging, as frozen configurations.
 
 Everything here but `LogConfig`, `SpeedConfig` and the fields marked `identity: False` decides the numbers, and so the
 run's id.
@@ -6,166 +6,53 @@ run's id.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import dataclasses
+from dataclasses import dataclass, field, make_dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from titans.models.config import ModelConfig
-from titans_lab.study.tasks import TaskConfig
+from titans_lab.study.sections import OUTSIDE, PROFILE_AFTER, DataConfig, LogConfig, SpeedConfig, TrainConfig
+from titans_lab.tasks.registry import all_settings
+from titans_lab.tasks.settings import TaskSettings
 
-PROFILE_AFTER = 6  # steps: the first ones pay for what all need
-OUTSIDE = {"identity": False}  # field metadata: changes where or how a run happens, not its numbers
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """The text, or what another task reads.
-
-    Attributes:
-        path: A text file, plain or gzip, read as bytes; a folder that `titans-lab data prepare` made, with a tokenizer
-            and a split of its own; null: the source of Python's own standard library.
-            The content's hash, and the tokenizer's, stand for it in a run's identity. For `series` a CSV file, for
-            `dna` a FASTA file, for `genome` the sequences to train on, as CSV or TSV.
-        valid_path: For `genome`: a file to validate on, like `path`.
-        test_path: For `genome`: a file to test on, like `path`.
-        valid_fraction: Share of the bytes, at the end, held out for validation; not for a prepared folder; for
-            `genome` see there.
-        valid_bytes: Validate on at most so many of them, from their start; null: on all.
-    """
-
-    path: str | None = field(default=None, metadata=OUTSIDE)
-    valid_path: str | None = field(default=None, metadata=OUTSIDE)
-    test_path: str | None = field(default=None, metadata=OUTSIDE)
-    valid_fraction: float = 0.05
-    valid_bytes: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.valid_fraction < 1:
-            raise ValueError(f"valid_fraction: {self.valid_fraction} is not between 0 and 1")
-        if self.valid_bytes is not None and self.valid_bytes < 2:
-            raise ValueError(f"valid_bytes: {self.valid_bytes} leaves nothing to predict")
+__all__ = ["PROFILE_AFTER", "DataConfig", "LogConfig", "RunConfig", "SpeedConfig", "TaskConfig", "TrainConfig"]
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """AdamW with warm-up and cosine decay (N25's recipe), for a budget of tokens.
+class _TaskSection:
+    """What a model is trained on and measured by; a run reads the settings of its own task alone."""
 
-    Attributes:
-        tokens: Budget; steps = tokens // (batch * length).
-        length: Tokens of a training sequence.
-        batch: Sequences a step.
-        lr: Peak learning rate.
-        warmup: Share of the steps over which the rate rises from 0.
-        final_lr: Rate at the end, as a share of the peak.
-        weight_decay: On matrices; not on gains, biases and embeddings.
-        beta1: AdamW's decay of the gradient's mean.
-        beta2: AdamW's decay of its square.
-        clip: Largest norm of the gradient.
-        precision: "float32", or "bfloat16" products with float32 parameters and memory.
-    """
-
-    tokens: int = 1_000_000
-    length: int = 256
-    batch: int = 4
-    lr: float = 6e-3
-    warmup: float = 0.05
-    final_lr: float = 0.05
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    clip: float = 1.0
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        for name in ("tokens", "length", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        for name in ("lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
-        for name in ("warmup", "final_lr"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is not between 0 and 1")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is not at least 0 and below 1")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay: {self.weight_decay} is negative")
-        if self.steps < 1:
-            raise ValueError(
-                f"tokens: {self.tokens} is less than one step of {self.batch} x {self.length} (batch x length)"
-            )
+    name: str
 
     @property
-    def steps(self) -> int:
-        """Optimiser steps that the budget pays for."""
-        return self.tokens // (self.batch * self.length)
+    def settings(self) -> TaskSettings:
+        """The settings of the task that `name` names."""
+        return getattr(self, self.name, None) or all_settings()[self.name]()
+
+    def read(self) -> dict[str, Any]:
+        """Return the fields that a run reads, as plain nested data."""
+        return {"name": self.name, self.name: dataclasses.asdict(self.settings)}  # type: ignore[call-overload]
 
 
-@dataclass(frozen=True)
-class LogConfig:
-    """How often a run writes; no part of its identity.
+if TYPE_CHECKING:
 
-    Attributes:
-        every: Steps between two lines of metrics.
-        valid_every: Steps between two validations on a part; 0: none before the final one on the whole.
-        valid_bytes: Bytes of that part; tokens, for a task that is no text.
-        inside_every: Steps between two looks into the memories, and one at the end, for the view `inside`; 0: none.
-            They take time and count in the peak memory, not in the throughput.
-        inside_tokens: Read at a look, from the start of the validation data: whole windows of `train.length`, at most
-            `train.batch` of them, or one that is shorter.
-        weights: Keep the model that a run ends with, 4 bytes a parameter, so that `titans-lab eval` can load it.
-        checkpoint_seconds: Between two checkpoints, from which a run that was interrupted goes on, and at least 20
-            times what one takes; null: none but where a run is asked to stop. They take 12 bytes a parameter, the last
-            two are kept, and none when the run is finished.
-    """
+    class TaskConfig(_TaskSection):
+        def __init__(self, name: str = "text", **settings: TaskSettings) -> None: ...
 
-    every: int = 10
-    valid_every: int = 0
-    valid_bytes: int = 65_536
-    inside_every: int = 0
-    inside_tokens: int = 1024
-    weights: bool = True
-    checkpoint_seconds: float | None = 60.0
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"every: {self.every} is below 1")
-        for name in ("valid_every", "inside_every"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is negative")
-        if self.valid_bytes < 2:
-            raise ValueError(f"valid_bytes: {self.valid_bytes} leaves nothing to predict")
-        if self.inside_tokens < 1:
-            raise ValueError(f"inside_tokens: {self.inside_tokens} is below 1")
-        if self.checkpoint_seconds is not None and not self.checkpoint_seconds >= 0:
-            raise ValueError(f"checkpoint_seconds: {self.checkpoint_seconds} is negative")
-
-
-@dataclass(frozen=True)
-class SpeedConfig:
-    """How a run is executed: its numbers stay what they are, but for rounding, so this is no part of its identity.
-
-    Attributes:
-        kernel: Of the memory: "torch"; "compiled", by torch in some 20 seconds, which it keeps for later runs, and then
-            faster, most so for wide or deep memories; "triton", on a GPU; "auto" is "torch", and on a CPU "compiled"
-            for a training of at least 2e13 FLOPs, where there is a C++ compiler. Of its rivals: "fla", that is
-            flash-linear-attention's, on a GPU.
-        recompute: Go through each block once more in the backward pass instead of keeping what is in it.
-        micro_batch: Examples of `train.batch` that are in memory at a time, their gradients added up; null: all. Where
-            memory runs out it is halved, down to 1.
-        profile: Steps to profile, after the first few: trace.json.gz and profile.txt in the attempt's folder; 0: none.
-    """
-
-    kernel: Literal["auto", "torch", "compiled", "triton", "fla"] = "auto"
-    recompute: bool = False
-    micro_batch: int | None = None
-    profile: int = 0
-
-    def __post_init__(self) -> None:
-        if self.micro_batch is not None and self.micro_batch < 1:
-            raise ValueError(f"micro_batch: {self.micro_batch} is below 1")
-        if self.profile < 0:
-            raise ValueError(f"profile: {self.profile} is negative")
+else:
+    # A field for the name, and one for each registered task that has something to set.
+    _sections = {name: settings for name, settings in all_settings().items() if dataclasses.fields(settings)}
+    TaskConfig = make_dataclass(
+        "TaskConfig",
+        [
+            ("name", Literal[tuple(all_settings())], field(default="text", metadata={"neutral": "text"})),
+            *((name, settings, field(default_factory=settings)) for name, settings in _sections.items()),
+        ],
+        bases=(_TaskSection,),
+        frozen=True,
+    )
+    _lines = [f"{name}: {settings.__doc__.splitlines()[0]}" for name, settings in _sections.items()]
+    _doc = "\n        ".join(["Attributes:", "name: The task.", *_lines])
+    TaskConfig.__module__, TaskConfig.__doc__ = __name__, f"{_TaskSection.__doc__}\n\n    {_doc}\n"
 
 
 @dataclass(frozen=True)
@@ -180,7 +67,7 @@ class RunConfig:
     speed: SpeedConfig = field(default_factory=SpeedConfig, metadata=OUTSIDE)
 
     def __post_init__(self) -> None:
-        self.task.settings.check(self)
+        self.task.settings.check(self.model, self.data, self.train)
         needed = PROFILE_AFTER + self.speed.profile
         if self.speed.profile and self.train.steps < needed:
             raise ValueError(f"speed.profile: needs {needed} steps, and train.tokens come to {self.train.steps}")
@@ -188,3 +75,15 @@ class RunConfig:
             raise ValueError(
                 f"model.{self.model.leaks}: lets a token see later ones; a language model cannot be trained with it"
             )
+
+    def data_digest(self) -> str:
+        """Return the SHA-256 of the run's data in hex; UserError where they cannot be read or do not serve."""
+        return self.task.settings.digest(self.data)
+
+    def data_source(self) -> str:
+        """Return where the run's data are from, for people; reads no file."""
+        return self.task.settings.source(self.data)
+
+    def check_data(self) -> None:
+        """Refuse data that do not serve this run, before any worker starts; UserError."""
+        self.task.settings.check_data(self.model, self.data, self.train)

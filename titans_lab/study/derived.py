@@ -7,12 +7,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from shutil import which
 
-from titans.cost import parameters, state_bytes, train_flops_per_token
+from titans.models.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks.settings import Ends
-from titans_lab.study.tasks.text import TextSettings
+from titans_lab.tasks.settings import Ends, language_model_ends
 
-USUAL = TextSettings()
 #: FLOPs of a training, some ten minutes of a core: a tenth to a quarter of that is more than it takes to compile.
 COMPILED_FROM = 2e13
 TRAINING = 6  # FLOPs of a multiply-add, forward and backward
@@ -32,18 +30,17 @@ def flops_per_token(config: RunConfig) -> int:
     """To train, forward and backward."""
     usual, ends = _ends(config)
     train = config.train
-    return _flops_per_token(config.model, train.length, train.batch) + TRAINING * (ends.products - usual.products)
+    return _flops_per_token(config.model, train.seq_len, train.batch_size) + TRAINING * (ends.products - usual.products)
 
 
 def _ends(config: RunConfig) -> tuple[Ends, Ends]:
     """What a language model has before and after its blocks, and what the task's model has there."""
-    usual, ends = (settings.ends(config.model, config.train.length) for settings in (USUAL, config.task.settings))
-    return usual, ends
+    return language_model_ends(config.model), config.task.settings.ends(config.model, config.train.seq_len)
 
 
 def tokens(config: RunConfig) -> int:
     """That the whole steps within the budget read."""
-    return config.train.steps * config.train.batch * config.train.length
+    return config.train.steps * config.train.batch_size * config.train.seq_len
 
 
 def flops(config: RunConfig) -> int:
@@ -52,8 +49,8 @@ def flops(config: RunConfig) -> int:
 
 
 def state(config: RunConfig) -> int:
-    """Bytes, in float32, that a sequence of `train.length` leaves behind for the next one."""
-    return _state_bytes(config.model, config.train.length)
+    """Bytes, in float32, that a sequence of `train.seq_len` leaves behind for the next one."""
+    return _state_bytes(config.model, config.train.seq_len)
 
 
 def kernel(config: RunConfig, device: str) -> str:

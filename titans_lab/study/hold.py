@@ -10,7 +10,7 @@ from typing import Any
 
 from titans_lab.study import derived
 from titans_lab.study.config import LogConfig, RunConfig, SpeedConfig, TrainConfig
-from titans_lab.study.fields import build
+from titans_lab.study.fields import build, plain
 from titans_lab.study.identity import flatten
 
 TOLERANCE = 0.01  # largest share of the target by which an arm may miss it
@@ -19,8 +19,8 @@ MOST_GAPS = 64  # values in a row that a configuration may refuse
 
 #: What can be held, and what can be solved for it: the first by default.
 SOLVED_BY = {
-    "params": ("dim", "feed_forward"),
-    "flops": ("dim", "feed_forward", "tokens"),
+    "params": ("dim", "mlp_ratio"),
+    "flops": ("dim", "mlp_ratio", "tokens"),
     "state": ("dim",),
     "tokens": ("tokens",),
 }
@@ -31,12 +31,12 @@ QUANTITIES: dict[str, Callable[[RunConfig], int]] = {
     "tokens": derived.tokens,
 }
 UNITS = {"params": "parameters", "flops": "training FLOPs", "state": "bytes of state", "tokens": "training tokens"}
-KEYS = {"dim": "model.dim", "feed_forward": "model.feed_forward", "tokens": "train.tokens"}
+KEYS = {"dim": "model.dim", "mlp_ratio": "model.mlp_ratio", "tokens": "train.tokens"}
 #: The value at a rung of the ladder that the solver climbs, counted from 1.
 RUNGS: dict[str, Callable[[RunConfig, int], int | float]] = {
-    "dim": lambda config, rung: 2 * config.model.heads * rung,
-    "feed_forward": lambda config, rung: round(8 * rung / config.model.dim, 6),
-    "tokens": lambda config, rung: rung * config.train.batch * config.train.length,
+    "dim": lambda config, rung: 2 * config.model.n_heads * rung,
+    "mlp_ratio": lambda config, rung: round(8 * rung / config.model.dim, 6),
+    "tokens": lambda config, rung: rung * config.train.batch_size * config.train.seq_len,
 }
 
 
@@ -71,13 +71,13 @@ def solve(config: RunConfig, hold: Hold, target: int) -> Solution:
         target: The cost of the baseline, above 0.
     """
     values, missed = _solve(_shape(config), hold, target)
-    given = dict(flatten(dataclasses.asdict(config)))
+    given = dict(flatten(plain(config)))
     return Solution(build(RunConfig, given | values) if values else config, dict(values), missed)
 
 
 def alternative(config: RunConfig, hold: Hold, target: int) -> Hold | None:
     """Another way of holding the same, which works."""
-    ways = [(by,) for by in SOLVED_BY[hold.what]] + [("dim", "feed_forward")] * (hold.what in ("params", "flops"))
+    ways = [(by,) for by in SOLVED_BY[hold.what]] + [("dim", "mlp_ratio")] * (hold.what in ("params", "flops"))
     others = (Hold(hold.what, way) for way in ways if way != hold.by)
     return next((other for other in others if solve(config, other, target).holds), None)
 
@@ -89,7 +89,7 @@ def deviation(config: RunConfig, hold: Hold, target: int) -> float:
 
 def _shape(config: RunConfig) -> RunConfig:
     """All of a run that costs are computed from, so that runs which share it are solved once."""
-    train = TrainConfig(tokens=config.train.tokens, length=config.train.length, batch=config.train.batch)
+    train = TrainConfig(tokens=config.train.tokens, seq_len=config.train.seq_len, batch_size=config.train.batch_size)
     return dataclasses.replace(config, train=train, log=LogConfig(), speed=SpeedConfig())
 
 

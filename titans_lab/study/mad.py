@@ -11,12 +11,12 @@ from typing import Any
 #: 200 epochs by AdamW with its usual betas, the rate falling along a cosine to 1e-6; no gradient is clipped.
 EPOCHS = 200
 RECIPE = {
-    "train.batch": 128,
-    "train.warmup": 0.0,
-    "train.final_lr": 0.002,
+    "train.batch_size": 128,
+    "train.warmup_ratio": 0.0,
+    "train.min_lr_ratio": 0.002,
     "train.beta1": 0.9,
     "train.beta2": 0.999,
-    "train.clip": 1e9,
+    "train.max_grad_norm": 1e9,
 }
 
 Level = dict[str, Any]
@@ -69,5 +69,5 @@ def _name(*parts: object) -> str:
 
 def _values(task: str, level: Level) -> dict[str, Any]:
     settings = {f"task.{task}.{key}": value for key, value in level.items() if key != "length"}
-    train = {"train.length": level["length"], "train.tokens": EPOCHS * level["examples"] * level["length"]}
+    train = {"train.seq_len": level["length"], "train.tokens": EPOCHS * level["examples"] * level["length"]}
     return {"task.name": task, "model.vocab_size": level["vocabulary"], **settings, **train, **RECIPE}

@@ -7,7 +7,7 @@ from titans_lab.study.identity import facts, read_values
 from titans_lab.study.study import Run
 
 #: Sections and keys that decide the batches of a seed, with the content of the data.
-DECIDE = ("data.", "task.", "train.length", "train.batch")
+DECIDE = ("data.", "task.", "train.seq_len", "train.batch_size")
 
 
 def batches(run: Run) -> tuple[object, ...]:

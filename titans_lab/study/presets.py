@@ -12,7 +12,7 @@ from titans_lab.study.identity import flatten
 from titans_lab.study.mad import mad_presets
 
 #: N25, section on the setup: half a million tokens a step, context 4,096.
-RECIPE = {"train.length": 4096, "train.batch": 128, "train.weight_decay": 0.1}
+RECIPE = {"train.seq_len": 4096, "train.batch_size": 128, "train.weight_decay": 0.1}
 #: Peak learning rate and tokens of each size.
 BUDGETS = {
     "170M": (3e-3, 15_000_000_000),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from titans_lab.plugins import plugins_of
 from titans_lab.study import derived
 from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import build
+from titans_lab.study.fields import build, plain
 from titans_lab.study.identity import flatten, versions
 from titans_lab.study.study import Run, Study
-from titans_lab.study.tasks.settings import TaskSettings
+from titans_lab.tasks.settings import TaskSettings
 
 
 def costs(config: RunConfig) -> dict[str, int]:
@@ -26,7 +29,7 @@ def costs(config: RunConfig) -> dict[str, int]:
 
 def record_of(run: Run, data_source: str) -> dict[str, Any]:
     """All that a worker needs to know of a run, as plain data; paths are made absolute."""
-    config = dataclasses.asdict(run.config)
+    config = plain(run.config)
     task = run.config.task
     places = [(config["data"], name) for name in ("path", "valid_path", "test_path")]
     places += [(config["task"][task.name], name) for name in task.settings.PATHS]
@@ -40,6 +43,7 @@ def record_of(run: Run, data_source: str) -> dict[str, Any]:
         "data_source": data_source,
         "config": config,
         "versions": versions(run.config),
+        "plugins": plugins_of(run.config.model.mixers, run.config.task.name),
         **metric_columns(run.config.task.settings),
         **costs(run.config),
     }
@@ -61,6 +65,22 @@ def study_record(study: Study, runs: Sequence[Run], overrides: Sequence[str]) ->
         "metric": study.metric and dataclasses.asdict(study.metric),
         "runs": [{"run_id": run.run_id, "factors": run.factors, "baseline": run.baseline} for run in runs],
     }
+
+
+def config_in(text: str | None) -> RunConfig | None:
+    """Return the configuration that a run was recorded with, given as JSON.
+
+    None where this process has no such configuration: a later version wrote it, or a plugin that is not loaded here.
+    """
+    try:
+        return _config_in(text) if text else None
+    except (ValueError, TypeError, KeyError, AttributeError):  # the values of a record may be of any type
+        return None
+
+
+@lru_cache(maxsize=20_000)  # the seeds of an arm share their configuration
+def _config_in(text: str) -> RunConfig:
+    return config_of({"config": json.loads(text)})
 
 
 def config_of(record: dict[str, Any]) -> RunConfig:

@@ -7,44 +7,30 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from titans_lab.durations import parse_duration
+from titans_lab.errors import nearest
 from titans_lab.study.hold import SOLVED_BY, Hold
 from titans_lab.study.loader import Node
+from titans_lab.study.metric import Direction, Taken
 from titans_lab.study.outline import Problems
 from titans_lab.study.settings import MOST_RUNS, Setting, listed, settings
-from titans_lab.study.values import brief, describe, nearest, show
+from titans_lab.study.values import brief, describe, show
 
 Order = Literal["listed", "shuffled"]
-Direction = Literal["min", "max"]
-Taken = Literal["final", "best"]
 METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 @dataclass(frozen=True)
-class Metric:
-    """What a study compares its arms by.
-
-    Attributes:
-        name: The task's metric or loss, or a figure of any run: see `titans_lab.study.judging`.
-        direction: Whether less ("min") or more ("max") of it is better.
-        at: "final": of the full validation at the end; "best": the best of all validations.
-    """
-
-    name: str = "loss"
-    direction: Direction = "min"
-    at: Taken = "final"
-
-
-@dataclass(frozen=True)
 class Budget:
-    """What a sweep may spend before it launches nothing more; what runs already is finished.
+    """What a sweep may spend before it launches nothing more; runs that have started are finished.
 
     Attributes:
-        hours: Of wall time, from the start of the sweep; None: any.
-        gpu_hours: Of all devices together, cores where there is no GPU; None: any.
+        wall_time: Seconds from the start of the sweep; None: no limit.
+        device_time: Seconds of work of all devices together, cores where there is no GPU; None: no limit.
     """
 
-    hours: float | None = None
-    gpu_hours: float | None = None
+    wall_time: float | None = None
+    device_time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,14 +40,15 @@ class Terms:
     Attributes:
         seeds: Of every combination.
         hold: What is equal in all arms.
-        metric: What they are to be compared by; None: the metric of the task.
+        metric: What a study says of the metric that its arms are compared by: arguments of
+            `titans_lab.study.metric.find`, and where they stand; None: the metric of the task.
         order: In which a sweep launches.
         budget: What a sweep may spend.
     """
 
     seeds: tuple[int, ...] = (0,)
     hold: Hold | None = None
-    metric: Metric | None = None
+    metric: Setting | None = None
     order: Order = "listed"
     budget: Budget = Budget()
 
@@ -118,26 +105,36 @@ def check_hold(node: Node, problems: Problems) -> Hold | None:
     return None
 
 
-def check_metric(node: Node, problems: Problems) -> Metric:
+def check_metric(node: Node, problems: Problems) -> Setting | None:
     """What arms are compared by; its name alone is enough."""
-    hints = {"name": str, "direction": Direction, "at": Taken}
-    found = values_of(parts_of(node, "metric", "name", tuple(hints), problems), "metric", hints, problems)
-    if "name" in found and not METRIC.fullmatch(found["name"].value):
+    return asked_metric(node, "metric", {"name": str, "direction": Direction, "taken": Taken}, problems)
+
+
+def asked_metric(node: Node, key: str, hints: Mapping[str, Any], problems: Problems) -> Setting | None:
+    """What is said of a metric: arguments of `titans_lab.study.metric.find`; None where it has no name."""
+    found = values_of(parts_of(node, key, "name", tuple(hints), problems), key, hints, problems)
+    if "name" not in found:
+        return None
+    if not METRIC.fullmatch(found["name"].value):
         rule = "write the name of a column, such as loss or accuracy"
-        problems.add(found["name"].place, "metric.name", f"{brief(found['name'].value)} is no name of a metric; {rule}")
-    return Metric(**{key: setting.value for key, setting in found.items()})
+        problems.add(found["name"].place, f"{key}.name", f"{brief(found['name'].value)} is no name of a metric; {rule}")
+        return None
+    return Setting({name: setting.value for name, setting in found.items()}, node.place)
 
 
 def check_budget(node: Node, problems: Problems) -> Budget:
     """What a sweep may spend."""
-    hints = {"hours": float, "gpu_hours": float}
-    found = values_of(parts_of(node, "budget", None, tuple(hints), problems), "budget", hints, problems)
-    for key, setting in found.items():
-        if setting.value <= 0:
-            problems.add(
-                setting.place, f"budget.{key}", f"{show(setting.value)} is not above 0; write hours, such as 2"
-            )
-    return Budget(**{key: setting.value for key, setting in found.items()})
+    parts = parts_of(node, "budget", None, ("wall_time", "device_time"), problems)
+    return Budget(**{key: seconds_of(part, f"budget.{key}", problems) for key, part in parts.items()})
+
+
+def seconds_of(node: Node, key: str, problems: Problems) -> float | None:
+    """The seconds of a duration; None where the value is none."""
+    try:
+        return parse_duration(node.value if isinstance(node.value, str) else show(node.plain()))
+    except ValueError as error:
+        problems.add(node.place, key, error)
+        return None
 
 
 def _ways(what: str) -> str:

@@ -13,9 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans_lab.data.origin import generated_digest, generated_source
 from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks.settings import TaskSettings
 from titans_lab.tasks.task import IGNORED, Batch, Score, Task, precise, random_of
 
 #: Tokens and targets `[count, length]`; a target is the answer at its place, `IGNORED` where none is asked for.
@@ -52,16 +50,20 @@ class AnswerTask(Task):
     The training sets follow from the seed; the test sets are the same for every run.
 
     Args:
-        name: The task's, for its random numbers.
-        settings: Of the task.
         config: Of the run.
         seed: Of the run.
     """
 
-    def __init__(self, name: str, settings: TaskSettings, config: RunConfig, seed: int) -> None:
-        super().__init__(settings, generated_digest(name), generated_source(name))
-        self.name, self.seed, self.length, self.batch = name, seed, config.train.length, config.train.batch
+    def __init__(self, config: RunConfig, seed: int) -> None:
+        super().__init__(config.task.settings, config.data_digest(), config.data_source())
+        self.name, self.seed = self.settings.NAME, seed
+        self.length, self.batch = config.train.seq_len, config.train.batch_size
         self._set, self._order = lru_cache(None)(self._drawn), lru_cache(2)(self._shuffled)
+
+    @classmethod
+    def build(cls, config: RunConfig, seed: int) -> AnswerTask:
+        """Return the task of a run; nothing is read."""
+        return cls(config, seed)
 
     @abstractmethod
     def parts(self, training: bool) -> list[Part]:
@@ -150,7 +152,7 @@ class AnswerTask(Task):
     def _scores(self, loss: float, right: int, count: int, part: Part | None = None) -> list[Score]:
         where = {"setting": part.setting, "length": part.length} if part else {}
         values = {self.settings.LOSS: loss / count, self.settings.METRIC: right / count}
-        return [Score(measure, value, count, **where) for measure, value in values.items()]  # type: ignore[arg-type]
+        return [Score(metric, value, count, **where) for metric, value in values.items()]  # type: ignore[arg-type]
 
 
 def _logits(model: nn.Module, tokens: Tensor, wanted: Tensor) -> Tensor:

@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans_lab.data.origin import data_source
 from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks.babilong import BabilongSettings
-from titans_lab.study.tasks.needle import NeedleSettings
+from titans_lab.tasks.babilong.settings import BabilongSettings
+from titans_lab.tasks.needle.settings import NeedleSettings
 from titans_lab.tasks.question import Question
 from titans_lab.tasks.task import IGNORED, Batch, Score, Task, precise
 
@@ -26,14 +25,14 @@ class Questions(Protocol):
 
 
 class RecallTask(Task):
-    """Prompts and their answers, `train.length` bytes to read; test questions come from a source of their own."""
+    """Prompts and their answers, `train.seq_len` bytes to read; test questions come from a source of their own."""
 
     settings: NeedleSettings | BabilongSettings
 
     def __init__(self, config: RunConfig, digest: str, training: Questions, testing: Questions) -> None:
-        super().__init__(config.task.settings, digest, data_source(config))
+        super().__init__(config.task.settings, digest, config.data_source())
         self.training, self.testing = training, testing
-        self.length, self.batch = config.train.length, config.train.batch
+        self.length, self.batch = config.train.seq_len, config.train.batch_size
 
     def sample(self, step: int) -> Batch:
         """Inputs, targets and those of the answer `[batch, length]`; every step has new questions."""

@@ -1,38 +1,53 @@
-"""The tasks by name."""
+"""The tasks by name, without torch: those of the folders in `titans_lab/tasks`, and those that a plugin registers.
+
+A folder with a `settings.py` is a task: the subclass of `TaskSettings` in it that has a `NAME`. A family of tasks, such
+as the six of MAD, may share a folder and has several such classes.
+"""
 
 from __future__ import annotations
 
-from titans_lab.study.config import RunConfig
-from titans_lab.tasks.babilong import BabilongTask
-from titans_lab.tasks.genome import GenomeTask
-from titans_lab.tasks.mad.compression import CompressionTask
-from titans_lab.tasks.mad.fuzzy_in_context_recall import FuzzyInContextRecallTask
-from titans_lab.tasks.mad.in_context_recall import InContextRecallTask
-from titans_lab.tasks.mad.memorization import MemorizationTask
-from titans_lab.tasks.mad.selective_copying import SelectiveCopyingTask
-from titans_lab.tasks.mqar import MqarTask
-from titans_lab.tasks.needle import NeedleTask
-from titans_lab.tasks.series import SeriesTask
-from titans_lab.tasks.task import Task
-from titans_lab.tasks.text import TextTask
+import importlib
+from functools import cache
+from pathlib import Path
 
-TASKS: dict[str, type[Task]] = {
-    "text": TextTask,
-    "mqar": MqarTask,
-    "in_context_recall": InContextRecallTask,
-    "noisy_in_context_recall": InContextRecallTask,
-    "fuzzy_in_context_recall": FuzzyInContextRecallTask,
-    "selective_copying": SelectiveCopyingTask,
-    "memorization": MemorizationTask,
-    "compression": CompressionTask,
-    "series": SeriesTask,
-    "genome": GenomeTask,
-    "dna": TextTask,
-    "needle": NeedleTask,
-    "babilong": BabilongTask,
-}
+from titans_lab.tasks.settings import TaskSettings
+
+_TASKS: dict[str, type[TaskSettings]] = {}
 
 
-def build_task(config: RunConfig, seed: int) -> Task:
-    """The task of a run, with its data read; UserError where they do not serve."""
-    return TASKS[config.task.name].build(config, seed)
+def all_settings() -> dict[str, type[TaskSettings]]:
+    """Return the settings of every task by the task's name: the folders' tasks in alphabetical order, then plugins'."""
+    _discover()
+    return dict(_TASKS)
+
+
+def register(settings: type[TaskSettings]) -> None:
+    """Make a task known by its `NAME`.
+
+    Raises:
+        ValueError: Another task has that name.
+    """
+    _discover()
+    _add(settings)
+
+
+def unregister(name: str) -> None:
+    """Forget a task that `register` added."""
+    del _TASKS[name]
+
+
+@cache
+def _discover() -> None:
+    """Import the settings of every folder, once."""
+    for folder in sorted(file.parent.name for file in Path(__file__).parent.glob("*/settings.py")):
+        module = importlib.import_module(f"titans_lab.tasks.{folder}.settings")
+        for found in vars(module).values():
+            if isinstance(found, type) and issubclass(found, TaskSettings) and found.__module__ == module.__name__:
+                _add(found)
+
+
+def _add(settings: type[TaskSettings]) -> None:
+    if "NAME" not in vars(settings):
+        return  # what the tasks of a family have in common
+    if _TASKS.setdefault(settings.NAME, settings) is not settings:
+        raise ValueError(f"{settings.__module__}: another task is named {settings.NAME!r}; choose another NAME")

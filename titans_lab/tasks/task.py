@@ -1,8 +1,9 @@
-"""What a task is: the model that it trains, batches, the loss to lower, and the figures that runs are judged by."""
+"""What a task is: the model that it trains, batches, the loss to lower, and the metrics that runs are compared by."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from titans.models.backbone import Backbone
 from titans.models.language_model import LanguageModel
 from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks import Measure, TaskSettings
+from titans_lab.study.metric import Metric
+from titans_lab.tasks.settings import TaskSettings
 
 #: Tensors whose first dimension counts examples.
 Batch = tuple[Tensor, ...]
@@ -29,8 +31,8 @@ class Score:
     """A row of the view `evals`: one figure, over one part of the test data.
 
     Attributes:
-        measure: What it is.
-        value: Of it.
+        metric: What the value is.
+        value: The value of the metric.
         count: What it is the mean of: tokens, answers, examples.
         split: Of the data: "test" or "valid".
         setting: What the part is, such as "pairs=8"; null, with the three that follow: all of the test data.
@@ -40,7 +42,7 @@ class Score:
         baseline: Whose value this is, where it is not the run's model: "repeat-last", "ridge".
     """
 
-    measure: Measure
+    metric: Metric
     value: float
     count: int
     split: str = "test"
@@ -52,9 +54,8 @@ class Score:
 
     def row(self, task: str) -> dict[str, Any]:
         """Columns of the view `evals`."""
-        rest = {name: value for name, value in vars(self).items() if name != "measure"}
-        measure = {"metric": self.measure.name, "unit": self.measure.unit, "direction": self.measure.direction}
-        return {"task": task, **measure, **rest}
+        figure = {"metric": self.metric.name, "unit": self.metric.unit, "direction": self.metric.direction}
+        return {"task": task, **vars(self), **figure}
 
 
 class Task(ABC):
@@ -62,7 +63,7 @@ class Task(ABC):
 
     Attributes:
         settings: The task's section of the configuration.
-        digest: SHA-256 of its data, as `titans_lab.data.origin.data_digest` says it.
+        digest: SHA-256 of its data, as `TaskSettings.digest` gives it.
         source: Where they are from, for people.
     """
 
@@ -105,10 +106,21 @@ class Task(ABC):
         """About so many tokens of the test data, as the model reads them `[batch, time]`: to look inside it."""
 
 
+def task_class(settings: TaskSettings) -> type[Task]:
+    """Import the half with torch of a task."""
+    module, _, name = settings.TASK.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def build_task(config: RunConfig, seed: int) -> Task:
+    """Return the task of a run, with its data read; UserError where they do not serve."""
+    return task_class(config.task.settings).build(config, seed)
+
+
 def overall(scores: Iterable[Score]) -> dict[str, float]:
     """The model's own figures over all of the test data, by name."""
     return {
-        score.measure.name: score.value
+        score.metric.name: score.value
         for score in scores
         if {score.setting, score.length, score.depth, score.position, score.baseline} == {None}
     }

@@ -20,9 +20,9 @@ def optimizer_for(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Rate of a step counted from 0: a linear rise, then half a cosine down to `final_lr`."""
-    rise = max(1, round(config.warmup * config.steps))
+    """Rate of a step counted from 0: a linear rise, then half a cosine down to `min_lr_ratio`."""
+    rise = max(1, round(config.warmup_ratio * config.steps))
     if step < rise:
         return config.lr * (step + 1) / rise
     along = (step - rise) / max(1, config.steps - rise)
-    return config.lr * (config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * along)))
+    return config.lr * (config.min_lr_ratio + (1 - config.min_lr_ratio) * 0.5 * (1 + math.cos(math.pi * along)))

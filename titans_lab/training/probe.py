@@ -18,11 +18,12 @@ from typing import Any
 
 import torch
 
+from titans_lab.plugins import load_inherited
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig, RunConfig
 from titans_lab.study.record import config_of
-from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer
 
 STEPS = 5
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     given = parser.parse_args()
     torch.set_flush_denormal(True)  # as workers do
+    load_inherited()
     print(json.dumps(measure(json.load(sys.stdin), torch.device(given.device))), flush=True)
 
 

@@ -19,7 +19,7 @@ from titans_lab.study.derived import kernel
 from titans_lab.study.record import costs
 from titans_lab.tasks.task import Batch, Score, Task, judging, overall
 from titans_lab.training.checkpoint import Checkpoints, State
-from titans_lab.training.inside import rows_inside
+from titans_lab.training.memory_diagnostics import memory_rows
 from titans_lab.training.microbatch import InParts, MicroBatches
 from titans_lab.training.optimiser import learning_rate, optimizer_for
 from titans_lab.training.precision import products_in
@@ -55,7 +55,7 @@ class Trainer:
         self._start()
         self.product_rate = product_rate(device, config.train.precision)
         self.flops_per_token = costs(config)["flops_per_token"]
-        batch = config.train.batch
+        batch = config.train.batch_size
         self.micro_batches = MicroBatches(batch, config.speed.micro_batch or batch, self._halved)
         self.checkpoints = Checkpoints(recorder, config.log.checkpoint_seconds)
         self.step = 0  # those taken
@@ -132,7 +132,7 @@ class Trainer:
         """Make the model and the optimiser that training begins with."""
         self.model = self.task.model(self.config, self.seed).to(self.device)
         self.model.recompute = self.config.speed.recompute
-        use_kernel(self.model, kernel(self.config, self.device.type))  # type: ignore[arg-type]
+        use_kernel(self.model, kernel(self.config, self.device.type))
         self.optimizer = optimizer_for(self.model, self.config.train)
 
     def _rest(self) -> bool:
@@ -147,7 +147,7 @@ class Trainer:
     def _ends_stretch(self) -> bool:
         """Whether a line of metrics is due: every so many steps, at each validation or look inside, and at the end."""
         log, step = self.config.log, self.step
-        often = (log.every, log.valid_every, log.inside_every)
+        often = (log.every, log.valid_every, log.memory_every)
         return step == self.config.train.steps or any(every and step % every == 0 for every in often)
 
     def _end_stretch(self) -> None:
@@ -199,12 +199,12 @@ class Trainer:
     def _look_inside(self, step: int) -> None:
         """Record what goes on in the memories, where it is time to."""
         log = self.config.log
-        if not log.inside_every or (step % log.inside_every and step < self.config.train.steps):
+        if not log.memory_every or (step % log.memory_every and step < self.config.train.steps):
             return
         at: dict[str, float | None] = {"step": step, "tokens": self._tokens(step)}
         with products_in(self.config.train.precision, self.device):
-            window = self.task.inputs(log.inside_tokens).to(self.device)
-            self.recorder.add("inside", [at | row for row in rows_inside(self.model, window)])
+            window = self.task.inputs(log.memory_tokens).to(self.device)
+            self.recorder.add("memory", [at | row for row in memory_rows(self.model, window)])
 
     def _utilisation(self, tokens_per_second: float) -> float:
         """Share of a plain product's FLOP/s; recomputation does not count."""
@@ -214,7 +214,7 @@ class Trainer:
         return max(self.peak, peak_bytes(self.device))
 
     def _tokens(self, steps: int) -> int:
-        return steps * self.config.train.batch * self.config.train.length
+        return steps * self.config.train.batch_size * self.config.train.seq_len
 
     def _step(self) -> None:
         """Take the next one; its loss and the norm of its gradient stay on the device."""
@@ -222,7 +222,7 @@ class Trainer:
             group["lr"] = learning_rate(self.config.train, self.step)
         batch = self.task.sample(self.step)
         loss = self.micro_batches.within_memory(lambda: self._gradients(batch))
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.max_grad_norm)
         self.optimizer.step()
         self.stretch.add(loss, norm)
         self.step += 1

@@ -27,9 +27,8 @@ from titans_lab.store.succession import micro_batch
 from titans_lab.study.config import DataConfig, RunConfig
 from titans_lab.study.derived import kernel
 from titans_lab.study.record import config_of
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.task import Task
-from titans_lab.tasks.text import TextTask
+from titans_lab.tasks.task import Task, build_task
+from titans_lab.tasks.text.task import TextTask
 from titans_lab.training.ending import Cancelled, Ending
 from titans_lab.training.microbatch import is_out_of_memory
 from titans_lab.training.train import Diverged, Stopped, Trainer
@@ -56,7 +55,7 @@ def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -
     ending = ending or Ending()
     record = attempt.folder.record()
     config = config_of(record)
-    taken_over = micro_batch(attempt, config.speed.micro_batch or config.train.batch)
+    taken_over = micro_batch(attempt, config.speed.micro_batch or config.train.batch_size)
     config = replace(config, speed=replace(config.speed, micro_batch=taken_over["micro_batch"]))
     recorder = Recorder(attempt, _host() | _device_facts(device) | {"kernel": kernel(config, device.type)} | taken_over)
     task = _task(config, record)
@@ -73,7 +72,7 @@ def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -
             save_weights(attempt, trainer.model)
         commit(attempt, state, summary, error)
     if state not in STOPPED and _countable(task):
-        save_floors(Store(attempt.folder.store), task.corpus, config.data, task.settings.ORDERS)
+        save_ngram_baseline(Store(attempt.folder.store), task.corpus, config.data, task.settings.ORDERS)
     return state
 
 
@@ -88,14 +87,14 @@ def _countable(task: Task) -> TypeGuard[TextTask]:
     return isinstance(task, TextTask) and task.corpus.tokenizer is BYTES and len(task.corpus.train) <= MOST_COUNTED
 
 
-def save_floors(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int]) -> None:
+def save_ngram_baseline(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int]) -> None:
     """Record what n-gram models reach on this split, unless that is known: the scale for every loss on it."""
     split = {"data_hash": corpus.digest, "valid_fraction": data.valid_fraction, "valid_bytes": data.valid_bytes}
     key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}"
-    if store.has_floors(key):
+    if store.has_ngram_baseline(key):
         return
     bits = {str(order): bits for order, bits in witten_bell_floors(corpus.train, corpus.valid, orders).items()}
-    store.save_floors(key, {**split, "data_source": corpus.source, "bits_per_byte": bits})
+    store.save_ngram_baseline(key, {**split, "data_source": corpus.source, "bits_per_byte": bits})
 
 
 def _asked(attempt: Attempt, ending: Ending) -> tuple[str, str] | None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
-from titans.models.config import MemoryConfig, ModelConfig, pattern, reads
+from titans.mixers import registry
+from titans.models.config import MemoryConfig, ModelConfig, reads
 
 CHECKS = ("operator", "model", "streaming", "causality")
 OPERATOR_CHUNK, MODEL_CHUNK = 64, 4  # longest; token by token, a model writes each chunk again and again
@@ -39,7 +41,7 @@ def for_model(config: ModelConfig) -> ModelConfig:
 
 def length(config: ModelConfig) -> int:
     """Tokens of a sequence for a reduced model: past two segments or chunks, and no multiple of any."""
-    return 3 + 2 * (config.segment if config.variant == "mac" else _common(config.memory))
+    return 3 + 2 * (config.segment_len if "segment_len" in reads(config.variant) else _common(config.memory))
 
 
 def modes(config: ModelConfig) -> tuple[bool, ...]:
@@ -59,24 +61,29 @@ def _reduced(config: ModelConfig, longest: int) -> ModelConfig:
     return dataclasses.replace(
         config,
         vocab_size=VOCABULARY,
-        blocks=len(pattern(config.variant)),
-        heads=heads,
+        n_layers=len(registry.pattern(config.variant)),
+        n_heads=heads,
         dim=dim,
-        feed_forward=1.0,
+        mlp_ratio=1.0,
         persistent_tokens=min(config.persistent_tokens, TOKENS),
-        segment=_common(memory) * min(2, max(1, config.segment // _common(config.memory))),
+        segment_len=_common(memory) * min(2, max(1, config.segment_len // _common(config.memory))),
         window=min(config.window, memory.chunk_size + 3),
         memory=memory,
-        mac=dataclasses.replace(config.mac, long_term_tokens=min(config.mac.long_term_tokens, TOKENS)),
+        settings=tuple(_own(config, name) for name in registry.settings_classes()),
         recurrent=dataclasses.replace(config.recurrent, chunk_size=min(config.recurrent.chunk_size, MODEL_CHUNK)),
     )
 
 
+def _own(config: ModelConfig, mixer: str) -> Any:
+    """A mixer's own settings, as its specification reduces them."""
+    return registry.mixer(mixer).reduced(config.settings_of(registry.settings_classes()[mixer]))
+
+
 def _narrow(config: ModelConfig) -> tuple[int, int]:
     """Fewer heads of the same width, where there are heads, and the width that this makes."""
-    if "heads" not in reads(config.variant):
-        return config.heads, min(config.dim, WIDE)
-    heads = min(config.heads, HEADS) if config.head_dim <= WIDE else 1
+    if "n_heads" not in reads(config.variant):
+        return config.n_heads, min(config.dim, WIDE)
+    heads = min(config.n_heads, HEADS) if config.head_dim <= WIDE else 1
     return heads, heads * config.head_dim
 
 
@@ -110,6 +117,6 @@ def _shortened(memory: MemoryConfig, longest: int) -> MemoryConfig:
 def _weighty(config: ModelConfig) -> MemoryConfig:
     """Its memory with other values of the gates, and steps that do not run away where it climbs or keys are long."""
     usual = dataclasses.replace(config.memory, theta_scale=None)
-    slower = (CLIMB if usual.ascent else 1) / (1 if config.unit_qk else config.head_dim)
+    slower = (CLIMB if usual.ascent else 1) / (1 if config.qk_l2_norm else config.head_dim)
     step = slower * usual.step_scale(config.head_dim)
     return dataclasses.replace(usual, theta_scale=step, eta_bias=ETA_BIAS, alpha_bias=ALPHA_BIAS)

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from titans.cost import forward_flops, parameters
 from titans.models.autoencoder import AutoEncoder, positions
 from titans.models.config import ModelConfig
-from titans_lab.study.tasks.mad import CompressionSettings
-from titans_lab.study.tasks.text import TextSettings
+from titans.models.cost import forward_flops, parameters
+from titans_lab.tasks.mad.settings import CompressionSettings
+from titans_lab.tasks.text.settings import TextSettings
 
-CONFIG = ModelConfig(variant="transformer", vocab_size=11, dim=16, blocks=2, heads=2)
+CONFIG = ModelConfig(variant="transformer", vocab_size=11, dim=16, n_layers=2, n_heads=2)
 
 
 def test_all_that_the_decoder_knows_is_the_last_place_and_the_position():

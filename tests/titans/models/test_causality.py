@@ -6,7 +6,7 @@ import pytest
 import torch
 from variants import VARIANTS, WITH_MEMORY, of_variant
 
-from titans.layers.neural_memory import NeuralMemory
+from titans.mixers.lmm.layer import NeuralMemory
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
 from titans.ops import neural_memory
@@ -25,7 +25,7 @@ CASES = [(v, m) for v in VARIANTS for m in MEMORIES if v in WITH_MEMORY or m == 
 def random_model(variant: str, memory: str) -> LanguageModel:
     """In float64, every parameter away from where training starts it."""
     config = of_variant(
-        variant, vocab_size=11, dim=16, blocks=2, heads=2, persistent_tokens=3, segment=SEGMENT, window=6,
+        variant, vocab_size=11, dim=16, n_layers=2, n_heads=2, persistent_tokens=3, segment_len=SEGMENT, window=6,
         memory=MEMORIES[memory],
     )  # fmt: skip
     model = LanguageModel(config).double()

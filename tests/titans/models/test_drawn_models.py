@@ -14,7 +14,8 @@ from drawn_models import assembled, configurations, options, random_model, switc
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig, RecurrentConfig
+from titans.mixers.mac import MacConfig
+from titans.models.config import MemoryConfig, ModelConfig, RecurrentConfig
 from titans.models.language_model import LanguageModel
 
 LENGTH = 17
@@ -84,10 +85,10 @@ def test_no_output_depends_on_a_later_token(config, seed, data):
 BASE: dict[type, dict[str, Any]] = {
     ModelConfig: {
         "dim": 12,
-        "heads": 2,
-        "blocks": 1,
+        "n_heads": 2,
+        "n_layers": 1,
         "vocab_size": 7,
-        "segment": 12,
+        "segment_len": 12,
         "window": 5,
         "persistent_tokens": 3,
     },
@@ -96,15 +97,15 @@ BASE: dict[type, dict[str, Any]] = {
 }
 #: What else has to be set, for the values of a field to be possible or to make a difference.
 NEEDS: dict[str, dict[type, dict[str, Any]]] = {
-    "variant": {ModelConfig: {"blocks": 3}},
+    "variant": {ModelConfig: {"n_layers": 3}},
     "window": {ModelConfig: {"variant": "mag"}},
-    "segment": {MemoryConfig: {"chunk_size": 2}},
+    "segment_len": {MemoryConfig: {"chunk_size": 2}},
     "order": {MacConfig: {"write": "input"}},
     "initial": {MemoryConfig: {"depth": 1}},
     "update_every": {MemoryConfig: {"chunk_size": 6}},
     "gate_span": {MemoryConfig: {"chunk_size": 6, "update_every": 3}},
 }
-SIZES = {"vocab_size", "dim", "blocks", "heads", "feed_forward", "theta_scale"}  # of one value here, or no switch
+SIZES = {"vocab_size", "dim", "n_layers", "n_heads", "mlp_ratio", "theta_scale"}  # of one value here, or no switch
 CHOICES = [(config, name) for config, name in switches() if name not in SIZES and config is not RecurrentConfig]
 
 
@@ -135,7 +136,12 @@ def test_each_value_of_a_switch_makes_a_model_of_its_own(config, name):
 def test_the_letter_of_the_paper_leaks():
     """What `mac.read` calls end_leaks does, or its name and the refusal to train with it would be empty words."""
     config = ModelConfig(
-        variant="mac", dim=12, heads=2, segment=6, memory=MemoryConfig(chunk_size=3), mac=MacConfig(read="end_leaks")
+        variant="mac",
+        dim=12,
+        n_heads=2,
+        segment_len=6,
+        memory=MemoryConfig(chunk_size=3),
+        settings=(MacConfig(read="end_leaks"),),
     )
     x = torch.randn(1, 6, 12, dtype=torch.float64, requires_grad=True)
     model = LanguageModel(config).double()
@@ -155,7 +161,7 @@ def test_the_letter_of_the_paper_leaks():
 )
 def test_no_gate_is_idle(memory):
     """A layer that is not written has no gates, which would be parameters without a gradient."""
-    model = random_model(ModelConfig(variant="lmm", dim=12, heads=2, memory=memory), torch.Generator().manual_seed(0))
+    model = random_model(ModelConfig(variant="lmm", dim=12, n_heads=2, memory=memory), torch.Generator().manual_seed(0))
     found = results(model, model(torch.randint(0, 256, (1, LENGTH))))
     gates = [x for name, x in found.items() if ".gates." in name]
     assert len(gates) == 4

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from variants import VARIANTS
 
-from titans.models.config import MemoryConfig, ModelConfig, Variant
+from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.forecaster import Forecaster
 
 MODES = ("last", "revin")
@@ -15,7 +16,7 @@ MODES = ("last", "revin")
 def forecaster(variant: str = "lmm", normalisation: Any = "last", seed: int = 0) -> Forecaster:
     """One whose head and direct map are not 0, in float64."""
     memory = MemoryConfig(expansion=2, chunk_size=2)
-    config = ModelConfig(variant=variant, dim=8, blocks=3, heads=2, segment=4, window=4, memory=memory)  # type: ignore[arg-type]
+    config = ModelConfig(variant=variant, dim=8, n_layers=3, n_heads=2, segment_len=4, window=4, memory=memory)  # type: ignore[arg-type]
     model = Forecaster(config, 6, 24, 10, normalisation, seed).double()
     for layer in (model.head, model.direct):
         nn.init.normal_(layer.weight)
@@ -28,7 +29,7 @@ def past(batch: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize("normalisation", MODES)
 def test_before_training_it_repeats_the_last_value(normalisation: Any):
-    model = Forecaster(ModelConfig(variant="lmm", dim=8, heads=2), 6, 24, 10, normalisation)
+    model = Forecaster(ModelConfig(variant="lmm", dim=8, n_heads=2), 6, 24, 10, normalisation)
     x = past().float()
     torch.testing.assert_close(model(x), x[:, -1:].expand(-1, 10))
 
@@ -58,7 +59,7 @@ def test_a_constant_past_is_forecast_without_a_division_by_zero():
     assert all(forecaster(normalisation=mode)(x).isfinite().all() for mode in MODES)
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_every_mixer_sees_the_past_and_learns(variant: str):
     model, x = forecaster(variant), past().requires_grad_()
     model(x).square().sum().backward()

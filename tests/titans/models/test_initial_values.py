@@ -11,7 +11,7 @@ from titans.models.config import ModelConfig
 from titans.models.forecaster import Forecaster
 from titans.models.language_model import LanguageModel
 
-CONFIG = ModelConfig(variant="lmm", dim=8, heads=2)
+CONFIG = ModelConfig(variant="lmm", dim=8, n_heads=2)
 MODELS = {
     "language": lambda: LanguageModel(CONFIG, 3),
     "autoencoder": lambda: AutoEncoder(CONFIG, 3),

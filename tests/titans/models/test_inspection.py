@@ -7,12 +7,13 @@ import functools
 import pytest
 import torch
 
-from titans.layers.neural_memory import NeuralMemory
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig
-from titans.models.inspection import Inside, inspect
+from titans.mixers.lmm.layer import NeuralMemory
+from titans.mixers.mac import MacConfig
+from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.inspection import MemoryDiagnostics, inspect
 from titans.models.language_model import LanguageModel
 from titans.ops import neural_memory, read_memory
-from titans.ops.neural_memory.inside import join
+from titans.ops.neural_memory.diagnostics import join
 from titans.ops.neural_memory.state import Switches, by_layer
 
 BATCH, LENGTH = 2, 21
@@ -33,9 +34,9 @@ MEMORIES = {
 }
 MIXERS = {
     "mac": {"variant": "mac"},
-    "mac, persistent written": {"variant": "mac", "persistent_written": True, "mac": MacConfig(reset=True)},
-    "mac, end": {"variant": "mac", "mac": MacConfig(read="end_leaks", long_term_tokens=3)},
-    "mac, input": {"variant": "mac", "mac": MacConfig(order="write_first", write="input")},
+    "mac, persistent written": {"variant": "mac", "persistent_written": True, "settings": (MacConfig(reset=True),)},
+    "mac, end": {"variant": "mac", "settings": (MacConfig(read="end_leaks", long_term_tokens=3),)},
+    "mac, input": {"variant": "mac", "settings": (MacConfig(order="write_first", write="input"),)},
     "mag": {"variant": "mag"},
     "mal": {"variant": "mal"},
 }
@@ -43,7 +44,15 @@ MIXERS = {
 
 def random_model(memory=MEMORIES["default"], variant="lmm", **values):
     """As training starts it, plus noise that leaves no parameter at a special value."""
-    sizes = {"vocab_size": 11, "dim": 12, "blocks": 2, "heads": 2, "persistent_tokens": 3, "segment": 8, "window": 6}
+    sizes = {
+        "vocab_size": 11,
+        "dim": 12,
+        "n_layers": 2,
+        "n_heads": 2,
+        "persistent_tokens": 3,
+        "segment_len": 8,
+        "window": 6,
+    }
     config = ModelConfig(variant=variant, memory=memory, **sizes | values)
     model = LanguageModel(config).double()
     with torch.no_grad():
@@ -121,8 +130,8 @@ def brute_force(first, k, v, theta, eta, alpha, state, *form, **switches):
             else:
                 figures = [x if x is relative else torch.full_like(x, torch.nan) for x in figures]
             layers.append(torch.stack(figures))
-        found.append(Inside(loss, *torch.stack(layers, 2)))
-    return [Inside(*(x.unsqueeze(-1) for x in figures)) for figures in found]
+        found.append(MemoryDiagnostics(loss, *torch.stack(layers, 2)))
+    return [MemoryDiagnostics(*(x.unsqueeze(-1) for x in figures)) for figures in found]
 
 
 def assert_as_by_brute_force(model):
@@ -136,7 +145,7 @@ def assert_as_by_brute_force(model):
         one_by_one = [each for *call, switches in calls for each in brute_force(first, *call, **switches)]
         expected = join(one_by_one)
         assert expected.loss.shape == (BATCH, 2, LENGTH)
-        for name, mine, other in zip(Inside._fields, figures, expected, strict=True):
+        for name, mine, other in zip(MemoryDiagnostics._fields, figures, expected, strict=True):
             told = functools.partial("{}: {}".format, name)
             torch.testing.assert_close(mine, other, rtol=1e-7, atol=1e-10, equal_nan=True, msg=told)
     return found

@@ -10,7 +10,7 @@ from titans.models.language_model import LanguageModel
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_recomputation_changes_no_number(variant):
-    model = LanguageModel(of_variant(variant, vocab_size=11, dim=16, heads=2, segment=16, window=6))
+    model = LanguageModel(of_variant(variant, vocab_size=11, dim=16, n_heads=2, segment_len=16, window=6))
     tokens = torch.randint(0, 11, (2, 37))
     found = []
     for model.recompute in (False, True):
@@ -21,7 +21,7 @@ def test_recomputation_changes_no_number(variant):
 
 
 def test_a_tied_model_reads_and_writes_with_one_table():
-    config = ModelConfig(variant="transformer", vocab_size=11, dim=64, heads=2, tied=True)
+    config = ModelConfig(variant="transformer", vocab_size=11, dim=64, n_heads=2, tie_embeddings=True)
     model, again = LanguageModel(config, seed=3), LanguageModel(config, seed=3)
     assert model.embedding.weight is model.head.weight
     assert torch.equal(model.head.weight, again.head.weight)

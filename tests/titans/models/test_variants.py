@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from variants import VARIANTS, of_variant
 
-from titans.cost import state_bytes
 from titans.models.config import MemoryConfig, RecurrentConfig
+from titans.models.cost import state_bytes
 from titans.models.language_model import LanguageModel
 from titans.ops import MemoryState
 
@@ -16,7 +16,7 @@ MEMORY = MemoryConfig(depth=2, expansion=2, chunk_size=4)
 
 
 def small(variant, **values):
-    sizes = {"vocab_size": 11, "dim": 16, "heads": 2, "persistent_tokens": 3, "segment": 8, "window": 6}
+    sizes = {"vocab_size": 11, "dim": 16, "n_heads": 2, "persistent_tokens": 3, "segment_len": 8, "window": 6}
     return of_variant(variant, **{**sizes, "memory": MEMORY, "recurrent": RecurrentConfig(chunk_size=4), **values})
 
 

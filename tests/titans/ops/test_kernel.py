@@ -7,7 +7,7 @@ import torch
 from memory_case import memory_arguments, results, worst_error
 
 from titans.ops import naive_neural_memory, neural_memory
-from titans.ops.neural_memory import compiled, kernel
+from titans.ops.neural_memory import compiled, kernels
 
 
 def test_an_unknown_kernel_is_named_with_the_valid_ones():
@@ -30,7 +30,7 @@ def test_auto_on_a_cpu_is_torch_under_the_interpreter_too(monkeypatch):
 
 def test_what_triton_does_not_cover_runs_in_torch_and_says_so_once(monkeypatch, recwarn):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    kernel._say_once.cache_clear()
+    kernels._warn_once.cache_clear()
     arguments = memory_arguments(5, 3, dtype=torch.float32)
     with pytest.warns(UserWarning, match="kernel='triton' does not cover a call, which runs in torch instead: "):
         y, _ = neural_memory(**arguments, kernel="triton")
@@ -66,4 +66,4 @@ def test_too_many_shapes_are_an_error_and_not_slow(monkeypatch):
     ("chunk", "dim", "large"), [(64, 64, False), (32, 128, False), (64, 96, True), (33, 128, True), (5, 128, False)]
 )
 def test_chunks_that_do_not_fit_with_float32_factors(chunk, dim, large):
-    assert kernel.too_large(chunk, dim) == large
+    assert kernels.too_large(chunk, dim) == large

@@ -1,4 +1,4 @@
-"""The Triton kernels in Triton's interpreter, on a CPU: equal to torch's group of chunks, and to the oracle.
+"""The Triton kernels in Triton's interpreter, on a CPU: equal to torch's scan and to the naive form.
 
 `.ci/run` runs them in an environment of the extra `triton`. The interpreter computes each program in NumPy, so that
 shapes are small; that the kernels compile for a GPU, and what they take of it, is tested without one.
@@ -19,9 +19,10 @@ from memory_case import memory_arguments, results, worst_error
 from torch.utils import _pytree as pytree
 
 from titans.ops import naive_neural_memory, neural_memory
-from titans.ops.neural_memory import group, kernel
-from titans.ops.neural_memory.group import FastState
-from titans.ops.neural_memory.step import Decay, Form
+from titans.ops.neural_memory import kernels
+from titans.ops.neural_memory.coefficients import Coefficients
+from titans.ops.neural_memory.scan import TORCH
+from titans.ops.neural_memory.state import MemoryState, Switches
 
 MISSING = [
     *(["triton is not installed: pip install -e '.[triton]'"] if importlib.util.find_spec("triton") is None else []),
@@ -32,7 +33,7 @@ if MISSING:
         pytest.fail(MISSING[0])
     pytest.skip(MISSING[0], allow_module_level=True)
 
-from titans.ops.neural_memory import triton  # noqa: E402  it takes triton to import it
+from titans.ops.neural_memory.triton import TRITON  # noqa: E402  it takes triton to import it
 
 # the interpreter's own, on each of its loads of a single number
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
@@ -51,10 +52,6 @@ def assert_equal_to_oracle(arguments, *, memory_budget=2**20, **switches):
     assert max(errors.values()) < TOLERANCE, errors
 
 
-def random_like(tensors):
-    return [torch.randn_like(x) for x in tensors]
-
-
 def named(nested):
     """The tensors in nested tuples and lists, by their place."""
     return {str(place): x for place, x in enumerate(pytree.tree_leaves(nested))}
@@ -62,20 +59,20 @@ def named(nested):
 
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("residual", [False, True])
-def test_a_group_equals_torch_s(depth, residual):
-    """Of decays that no gates give, so that every gradient by them stands on its own."""
+def test_the_scan_equals_torch_s(depth, residual):
+    """With coefficients that no gates give, so that every gradient by them stands on its own."""
     chunks, rows, size, dim = 2, 2, 6, 20
     arguments = case(chunks * size, depth, dim=dim)
-    q, k, v = (x.detach().flatten(0, 1) for x in (arguments["q"], arguments["k"], arguments["v"]))
-    state = FastState(*([x.detach().flatten(0, 1) for x in part] for part in arguments["state"]))
+    tokens = tuple(x.detach().flatten(0, 1) for x in (arguments["q"], arguments["k"], arguments["v"]))
+    state = MemoryState(*(tuple(x.detach().flatten(0, 1) for x in part) for part in arguments["state"]))
     columns = [(size, size), (size, 1), (size, 1), (size, 1), (size, 1), (1, 1)]
-    decays = [Decay(*(0.3 * torch.rand(chunks, rows, *sides) for sides in columns)) for _ in range(depth)]
-    dy, dstate = torch.randn_like(q), FastState(random_like(state.weights), random_like(state.momentum))
+    drawn = [Coefficients(*(0.3 * torch.rand(chunks, rows, *sides) for sides in columns)) for _ in range(depth)]
+    dy, dstate = torch.randn_like(tokens[0]), MemoryState(*(tuple(map(torch.randn_like, part)) for part in state))
+    switches = Switches(size, "silu", residual, "sum", True, 1, "token", False, False, None, False)
     found = []
-    for kernels in (triton, group):
-        how = Form("silu", residual, 2.0, True), False, decays, (q, k, v)
-        y, end, tape = kernels.forward_group(*how, state, True)
-        found.append(named((y, end, kernels.backward_group(*how, tape, dy, dstate))))
+    for scan in (TRITON, TORCH):
+        y, end, tape = scan.forward(switches, size, drawn, tokens, state, True)
+        found.append(named((y, end, scan.backward(switches, size, drawn, tokens, tape, dy, dstate))))
     errors = worst_error(*found)
     assert max(errors.values()) < TOLERANCE, errors
 
@@ -141,7 +138,7 @@ def test_without_gradient_the_states_take_turns():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_not_covered_is_named(arguments, switches, reason):
-    kernel._say_once.cache_clear()
+    kernels._warn_once.cache_clear()
     with pytest.warns(UserWarning, match=reason):
         y, _ = neural_memory(**arguments, **switches, kernel="triton")
     torch.testing.assert_close(y, neural_memory(**arguments, **switches, kernel="torch")[0], rtol=0, atol=0)

@@ -9,7 +9,7 @@ from titans_lab.bench.pairs import cases, default_study, paired
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig, SpeedConfig, TrainConfig
 
-CONFIG = RunConfig(model=ModelConfig(variant="lmm"), train=TrainConfig(length=64, batch=2))
+CONFIG = RunConfig(model=ModelConfig(variant="lmm"), train=TrainConfig(seq_len=64, batch_size=2))
 
 
 def with_model(**changes: object) -> RunConfig:
@@ -50,7 +50,7 @@ def test_a_pair_differs_in_the_variant_alone():
 
 def test_a_baseline_that_cannot_be_is_the_users_to_mend():
     [case] = cases([with_model(segment=10)], [], None)
-    with pytest.raises(UserError, match=r"^--against mac: segment: 10 is not a multiple of memory\.chunk_size"):
+    with pytest.raises(UserError, match=r"^--against mac: segment_len: 10 is not a multiple of memory\.chunk_size"):
         paired([case], "mac")
 
 

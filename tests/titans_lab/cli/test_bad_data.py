@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-SERIES = "base: {task: {name: series, series: {look_back: 6, horizon: 3}}, train: {length: 3, batch: 2, tokens: 60}}"
-GENOME = "base: {task: {name: genome}, train: {length: 8, batch: 2, tokens: 60}}"
-DNA = "base: {task: {name: dna}, train: {length: 8, batch: 2, tokens: 60}}"
+SERIES = (
+    "base: {task: {name: series, series: {look_back: 6, horizon: 3}}, train: {seq_len: 3, batch_size: 2, tokens: 60}}"
+)
+GENOME = "base: {task: {name: genome}, train: {seq_len: 8, batch_size: 2, tokens: 60}}"
+DNA = "base: {task: {name: dna}, train: {seq_len: 8, batch_size: 2, tokens: 60}}"
 TABLE = "\n".join(["date,a,b", *(f"2020-01-01,{i},{i % 7}" for i in range(40))]).encode()
 LABELLED = b"sequence,label\nACGT,0\nCCGT,1\n"
 
@@ -43,3 +45,10 @@ def test_it_is_refused_before_anything_is_written(cli: Any, tmp_path: Path, case
     assert len(ended.err.strip().splitlines()) == 1
     assert ";" in ended.err  # a remedy
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_missing_file_of_a_shipped_study_is_named_with_where_to_look(cli: Any):
+    ended = cli("plan", Path(__file__).parents[3] / "studies" / "ett.yaml", "data.path=data/nowhere.csv")
+    assert ended.code == 2
+    assert "data.path: cannot read data/nowhere.csv (No such file or directory)" in ended.err
+    assert ended.err.endswith("The first lines of the study may say where to get it\n")

@@ -14,8 +14,9 @@ import pytest
 from workbench import MINUTES, Workbench, alive, children, until
 
 import titans
-from titans.cost import parameters, train_flops_per_token
+from titans.models.cost import parameters, train_flops_per_token
 from titans_lab.environment import library_version, processor
+from titans_lab.study.fields import plain
 from titans_lab.study.identity import model_id
 
 TINY = ("--length", "40", "--rounds", "2", "--threads", "1")
@@ -32,7 +33,7 @@ def test_a_bench_is_printed_kept_and_asked_for(cli: Any, bench: Workbench):
     assert (ended.code, ended.err) == (0, f"measuring 1 pair on {processor()}\n")
     [row] = json.loads(ended.out)
     [config] = {run.config.model for run in bench.runs()}
-    assert row["config"] == dataclasses.asdict(config)
+    assert row["config"] == plain(config)
     assert row["parameters"] == parameters(config)
     assert row["baseline_parameters"] == parameters(dataclasses.replace(config, variant="mag"))
     assert row["flops_per_token"] == train_flops_per_token(config, 40, 2)
@@ -103,13 +104,13 @@ PEER = pytest.mark.skipif(bool(importlib.util.find_spec("titans_pytorch")), reas
         (["--against", "transfomer"], "--against transfomer: no such baseline; did you mean transformer?"),
         (["--against", "hyena"], "valid here: lmm, mac, mag, mal, transformer, "),
         pytest.param(["--against", "titans-pytorch"], "not installed; pip install titans-pytorch, or", marks=PEER),
-        (["--against", "mac", "model.memory.chunk_size=24"], "--against mac: segment: 64 is not a multiple of"),
+        (["--against", "mac", "model.memory.chunk_size=24"], "--against mac: segment_len: 64 is not a multiple of"),
         (["--length", "0"], "--length 0: '0' is no number of tokens; write such as 512,2048"),
         (["--length", "512,,2"], "'' is no number of tokens"),
         (["--rounds", "0"], "'--rounds'"),
         (["--threads", "0"], "'--threads'"),
         (["--batch", "0"], "'--batch'"),
-        (["model.heads=3"], "model.dim: 16 is not divisible by 2 x heads (3)"),
+        (["model.n_heads=3"], "model.dim: 16 is not divisible by 2 x n_heads (3)"),
     ],
 )
 def test_what_is_wrong_ends_with_2(cli: Any, bench: Workbench, arguments: list[str], words: str):
@@ -124,7 +125,7 @@ def test_what_is_wrong_ends_with_2(cli: Any, bench: Workbench, arguments: list[s
     [
         ("no-such.yaml", "no-such.yaml: no such file"),
         ("model.dmi=16", "override model.dmi=16: model.dmi: unknown key; did you mean model.dim?"),
-        ("train.length=16", "write grid.train.length=[...] to change its values"),
+        ("train.seq_len=16", "write grid.train.seq_len=[...] to change its values"),
     ],
 )
 def test_without_a_study_an_argument_is_an_override_of_the_default(cli: Any, argument: str, words: str):

@@ -106,7 +106,7 @@ def test_a_sweep_verifies_once(cli: Any, bench: Workbench):
     assert (first.code, first.out) == (0, "")
     assert f"\nverifying 1 model on {processor()}\n8 checks, all within tolerance\nstarted " in first.err
     assert {record["precision"] for record in records(bench)} == {"float64", "bfloat16"}
-    again = cli(*arguments, "model.memory.alpha_bias=-4.0", "model.blocks=2")
+    again = cli(*arguments, "model.memory.alpha_bias=-4.0", "model.n_layers=2")
     assert (again.code, "verifying" in again.err, again.err.count("started ")) == (0, False, 1)
 
 
@@ -134,7 +134,7 @@ def test_checks_that_break_off_are_a_fault_with_their_traceback(bench: Workbench
     assert not records(bench)
 
 
-@pytest.mark.parametrize("override", ["model.memroy.depth=2", "model.heads=3", "data.path=no-such.txt"])
+@pytest.mark.parametrize("override", ["model.memroy.depth=2", "model.n_heads=3", "data.path=no-such.txt"])
 def test_verify_of_a_study_that_is_wrong_ends_with_2(cli: Any, bench: Workbench, override: str):
     code, out, err = cli("verify", bench.study, override, "--store", bench.store.root)
     assert (code, out, err.count("\n")) == (2, "", 1)

@@ -26,7 +26,7 @@ def filled(bench: Workbench) -> Workbench:
         bench.sweep("seeds=2")
         recorder = Recorder(folder.new_attempt(), {"host": "laptop"})
         recorder.log(step=1, loss=3.25 + seed)
-        recorder.add("inside", [{"step": 1, "block": 0, "layer": 1, "head": 2, "staleness": 0.5 + seed}])
+        recorder.add("memory", [{"step": 1, "block": 0, "layer": 1, "head": 2, "staleness": 0.5 + seed}])
         recorder.commit("done", {"loss": 1.123456789 + seed})
     return bench
 
@@ -57,7 +57,7 @@ def test_a_query_is_csv_and_json_with_every_digit(cli: Any, filled: Workbench):
 
 
 def test_the_inside_of_memories_is_a_view(cli: Any, filled: Workbench):
-    sql = "select seed, layer, position, staleness from inside join runs using (run_id) order by seed"
+    sql = "select seed, layer, position, staleness from memory join runs using (run_id) order by seed"
     rows = json.loads(cli("query", sql, "--json", "--store", filled.store.root).out)
     assert rows == [{"seed": seed, "layer": 1, "position": None, "staleness": 0.5 + seed} for seed in (0, 1)]
 
@@ -73,7 +73,10 @@ def test_columns_of_one_name_in_two_views_are_told_apart(cli: Any, filled: Workb
     [
         ("select nonsense from runs", "nonsense"),
         ("selec 1", "syntax error"),
-        ("select * from nowhere", "the views are runs, metrics, inside, evals, failures, studies, floors, benches"),
+        (
+            "select * from nowhere",
+            "the views are runs, metrics, memory, evals, failures, studies, ngram_baselines, benches",
+        ),
         ("delete from runs", "DELETE is refused"),
         ("select 1; select 2", "2 statements; give one"),
         ("copy (select 1) to 'x.csv'", "COPY is refused"),
@@ -157,7 +160,7 @@ def test_columns_are_listed_without_a_store(cli: Any, tmp_path: Path):
         (["select $a", "-p", "a b=1"], "-p a b=1: write NAME=VALUE"),
         (["select $a", "-p", "a=1", "-p", "a=2"], "a has a value already"),
         (["select 1", "--csv", "--json"], "two formats, csv and json"),
-        (["select 1", "-o", "no/such/folder/x.csv"], "cannot write there"),
+        (["select 1", "-o", "no/such/folder/x.csv"], "cannot be written"),
     ],
 )
 def test_wrong_options_end_with_2_and_one_message(cli: Any, filled: Workbench, arguments: list[str], message: str):

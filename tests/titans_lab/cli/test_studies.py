@@ -21,7 +21,7 @@ FAKE_NVIDIA_SMI = "#!/bin/sh\necho '0, GPU-1111, NVIDIA H200'\n"
     ("override", "message"),
     [
         ("model.memroy.depth=2", "model.memroy.depth: unknown key; did you mean model.memory.depth"),
-        ("model.heads=3", "model.dim: 16 is not divisible"),
+        ("model.n_heads=3", "model.dim: 16 is not divisible"),
         ("train.lr=fast", 'train.lr: "fast" is text, not a finite number'),
         ("data.path=no-such.txt", "data.path: cannot read no-such.txt"),
     ],

@@ -8,15 +8,20 @@ import torch
 from workbench import Workbench
 
 from titans_lab.data.hidden import babilong_contents, needle_contents, read_prose
-from titans_lab.data.origin import data_digest, data_source
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.record import record_of
-from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer
 
 STORIES = "".join(f"1 Mary{n} went to the office.\n2 Where is Mary{n}?\toffice\t1\n" for n in range(99))
-NEEDLE = ("task.name=needle", "task.needle.test_examples=2", "train.length=512", "train.tokens=1024", "train.batch=1")
-BABILONG = ("task.name=babilong", "task.babilong.test_examples=2", "train.length=300", "train.tokens=900")
+NEEDLE = (
+    "task.name=needle",
+    "task.needle.test_examples=2",
+    "train.seq_len=512",
+    "train.tokens=1024",
+    "train.batch_size=1",
+)
+BABILONG = ("task.name=babilong", "task.babilong.test_examples=2", "train.seq_len=300", "train.tokens=900")
 
 
 @pytest.fixture
@@ -38,8 +43,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
 )
 def test_a_run_of_the_task_is_trained_and_judged(bench: Workbench, overrides: tuple[str, ...], source: str):
     [run] = bench.runs(*overrides)
-    assert run.data_hash == data_digest(run.config)
-    assert source in data_source(run.config)
+    assert run.data_hash == run.config.data_digest()
+    assert source in run.config.data_source()
     task = build_task(run.config, run.seed)
     assert task.digest == run.data_hash
     recorder = Recorder(bench.recorded(*overrides).new_attempt(), {})

@@ -56,7 +56,7 @@ def test_an_answer_in_a_stream_is_that_of_the_whole(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch, variant: str, size: int
 ):
     monkeypatch.setattr(evaluate, "PIECE", 7)
-    examined = known(bench, f"model.variant={variant}", "model.window=16", "model.segment=16")
+    examined = known(bench, f"model.variant={variant}", "model.window=16", "model.segment_len=16")
     asked = questions([size] * 3)
     expected = [greedy(examined.trained.model, question.prompt, 6) for question in asked]
     assert replies(examined.trained.model, asked, 6, torch.device("cpu")) == expected
@@ -89,7 +89,7 @@ def test_an_evaluation_is_recorded_once_with_every_depth(bench: Workbench):
     assert again == first | {"recorded": True}
     share, *each = bench.ask("select * from evals order by depth nulls first")
     assert (share["value"], share["count"], share["length"]) == (0.0, 3, 700)
-    assert (share["task"], share["metric"], share["direction"]) == ("needle", "accuracy", "higher")
+    assert (share["task"], share["metric"], share["direction"]) == ("needle", "accuracy", "maximize")
     assert (share["setting"], share["evaluation"]) == ("passkey, ruler", first["evaluation"])
     assert share["note"] == "not RULER-comparable: lengths in bytes"
     assert [row["count"] for row in each] == [1, 1, 1]

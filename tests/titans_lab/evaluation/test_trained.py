@@ -19,8 +19,8 @@ from titans_lab.store.folder import FINISHED, RunFolder
 from titans_lab.store.logs import digest_of
 from titans_lab.store.query import ask
 from titans_lab.store.recorder import Recorder
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.text import TextTask, evaluate
+from titans_lab.tasks.task import build_task
+from titans_lab.tasks.text.task import TextTask, evaluate
 from titans_lab.training.train import Trainer
 from titans_lab.training.weights import save_weights
 from titans_lab.training.worker import work

@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 def model(variant: str = "mag") -> LanguageModel:
     memory = MemoryConfig(depth=1, chunk_size=4)
-    config = ModelConfig(variant=variant, dim=16, blocks=1, heads=2, window=8, segment=8, memory=memory)
+    config = ModelConfig(variant=variant, dim=16, n_layers=1, n_heads=2, window=8, segment_len=8, memory=memory)
     return LanguageModel(config, 3).double().eval()
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from titans_lab.report.images import BROWSERS
 from titans_lab.store.columns import LOGS
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
+from titans_lab.study.fields import plain
 from titans_lab.study.study import Run, Study, load_study
 
 DATA_HASH = "5e" * 32
@@ -56,7 +57,7 @@ class Lab:
     def create(self, run: Run, **costs: int) -> None:
         """What the coordinator writes."""
         data = {"data_hash": DATA_HASH, "data_source": "Python 3.11.7 standard library"}
-        record = {"run_id": run.run_id, "seed": run.seed, "config": asdict(run.config), "versions": {}, **data}
+        record = {"run_id": run.run_id, "seed": run.seed, "config": plain(run.config), "versions": {}, **data}
         Store(self.root).run(run.run_id).create(record | COSTS | costs)
 
     def end(self, run: Run, state: str, loss: float | None = None, error: str | None = None, **more: Any) -> None:
@@ -82,11 +83,11 @@ class Lab:
             recorder.log(**count, loss=now, valid_loss=valid, tokens_per_second=8600.0)
         return recorder
 
-    def floors(self, **bits: float) -> None:
-        """Byte models of the split: floors(order_0=4.7)."""
+    def ngram_baselines(self, **bits: float) -> None:
+        """Byte models of the split: ngram_baselines(order_0=4.7)."""
         split = {"valid_fraction": 0.05, "valid_bytes": None}
         record = {"data_hash": DATA_HASH, "data_source": "text", "bits_per_byte": {k[-1]: v for k, v in bits.items()}}
-        Store(self.root).save_floors("floors", record | split)
+        Store(self.root).save_ngram_baseline("ngram_baselines", record | split)
 
     def page(self) -> str:
         """The report."""

@@ -40,7 +40,7 @@ def test_a_task_that_a_model_has_not_done_is_left_out_for_all(several):
 
 
 def test_scores_that_are_no_shares_are_ratios_to_the_first_model(lab, tmp_path):
-    base = {"task": {"name": "series"}, "data": {"path": str(tmp_path / "x.csv")}, "train": {"length": 12}}
+    base = {"task": {"name": "series"}, "data": {"path": str(tmp_path / "x.csv")}, "train": {"seq_len": 12}}
     grid = {"model.variant": ["lmm", "transformer"], "task.series.horizon": [96, 192, 336]}
     lab = lab(base=base, grid=grid, seeds=[0, 1])
     for run in lab.runs:

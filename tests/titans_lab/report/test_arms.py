@@ -63,19 +63,19 @@ def test_a_factor_of_one_value_is_not_the_axis(lab):
 
 
 def test_lists_that_go_together_are_one_axis(lab):
-    shown = design(lab(zip={"model.dim": [64, 128, 256], "model.heads": [2, 4, 8]}, grid={"train.lr": [1e-3, 1e-2]}))
+    shown = design(lab(zip={"model.dim": [64, 128, 256], "model.n_heads": [2, 4, 8]}, grid={"train.lr": [1e-3, 1e-2]}))
     assert shown.x.key == "train.lr"
     assert shown.groups == ("dim 64 · heads 2", "dim 128 · heads 4", "dim 256 · heads 8")
 
 
 def test_lists_that_go_together_alone_are_the_axis(lab):
-    alone = design(lab(zip={"model.dim": [64, 128], "model.heads": [2, 4]}))
+    alone = design(lab(zip={"model.dim": [64, 128], "model.n_heads": [2, 4]}))
     assert (alone.x.key, alone.groups) == ("model.dim", ("",))
     assert [arm.label for arm in alone.arms] == ["dim 64 · heads 2", "dim 128 · heads 4"]
 
 
 def test_arms_of_an_ablation_go_by_their_names(lab):
-    shown = design(lab(ablate={"model.memory.momentum": False, "plain": {"model.conv_width": 1}}))
+    shown = design(lab(ablate={"model.memory.momentum": False, "plain": {"model.conv_size": 1}}))
     assert [arm.label for arm in shown.arms] == ["base", "memory.momentum=false", "plain"]
     assert shown.x.values == ("base", "memory.momentum=false", "plain")
 

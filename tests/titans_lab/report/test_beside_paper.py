@@ -14,7 +14,7 @@ def found(lab, losses, **study):
     for run, loss in zip(lab.runs, losses, strict=False):
         lab.end(run, "done", loss)
     material = gather(lab.study, lab.runs, lab.root)
-    return orders(arrange(lab.study, material.outcomes), material.measure)
+    return orders(arrange(lab.study, material.outcomes), material.metric)
 
 
 def test_a_study_of_depth_stands_beside_figure_7(lab):
@@ -39,7 +39,7 @@ def test_an_ablation_of_lmm_stands_beside_table_5_in_each_of_its_figures(lab):
 
 
 def test_the_accuracies_of_the_paper_are_the_other_way_round_than_a_loss(lab):
-    grid = {"model.conv_width": [4, 1], "model.memory.momentum": [True, False]}
+    grid = {"model.conv_size": [4, 1], "model.memory.momentum": [True, False]}
     (perplexity, reasoning, _) = found(lab, [2.0, 2.3, 2.2], base=LMM, grid=grid, seeds=1)
     assert (perplexity.found.tau, reasoning.found.tau) == (1.0, 1.0)
 
@@ -54,7 +54,7 @@ def test_a_study_before_its_first_run_does_not(lab):
 
 def test_a_study_of_speeds_does_not_stand_beside_losses(lab):
     shown = []
-    for metric in (None, {"name": "tokens_per_second", "direction": "max"}):
+    for metric in (None, {"name": "tokens_per_second", "direction": "maximize"}):
         told = lab(grid={"model.memory.depth": [1, 2, 3, 4]}, seeds=1, **({"metric": metric} if metric else {}))
         for run, loss in zip(told.runs, [2.4, 2.3, 2.2, 2.1], strict=True):
             told.end(run, "done", loss)

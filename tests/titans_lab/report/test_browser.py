@@ -69,7 +69,7 @@ def page(lab, tmp_path: Path) -> Path:
         lab.end(run, "done", 2.0 + 0.05 * ((5 * index) % 6), tokens_per_second=9000.0 - 300 * index)
     lab.end(lab.runs[6], "failed", error="Traceback\nRuntimeError: gone")
     lab.end(lab.runs[7], "diverged", diverged_step=200)
-    lab.floors(order_3=2.2)
+    lab.ngram_baselines(order_3=2.2)
     path = tmp_path / "report.html"
     path.write_text(lab.page(), encoding="utf-8")
     return path
@@ -193,7 +193,13 @@ def test_markup_in_names_is_text(look, lab, tmp_path: Path):
 def looked_into(lab, tmp_path: Path) -> Path:
     """A page with answers by length and depth, and a look inside the memory."""
     lab = lab(grid={"model.variant": ["lmm", "mac"]}, seeds=1)
-    asked = {"task": "needle", "metric": "accuracy", "unit": "share of answers", "direction": "higher", "split": "test"}
+    asked = {
+        "task": "needle",
+        "metric": "accuracy",
+        "unit": "share of answers",
+        "direction": "maximize",
+        "split": "test",
+    }
     for run in lab.runs:
         inside = [
             {"step": step, "tokens": step * 4096, "block": 0, "layer": 0, "head": 0, "position": place}
@@ -201,7 +207,7 @@ def looked_into(lab, tmp_path: Path) -> Path:
             for step in (50, 100)
             for place in (None, 0, 16)
         ]
-        lab.end(run, "done", 2.0, inside=inside)
+        lab.end(run, "done", 2.0, memory=inside)
         for length in (1024, 2048):
             of_length = asked | {"length": length, "setting": "passkey", "count": 1}
             rows = [of_length | {"value": 1.0}, of_length | {"value": 1.0, "depth": 0.5}]
@@ -213,7 +219,7 @@ def looked_into(lab, tmp_path: Path) -> Path:
 
 def test_a_reader_can_choose_axis_smoothing_and_series(look, looked_into: Path):
     shown = look(looked_into)
-    curves, inside = (shown.locator(f"section:has(#{name})") for name in ("learning-curves", "inside-training"))
+    curves, inside = (shown.locator(f"section:has(#{name})") for name in ("learning-curves", "memory-training"))
     curves.locator(".controls").get_by_label("Against").select_option("steps")
     curves.locator(".controls").get_by_label("Smoothing").fill("4")
     inside.locator(".controls").get_by_label("Figure").select_option("step size theta")

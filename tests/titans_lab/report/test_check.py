@@ -24,7 +24,7 @@ def filled(lab):
     for index, run in enumerate(lab.runs[:5]):
         lab.end(run, "done", 2.0 + 0.05 * index)
     lab.end(lab.runs[5], "diverged", diverged_step=7)
-    lab.floors(order_3=2.2)
+    lab.ngram_baselines(order_3=2.2)
     return lab
 
 
@@ -70,7 +70,7 @@ def test_a_store_that_has_grown_since_still_says_the_same(filled, report: Path):
     assert check(report, filled.root).differences == ()
 
 
-ANSWER = {"metric": "accuracy", "unit": "share of answers", "direction": "higher", "split": "test", "length": 1024}
+ANSWER = {"metric": "accuracy", "unit": "share of answers", "direction": "maximize", "split": "test", "length": 1024}
 NEEDLE = ANSWER | {"task": "needle", "setting": "passkey, brief"}
 RATING = ANSWER | {"task": "piqa", "length": None}
 TRIAL = {"runs": [], "reports": {}, "limits": {}, "attributes": {}, "origin": "sampler", "state": "done"}
@@ -84,7 +84,7 @@ def evaluated(lab, name: str, share: float) -> None:
 
 def tried(lab, number: int, value: float) -> None:
     folder = Store(lab.root).search("depth-1")
-    folder.create({"study": lab.study.name, "arm": "", "objectives": [["loss", "loss", "min"]]})
+    folder.create({"study": lab.study.name, "arm": "", "objectives": [["loss", "loss", "minimize"]]})
     folder.save_trial(TRIAL | {"number": number, "params": {"model.dim": 16}, "values": [value]})
 
 

@@ -128,7 +128,7 @@ def test_without_metrics_there_is_no_figure(lab):
 
 def test_no_floor_stands_beside_curves_that_are_measured_on_other_bytes(lab):
     lab = lab(grid=DEPTHS)
-    lab.floors(order_1=2.2)
+    lab.ngram_baselines(order_1=2.2)
     for run in lab.runs:
         lab.end(run, "done", 2.0)
     assert gather(lab.study, lab.runs, lab.root).floors

@@ -26,13 +26,13 @@ def looked_at(lab):
 
 def compared(lab):
     material, design = looked_at(lab)
-    return beside(design, material.measure)
+    return beside(design, material.metric)
 
 
 def cells(lab):
     """Of every row, by column."""
     material, design = looked_at(lab)
-    found = table(beside(design, material.measure), design)
+    found = table(beside(design, material.metric), design)
     return [dict(zip(found.columns, row.cells, strict=True)) for row in found.rows]
 
 
@@ -76,7 +76,7 @@ def test_the_baseline_of_the_study_is_what_the_others_stand_beside(lab):
 
 
 def test_of_two_baselines_an_arm_stands_beside_the_one_that_it_shares_most_with(lab):
-    study = {"grid": {"model.memory.depth": [1, 2], "train.batch": [4, 8]}, "baseline": {"model.memory.depth": 1}}
+    study = {"grid": {"model.memory.depth": [1, 2], "train.batch_size": [4, 8]}, "baseline": {"model.memory.depth": 1}}
     lab = finish(lab, BASE + MORE + LESS + BASE, **study)  # depth 1 with batches of 4 and 8, then depth 2
     found = compared(lab)
     assert found.base.factors == {"depth": 1, "batch": 4}
@@ -99,7 +99,7 @@ def test_diverged_seeds_are_counted_and_their_interval_is_marked(lab):
 
 
 def test_other_batches_are_not_paired(lab):
-    lab = finish(lab, BASE + LESS, grid={"train.batch": [4, 8]})
+    lab = finish(lab, BASE + LESS, grid={"train.batch_size": [4, 8]})
     assert cells(lab)[0]["pairs"] == "3 (unpaired)"
     figure = forest(*looked_at(lab))
     assert figure is not None

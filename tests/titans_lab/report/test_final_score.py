@@ -55,7 +55,7 @@ def test_a_diverged_seed_is_a_cross_and_not_part_of_the_mean(lab):
 
 def test_floors_near_the_dots_are_lines_and_far_ones_are_told(lab):
     lab = finish(lab(grid=DEPTHS), [2.1, 2.2, 2.3, 1.9, 2.0, 2.1])
-    lab.floors(order_0=4.7, order_3=2.38)
+    lab.ngram_baselines(order_0=4.7, order_3=2.38)
     figure = draw(lab)
     assert [line["y0"] for line in figure.layout["shapes"]] == [2.38]
     assert [name["text"] for name in figure.layout["annotations"]] == ["order-3 byte model 2.380"]
@@ -67,7 +67,7 @@ def test_floors_near_the_dots_are_lines_and_far_ones_are_told(lab):
 
 def test_floors_of_another_split_are_not_drawn(lab):
     lab = finish(lab(grid=DEPTHS, base={"data": {"valid_fraction": 0.1}}), [2.1, 2.2, 2.3])
-    lab.floors(order_3=2.2)
+    lab.ngram_baselines(order_3=2.2)
     assert draw(lab).layout["shapes"] == []
 
 

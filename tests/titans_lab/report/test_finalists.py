@@ -19,7 +19,7 @@ NOISE = (0.0, 0.3, -0.2, 0.1, -0.1)
 def chosen(lab):
     """`chosen([2.0, 1.9, 2.1])`: the base and two trials, each with a mean and seeds; None: a run that diverged."""
 
-    def make(*losses: list[float | None], direction: str = "min", arm: str = "", figure: str = "loss", runs=None):
+    def make(*losses: list[float | None], direction: str = "minimize", arm: str = "", figure: str = "loss", runs=None):
         made = runs or lab(grid={"train.lr": list(RATES)}, seeds=list(SEEDS))
         folder = Store(made.root).search(f"depth-{arm}")
         folder.create({"study": made.study.name, "arm": arm, "objectives": [[figure, figure, direction]]})
@@ -73,7 +73,7 @@ def test_where_the_best_is_worse_that_is_said(chosen):
 
 
 def test_more_is_better_where_the_search_said_so(chosen):
-    found = told(chosen(around(2.0), around(2.3, 0.01), around(2.4, 0.01), direction="max"))
+    found = told(chosen(around(2.0), around(2.3, 0.01), around(2.4, 0.01), direction="maximize"))
     assert found.caption.startswith("The best finalist, trial 7, is better")
 
 
@@ -94,7 +94,7 @@ def test_every_arm_has_its_own_sentence_and_runs_to_come_are_said(chosen, lab):
     chosen(around(2.0), around(2.3, 0.01), around(1.8, 0.01), arm="b", runs=made)
     rows = [{"number": None, "params": {}, "seed": 9, "run_id": "beef"}]
     folder = Store(made.root).search("depth-c")
-    folder.create({"study": made.study.name, "arm": "c", "objectives": [["loss", "loss", "min"]]})
+    folder.create({"study": made.study.name, "arm": "c", "objectives": [["loss", "loss", "minimize"]]})
     write_json(folder.finalists_path, {"runs": [*rows, rows[0] | {"number": 1, "run_id": "feed"}]})
     caption = told(made).caption
     assert "a: The best finalist, trial 7, is better" in caption

@@ -24,9 +24,9 @@ def chosen(found, figure: str, memory: str):
 
 def test_an_arm_is_the_mean_over_seeds_and_places_and_each_head_can_be_chosen(lab):
     lab = lab(grid={"model.memory.depth": [1, 2]}, seeds=2)
-    lab.end(lab.runs[0], "done", 2.0, inside=looks(1.0))
-    lab.end(lab.runs[1], "done", 2.0, inside=looks(3.0))
-    lab.end(lab.runs[2], "done", 2.0, inside=looks(10.0))
+    lab.end(lab.runs[0], "done", 2.0, memory=looks(1.0))
+    lab.end(lab.runs[1], "done", 2.0, memory=looks(3.0))
+    lab.end(lab.runs[2], "done", 2.0, memory=looks(10.0))
     training, window = inside.sections(*lab.built)
     first, second = training.figure.traces
     assert first["x"] == [50 * 4096, 100 * 4096]
@@ -40,7 +40,7 @@ def test_an_arm_is_the_mean_over_seeds_and_places_and_each_head_can_be_chosen(la
 
 def test_figures_that_nobody_has_are_not_offered(lab):
     lab = lab(seeds=1)
-    lab.end(lab.runs[0], "done", 2.0, inside=looks(1.0))
+    lab.end(lab.runs[0], "done", 2.0, memory=looks(1.0))
     training, _ = inside.sections(*lab.built)
     options = training.figure.controls["choices"][0]["options"]
     assert options == ["surprise", "norm of the weights, over the initial one", "step size theta", "inner loss"]
@@ -50,7 +50,7 @@ def test_figures_that_nobody_has_are_not_offered(lab):
 def test_of_many_memories_heads_are_averaged(lab, monkeypatch):
     monkeypatch.setattr(inside, "MOST_LINES", 1)
     lab = lab(seeds=1)
-    lab.end(lab.runs[0], "done", 2.0, inside=looks(1.0))
+    lab.end(lab.runs[0], "done", 2.0, memory=looks(1.0))
     training, _ = inside.sections(*lab.built)
     assert training.figure.controls["choices"][1]["options"] == ["mean of all", "block 0, layer 0, all heads"]
     assert chosen(training, "surprise", "block 0, layer 0, all heads")["y"] == [[1.5, 0.75]]

@@ -7,11 +7,11 @@ from titans_lab.report.lengths import sections
 from titans_lab.stats.proportion import wilson
 
 VARIANTS = {"model.variant": ["lmm", "mac"]}
-NEEDLE = {"task": {"name": "needle"}, "train": {"length": 512}}
+NEEDLE = {"task": {"name": "needle"}, "train": {"seq_len": 512}}
 
 
 def answer(value: float, length: int, count: int = 50, task: str = "needle", setting: str = "passkey, brief"):
-    common = {"metric": "accuracy", "unit": "share of answers", "direction": "higher", "split": "test"}
+    common = {"metric": "accuracy", "unit": "share of answers", "direction": "maximize", "split": "test"}
     return common | {"task": task, "setting": setting, "length": length, "value": value, "count": count}
 
 

@@ -7,7 +7,7 @@ from titans_lab.report.needle import MOST, section
 
 def found_at(length: int, *answers: tuple[float, int]):
     """Rows of one evaluation: the depth of each question and whether it was answered."""
-    common = {"task": "needle", "metric": "accuracy", "unit": "share of answers", "direction": "higher"}
+    common = {"task": "needle", "metric": "accuracy", "unit": "share of answers", "direction": "maximize"}
     common |= {"split": "test", "setting": "passkey, brief", "length": length}
     share = sum(right for _, right in answers) / len(answers)
     each = [common | {"value": float(right), "count": 1, "depth": depth} for depth, right in answers]

@@ -4,7 +4,7 @@ from titans_lab.report.paper_tables import sections
 
 
 def row(task: str, metric: str, value: float, **more):
-    common = {"unit": "x", "direction": "higher", "split": "test", "count": 500}
+    common = {"unit": "x", "direction": "maximize", "split": "test", "count": 500}
     return common | {"task": task, "metric": metric, "value": value} | more
 
 
@@ -49,7 +49,7 @@ def test_needles_and_stories_stand_by_length(lab):
 
 def test_mads_score_is_the_best_setting_of_each_level(lab):
     grid = {"task.memorization.vocabulary": [256, 512], "train.lr": [1e-3, 1e-2]}
-    base = {"task": {"name": "memorization"}, "model": {"variant": "lmm", "vocab_size": 1024}, "train": {"length": 32}}
+    base = {"task": {"name": "memorization"}, "model": {"variant": "lmm", "vocab_size": 1024}, "train": {"seq_len": 32}}
     lab = lab(base=base, grid=grid, seeds=1)
     for run, score in zip(lab.runs, (0.4, 0.6, 0.2, 0.1), strict=True):
         lab.end(run, "done", 1.0, score=score)
@@ -63,7 +63,7 @@ def test_forecasts_are_means_over_all_four_horizons(lab, tmp_path):
         "model": {"variant": "lmm"},
         "task": {"name": "series"},
         "data": {"path": str(tmp_path / "ETTh1.csv")},
-        "train": {"length": 12},
+        "train": {"seq_len": 12},
     }
     lab = lab(base=base, grid={"task.series.horizon": [96, 192, 336, 720]}, seeds=2)
     for index, run in enumerate(lab.runs[:7]):

@@ -6,12 +6,12 @@ from titans_lab.report.perplexity import section
 
 
 def perplexity(value: float):
-    common = {"task": "text", "unit": "choices a token", "direction": "lower", "split": "valid", "count": 9}
+    common = {"task": "text", "unit": "choices a token", "direction": "minimize", "split": "valid", "count": 9}
     return [common | {"metric": "token_perplexity", "value": value}, common | {"metric": "loss", "value": 2.0}]
 
 
 def test_a_line_for_every_depth_and_the_papers_figures_below(lab):
-    lab = lab(grid={"train.length": [128, 256], "model.memory.depth": [1, 2]}, seeds=2)
+    lab = lab(grid={"train.seq_len": [128, 256], "model.memory.depth": [1, 2]}, seeds=2)
     for index, run in enumerate(lab.runs):
         lab.end(run, "done", 2.0, evals=perplexity(5.0 + index))
     found = section(*lab.built)

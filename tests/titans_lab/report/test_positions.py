@@ -9,7 +9,7 @@ DEPTHS = {"model.memory.depth": [1, 2]}
 
 def rows(**values: float):
     """The loss of all of the split, and of stretches: rows(_0=4.0)."""
-    common = {"task": "text", "metric": "loss", "unit": "bits per byte", "direction": "lower", "split": "valid"}
+    common = {"task": "text", "metric": "loss", "unit": "bits per byte", "direction": "minimize", "split": "valid"}
     stretches = [common | {"value": value, "position": int(name[1:]), "count": 9} for name, value in values.items()]
     return [common | {"value": 2.0, "count": 99}, *stretches]
 

@@ -71,7 +71,7 @@ def filled(lab):
     for run, loss in zip(lab.runs, (2.1, 2.2, 2.3, 2.0), strict=False):
         lab.end(run, "done", loss)
     lab.end(lab.runs[4], "failed", error=TRACEBACK)
-    lab.floors(order_0=4.7, order_1=3.5, order_3=2.4)
+    lab.ngram_baselines(order_0=4.7, order_1=3.5, order_3=2.4)
     return lab
 
 

@@ -13,7 +13,7 @@ RECORD = {"runs": [], "reports": {}, "limits": {}, "attributes": {}, "origin": "
 def search(lab, name: str, trials: list[dict[str, Any]], **more: Any) -> None:
     """Records of a search, as its coordinator writes them."""
     folder = Store(lab.root).search(name)
-    folder.create({"study": lab.study.name, "arm": "", "objectives": [["loss", "loss", "min"]]} | more)
+    folder.create({"study": lab.study.name, "arm": "", "objectives": [["loss", "loss", "minimize"]]} | more)
     for number, trial in enumerate(trials):
         folder.save_trial(RECORD | {"number": number, "state": "done"} | trial)
 
@@ -74,7 +74,7 @@ def test_a_slice_has_the_axis_that_its_values_want(tried):
 def test_two_objectives_have_a_front(lab):
     lab = lab(seeds=1)
     pairs = [(1.0, 100.0), (2.0, 300.0), (3.0, 200.0)]
-    objectives = [["loss", "loss", "min"], ["tokens_per_second", "tokens_per_second", "max"]]
+    objectives = [["loss", "loss", "minimize"], ["tokens_per_second", "tokens_per_second", "maximize"]]
     search(lab, "s", [{"params": {"model.dim": 16}, "values": list(pair)} for pair in pairs], objectives=objectives)
     found = {section.name: section for section in sections(*lab.built)}
     _, line = found["search-front"].figure.traces

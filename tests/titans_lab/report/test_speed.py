@@ -25,11 +25,11 @@ def test_every_done_seed_is_a_dot_in_its_arms_row(design):
 
 
 def test_speed_stands_against_the_length_with_the_spread_of_the_seeds(lab):
-    lab = lab(grid={"model.variant": ["lmm", "transformer"], "train.length": [128, 256]}, seeds=2)
+    lab = lab(grid={"model.variant": ["lmm", "transformer"], "train.seq_len": [128, 256]}, seeds=2)
     for index, run in enumerate(lab.runs):
         lab.end(run, "done", 2.0, tokens_per_second=1000.0 * (index + 1))
     _, design = lab.built
-    path, seeds, mean, *_ = throughput_by("train.length", design).traces
+    path, seeds, mean, *_ = throughput_by("train.seq_len", design).traces
     assert (path["x"], path["y"]) == ([128, 256], [1500.0, 3500.0])
     assert (seeds["x"], seeds["y"]) == ([128, 128], [1000.0, 2000.0])
     assert (mean["error_y"]["array"], mean["error_y"]["arrayminus"]) == ([500.0], [500.0])
@@ -37,9 +37,9 @@ def test_speed_stands_against_the_length_with_the_spread_of_the_seeds(lab):
 
 
 def test_one_length_is_no_line(lab):
-    lab = lab(grid={"train.length": [128, 256]}, seeds=1)
+    lab = lab(grid={"train.seq_len": [128, 256]}, seeds=1)
     lab.end(lab.runs[0], "done", 2.0)
-    assert throughput_by("train.length", lab.built[1]) is None
+    assert throughput_by("train.seq_len", lab.built[1]) is None
 
 
 def test_without_speeds_there_is_no_figure(lab):

@@ -49,8 +49,8 @@ def test_a_subject_is_what_its_record_says(swept):
 @pytest.mark.parametrize(
     ("metric", "best", "means"),
     [
-        ({"name": "loss", "at": "best"}, "Lowest mean: depth 2", "best loss"),
-        ({"name": "tokens_per_second", "direction": "max"}, "Highest mean: depth 1", "final tokens_per_second"),
+        ({"name": "loss", "taken": "best"}, "Lowest mean: depth 2", "best loss"),
+        ({"name": "tokens_per_second", "direction": "maximize"}, "Highest mean: depth 1", "final tokens_per_second"),
     ],
 )
 def test_arms_are_compared_by_what_the_study_asks_for(lab, metric, best, means):

@@ -76,13 +76,13 @@ def test_a_mean_of_the_seeds_that_converged_is_told_as_such(lab):
 )
 def test_the_lowest_mean_is_set_beside_the_byte_models(lab, loss: float, said: str):
     lab = finish(lab(seeds=1), [loss])
-    lab.floors(order_0=4.7, order_1=3.5, order_3=2.4)
+    lab.ngram_baselines(order_0=4.7, order_1=3.5, order_3=2.4)
     assert f"the lowest mean is {said}" in tell(lab)
 
 
 def test_models_that_count_bases_are_called_so(lab):
     lab = finish(lab(seeds=1, base={"task": {"name": "dna"}, "data": {"path": "some.fa"}}), [1.9])
-    lab.floors(order_1=1.95, order_3=1.8)
+    lab.ngram_baselines(order_1=1.95, order_3=1.8)
     assert "models that count bases reach 1.950 (order-1 base model) and 1.800 (order-3 base model)" in tell(lab)
 
 
@@ -110,7 +110,7 @@ def test_of_an_accuracy_the_highest_is_the_best_and_nobody_speaks_of_bytes(lab):
     lab = lab(grid=DEPTHS, base=base)
     for run, accuracy in zip(lab.runs, [0.5, 0.51, 0.52, 0.9, 0.91, 0.92], strict=True):
         lab.end(run, "done", 1.0, score=accuracy)
-    lab.floors(order_0=4.7)
+    lab.ngram_baselines(order_0=4.7)
     told = tell(lab)
     assert "Highest mean: depth 2, 0.910 ± 0.025 share of answers (95 % t interval over 3 seeds)." in told
     page = lab.page()

@@ -51,7 +51,7 @@ def test_finalists_that_a_budget_left_out_are_left_to_the_next_call(searching: S
 
     def spend(now: Search, sweep: Sweep) -> None:
         if now.finalists:
-            sweep.budget = Budget(hours=1e-12)
+            sweep.budget = Budget(wall_time=1e-9)
 
     search.run(spend)
     begun = [run_id for run_id in started(search) if run_id not in trials_runs(search)]
@@ -117,7 +117,7 @@ def test_the_views_have_trials_and_finalists(searching: Searching):
     assert [float(row["lr"]) for row in rows] == [trial.params["train.lr"] for trial in trials]
     assert [row["value"] for row in rows] == [trial.values and trial.values[0] for trial in trials]
     assert {(row["metric"], row["direction"], row["search"]) for row in rows} == {
-        ("loss", "min", search.tunings[0].goal.name)
+        ("loss", "minimize", search.tunings[0].goal.name)
     }
     sql = "select number, seed, loss from finalists join runs using (run_id, seed) order by number nulls first, seed"
     finals = query(search.store.root, sql).to_pylist()

@@ -19,10 +19,10 @@ from titans_lab.study.search import Chosen, Limit, SearchTerms
 from titans_lab.study.settings import Setting
 
 RATE = Dimension("train.lr", "float", 1e-4, 1e-1, log=True)
-CLIP = Dimension("train.clip", "float", 0.1, 2.0)
+CLIP = Dimension("train.max_grad_norm", "float", 0.1, 2.0)
 
 
-def goal(sampler: str = "tpe", *limits: Limit, directions: tuple[str, ...] = ("min",), **options: Any) -> Goal:
+def goal(sampler: str = "tpe", *limits: Limit, directions: tuple[str, ...] = ("minimize",), **options: Any) -> Goal:
     given = {key: Setting(value, "x.yaml:1") for key, value in options.items()}
     terms = SearchTerms((RATE, CLIP), sampler=Chosen(sampler, given), limits=tuple(limits))
     return Goal("s", terms, directions, lambda key: None)
@@ -66,8 +66,8 @@ def test_tpe_ranks_a_trial_without_a_number_below_one_that_was_stopped(state: st
     proposer = Proposer(goal())
     for number, trial in enumerate(
         [
-            Trial(0, "sampler", {"train.lr": 1e-3, "train.clip": 1.0}, "pruned", reports={1: 9.0}),
-            Trial(1, "sampler", {"train.lr": 1e-2, "train.clip": 1.0}, state, reports={1: 2.0, 2: 1.0}),  # type: ignore[arg-type]
+            Trial(0, "sampler", {"train.lr": 1e-3, "train.max_grad_norm": 1.0}, "pruned", reports={1: 9.0}),
+            Trial(1, "sampler", {"train.lr": 1e-2, "train.max_grad_norm": 1.0}, state, reports={1: 2.0, 2: 1.0}),  # type: ignore[arg-type]
         ]
     ):
         proposer.ask(number, trial.params)
@@ -85,7 +85,7 @@ def test_tpe_ranks_a_trial_without_a_number_below_one_that_was_stopped(state: st
 @pytest.mark.parametrize("sampler", ["gp", "nsga2"])
 def test_other_samplers_are_told_values_beyond_the_worst(sampler: str):
     proposer = Proposer(goal(sampler))
-    first = {"train.lr": 1e-3, "train.clip": 1.0}
+    first = {"train.lr": 1e-3, "train.max_grad_norm": 1.0}
     for number, (state, value) in enumerate([("diverged", None), ("done", 3.0), ("done", 2.0), ("diverged", None)]):
         proposer.ask(number, first)
         values = None if value is None else (value,)

@@ -241,7 +241,7 @@ def test_of_several_objectives_the_best_are_those_that_none_beats(searching: Sea
     search = searching("  trials: 15\n  metric: [loss, tokens_per_second]\n", RATE + DEPTH)
     trials = run(search)  # a run's speed is 1000 times its loss, so no trial beats another
     assert len(search.tunings[0].best()) == len({trial.values for trial in trials})
-    one = searching("  trials: 15\n  metric: [loss, {name: tokens_per_second, direction: min}]\n", RATE + DEPTH)
+    one = searching("  trials: 15\n  metric: [loss, {name: tokens_per_second, direction: minimize}]\n", RATE + DEPTH)
     run(one)
     assert len(one.tunings[0].best()) == 1
 

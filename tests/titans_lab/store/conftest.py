@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
+from titans_lab.study.fields import plain
 
 ENV = {
     "host": "laptop",
@@ -48,15 +48,15 @@ def new_run(store: Store) -> Callable[..., RunFolder]:
 
 @pytest.fixture
 def live_run(new_run: Callable[..., RunFolder]) -> Callable[..., Attempt]:
-    """Makes a run that has begun and logged: live_run("a1", steps=3, inside=0, seed=0, depth=2)."""
+    """Makes a run that has begun and logged: live_run("a1", steps=3, memory=0, seed=0, depth=2)."""
 
-    def make(run_id: str, steps: int = 3, inside: int = 0, **what: Any) -> Attempt:
+    def make(run_id: str, steps: int = 3, memory: int = 0, **what: Any) -> Attempt:
         attempt = new_run(run_id, **what).new_attempt()
         recorder = Recorder(attempt, ENV)
         for step in range(1, steps + 1):
             recorder.log(**metrics(step))
-        if inside:
-            recorder.add("inside", [figures(step) for step in range(1, inside + 1)])
+        if memory:
+            recorder.add("memory", [figures(step) for step in range(1, memory + 1)])
         return attempt
 
     return make
@@ -76,7 +76,7 @@ def ended_run(live_run: Callable[..., Attempt]) -> Callable[..., RunFolder]:
 
 def record(run_id: str, seed: int, depth: int) -> dict[str, Any]:
     config = RunConfig(
-        model=ModelConfig(variant="mac", dim=128, blocks=2, heads=4, memory=MemoryConfig(depth=depth)),
+        model=ModelConfig(variant="mac", dim=128, n_layers=2, n_heads=4, memory=MemoryConfig(depth=depth)),
         train=TrainConfig(lr=3e-3),
         log=LogConfig(every=10),
     )
@@ -85,7 +85,7 @@ def record(run_id: str, seed: int, depth: int) -> dict[str, Any]:
         "seed": seed,
         "data_hash": "d" * 64,
         "data_source": "a text",
-        "config": dataclasses.asdict(config),
+        "config": plain(config),
         "versions": {"model": 1},
         "parameters": 1000,
         "flops_per_token": 6000,

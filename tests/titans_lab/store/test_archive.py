@@ -23,16 +23,27 @@ from titans_lab.store.recorder import Recorder
 from titans_lab.store.searches import SearchFolder
 from titans_lab.store.store import Store
 
-VIEWS = ("runs", "metrics", "inside", "evals", "failures", "studies", "floors", "benches", "trials", "finalists")
+VIEWS = (
+    "runs",
+    "metrics",
+    "memory",
+    "evals",
+    "failures",
+    "studies",
+    "ngram_baselines",
+    "benches",
+    "trials",
+    "finalists",
+)
 
 
 @pytest.fixture
 def filled(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]) -> Store:
-    ended_run("a1", inside=2).save_evaluation("e1", {"rows": [{"task": "needle", "value": 0.5}]})
+    ended_run("a1", memory=2).save_evaluation("e1", {"rows": [{"task": "needle", "value": 0.5}]})
     ended_run("a2", state="failed", error="boom")
     live_run("a3")
     store.save_study({"name": "depth", "runs": [{"run_id": "a1", "factors": {}}]})
-    store.save_floors("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
+    store.save_ngram_baseline("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
     return store
 
 
@@ -55,7 +66,7 @@ def exported(store: Store, path: Path) -> Path:
 def test_a_store_is_the_same_on_the_other_side(filled: Store, other: Store, tmp_path: Path) -> None:
     archive = exported(filled, tmp_path / "x.tar.gz")
     found = bring(other, archive)
-    assert found.added == ["runs/a1", "runs/a2", "runs/a3", "studies/depth.json", "floors/d1.json"]
+    assert found.added == ["runs/a1", "runs/a2", "runs/a3", "studies/depth.json", "ngram_baselines/d1.json"]
     assert rows(other) == rows(filled)
     again = bring(other, archive)
     assert (again.added, again.conflicts) == ([], [])
@@ -99,7 +110,7 @@ def test_what_runs_is_not_replaced(filled: Store, other: Store, tmp_path: Path) 
 def searched(store: Store, study: str, value: float = 2.0) -> SearchFolder:
     """A search of a study, with a trial and a finalist."""
     search = store.search(f"{study}-1")
-    search.create({"study": study, "arm": "", "objectives": [["loss", "loss", "min"]], "seeds": 1})
+    search.create({"study": study, "arm": "", "objectives": [["loss", "loss", "minimize"]], "seeds": 1})
     search.save_trial(Trial(0, "sampler", {"train.lr": 1e-2}, state="done", values=(value,), runs=("a1",)).plain())
     row = {"number": 0, "params": {"train.lr": 1e-2}, "seed": 1, "run_id": "a1"}
     write_json(search.finalists_path, {"runs": [row]})
@@ -302,7 +313,7 @@ def test_a_folder_is_no_archive(other: Store, tmp_path: Path) -> None:
         bring(other, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["studies/depth.json", "floors/d1.json", "benches/b1.json"])
+@pytest.mark.parametrize("name", ["studies/depth.json", "ngram_baselines/d1.json", "benches/b1.json"])
 @pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"name": "depth", "runs": {}}'])
 def test_what_is_no_sound_record_is_refused_and_the_rest_imported(
     filled: Store, other: Store, tmp_path: Path, name: str, content: bytes
@@ -323,7 +334,7 @@ def test_a_run_with_an_unsound_record_is_refused_as_a_whole(
 ) -> None:
     (filled.run("a1").path / name).write_bytes(b"[]")
     found = bring(other, exported(filled, tmp_path / "x.tar.gz"))
-    assert found.added == ["runs/a2", "runs/a3", "studies/depth.json", "floors/d1.json"]
+    assert found.added == ["runs/a2", "runs/a3", "studies/depth.json", "ngram_baselines/d1.json"]
     assert found.refused == [f"runs/a1/{name}: is not a JSON object"]
     assert not other.run("a1").path.exists()
 

@@ -28,7 +28,7 @@ def filled(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[.
     store.run("a3").attempt(1).ask_to_stop("pruned", "4")
     ended_run("a4").archive()
     store.save_study({"name": "depth", "runs": [{"run_id": "a1", "factors": {}}]})
-    store.save_floors("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
+    store.save_ngram_baseline("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
     store.save_bench("b1", {"bench": "b1", "rows": []})
     return store
 
@@ -49,7 +49,7 @@ RECORDS = [
     "runs/a3/attempts/1/checkpoint-4-9a129038d9a00aed.pt",
     "runs/a4/attempts/1/archived.json",
     "studies/depth.json",
-    "floors/d1.json",
+    "ngram_baselines/d1.json",
     "benches/b1.json",
 ]
 

@@ -27,7 +27,7 @@ from titans_lab.store.tables import LARGE, Reader
 def filled(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]) -> Store:
     """Three runs that ended, one that failed twice, one that lives; one of them was evaluated later."""
     for number in range(3):
-        ended_run(f"a{number}", steps=number + 1, inside=number, loss=float(number), seed=number)
+        ended_run(f"a{number}", steps=number + 1, memory=number, loss=float(number), seed=number)
     store.run("a0").save_evaluation("e1", {"rows": [{"task": "needle", "value": 0.5}]})
     folder = ended_run("b0", state="oom", error="out of memory")
     Recorder(folder.new_attempt(), {"host": "laptop"}).commit("failed", {}, "boom")
@@ -60,7 +60,7 @@ def test_every_view_is_what_it_was(filled: Store) -> None:
 
 
 SQL = """\
-select run_id, m.step, m.loss, i.theta from metrics m join runs using (run_id) left join inside i using (run_id, step)
+select run_id, m.step, m.loss, i.theta from metrics m join runs using (run_id) left join memory i using (run_id, step)
 where m.loss > 0.5 or m.loss is null order by all"""
 
 
@@ -76,7 +76,7 @@ def test_a_query_sees_the_rows_of_a_large_view_wherever_they_are(
     compact(filled)
     assert all(not isinstance(Reader(filled).scannable(view), pa.Table) for view in LARGE)
     assert answer() == before
-    ended_run("a9", steps=2, inside=1, loss=9.0)  # beside what was compacted
+    ended_run("a9", steps=2, memory=1, loss=9.0)  # beside what was compacted
     beside = answer()
     assert len(beside[0]) == len(before[0]) + 2
     shutil.rmtree(filled.run("a1").path)  # which is compacted, and does not count any more

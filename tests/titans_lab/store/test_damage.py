@@ -22,14 +22,14 @@ from titans_lab.store.tables import Reader
 #: The records that are damaged, and the views that read them.
 RECORDS = {
     "run.json": ["runs"],
-    "status.json": ["runs", "metrics", "inside"],
+    "status.json": ["runs", "metrics", "memory"],
     "metrics.parquet": ["metrics"],
-    "inside.parquet": ["inside"],
+    "memory.parquet": ["memory"],
     "env.json": ["runs"],
     "metrics.jsonl": ["metrics"],
-    "inside.jsonl": ["inside"],
+    "memory.jsonl": ["memory"],
     "depth.json": ["studies"],
-    "d1.json": ["floors"],
+    "d1.json": ["ngram_baselines"],
     "b1.json": ["benches"],
 }
 NOISE = {
@@ -49,13 +49,13 @@ HARMLESS = {("env.json", "object")} | {
 @pytest.fixture
 def full_store(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]) -> Store:
     """One live run, two ended ones, a study, floors and benches."""
-    ended_run("a1", steps=2, inside=2)
-    ended_run("a2", steps=2, inside=2)
-    live_run("a3", steps=2, inside=2)
+    ended_run("a1", steps=2, memory=2)
+    ended_run("a2", steps=2, memory=2)
+    live_run("a3", steps=2, memory=2)
     store.save_study({"name": "depth", "question": "?", "expect": "!", "runs": [{"run_id": "a1", "factors": {"x": 1}}]})
     store.save_study({"name": "other", "question": "?", "expect": "!", "runs": [{"run_id": "a1", "factors": {"x": 1}}]})
-    store.save_floors("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
-    store.save_floors("d2", {"data_hash": "d2", "bits_per_byte": {"0": 4.5}})
+    store.save_ngram_baseline("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
+    store.save_ngram_baseline("d2", {"data_hash": "d2", "bits_per_byte": {"0": 4.5}})
     store.save_bench("b1", {"bench": "b1", "rows": [{"ratio": 1.5}]})
     store.save_bench("b2", {"bench": "b2", "rows": [{"ratio": 1.5}]})
     return store
@@ -63,14 +63,14 @@ def full_store(store: Store, live_run: Callable[..., Attempt], ended_run: Callab
 
 def record_path(store: Store, name: str) -> Path:
     """The record that the tests damage: of the ended run a1 or the live run a3, a study, floors or a bench."""
-    places = ["runs/a1", "runs/a3/attempts/1", "runs/a1/attempts/1", "studies", "floors", "benches"]
+    places = ["runs/a1", "runs/a3/attempts/1", "runs/a1/attempts/1", "studies", "ngram_baselines", "benches"]
     return next(path for place in places if (path := store.root / place / name).exists())
 
 
 def others(reader: Reader, views: list[str]) -> dict[str, int]:
     """How many rows of these views belong to records that stay whole."""
-    whole = {"runs": ("run_id", "a2"), "metrics": ("run_id", "a2"), "inside": ("run_id", "a2")}
-    whole |= {"studies": ("study", "other"), "floors": ("data_hash", "d2"), "benches": ("bench", "b2")}
+    whole = {"runs": ("run_id", "a2"), "metrics": ("run_id", "a2"), "memory": ("run_id", "a2")}
+    whole |= {"studies": ("study", "other"), "ngram_baselines": ("data_hash", "d2"), "benches": ("bench", "b2")}
     return {view: reader.table(view)[whole[view][0]].to_pylist().count(whole[view][1]) for view in views}
 
 
@@ -81,7 +81,7 @@ def test_a_record_cut_at_every_byte(full_store: Store, name: str) -> None:
     complete = {content, content.removesuffix(b"\n")}
     rows = others(Reader(full_store), RECORDS[name])
     assert all(rows.values())
-    stride = {"metrics.parquet": 5, "inside.parquet": 25}.get(name, 1)
+    stride = {"metrics.parquet": 5, "memory.parquet": 25}.get(name, 1)
     for length in range(0, len(content) + 1, stride):
         path.write_bytes(content[:length])
         reader = Reader(full_store)
@@ -97,8 +97,9 @@ def test_a_record_replaced_by_noise(full_store: Store, name: str, noise: str) ->
     path.write_bytes(NOISE[noise])
     sql = """
         select (select count(*) from runs), (select count(*) from metrics where run_id = 'a2'),
-            (select count(*) from inside where run_id = 'a2'),
-            (select count(*) from studies where study = 'other'), (select count(*) from floors where data_hash = 'd2'),
+            (select count(*) from memory where run_id = 'a2'),
+            (select count(*) from studies where study = 'other'),
+            (select count(*) from ngram_baselines where data_hash = 'd2'),
             (select count(*) from benches where bench = 'b2')
     """
     answer = ask(full_store.root, sql)
@@ -118,12 +119,12 @@ def test_every_flipped_byte_of_parquet_is_noticed(full_store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), [("run.json", [3, 6, 6]), ("metrics.parquet", [3, 4, 6]), ("inside.parquet", [3, 6, 4])]
+    ("name", "rows"), [("run.json", [3, 6, 6]), ("metrics.parquet", [3, 4, 6]), ("memory.parquet", [3, 6, 4])]
 )
 def test_a_record_that_is_missing_is_named(full_store: Store, name: str, rows: list[int]) -> None:
     path = record_path(full_store, name)
     path.unlink()
-    sql = "select (select count(*) from runs), (select count(*) from metrics), (select count(*) from inside)"
+    sql = "select (select count(*) from runs), (select count(*) from metrics), (select count(*) from memory)"
     answer = ask(full_store.root, sql)
     assert [list(row.values()) for row in answer.table.to_pylist()] == [rows]
     assert answer.damage == (Damage(path, "is missing"),)

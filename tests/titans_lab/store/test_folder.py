@@ -114,7 +114,7 @@ def test_names_cannot_leave_the_store(store: Store, name: str) -> None:
     with pytest.raises(UserError, match="names in the store"):
         store.save_study({"name": name, "runs": []})
     with pytest.raises(UserError, match="names in the store"):
-        store.save_floors(name, {})
+        store.save_ngram_baseline(name, {})
     with pytest.raises(UserError, match="names in the store"):
         store.run(name)
 
@@ -127,11 +127,11 @@ def test_a_study_takes_the_place_of_its_earlier_sweep(store: Store) -> None:
 
 
 def test_floors_are_there_once_saved_and_readable(store: Store) -> None:
-    assert not store.has_floors("d1-0.05")
-    store.save_floors("d1-0.05", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
-    assert store.has_floors("d1-0.05")
+    assert not store.has_ngram_baseline("d1-0.05")
+    store.save_ngram_baseline("d1-0.05", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
+    assert store.has_ngram_baseline("d1-0.05")
     store.floor_paths()[0].write_bytes(b"")
-    assert not store.has_floors("d1-0.05")
+    assert not store.has_ngram_baseline("d1-0.05")
 
 
 def test_the_last_request_to_stop_counts(new_run: Callable[..., RunFolder]) -> None:

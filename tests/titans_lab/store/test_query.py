@@ -133,12 +133,12 @@ def test_metrics_of_ended_and_of_live_runs(
 def test_the_inside_of_ended_and_of_live_runs(
     store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]
 ) -> None:
-    ended_run("a1", inside=2)
-    with live_run("a2", inside=1).lines_path("inside").open("a") as lines:
+    ended_run("a1", memory=2)
+    with live_run("a2", memory=1).lines_path("memory").open("a") as lines:
         lines.write('{"step": 2, "block": 1}\n{"step": 2, "blo')
     ended_run("a3")  # which nobody looked into
-    assert not store.run("a3").parquet_path("inside").exists()
-    assert values(store, "select run_id, step, block, layer, head, position, theta from inside order by all") == [
+    assert not store.run("a3").parquet_path("memory").exists()
+    assert values(store, "select run_id, step, block, layer, head, position, theta from memory order by all") == [
         ("a1", 1, 0, 1, 2, None, 0.5),
         ("a1", 2, 0, 1, 2, None, 0.25),
         ("a2", 1, 0, 1, 2, None, 0.5),
@@ -147,9 +147,9 @@ def test_the_inside_of_ended_and_of_live_runs(
 
 
 def test_what_an_earlier_attempt_logged_is_not_of_the_last(store: Store, ended_run: Callable[..., RunFolder]) -> None:
-    folder = ended_run("a1", state="failed", inside=2)
+    folder = ended_run("a1", state="failed", memory=2)
     Recorder(folder.new_attempt(), {}).commit("done", {})
-    assert values(store, "from inside") == []
+    assert values(store, "from memory") == []
 
 
 def test_a_run_that_is_tried_again_shows_the_new_attempt(store: Store, ended_run: Callable[..., RunFolder]) -> None:
@@ -204,9 +204,9 @@ def test_studies_and_their_factors(store: Store, ended_run: Callable[..., RunFol
 
 def test_floors_one_row_a_context(store: Store) -> None:
     split = {"data_hash": "d1", "data_source": "a text", "valid_fraction": 0.05, "valid_bytes": None}
-    store.save_floors("d1-0.05", {**split, "bits_per_byte": {0: 4.5, 1: 3.5, 3: 2.5}})
+    store.save_ngram_baseline("d1-0.05", {**split, "bits_per_byte": {0: 4.5, 1: 3.5, 3: 2.5}})
     columns = "data_hash, valid_fraction, valid_bytes, context, bits_per_byte, data_source"
-    sql = f"select {columns} from floors order by context"
+    sql = f"select {columns} from ngram_baselines order by context"
     assert values(store, sql) == [
         ("d1", 0.05, None, context, bits, "a text") for context, bits in [(0, 4.5), (1, 3.5), (3, 2.5)]
     ]
@@ -292,7 +292,7 @@ def test_parameters_by_position_and_by_name(store: Store, ended_run: Callable[..
 def test_numbers_are_plain(store: Store, ended_run: Callable[..., RunFolder]) -> None:
     ended_run("a1")
     table = query(store.root, "select sum(tokens) s, 1.5 d, 1e30::hugeint h, null::hugeint n from runs")
-    assert table.schema.types == [pa.int64(), pa.float64(), pa.float64(), pa.int64()]
+    assert table.schema.types == [pa.int64(), pa.float64(), pa.decimal128(38, 0), pa.int64()]
     assert table.to_pylist() == [{"s": 4096, "d": 1.5, "h": 1e30, "n": None}]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pyarrow.parquet as pq
 import pytest
 
-from titans_lab.store.columns import INSIDE, METRICS
+from titans_lab.store.columns import MEMORY, METRICS
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import TAIL_BYTES, Recorder, commit, commit_dead
 
@@ -44,17 +44,17 @@ def test_a_commit_holds_the_metrics_and_their_digest(live_run: Callable[..., Att
 
 
 def test_a_commit_holds_every_log_that_has_rows(live_run: Callable[..., Attempt]) -> None:
-    attempt = live_run("a1", steps=3, inside=2)
+    attempt = live_run("a1", steps=3, memory=2)
     commit_dead(attempt, "failed", "killed by signal 9")
     status = attempt.folder.status()
     assert status is not None
-    content = {log: attempt.folder.parquet_path(log).read_bytes() for log in ("metrics", "inside")}
+    content = {log: attempt.folder.parquet_path(log).read_bytes() for log in ("metrics", "memory")}
     assert status.files == {
         f"attempts/1/{log}.parquet": {"bytes": len(some), "sha256": hashlib.sha256(some).hexdigest()}
         for log, some in content.items()
     }
-    table = pq.read_table(attempt.folder.parquet_path("inside"))
-    assert table.column_names == [column.name for column in INSIDE]
+    table = pq.read_table(attempt.folder.parquet_path("memory"))
+    assert table.column_names == [column.name for column in MEMORY]
     assert table["step"].to_pylist() == [1, 2]
     assert table["theta"].to_pylist() == [0.5, 0.25]
     assert table["position"].to_pylist() == [None, None]
@@ -147,4 +147,4 @@ def test_a_column_that_is_none_is_refused(live_run: Callable[..., Attempt]) -> N
     with pytest.raises(AssertionError, match="los"):
         Recorder(live_run("a1"), {}).log(step=1, los=2.0)
     with pytest.raises(AssertionError, match="valid_loss"):
-        Recorder(live_run("a2"), {}).add("inside", [{"step": 1, "valid_loss": 2.0}])
+        Recorder(live_run("a2"), {}).add("memory", [{"step": 1, "valid_loss": 2.0}])

@@ -26,12 +26,8 @@ from titans_lab.store.tables import Reader
 STRANGE: list[tuple[str, str, Any]] = [
     ("runs/a1/run.json", "config", []),
     ("runs/a1/run.json", "config.model", 7),
-    ("runs/a1/run.json", "config.model", None),
-    ("runs/a1/run.json", "config.model.variant", "mamba-9"),
     ("runs/a1/run.json", "config.model.dim", "wide"),
-    ("runs/a1/run.json", "config.model.dim", None),
     ("runs/a1/run.json", "config.train.lr", "0.1"),
-    ("runs/a1/run.json", "config.task.name", "chess"),
     ("runs/a1/run.json", "seed", "0"),
     ("runs/a1/run.json", "seed", True),
     ("runs/a1/run.json", "versions", []),
@@ -75,11 +71,11 @@ STRANGE: list[tuple[str, str, Any]] = [
     ("studies/depth.json", "runs", [{"run_id": "a1", "baseline": "yes"}]),
     ("studies/depth.json", "question", []),
     ("studies/depth.json", "metric", "loss"),
-    ("studies/depth.json", "metric", {"name": "loss", "direction": "sideways", "at": "final"}),
-    ("floors/d1.json", "bits_per_byte", []),
-    ("floors/d1.json", "bits_per_byte", {"x": 1.0}),
-    ("floors/d1.json", "bits_per_byte", {"0": "low"}),
-    ("floors/d1.json", "data_hash", 7),
+    ("studies/depth.json", "metric", {"name": "loss", "direction": "sideways", "taken": "final"}),
+    ("ngram_baselines/d1.json", "bits_per_byte", []),
+    ("ngram_baselines/d1.json", "bits_per_byte", {"x": 1.0}),
+    ("ngram_baselines/d1.json", "bits_per_byte", {"0": "low"}),
+    ("ngram_baselines/d1.json", "data_hash", 7),
     ("benches/b1.json", "rows", {}),
     ("benches/b1.json", "rows", [{"ratio": "fast"}]),
     ("benches/b1.json", "started", "yesterday"),
@@ -87,6 +83,7 @@ STRANGE: list[tuple[str, str, Any]] = [
     ("searches/s1/search.json", "objectives", [["loss", "loss"]]),
     ("searches/s1/search.json", "objectives", [["loss", "loss", "sideways"]]),
     ("searches/s1/search.json", "objectives", ["abc"]),
+    ("searches/s1/search.json", "objectives", [["beauty", "beauty", "minimize"]]),
     ("searches/s1/search.json", "study", []),
     ("searches/s1/trials/0.json", "params", []),
     ("searches/s1/trials/0.json", "params", {"train.lr": []}),
@@ -117,16 +114,34 @@ def filled(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[.
     for name in ("depth", "other"):
         store.save_study({"name": name, "question": "?", "runs": [{"run_id": "a1", "factors": {"x": 1}}]})
     for name in ("d1", "d2"):
-        store.save_floors(name, {"data_hash": name, "bits_per_byte": {"0": 4.5}})
+        store.save_ngram_baseline(name, {"data_hash": name, "bits_per_byte": {"0": 4.5}})
     for name in ("b1", "b2"):
         store.save_bench(name, {"bench": name, "rows": [{"ratio": 1.5}]})
     for name in ("s1", "s2"):
         search = store.search(name)
-        search.create({"study": "depth", "arm": "", "objectives": [["loss", "loss", "min"]], "seeds": 1})
+        search.create({"study": "depth", "arm": "", "objectives": [["loss", "loss", "minimize"]], "seeds": 1})
         search.save_trial(Trial(0, "sampler", {"train.lr": 1e-2}, state="done", values=(2.0,), runs=("a1",)).plain())
         write_json(search.finalists_path, {"runs": [{"number": 0, "params": {}, "seed": 1, "run_id": "a1"}]})
     store.save_verified("v1", {"rows": []})
     return store
+
+
+UNKNOWN = [
+    ("model.variant", "mamba-9"),
+    ("task.name", "chess"),
+    ("model", None),
+    ("model.dim", None),
+    ("model.n_heads", 7),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), UNKNOWN)
+def test_a_configuration_of_another_version_is_named_and_left_out(filled: Store, key: str, value: Any) -> None:
+    path = filled.run("a1").record_path
+    change(path, f"config.{key}", value)
+    rows, named = shown(filled)
+    assert named == {path}
+    assert [row["config"] is None for row in rows["runs"]] == [True, False, False]
 
 
 def change(path: Path, key: str, value: Any) -> None:
@@ -194,18 +209,20 @@ def test_a_manifest_of_another_form_is_named_and_not_used(filled: Store, value: 
         write_json(path, whole)
 
 
-def test_a_compaction_by_a_version_with_other_variants_is_not_used(
-    filled: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its rows may have configurations that this version cannot build."""
-    from titans_lab.store import compacted
-
+def test_runs_of_another_version_stay_where_they_are(filled: Store) -> None:
+    """They are named and left out, and whoever wrote them finds them again."""
+    path = filled.run("a1").record_path
+    change(path, "config.model.variant", "mamba-9")
+    assert shown(filled)[1] == {path}
+    assert [(fault.damage.path, fault.movable) for fault in faults(filled)] == [(path, False)]
     compact(filled)
-    assert compacted.Compacted.load(filled.root) is not None
-    forms = [compacted.form_of({"model.variant": f"Literal['{name}']"}) for name in ("lmm", "x")]
-    assert forms[0] != forms[1]
-    monkeypatch.setattr(compacted, "FORM", "of another version")
-    assert compacted.Compacted.load(filled.root) is None
+    assert shown(filled)[1] == {path}
+    change(path, "plugins", {"my_mixer": "0" * 64})
+    assert shown(filled)[1] == set()
+    compact(filled)
+    [row] = [row for row in select(filled, (), Filter()).rows if row["run_id"] == "a1"]
+    assert row["state"] == "done"
+    assert select(filled, (), Filter.of(None, "seed == 0")).ids == ["a2", "a3"]
 
 
 def test_what_a_strange_env_says_is_not_taken_over(filled: Store) -> None:

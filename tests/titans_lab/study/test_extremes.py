@@ -25,7 +25,7 @@ def written(key: str, value: str, variant: str) -> str:
     task = sections[1] if sections[0] == "task" else "text"
     nested = "".join(f"{{{section}: " for section in sections) + f"{{{name}: {value}}}" + "}" * len(sections)
     return (
-        f"base:\n- model: {{variant: {variant}, blocks: {of_variant(variant).blocks}, vocab_size: 20000}}\n"
+        f"base:\n- model: {{variant: {variant}, n_layers: {of_variant(variant).n_layers}, vocab_size: 20000}}\n"
         f"- task: {{name: {task}}}\n- {nested}\n"
     )
 

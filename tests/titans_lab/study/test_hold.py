@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from titans.cost import parameters, state_bytes, train_flops_per_token
 from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.study.config import RunConfig, TrainConfig
-from titans_lab.study.fields import build
+from titans_lab.study.fields import build, plain
 from titans_lab.study.hold import SOLVED_BY, TOLERANCE, Hold, alternative, solve
 from titans_lab.study.identity import flatten
 from titans_lab.study.study import Study, load_study
 
 CASES = [Hold(what, (by,)) for what, ways in SOLVED_BY.items() for by in ways]
-CASES += [Hold("params", ("dim", "feed_forward")), Hold("flops", ("dim", "feed_forward"))]
+CASES += [Hold("params", ("dim", "mlp_ratio")), Hold("flops", ("dim", "mlp_ratio"))]
 
 
 def cost(what: str, config: RunConfig) -> int:
     """The same in other words."""
     model, train = config.model, config.train
-    tokens = train.tokens // (train.batch * train.length) * train.batch * train.length
+    tokens = train.tokens // (train.batch_size * train.seq_len) * train.batch_size * train.seq_len
     return {
         "params": lambda: parameters(model),
-        "flops": lambda: train_flops_per_token(model, train.length, train.batch) * tokens,
-        "state": lambda: state_bytes(model, train.length),
+        "flops": lambda: train_flops_per_token(model, train.seq_len, train.batch_size) * tokens,
+        "state": lambda: state_bytes(model, train.seq_len),
         "tokens": lambda: tokens,
     }[what]()
 
@@ -39,13 +38,13 @@ def configs(draw: st.DrawFn) -> RunConfig:
     heads = draw(st.sampled_from([1, 2, 4]))
     model = ModelConfig(
         variant=draw(st.sampled_from(["lmm", "mac", "mag", "mal", "transformer"])),
-        heads=heads,
+        n_heads=heads,
         dim=2 * heads * draw(st.integers(4, 64)),
-        blocks=draw(st.integers(1, 6)),
-        feed_forward=draw(st.sampled_from([1.0, 2.5, 3.0])),
+        n_layers=draw(st.integers(1, 6)),
+        mlp_ratio=draw(st.sampled_from([1.0, 2.5, 3.0])),
         memory=MemoryConfig(depth=draw(st.integers(1, 3)), expansion=draw(st.integers(1, 4))),
     )
-    shape = {"batch": draw(st.integers(1, 8)), "length": draw(st.sampled_from([64, 100, 256]))}
+    shape = {"batch_size": draw(st.integers(1, 8)), "seq_len": draw(st.sampled_from([64, 100, 256]))}
     return RunConfig(model=model, train=TrainConfig(tokens=draw(st.integers(10**5, 10**7)), **shape))
 
 
@@ -56,8 +55,8 @@ def test_a_solution_is_as_near_as_it_says_and_nothing_near_by_is_nearer(hold: Ho
     target = cost(hold.what, base)
     found = solve(arm, hold, target)
     assert found.deviation == pytest.approx(cost(hold.what, found.config) / target - 1)
-    assert found.values.keys() <= {"model.dim", "model.feed_forward", "train.tokens"}
-    assert found.config == build(RunConfig, dict(flatten(dataclasses.asdict(arm))) | found.values)
+    assert found.values.keys() <= {"model.dim", "model.mlp_ratio", "train.tokens"}
+    assert found.config == build(RunConfig, dict(flatten(plain(arm))) | found.values)
     for neighbour in neighbours(found.config, hold.by[-1]) if found.values and len(hold.by) == 1 else ():
         assert abs(cost(hold.what, neighbour) / target - 1) >= abs(found.deviation) - 1e-12
 
@@ -66,11 +65,11 @@ def neighbours(config: RunConfig, by: str) -> list[RunConfig]:
     """One step of the ladder up and down."""
     model, train = config.model, config.train
     key, value, step = {
-        "dim": ("model.dim", model.dim, 2 * model.heads),
-        "feed_forward": ("model.feed_forward", model.hidden / model.dim, 8 / model.dim),
-        "tokens": ("train.tokens", train.tokens, train.batch * train.length),
+        "dim": ("model.dim", model.dim, 2 * model.n_heads),
+        "mlp_ratio": ("model.mlp_ratio", model.hidden / model.dim, 8 / model.dim),
+        "tokens": ("train.tokens", train.tokens, train.batch_size * train.seq_len),
     }[by]
-    given_values = dict(flatten(dataclasses.asdict(config)))
+    given_values = dict(flatten(plain(config)))
     both = [value + step, value - step] if value > step * 1.5 else [value + step]
     return [build(RunConfig, given_values | {key: each}) for each in both]
 
@@ -114,19 +113,19 @@ def test_all_arms_have_the_parameters_of_the_base(tmp_path: Path):
     found = study(
         tmp_path,
         "base: {model: {variant: lmm}}\ngrid: {model.variant: [lmm, mac, mag, transformer]}\n"
-        "hold: {what: params, by: feed_forward}\n",
+        "hold: {what: params, by: mlp_ratio}\n",
     )
     target = parameters(ModelConfig(variant="lmm"))
     assert costs(found, "params") == pytest.approx([target] * 4, rel=TOLERANCE)
     assert not found.points[0].solved
-    assert found.points[1].solved["model.feed_forward"] == found.points[1].config.model.feed_forward
+    assert found.points[1].solved["model.mlp_ratio"] == found.points[1].config.model.mlp_ratio
     assert abs(found.points[1].deviation or 0) <= TOLERANCE
 
 
 def test_what_is_solved_is_part_of_the_identity(tmp_path: Path):
     text = "grid: {model.variant: [lmm, mac]}\n"
     free, held = (
-        study(tmp_path, text + hold).runs(lambda _: "d") for hold in ("", "hold: {what: params, by: feed_forward}\n")
+        study(tmp_path, text + hold).runs(lambda _: "d") for hold in ("", "hold: {what: params, by: mlp_ratio}\n")
     )
     assert [one.run_id == other.run_id for one, other in zip(free, held, strict=True)] == [False, True]
 
@@ -134,8 +133,8 @@ def test_what_is_solved_is_part_of_the_identity(tmp_path: Path):
 def test_the_baseline_of_the_same_size_is_the_measure(tmp_path: Path):
     found = study(
         tmp_path,
-        "grid:\n  model.blocks: [1, 3]\n  model.variant: [transformer, mag]\n"
-        "baseline: {model.variant: transformer}\nhold: {what: params, by: feed_forward}\n",
+        "grid:\n  model.n_layers: [1, 3]\n  model.variant: [transformer, mag]\n"
+        "baseline: {model.variant: transformer}\nhold: {what: params, by: mlp_ratio}\n",
     )
     small, small_mag, large, large_mag = costs(found, "params")
     assert [point.baseline for point in found.points] == [True, False, True, False]
@@ -157,13 +156,14 @@ def test_equal_flops_by_tokens(tmp_path: Path):
 
 def test_tokens_are_held_where_a_preset_brings_its_own(tmp_path: Path):
     found = study(
-        tmp_path, "base: {train: {tokens: 100_000}}\nstudies: {a: {}, b: {base: {train: {batch: 3}}}}\nhold: tokens\n"
+        tmp_path,
+        "base: {train: {tokens: 100_000}}\nstudies: {a: {}, b: {base: {train: {batch_size: 3}}}}\nhold: tokens\n",
     )
     assert costs(found, "tokens") == pytest.approx([costs(found, "tokens")[0]] * 2, rel=TOLERANCE)
 
 
 def test_where_sees_the_solved_width(tmp_path: Path):
-    text = "grid: {model.variant: [transformer, mag]}\nhold: {what: params, by: [dim, feed_forward]}\n"
+    text = "grid: {model.variant: [transformer, mag]}\nhold: {what: params, by: [dim, mlp_ratio]}\n"
     every: list[Any] = [point.config.model.dim for point in study(tmp_path, text).points]
     kept = study(tmp_path, text + f"where: model.dim == {min(every)}\n")
     assert {point.config.model.dim for point in kept.points} == {min(every)}

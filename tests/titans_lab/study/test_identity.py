@@ -12,14 +12,14 @@ from variants import VARIANTS, of_variant
 
 import titans
 from titans.models.config import MemoryConfig, ModelConfig, reads
-from titans.models.config.mixers import OPTIONAL
+from titans.models.config.effective import BACKBONE
 from titans_lab.study import identity
 from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfig
 from titans_lab.study.fields import LEAVES, build, walk
 from titans_lab.study.identity import facts, flatten, model_id, read_values, run_id
 from titans_lab.study.study import Run, load_study
-from titans_lab.study.tasks import TaskName
-from titans_lab.study.tasks.mqar import MqarSettings
+from titans_lab.tasks.mqar.settings import MqarSettings
+from titans_lab.tasks.registry import all_settings
 
 HASH = "0" * 64
 #: What is said of each field.
@@ -33,9 +33,9 @@ NEEDS: dict[str, dict[str, Any]] = {
     "model.mac.order": {"model.mac.write": "input"},
     "task.name": {"model.vocab_size": 8192},
     "task.noisy_in_context_recall.noise_vocabulary": {"task.noisy_in_context_recall.vocabulary": 64},
-    "task.series": {"data.path": "a.csv", "train.length": 1},
+    "task.series": {"data.path": "a.csv", "train.seq_len": 1},
     "task.genome": {"data.path": "a.csv"},
-    "task.needle": {"train.length": 512},
+    "task.needle": {"train.seq_len": 512},
     "task.babilong": {"task.babilong.facts": "qa1.txt"},
 }
 
@@ -44,6 +44,8 @@ def other(key: str, variant: str) -> Any:
     """A value that the field may hold and does not hold by default."""
     if key == "model.persistent_written":  # null stands for one or the other
         return variant == "mac"
+    if key == "task.name":  # of the others, one that needs no file
+        return "mqar"
     leaf = LEAVES[key]
     hint = leaf.hint if get_origin(leaf.hint) is Literal else next(iter(get_args(leaf.hint)), leaf.hint)
     if get_origin(hint) is Literal:
@@ -64,7 +66,15 @@ def read_by(key: str, variant: str) -> bool:
         return name == "name"
     if key in ("data.valid_path", "data.test_path"):  # the text has one file
         return False
-    return section != "model" or name not in OPTIONAL or name in reads(variant)
+    return section != "model" or name in BACKBONE | reads(variant)
+
+
+def outside(key: str) -> bool:
+    """As identity.txt says; of a task's own settings, those that name a file, whose content has a hash."""
+    section, *names = key.split(".")
+    if section == "task" and len(names) == 2:
+        return names[1] in all_settings()[names[0]].PATHS
+    return DECISIONS[key] == "outside"
 
 
 def needs(key: str) -> dict[str, Any]:
@@ -88,17 +98,17 @@ def runs_of(path: Path) -> list[Run]:
 
 def test_the_id_of_the_default_run_stays_as_it_is() -> None:
     """A change here means that every run of every store would be trained again: raise a version or add `neutral`."""
-    assert run_id(RunConfig(), 0, HASH) == "d791c5c23c18687d"
+    assert run_id(RunConfig(), 0, HASH) == "ae688177873bdfc6"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("key", [key for key in LEAVES if key != "model.variant"])
 def test_what_changes_the_numbers_and_nothing_else_changes_the_id(key: str, variant: str) -> None:
-    fixed = {"model.variant": variant, "model.blocks": of_variant(variant).blocks, **needs(key), **task_of(key)}
+    fixed = {"model.variant": variant, "model.n_layers": of_variant(variant).n_layers, **needs(key), **task_of(key)}
     base = build(RunConfig, fixed)
     changed = build(RunConfig, {**fixed, key: other(key, variant)})
     assert changed != base
-    decides = DECISIONS[key] != "outside" and (key.startswith("task.") or read_by(key, variant))
+    decides = not outside(key) and (key.startswith("task.") or read_by(key, variant))
     assert (run_id(changed, 0, HASH) != run_id(base, 0, HASH)) is decides
 
 
@@ -108,6 +118,7 @@ def test_somebody_has_decided_about_every_field() -> None:
         if leaf.identity
         else "outside"
         for key, leaf in LEAVES.items()
+        if not key.startswith("task.") or key == "task.name"
     }
     assert found == DECISIONS, "say in identity.txt what the new field means for a run's id"
 
@@ -115,19 +126,19 @@ def test_somebody_has_decided_about_every_field() -> None:
 @pytest.mark.parametrize("key", [key for key, leaf in LEAVES.items() if leaf.neutral is not MISSING])
 def test_a_field_at_its_neutral_value_has_no_part_in_any_id(key: str) -> None:
     for variant in VARIANTS:
-        fixed = {"model.variant": variant, "model.blocks": of_variant(variant).blocks, **needs(key), **task_of(key)}
+        fixed = {"model.variant": variant, "model.n_layers": of_variant(variant).n_layers, **needs(key), **task_of(key)}
         config = build(RunConfig, {**fixed, key: LEAVES[key].neutral})
         assert key not in facts(LEAVES, read_values(config))
 
 
-@pytest.mark.parametrize("task", [task for task in get_args(TaskName) if task != "text"])
+@pytest.mark.parametrize("task", [task for task in all_settings() if task != "text"])
 def test_of_a_task_its_own_fields_decide_and_no_other_tasks(task: str) -> None:
     base = {"task.name": task, "model.vocab_size": 2 * 8192, "data.path": "a.csv"}
     base |= needs(f"task.{task}")
     for key in (key for key in LEAVES if key.startswith("task.") and key != "task.name"):
         given = {**base, **{name: value for name, value in needs(key).items() if name.startswith("task.")}}
         changed = build(RunConfig, {**given, key: other(key, "lmm")})
-        own = key.startswith(f"task.{task}.") and DECISIONS[key] != "outside"
+        own = key.startswith(f"task.{task}.") and not outside(key)
         assert (run_id(changed, 0, HASH) != run_id(build(RunConfig, given), 0, HASH)) is own, key
 
 
@@ -146,7 +157,7 @@ def test_studies_that_overlap_share_runs(tmp_path: Path) -> None:
 
 
 def test_variants_seeds_data_and_versions_have_ids_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = [ident(model__variant=variant, model__blocks=of_variant(variant).blocks) for variant in VARIANTS]
+    ids = [ident(model__variant=variant, model__n_layers=of_variant(variant).n_layers) for variant in VARIANTS]
     ids += [run_id(RunConfig(), 1, HASH), run_id(RunConfig(), 0, "1" * 64)]
     for versions, name in [(titans.VERSIONS, "model"), (identity.VERSIONS, "trainer")]:
         with monkeypatch.context() as patch:
@@ -237,7 +248,7 @@ def test_the_default_step_size_and_the_same_one_in_full_are_the_same_run() -> No
 
 
 def test_models_that_are_the_same_function_have_one_name() -> None:
-    assert model_id(ModelConfig()) == "56b81a943b95963d"
+    assert model_id(ModelConfig()) == "ce387a98a2751f47"
     assert model_id(ModelConfig(memory=MemoryConfig(theta_scale=0.1))) == model_id(ModelConfig())
     deep, shallow = (ModelConfig(variant="transformer", memory=MemoryConfig(depth=depth)) for depth in (1, 2))
     assert model_id(deep) == model_id(shallow) != model_id(ModelConfig())

@@ -9,7 +9,6 @@ import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.study.study import Run, Study, load_study
-from titans_lab.study.terms import Metric
 
 
 @pytest.fixture
@@ -35,16 +34,16 @@ def labels(study: Study) -> list[str]:
 
 
 def test_lists_of_a_zip_go_together(study: Any):
-    found = study("zip:\n  model.dim: [64, 128, 128]\n  model.heads: [2, 4, 8]\ngrid:\n  train.lr: [1e-3, 1e-2]\n")
-    assert [(p.config.train.lr, p.config.model.dim, p.config.model.heads) for p in found.points] == [
+    found = study("zip:\n  model.dim: [64, 128, 128]\n  model.n_heads: [2, 4, 8]\ngrid:\n  train.lr: [1e-3, 1e-2]\n")
+    assert [(p.config.train.lr, p.config.model.dim, p.config.model.n_heads) for p in found.points] == [
         (lr, dim, heads) for lr in (1e-3, 1e-2) for dim, heads in ((64, 2), (128, 4), (128, 8))
     ]
-    assert labels(found)[1] == "lr=0.001 dim=128 heads=4"
+    assert labels(found)[1] == "lr=0.001 dim=128 n_heads=4"
 
 
 def test_several_groups_of_a_zip_are_combined(study: Any):
     found = study(
-        "zip:\n- {model.dim: [64, 128], model.heads: [2, 4]}\n- {train.lr: [1e-3, 1e-2], train.batch: [2, 4]}\n"
+        "zip:\n- {model.dim: [64, 128], model.n_heads: [2, 4]}\n- {train.lr: [1e-3, 1e-2], train.batch_size: [2, 4]}\n"
     )
     assert len(found.points) == 4
 
@@ -60,23 +59,23 @@ def test_a_condition_gives_values_and_lists_only_where_it_holds(study: Any):
     found = study(
         "grid: {model.variant: [lmm, mac]}\n"
         "when:\n"
-        "  model.variant == 'mac':\n    grid: {model.segment: [32, 64]}\n    base: {train: {lr: 1e-3}}\n"
-        "  model.segment == 32:\n    base: {train: {batch: 2}}\n"
+        "  model.variant == 'mac':\n    grid: {model.segment_len: [32, 64]}\n    base: {train: {lr: 1e-3}}\n"
+        "  model.segment_len == 32:\n    base: {train: {batch_size: 2}}\n"
     )
-    assert labels(found) == ["variant=lmm", "variant=mac segment=32", "variant=mac segment=64"]
-    assert [(p.config.train.lr, p.config.train.batch) for p in found.points] == [(6e-3, 4), (1e-3, 2), (1e-3, 4)]
+    assert labels(found) == ["variant=lmm", "variant=mac segment_len=32", "variant=mac segment_len=64"]
+    assert [(p.config.train.lr, p.config.train.batch_size) for p in found.points] == [(6e-3, 4), (1e-3, 2), (1e-3, 4)]
 
 
 def test_an_ablation_has_the_base_once_and_an_arm_for_each_respect(study: Any):
     found = study(
         "base: {model: {variant: lmm}}\n"
         "ablate:\n  model.memory.momentum: false\n  model.memory.depth: [1, 3]\n"
-        "  plain: {model.conv_width: 1, model.unit_qk: false}\n"
+        "  plain: {model.conv_size: 1, model.qk_l2_norm: false}\n"
     )
     assert labels(found) == ["base", "memory.momentum=false", "memory.depth=1", "memory.depth=3", "plain"]
     models = [point.config.model for point in found.points]
     assert [m.memory.momentum for m in models] == [True, False, True, True, True]
-    assert (models[4].conv_width, models[4].unit_qk, models[4].memory.depth) == (1, False, 2)
+    assert (models[4].conv_size, models[4].qk_l2_norm, models[4].memory.depth) == (1, False, 2)
     assert [point.baseline for point in found.points] == [True, False, False, False, False]
 
 
@@ -123,7 +122,7 @@ def test_exclusions_and_conditions_leave_the_others(study: Any):
 
 
 def test_what_is_excluded_need_not_be_possible(study: Any):
-    found = study("grid: {model.dim: [96, 128], model.heads: [3, 4]}\nexclude: {model.dim: 128, model.heads: 3}\n")
+    found = study("grid: {model.dim: [96, 128], model.n_heads: [3, 4]}\nexclude: {model.dim: 128, model.n_heads: 3}\n")
     assert len(found.points) == 3
 
 
@@ -164,29 +163,16 @@ def test_a_shuffled_order_hangs_on_the_name_alone(study: Any):
 
 
 def test_terms_are_read(study: Any):
-    found = study("budget: {hours: 2, gpu_hours: 0.5}\nmetric: {name: accuracy, direction: max}\nhold: tokens\n")
-    assert (found.budget.hours, found.budget.gpu_hours) == (2.0, 0.5)
-    assert (found.metric.name, found.metric.direction, found.metric.at) == ("accuracy", "max", "final")
-    assert study("metric: loss\n").metric == Metric()
+    found = study("budget: {wall_time: 2h, device_time: 30m}\nmetric: {name: loss, taken: best}\nhold: tokens\n")
+    assert (found.budget.wall_time, found.budget.device_time) == (7200, 1800)
+    assert (found.metric.name, found.metric.taken, found.metric.column) == ("loss", "best", "valid_loss")
     assert study("question: q\n").metric is None
-
-
-def test_a_metric_that_the_report_does_not_compare_by_is_warned_about(study: Any) -> None:
-    assert not study("metric: loss\n").warnings
-    [warning] = study("question: q\nmetric: word_perplexity\n").warnings
-    assert (
-        ":2: metric: runs record no word_perplexity, and the report compares by the task's loss; name one of" in warning
-    )
-    for text in ("{name: loss, at: best}", "{name: tokens_per_second, direction: max}", "peak_memory_bytes"):
-        assert not study(f"question: q\nmetric: {text}\n").warnings
-    [warning] = study("question: q\nmetric: {name: wall_seconds, at: best}\n").warnings
-    assert ":2: metric: wall_seconds is not taken on the way" in warning
 
 
 def test_overrides_reach_the_terms(study: Any):
     text = "question: q\nhold: tokens\ngrid: {model.memory.depth: [1, 2]}\n"
-    found = study(text, "budget.hours=2", "hold.what=params", "hold.by=feed_forward", "where=model.memory.depth > 1")
-    assert (found.budget.hours, found.hold.what, found.hold.by) == (2.0, "params", ("feed_forward",))
+    found = study(text, "budget.wall_time=2h", "hold.what=params", "hold.by=mlp_ratio", "where=model.memory.depth > 1")
+    assert (found.budget.wall_time, found.hold.what, found.hold.by) == (7200, "params", ("mlp_ratio",))
     assert len(found.points) == 1
     assert study(text, "+model.dim=64").base["model.dim"] == 64
     assert labels(study("question: q\n", "ablate.model.memory.depth=[1]")) == ["base", "memory.depth=1"]
@@ -198,7 +184,7 @@ def test_overrides_reach_the_terms(study: Any):
         ("base: {model: {dim: 64}}", "+model.dim=32", "+model.dim: the study sets it already at "),
         ("ablate: {model.dim: 64}", "model.dim=32", "model.dim: it varies at "),
         ("studies: {a: {base: {model: {dim: 64}}}}", "model.dim=32", "model.dim: a part of the study sets it at "),
-        ("question: q", "budget.hours=-2", "budget.hours: -2.0 is not above 0"),
+        ("question: q", "budget.wall_time=2", "budget.wall_time: 2 has no unit; write 2s, 2m or 2h"),
         ("question: q", "where=params(", 'where: "params(" is no expression'),
     ],
 )

@@ -39,7 +39,7 @@ def test_each_task_has_its_published_levels() -> None:
 )
 def test_a_level_changes_one_thing_and_is_trained_for_200_epochs(name, length, examples, vocabulary) -> None:
     config = build(RunConfig, mad_presets()[name])
-    assert (config.train.length, config.task.settings.examples) == (length, examples)
+    assert (config.train.seq_len, config.task.settings.examples) == (length, examples)
     assert config.task.settings.vocabulary == config.model.vocab_size == vocabulary
     assert config.train.tokens == 200 * examples * length
     assert config.train.steps == 200 * examples // 128

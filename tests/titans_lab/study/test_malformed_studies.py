@@ -19,7 +19,7 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "open bracket": ("question: q\nseeds: [1, 2\nbase: {}\n", 3, "", "brackets around this line"),
     "open quote": ('question: "q\nseeds: 1\n', 3, "", "quotes and brackets"),
     "colon in text": ("question: deeper: better?\n", 1, "", "in quotes"),
-    "bad indentation": ("base:\n  model:\n    dim: 64\n   heads: 2\n", 4, "", "check the indentation"),
+    "bad indentation": ("base:\n  model:\n    dim: 64\n   n_heads: 2\n", 4, "", "check the indentation"),
     "control character": ("question: a\nexpect: \x01\n", 2, "", "remove it"),
     "two documents": ("seeds: 1\n---\nseeds: 2\n", 3, "", "one study a file"),
     "anchor": ("base:\n  model: &m {dim: 64}\n", 2, "", "write the value out"),
@@ -40,8 +40,13 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "name with markup": ("name: <b>\n", 1, "name", "at most 100 letters, digits"),
     "unknown preset": ("question: q\npreset: paper-v2\n", 2, "preset", "one of paper-v1, paper-neurips"),
     "unknown preset in a list": ("preset:\n  - 340M\n  - 34M\n", 3, "preset", "170M, 340M, 760M, 1.3B"),
-    "a preset that does not fit": ("preset: 340M\nbase:\n  model: {heads: 3}\n", 3, "model.dim", "2 x heads (3)"),
-    "a preset that does not fit alone": ("grid:\n  preset: [340M]\n  model.heads: [3]\n", 3, "model.dim", "heads (3)"),
+    "a preset that does not fit": ("preset: 340M\nbase:\n  model: {n_heads: 3}\n", 3, "model.dim", "2 x n_heads (3)"),
+    "a preset that does not fit alone": (
+        "grid:\n  preset: [340M]\n  model.n_heads: [3]\n",
+        3,
+        "model.dim",
+        "n_heads (3)",
+    ),
     "unknown section": ("base:\n  modle:\n    dim: 64\n", 2, "modle", "did you mean model?"),
     "unknown nested section": ("base:\n  model:\n    memroy:\n      depth: 3\n", 3, "model.memroy", "model.memory?"),
     "unknown leaf": ("base:\n  model:\n    memory:\n      dpeth: 3\n", 4, "model.memory.dpeth", "model.memory.depth?"),
@@ -51,22 +56,22 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "section is a number": ("base:\n  model: 64\n", 2, "model", "indent keys below it"),
     "leaf is a mapping": ("base:\n  model:\n    dim:\n      a: 1\n", 4, "model.dim", "not an integer"),
     "text for an integer": ('base:\n  model:\n    dim: "64"\n', 3, "model.dim", "write 64"),
-    "no fault that follows from it": ("base:\n  model: {heads: 3, dim: '96'}\n", 2, "model.dim", "write 96"),
+    "no fault that follows from it": ("base:\n  model: {n_heads: 3, dim: '96'}\n", 2, "model.dim", "write 96"),
     "float for an integer": ("base:\n  train:\n    tokens: 4e6\n", 3, "train.tokens", "write 4000000"),
-    "boolean for an integer": ("base:\n  model: {heads: true}\n", 2, "model.heads", "not an integer"),
+    "boolean for an integer": ("base:\n  model: {n_heads: true}\n", 2, "model.n_heads", "not an integer"),
     "yes for true": ("base:\n  model:\n    memory: {residual: yes}\n", 3, "model.memory.residual", "write true"),
     "text for a float": ("base:\n  train: {lr: 1e-4x}\n", 2, "train.lr", "not a finite number"),
     "not a number": ("base:\n  train: {lr: .nan}\n", 2, "train.lr", "not a finite number"),
     "null for an integer": ("base:\n  model:\n    dim:\n", 3, "model.dim", "not an integer"),
     "number for a path": ("base:\n  data: {path: 2024}\n", 2, "data.path", 'write "2024"'),
-    "unknown choice": ("base:\n  model:\n    variant: mam\n", 3, "model.variant", "one of lmm, mac, mag, mal"),
+    "unknown choice": ("base:\n  model:\n    variant: mam\n", 3, "model.variant", "lmm, lstm, mac, mag, mal"),
     "list under base": ("base:\n  model:\n    dim: [64, 128]\n", 3, "model.dim", "belongs under grid"),
-    "impossible value": ("base:\n  train:\n    batch: 8\n    lr: -1\n", 4, "train.lr", "not above 0"),
-    "caused by another key": ("base:\n  model:\n    blocks: 2\n    heads: 3\n", 4, "model.dim", "2 x heads (3)"),
+    "impossible value": ("base:\n  train:\n    batch_size: 8\n    lr: -1\n", 4, "train.lr", "not above 0"),
+    "caused by another key": ("base:\n  model:\n    n_layers: 2\n    n_heads: 3\n", 4, "model.dim", "2 x n_heads (3)"),
     "caused deeper down": (
         "base:\n  model:\n    memory:\n      chunk_size: 48\n",
         4,
-        "model.segment",
+        "model.segment_len",
         "not a multiple",
     ),
     "impossible depth": ("base:\n  model:\n    memory:\n      depth: 0\n", 4, "model.memory.depth", "is below 1"),
@@ -80,8 +85,8 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "empty list in the grid": ("grid:\n  model.dim: []\n", 2, "model.dim", "name its values"),
     "wrong type in the grid": ("grid:\n  model.dim:\n  - 64\n  - '128'\n", 4, "model.dim", "write 128"),
     "twice in the grid": ("grid:\n  train.lr: [1,\n    1.0]\n", 3, "train.lr", "remove one"),
-    "impossible in the grid": ("grid:\n  model.heads: [4,\n    3]\n", 3, "model.dim", "2 x heads (3)"),
-    "in the grid, not the base": ("base: {model: {heads: 4}}\ngrid:\n  model.heads: [3]\n", 3, "model.dim", "(3)"),
+    "impossible in the grid": ("grid:\n  model.n_heads: [4,\n    3]\n", 3, "model.dim", "2 x n_heads (3)"),
+    "in the grid, not the base": ("base: {model: {n_heads: 4}}\ngrid:\n  model.n_heads: [3]\n", 3, "model.dim", "(3)"),
     "more runs than anyone means": (
         "grid:\n  train.tokens: [50000, 60000]\nseeds: 90000\n",
         2,
@@ -120,17 +125,17 @@ def test_all_mistakes_of_a_file_are_named_at_once(tmp_path: Path) -> None:
 
 def test_values_that_two_sections_refuse_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
-    path.write_text("base:\n  model: {heads: 3}\n  train: {lr: -1}\n")
+    path.write_text("base:\n  model: {n_heads: 3}\n  train: {lr: -1}\n")
     with pytest.raises(UserError, match=r"x\.yaml:2: model\.dim: .*\n.*x\.yaml:3: train\.lr: "):
         load_study(path)
 
 
 def test_an_impossible_combination_is_named_with_its_values(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
-    path.write_text("grid:\n  model.heads: [4, 3]\n  train.lr: [1e-3, 1e-4]\n")
+    path.write_text("grid:\n  model.n_heads: [4, 3]\n  train.lr: [1e-3, 1e-4]\n")
     with pytest.raises(UserError) as caught:
         load_study(path)
-    assert str(caught.value).endswith("(with model.heads=3, train.lr=0.001 and 1 more)")
+    assert str(caught.value).endswith("(with model.n_heads=3, train.lr=0.001 and 1 more)")
 
 
 def test_a_flood_of_mistakes_is_cut_short(tmp_path: Path) -> None:

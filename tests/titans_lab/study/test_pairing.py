@@ -21,7 +21,7 @@ def test_the_model_and_the_recipe_leave_the_batches_as_they_are(tmp_path: Path, 
     assert batches(run(tmp_path, override)) == batches(run(tmp_path))
 
 
-@pytest.mark.parametrize("override", ["train.length=128", "train.batch=8", "data.valid_fraction=0.1"])
+@pytest.mark.parametrize("override", ["train.seq_len=128", "train.batch_size=8", "data.valid_fraction=0.1"])
 def test_what_decides_the_batches_tells_runs_apart(tmp_path: Path, override: str):
     assert batches(run(tmp_path, override)) != batches(run(tmp_path))
     assert batches(run(tmp_path, data_hash="6f")) != batches(run(tmp_path))

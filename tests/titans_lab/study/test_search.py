@@ -140,8 +140,8 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     ),
     "no trials": (SPACE + "  trials: 0\n", 4, "search.trials", "write 20"),
     "trials in words": (SPACE + "  trials: many\n", 4, "search.trials", "not an integer"),
-    "a time without a unit": (SPACE + "  timeout: 20\n", 4, "search.timeout", "write 90s, 20m or 2h"),
-    "no time": (SPACE + "  timeout: 0m\n", 4, "search.timeout", "not a time"),
+    "a time without a unit": (SPACE + "  timeout: 20\n", 4, "search.timeout", "20 has no unit; write 20s, 20m or 20h"),
+    "no time": (SPACE + "  timeout: 0m\n", 4, "search.timeout", "is no duration"),
     "no seeds": (SPACE + "  seeds: 0\n", 4, "search.seeds", "is not a count"),
     "an unknown sampler": (SPACE + "  sampler: tpee\n", 4, "search.sampler.name", "one of tpe, gp"),
     "a sampler without a name": (SPACE + "  sampler: {n_startup_trials: 3}\n", 4, "search.sampler", "says no name"),
@@ -153,7 +153,7 @@ CASES: dict[str, tuple[str, int, str, str]] = {
         SPACE + "  metric: {name: loss, direction: down}\n",
         4,
         "search.metric.direction",
-        "one of min, max",
+        "one of minimize, maximize",
     ),
     "several objectives and a pruner": (
         SPACE + "  metric: [loss, tokens_per_second]\n  pruner: median\n",
@@ -177,7 +177,12 @@ CASES: dict[str, tuple[str, int, str, str]] = {
         "swap them",
     ),
     "limits in a list": (SPACE + "  constraints: [params < 3]\n", 4, "search.constraints", "not a mapping"),
-    "a point of another parameter": (SPACE + "  enqueue: {train.clip: 1.0}\n", 4, "train.clip", "not a parameter"),
+    "a point of another parameter": (
+        SPACE + "  enqueue: {train.max_grad_norm: 1.0}\n",
+        4,
+        "train.max_grad_norm",
+        "not a parameter",
+    ),
     "a point out of range": (SPACE + "  enqueue: [{train.lr: 0.5}]\n", 4, "train.lr", "not in its distribution"),
     "a point that is none": (SPACE + "  enqueue: [0.5]\n", 4, "search.enqueue", "not values"),
     "a warm start in words": (SPACE + "  warm_start: yes\n", 4, "search.warm_start", "write true"),
@@ -192,7 +197,7 @@ CASES: dict[str, tuple[str, int, str, str]] = {
         "search:\n  space:\n    model.dim: {int: [64, 128]}\nhold: params\n",
         3,
         "search.space.model.dim",
-        "hold by feed_forward",
+        "hold by mlp_ratio",
     ),
 }
 
@@ -247,17 +252,17 @@ def test_the_runs_of_a_sweep_are_those_without_the_search(tmp_path: Path):
 
 
 def test_what_is_held_is_solved_for_in_every_trial(tmp_path: Path):
-    hold = "grid: {model.memory.depth: [1, 2]}\nhold: {what: params, by: feed_forward}\n"
+    hold = "grid: {model.memory.depth: [1, 2]}\nhold: {what: params, by: mlp_ratio}\n"
     search = searched(tmp_path, HEAD + hold + "search:\n  space:\n    model.memory.expansion: {int: [1, 4]}\n")
     costs = [params(arm.point({"model.memory.expansion": value}).config) for arm in search.arms for value in (1, 4)]
     assert max(costs) / min(costs) < 1.025
-    assert len({arm.point({"model.memory.expansion": 4}).config.model.feed_forward for arm in search.arms}) == 2
+    assert len({arm.point({"model.memory.expansion": 4}).config.model.mlp_ratio for arm in search.arms}) == 2
 
 
 def test_a_condition_of_the_study_sees_what_the_search_drew(tmp_path: Path):
-    text = HEAD + "when:\n  model.memory.depth > 1:\n    base: {train: {clip: 0.5}}\n"
+    text = HEAD + "when:\n  model.memory.depth > 1:\n    base: {train: {max_grad_norm: 0.5}}\n"
     [arm] = searched(tmp_path, text + "search:\n  space:\n    model.memory.depth: {int: [1, 2]}\n").arms
-    assert [arm.point({"model.memory.depth": depth}).config.train.clip for depth in (1, 2)] == [1.0, 0.5]
+    assert [arm.point({"model.memory.depth": depth}).config.train.max_grad_norm for depth in (1, 2)] == [1.0, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -272,9 +277,9 @@ def test_a_rule_of_the_study_leaves_out_what_the_search_drew(tmp_path: Path, rul
 
 
 def test_values_that_make_no_configuration_are_a_message(tmp_path: Path):
-    [arm] = searched(tmp_path, HEAD + "search:\n  space:\n    model.heads: {int: [1, 7]}\n").arms
+    [arm] = searched(tmp_path, HEAD + "search:\n  space:\n    model.n_heads: {int: [1, 7]}\n").arms
     with pytest.raises(UserError, match=r"x\.yaml:6: model\.dim: "):
-        arm.point({"model.heads": 7})
+        arm.point({"model.n_heads": 7})
 
 
 def test_a_parameter_that_no_arm_reads_is_a_warning(tmp_path: Path):

@@ -15,7 +15,7 @@ base:
   model: {variant: mag, memory: {momentum: false}}
   train: {lr: 1}
 grid:
-  train.batch: [2, 1]
+  train.batch_size: [2, 1]
   model.memory.depth: [1, 3]
 seeds: [7, 2]
 """
@@ -41,7 +41,7 @@ def test_a_study_holds_what_the_file_says(path: Path) -> None:
     study = load_study(path)
     assert (study.name, study.question, study.expect) == ("depth", "Does a deeper memory help?", "")
     assert study.base == {"model.variant": "mag", "model.memory.momentum": False, "train.lr": 1.0}
-    assert study.grid == {"train.batch": (2, 1), "model.memory.depth": (1, 3)}
+    assert study.grid == {"train.batch_size": (2, 1), "model.memory.depth": (1, 3)}
     assert study.seeds == (7, 2)
 
 
@@ -52,21 +52,21 @@ def test_a_study_may_say_nothing_but_a_question(path: Path) -> None:
 
 def test_runs_are_in_the_order_written_with_seeds_innermost(path: Path) -> None:
     assert [run.label for run in runs(load_study(path))] == [
-        f"batch={batch} memory.depth={depth} seed={seed}" for batch in (2, 1) for depth in (1, 3) for seed in (7, 2)
+        f"batch_size={size} memory.depth={depth} seed={seed}" for size in (2, 1) for depth in (1, 3) for seed in (7, 2)
     ]
 
 
 def test_a_run_has_the_base_and_its_factors(path: Path) -> None:
     run = runs(load_study(path))[-1]
-    assert run.factors == {"train.batch": 1, "model.memory.depth": 3}
-    assert (run.config.train.batch, run.config.model.memory.depth, run.config.train.lr) == (1, 3, 1.0)
+    assert run.factors == {"train.batch_size": 1, "model.memory.depth": 3}
+    assert (run.config.train.batch_size, run.config.model.memory.depth, run.config.train.lr) == (1, 3, 1.0)
     assert run.config.model.variant == "mag"
     assert not run.config.model.memory.momentum
     assert run.run_id == run_id(run.config, run.seed, run.data_hash)
 
 
 def test_a_value_of_the_base_need_not_go_with_the_defaults_of_what_varies(path: Path) -> None:
-    study = written(path, "base: {model: {heads: 3}}\ngrid: {model.dim: [96, 192]}\n")
+    study = written(path, "base: {model: {n_heads: 3}}\ngrid: {model.dim: [96, 192]}\n")
     assert [run.config.model.head_dim for run in runs(study)] == [32, 64]
 
 
@@ -100,12 +100,22 @@ def test_each_data_section_is_hashed_once(path: Path) -> None:
 
 
 def test_overrides_take_the_place_of_what_the_file_says(path: Path) -> None:
-    overrides = ["train.lr=1e-4", "data.path=../x.gz", "seeds=2", "grid.train.batch=[4]", "grid.model.heads=[1, 2]"]
+    overrides = [
+        "train.lr=1e-4",
+        "data.path=../x.gz",
+        "seeds=2",
+        "grid.train.batch_size=[4]",
+        "grid.model.n_heads=[1, 2]",
+    ]
     study = load_study(path, overrides)
     assert study.base["train.lr"] == 1e-4
     assert study.base["data.path"] == "../x.gz"
     assert study.seeds == (0, 1)
-    assert list(study.grid.items()) == [("train.batch", (4,)), ("model.memory.depth", (1, 3)), ("model.heads", (1, 2))]
+    assert list(study.grid.items()) == [
+        ("train.batch_size", (4,)),
+        ("model.memory.depth", (1, 3)),
+        ("model.n_heads", (1, 2)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -113,13 +123,13 @@ def test_overrides_take_the_place_of_what_the_file_says(path: Path) -> None:
     [
         (["train.lr"], "override train.lr: train.lr: no value; write key=value"),
         (["model.memroy.depth=4"], "override model.memroy.depth=4: model.memroy.depth: unknown key; did you mean"),
-        (["+model.widths=4"], "override +model.widths=4: +model.widths: unknown key; did you mean"),
+        (["+model.segmentlen=4"], "override +model.segmentlen=4: +model.segmentlen: unknown key; did you mean"),
         (["grid.lr=[1]"], "override grid.lr=[1]: lr: unknown key; did you mean train.lr?"),
         (["grid.train.lr=1"], "override grid.train.lr=1: train.lr: 1 is an integer, not a list; name its values"),
         (["model.memory=3"], "override model.memory=3: model.memory: a section, not a value"),
         (["model.dim=wide"], 'override model.dim=wide: model.dim: "wide" is text, not an integer'),
-        (["model.heads=3"], "override model.heads=3: model.dim: 128 is not divisible"),
-        (["model.heads=[3"], "override model.heads=[3: not YAML: "),
+        (["model.n_heads=3"], "override model.n_heads=3: model.dim: 128 is not divisible"),
+        (["model.n_heads=[3"], "override model.n_heads=[3: not YAML: "),
         (["train.lr=1", "train.lr=2"], "override train.lr=2: train.lr: given twice, also as override train.lr=1"),
         (["seeds=x"], 'override seeds=x: seeds: "x" is text'),
     ],
@@ -132,8 +142,9 @@ def test_a_wrong_override_is_named(path: Path, overrides: list[str], message: st
 
 def test_an_override_of_what_the_grid_varies_names_both(path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        load_study(path, ["train.batch=4"])
-    expected = f"override train.batch=4: train.batch: the grid varies it at {path}:7; write grid.train.batch=[...]"
+        load_study(path, ["train.batch_size=4"])
+    told = f"override train.batch_size=4: train.batch_size: the grid varies it at {path}:7"
+    expected = f"{told}; write grid.train.batch_size=[...]"
     assert str(caught.value).startswith(expected)
 
 

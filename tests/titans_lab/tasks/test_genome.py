@@ -7,17 +7,14 @@ import pytest
 import torch
 
 from titans.models.config import MemoryConfig, ModelConfig
-from titans_lab.data.origin import data_digest
-from titans_lab.study.config import DataConfig, RunConfig, TrainConfig
+from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, TrainConfig
 from titans_lab.study.record import costs
-from titans_lab.study.tasks import TaskConfig
-from titans_lab.tasks.genome import GenomeTask
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.task import Score, judging, overall
+from titans_lab.tasks.genome.task import GenomeTask
+from titans_lab.tasks.task import Score, build_task, judging, overall
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(
-    variant="lmm", vocab_size=5, dim=8, blocks=1, heads=2, memory=MemoryConfig(expansion=2, chunk_size=4)
+    variant="lmm", vocab_size=5, dim=8, n_layers=1, n_heads=2, memory=MemoryConfig(expansion=2, chunk_size=4)
 )
 
 
@@ -31,7 +28,7 @@ def run(tmp_path: Path) -> RunConfig:
         lines.append(f"{''.join(random.choice(list('ACGT'), random.integers(10, 40), p=chances))},{i % 2}")
     (tmp_path / "dna.csv").write_text("\n".join(lines))
     data = DataConfig(path=str(tmp_path / "dna.csv"), valid_fraction=0.2)
-    train = TrainConfig(tokens=1000, length=32, batch=8)
+    train = TrainConfig(tokens=1000, seq_len=32, batch_size=8)
     return RunConfig(model=MODEL, data=data, task=TaskConfig(name="genome"), train=train)
 
 
@@ -79,7 +76,7 @@ def test_a_rule_that_knows_the_classes_is_right(run: RunConfig):
     found = overall(scores)
     assert found["accuracy"] > 0.95
     assert found["mcc"] > 0.9
-    floors = {score.measure.name: score.value for score in scores if score.baseline == "k-mers"}
+    floors = {score.metric.name: score.value for score in scores if score.baseline == "k-mers"}
     assert floors.keys() == {"accuracy", "mcc"}
     assert floors["accuracy"] > 0.9
 
@@ -108,5 +105,5 @@ def test_what_is_planned_is_what_is_built(run: RunConfig):
     task = built(run)
     model = task.model(run, 0)
     assert costs(run)["parameters"] == sum(p.numel() for p in model.parameters())
-    assert data_digest(run) == task.digest
+    assert run.data_digest() == task.digest
     assert model(task.inputs(64)).shape == (2, 2)

@@ -7,8 +7,8 @@ import pytest
 from generated import asked, config_of, rows, task_of
 
 from titans_lab.study.fields import Impossible
-from titans_lab.study.tasks.mqar import SUITE_TESTS, SUITE_TRAINING
-from titans_lab.tasks.mqar import query_places
+from titans_lab.tasks.mqar.settings import SUITE_TESTS, SUITE_TRAINING
+from titans_lab.tasks.mqar.task import query_places
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -72,7 +72,7 @@ def test_the_suite_has_zoologys_sets():
 
 def test_a_step_of_the_suite_is_of_one_kind_and_has_as_many_tokens(monkeypatch):
     small = tuple((length, pairs, count // 625) for length, pairs, count in SUITE_TRAINING)
-    monkeypatch.setattr("titans_lab.tasks.mqar.SUITE_TRAINING", small)
+    monkeypatch.setattr("titans_lab.tasks.mqar.task.SUITE_TRAINING", small)
     task = task_of("mqar", 256, batch=4, suite=True)
     kinds = Counter()
     for step in range(len(task._order(0))):
@@ -87,14 +87,14 @@ def test_a_step_of_the_suite_is_of_one_kind_and_has_as_many_tokens(monkeypatch):
 @pytest.mark.parametrize(
     ("length", "settings", "words"),
     [
-        (64, {"pairs": 17}, "^train.length: 64 is no even number of at least 68 tokens"),
-        (65, {"pairs": 4}, "^train.length: 65 is no even number of at least 16"),
+        (64, {"pairs": 17}, "^train.seq_len: 64 is no even number of at least 68 tokens"),
+        (65, {"pairs": 4}, "^train.seq_len: 65 is no even number of at least 16"),
         (64, {"vocabulary": 8194}, "^model.vocab_size: 8192 is below the 8194 tokens of task.mqar.vocabulary"),
         (64, {"vocabulary": 16, "pairs": 8}, "^task.mqar.vocabulary: half of 16 is too little for 8 different keys"),
         (64, {"pairs": 0}, "^task.mqar.pairs: 0 is below 1"),
         (64, {"gap_power": 0.0}, "^task.mqar.gap_power: 0.0 is not above 0"),
         (64, {"examples": 7}, "^task.mqar.examples: 7 are less than a batch"),
-        (128, {"suite": True}, "^train.length: 128 is not 256"),
+        (128, {"suite": True}, "^train.seq_len: 128 is not 256"),
         (256, {"suite": True, "vocabulary": 512}, "^task.mqar.vocabulary: half of 512 is too little for 256"),
     ],
 )

@@ -14,11 +14,10 @@ from titans_lab.data.hidden import NeedleContents, needle_contents
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
-from titans_lab.study.tasks.needle import KINDS
 from titans_lab.tasks.haystack import NOISE, part_of, prose
-from titans_lab.tasks.needle import DEPTHS, NeedleTask, needles, string_match_all
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.task import IGNORED
+from titans_lab.tasks.needle.settings import KINDS
+from titans_lab.tasks.needle.task import DEPTHS, NeedleTask, needles, string_match_all
+from titans_lab.tasks.task import IGNORED, build_task
 
 PROSE = b"It was late. Nobody came!  Was it   a dream?\nThe rain fell on and on. So it went. " * 30
 NEEDLE = re.compile(rb"One of the special magic (\w+)s for ([\w-]+) is: ([\w-]+)\.")
@@ -29,7 +28,7 @@ def some(kind: Any, template: Any = "ruler", testing: bool = True, seed: int = 0
 
 
 def config(**values: Any) -> RunConfig:
-    chosen = {"task.name": "needle", "train.length": 512, "train.batch": 3}
+    chosen = {"task.name": "needle", "train.seq_len": 512, "train.batch_size": 3}
     return build(RunConfig, chosen | {key.replace("__", "."): value for key, value in values.items()})
 
 
@@ -169,7 +168,7 @@ class Reader(nn.Module):
 def test_an_answer_counts_where_all_of_it_is_right(right: int, accuracy: float):
     task = build_task(config(task__needle__test_examples=7), 0)
     loss, score = task.evaluate(Reader(right), torch.device("cpu"))
-    assert (score.measure.name, score.value, score.count) == ("accuracy", accuracy, 7)
+    assert (score.metric.name, score.value, score.count) == ("accuracy", accuracy, 7)
     assert loss.value == pytest.approx((9 - right) / 9 * np.log(256), abs=1e-4)
     assert loss.count == 7 * 9
 

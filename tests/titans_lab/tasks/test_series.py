@@ -9,19 +9,16 @@ import torch
 from shared_data import shared
 
 from titans.models.config import MemoryConfig, ModelConfig
-from titans_lab.data.origin import data_digest
 from titans_lab.stats.forecast import errors, repeat_last
-from titans_lab.study.config import DataConfig, RunConfig, TrainConfig
+from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, TrainConfig
 from titans_lab.study.record import costs
-from titans_lab.study.tasks import TaskConfig
-from titans_lab.study.tasks.series import MSE, SeriesSettings
-from titans_lab.tasks.registry import build_task
-from titans_lab.tasks.series import SeriesTask
-from titans_lab.tasks.task import Score, judging, overall
-from titans_lab.training.inside import rows_inside
+from titans_lab.tasks.series.settings import MSE, SeriesSettings
+from titans_lab.tasks.series.task import SeriesTask
+from titans_lab.tasks.task import Score, build_task, judging, overall
+from titans_lab.training.memory_diagnostics import memory_rows
 
 CPU = torch.device("cpu")
-MODEL = ModelConfig(variant="lmm", dim=8, blocks=1, heads=2, memory=MemoryConfig(expansion=2, chunk_size=2))
+MODEL = ModelConfig(variant="lmm", dim=8, n_layers=1, n_heads=2, memory=MemoryConfig(expansion=2, chunk_size=2))
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def config(path: str, length: int = 3, batch: int = 5, **settings: Any) -> RunCo
     task = TaskConfig(
         name="series", series=SeriesSettings(**({"look_back": 6, "horizon": 4, "linear": "learned"} | settings))
     )
-    train = TrainConfig(tokens=1000, length=length, batch=batch)
+    train = TrainConfig(tokens=1000, seq_len=length, batch_size=batch)
     return RunConfig(model=MODEL, data=DataConfig(path=path), task=task, train=train)
 
 
@@ -88,7 +85,7 @@ def test_with_ridge_a_run_begins_at_that_floor_and_holds_its_linear_part(table: 
     run = config(table, linear="ridge", loss="mse")
     task = built(table, linear="ridge", loss="mse")
     found = {
-        score.baseline: score.value for score in judged(task, run) if score.split == "test" and score.measure == MSE
+        score.baseline: score.value for score in judged(task, run) if score.split == "test" and score.metric == MSE
     }
     assert found[None] == pytest.approx(found["ridge"], rel=1e-5)
     assert found["ridge"] != found["repeat-last"]
@@ -110,7 +107,7 @@ def test_errors_without_a_cycle_are_those_of_the_series_itself(table: str):
         forecast = model(seen).numpy() + future[..., 0]
     wrong = forecast - task.plain["test"][:, 6:, 0]
     np.testing.assert_allclose(wrong, model(seen).detach().numpy() - task.windows["test"][:, 6:, 0], atol=1e-5)
-    found = {(s.baseline, s.measure): s.value for s in judged(task, run) if s.split == "test"}
+    found = {(s.baseline, s.metric): s.value for s in judged(task, run) if s.split == "test"}
     assert found[None, MSE] == pytest.approx(found["ridge-cycle", MSE], rel=1e-5)
     assert len({found[name, MSE] for name in ("repeat-last", "ridge", "ridge-cycle")}) == 3
 
@@ -124,7 +121,7 @@ def test_the_training_loss_is_the_mean_over_the_steps_to_forecast(table: str):
 
 def test_an_evaluation_has_both_parts_and_the_floors_and_one_on_the_way_the_validation_part_alone(table: str):
     task, run = built(table), config(table)
-    rows = {(score.split, score.baseline, score.measure.name) for score in judged(task, run)}
+    rows = {(score.split, score.baseline, score.metric.name) for score in judged(task, run)}
     floors = {("test", name, measure) for name in ("repeat-last", "ridge") for measure in ("mse", "mae")}
     own = {(split, None, measure) for split in ("valid", "test") for measure in ("loss", "mse", "mae")}
     assert rows == floors | own
@@ -138,7 +135,7 @@ def test_ett_is_judged_as_published():
     run = config(shared("ett/ETTh1.csv"), length=4, look_back=96, horizon=96)
     task = build_task(run, 0)
     scores = judged(task, run)  # type: ignore[arg-type]
-    found = {(score.baseline, score.measure.name): score.value for score in scores if score.split == "test"}
+    found = {(score.baseline, score.metric.name): score.value for score in scores if score.split == "test"}
     for baseline in (None, "repeat-last"):
         assert (found[baseline, "mse"], found[baseline, "mae"]) == pytest.approx((1.294, 0.713), abs=5e-4)
     assert found["ridge", "mse"] == pytest.approx(0.383, abs=5e-4)
@@ -148,13 +145,13 @@ def test_what_is_planned_is_what_is_built(table: str):
     run, task = config(table), built(table)
     model = task.model(run, 0)
     assert costs(run)["parameters"] == sum(p.numel() for p in model.parameters())
-    assert data_digest(run) == task.digest
+    assert run.data_digest() == task.digest
     assert model(task.inputs(7)).shape == (2, 4)
 
 
 def test_inside_the_memory_of_a_forecaster_positions_are_patches(table: str):
     task = built(table)
-    rows = list(rows_inside(task.model(config(table), 0), task.inputs(9)))
+    rows = list(memory_rows(task.model(config(table), 0), task.inputs(9)))
     losses = {(row["head"], row["position"]): row["loss"] for row in rows if row["layer"] is None}
     assert losses.keys() == {(head, position) for head in (0, 1) for position in (None, 0, 2)}  # chunks of 2, of 3
     for head in (0, 1):
@@ -167,7 +164,7 @@ def test_inside_the_memory_of_a_forecaster_positions_are_patches(table: str):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"length": 4}, r"^train\.length: 4 patches do not divide task\.series\.look_back \(6\); set it to a divisor"),
+        ({"length": 4}, r"^train\.seq_len: 4 patches do not divide task\.series\.look_back \(6\); set it to a divisor"),
         ({"path": None}, r"^data\.path: null, and the task series reads a CSV file; name one"),
         ({"horizon": 0}, r"^horizon: 0 is below 1"),
     ],

@@ -18,14 +18,14 @@ from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
 from titans_lab.data.corpus import Corpus
 from titans_lab.errors import UserError
-from titans_lab.tasks.text import TextTask, bits_per_token, evaluate, stretches
+from titans_lab.tasks.text.task import TextTask, bits_per_token, evaluate, stretches
 
 CPU = torch.device("cpu")
 
 IN_ANOTHER_PROCESS = """
 import numpy, torch
 from titans_lab.data.corpus import Corpus
-from titans_lab.tasks.text import TextTask
+from titans_lab.tasks.text.task import TextTask
 text = numpy.arange(5000, dtype=numpy.uint8) * 37
 inputs, targets = TextTask(Corpus("a text", "d1", text[:4000], text[4000:]), 3, 16, 4).sample(5)
 print(torch.cat((inputs, targets)).tolist())
@@ -125,13 +125,13 @@ def test_the_loss_is_the_mean_over_bytes_in_bits(length: int, batch: int, limit:
 
 def test_the_validation_loss_does_not_depend_on_the_batch():
     memory = MemoryConfig(chunk_size=8)
-    model = LanguageModel(ModelConfig(variant="mag", dim=16, blocks=1, heads=2, window=8, memory=memory))
+    model = LanguageModel(ModelConfig(variant="mag", dim=16, n_layers=1, n_heads=2, window=8, memory=memory))
     losses = [evaluate(model, task(batch=batch), CPU) for batch in (1, 3, 64)]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
 
 
 def test_validation_leaves_the_model_in_training_without_gradients():
-    model = LanguageModel(ModelConfig(variant="transformer", dim=16, blocks=1, heads=2))
+    model = LanguageModel(ModelConfig(variant="transformer", dim=16, n_layers=1, n_heads=2))
     evaluate(model, task(), CPU, 100)
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -139,7 +139,7 @@ def test_validation_leaves_the_model_in_training_without_gradients():
 
 def figures(some: TextTask, model: nn.Module, limit: int | None = None) -> dict[str, tuple[float, int]]:
     scores = some.evaluate(model, CPU, limit)
-    return {score.measure.name: (score.value, score.count) for score in scores if score.position is None}
+    return {score.metric.name: (score.value, score.count) for score in scores if score.position is None}
 
 
 @pytest.mark.parametrize("limit", [None, 300])
@@ -205,5 +205,5 @@ def test_a_text_must_hold_one_window():
     inputs, targets = task(corpus=fits).sample(0)
     assert torch.equal(inputs[0], torch.from_numpy(fits.train[:16].astype(np.int64)))
     assert targets[0, -1] == int(fits.train[16])
-    with pytest.raises(UserError, match=r"^train\.length: 17 .* the 17 tokens that a text has .*lower train\.length"):
+    with pytest.raises(UserError, match=r"^train\.seq_len: 17 .* the 17 tokens that a text has .*lower train\.seq_len"):
         task(corpus=fits, length=17)

@@ -23,7 +23,7 @@ from titans_lab.study.config import RunConfig
 from titans_lab.training.train import Diverged, Stopped, Trainer
 
 EMPTY = hashlib.sha256(b"").hexdigest()
-LOGS = ("metrics", "inside", "evals")
+LOGS = ("metrics", "memory", "evals")
 
 
 def after(steps: int) -> Callable[[], tuple[str, str] | None]:
@@ -81,8 +81,8 @@ def test_a_run_that_is_stopped_again_and_again_has_the_numbers_of_one_that_is_no
 
 @pytest.mark.parametrize(("variant", "precision"), [("lmm", "bfloat16"), ("mac", "float32"), ("samba", "float32")])
 def test_models_of_all_kinds_go_on_where_they_were(variant: str, precision: str, tmp_path: Path, run: RunFolder):
-    looked = {"log__inside_every": 3, "log__inside_tokens": 32}
-    model = {"model__variant": variant, "model__memory__depth": 2, "model__blocks": 2, "model__segment": 16}
+    looked = {"log__memory_every": 3, "log__memory_tokens": 32}
+    model = {"model__variant": variant, "model__memory__depth": 2, "model__n_layers": 2, "model__segment": 16}
     config = run_of("text", tmp_path, train__precision=precision, train__lr=1e-2, **model, **looked)
     taken = [stopped(config, run, 2).step, stopped(config, run, 0).step, stopped(config, run, 3).step]
     assert taken == [2, 2, 5]

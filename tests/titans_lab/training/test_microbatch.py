@@ -50,7 +50,7 @@ def precise_trainer(config: RunConfig, folder: Path, size: int) -> Trainer:
     with torch.no_grad():
         for p in trainer.model.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=generator, dtype=torch.float64))
-    trainer.micro_batches = MicroBatches(config.train.batch, size, no_change)
+    trainer.micro_batches = MicroBatches(config.train.batch_size, size, no_change)
     return trainer
 
 
@@ -79,7 +79,7 @@ def test_a_part_of_other_lengths_is_cut_into_as_many_parts(tmp_path: Path):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_gradients_in_parts_are_those_of_the_whole_for_every_model(variant: Any):
     memory = MemoryConfig(depth=2, expansion=2, chunk_size=4)
-    config = of_variant(variant, vocab_size=11, dim=8, heads=2, blocks=1, segment=8, window=6, memory=memory)
+    config = of_variant(variant, vocab_size=11, dim=8, n_heads=2, n_layers=1, segment_len=8, window=6, memory=memory)
     model = LanguageModel(config).double()
     inputs, targets = torch.randint(11, (5, 13)), torch.randint(11, (5, 13))
     found = []

@@ -20,7 +20,7 @@ from titans.models.language_model import LanguageModel
 from titans_lab.store.logs import CHECK
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import TrainConfig
-from titans_lab.tasks.registry import build_task
+from titans_lab.tasks.task import build_task
 from titans_lab.training.optimiser import learning_rate, optimizer_for
 from titans_lab.training.train import Diverged, Trainer
 
@@ -50,7 +50,7 @@ def rows(trainer: Trainer, log: str = "metrics") -> list[dict[str, Any]]:
     ("steps", "warmup", "rise"), [(100, 0.1, 10), (7, 0.5, 4), (1, 0.1, 1), (50, 0.0, 1), (20, 1.0, 20)]
 )
 def test_the_rate_rises_to_its_peak_and_falls_to_its_end(steps: int, warmup: float, rise: int):
-    config = TrainConfig(tokens=steps, length=1, batch=1, lr=0.5, warmup=warmup, final_lr=0.2)
+    config = TrainConfig(tokens=steps, seq_len=1, batch_size=1, lr=0.5, warmup_ratio=warmup, min_lr_ratio=0.2)
     rates = [learning_rate(config, step) for step in range(steps)]
     assert rates[:rise] == pytest.approx([0.5 * (step + 1) / rise for step in range(rise)])
     falling = rates[rise - 1 :]
@@ -60,14 +60,14 @@ def test_the_rate_rises_to_its_peak_and_falls_to_its_end(steps: int, warmup: flo
 
 
 def test_the_rate_falls_along_half_a_cosine():
-    config = TrainConfig(tokens=101, length=1, batch=1, lr=1.0, warmup=1 / 101, final_lr=0.1)
+    config = TrainConfig(tokens=101, seq_len=1, batch_size=1, lr=1.0, warmup_ratio=1 / 101, min_lr_ratio=0.1)
     assert learning_rate(config, 51) == pytest.approx(0.55)
     assert learning_rate(config, 26) == pytest.approx(0.55 + 0.45 * math.cos(math.pi / 4))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_weights_decay_but_not_gains_biases_and_embeddings(variant: Any):
-    model = LanguageModel(of_variant(variant, dim=16, blocks=1, heads=2))
+    model = LanguageModel(of_variant(variant, dim=16, n_layers=1, n_heads=2))
     decayed, rest = optimizer_for(model, TrainConfig(weight_decay=0.3, lr=0.01, beta1=0.8, beta2=0.99)).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     kept = {names[id(parameter)] for parameter in rest["params"]}
@@ -107,21 +107,21 @@ def test_how_often_a_run_is_logged_and_validated_does_not_change_its_numbers(tra
 @pytest.mark.parametrize(("variant", "precision"), [("mac", "float32"), ("lmm", "bfloat16")])
 def test_looking_inside_changes_no_number(trainer: Train, variant: str, precision: str):
     usual = ("log.every=1", f"model.variant={variant}", f"train.precision={precision}", "model.memory.depth=2")
-    looked, alone = trainer(*usual, "log.inside_every=2"), trainer(*usual)
+    looked, alone = trainer(*usual, "log.memory_every=2"), trainer(*usual)
     ends = [without_clocks(each.run()) for each in (looked, alone)]
     assert ends[0] == ends[1]
     assert list(map(without_clocks, rows(looked))) == list(map(without_clocks, rows(alone)))
     weights = [each.model.state_dict() for each in (looked, alone)]
     assert all(torch.equal(x, weights[1][name]) for name, x in weights[0].items())
-    assert rows(looked, "inside")
-    assert not alone.recorder.attempt.lines_path("inside").exists()
+    assert rows(looked, "memory")
+    assert not alone.recorder.attempt.lines_path("memory").exists()
 
 
 def test_the_insides_are_recorded_on_the_way_and_at_the_end(trainer: Train):
-    some = trainer("train.tokens=320", "log.inside_every=2", "log.inside_tokens=80", "model.blocks=2")
+    some = trainer("train.tokens=320", "log.memory_every=2", "log.memory_tokens=80", "model.n_layers=2")
     some.run()
     assert [row["step"] for row in rows(some)] == [2, 3, 4, 5]
-    found = rows(some, "inside")
+    found = rows(some, "memory")
     assert [(row["step"], row["tokens"]) for row in found[::40]] == [(2, 128), (4, 256), (5, 320)]
     places = itertools.product([0, 1], [None, 0], [0, 1], [None, 0, 8, 16, 24])
     assert {(row["block"], row["layer"], row["head"], row["position"]) for row in found[:40]} == set(places)
@@ -138,29 +138,29 @@ def test_the_insides_are_recorded_on_the_way_and_at_the_end(trainer: Train):
 
 
 def test_long_windows_are_recorded_in_few_stretches(trainer: Train):
-    long = ("train.length=300", "train.batch=1", "train.tokens=300", "model.memory.chunk_size=2")
-    some = trainer(*long, "log.inside_every=5", "log.inside_tokens=299")
+    long = ("train.seq_len=300", "train.batch_size=1", "train.tokens=300", "model.memory.chunk_size=2")
+    some = trainer(*long, "log.memory_every=5", "log.memory_tokens=299")
     some.run()
-    assert sorted({row["position"] or 0 for row in rows(some, "inside")}) == list(range(0, 299, 6))
+    assert sorted({row["position"] or 0 for row in rows(some, "memory")}) == list(range(0, 299, 6))
 
 
 def test_a_model_without_memory_has_nothing_to_record(trainer: Train):
-    some = trainer("model.variant=transformer", "log.inside_every=2")
+    some = trainer("model.variant=transformer", "log.memory_every=2")
     some.run()
-    assert rows(some, "inside") == []
+    assert rows(some, "memory") == []
 
 
 def test_a_layer_that_is_not_written_and_a_ruined_model_have_nulls(trainer: Train):
-    memory = ("model.memory.depth=2", "model.memory.written=last", "log.inside_every=2")
+    memory = ("model.memory.depth=2", "model.memory.written=last", "log.memory_every=2")
     whole, ruined = trainer(*memory), trainer(*memory, "train.lr=1e30", "train.tokens=64")
     whole.run()
-    of_layers = [row for row in rows(whole, "inside") if row["layer"] is not None]
+    of_layers = [row for row in rows(whole, "memory") if row["layer"] is not None]
     assert {(row["layer"], row["gradient_norm"] is None, row["weight_norm"] is None) for row in of_layers} == {
         (0, True, False), (1, False, False),
     }  # fmt: skip
     with pytest.raises(Diverged, match="validation"):
         ruined.run()
-    assert {row.get("gradient_norm") for row in rows(ruined, "inside")} == {None}
+    assert {row.get("gradient_norm") for row in rows(ruined, "memory")} == {None}
 
 
 def test_runs_of_other_models_see_the_same_batches_and_those_of_other_seeds_do_not(trainer: Train):
@@ -217,7 +217,10 @@ def test_a_validation_on_the_way_is_on_a_part_and_the_last_on_the_whole(trainer:
 
 
 def test_the_gradient_is_clipped_and_its_norm_logged_as_it_was(trainer: Train):
-    clipped, free = trainer("train.clip=1e-30", "train.tokens=64"), trainer("train.clip=1e9", "train.tokens=64")
+    clipped, free = (
+        trainer("train.max_grad_norm=1e-30", "train.tokens=64"),
+        trainer("train.max_grad_norm=1e9", "train.tokens=64"),
+    )
     for each in (clipped, free):
         each.run()
     assert rows(clipped)[0]["grad_norm"] == rows(free)[0]["grad_norm"] > 1e-3

@@ -27,9 +27,9 @@ from titans_lab.store.folder import RunFolder
 from titans_lab.store.logs import read_lines
 from titans_lab.store.query import ask
 from titans_lab.store.status import Status
-from titans_lab.study.tasks.text import TextSettings
+from titans_lab.tasks.text.settings import TextSettings
 from titans_lab.training.microbatch import is_out_of_memory
-from titans_lab.training.worker import save_floors, work
+from titans_lab.training.worker import save_ngram_baseline, work
 
 CPU = torch.device("cpu")
 
@@ -66,7 +66,7 @@ def status_of(folder: RunFolder) -> Status:
 
 
 def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench):
-    folder = bench.recorded("log.every=2", "log.inside_every=2")
+    folder = bench.recorded("log.every=2", "log.memory_every=2")
     attempt = folder.new_attempt()
     command = [sys.executable, "-c", WITH_MODULES, str(folder.store), "--device", "cpu"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
@@ -98,20 +98,21 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
     status = folder.status()
     assert status is not None
     assert status.files.keys() == {
-        f"attempts/1/{name}" for name in ("metrics.parquet", "inside.parquet", "evals.parquet", "weights.pt")
+        f"attempts/1/{name}" for name in ("metrics.parquet", "memory.parquet", "evals.parquet", "weights.pt")
     }
-    assert (run["metric"], run["unit"], run["direction"]) == ("loss", "bits per byte", "lower")
+    assert (run["metric"], run["unit"], run["direction"]) == ("loss", "bits per byte", "minimize")
     row, *perplexities = bench.ask("select * from evals where position is null order by metric = 'loss' desc, metric")
     assert [each["metric"] for each in perplexities] == ["token_perplexity", "word_perplexity"]
     assert row.pop("run_id") == run["run_id"]
     assert row.pop("value") == run["loss"] == run["score"]
     assert {name: value for name, value in row.items() if value is not None} == {
-        "task": "text", "metric": "loss", "unit": "bits per byte", "direction": "lower", "split": "valid", "count": 401,
+        "task": "text", "metric": "loss", "unit": "bits per byte", "direction": "minimize", "split": "valid",
+        "count": 401,
     }  # fmt: skip
     [(total, count)] = [tuple(each.values()) for each in bench.ask(BY_POSITION)]
     assert (total / count, count) == (pytest.approx(run["loss"]), 401)
     stale = bench.ask("""
-        select step, head, avg(staleness) > 0 and max(staleness) < 9 as plausible from inside
+        select step, head, avg(staleness) > 0 and max(staleness) < 9 as plausible from memory
         where block = 0 and layer = 0 and position is not null group by all order by all
     """)
     assert [tuple(row.values()) for row in stale] == [(step, head, True) for step in (2, 4) for head in (0, 1)]
@@ -120,18 +121,18 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
 def test_floors_are_recorded_once_for_a_split(bench: Workbench):
     data = bench.runs()[0].config.data
     corpus = load_corpus(data)
-    save_floors(bench.store, corpus, data, TextSettings.ORDERS)
-    rows = bench.ask("select context, bits_per_byte, valid_fraction, data_source from floors order by context")
+    save_ngram_baseline(bench.store, corpus, data, TextSettings.ORDERS)
+    rows = bench.ask("select context, bits_per_byte, valid_fraction, data_source from ngram_baselines order by context")
     assert [row["context"] for row in rows] == [0, 1, 3]
     for row in rows:
         assert row["bits_per_byte"] == witten_bell_bits(corpus.train, corpus.valid, row["context"])
         assert (row["valid_fraction"], row["data_source"]) == (0.1, str(bench.text))
     [path] = bench.store.floor_paths()
     os.utime(path, (0, 0))
-    save_floors(bench.store, corpus, data, TextSettings.ORDERS)
+    save_ngram_baseline(bench.store, corpus, data, TextSettings.ORDERS)
     assert path.stat().st_mtime == 0
     other = bench.runs("data.valid_bytes=50")[0].config.data
-    save_floors(bench.store, load_corpus(other), other, TextSettings.ORDERS)
+    save_ngram_baseline(bench.store, load_corpus(other), other, TextSettings.ORDERS)
     assert len(bench.store.floor_paths()) == 2
 
 
@@ -148,18 +149,18 @@ def test_a_worker_that_is_asked_to_end_commits_that_it_was_cancelled(training: L
 
 
 def test_what_a_worker_recorded_before_it_was_killed_is_read(bench: Workbench):
-    job = LocalExecutor().submit(bench.recorded(ENDLESS, "log.every=1", "log.inside_every=1"), cores()[0])
+    job = LocalExecutor().submit(bench.recorded(ENDLESS, "log.every=1", "log.memory_every=1"), cores()[0])
     until(lambda: looked(job) > 1, "two looks inside")
     job.process.kill()
     job.wait()
-    answer = ask(bench.store.root, "select count(*) as rows, count(theta) as gates from inside where step = 1")
+    answer = ask(bench.store.root, "select count(*) as rows, count(theta) as gates from memory where step = 1")
     assert answer.damage == ()
     assert answer.table.to_pylist() == [{"rows": 2 * 2 * 5, "gates": 2 * 5}]
 
 
 def looked(job: LocalJob) -> int:
     """The step of the last look inside that is on disk."""
-    rows, _ = read_lines(job.attempt.lines_path("inside"), LOGS["inside"])
+    rows, _ = read_lines(job.attempt.lines_path("memory"), LOGS["memory"])
     return rows[-1]["step"] if rows else 0
 
 
@@ -289,7 +290,7 @@ def test_the_same_run_in_two_processes_has_the_same_bits(bench: Workbench, task:
 
 
 def test_a_diverged_run_is_a_result_that_no_sweep_tries_again(bench: Workbench):
-    what = ("train.lr=1e30", "grid.train.clip=[1.0, 2.0]")
+    what = ("train.lr=1e30", "grid.train.max_grad_norm=[1.0, 2.0]")
     first = bench.call("sweep", *what)
     assert first.returncode == 0, first.stderr
     rows = bench.ask("select state, diverged_step, steps, error, attempt from runs")

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import titans.models.language_model
 import titans_lab.verify.checks
-from titans.layers.parts import CausalConvolution
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig
+from titans.mixers.mac import MacConfig
+from titans.mixers.parts import CausalConvolution
+from titans.models.config import MemoryConfig, ModelConfig
 from titans.ops import neural_memory
 from titans_lab.verify.__main__ import answer
 from titans_lab.verify.checks import CHECKS, Setting, worst_error
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and
 
 def tiny(variant: str = "lmm", mac: MacConfig = MacConfig(), **memory: Any) -> ModelConfig:  # noqa: B008
     switches = MemoryConfig(**{"depth": 2, "expansion": 2, "chunk_size": 4} | memory)
-    return ModelConfig(variant=variant, dim=16, heads=2, segment=8, memory=switches, mac=mac)
+    return ModelConfig(variant=variant, dim=16, n_heads=2, segment_len=8, memory=switches, settings=(mac,))
 
 
 def error(check: str, config: ModelConfig, precision: str) -> float:
@@ -99,14 +99,14 @@ WRONG = [
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_operator_fails_in_every_precision(monkeypatch: pytest.MonkeyPatch, wrong: Any, precision: str):
-    monkeypatch.setattr(titans.models.language_model, "neural_memory", wrong)
+    monkeypatch.setattr("titans.mixers.lmm.layer.neural_memory", wrong)
     assert not passes("operator", tiny(), precision)
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_operator_makes_a_wrong_model(monkeypatch: pytest.MonkeyPatch, wrong: Any, precision: str):
-    monkeypatch.setattr(titans.models.language_model, "neural_memory", wrong)
+    monkeypatch.setattr("titans.mixers.lmm.layer.neural_memory", wrong)
     assert not passes("model", tiny(), precision)
 
 
@@ -128,7 +128,7 @@ def test_what_is_wrong_in_evaluation_alone_fails(monkeypatch: pytest.MonkeyPatch
         given = inspect.signature(neural_memory).bind(*arguments, **switches).arguments
         return (forgets_too_little if given["chunk_size"] == 8 else neural_memory)(**given)
 
-    monkeypatch.setattr(titans.models.language_model, "neural_memory", wrong_in_chunks_of_8)
+    monkeypatch.setattr("titans.mixers.lmm.layer.neural_memory", wrong_in_chunks_of_8)
     assert passes("operator", tiny(), "float64")
     assert not passes("operator", tiny(eval_chunk_size=8), "float64")
 

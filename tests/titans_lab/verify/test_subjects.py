@@ -27,7 +27,7 @@ def test_each_variant_has_a_default_and_its_name():
 
 
 def test_configurations_that_reduce_to_one_are_one_under_the_name_of_the_first():
-    of_size = [ModelConfig(blocks=blocks, memory=MemoryConfig(depth=d)) for d in (1, 2) for blocks in (1, 12)]
+    of_size = [ModelConfig(n_layers=blocks, memory=MemoryConfig(depth=d)) for d in (1, 2) for blocks in (1, 12)]
     found = subjects(of_size)
     assert [(subject.label, subject.config) for subject in found] == [
         ("memory.depth=1", of_size[0]), ("memory.depth=2", of_size[2]),

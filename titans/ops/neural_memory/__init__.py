@@ -4,7 +4,7 @@ Paper: arXiv 2501.00663, section 3. `neural_memory` is the chunk-parallel closed
 same function token by token with the inner gradients taken by autograd: the oracle of every faster form.
 """
 
-from titans.ops.neural_memory.chunk import neural_memory
+from titans.ops.neural_memory.dispatch import neural_memory
 from titans.ops.neural_memory.mlp import read_memory
 from titans.ops.neural_memory.naive import naive_neural_memory
 from titans.ops.neural_memory.state import MemoryState

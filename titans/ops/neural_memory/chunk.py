@@ -1,181 +1,254 @@
-"""The closed form of the memory: masked matrix products, no weight tensor per token, for every depth.
+"""One chunk of the memory in torch: the closed form, forward for every switch and backward by hand for the common ones.
 
 With x_i a layer's input on the key side and delta_i the gradient at its output, both at the chunk's start (W, S), a
 query g_t passes the layer as
 
-    z_t = W (start_t g_t) + S (drift_t g_t) - sum_{i<=t} (mask[t, i] x_i . g_t) delta_i
+    u_t = W (start_t g_t) + S (drift_t g_t) - sum_{i<=t} (mask[t, i] x_i . g_t) delta_i
 
-which is an attention of queries over keys whose mask is the memory's own decay. Chunks follow one another.
+which is an attention of queries over keys whose mask is the memory's own decay. So a chunk is matrix products over all
+heads, and no weight tensor is formed per token.
+
+`backward_chunk` differentiates `forward_chunk` by hand where `backward_covers` says so. It keeps the products alone and
+computes again what follows from them element by element, which autograd would keep too. For the rare switches autograd
+differentiates `forward_chunk`, so a new switch needs its forward pass only.
+
+Shape suffixes: N is batch and heads together, C the tokens of the chunk, D the width of a head, O and I the outputs and
+inputs of a layer. Queries g have pre-activations u; keys x have pre-activations z; delta is the inner gradient at z.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from titans.ops.neural_memory.coefficients import Coefficients, chunk_coefficients
-from titans.ops.neural_memory.kernel import Kernel, which_kernel
-from titans.ops.neural_memory.linear import BLOCK, is_linear_recurrence, linear_writes
-from titans.ops.neural_memory.loop import MEMORY_BUDGET, chunk_loop, is_plain
-from titans.ops.neural_memory.mlp import Write, activate, finish, inner_gradient, read_memory, split_gain
-from titans.ops.neural_memory.state import Gate, LaggedState, MemoryState, State, Switches, by_layer, check
+from titans.ops.neural_memory.coefficients import Coefficients
+from titans.ops.neural_memory.mlp import (
+    Factors,
+    Surprise,
+    activate,
+    inner_gradient,
+    inner_gradient_backward,
+    normalise,
+    normalise_backward,
+    read_memory,
+    slope,
+)
+from titans.ops.neural_memory.state import LaggedState, MemoryState, State, Switches
 
 
-def neural_memory(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    theta: Gate,
-    eta: Gate | None,
-    alpha: Gate | None,
-    state: State,
-    chunk_size: int = 16,
-    activation: str = "gelu",
-    residual: bool = False,
-    loss: str = "sum",
-    outer_gradient: bool = True,
-    *,
-    update_every: int = 1,
-    read: str = "token",
-    reset_momentum: bool = False,
-    ascent: bool = False,
-    written: tuple[int, ...] | None = None,
-    gain: bool = False,
-    memory_budget: int = MEMORY_BUDGET,
-    kernel: Kernel = "auto",
-) -> tuple[Tensor, State]:
-    """Write every (k, v) into the memory by a step of gradient descent, and read it with q after each write.
+class Products(NamedTuple):
+    """The products of the forward pass that the backward pass needs; see `Surprise`.
 
-    Paper: arXiv 2501.00663, eqs. 8 to 15 and section 3.2; y_t = M_t(q_t).
+    Attributes:
+        z, u: The outputs of each layer for keys and for queries, `[N, C, O]`.
+        pulled: The inner gradient at the inputs of each layer but the first, `[N, C, I]`.
+    """
+
+    z: tuple[Tensor, ...]
+    pulled: tuple[Tensor, ...]
+    u: tuple[Tensor, ...]
+
+
+class Gradients(NamedTuple):
+    """The gradients of a chunk, or of several together.
+
+    Attributes:
+        q, k, v: `[N, time, D]`. Those by k and v are None where the inner gradients are constants.
+        coefficients: For each layer, those of a chunk or stacked ones.
+        state: The gradient by the state before the first token.
+    """
+
+    q: Tensor
+    k: Tensor | None
+    v: Tensor | None
+    coefficients: list[Coefficients]
+    state: MemoryState
+
+
+def forward_chunk(
+    switches: Switches, state: State, coefficients: Sequence[Coefficients | None], q: Tensor, k: Tensor, v: Tensor
+) -> tuple[Tensor, State, Products]:
+    """Write a chunk into the memory, and read the memory with each query.
 
     Args:
-        q, k, v: `[batch, heads, time, dim]`.
-        theta: Step size, at least 0: `[batch, heads, time]`, or `[batch, heads, time, layers]` for a gate per layer, or
-            a tuple over layers of `[batch, heads, time]`.
-        eta: Momentum in [0, 1], shaped likewise; in a tuple also `[batch, heads, time, d_in]`, a gate for each
-            channel of the layer's input. None: none.
-        alpha: Forgetting in [0, 1], shaped as eta; None: none.
-        state: Weights and momentum to start from.
-        chunk_size: Tokens whose inner gradients are taken at the weights that the chunk started with; 1 is the
-            recurrence itself. Time need not be a multiple.
-        activation: "gelu" (exact), "silu" or "relu", between the layers.
-        residual: M(x) = x + LayerNorm(mlp(x)), without gain, eps 1e-5.
-        loss: "sum", "mean" or "half", of the squared error over dim.
-        outer_gradient: False: the inner gradients are constants to the outer ones; k and v then get none.
-        update_every: Tokens whose writes reach the weights together, at the last of them; divides chunk_size. Momentum
-            decays by the gate of the first of them, weights forget by that of the last.
-        read: The weights that q reads: "token", after the token's own write; "chunk", those that its chunk started
-            with; "previous", those that the chunk before it started with.
-        reset_momentum: Every chunk starts without momentum.
-        ascent: Climb the inner loss instead, for studies of whether its direction matters.
-        written: The layers that are written, counted from 0; None: all. The others stay as they are.
-        gain: The last of the weights is a gain of the LayerNorm less 1, `[batch, heads, dim]`, written like the rest.
-        memory_budget: Bytes that may be kept for the backward pass; what is beyond is computed once more.
-        kernel: "torch"; "compiled", its steps compiled by torch; "triton", whose products are as precise as
-            `torch.get_float32_matmul_precision()` says, "medium" being bfloat16; or "auto", which is torch's.
+        switches: How the memory is built, written and read.
+        state: The state before the chunk, `[N, O, I]` for each layer; a gain is `[N, D]`.
+        coefficients: The gate coefficients of each layer `[N, ...]`; None for a layer that is not written.
+        q, k, v: `[N, C, D]`.
 
     Returns:
-        y `[batch, heads, time, dim]`, and the state after the last token: a call on a whole sequence equals calls on
-        its parts, split at chunk boundaries, with the state handed on.
-
-    Raises:
-        ValueError: Shapes, dtypes, devices or ranges that do not fit, or a kernel that cannot run where the tensors
-            are; the message names the argument.
+        What was read `[N, C, D]`, the state after the chunk, and what the backward pass needs.
     """
-    form = (activation, residual, loss, outer_gradient)
-    how = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
-    check(q, k, v, theta, eta, alpha, state, how)
-    used = which_kernel(kernel, q, state, how, eta, alpha)
-    linear = is_linear_recurrence(how, len(state.weights), eta, alpha)
-    if not linear and is_plain(how, eta, alpha):
-        return chunk_loop((q, k, v), (theta, eta, alpha), state, how, memory_budget, used)
-    size = BLOCK if linear else chunk_size
-    coefficients = _coefficients(theta, eta, alpha, len(state.weights), size, how)
-    outputs = []
-    for q_c, k_c, v_c, c in zip(q.split(size, 2), k.split(size, 2), v.split(size, 2), coefficients, strict=True):
-        if reset_momentum:
-            state = state._replace(momentum=tuple(torch.zeros_like(m) for m in state.momentum))
-        writes = (linear_writes if linear else _writes)(state, k_c, v_c, c, how)
-        outputs.append(_read(q_c, writes, state, c, how))
-        state = _write(writes, state, c, how)
-    return torch.cat(outputs, 2), state
+    inner = (state.weights, k, v)
+    if not switches.outer_gradient:
+        inner = tuple(w.detach() for w in state.weights), k.detach(), v.detach()
+    surprise = inner_gradient(*inner, switches)
+    y, u = read_chunk(switches, state, coefficients, surprise, q)
+    after = write_chunk(switches, state, coefficients, surprise)
+    return y, after, Products(tuple(surprise.z), tuple(surprise.pulled), u)
 
 
-def _coefficients(
-    theta: Gate, eta: Gate | None, alpha: Gate | None, layers: int, size: int, how: Switches
-) -> list[tuple[Coefficients | None, ...]]:
-    """Of each chunk, a layer each; None for a layer that is not written. Layers with the same gates share theirs."""
-    known: dict[tuple[int, int, int], list[Coefficients]] = {}
-    of_layers: list[Sequence[Coefficients | None]] = []
-    gates = zip(by_layer(theta, layers), by_layer(eta, layers), by_layer(alpha, layers), strict=True)
-    for layer, (step, carry, forget) in enumerate(gates):
-        assert step is not None
-        key = (id(step), id(carry), id(forget))
-        if how.writes(layer) and key not in known:
-            known[key] = chunk_coefficients(-step if how.ascent else step, carry, forget, size, how.update_every)
-        of_layers.append(known[key] if how.writes(layer) else [None] * -(-step.shape[2] // size))
-    return list(zip(*of_layers, strict=True))
+def read_chunk(
+    switches: Switches, state: State, coefficients: Sequence[Coefficients | None], surprise: Surprise, q: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return what the queries `[N, C, D]` of a chunk read, and each layer's outputs for them `[N, C, O]`."""
+    if switches.read != "token":
+        lags = switches.read == "previous" and isinstance(state, LaggedState)
+        weights = state.lagged if lags else state.weights  # type: ignore[union-attr]
+        return read_memory(weights, q, switches.activation, switches.residual, switches.gain), ()
+    u: list[Tensor] = []
+    for layer in range(len(state.weights) - switches.gain):
+        g = activate(u[-1], switches.activation) if layer else q
+        u.append(_read_layer(state, coefficients, surprise, layer, g))
+    if not switches.residual:
+        return u[-1], tuple(u)
+    normed = normalise(u[-1])[0]
+    return q + (normed * (1 + _read_gain(state, coefficients, surprise)) if switches.gain else normed), tuple(u)
 
 
-def _writes(state: State, k: Tensor, v: Tensor, c: tuple[Coefficients | None, ...], how: Switches) -> list[Write]:
-    """The inner gradients at the state that the chunk starts with."""
-    weights = state.weights
-    if not how.outer_gradient:
-        weights, k, v = tuple(w.detach() for w in weights), k.detach(), v.detach()
-    return inner_gradient(weights, k, v, how.activation, how.residual, how.loss, how.gain)
+def write_chunk(
+    switches: Switches, state: State, coefficients: Sequence[Coefficients | None], surprise: Surprise
+) -> State:
+    """Return the state after a chunk, `[N, O, I]` for each layer, from the surprise of its tokens."""
+    layers = zip(state.weights, state.momentum, coefficients, surprise.x, surprise.delta, strict=True)
+    weights, momentum = zip(*(_write_layer(*of_layer) for of_layer in layers), strict=True)
+    if switches.read == "previous":
+        return LaggedState(weights, momentum, state.weights)
+    return MemoryState(weights, momentum)
 
 
-def _read(q: Tensor, writes: list[Write], state: State, c: tuple[Coefficients | None, ...], how: Switches) -> Tensor:
-    """What the queries of a chunk read."""
-    if how.read != "token":
-        old = state.lagged if how.read == "previous" and isinstance(state, LaggedState) else state.weights
-        return read_memory(old, q, how.activation, how.residual, how.gain)
-    matrices, scale = split_gain(state.weights, how.gain)
-    z = q
-    for layer in range(len(matrices)):
-        g = activate(z, how.activation) if layer else z
-        z = _through_layer(g, writes[layer], state.weights[layer], state.momentum[layer], c[layer])
-    if scale is None:
-        return finish(q, z, how.residual)
-    return finish(q, z, how.residual, _gains(writes[-1], scale, state.momentum[-1], c[-1]))
-
-
-def _through_layer(g: Tensor, write: Write, weights: Tensor, momentum: Tensor, c: Coefficients | None) -> Tensor:
-    """Pass queries through a layer whose weights each token has moved on."""
+def _read_layer(
+    state: State, coefficients: Sequence[Coefficients | None], surprise: Surprise, layer: int, g: Tensor
+) -> Tensor:
+    """Pass queries through a layer whose weights every token has moved on."""
+    w, s, c = state.weights[layer], state.momentum[layer], coefficients[layer]
     if c is None:
-        return g @ weights.mT
-    assert write.x is not None
-    anchored = (c.whole.start * g) @ weights.mT + (c.whole.drift * g) @ momentum.mT
-    return anchored - c.scores(g, write.x) @ write.delta
-
-
-def _gains(write: Write, scale: Tensor, momentum: Tensor, c: Coefficients | None) -> Tensor:
-    """The gain less 1 that each token reads with, `[batch, heads, time, dim]`."""
-    if c is None:
-        return scale.unsqueeze(-2)
-    assert c.mask is not None
-    return c.whole.start * scale.unsqueeze(-2) + c.whole.drift * momentum.unsqueeze(-2) - c.mask @ write.delta
-
-
-def _write(writes: list[Write], state: State, c: tuple[Coefficients | None, ...], how: Switches) -> State:
-    """The state after the chunk."""
-    layers = zip(writes, state.weights, state.momentum, c, strict=True)
-    weights, momentum = zip(*(_after(write, w, m, each) for write, w, m, each in layers), strict=True)
-    return LaggedState(weights, momentum, state.weights) if how.read == "previous" else MemoryState(weights, momentum)
-
-
-def _after(write: Write, weights: Tensor, momentum: Tensor, c: Coefficients | None) -> tuple[Tensor, Tensor]:
-    """A layer's weights and momentum after the chunk."""
-    if c is None:
-        return weights, momentum
-    whole = c.whole
-    if write.x is None:
-        start, drift, decay = (x.squeeze(-2) for x in (whole.start[..., -1:, :], whole.drift[..., -1:, :], whole.decay))
-        into_weights, into_momentum = ((x * write.delta).sum(-2) for x in (whole.into_weights, whole.into_momentum))
+        return torch.bmm(g, w.mT)
+    x, delta = surprise.x[layer], surprise.delta[layer]
+    if isinstance(c.mask, Tensor):
+        scores = torch.bmm(g, x.mT) * c.mask
+        anchored = torch.bmm(g, w.mT) * c.start + torch.bmm(g, s.mT) * c.drift
     else:
-        start, drift, decay = whole.start[..., -1:, :], whole.drift[..., -1:, :], whole.decay
-        both = torch.cat((whole.into_weights * write.x, whole.into_momentum * write.x), -1)
-        into_weights, into_momentum = (write.delta.mT @ both).chunk(2, -1)
-    return start * weights + drift * momentum - into_weights, decay * momentum - into_momentum
+        scores = c.mask.scores(g, x)
+        anchored = torch.bmm(c.start * g, w.mT) + torch.bmm(c.drift * g, s.mT)
+    return anchored - torch.bmm(scores, delta)
+
+
+def _read_gain(state: State, coefficients: Sequence[Coefficients | None], surprise: Surprise) -> Tensor:
+    """Return the gain less 1 that each token reads with, `[N, C, D]`."""
+    w, s, c = state.weights[-1].unsqueeze(1), state.momentum[-1].unsqueeze(1), coefficients[-1]
+    if c is None:
+        return w
+    assert isinstance(c.mask, Tensor)
+    return c.start * w + c.drift * s - torch.bmm(c.mask, surprise.x[-1])
+
+
+def _write_layer(w: Tensor, s: Tensor, c: Coefficients | None, x: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a layer's weights and momentum after the chunk."""
+    if c is None:
+        return w, s
+    start, drift, decay = c.start[:, -1:], c.drift[:, -1:], c.decay
+    into_weights, into_momentum = c.into_weights * x, c.into_momentum * x
+    if w.dim() == 2:  # a gain
+        after = start[..., 0] * w + drift[..., 0] * s - into_weights.sum(1)
+        return after, decay[..., 0] * s - into_momentum.sum(1)
+    after = start * w + drift * s - torch.bmm(delta.mT, into_weights)
+    return after, decay * s - torch.bmm(delta.mT, into_momentum)
+
+
+def backward_covers(switches: Switches, per_channel: bool) -> bool:
+    """Return whether `backward_chunk` can differentiate a chunk; `per_channel`: some gate has a value per channel."""
+    return switches.read == "token" and switches.written is None and not switches.gain and not per_channel
+
+
+def backward_chunk(
+    switches: Switches, state: State, coefficients: Sequence[Coefficients], q: Tensor, k: Tensor, v: Tensor,
+    products: Products, dy: Tensor, dstate: MemoryState,
+) -> Gradients:  # fmt: skip
+    """Return the gradients of a chunk, through the inner gradients too, whose own derivative is in them.
+
+    Args:
+        switches, state, coefficients, q, k, v: The arguments of `forward_chunk`, where `backward_covers` holds.
+        products: What `forward_chunk` returned for the backward pass.
+        dy: The gradient by what was read, `[N, C, D]`.
+        dstate: The gradient by the state after the chunk, `[N, O, I]` for each layer.
+    """
+    surprise = inner_gradient(state.weights, k, v, switches, products.z, products.pulled)
+    du = normalise_backward(normalise(products.u[-1]), dy) if switches.residual else dy
+    parts: list[_LayerGradients] = []
+    factors: list[Factors] = []
+    for layer in reversed(range(len(state.weights))):
+        g = activate(products.u[layer - 1], switches.activation) if layer else q
+        factors.insert(0, [(coefficients[layer].start * du, g)])
+        dg, part = _layer_backward(state, coefficients, surprise, dstate, layer, g, du)
+        parts.insert(0, part)
+        du = dg * slope(products.u[layer - 1], switches.activation) if layer else dg
+    dmomentum, dx, ddelta, dcoefficients = zip(*parts, strict=True)
+    dk = dv = None
+    if switches.outer_gradient:
+        dk, dv, more = inner_gradient_backward(state.weights, surprise, dx, ddelta, switches)
+        factors = [a + b for a, b in zip(factors, more, strict=True)]
+    left = (c.start[:, -1:] * dw for c, dw in zip(coefficients, dstate.weights, strict=True))
+    dweights = tuple(dw + _product(pairs) for dw, pairs in zip(left, factors, strict=True))
+    dq = du + dy if switches.residual else du
+    return Gradients(dq, dk, dv, list(dcoefficients), MemoryState(dweights, dmomentum))
+
+
+class _LayerGradients(NamedTuple):
+    """The gradients by a layer's momentum, by the keys' inputs and inner gradients, and by its coefficients."""
+
+    momentum: Tensor
+    x: Tensor
+    delta: Tensor
+    coefficients: Coefficients
+
+
+def _layer_backward(
+    state: State, coefficients: Sequence[Coefficients], surprise: Surprise, dstate: MemoryState, layer: int, g: Tensor,
+    du: Tensor,
+) -> tuple[Tensor, _LayerGradients]:  # fmt: skip
+    """Go back through `_read_layer` and `_write_layer`: by the queries, and by all others but the weights."""
+    w, s, c = state.weights[layer], state.momentum[layer], coefficients[layer]
+    x, delta = surprise.x[layer], surprise.delta[layer]
+    dw, ds = dstate.weights[layer], dstate.momentum[layer]
+    assert isinstance(c.mask, Tensor)
+    dscores, scores = -torch.bmm(du, delta.mT), torch.bmm(g, x.mT)
+    masked, dmasked = scores * c.mask, dscores * c.mask
+    read_w, read_s = torch.bmm(du, w), torch.bmm(du, s)
+    write_w, write_s = torch.bmm(delta, dw), torch.bmm(delta, ds)
+    dg = c.start * read_w + c.drift * read_s + torch.bmm(dmasked, x)
+    last_token = (0, 0, x.shape[1] - 1, 0)
+    part = _LayerGradients(
+        momentum=torch.bmm((c.drift * du).mT, g) + (c.drift[:, -1:] * dw + c.decay * ds),
+        x=torch.bmm(dmasked.mT, g) + (-c.into_weights * write_w - c.into_momentum * write_s),
+        delta=-torch.bmm(masked.mT, du)
+        + (-torch.bmm(c.into_weights * x, dw.mT) - torch.bmm(c.into_momentum * x, ds.mT)),
+        coefficients=Coefficients(
+            mask=dscores * scores,
+            start=_row_sums(read_w * g) + F.pad(_total(w * dw), last_token),
+            drift=_row_sums(read_s * g) + F.pad(_total(s * dw), last_token),
+            into_weights=-_row_sums(write_w * x),
+            into_momentum=-_row_sums(write_s * x),
+            decay=_total(s * ds),
+        ),
+    )
+    return dg, part
+
+
+def _product(factors: Factors) -> Tensor:
+    """Return the sum of all left^T right in one product: each product goes through as much memory as the weights."""
+    left, right = (torch.cat(side, 1) for side in zip(*factors, strict=True))
+    return torch.bmm(left.mT, right)
+
+
+def _row_sums(x: Tensor) -> Tensor:
+    return x.sum(-1, keepdim=True)
+
+
+def _total(x: Tensor) -> Tensor:
+    """Return the sum of each matrix, `[N, 1, 1]`."""
+    return x.sum((-2, -1), keepdim=True)

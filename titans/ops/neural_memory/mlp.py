@@ -1,36 +1,198 @@
-"""The memory as a function of its weights: an MLP per sequence and head, and its inner gradient by hand.
+"""The memory as a function of its weights: an MLP for each sequence and head, its inner gradient, and the way back.
 
-Shape suffixes: width of a layer's input I, of its output O; leading batch, heads and time are left out.
+Shape suffixes: N is batch and heads together, C the tokens of a chunk, D the width of a head, I and O the inputs and
+outputs of a layer. A gain of the memory's LayerNorm, `[N, D]`, comes behind the matrices and is written as one row.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from titans.ops.neural_memory.state import Switches
+
 EPS = 1e-5  # of the memory's LayerNorm
 
+#: Gradients by a layer's weights as pairs `[N, C, O]` and `[N, C, I]`: the gradient is the sum of left^T right.
+Factors = list[tuple[Tensor, Tensor]]
 
-class Write(NamedTuple):
-    """Tokens' gradients of the inner loss by a layer: delta_i x_i^T by a matrix, delta_i by a gain, which has no x."""
 
-    x: Tensor | None
-    delta: Tensor
+class Surprise(NamedTuple):
+    """The inner gradients of a chunk's tokens, layer by layer, and what they were computed from.
+
+    The gradient of a token by a layer's weights is delta^T x.
+
+    Attributes:
+        x: The inputs of each layer, `[N, C, I]`; of a gain the LayerNorm's output times the error, `[N, C, D]`.
+        z: The outputs of each matrix, `[N, C, O]`.
+        slopes: The derivative of the activation at z, for each matrix but the last.
+        pulled: The gradient at the inputs of each matrix but the first, `[N, C, I]`.
+        delta: The gradient at the outputs of each layer, `[N, C, O]`; of a gain ones, `[N, C, 1]`.
+        error: The derivative of the inner loss by the memory's output, `[N, C, D]`.
+    """
+
+    x: list[Tensor]
+    z: Sequence[Tensor]
+    slopes: list[Tensor]
+    pulled: Sequence[Tensor]
+    delta: list[Tensor]
+    error: Tensor
+
+
+def read_memory(
+    weights: tuple[Tensor, ...], x: Tensor, activation: str = "gelu", residual: bool = False, gain: bool = False
+) -> Tensor:
+    """Return M(x): what the memory holds for x, without an update.
+
+    Args:
+        weights: A matrix `[..., d_out, d_in]` for each layer; with `gain`, then the gain `[..., dim]`.
+        x: `[..., time, dim]`.
+        activation: The non-linearity between the layers: "gelu" (exact), "silu" or "relu".
+        residual: Whether M(x) is x + LayerNorm(mlp(x)), as in the NeurIPS 2025 camera-ready, instead of mlp(x).
+        gain: Whether the last of the weights is the LayerNorm's gain less 1.
+
+    Returns:
+        `[..., time, dim]`.
+    """
+    first, *others = weights[:-1] if gain else weights
+    h = x @ first.mT
+    for matrix in others:
+        h = activate(h, activation) @ matrix.mT
+    if not residual:
+        return h
+    normed = F.layer_norm(h, h.shape[-1:], eps=EPS)
+    return x + (normed * (1 + weights[-1].unsqueeze(-2)) if gain else normed)
+
+
+def inner_gradient(
+    weights: Sequence[Tensor], k: Tensor, v: Tensor, switches: Switches,
+    z: Sequence[Tensor] = (), pulled: Sequence[Tensor] = (),
+) -> Surprise:  # fmt: skip
+    """Return every token's gradient of the inner loss at these weights (arXiv 2501.00663, eq. 12 and section 3.2).
+
+    No tensor of the size of the weights is formed per token.
+
+    Args:
+        weights: `[N, O, I]` for each layer; with a gain, then `[N, D]`.
+        k, v: `[N, C, D]`.
+        switches: The form of the memory and its loss.
+        z, pulled: Those of an earlier call with the same arguments. Then no matrix product is computed.
+    """
+    matrices = weights[:-1] if switches.gain else weights
+    x: list[Tensor] = [k]
+    outputs: list[Tensor] = []
+    slopes: list[Tensor] = []
+    for layer, w_NOI in enumerate(matrices):
+        if layer:
+            x.append(activate(outputs[-1], switches.activation))
+            slopes.append(slope(outputs[-1], switches.activation))
+        outputs.append(z[layer] if z else torch.bmm(x[-1], w_NOI.mT))
+    gain = weights[-1].unsqueeze(1) if switches.gain else None
+    top, of_gain, error = _top_gradient(outputs[-1], k, v, gain, switches)
+    delta = [top]
+    back: list[Tensor] = []
+    for layer in reversed(range(1, len(matrices))):
+        back.insert(0, pulled[layer - 1] if pulled else torch.bmm(delta[0], matrices[layer]))
+        delta.insert(0, back[0] * slopes[layer - 1])
+    if of_gain is not None:
+        x.append(of_gain)
+        delta.append(torch.ones_like(of_gain[..., :1]))
+    return Surprise(x, outputs, slopes, back, delta, error)
+
+
+def inner_gradient_backward(
+    weights: Sequence[Tensor], surprise: Surprise, dx: Sequence[Tensor], ddelta: Sequence[Tensor], switches: Switches
+) -> tuple[Tensor, Tensor, list[Factors]]:
+    """Return the gradients by k and v `[N, C, D]` and the factors of those by the weights; without a gain.
+
+    The way back leads up the layers that the inner gradients came down, and then down.
+
+    Args:
+        weights: `[N, O, I]` for each layer.
+        surprise: What `inner_gradient` returned.
+        dx, ddelta: The gradients by the surprise's x `[N, C, I]` and delta `[N, C, O]`, for each layer.
+        switches: The form of the memory and its loss.
+    """
+    factors: list[Factors] = [[] for _ in weights]
+    dz: list[Tensor] = []
+    up = ddelta[0]
+    for layer, (slopes, pulled) in enumerate(zip(surprise.slopes, surprise.pulled, strict=True)):
+        dpulled = up * slopes
+        dz.append(up * pulled * curvature(surprise.z[layer], switches.activation))
+        factors[layer + 1].append((surprise.delta[layer + 1], dpulled))
+        up = ddelta[layer + 1] + torch.bmm(dpulled, weights[layer + 1].mT)
+    dtop, dtarget = _top_gradient_backward(surprise, up, switches)
+    dz.append(dtop)
+    for layer in reversed(range(len(weights))):
+        factors[layer].append((dz[layer], surprise.x[layer]))
+        down = dx[layer] + torch.bmm(dz[layer], weights[layer])
+        if layer:
+            dz[layer - 1] = dz[layer - 1] + down * surprise.slopes[layer - 1]
+    return (down - dtarget if switches.residual else down), dtarget, factors
+
+
+def _top_gradient(
+    z: Tensor, k: Tensor, v: Tensor, gain: Tensor | None, switches: Switches
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return the inner gradient at the last matrix's output, at the gain if there is one, and at M's output."""
+    slope_of_loss = loss_slope(switches.loss, v.shape[-1])
+    if not switches.residual:
+        error = slope_of_loss * (z - v)
+        return error, None, error
+    norm = normalise(z)
+    if gain is None:
+        error = slope_of_loss * (k + norm[0] - v)
+        return normalise_backward(norm, error), None, error
+    error = slope_of_loss * (k + norm[0] * (1 + gain) - v)
+    return normalise_backward(norm, error * (1 + gain)), error * norm[0], error
+
+
+def _top_gradient_backward(surprise: Surprise, ddelta: Tensor, switches: Switches) -> tuple[Tensor, Tensor]:
+    """Return the gradients by the last matrix's output and by v, from that by the inner gradient at this output."""
+    slope_of_loss = loss_slope(switches.loss, ddelta.shape[-1])
+    if not switches.residual:
+        derror = slope_of_loss * ddelta
+        return derror, -derror
+    normed, scale = norm = normalise(surprise.z[-1])
+    through = normalise_backward(norm, ddelta)
+    derror, delta = slope_of_loss * through, surprise.delta[-1]
+    means = [_mean(a * b) for a, b in ((ddelta, delta), (ddelta, normed), (surprise.error, normed))]
+    curved = normed * means[0] + means[1] * delta + means[2] * through
+    return normalise_backward(norm, derror) - scale * curved, -derror
+
+
+def loss_slope(loss: str, dim: int) -> float:
+    """Return the derivative of the inner loss by the error, over the error."""
+    return {"sum": 2.0, "mean": 2.0 / dim, "half": 1.0}[loss]
+
+
+def normalise(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return LayerNorm(z), without gain and bias, `[..., dim]`, and the factor of the centred z, `[..., 1]`."""
+    centred = z - _mean(z)
+    scale = torch.rsqrt(_mean(centred.square()) + EPS)
+    return centred * scale, scale
+
+
+def normalise_backward(norm: tuple[Tensor, Tensor], gradient: Tensor) -> Tensor:
+    """Return the gradient by z from that by LayerNorm(z), both `[..., dim]`; `norm` is what `normalise(z)` returned."""
+    normed, scale = norm
+    return scale * (gradient - _mean(gradient) - normed * _mean(gradient * normed))
 
 
 def activate(z: Tensor, activation: str) -> Tensor:
-    """The non-linearity between two layers of the memory; "gelu" is the exact one."""
+    """Return the non-linearity between two layers of the memory at z `[...]`; "gelu" is the exact one."""
     if activation == "gelu":
         return F.gelu(z)
     return F.silu(z) if activation == "silu" else F.relu(z)
 
 
 def slope(z: Tensor, activation: str) -> Tensor:
-    """Derivative of `activate` at z, itself differentiable."""
+    """Return the derivative of `activate` at z `[...]`, itself differentiable."""
     if activation == "gelu":
         cdf = 0.5 * (1 + torch.erf(z * math.sqrt(0.5)))
         return cdf + z * torch.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))
@@ -40,74 +202,15 @@ def slope(z: Tensor, activation: str) -> Tensor:
     return (z > 0).to(z.dtype)
 
 
-def read_memory(
-    weights: tuple[Tensor, ...], x: Tensor, activation: str = "gelu", residual: bool = False, gain: bool = False
-) -> Tensor:
-    """M(x): retrieval without an update.
-
-    Args:
-        weights: One `[batch, heads, d_out, d_in]` a layer; with `gain`, then `[batch, heads, dim]`.
-        x: `[batch, heads, time, dim]`.
-        activation: Between the layers.
-        residual: x + LayerNorm(mlp(x)), as in N25, instead of mlp(x).
-        gain: The last of the weights is the LayerNorm's gain less 1.
-
-    Returns:
-        `[batch, heads, time, dim]`.
-    """
-    matrices, scale = split_gain(weights, gain)
-    h = x
-    for layer, w_OI in enumerate(matrices):
-        h = (activate(h, activation) if layer else h) @ w_OI.mT
-    return finish(x, h, residual, None if scale is None else scale.unsqueeze(-2))
+def curvature(z: Tensor, activation: str) -> Tensor:
+    """Return the second derivative of `activate` at z `[...]`."""
+    if activation == "gelu":
+        return torch.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi)) * (2 - z * z)
+    if activation == "silu":
+        s = torch.sigmoid(z)
+        return s * (1 - s) * (2 + z * (1 - 2 * s))
+    return torch.zeros_like(z)
 
 
-def loss_slope(loss: str, dim: int) -> float:
-    """Derivative of the inner loss by the error, over the error."""
-    return {"sum": 2.0, "mean": 2.0 / dim, "half": 1.0}[loss]
-
-
-def split_gain(weights: tuple[Tensor, ...], gain: bool) -> tuple[tuple[Tensor, ...], Tensor | None]:
-    """The matrices, and the gain if there is one."""
-    return (weights[:-1], weights[-1]) if gain else (weights, None)
-
-
-def finish(x: Tensor, z: Tensor, residual: bool, gain: Tensor | None = None) -> Tensor:
-    """The memory's output from its input x, its last layer's output z and, if any, the LayerNorm's gain less 1."""
-    if not residual:
-        return z
-    normed = F.layer_norm(z, z.shape[-1:], eps=EPS)
-    return x + (normed if gain is None else normed * (1 + gain))
-
-
-def inner_gradient(
-    weights: tuple[Tensor, ...], k: Tensor, v: Tensor, activation: str, residual: bool, loss: str, gain: bool = False
-) -> list[Write]:
-    """Every token's gradient of the inner loss at these weights, layer by layer.
-
-    Paper: eq. 12 and section 3.2. No weight-sized tensor is formed per token.
-    """
-    matrices, scale = split_gain(weights, gain)
-    xs, zs = [k], list[Tensor]()
-    for w_OI in matrices:
-        if zs:
-            xs.append(activate(zs[-1], activation))
-        zs.append(xs[-1] @ w_OI.mT)
-    scale = None if scale is None else scale.unsqueeze(-2)
-    error = (finish(k, zs[-1], residual, scale) - v) * loss_slope(loss, v.shape[-1])
-    delta = error if scale is None else error * (1 + scale)
-    deltas = [_through_layer_norm(zs[-1], delta) if residual else delta]
-    for w_OI, z in zip(reversed(matrices[1:]), reversed(zs[:-1]), strict=True):
-        deltas.append((deltas[-1] @ w_OI) * slope(z, activation))
-    writes = [Write(x, delta) for x, delta in zip(xs, reversed(deltas), strict=True)]
-    if gain:
-        writes.append(Write(None, error * F.layer_norm(zs[-1], k.shape[-1:], eps=EPS)))
-    return writes
-
-
-def _through_layer_norm(z: Tensor, grad: Tensor) -> Tensor:
-    """Gradient at z of a function whose gradient at LayerNorm(z) is `grad`."""
-    centred = z - z.mean(-1, keepdim=True)
-    scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + EPS)
-    normed = centred * scale
-    return scale * (grad - grad.mean(-1, keepdim=True) - normed * (grad * normed).mean(-1, keepdim=True))
+def _mean(x: Tensor) -> Tensor:
+    return x.mean(-1, keepdim=True)

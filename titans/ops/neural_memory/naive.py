@@ -1,6 +1,6 @@
-"""The memory token by token, straight from the paper, with the inner gradients taken by autograd: the oracle.
+"""The reference implementation: the memory token by token, straight from the paper, its inner gradients by autograd.
 
-It shares no arithmetic with the closed form: the memory and its loss are written out here once more, on purpose.
+It shares no arithmetic with the closed form. The memory and its loss are written out here a second time, on purpose.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from titans.ops.neural_memory.state import Gate, LaggedState, MemoryState, State, Switches, by_layer, check
+from titans.ops.neural_memory.checks import check
+from titans.ops.neural_memory.state import Gate, LaggedState, MemoryState, State, Switches, by_layer
 
 
 def naive_neural_memory(
@@ -33,13 +34,14 @@ def naive_neural_memory(
     written: tuple[int, ...] | None = None,
     gain: bool = False,
 ) -> tuple[Tensor, State]:
-    """Write and read the memory one token after the other; arguments, result and errors as of `neural_memory`.
+    """Write and read the memory one token after the other.
 
-    Time and memory grow with time x weights: for tests and for checking faster forms.
+    Arguments, result and errors are those of `neural_memory`: q, k and v are `[batch, heads, time, dim]`. The cost in
+    time and memory grows with time x weights, so this form is for tests and for checking faster ones.
     """
     form = (activation, residual, loss, outer_gradient)
-    how = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
-    check(q, k, v, theta, eta, alpha, state, how)
+    switches = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
+    check(q, k, v, theta, eta, alpha, state, switches)
     gates = [by_layer(gate, len(state.weights)) for gate in (theta, eta, alpha)]
     weights, momentum = state.weights, state.momentum
     lagged = state.lagged if isinstance(state, LaggedState) else weights
@@ -52,54 +54,68 @@ def naive_neural_memory(
                 anchor = tuple(w.view_as(w) if w.requires_grad else w.detach().requires_grad_() for w in weights)
                 if reset_momentum:
                     momentum = tuple(torch.zeros_like(m) for m in momentum)
-            gradients = _surprise(anchor, k[:, :, t], v[:, :, t], how)
-            moved = [step(gates, t, i, weights[i], momentum[i], gradients[i], how) for i in range(len(weights))]
+            gradients = _surprise(anchor, k[:, :, t], v[:, :, t], switches)
+            moved = [step(gates, t, i, weights[i], momentum[i], gradients[i], switches) for i in range(len(weights))]
             weights, momentum = tuple(w for w, _ in moved), tuple(m for _, m in moved)
-            outputs.append(_memory({"token": weights, "chunk": lagged, "previous": older}[read], q[:, :, t], how))
+            outputs.append(_memory({"token": weights, "chunk": lagged, "previous": older}[read], q[:, :, t], switches))
     y = torch.stack(outputs, 2)
     end = LaggedState(weights, momentum, lagged) if read == "previous" else MemoryState(weights, momentum)
-    return (y, end) if torch.is_grad_enabled() else (y.detach(), _detached(end))
-
-
-def _memory(weights: tuple[Tensor, ...], x: Tensor, how: Switches) -> Tensor:
-    """M(x) of one token, x `[batch, heads, dim]`."""
-    *matrices, last = weights
-    matrices = matrices if how.gain else [*matrices, last]
-    h = torch.einsum("bhoi,bhi->bho", matrices[0], x)
-    for w in matrices[1:]:
-        h = torch.einsum("bhoi,bhi->bho", w, getattr(F, how.activation)(h))
-    if not how.residual:
-        return h
-    return x + F.layer_norm(h, h.shape[-1:], eps=1e-5) * (1 + last if how.gain else 1)
-
-
-def _surprise(anchor: tuple[Tensor, ...], k: Tensor, v: Tensor, how: Switches) -> tuple[Tensor, ...]:
-    """Gradient of the inner loss of one token by every weight."""
-    squares = (_memory(anchor, k, how) - v).square()
-    total = {"sum": squares.sum(), "mean": squares.mean(-1).sum(), "half": 0.5 * squares.sum()}[how.loss]
-    gradients = torch.autograd.grad(-total if how.ascent else total, anchor, create_graph=how.outer_gradient)
-    return gradients if how.outer_gradient else tuple(g.detach() for g in gradients)
+    if torch.is_grad_enabled():
+        return y, end
+    return y.detach(), type(end)(*(tuple(x.detach() for x in part) for part in end))
 
 
 def step(
-    gates: list[tuple[Tensor | None, ...]], t: int, layer: int, w: Tensor, m: Tensor, gradient: Tensor, how: Switches
+    gates: list[tuple[Tensor | None, ...]],
+    t: int,
+    layer: int,
+    w: Tensor,
+    m: Tensor,
+    gradient: Tensor,
+    switches: Switches,
 ) -> tuple[Tensor, Tensor]:
-    """A layer's weights and momentum after token t, whose gradient is shaped like them."""
-    if how.written is not None and layer not in how.written:
+    """Return a layer's weights and momentum after token t.
+
+    Args:
+        gates: theta, eta and alpha for each layer, `[batch, heads, time]` or `[batch, heads, time, d_in]`.
+        t: The token's place in the sequence, which starts a chunk.
+        layer: The layer, counted from 0.
+        w, m: The layer's weights and momentum before the token, `[batch, heads, d_out, d_in]` or `[batch, heads, dim]`.
+        gradient: The token's gradient by the weights, in their shape.
+        switches: How the memory is built, written and read.
+    """
+    if not switches.writes(layer):
         return w, m
     theta, eta, alpha = (_at(gate[layer], t, w) for gate in gates)
-    first, last = t % how.chunk_size % how.update_every == 0, (t % how.chunk_size + 1) % how.update_every == 0
-    m = (eta * m if first else m) - theta * gradient
-    return ((1 - alpha) * w + m if last else w), m
+    place = t % switches.chunk_size
+    m = (eta * m if place % switches.update_every == 0 else m) - theta * gradient
+    return ((1 - alpha) * w + m if (place + 1) % switches.update_every == 0 else w), m
 
 
-def _at(gate: Tensor | None, t: int, like: Tensor) -> Tensor | float:
-    """Gate of token t, to multiply a layer's weights with; a gate that is off is 0."""
+def _memory(weights: tuple[Tensor, ...], x: Tensor, switches: Switches) -> Tensor:
+    """Return M(x) of one token, x `[batch, heads, dim]`."""
+    *matrices, last = weights
+    matrices = matrices if switches.gain else [*matrices, last]
+    h = torch.einsum("bhoi,bhi->bho", matrices[0], x)
+    for w in matrices[1:]:
+        h = torch.einsum("bhoi,bhi->bho", w, getattr(F, switches.activation)(h))
+    if not switches.residual:
+        return h
+    return x + F.layer_norm(h, h.shape[-1:], eps=1e-5) * (1 + last if switches.gain else 1)
+
+
+def _surprise(anchor: tuple[Tensor, ...], k: Tensor, v: Tensor, switches: Switches) -> tuple[Tensor, ...]:
+    """Return the gradient of the inner loss of one token by every weight."""
+    squares = (_memory(anchor, k, switches) - v).square()
+    total = {"sum": squares.sum(), "mean": squares.mean(-1).sum(), "half": 0.5 * squares.sum()}[switches.loss]
+    signed = -total if switches.ascent else total
+    gradients = torch.autograd.grad(signed, anchor, create_graph=switches.outer_gradient)
+    return gradients if switches.outer_gradient else tuple(g.detach() for g in gradients)
+
+
+def _at(gate: Tensor | None, t: int, w: Tensor) -> Tensor | float:
+    """Return the gate of token t in a shape that multiplies the weights w; 0 for a gate that is off."""
     if gate is None:
         return 0.0
     at = gate[:, :, t]
-    return at.unsqueeze(2) if at.dim() == 3 else at.reshape(*at.shape, *[1] * (like.dim() - 2))
-
-
-def _detached(state: State) -> State:
-    return type(state)(*(tuple(x.detach() for x in part) for part in state))
+    return at.unsqueeze(2) if at.dim() == 3 else at.reshape(*at.shape, *[1] * (w.dim() - 2))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from titans_lab.study.config import RunConfig
-from titans_lab.study.tasks.mad import MadSettings
 from titans_lab.tasks.answers import AnswerTask, Part
+from titans_lab.tasks.mad.settings import MadSettings
 from titans_lab.tasks.task import IGNORED
 
 
@@ -18,13 +17,6 @@ class MadTask(AnswerTask):
     """
 
     settings: MadSettings
-
-    @classmethod
-    def build(cls, config: RunConfig, seed: int) -> MadTask:
-        """Nothing is read."""
-        settings = config.task.settings
-        assert isinstance(settings, MadSettings)
-        return cls(settings.NAME, settings, config, seed)
 
     def parts(self, training: bool) -> list[Part]:
         """One."""

@@ -160,15 +160,15 @@ def test_compression_wants_all_that_was_read():
 @pytest.mark.parametrize(
     ("name", "length", "settings", "words"),
     [
-        ("in_context_recall", 127, {}, "^train.length: 127 is not an even number of at least 4"),
+        ("in_context_recall", 127, {}, "^train.seq_len: 127 is not an even number of at least 4"),
         ("in_context_recall", 128, {"vocabulary": 1}, "^task.in_context_recall.vocabulary: 1 is below the 2"),
         ("noisy_in_context_recall", 128, {"noise": 1.0}, "^task.noisy_in_context_recall.noise: 1.0 is not"),
         ("noisy_in_context_recall", 128, {"vocabulary": 17}, "vocabulary: 17 is below the 18"),
-        ("fuzzy_in_context_recall", 12, {}, "^train.length: 12 is not at least 13"),
+        ("fuzzy_in_context_recall", 12, {}, "^train.seq_len: 12 is not at least 13"),
         ("fuzzy_in_context_recall", 64, {"vocabulary": 6}, "vocabulary: 6 is below the 7"),
-        ("selective_copying", 33, {}, "^train.length: 33 is not at least 34"),
-        ("memorization", 31, {}, "^train.length: 31 is not an even"),
-        ("compression", 1, {}, "^train.length: 1 is not at least 2"),
+        ("selective_copying", 33, {}, "^train.seq_len: 33 is not at least 34"),
+        ("memorization", 31, {}, "^train.seq_len: 31 is not an even"),
+        ("compression", 1, {}, "^train.seq_len: 1 is not at least 2"),
         ("compression", 32, {"examples": 4}, "^task.compression.examples: 4 are less than a batch"),
         (
             "compression",

@@ -1,9 +1,9 @@
 """The kernel of the backward pass: the chunks in reverse, three sweeps over the tiles of a chunk's state each.
 
-It follows `backward_step` of `step.py`. The first sweep goes back through the read and the write of the last layer, the
-second, at depth 2, through those of the first layer and up through the inner gradients to their top; the third comes
-down from there, and is left out where the inner gradients are constants. One sweep could do what the first two do, at
-two products less of 35, but then what it adds up does not fit a processor's registers.
+It follows `backward_chunk` of `chunk.py`. The first sweep goes back through the read and the write of the last layer.
+The second, at depth 2, goes through those of the first layer and up through the inner gradients to their top. The third
+comes down from there, and is left out where the inner gradients are constants. One sweep could do what the first two
+do, at two products less of 35, but then what it adds up does not fit a processor's registers.
 
 What is needed of the forward pass is recomputed tile by tile, save for the last layer's outputs: those are sums over
 all tiles, so recomputing them would take two more sweeps, and they are small.

@@ -32,7 +32,7 @@ class Shape(NamedTuple):
         chunk, dim, width: Tokens a chunk, channels of a head, inputs of the last layer.
         depth: Layers, 1 or 2.
         tokens, channels, tile: The first two padded, and the inputs of the last layer that are gone through at a time.
-        activation, residual, loss_slope, outer_gradient: See `Form`.
+        activation, residual, loss_slope, outer_gradient: See `Switches` and `loss_slope`.
         reset_momentum: Every chunk starts without.
         precision: Of the products' factors: "bf16", or "tf32" or "ieee" for float32. Sums are float32.
     """

@@ -1,0 +1,188 @@
+"""The scan as one differentiable operation: what it keeps for its backward pass is chosen, not taped.
+
+It keeps the state before each chunk and the chunk's products, as long as these fit a budget of bytes. Beyond the
+budget, chunks go in groups of about the square root of their number. Then the state before each group is kept, and the
+backward pass computes the chunks of a group again (activation checkpointing).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from titans.ops.neural_memory.coefficients import Coefficients, Gates
+from titans.ops.neural_memory.scan import Scan
+from titans.ops.neural_memory.state import MemoryState, State, Switches
+
+#: Where a layer's theta, eta and alpha are among the gates of a call; None for a gate that is off.
+GatePlaces = tuple[int, int | None, int | None]
+
+
+class Plan(NamedTuple):
+    """How a sequence is gone through.
+
+    Attributes:
+        switches: How the memory is built, written and read.
+        scan: The functions that compute whole chunks.
+        size: Tokens in a chunk.
+        places: Where the gates of each layer are; None for a layer that is not written. Layers may share gates.
+        group: Chunks that are gone through together.
+        keeps: Whether the products of a group are kept. Otherwise the backward pass computes them again.
+    """
+
+    switches: Switches
+    scan: Scan
+    size: int
+    places: tuple[GatePlaces | None, ...]
+    group: int
+    keeps: bool
+
+    def groups(self, time: int) -> Iterator[tuple[slice, int]]:
+        """Yield the tokens and the chunk size of each group; a shorter last chunk is a group of its own."""
+        whole = time - time % self.size
+        length = self.group * self.size
+        for begin in range(0, whole, length):
+            yield slice(begin, min(begin + length, whole)), self.size
+        if whole < time:
+            yield slice(whole, time), time - whole
+
+
+def memory_policy(budget: int, q: Tensor, state: State, size: int) -> tuple[int, bool]:
+    """Return the chunks in a group, and whether their products are kept, so that a call keeps about `budget` bytes.
+
+    Args:
+        budget: Bytes that may be kept for the backward pass.
+        q: `[N, time, D]`.
+        state: `[N, O, I]` for each layer.
+        size: Tokens in a chunk.
+    """
+    chunks, outputs = -(-q.shape[1] // size), [w.shape[1] for w in state.weights]
+    of_state = 2 * q.element_size() * sum(w.numel() for w in state.weights)
+    of_products = q.element_size() * q.shape[0] * size * (3 * sum(outputs) - outputs[-1])
+    if chunks * (of_state + of_products) <= budget:
+        return chunks, True
+    return max(1, round(math.sqrt(chunks * of_state / (of_state + of_products)))), False
+
+
+def scan_sequence(plan: Plan, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State) -> tuple[Tensor, State]:
+    """Write and read a sequence; differentiable.
+
+    Args:
+        plan: How the sequence is gone through.
+        gates: The distinct gates that `plan.places` refers to, `[N, time]` or `[N, time, channels]`.
+        tokens: q, k and v, `[N, time, D]`.
+        state: The state before the first token, `[N, O, I]` for each layer.
+
+    Returns:
+        What was read `[N, time, D]`, and the state after the last token.
+    """
+    if plan.scan.backward is None:
+        y, end, _ = _forward(plan, gates, tokens, state, needs_backward=False)
+        return y, end
+    layers = len(state.weights)
+    outputs = MemoryScan.apply(plan, len(gates), *gates, *tokens, *state.weights, *state.momentum)  # type: ignore[no-untyped-call]
+    y, *end_tensors = outputs
+    return y, MemoryState(tuple(end_tensors[:layers]), tuple(end_tensors[layers:]))
+
+
+class MemoryScan(torch.autograd.Function):
+    """`scan_sequence` with a backward pass of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, n_gates: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return what was read `[N, time, D]`, then the weights and the momentum `[N, O, I]` after it.
+
+        The tensors are the gates, then q, k and v, then the weights and the momentum of each layer.
+        """
+        tensors = tuple(x.detach() for x in tensors)  # torch.compile warns of those that are on a tape
+        gates, tokens, fast = tensors[:n_gates], tensors[n_gates : n_gates + 3], tensors[n_gates + 3 :]
+        state = MemoryState(fast[: len(plan.places)], fast[len(plan.places) :])
+        needs_backward = any(ctx.needs_input_grad)
+        y, end, kept = _forward(plan, gates, tokens, state, needs_backward)
+        if needs_backward:  # all through autograd's hands, which may offload it or free it
+            saved, ctx.form = tree_flatten((gates, tokens, kept))
+            ctx.save_for_backward(*saved)
+        ctx.plan = plan
+        return (y, *end.weights, *end.momentum)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor, *dend: Tensor) -> tuple[Any, ...]:
+        """Return the gradients by the tensors, from those by what was read and by the state after it."""
+        plan, layers = ctx.plan, len(ctx.plan.places)
+        gates, tokens, kept = tree_unflatten(list(ctx.saved_tensors), ctx.form)
+        dstate = MemoryState(dend[:layers], dend[layers:])
+        dgates = [torch.empty_like(gate) for gate in gates]
+        dtokens: list[tuple[Tensor | None, ...]] = []
+        for (part, size), (start, tape) in zip(reversed(list(plan.groups(dy.shape[1]))), reversed(kept), strict=True):
+            cut, cut_gates = tuple(x[:, part] for x in tokens), [gate[:, part] for gate in gates]
+            coefficients = _coefficients(plan, cut_gates, size)
+            if tape is None:
+                tape = plan.scan.forward(plan.switches, size, coefficients, cut, start, True)[2]
+            found = plan.scan.backward(plan.switches, size, coefficients, cut, tape, dy[:, part], dstate)
+            dstate = found.state
+            dtokens.insert(0, (found.q, found.k, found.v))
+            for into, gradient in zip(dgates, _to_gates(plan, cut_gates, size, found.coefficients), strict=True):
+                into[:, part] = gradient
+        by_token = (None if x[0] is None else _joined(x) for x in zip(*dtokens, strict=True))
+        return (None, None, *dgates, *by_token, *dstate.weights, *dstate.momentum)
+
+
+def _forward(
+    plan: Plan, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State, needs_backward: bool
+) -> tuple[Tensor, State, list[tuple[State, Any]]]:
+    """Return what was read, the state after it, and for the backward pass each group's first state and tape."""
+    y: list[Tensor] = []
+    kept: list[tuple[State, Any]] = []
+    for part, size in plan.groups(tokens[0].shape[1]):
+        coefficients, start = _coefficients(plan, [gate[:, part] for gate in gates], size), state
+        cut = tuple(x[:, part] for x in tokens)
+        keep = needs_backward and plan.keeps
+        read, state, tape = plan.scan.forward(plan.switches, size, coefficients, cut, start, keep)
+        y.append(read)
+        if needs_backward:
+            kept.append((start, tape))
+    return _joined(y), state, kept
+
+
+def _coefficients(plan: Plan, gates: Sequence[Tensor], size: int) -> list[Coefficients | None]:
+    """Return the coefficients of each layer over whole chunks; layers with the same gates share theirs."""
+    known = {
+        places: plan.scan.coefficients(_of_layer(plan, places, gates), size, plan.switches.update_every)
+        for places in dict.fromkeys(plan.places)
+        if places is not None
+    }
+    return [None if places is None else known[places] for places in plan.places]
+
+
+def _to_gates(plan: Plan, gates: Sequence[Tensor], size: int, gradients: Sequence[Coefficients]) -> list[Tensor]:
+    """Return the gradients by the gates, from those by each layer's coefficients."""
+    dgates = [torch.zeros_like(gate) for gate in gates]
+    for places in dict.fromkeys(plan.places):
+        assert places is not None
+        of_layers = [gradient for gradient, own in zip(gradients, plan.places, strict=True) if own == places]
+        gradient = Coefficients(*(sum(x[1:], start=x[0]) for x in zip(*of_layers, strict=True)))
+        used = _of_layer(plan, places, gates)
+        found = plan.scan.coefficients_backward(used, size, plan.switches.update_every, gradient)
+        for place, dgate, sign in zip(places, found, (-1 if plan.switches.ascent else 1, 1, 1), strict=True):
+            if place is not None:
+                assert dgate is not None
+                dgates[place] += sign * dgate
+    return dgates
+
+
+def _of_layer(plan: Plan, places: GatePlaces, gates: Sequence[Tensor]) -> Gates:
+    """Return the gates at these places. To climb the inner loss is a step with its sign changed."""
+    theta, eta, alpha = Gates.of(None if place is None else gates[place] for place in places)
+    return Gates(-theta if plan.switches.ascent else theta, eta, alpha)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Join along time; copy what may be hundreds of megabytes only where there is something to join."""
+    return torch.cat(list(parts), 1) if len(parts) > 1 else parts[0]

@@ -1,0 +1,102 @@
+"""The memory operator: checks its arguments, chooses a kernel and hands the sequence to it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from titans.ops.neural_memory.autograd import GatePlaces, Plan, memory_policy, scan_sequence
+from titans.ops.neural_memory.checks import check
+from titans.ops.neural_memory.kernels import KernelName, choose_scan
+from titans.ops.neural_memory.state import Gate, State, Switches, by_layer, is_per_channel
+
+MEMORY_BUDGET = 512 * 2**20  # bytes a call may keep: twice what 8 heads of 64, depth 2, chunk 64 take at 4,096 tokens
+
+
+def neural_memory(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    theta: Gate,
+    eta: Gate | None,
+    alpha: Gate | None,
+    state: State,
+    chunk_size: int = 16,
+    activation: str = "gelu",
+    residual: bool = False,
+    loss: str = "sum",
+    outer_gradient: bool = True,
+    *,
+    update_every: int = 1,
+    read: str = "token",
+    reset_momentum: bool = False,
+    ascent: bool = False,
+    written: tuple[int, ...] | None = None,
+    gain: bool = False,
+    memory_budget: int = MEMORY_BUDGET,
+    kernel: KernelName = "auto",
+) -> tuple[Tensor, State]:
+    """Write every (k, v) into the memory by a step of gradient descent, and read it with q after each write.
+
+    Paper: arXiv 2501.00663, eqs. 8 to 15 and section 3.2; y_t = M_t(q_t).
+
+    Args:
+        q, k, v: `[batch, heads, time, dim]`.
+        theta: Step size, at least 0: `[batch, heads, time]`, or `[batch, heads, time, layers]` for a gate per layer, or
+            a tuple over layers of `[batch, heads, time]`.
+        eta: Momentum in [0, 1], shaped like theta. In a tuple also `[batch, heads, time, d_in]`, a gate for each
+            channel of the layer's input. None: no momentum.
+        alpha: Forgetting in [0, 1], shaped like eta. None: no forgetting.
+        state: The weights and the momentum to start from.
+        chunk_size: Tokens whose inner gradients are taken at the weights that the chunk started with; 1 is the
+            recurrence itself. Time need not be a multiple.
+        activation: The non-linearity between the layers: "gelu" (exact), "silu" or "relu".
+        residual: Whether M(x) is x + LayerNorm(mlp(x)), without gain and with eps 1e-5, instead of mlp(x).
+        loss: The inner loss: "sum", "mean" or "half" of the squared error over dim.
+        outer_gradient: False: the inner gradients are constants to the outer ones, and k and v get no gradient.
+        update_every: Tokens whose writes reach the weights together, at the last of them; divides chunk_size. Momentum
+            decays by the gate of the first of them, weights forget by that of the last.
+        read: The weights that q reads: "token", after the token's own write; "chunk", those that its chunk started
+            with; "previous", those that the chunk before it started with.
+        reset_momentum: Whether every chunk starts without momentum.
+        ascent: Whether to climb the inner loss instead, for studies of whether its direction matters.
+        written: The layers that are written, counted from 0. The others stay as they are. None: all.
+        gain: Whether the last of the weights is a gain of the LayerNorm less 1, `[batch, heads, dim]`, written like the
+            rest.
+        memory_budget: Bytes that may be kept for the backward pass, which computes the rest again.
+        kernel: "torch"; "compiled", torch's steps compiled by torch; "triton", whose products are as precise as
+            `torch.get_float32_matmul_precision()` says ("medium" is bfloat16); or "auto", which is torch.
+
+    Returns:
+        y `[batch, heads, time, dim]`, and the state after the last token. A call on a whole sequence equals calls on
+        its parts, split at chunk boundaries, with the state handed on.
+
+    Raises:
+        ValueError: Shapes, dtypes, devices or ranges do not fit, or the kernel cannot run where the tensors are. The
+            message names the argument.
+    """
+    form = (activation, residual, loss, outer_gradient)
+    switches = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
+    check(q, k, v, theta, eta, alpha, state, switches)
+    per_channel = is_per_channel(eta) or is_per_channel(alpha)
+    scan, size = choose_scan(kernel, q, state, switches, per_channel)
+
+    batch_and_heads, layers = q.shape[:2], len(state.weights)
+    tokens = [x.flatten(0, 1) for x in (q, k, v)]
+    flat = type(state)(*(tuple(x.flatten(0, 1) for x in part) for part in state))
+    gates, places = _distinct([by_layer(gate, layers) for gate in (theta, eta, alpha)], switches)
+    plan = Plan(switches, scan, size, places, *memory_policy(memory_budget, tokens[0], flat, size))
+    y, end = scan_sequence(plan, [x.flatten(0, 1) for x in gates], tokens, flat)
+    back = type(end)(*(tuple(x.unflatten(0, batch_and_heads) for x in part) for part in end))
+    return y.unflatten(0, batch_and_heads), back
+
+
+def _distinct(
+    gates: list[tuple[Tensor | None, ...]], switches: Switches
+) -> tuple[list[Tensor], tuple[GatePlaces | None, ...]]:
+    """Return the gates without repetition, and for each layer that is written the places of its three among them."""
+    distinct = {id(x): x for of_layers in gates for x in of_layers if x is not None}
+    place = {key: number for number, key in enumerate(distinct)}
+    theta, eta, alpha = ([place.get(id(x)) for x in of_layers] for of_layers in gates)
+    layers = enumerate(zip(theta, eta, alpha, strict=True))
+    places = tuple(of_layer if switches.writes(layer) else None for layer, of_layer in layers)
+    return list(distinct.values()), places  # type: ignore[return-value]

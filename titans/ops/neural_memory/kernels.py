@@ -1,0 +1,148 @@
+"""The kernels of the memory operator: what each supports, and which one a call runs on.
+
+A kernel is a `Scan`, the functions that compute whole chunks, with a name and a function that says what it does not
+support. A new kernel is a file with a `Scan` and a line in `KERNELS`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from titans.ops.neural_memory.chunk import backward_covers
+from titans.ops.neural_memory.linear import BLOCK, LINEAR, is_linear_recurrence
+from titans.ops.neural_memory.scan import TAPED, TORCH, Scan
+from titans.ops.neural_memory.state import State, Switches
+
+KernelName = Literal["auto", "torch", "compiled", "triton"]
+
+#: The limits of the Triton kernels, for what a processor holds. The last one is tokens times channels of a chunk whose
+#: factors are float32.
+WIDEST_HEAD, WIDEST_LAYER, LONGEST_CHUNK, LARGEST_CHUNK = 128, 512, 64, 64 * 64
+
+
+class Call(NamedTuple):
+    """What decides which kernel can run a call.
+
+    Attributes:
+        q: `[batch, heads, time, dim]`.
+        state: The state before the first token.
+        switches: How the memory is built, written and read.
+        rare: Why the call needs a form that only torch has; None: any kernel may run it.
+    """
+
+    q: Tensor
+    state: State
+    switches: Switches
+    rare: str | None
+
+
+class Kernel(NamedTuple):
+    """A way to compute the operator.
+
+    Attributes:
+        name: The name by which a call asks for it.
+        unsupported: Returns why the kernel cannot run a call; None: it can.
+        load: Imports the kernel, which may take a second, and returns its functions.
+    """
+
+    name: str
+    unsupported: Callable[[Call], str | None]
+    load: Callable[[], Scan]
+
+
+def choose_scan(asked: KernelName, q: Tensor, state: State, switches: Switches, per_channel: bool) -> tuple[Scan, int]:
+    """Return the functions that a call runs on, and its tokens in a chunk.
+
+    "auto" is torch: the Triton kernels have not been measured on a GPU yet, and compilation has to be worth its time.
+    Where the kernel that is asked for does not support a call, torch runs it, and a warning says so once.
+
+    Args:
+        asked: The kernel by name.
+        q: `[batch, heads, time, dim]`.
+        state: The state before the first token.
+        switches: How the memory is built, written and read.
+        per_channel: Whether some gate has a value for each channel.
+
+    Raises:
+        ValueError: There is no such kernel, or "triton" is asked for on a CPU outside of Triton's interpreter.
+    """
+    kernel = KERNELS.get("torch" if asked == "auto" else asked)
+    if kernel is None:
+        raise ValueError(f"kernel: {asked!r} is not one of auto, {', '.join(KERNELS)}")
+    linear = is_linear_recurrence(switches, len(state.weights), per_channel)
+    rare = None
+    if linear:
+        rare = "a linear memory at chunk_size 1 has a form of its own"
+    elif not backward_covers(switches, per_channel):
+        rare = "the call reads late, writes some layers only, or has a gain or gates per channel"
+    reason = kernel.unsupported(Call(q, state, switches, rare))
+    if reason is not None:
+        _warn_once(kernel.name, reason)
+    if linear:
+        return LINEAR, BLOCK
+    return TAPED if rare else TORCH if reason else kernel.load(), switches.chunk_size
+
+
+def _anything(call: Call) -> None:
+    """Return None: torch runs every call, and its compiled steps stand in wherever there are some."""
+
+
+def _unsupported_by_triton(call: Call) -> str | None:
+    q, chunk, layers = call.q, call.switches.chunk_size, len(call.state.weights)
+    width, dim = call.state.weights[-1].shape[-1], q.shape[-1]
+    if q.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError("kernel: 'triton' runs on a CPU in Triton's interpreter only; set TRITON_INTERPRET=1 for that")
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed"
+    exact = q.is_cuda and torch.get_float32_matmul_precision() != "medium"
+    reasons = {
+        f"its tensors are {q.dtype}, not torch.float32": q.dtype != torch.float32,
+        f"{layers} layers are more than 2": layers > 2,
+        f"heads of {dim} are wider than {WIDEST_HEAD}": dim > WIDEST_HEAD,
+        f"a hidden width of {width} is more than {WIDEST_LAYER}": width > WIDEST_LAYER,
+        f"chunks of {chunk} tokens are longer than {LONGEST_CHUNK}": chunk > LONGEST_CHUNK,
+        f"chunks of {chunk} tokens and heads of {dim} take more shared memory than there is, save with "
+        "torch.set_float32_matmul_precision('medium')": exact and too_large(chunk, dim),
+    }
+    return call.rare or next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def too_large(chunk: int, dim: int) -> bool:
+    """Return whether a chunk does not fit an H200's shared memory with float32 factors, as its compiler finds."""
+    tokens, channels = (max(16, 1 << (size - 1).bit_length()) for size in (chunk, dim))
+    return tokens * channels > LARGEST_CHUNK
+
+
+def _load_compiled() -> Scan:
+    from titans.ops.neural_memory.compiled import COMPILED
+
+    return COMPILED
+
+
+def _load_triton() -> Scan:
+    from titans.ops.neural_memory.triton import TRITON
+
+    return TRITON
+
+
+KERNELS = {
+    kernel.name: kernel
+    for kernel in (
+        Kernel("torch", _anything, lambda: TORCH),
+        Kernel("compiled", _anything, _load_compiled),
+        Kernel("triton", _unsupported_by_triton, _load_triton),
+    )
+}
+
+
+@cache
+def _warn_once(kernel: str, reason: str) -> None:
+    warnings.warn(f"kernel={kernel!r} does not cover a call, which runs in torch instead: {reason}", stacklevel=4)

@@ -1,0 +1,133 @@
+"""The scan over chunks: one chunk after the other, forward and backward; and what a scan is to the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from titans.ops.neural_memory.chunk import Gradients, Products, backward_chunk, forward_chunk
+from titans.ops.neural_memory.coefficients import (
+    Coefficients,
+    Gates,
+    chunk_coefficients,
+    chunk_coefficients_backward,
+    per_chunk,
+)
+from titans.ops.neural_memory.state import MemoryState, State, Switches
+
+Tokens = tuple[Tensor, ...]  # q, k and v, [N, chunks * C, D]
+
+
+class Scan(NamedTuple):
+    """The four functions that compute the operator on whole chunks; a kernel brings a set of its own.
+
+    Attributes:
+        coefficients: `chunk_coefficients`, or what computes the same.
+        coefficients_backward: `chunk_coefficients_backward`, or what computes the same.
+        forward: `scan_forward`, or what computes the same. Its tape is for the scan's own `backward` alone.
+        backward: `scan_backward`, or what computes the same. None: autograd differentiates `forward`.
+    """
+
+    coefficients: Callable[[Gates, int, int], Coefficients]
+    coefficients_backward: Callable[[Gates, int, int, Coefficients], Gates]
+    forward: Callable[[Switches, int, Sequence[Any], Tokens, State, bool], tuple[Tensor, State, Any]]
+    backward: Callable[[Switches, int, Sequence[Any], Tokens, Any, Tensor, MemoryState], Gradients] | None
+
+
+class ChunkTape(NamedTuple):
+    """What the backward pass needs of a chunk: the state before it, and its products."""
+
+    state: State
+    products: Products
+
+
+def scan_forward(
+    switches: Switches,
+    size: int,
+    coefficients: Sequence[Coefficients | None],
+    tokens: Tokens,
+    state: State,
+    keep: bool,
+    forward_chunk: Callable[..., tuple[Tensor, State, Products]] = forward_chunk,
+) -> tuple[Tensor, State, list[ChunkTape] | None]:
+    """Write and read chunk by chunk.
+
+    Args:
+        switches: How the memory is built, written and read.
+        size: Tokens in a chunk.
+        coefficients: For each layer, stacked over the chunks: `[chunks, N, ...]`. None for a layer that is not written.
+        tokens: q, k and v of whole chunks, `[N, chunks * size, D]`.
+        state: The state before the first chunk, `[N, O, I]` for each layer.
+        keep: Whether `scan_backward` will be called.
+        forward_chunk: `forward_chunk`, or what computes the same.
+
+    Returns:
+        What was read, like q; the state after the last chunk; and with `keep` what the backward pass needs.
+    """
+    read: list[Tensor] = []
+    tape: list[ChunkTape] = []
+    for of_chunk, *qkv in _chunks(size, coefficients, tokens):
+        if switches.reset_momentum:
+            state = state._replace(momentum=tuple(torch.zeros_like(s) for s in state.momentum))
+        y, after, products = forward_chunk(switches, state, of_chunk, *qkv)
+        read.append(y)
+        if keep:
+            tape.append(ChunkTape(state, products))
+        state = after
+    return torch.cat(read, 1), state, tape if keep else None
+
+
+def scan_backward(
+    switches: Switches,
+    size: int,
+    coefficients: Sequence[Coefficients],
+    tokens: Tokens,
+    tape: list[ChunkTape],
+    dy: Tensor,
+    dstate: MemoryState,
+    backward_chunk: Callable[..., Gradients] = backward_chunk,
+) -> Gradients:
+    """Go back through the chunks of `scan_forward`.
+
+    Args:
+        switches, size, coefficients, tokens: The arguments of `scan_forward`.
+        tape: What `scan_forward` kept.
+        dy: The gradient by what was read, `[N, chunks * size, D]`.
+        dstate: The gradient by the state after the last chunk, `[N, O, I]` for each layer.
+        backward_chunk: `backward_chunk`, or what computes the same.
+
+    Returns:
+        The gradients, those by the coefficients stacked over the chunks.
+    """
+    found: list[Gradients] = []
+    chunks = list(zip(_chunks(size, coefficients, (*tokens, dy)), tape, strict=True))
+    for (of_chunk, q, k, v, dy_chunk), (state, products) in reversed(chunks):
+        part = backward_chunk(switches, state, of_chunk, q, k, v, products, dy_chunk, dstate)
+        dstate = part.state
+        if switches.reset_momentum:
+            dstate = dstate._replace(momentum=tuple(torch.zeros_like(s) for s in dstate.momentum))
+        found.insert(0, part._replace(state=MemoryState((), ())))  # those of all chunks are as large as the tape
+    stacked = [
+        Coefficients(*(torch.stack(x) for x in zip(*of_layer, strict=True)))
+        for of_layer in zip(*(part.coefficients for part in found), strict=True)
+    ]
+    dq, dk, dv = (
+        None if parts[0] is None else torch.cat(parts, 1) for parts in zip(*(part[:3] for part in found), strict=True)
+    )
+    assert dq is not None
+    return Gradients(dq, dk, dv, stacked, dstate)
+
+
+#: Torch's own scan.
+TORCH = Scan(chunk_coefficients, chunk_coefficients_backward, scan_forward, scan_backward)
+#: Torch's own scan for the switches that `backward_chunk` does not cover.
+TAPED = TORCH._replace(backward=None)
+
+
+def _chunks(size: int, coefficients: Sequence[Coefficients | None], streams: Sequence[Tensor]) -> list[tuple[Any, ...]]:
+    """Return for each chunk the coefficients of all layers and its part of each stream."""
+    parts = [x.split(size, 1) for x in streams]
+    return list(zip(per_chunk(coefficients, len(parts[0])), *parts, strict=True))

@@ -1,0 +1,48 @@
+"""Settings of the task `dna`: prediction of the next base of a FASTA file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
+from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.tasks.settings import TaskSettings
+from titans_lab.tasks.text.settings import TextSettings
+
+if TYPE_CHECKING:
+    from titans_lab.data.tokenizer import Tokenizer
+
+BITS_PER_BASE = Metric("loss", "bits per base", column="loss")
+
+
+@dataclass(frozen=True)
+class DnaSettings(TextSettings):
+    """The next base of a FASTA file, `data.path`, as a language model's next byte; nothing to set."""
+
+    NAME: ClassVar[str] = "dna"
+    FASTA: ClassVar[bool] = True
+    SYMBOL: ClassVar[str] = "base"
+    ORDERS: ClassVar[tuple[int, ...]] = (1, 3, 5, 7)
+    LOSS: ClassVar[Metric] = BITS_PER_BASE
+    METRIC: ClassVar[Metric] = BITS_PER_BASE
+
+    def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
+        """A token for each letter, as a byte, and a file to read."""
+        super().check(model, data, train)
+        if data.path is None:
+            raise ValueError("data.path: null, and the task dna reads bases; name a FASTA file")
+
+    def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
+        """Every base has a token."""
+
+    def digest(self, data: DataConfig) -> str:
+        """Return the hash of the bases, without headers and line ends."""
+        from titans_lab.data.corpus import corpus_digest
+
+        return corpus_digest(data, fasta=True)
+
+    def tokenizer(self, model: ModelConfig, data: DataConfig, digest: str) -> Tokenizer:
+        """Refuse: bases are no text."""
+        return TaskSettings.tokenizer(self, model, data, digest)

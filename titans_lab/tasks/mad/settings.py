@@ -1,0 +1,242 @@
+"""Settings of the six tasks of MAD (arXiv 2403.17844), as its code has them (github.com/athms/mad-lab)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
+from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.tasks.settings import Ends, TaskSettings, check_examples, check_vocabulary
+
+
+@dataclass(frozen=True)
+class MadSettings(TaskSettings):
+    """What the six have in common: sequences of `train.seq_len` tokens.
+
+    Attributes:
+        vocabulary: Distinct tokens, special ones included.
+        examples: Size of the training set.
+        test_examples: Size of the test set.
+    """
+
+    LOSS: ClassVar[Metric] = Metric("loss", "nats per answer", column="loss")
+    METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
+
+    vocabulary: int = 16
+    examples: int = 12_800
+    test_examples: int = 1280
+
+    def __post_init__(self) -> None:
+        for name in ("examples", "test_examples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+        if self.vocabulary < self.least_vocabulary:
+            raise ValueError(f"vocabulary: {self.vocabulary} is below the {self.least_vocabulary} that the task needs")
+
+    @property
+    @abstractmethod
+    def least_vocabulary(self) -> int:
+        """The fewest tokens with which there is something to answer."""
+
+    @property
+    @abstractmethod
+    def least_length(self) -> int:
+        """The shortest sequence that holds a question."""
+
+    @property
+    def even(self) -> bool:
+        """Whether sequences are made of pairs of tokens."""
+        return False
+
+    def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
+        """The vocabulary, a batch and a question have to fit."""
+        check_vocabulary(model, self.vocabulary, f"tokens of task.{self.NAME}.vocabulary")
+        check_examples(train, self.NAME, self.examples)
+        length = train.seq_len
+        if length < self.least_length or (self.even and length % 2):
+            kind = "an even number of at least" if self.even else "at least"
+            raise ValueError(f"train.seq_len: {length} is not {kind} {self.least_length}, as task {self.NAME} needs it")
+
+
+@dataclass(frozen=True)
+class RecallSettings(MadSettings):
+    """In-context recall: pairs of a key and a value, the same in all of a sequence; those of known keys are asked for.
+
+    Half of the vocabulary are keys, half values.
+    """
+
+    NAME: ClassVar[str] = "in_context_recall"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.in_context_recall:InContextRecallTask"
+
+    @property
+    def noise_tokens(self) -> int:
+        """Tokens of the vocabulary that are noise."""
+        return 0
+
+    @property
+    def noise_share(self) -> float:
+        """Chance of a pair to be noise."""
+        return 0.0
+
+    @property
+    def least_vocabulary(self) -> int:
+        """A key and a value."""
+        return 2 + self.noise_tokens
+
+    @property
+    def least_length(self) -> int:
+        """A pair, and its key and value again."""
+        return 4
+
+    @property
+    def even(self) -> bool:
+        """Pairs."""
+        return True
+
+
+@dataclass(frozen=True)
+class NoisyRecallSettings(RecallSettings):
+    """Noisy in-context recall: some pairs are tokens of a vocabulary of their own, to be ignored.
+
+    Attributes:
+        noise_vocabulary: Tokens of the vocabulary that are noise.
+        noise: Chance of a pair to be noise.
+    """
+
+    NAME: ClassVar[str] = "noisy_in_context_recall"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.in_context_recall:InContextRecallTask"
+
+    vocabulary: int = 32
+    noise_vocabulary: int = 16
+    noise: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.noise_vocabulary < 1:
+            raise ValueError(f"noise_vocabulary: {self.noise_vocabulary} is below 1")
+        if not 0 <= self.noise < 1:
+            raise ValueError(f"noise: {self.noise} is not at least 0 and below 1")
+
+    @property
+    def noise_tokens(self) -> int:
+        """As set."""
+        return self.noise_vocabulary
+
+    @property
+    def noise_share(self) -> float:
+        """As set."""
+        return self.noise
+
+
+@dataclass(frozen=True)
+class FuzzyRecallSettings(MadSettings):
+    """Fuzzy in-context recall: keys and values are of several adjacent tokens; in the test, keys of the most.
+
+    Attributes:
+        key_tokens: Most tokens of a key.
+        value_tokens: Most tokens of a value.
+    """
+
+    NAME: ClassVar[str] = "fuzzy_in_context_recall"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.fuzzy_in_context_recall:FuzzyInContextRecallTask"
+
+    key_tokens: int = 3
+    value_tokens: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("key_tokens", "value_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+        super().__post_init__()
+
+    @property
+    def least_vocabulary(self) -> int:
+        """A longest key and value without a token twice, and padding."""
+        return 2 * max(self.key_tokens, self.value_tokens) + 1
+
+    @property
+    def least_length(self) -> int:
+        """A longest pair and the question for it, and one token of choice."""
+        return 2 * (self.key_tokens + self.value_tokens) + 1
+
+
+@dataclass(frozen=True)
+class SelectiveCopyingSettings(MadSettings):
+    """Selective copying: tokens scattered among blanks, to be written in their order at the end.
+
+    Attributes:
+        copied: Tokens to copy.
+    """
+
+    NAME: ClassVar[str] = "selective_copying"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.selective_copying:SelectiveCopyingTask"
+
+    copied: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.copied < 1:
+            raise ValueError(f"copied: {self.copied} is below 1")
+
+    @property
+    def least_vocabulary(self) -> int:
+        """Two tokens to tell apart, a blank and the sign to copy."""
+        return 4
+
+    @property
+    def least_length(self) -> int:
+        """The tokens, a blank, the sign, and their copy."""
+        return 2 * self.copied + 2
+
+
+@dataclass(frozen=True)
+class MemorizationSettings(MadSettings):
+    """Memorisation: each key has one value, the same in every sequence, which has to be learned in training."""
+
+    NAME: ClassVar[str] = "memorization"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.memorization:MemorizationTask"
+
+    vocabulary: int = 256
+    examples: int = 256
+
+    @property
+    def least_vocabulary(self) -> int:
+        """A key, two values and the sign that asks."""
+        return 4
+
+    @property
+    def least_length(self) -> int:
+        """A key and the sign."""
+        return 2
+
+    @property
+    def even(self) -> bool:
+        """A key and the sign, over and over."""
+        return True
+
+
+@dataclass(frozen=True)
+class CompressionSettings(MadSettings):
+    """Compression: the whole sequence has to be had again from what the last token's place holds, by an autoencoder."""
+
+    NAME: ClassVar[str] = "compression"
+    TASK: ClassVar[str] = "titans_lab.tasks.mad.compression:CompressionTask"
+
+    @property
+    def least_vocabulary(self) -> int:
+        """Two tokens to tell apart and the last one."""
+        return 3
+
+    @property
+    def least_length(self) -> int:
+        """A token and the last one."""
+        return 2
+
+    def ends(self, model: ModelConfig, length: int) -> Ends:
+        """Of `titans.models.autoencoder.AutoEncoder`, whose two tables are never tied."""
+        dim, vocabulary = model.dim, model.vocab_size
+        decoder = 2 * (dim * dim + 2 * dim) + dim + vocabulary
+        return Ends(2 * vocabulary * dim + dim + decoder, 2 * dim * dim + vocabulary * dim)

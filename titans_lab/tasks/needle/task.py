@@ -1,0 +1,176 @@
+"""A needle in a haystack, by RULER's protocol (arXiv 2404.06654, its `niah_single_1` to `_3`) and the Titans paper's.
+
+    passkey   S-NIAH-1: five sentences that repeat, a number of seven digits
+    number    S-NIAH-2: prose, the same
+    uuid      S-NIAH-3: prose, a UUID
+    word      the paper's S-NIAH-W: prose, a word
+
+The key is an adjective and a noun. The needle stands between two sentences: of prose at one of RULER's 40 depths, of
+the repeated ones anywhere. Unlike RULER's, a haystack is cut to the byte, so that every question of a length has this
+length; the prose is not its essays, and begins at a sentence that is drawn. Values that tests ask for are never in
+training.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from titans_lab.data.hidden import NeedleContents, needle_contents
+from titans_lab.errors import UserError
+from titans_lab.study.config import RunConfig
+from titans_lab.tasks.haystack import Haystack, noise, part_of, prose
+from titans_lab.tasks.needle.settings import Kind, NeedleSettings, Template
+from titans_lab.tasks.question import Question, for_testing
+from titans_lab.tasks.recall import RecallTask
+from titans_lab.tasks.task import random_of
+
+#: What RULER calls the values, many and one.
+VALUES: dict[Kind, tuple[str, str]] = {
+    "passkey": ("numbers", "number"),
+    "number": ("numbers", "number"),
+    "uuid": ("uuids", "uuid"),
+    "word": ("words", "word"),
+}
+NEEDLE = "One of the special magic {many} for {key} is: {value}."
+HEAD: dict[Template, str] = {
+    "ruler": "A special magic {one} is hidden within the following text. Make sure to memorize it. "
+    "I will quiz you about the {one} afterwards.\n",
+    "brief": "",
+}
+TAIL: dict[Template, str] = {
+    "ruler": "\nWhat is the special magic {one} for {key} mentioned in the provided text? "
+    "The special magic {one} for {key} mentioned in the provided text is",
+    "brief": "\nThe special magic {one} for {key} is:",
+}
+MOST_DRAWN = 10_000  # values, for one that is on the right side of the split
+DEPTHS = np.round(np.linspace(0, 100, 40)).astype(int)  # RULER's, in per cent
+
+#: Adjectives and nouns, a short list of our own.
+OWN_WORDS = (
+    (
+        b"amber ancient brave bright calm clever cold crisp curious deep distant eager early faint fair fierce "
+        b"gentle golden grand happy hidden honest humble idle jolly keen kind late lively loud lucky mellow mild "
+        b"noble odd pale plain proud quick quiet rapid rare ready rough round royal rustic sharp shy silent simple "
+        b"sleepy slim smooth soft solid steady stern sunny swift tall tame tender tidy tiny vivid warm wide wild "
+        b"wise witty young"
+    ),
+    (
+        b"anchor apple arrow badge barrel basket beacon bell bench bottle branch bridge brook bucket button cabin "
+        b"candle canyon carpet castle cherry circle cloud comet copper corner cradle crater crystal desert dragon "
+        b"engine falcon feather ferry fiddle forest fountain garden glacier hammer harbor island jacket kettle "
+        b"ladder lantern lemon magnet marble meadow mirror mountain needle ocean orchard paddle pebble pencil "
+        b"pepper planet pocket puzzle raven ribbon river saddle shadow silver spiral summit temple thunder ticket "
+        b"timber tunnel valley velvet violin wagon whistle willow window winter"
+    ),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """What keys, and values that are words, are made of: a short list of our own, or RULER's from wonderwords."""
+
+    adjectives: Sequence[str]
+    nouns: Sequence[str]
+
+    @classmethod
+    def of(cls, files: Sequence[bytes] = ()) -> Words:
+        """From a file of adjectives and one of nouns; our own where there are none."""
+        return cls(*(file.decode(errors="replace").split() for file in files or OWN_WORDS))
+
+    def draw(self, numbers: np.random.Generator) -> str:
+        """One of each, as "calm-river"."""
+        adjective, noun = (words[int(numbers.integers(len(words)))] for words in (self.adjectives, self.nouns))
+        return f"{adjective}-{noun}"
+
+
+@dataclass(frozen=True, eq=False)
+class Needles:
+    """Questions of one kind: each a function of this, the seed, its number and its length alone."""
+
+    kind: Kind
+    template: Template
+    words: Words
+    haystack: Haystack
+    seed: int
+    testing: bool
+
+    def question(self, number: int, length: int, answer_tokens: int | None = None) -> Question:
+        """Number `number` of `length` bytes, of which the last `answer_tokens` are left for the answer.
+
+        Null: as many as the answer has. UserError where the words around the needle alone are longer.
+        """
+        numbers = random_of("needle", self.kind, self.template, self.seed, self.testing, length, number)
+        key, value = self.words.draw(numbers), self._value(numbers)
+        many, one = VALUES[self.kind]
+        needle = NEEDLE.format(many=many, key=key, value=value).encode()
+        head = HEAD[self.template].format(one=one).encode()
+        tail = TAIL[self.template].format(one=one, key=key).encode()
+        answer = f" {value}.".encode()
+        left = len(answer) if answer_tokens is None else answer_tokens
+        room = length - left - len(head) - len(tail) - len(needle) - 1
+        if room < 0:
+            raise UserError(
+                f"length {length}: a needle of this kind takes {length - room} tokens with no haystack around it; "
+                "give more, or the brief template"
+            )
+        context, depth = self._hide(needle, room, numbers)
+        return Question(head + context + tail, answer, value, depth, tail.decode().strip())
+
+    def _value(self, numbers: np.random.Generator) -> str:
+        """One that belongs to testing, or to training."""
+        for _ in range(MOST_DRAWN):
+            if for_testing(value := self._any_value(numbers)) is self.testing:
+                return value
+        raise UserError(
+            f"task.needle.words: of {MOST_DRAWN} values none is {'for tests' if self.testing else 'to train on'}; "
+            "give longer lists"
+        )
+
+    def _any_value(self, numbers: np.random.Generator) -> str:
+        if self.kind == "word":
+            return self.words.draw(numbers)
+        if self.kind == "uuid":
+            return str(uuid.UUID(bytes=numbers.bytes(16), version=4))
+        return str(numbers.integers(10**6, 10**7))
+
+    def _hide(self, needle: bytes, room: int, numbers: np.random.Generator) -> tuple[bytes, float]:
+        """The haystack with the needle in it, and how deep that stands."""
+        hay, starts = self.haystack.cut(room, int(numbers.integers(len(self.haystack.starts))))
+        if self.kind == "passkey":
+            index = int(numbers.integers(max(len(starts), 1)))
+        else:
+            index = len(starts) * int(DEPTHS[numbers.integers(len(DEPTHS))]) // 100
+        place, joint = [*starts.tolist(), room][index], self.haystack.joint
+        middle = joint + needle if place == room else needle + joint
+        return hay[:place] + middle + hay[place:], place / max(room, 1)
+
+
+class NeedleTask(RecallTask):
+    """Needles of `train.seq_len` bytes."""
+
+    @classmethod
+    def build(cls, config: RunConfig, seed: int) -> NeedleTask:
+        """Read words and prose, where the kind of needle wants them."""
+        settings = config.task.settings
+        assert isinstance(settings, NeedleSettings)
+        contents = needle_contents(settings.kind, config.data.path, settings.words)
+        training, testing = (
+            needles(settings.kind, settings.template, contents, seed if not testing else 0, testing)
+            for testing in (False, True)
+        )
+        return cls(config, contents.digest, training, testing)
+
+
+def needles(kind: Kind, template: Template, contents: NeedleContents, seed: int, testing: bool) -> Needles:
+    """Questions for training, or for tests; the last tenth of the prose is for tests."""
+    haystack = noise() if kind == "passkey" else prose(part_of(contents.prose, testing))
+    return Needles(kind, template, Words.of(contents.words), haystack, seed, testing)
+
+
+def string_match_all(output: str, target: str) -> bool:
+    """RULER's score of one answer: whether the value stands in what the model wrote, in any case."""
+    return target.lower() in output.lower()

@@ -1,0 +1,77 @@
+"""Settings of the task `series`: forecasts of a multivariate time series from a CSV file, `data.path`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
+from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.tasks.settings import Ends, TaskSettings
+
+MSE = Metric("mse", "squared error of scaled values", column="score")
+MAE = Metric("mae", "absolute error of scaled values")
+
+
+@dataclass(frozen=True)
+class SeriesSettings(TaskSettings):
+    """Multivariate to multivariate forecasts, one channel at a time, by the protocol of `titans_lab.data.series`.
+
+    An example is a window of one channel; its past is cut into `train.seq_len` patches, the tokens of the model.
+
+    Attributes:
+        look_back: Steps of the past, a multiple of `train.seq_len`. 96 in most published tables.
+        horizon: Steps of the future; 96, 192, 336 and 720 in published tables, which give the mean over these too.
+        loss: That training lowers: "mse", "mae", or "huber" (quadratic up to one deviation of the channel).
+        cycle: Steps of a cycle, such as a day, whose mean profile in the training part, for each channel, is taken off
+            before and is part of the forecast (CycleNet, arXiv 2409.18479, learns it); 1: none.
+        linear: The linear forecast that the blocks add to: "ridge", in closed form before training and then held, so
+            that a run begins at that floor; or "learned" with the rest, from 0.
+        normalisation: Of what the blocks see, undone in what they add: less the past's "last" value, or less its mean
+            and over its deviation ("revin").
+    """
+
+    NAME: ClassVar[str] = "series"
+    TASK: ClassVar[str] = "titans_lab.tasks.series.task:SeriesTask"
+    READS: ClassVar[frozenset[str]] = frozenset({"path"})
+    LOSS: ClassVar[Metric] = Metric("loss", "error of scaled values", column="loss")
+    METRIC: ClassVar[Metric] = MSE
+
+    look_back: int = 96
+    horizon: int = 96
+    loss: Literal["mse", "mae", "huber"] = "huber"
+    cycle: int = 1
+    linear: Literal["ridge", "learned"] = "ridge"
+    normalisation: Literal["last", "revin"] = "last"
+
+    def __post_init__(self) -> None:
+        for name in ("look_back", "horizon", "cycle"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+
+    def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
+        """The past in whole patches, and a file to read."""
+        if data.path is None:
+            raise ValueError("data.path: null, and the task series reads a CSV file; name one")
+        if self.look_back % train.seq_len:
+            raise ValueError(
+                f"train.seq_len: {train.seq_len} patches do not divide task.series.look_back ({self.look_back});"
+                " set it to a divisor"
+            )
+
+    def digest(self, data: DataConfig) -> str:
+        """Return the hash of the file's content."""
+        from titans_lab.data.series import series_digest
+
+        return series_digest(str(data.path), self.look_back, self.horizon, self.cycle)
+
+    def source(self, data: DataConfig) -> str:
+        """Return the file's path."""
+        return str(data.path)
+
+    def ends(self, model: ModelConfig, length: int) -> Ends:
+        """Of the patches' embedding, the norm, the head and the direct map."""
+        patch = self.look_back // length
+        head = (length * model.dim + self.look_back) * self.horizon
+        return Ends(patch * model.dim + 2 * model.dim + head, patch * model.dim + head // length)

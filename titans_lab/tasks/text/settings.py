@@ -1,0 +1,58 @@
+"""Settings of the task `text`: language modelling. Its data are the section `data`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
+from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.tasks.settings import TaskSettings, check_bytes
+
+if TYPE_CHECKING:
+    from titans_lab.data.tokenizer import Tokenizer
+
+BITS_PER_BYTE = Metric("loss", "bits per byte", column="loss")
+
+
+@dataclass(frozen=True)
+class TextSettings(TaskSettings):
+    """Bytes of a text; nothing to set."""
+
+    NAME: ClassVar[str] = "text"
+    TASK: ClassVar[str] = "titans_lab.tasks.text.task:TextTask"
+    READS: ClassVar[frozenset[str]] = frozenset({"path", "valid_fraction", "valid_bytes"})
+    FASTA: ClassVar[bool] = False  # whether the bytes are the bases of a FASTA file
+    SYMBOL: ClassVar[str] = "byte"
+    ORDERS: ClassVar[tuple[int, ...]] = (0, 1, 3)
+    LOSS: ClassVar[Metric] = BITS_PER_BYTE
+    METRIC: ClassVar[Metric] = BITS_PER_BYTE
+
+    def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
+        """A token for each value of a byte."""
+        check_bytes(model)
+
+    def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
+        """A token of the model for each of a prepared folder's tokenizer."""
+        from titans_lab.data.corpus import check_vocabulary
+
+        check_vocabulary(data, model.vocab_size)
+
+    def digest(self, data: DataConfig) -> str:
+        """Return the hash of the text; of a prepared folder also its tokenizer's."""
+        from titans_lab.data.corpus import corpus_digest
+
+        return corpus_digest(data)
+
+    def source(self, data: DataConfig) -> str:
+        """Return the path, or the version of Python."""
+        from titans_lab.data.corpus import corpus_source
+
+        return corpus_source(data)
+
+    def tokenizer(self, model: ModelConfig, data: DataConfig, digest: str) -> Tokenizer:
+        """Return the prepared folder's tokenizer, or bytes."""
+        from titans_lab.data.corpus import trained_tokenizer
+
+        return trained_tokenizer(data, model.vocab_size, digest)

@@ -1,0 +1,162 @@
+"""Language modelling: windows of a text, and the loss in bits per byte, whatever its tokens are."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from titans_lab.data.corpus import Corpus, check_vocabulary, load_corpus
+from titans_lab.data.tokenizer import SEPARATOR
+from titans_lab.errors import UserError
+from titans_lab.study.config import RunConfig
+from titans_lab.study.metric import Metric
+from titans_lab.tasks.task import Batch, Score, Task, judging, precise, random_of
+from titans_lab.tasks.text.settings import TextSettings
+
+BITS = 1 / math.log(2)
+WORD_PERPLEXITY = Metric("word_perplexity", "choices a word")
+TOKEN_PERPLEXITY = Metric("token_perplexity", "choices a token")
+LARGEST = 700.0  # nats of a perplexity that a float can hold
+
+
+class TextTask(Task):
+    """Training batches and validation over a corpus.
+
+    A batch is a function of (data, seed, step, length, batch) alone, so that runs which share these are paired: they
+    see the same text in the same order, whatever their model. UserError where the text is shorter than a window.
+    """
+
+    settings: TextSettings
+
+    def __init__(
+        self, corpus: Corpus, seed: int, length: int, batch: int, settings: TextSettings | None = None
+    ) -> None:
+        if len(corpus.train) <= length:
+            raise UserError(
+                f"train.seq_len: {length} and one more to predict are more than the {len(corpus.train)} tokens that "
+                f"{corpus.source} has to train on; lower train.seq_len or give a longer text"
+            )
+        super().__init__(settings or TextSettings(), corpus.digest, corpus.source)
+        self.corpus, self.seed, self.length, self.batch = corpus, seed, length, batch
+
+    @classmethod
+    def build(cls, config: RunConfig, seed: int) -> TextTask:
+        """Read the section `data`."""
+        settings = config.task.settings
+        assert isinstance(settings, TextSettings)
+        if not settings.FASTA:
+            check_vocabulary(config.data, config.model.vocab_size)
+        corpus = load_corpus(config.data, settings.FASTA)
+        return cls(corpus, seed, config.train.seq_len, config.train.batch_size, settings)
+
+    def sample(self, step: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets `[batch, length]` of a step: windows at random places of the training part."""
+        last = len(self.corpus.train) - self.length
+        starts = random_of(self.digest, self.seed, step, self.length, self.batch).integers(0, last, self.batch)
+        return _pair(np.stack([self.corpus.train[i : i + self.length + 1] for i in starts]))
+
+    def validation(self, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The validation part, or its first `limit` bytes, once: windows of `length`, then the shorter rest."""
+        yield from self._windows(self.corpus.first_bytes(limit))
+
+    def _windows(self, part: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+        windows = (len(part) - 1) // self.length
+        whole = np.lib.stride_tricks.sliding_window_view(part, self.length + 1)[:: self.length] if windows else part[:0]
+        for begin in range(0, windows, self.batch):
+            yield _pair(whole[begin : begin + self.batch])
+        if len(rest := part[windows * self.length :]) > 1:
+            yield _pair(rest[None])
+
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Bits, summed over each window."""
+        return self.losses_by_token(model, batch).sum(1)
+
+    def losses_by_token(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Bits of each token to predict `[batch, time]`."""
+        inputs, targets = batch
+        bits = F.cross_entropy(precise(model(inputs).flatten(0, 1)), targets.flatten(), reduction="none") * BITS
+        return bits.view_as(targets)
+
+    def terms(self, batch: Batch) -> int:
+        """Bytes that the tokens to predict stand for."""
+        return int(self.corpus.tokenizer.widths[batch[1].numpy()].sum())
+
+    def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
+        """Bits per byte over the validation part, and perplexities of a text; the split is called "valid".
+
+        A word is what stands between white space, as lm-eval counts them (`word_perplexity` of its task wikitext).
+        Without a limit also the loss by stretches of positions in the window, see `stretches`.
+        """
+        bits, size = bits_by_position(model, self, device, limit)
+        scores = [Score(self.settings.LOSS, float(bits.sum() / size.sum()), int(size.sum()), split="valid")]
+        if not self.settings.FASTA:
+            scores += self._perplexities(bits.sum() / BITS, limit)
+        return scores if limit is not None else [*scores, *self._by_position(bits, size)]
+
+    def _perplexities(self, nats: float, limit: int | None) -> Iterator[Score]:
+        predicted = self.corpus.first_bytes(limit)[1:]
+        words = count_words(self.corpus.tokenizer.decode(predicted))
+        yield Score(WORD_PERPLEXITY, perplexity(nats / words), words, split="valid")
+        yield Score(TOKEN_PERPLEXITY, perplexity(nats / len(predicted)), len(predicted), split="valid")
+
+    def _by_position(self, bits: np.ndarray, size: np.ndarray) -> Iterator[Score]:
+        begins = stretches(len(bits))
+        sums = (np.add.reduceat(each, begins).tolist() for each in (bits, size))
+        for begin, total, count in zip(begins, *sums, strict=True):
+            yield Score(self.settings.LOSS, total / count, count, split="valid", position=begin)
+
+    def inputs(self, tokens: int) -> Tensor:
+        """The first windows of the validation part."""
+        return next(self._windows(self.corpus.valid[: tokens + 1]))[0]
+
+
+def _pair(tokens: np.ndarray) -> tuple[Tensor, Tensor]:
+    windows = torch.from_numpy(tokens.astype(np.int64))
+    return windows[:, :-1], windows[:, 1:]
+
+
+def count_words(text: bytes) -> int:
+    """Words of all documents, by lm-eval's count, which takes what is before and behind white space for one too."""
+    return sum(len(re.split(r"\s+", document.decode(errors="replace"))) for document in text.split(SEPARATOR))
+
+
+def perplexity(nats: float) -> float:
+    """The exponential, infinite where a float does not reach."""
+    return math.exp(nats) if nats < LARGEST else math.inf
+
+
+def bits_per_token(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean loss of the next token, in bits."""
+    return F.cross_entropy(precise(model(inputs).flatten(0, 1)), targets.flatten()) * BITS
+
+
+def evaluate(model: nn.Module, task: TextTask, device: torch.device, limit: int | None = None) -> float:
+    """Bits per byte over the validation part, or its first `limit` bytes; each window starts without context."""
+    bits, size = bits_by_position(model, task, device, limit)
+    return float(bits.sum() / size.sum())
+
+
+def bits_by_position(
+    model: nn.Module, task: TextTask, device: torch.device, limit: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bits of the tokens to predict, and the bytes that they stand for, summed by their place in the window."""
+    bits, size = torch.zeros(task.length, dtype=torch.float64, device=device), np.zeros(task.length, np.int64)
+    with judging(model):
+        for inputs, targets in task.validation(limit):
+            places = targets.shape[1]
+            bits[:places] += task.losses_by_token(model, (inputs.to(device), targets.to(device))).double().sum(0)
+            size[:places] += task.corpus.tokenizer.widths[targets.numpy()].sum(0)
+    seen = size > 0  # a text shorter than a window has no later places
+    return bits.cpu().numpy()[seen], size[seen]
+
+
+def stretches(length: int) -> list[int]:
+    """Where stretches of positions begin, two an octave: 0, 1, 2, 3, 4, 6, 8, 12 and so on below `length`."""
+    octaves = (2**power for power in range(length.bit_length()))
+    return [0, *(begin for octave in octaves for begin in sorted({octave, octave * 3 // 2}) if begin < length)]
