@@ -22,7 +22,7 @@ def new(
     `plugins: [NAME]`.
     """
     if plugin:
-        from titans_lab.plugins import write_example
+        from titans_lab.plugins.example import write_example
 
         folder = write_example(name)
         typer.echo(folder)

@@ -21,7 +21,7 @@ import torch
 
 from titans_lab.errors import UserError
 from titans_lab.evaluation.trained import Trained, load_run
-from titans_lab.plugins import load_inherited
+from titans_lab.plugins.loading import load_inherited
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store, writing
 from titans_lab.store.weights import find_run

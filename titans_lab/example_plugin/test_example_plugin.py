@@ -14,7 +14,9 @@ from titans.mixers.mixer import Mixer
 from titans.mixers.spec import MixerSpec
 from titans.models.backbone import initialise
 from titans.models.config import ModelConfig
-from titans_lab import plugins
+from titans_lab.plugins.consent import allow_all
+from titans_lab.plugins.loading import load
+from titans_lab.plugins.source import find
 
 BATCH, TIME, DIM = 3, 23, 8
 
@@ -22,8 +24,8 @@ BATCH, TIME, DIM = 3, 23, 8
 @pytest.fixture
 def spec() -> MixerSpec:
     """Load the folder of this file. Whoever runs its tests allows its code."""
-    plugins.allow_all()
-    plugins.load(plugins.find(str(Path(__file__).parent), Path("/")))
+    allow_all()
+    load(find(str(Path(__file__).parent), Path("/")))
     return registry.mixer("example_plugin")
 
 

@@ -79,8 +79,12 @@ _RUN = fields(
     _FIGURES,
 )
 _METRIC = fields({"name": TEXT, "direction": one_of(get_args(Direction)), "taken": one_of(get_args(Taken))})
+_STUDY_RUN = fields({"run_id": NAME}, {"factors": mapping(SCALAR), "solved": OBJECT, "baseline": BOOLEAN})
 _STUDY = fields(
-    {"name": NAME, "runs": items(fields({"run_id": NAME}, {"factors": mapping(SCALAR), "baseline": BOOLEAN}))},
+    {
+        "name": NAME,
+        "runs": items(_STUDY_RUN),
+    },
     {"question": TEXT, "expect": TEXT, "path": TEXT, "overrides": items(TEXT), "metric": _METRIC},
 )
 _NGRAM_BASELINES = fields(

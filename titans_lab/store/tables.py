@@ -238,6 +238,7 @@ class Reader:
         for path, record in self._sound(read_study, self.store.study_paths()):
             for run in record["runs"]:
                 values = {"factors": _json(run.get("factors")), "overrides": _json(record.get("overrides"))}
+                values["solved"] = _json(run.get("solved"))
                 values["metric_asked"] = _json(record.get("metric"))
                 yield path, {**record, **run, **values, "study": record.get("name")}
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import titans
 from titans.models.config import ModelConfig, effective
-from titans_lab.plugins import plugins_of
+from titans_lab.plugins.loading import plugins_of
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import LEAVES, Leaf
 

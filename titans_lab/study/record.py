@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from titans_lab.plugins import plugins_of
+from titans_lab.plugins.loading import plugins_of
 from titans_lab.study import derived
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build, plain
@@ -63,8 +63,13 @@ def study_record(study: Study, runs: Sequence[Run], overrides: Sequence[str]) ->
         "expect": study.expect,
         "overrides": list(overrides),
         "metric": study.metric and dataclasses.asdict(study.metric),
-        "runs": [{"run_id": run.run_id, "factors": run.factors, "baseline": run.baseline} for run in runs],
+        "runs": [_run_facts(run) for run in runs],
     }
+
+
+def _run_facts(run: Run) -> dict[str, Any]:
+    """Return what a study says of one of its runs."""
+    return {"run_id": run.run_id, "factors": run.factors, "solved": run.solved, "baseline": run.baseline}
 
 
 def config_in(text: str | None) -> RunConfig | None:

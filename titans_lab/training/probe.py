@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from titans_lab.plugins import load_inherited
+from titans_lab.plugins.loading import load_inherited
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig, RunConfig

@@ -48,7 +48,7 @@ def _attend(attempt: Attempt, device: str) -> bool:
     with attempt.claim.kept():  # from here on, and then what takes its time
         import torch
 
-        from titans_lab.plugins import load_inherited
+        from titans_lab.plugins.loading import load_inherited
         from titans_lab.training.worker import attend
 
         torch.set_flush_denormal(True)  # a memory that forgets fills with them, at a fifth of the speed

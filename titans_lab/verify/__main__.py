@@ -15,7 +15,7 @@ from time import perf_counter
 import torch
 
 from titans.models.config import ModelConfig
-from titans_lab.plugins import load_inherited
+from titans_lab.plugins.loading import load_inherited
 from titans_lab.study.fields import build
 from titans_lab.study.identity import flatten
 from titans_lab.verify.checks import CHECKS, Setting
