@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "titans_lab.paper": "",
     "titans_lab.stats": "",
     "titans_lab.study.sections": "",
-    "titans_lab.data": "titans_lab.errors titans_lab.study.sections",
+    "titans_lab.data": "titans_lab.data.arrow titans_lab.errors titans_lab.study.sections",
+    "titans_lab.data.arrow": "",
     "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.study.sections",
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
     "titans_lab.study": f"titans_lab.errors titans_lab.study.sections titans_lab.tasks.registry "
@@ -85,7 +86,7 @@ BELONGS_TO = {
     "titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw",
     "triton": "titans.ops",
     "duckdb": "titans_lab.store",
-    "pyarrow": "titans_lab.store",
+    "pyarrow": "titans_lab.data.arrow titans_lab.store",
     "plotly": "titans_lab.report",
     "optuna": "titans_lab.search",
     "jinja2": "titans_lab.report",

@@ -33,15 +33,6 @@ class DnaSettings(TextSettings):
         if data.path is None:
             raise ValueError("data.path: null, and the task dna reads bases; name a FASTA file")
 
-    def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """Every base has a token."""
-
-    def digest(self, data: DataConfig) -> str:
-        """Return the hash of the bases, without headers and line ends."""
-        from titans_lab.data.corpus import corpus_digest
-
-        return corpus_digest(data, fasta=True)
-
     def tokenizer(self, model: ModelConfig, data: DataConfig, digest: str) -> Tokenizer:
         """Refuse: bases are no text."""
         return TaskSettings.tokenizer(self, model, data, digest)
