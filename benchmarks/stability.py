@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans.layers.neural_memory import NeuralMemory
+from titans.mixers.lmm.layer import NeuralMemory
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import initialise
 from titans.ops import neural_memory

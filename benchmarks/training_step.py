@@ -17,8 +17,8 @@ import torch
 from allocation import as_a_worker
 from torch import nn
 
-from titans.cost import parameters
 from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.cost import parameters
 from titans.models.language_model import LanguageModel, use_kernel
 from titans_lab.bench.step import Run, alternate, step_of
 from titans_lab.study.config import TrainConfig

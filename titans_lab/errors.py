@@ -1,6 +1,11 @@
-"""What is the user's to mend."""
+"""Errors that a user can mend, and what their messages suggest."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+
+MOST_LISTED = 20  # choices in a message
 
 
 class UserError(ValueError):
@@ -10,3 +15,32 @@ class UserError(ValueError):
 def install(extra: str = "") -> str:
     """The command that installs this package, with one of its extras, in words: it is on no index."""
     return f"pip install -e '.[{extra}]' in the clone of titans-lab" if extra else "pip install -e . in its clone"
+
+
+def nearest(key: str, valid: Collection[str]) -> str:
+    """Return what may have been meant by an unknown dotted key: a near one in its section, else its name elsewhere."""
+    parent, _, name = key.rpartition(".")
+    siblings = {_name(other): other for other in valid if other.rpartition(".")[0] == parent}
+    found = (
+        [siblings[other] for other in near(name, siblings)]
+        or [other for other in valid if _name(other) == name]
+        or difflib.get_close_matches(key, valid, n=2, cutoff=0.75)
+    )
+    return f"did you mean {' or '.join(found)}?" if found else f"valid here: {listed(list(siblings or valid))}"
+
+
+def near(name: str, names: Collection[str]) -> list[str]:
+    """Return at most two names that are near another, the second only if it is nearly as near as the first."""
+    found = difflib.get_close_matches(name, names, n=2)
+    nearness = [difflib.SequenceMatcher(None, other, name).ratio() for other in found]
+    return [other for other, how in zip(found, nearness, strict=True) if how > 0.9 * nearness[0]]
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return the words as a list, or its beginning."""
+    more = f", ... ({len(words)} in all)" if len(words) > MOST_LISTED else ""
+    return ", ".join(words[:MOST_LISTED]) + more
+
+
+def _name(key: str) -> str:
+    return key.rpartition(".")[2]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_lab.errors import UserError
+from titans_lab.errors import UserError, nearest
 from titans_lab.store.files import Damage, read_json
 from titans_lab.store.folder import Attempt
 from titans_lab.store.status import STATES
@@ -18,11 +17,11 @@ from titans_lab.store.weights import find_run
 from titans_lab.study.config import RunConfig
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.expression import parse_expression
+from titans_lab.study.fields import plain
 from titans_lab.study.identity import flatten
 from titans_lab.study.record import config_of
 from titans_lab.study.settings import HINTS
 from titans_lab.study.study import load_study
-from titans_lab.study.values import nearest
 
 SQL = """
 select run_id, state, seed, tokens, score, loss, host, string_split(trim(error, chr(10)), chr(10))[-1] as error, config
@@ -141,7 +140,7 @@ def _states(text: str) -> frozenset[str]:
 
 
 def _condition(text: str) -> Condition:
-    keys = {key for key, _ in flatten(dataclasses.asdict(RunConfig()))}
+    keys = {key for key, _ in flatten(plain(RunConfig()))}
     names = {key: hint for key, hint in HINTS.items() if key in keys}
     try:
         expression = parse_expression(text, {**names, **dict.fromkeys(DERIVED, float), "seed": int})
@@ -149,7 +148,7 @@ def _condition(text: str) -> Condition:
         raise UserError(f"--where: {error}") from error
 
     def holds(config: RunConfig, seed: int) -> bool:
-        values = {"seed": seed, **dict(flatten(dataclasses.asdict(config)))}
+        values = {"seed": seed, **dict(flatten(plain(config)))}
         try:
             return expression(lambda name: DERIVED[name](config) if name in DERIVED else values[name])
         except ValueError as error:

@@ -56,7 +56,7 @@ def harness_model(vocabulary: int = 256, tokenizer: Any = BYTES) -> Any:
 
 
 def figures(model: Any, task: str, data: Path) -> dict[str, float]:
-    return {score.measure.name: score.value for score in evaluate(model, task, data, "test")}
+    return {score.metric.name: score.value for score in evaluate(model, task, data, "test")}
 
 
 def requests(task: Any) -> list[tuple[str, tuple[Any, ...]]]:
@@ -101,7 +101,7 @@ def test_requests_are_those_of_lm_evals_own_definition(task: str, data: Path, ma
 def test_all_columns_of_the_paper_come_from_files_without_a_network(data: Path):
     prepare_environment(online=False)
     found = {task: evaluate(harness_model(), task, data, "test") for task in TASKS}
-    row = table({(task, score.measure.name): score.value for task, scores in found.items() for score in scores})
+    row = table({(task, score.metric.name): score.value for task, scores in found.items() for score in scores})
     assert all(value is not None and math.isfinite(value) for value in row.values())
     assert all(score.count == LIMIT for scores in found.values() for score in scores)
 
@@ -122,7 +122,7 @@ def test_figures_are_what_they_are_called(data: Path):
 
 def test_a_limit_takes_the_first_rows(data: Path):
     [score] = evaluate(harness_model(), "winogrande", data, "train", limit=1)
-    assert (score.measure.name, score.count) == ("acc", 1)
+    assert (score.metric.name, score.count) == ("acc", 1)
 
 
 def test_any_tokenizer_serves(data: Path):

@@ -9,8 +9,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import torch
 from hypothesis import strategies as st
 
-from titans.layers.neural_memory import NeuralMemory
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig, RecurrentConfig
+from titans.mixers import registry
+from titans.mixers.lmm.layer import NeuralMemory
+from titans.models.config import MemoryConfig, ModelConfig, RecurrentConfig
 from titans.models.language_model import LanguageModel
 from titans.ops import naive_neural_memory
 
@@ -23,13 +24,16 @@ VALUES: dict[str, list[Any]] = {
     "eval_chunk_size": [None, 2, 6],
     "state_size": [None, 3], "expand_k": [None, 0.5], "expand_v": [None, 1.5],
 }  # fmt: skip
-SECTIONS: dict[type, str] = {ModelConfig: "", MemoryConfig: "memory", MacConfig: "mac", RecurrentConfig: "recurrent"}
+OWN: dict[type, str] = {kind: mixer for mixer, kind in registry.settings_classes().items()}
+SECTIONS: dict[type, str] = {ModelConfig: "", MemoryConfig: "memory", RecurrentConfig: "recurrent"} | OWN
 
 
 def options(config: type, name: str) -> list[Any]:
     """The values that a field of a configuration may be drawn from."""
     if name in VALUES:
         return VALUES[name]
+    if name == "variant":
+        return list(registry.variants())
     hint = get_type_hints(config)[name]
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     found: list[Any] = []
@@ -43,15 +47,15 @@ def options(config: type, name: str) -> list[Any]:
 
 def assembled(values: dict[type, dict[str, Any]]) -> ModelConfig:
     """The model with these values of each section."""
-    sections = {name: section(**values.get(section, {})) for section, name in SECTIONS.items() if name}
-    return ModelConfig(**values[ModelConfig], **sections)
+    built = {kind: kind(**values.get(kind, {})) for kind in SECTIONS if kind is not ModelConfig}
+    shared = {name: built[kind] for kind, name in SECTIONS.items() if kind in built and kind not in OWN}
+    return ModelConfig(**values[ModelConfig], **shared, settings=tuple(built[kind] for kind in OWN))
 
 
 def switches() -> list[tuple[type, str]]:
     """Every field of the configurations that holds a value."""
-    return [
-        (config, field.name) for config in SECTIONS for field in fields(config) if field.name not in SECTIONS.values()
-    ]
+    sections = {*SECTIONS.values(), "settings"}
+    return [(config, field.name) for config in SECTIONS for field in fields(config) if field.name not in sections]
 
 
 @st.composite

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
-from titans.models.config import ModelConfig, Variant, pattern, reads
+from titans.mixers import registry
+from titans.models.config import ModelConfig, reads
 
-VARIANTS: tuple[Variant, ...] = get_args(Variant)
+VARIANTS = registry.variants()
+SPECS = {name: registry.spec(name) for name in VARIANTS}
 
 
-def of_variant(variant: Variant, **values: Any) -> ModelConfig:
+def of_variant(variant: str, **values: Any) -> ModelConfig:
     """With a block for each of its mixers, and at least so many as are asked for."""
-    blocks = max(values.pop("n_layers", 2), len(pattern(variant)))
+    blocks = max(values.pop("n_layers", 2), len(SPECS[variant].pattern))
     return ModelConfig(variant=variant, n_layers=blocks, **values)
 
 
 #: Those with the long-term memory of the section `memory`.
 WITH_MEMORY = tuple(variant for variant in VARIANTS if "memory.depth" in reads(variant))
 #: Those whose state grows with the sequence.
-GROWING = {"transformer"}
+GROWING = {name for name, spec in SPECS.items() if any(registry.mixer(each).state_grows for each in spec.pattern)}

@@ -13,8 +13,9 @@ import torch
 from peers import peer
 from torch import nn
 
-from titans.layers.neural_memory import NeuralMemory
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig
+from titans.mixers.lmm.layer import NeuralMemory
+from titans.mixers.mac import MacConfig
+from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.presets import PRESETS
 
 titans_pytorch = peer("titans_pytorch")
@@ -38,7 +39,7 @@ def preset(chunk: int, every: int, heads: int, depth: int, memory=(), model=()) 
     config = MemoryConfig(**values["memory"] | {"chunk_size": chunk, "update_every": every, "depth": depth} | changes)
     if heads == 1:
         config = dataclasses.replace(config, output_gate="none")
-    values = values | {"memory": config, "mac": MacConfig(**values["mac"]), "segment_len": chunk}
+    values = values | {"memory": config, "settings": (MacConfig(**values["mac"]),), "segment_len": chunk}
     return ModelConfig(**values | {"dim": DIM, "n_heads": heads})
 
 

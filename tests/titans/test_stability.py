@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from memory_case import leaves, memory_arguments, results
 
-from titans.layers.neural_memory import NeuralMemory
+from titans.mixers.lmm.layer import NeuralMemory
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel, initialise
 from titans.ops import neural_memory

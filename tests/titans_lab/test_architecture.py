@@ -11,29 +11,37 @@ from pathlib import Path
 import titans
 import titans_lab
 
-LIGHT = "titans titans.models.config titans.models.presets titans.cost"  # needs no torch
+#: Needs no torch; of `titans.mixers`, the specifications.
+LIGHT = "titans titans.mixers titans.models.config titans.models.cost titans.models.presets"
 #: Room: the rooms that it may import besides itself. A module's room is the longest that its name begins with.
 MAY_IMPORT = {
     "titans": "",
-    "titans.cost": "titans.models.config",
-    "titans.models.config": "",
+    "titans.mixers.spec": "",
+    "titans.mixers.registry": "titans.mixers.spec",
+    "titans.models.config": "titans.mixers.registry",
+    "titans.models.cost": "titans.mixers titans.models.config",
     "titans.models.presets": "",
     "titans.ops": "",
-    "titans.layers": "titans.ops titans.models.config",
-    "titans.models": "titans.layers titans.ops titans.models.config",
+    "titans.mixers": "titans.ops titans.mixers.registry titans.mixers.spec titans.models.config",
+    "titans.models": "titans.mixers titans.mixers.spec titans.ops titans.models.config",
     "titans_lab": "",
     "titans_lab.errors": "",
     "titans_lab.environment": "",
+    "titans_lab.output": "titans_lab.errors",
     "titans_lab.paper": "",
     "titans_lab.stats": "",
+    "titans_lab.tables": "",
     "titans_lab.study.sections": "",
+    "titans_lab.study.metric": "titans_lab.errors",
     "titans_lab.data": "titans_lab.data.arrow titans_lab.errors titans_lab.study.sections",
     "titans_lab.data.arrow": "",
-    "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.study.sections",
+    "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.study.metric "
+    "titans_lab.study.sections",
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
-    "titans_lab.study": f"titans_lab.errors titans_lab.study.sections titans_lab.tasks.registry "
-    f"titans_lab.tasks.settings {LIGHT}",
-    "titans_lab.store": "titans_lab.errors titans_lab.study titans_lab.tasks.settings",
+    "titans_lab.study": f"titans_lab.errors titans_lab.study.metric titans_lab.study.sections "
+    f"titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
+    "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.tables "
+    "titans_lab.tasks.settings",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.executors": "titans_lab.environment titans_lab.store",
@@ -44,12 +52,14 @@ MAY_IMPORT = {
     "titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
     "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.spending "
-    "titans_lab.stats titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tasks.settings",
-    "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.paper titans_lab.scaling "
-    "titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks.settings",
-    "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study "
+    "titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.sweep "
     "titans_lab.tasks.settings",
+    "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
+    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.output titans_lab.paper "
+    "titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric "
+    "titans_lab.tasks.settings",
+    "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study "
+    "titans_lab.study.metric titans_lab.tasks.settings",
     "titans_lab.training": "titans.models titans_lab.data titans_lab.environment titans_lab.errors "
     "titans_lab.planning titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks",
     "titans_lab.evaluation": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
@@ -58,30 +68,30 @@ MAY_IMPORT = {
     "titans_lab.harness.table": "",
     "titans_lab.harness": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
     "titans_lab.evaluation titans_lab.executors titans_lab.harness.table titans_lab.store titans_lab.study "
-    "titans_lab.tasks titans_lab.tasks.settings titans_lab.training",
+    "titans_lab.study.metric titans_lab.tasks titans_lab.tasks.settings titans_lab.training",
     "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
-    "titans_lab.verify.draw": "titans.layers titans.models titans.models.config titans.ops",
-    "titans_lab.verify.checks": "titans.layers titans.models titans.models.config titans.ops titans_lab.training "
+    "titans_lab.verify.draw": "titans.mixers titans.models titans.models.config titans.ops",
+    "titans_lab.verify.checks": "titans.mixers titans.models titans.models.config titans.ops titans_lab.training "
     "titans_lab.verify titans_lab.verify.draw",
     "titans_lab.verify.__main__": "titans.models.config titans_lab.study titans_lab.verify titans_lab.verify.checks",
     "titans_lab.bench": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
     f"titans_lab.study {LIGHT}",
-    "titans_lab.bench.peer": "titans.layers titans.models.config",
+    "titans_lab.bench.peer": "titans.mixers titans.models.config",
     "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.tasks "
     "titans_lab.training",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.errors "
-    "titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.planning "
-    "titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.stats "
-    "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tasks.settings "
-    "titans_lab.verify",
+    "titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.output "
+    "titans_lab.planning titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search "
+    "titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
+    "titans_lab.tables titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: The half of a task without torch, whatever the task.
 SLICE = re.compile(r"^(titans_lab\.tasks)\.\w+\.settings$")
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
-    "torch": "titans.ops titans.layers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
+    "torch": "titans.ops titans.mixers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
     "titans_lab.bench.step titans_lab.evaluation titans_lab.harness titans_lab.tasks titans_lab.training "
     "titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw",
     "triton": "titans.ops",

@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from variants import of_variant
+from variants import SPECS, of_variant
 
 from titans.models.config import MemoryConfig
 from titans_lab.data.corpus import Corpus
@@ -24,26 +24,7 @@ from titans_lab.training.train import Trainer
 
 GOLDEN_VERSIONS = {"model": 2, "operator": 1, "task": 1, "trainer": 1}
 #: Validation loss after six steps, bits per byte.
-GOLDEN = {
-    "lmm": 6.614280,
-    "mac": 6.403101,
-    "mag": 6.252143,
-    "mal": 6.746511,
-    "transformer": 6.399844,
-    "linear_attention": 6.650902,
-    "retnet": 6.603430,
-    "gla": 6.846367,
-    "mamba2": 6.307845,
-    "deltanet": 6.554428,
-    "gated_deltanet": 6.864131,
-    "window": 6.359973,
-    "lstm": 6.925684,
-    "mamba": 6.803621,
-    "ttt_linear": 6.594991,
-    "ttt_mlp": 6.869937,
-    "samba": 6.587494,
-    "gated_deltanet_h2": 6.224347,
-}
+GOLDEN = {name: spec.golden_loss for name, spec in SPECS.items()}
 
 
 def corpus() -> Corpus:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from titans.layers.parts import RMSNorm, linear
+from titans.mixers.parts import RMSNorm, linear
 from titans.models.backbone import Backbone, initialise
 from titans.models.config import ModelConfig
 

@@ -6,15 +6,49 @@ import hashlib
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from titans.layers.parts import RMSNorm
-from titans.models.block import Block
+from titans.mixers import registry
+from titans.mixers.parts import RMSNorm
 from titans.models.config import ModelConfig
 
 #: What a model carries from token to token: named tuples of tensors, a mixer's for each block.
 ModelState = tuple[Any, ...]
+
+
+class SwiGLU(nn.Module):
+    """Feed-forward layer with a gate (arXiv 2002.05202)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.gate, self.up = nn.Linear(dim, hidden, bias=False), nn.Linear(dim, hidden, bias=False)
+        self.down = nn.Linear(hidden, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., dim]` to the same."""
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then x + feed_forward(norm(x)); the mixer by its name."""
+
+    def __init__(self, config: ModelConfig, mixer: str) -> None:
+        super().__init__()
+        self.mixer_norm, self.feed_forward_norm = RMSNorm(config.dim), RMSNorm(config.dim)
+        self.mixer = registry.mixer(mixer).build(config)
+        self.feed_forward = SwiGLU(config.dim, config.hidden)
+
+    def start(self, batch: int) -> Any:
+        """The mixer's state before the first token."""
+        return self.mixer.start(batch)
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The next tokens `[batch, time, dim]`; the output, and the mixer's state after them."""
+        y, state = self.mixer(self.mixer_norm(x), state)
+        x = x + y
+        return x + self.feed_forward(self.feed_forward_norm(x)), state
 
 
 class Backbone(nn.Module):

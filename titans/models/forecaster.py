@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from titans.layers.parts import linear
+from titans.mixers.parts import linear
 from titans.models.backbone import Backbone, initialise
 from titans.models.config import ModelConfig
 

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor
 
-from titans.layers.attention import KeyValues
-from titans.layers.lstm import Cells
-from titans.layers.mac import ContextStream
-from titans.layers.mag import WindowStream
-from titans.layers.mamba import MambaStream
-from titans.layers.neural_memory import MemoryStream, Tails
-from titans.layers.recurrent import MatrixStream
+from titans.mixers import registry
+from titans.mixers.spec import MixerSpec
 from titans.models.language_model import LanguageModel, ModelState
-from titans.ops.neural_memory.state import LaggedState, MemoryState
-
-#: What a state is made of, beside tensors and numbers: all that a file of one may hold.
-STATE_TYPES: list[Any] = [
-    MemoryState, LaggedState, Tails, MemoryStream, KeyValues, WindowStream, ContextStream,
-    Cells, MambaStream, MatrixStream,
-]  # fmt: skip
 
 
 @torch.no_grad()
@@ -74,6 +64,22 @@ def save_state(state: ModelState, path: Path) -> None:
 
 def load_state(path: Path, device: torch.device | None = None) -> ModelState:
     """Read a state that `save_state` wrote; a file that holds anything else is refused."""
-    with torch.serialization.safe_globals(STATE_TYPES):
+    with torch.serialization.safe_globals(_state_types()):
         state: ModelState = torch.load(path, map_location=device, weights_only=True)
     return state
+
+
+def _state_types() -> list[Any]:
+    """Return the named tuples that the mixers' states are made of: all classes that a file of a state may name."""
+    specs = (registry.spec(name) for name in registry.variants())
+    states = {pkgutil.resolve_name(spec.state) for spec in specs if isinstance(spec, MixerSpec)}
+    return list({kind for state in states for kind in _named_tuples(state)})
+
+
+def _named_tuples(hint: Any) -> Iterator[type]:
+    """The named tuples in a type hint, those in the fields of others included."""
+    is_named = hasattr(hint, "_fields")
+    if is_named:
+        yield hint
+    for part in get_type_hints(hint).values() if is_named else get_args(hint):
+        yield from _named_tuples(part)

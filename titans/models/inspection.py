@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from titans.layers.neural_memory import NeuralMemory
+from titans.mixers.lmm.layer import NeuralMemory
 from titans.models.backbone import Backbone
 from titans.ops.neural_memory.diagnostics import MemoryDiagnostics, join, memory_diagnostics, weight_norms
 from titans.ops.neural_memory.state import Gate, State, Switches

@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from titans.layers.neural_memory import NeuralMemory
-from titans.layers.recurrent import MatrixMixer
+from titans.mixers.lmm.layer import NeuralMemory
+from titans.mixers.recurrence import MatrixMixer
 from titans.models.backbone import Backbone, ModelState, initialise
 from titans.models.config import ModelConfig
 from titans.ops import neural_memory

@@ -6,18 +6,19 @@ import dataclasses
 import importlib.util
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-from titans.models.config import ModelConfig, Variant, effective
-from titans_lab.errors import UserError
+from titans.mixers import variants
+from titans.models.config import ModelConfig, effective
+from titans_lab.errors import UserError, nearest
 from titans_lab.study.config import RunConfig
 from titans_lab.study.labels import labels, read_words
 from titans_lab.study.loader import parse
 from titans_lab.study.study import Study, read_study
-from titans_lab.study.values import nearest, show
+from titans_lab.study.values import show
 
 PEER = "titans-pytorch"
-BASELINES = (*get_args(Variant), PEER)
+BASELINES = (*variants(), PEER)
 #: What is measured where no study is named.
 DEFAULT = "grid: {model.variant: [lmm, mac, mag, mal], train.seq_len: [256, 1024]}"
 
@@ -90,6 +91,6 @@ def _check(against: str) -> None:
 
 def _baseline(model: ModelConfig, against: str) -> ModelConfig:
     try:
-        return dataclasses.replace(model, variant="lmm" if against == PEER else against)  # type: ignore[arg-type]
+        return dataclasses.replace(model, variant="lmm" if against == PEER else against)
     except ValueError as error:
         raise UserError(f"--against {against}: {error}") from error

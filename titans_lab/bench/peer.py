@@ -7,7 +7,7 @@ import warnings
 
 from torch import Tensor
 
-from titans.layers.mixer import Mixer
+from titans.mixers.mixer import Mixer
 from titans.models.config import ModelConfig
 
 

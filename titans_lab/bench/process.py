@@ -12,13 +12,14 @@ from statistics import median
 from typing import Any
 
 import titans
-from titans.cost import parameters, train_flops_per_token
 from titans.models.config import reads
+from titans.models.cost import parameters, train_flops_per_token
 from titans_lab.bench.pairs import PEER, Pair
 from titans_lab.environment import environment, library_version
 from titans_lab.executors.answers import EndedEarly, answers
 from titans_lab.executors.devices import Device
 from titans_lab.store.store import Store, writing
+from titans_lab.study.fields import plain
 from titans_lab.study.identity import model_id
 
 
@@ -83,7 +84,7 @@ def _facts(pair: Pair) -> dict[str, Any]:
         "kernel": kernel,
         "against": pair.against,
         "flops_per_token": _flops(pair),
-        "config": dataclasses.asdict(model),
+        "config": plain(model),
     }
 
 
@@ -137,8 +138,8 @@ def measured(pair: Pair, place: Place) -> Row:
 
 def _question(pair: Pair) -> dict[str, Any]:
     return {
-        "model": dataclasses.asdict(pair.case.model),
-        "baseline": dataclasses.asdict(pair.baseline),
+        "model": plain(pair.case.model),
+        "baseline": plain(pair.baseline),
         "peer": pair.against == PEER,
         "precision": pair.case.precision,
         "kernel": pair.case.kernel,

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from titans_lab.errors import UserError
 
 
 def main() -> None:
-    """Run the command; what is the user's to mend is one message and exit code 2."""
+    """Run the command. What the user can mend is one message and exit code 2."""
     from titans_lab.cli.app import app
+    from titans_lab.cli.streams import make_lossy, problem
 
+    make_lossy()
     try:
         app(prog_name="titans-lab")
     except UserError as error:
-        print(f"titans-lab: {_harmless(str(error))}", file=sys.stderr)
-        sys.exit(2)
+        raise SystemExit(_say(str(error))) from None
+    finally:
+        lost = problem()
+        if lost and lost.errno != errno.EPIPE:  # a full disk; a reader that has read enough is no fault
+            raise SystemExit(_say(f"standard output: cannot be written ({lost.strerror})"))
 
 
-def _harmless(message: str) -> str:
-    """With what would steer a terminal spelt out: a message quotes what it found in files."""
+def _say(message: str) -> int:
+    """Print a message without what would steer a terminal, since it may quote what is in a file. Return exit code 2."""
     lines = message.split("\n")
-    return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
+    harmless = "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
+    print(f"titans-lab: {harmless}", file=sys.stderr)
+    return 2

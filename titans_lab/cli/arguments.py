@@ -24,6 +24,14 @@ def seconds(words: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "": 60, "h": 3600}[match[2]]
 
 
+def size(words: str) -> int:
+    """Return the bytes of a size as users write it: 512M, 4G or 4GB, with 1K as 1024 bytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([KMGT]?)(?:I?B)?", words.strip().upper())
+    if not match:
+        raise typer.BadParameter(f"{words!r} is no size; write 512M or 4G")
+    return int(float(match[1]) * 2 ** (10 * " KMGT".index(match[2] or " ")))
+
+
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/depth.yaml.")]
 Overrides = Annotated[
     list[str] | None,

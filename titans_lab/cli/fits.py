@@ -34,8 +34,8 @@ def fit(
     loss = E + A / parameters^alpha + B / tokens^beta, or one term of it (Chinchilla's approach 3, arXiv 2203.15556).
     Give the overrides that the sweep was given: they decide which runs belong to the study.
     """
-    from titans_lab.cli.output import plain
     from titans_lab.scaling import scalings
+    from titans_lab.tables import plain
 
     found = scalings(load(study, overrides)[1], open_store(store).root, against, by)
     if as_json:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import typer
 
 from titans_lab.cli.interrupts import terminable
 from titans_lab.executors.answers import EndedEarly
+from titans_lab.tables import TextFormat, to_table, to_text
 
 T = TypeVar("T")
 
@@ -23,69 +23,19 @@ STYLES = {"done": "green", "running": "cyan", "failed": "red", "oom": "red", "lo
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Iterable[Any]], as_csv: bool, as_json: bool) -> None:
-    """Print rows on stdout: as a table unless told otherwise; a column whose name another one has gets a number."""
-    names = distinct(columns)
-    if as_json:
-        print(json.dumps([dict(zip(names, map(plain, row), strict=True)) for row in rows], indent=1, default=str))
-    elif as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(map(_exact, row) for row in rows)
-    else:
-        print_table(names, (map(shown, row) for row in rows))
-
-
-def distinct(names: Sequence[str]) -> list[str]:
-    """Names of which none is there twice: loss, loss_1."""
-    taken: dict[str, None] = {}
-    for name in names:
-        others = (f"{name}_{number}" for number in itertools.count(1))
-        taken[next(other for other in itertools.chain([name], others) if other not in taken)] = None
-    return list(taken)
+    """Print rows on standard output, as a table unless CSV or JSON is asked for."""
+    form: TextFormat = "json" if as_json else "csv" if as_csv else "table"
+    print(to_text(form, columns, rows, width()), end="")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
-    """Aligned columns, numbers to the right; as wide as they are where nobody looks at a screen."""
-    table = [list(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *table, strict=True)]
-    right = [all(_is_number(cell) for cell in column) for column in zip(*table, strict=True)] or [False] * len(columns)
-    print(_line(columns, widths, right))
-    print("  ".join("─" * width for width in widths))
-    for row in table:
-        print(_line(row, widths, right))
+    """Print cells of text as a table that fits the terminal, if standard output is one."""
+    print(to_table(columns, rows, width()), end="")
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True))
-    return "  ".join(padded).rstrip()
-
-
-def _is_number(cell: str) -> bool:
-    return cell == "-" or cell[:1] in "0123456789-." or cell in ("nan", "inf")
-
-
-def _exact(value: Any) -> str:
-    """For a machine."""
-    if value is None:
-        return ""
-    return json.dumps(plain(value), default=str) if isinstance(value, dict | list) else str(value)
-
-
-def shown(value: Any) -> str:
-    """For people: one line, six digits."""
-    if value is None:
-        return "-"
-    text = f"{value:.6g}" if isinstance(value, float) else _exact(value)
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
-def plain(value: Any) -> Any:
-    """As JSON has it: what is not a finite number is null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
-    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+def width() -> int | None:
+    """Return the width of the terminal that standard output is; None where it is a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 @contextmanager

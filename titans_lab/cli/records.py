@@ -1,17 +1,23 @@
-"""Verbs that read the records."""
+"""The verb that asks the store in SQL."""
 
 from __future__ import annotations
 
+import io
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, open_store
-from titans_lab.cli.formats import Format, chosen, write
+from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, open_store, seconds, size
+from titans_lab.cli.interrupts import terminable
+from titans_lab.cli.output import INTERRUPTED, width
 from titans_lab.errors import UserError
+from titans_lab.output import output_file
 from titans_lab.store.columns import VIEWS
+from titans_lab.store.formats import Format, encode, format_of
 
 
 def query(
@@ -22,37 +28,72 @@ def query(
     file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read the SQL from a file.")] = None,
     parameters: Annotated[
         list[str] | None,
-        typer.Option("--param", "-p", metavar="NAME=VALUE", help="A text for $name in the SQL; once for each."),
+        typer.Option("--param", "-p", metavar="NAME=VALUE", help="The text that $NAME stands for in the SQL."),
     ] = None,
-    columns: Annotated[
-        bool, typer.Option("--columns", help="List what can be asked for: of one view, or of all.")
-    ] = False,
-    form: Annotated[Format | None, typer.Option("--format", help="Else by the name of the file, else a table.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else standard output.")] = None,
+    columns: Annotated[bool, typer.Option("--columns", help="List the columns of one view, or of all views.")] = False,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="The format. Default: by the name of the output file, else a table."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file to write. Default: standard output.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(parser=seconds, metavar="TIME", help="How long the statement may take.")
+    ] = "60s",  # type: ignore[assignment]  # typer parses it
+    memory: Annotated[
+        int, typer.Option(parser=size, metavar="SIZE", help="How much memory the statement may take.")
+    ] = "4G",  # type: ignore[assignment]
     store: StoreFolder = None,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the store a question in SQL (DuckDB's), which can change nothing and read nothing else.
+    """Ask the store a question in SQL (DuckDB). A statement can read the views and nothing else, and change nothing.
 
-    `--columns` lists the columns of the views; sections of a configuration read as model.memory.depth or train.lr.
+    `--columns` lists the views' columns. Sections of a configuration read as model.memory.depth or train.lr.
     """
-    wanted = chosen(form, as_csv, as_json, output)
+    wanted = _format(form, as_csv, as_json, output)
+    if output is None and wanted == "parquet" and sys.stdout.isatty():
+        raise UserError("query: parquet is not for a terminal; give -o FILE, or a pipe")
+    fitted = width() if output is None else None
     if columns:
         from titans_lab.store.catalogue import table
 
-        write(table(sql), wanted, output)
+        _write(io.BytesIO(encode(table(sql), wanted, fitted)), output)
         return
-    from titans_lab.store.query import ask
+    from titans_lab.store.bounded import Bounds, ask_bounded
 
-    answer = ask(open_store(store).root, _sql(sql, file), _parameters(parameters or ()))
-    for damage in answer.damage:
-        typer.echo(f"warning: {damage}", err=True)
-    write(answer.table, wanted, output)
+    bounds, root = Bounds(timeout, memory), open_store(store).root
+    statement, given = _sql(sql, file), _parameters(parameters or ())
+    try:
+        with terminable(), ask_bounded(root, statement, given, wanted, bounds, fitted) as reply:
+            for warning in reply.warnings:
+                typer.echo(f"warning: {warning}", err=True)
+            _write(reply.content, output)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _format(given: Format | None, as_csv: bool, as_json: bool, output: Path | None) -> Format:
+    """Return the format that the options ask for. UserError: they ask for two."""
+    asked: set[Format] = {each for each in (given, "csv" if as_csv else None, "json" if as_json else None) if each}
+    if len(asked) > 1:
+        raise UserError(f"query: two formats, {' and '.join(sorted(asked))}; give one")
+    return asked.pop() if asked else format_of(output)
+
+
+def _write(content: IO[bytes], output: Path | None) -> None:
+    if output is None:
+        sys.stdout.flush()
+        shutil.copyfileobj(content, sys.stdout.buffer)
+        return
+    with output_file(output) as file:
+        shutil.copyfileobj(content, file)
 
 
 def _sql(sql: str | None, file: Path | None) -> str:
-    """The statement, from wherever it is given."""
+    """Return the statement, from wherever it is given."""
     if sql is not None and file is None:
         return sql
     if sql is not None or file is None:
@@ -65,7 +106,7 @@ def _sql(sql: str | None, file: Path | None) -> str:
 
 
 def _parameters(given: Sequence[str]) -> dict[str, str]:
-    """Values by name, as texts, which SQL compares with numbers too."""
+    """Return values by name. They are texts, which SQL compares with numbers too."""
     found: dict[str, str] = {}
     for each in given:
         name, equals, value = each.partition("=")

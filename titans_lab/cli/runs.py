@@ -25,6 +25,7 @@ from titans_lab.cli.arguments import (
     load,
     open_store,
 )
+from titans_lab.cli.streams import problem
 from titans_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def logs(
         ended = not follow or not _lives(tried)
         for tail in tails:
             tail(ended)
-        if ended:
+        if ended or problem():
             break
         time.sleep(FOLLOW_SECONDS)
     if commit := tried.status():
@@ -228,7 +229,7 @@ def _watch(look: Callable[[], Rows], as_csv: bool, as_json: bool) -> None:
             if text.getvalue() != before:
                 before = text.getvalue()
                 typer.echo(f"\x1b[H\x1b[2J{before}" if shown else before, nl=not shown)
-            if not any(row.get("state") == "running" or row.get("running") for row in rows):
+            if problem() or not any(row.get("state") == "running" or row.get("running") for row in rows):
                 return
             time.sleep(WATCH_SECONDS)
     except KeyboardInterrupt:

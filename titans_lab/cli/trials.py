@@ -84,7 +84,7 @@ def whole_words(search: Search, sweep: Sweep) -> str:
 
 
 def _figures(tuning: Tuning, values: Sequence[float] | None) -> str:
-    return ", ".join(f"{f.name} {v:.6g}" for f, v in zip(tuning.judge.figures, values or (), strict=False))
+    return ", ".join(f"{f.name} {v:.6g}" for f, v in zip(tuning.judge.metrics, values or (), strict=False))
 
 
 def _arm(tuning: Tuning) -> str:
@@ -103,7 +103,7 @@ def arm_summary(tuning: Tuning) -> dict[str, Any]:
     return {
         "search": tuning.goal.name,
         "arm": tuning.arm.label,
-        "objectives": [{"name": figure.name, "direction": figure.direction} for figure in tuning.judge.figures],
+        "objectives": [{"name": metric.name, "direction": metric.direction} for metric in tuning.judge.metrics],
         "states": dict(Counter(trial.state for trial in trials)),
         "best": [trial.plain() for trial in tuning.best(SHOWN)],
         "importance": importances([t.params for t in done], [t.values[0] for t in done if t.values]),
@@ -140,7 +140,7 @@ def print_arm(tuning: Tuning, summary: dict[str, Any]) -> None:
     best = tuning.best(SHOWN)
     if best:
         keys = [dimension.key for dimension in tuning.goal.terms.space]
-        names = [figure.name for figure in tuning.judge.figures]
+        names = [metric.name for metric in tuning.judge.metrics]
         rows = [
             [
                 str(trial.number),

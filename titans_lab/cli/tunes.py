@@ -26,9 +26,10 @@ from titans_lab.cli.arguments import (
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.interrupts import terminable
-from titans_lab.cli.output import FAILED, INTERRUPTED, plain
+from titans_lab.cli.output import FAILED, INTERRUPTED
 from titans_lab.cli.trials import TrialLines, arm_summary, final_row, print_arm, print_finals
 from titans_lab.cli.upkeep import compact_many
+from titans_lab.tables import plain
 
 if TYPE_CHECKING:
     from titans_lab.search.coordinator import Search

@@ -128,10 +128,7 @@ def export(
     rows = selected(records, targets, states, where)
     ready = [row["run_id"] for row in rows if row["state"] != "running"]
     studies = [study_name(target) for target in targets] if targets else None
-    try:
-        files = archive.export(records, ready, studies, output)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror}); name another file") from error
+    files = archive.export(records, ready, studies, output)
     if left := len(rows) - len(ready):
         typer.echo(f"{left} runs are left out: they are running", err=True)
     if as_json:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titans_lab.errors import UserError, install
-from titans_lab.tasks.settings import Measure
+from titans_lab.study.metric import Metric
 from titans_lab.tasks.task import Score
 
 if TYPE_CHECKING:
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent / "tasks"
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE")
 #: lm-eval's names of figures.
-MEASURES = {
-    measure.name: measure
-    for measure in (
-        Measure("acc", "share of answers", "maximize"),
-        Measure("acc_norm", "share of answers, by likelihood a byte", "maximize"),
-        Measure("perplexity", "choices a last word"),
-        Measure("word_perplexity", "choices a word"),
-        Measure("byte_perplexity", "choices a byte"),
-        Measure("bits_per_byte", "bits per byte"),
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("acc", "share of answers", "maximize"),
+        Metric("acc_norm", "share of answers, by likelihood a byte", "maximize"),
+        Metric("perplexity", "choices a last word"),
+        Metric("word_perplexity", "choices a word"),
+        Metric("byte_perplexity", "choices a byte"),
+        Metric("bits_per_byte", "bits per byte"),
     )
 }
 
@@ -58,7 +58,7 @@ def evaluate(model: HarnessModel, task: str, data: Path | None, split: str, limi
     answers = evaluator.evaluate(model, load_task(task, data), limit=limit, bootstrap_iters=0, log_samples=False)
     figures = {name.partition(",")[0]: value for name, value in answers["results"][task].items()}
     count = answers["n-samples"][task]["effective"]
-    return [Score(measure, figures[name], count, split=split) for name, measure in MEASURES.items() if name in figures]
+    return [Score(metric, figures[name], count, split=split) for name, metric in METRICS.items() if name in figures]
 
 
 def load_task(task: str, data: Path | None) -> dict[str, Any]:

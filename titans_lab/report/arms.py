@@ -13,8 +13,8 @@ from titans_lab.report.subject import Subject
 from titans_lab.stats.interval import Summary, summarise
 from titans_lab.study.axes import NAMED
 from titans_lab.study.identity import model_id
+from titans_lab.study.metric import Metric
 from titans_lab.study.study import Run
-from titans_lab.tasks.settings import Measure
 
 #: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
 PALETTE = (
@@ -143,9 +143,9 @@ def judged_by(run: Run) -> str:
     return repr((run.config.task.read(), run.data_hash, run.config.data.valid_fraction, run.config.data.valid_bytes))
 
 
-def ranked(arms: Iterable[Arm], measure: Measure) -> list[Arm]:
+def ranked(arms: Iterable[Arm], metric: Metric) -> list[Arm]:
     """Those that have a mean, the best first."""
-    sign = 1 if measure.direction == "minimize" else -1
+    sign = 1 if metric.direction == "minimize" else -1
     return sorted((arm for arm in arms if arm.summary), key=lambda arm: sign * _mean(arm))
 
 

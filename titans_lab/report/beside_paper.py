@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,9 @@ from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import Material
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.rank import FEWEST, Agreement, agreement
+from titans_lab.study.fields import plain
 from titans_lab.study.identity import flatten
-from titans_lab.tasks.settings import Measure
+from titans_lab.study.metric import Metric
 
 DEPTH = "model.memory.depth"
 SHORTEST = "2K"  # of the lengths in figure 7, the nearest to what is trained here
@@ -45,10 +45,10 @@ class Order:
         return source, self.column, str(len(self.found.arms)), f"{self.found.tau:.2f}", ends
 
 
-def orders(design: Design, measure: Measure) -> list[Order]:
+def orders(design: Design, metric: Metric) -> list[Order]:
     """Beside each table that has three of the arms or more: none in most studies."""
     return [
-        Order(table, column, agreement(values, table.column(column), table.columns[column] == measure.direction))
+        Order(table, column, agreement(values, table.column(column), table.columns[column] == metric.direction))
         for table, columns, values in _matched(design)
         if len(values) >= FEWEST
         for column in columns
@@ -57,7 +57,7 @@ def orders(design: Design, measure: Measure) -> list[Order]:
 
 def section(material: Material, design: Design) -> Section | None:
     """A row for every column of the paper's that has enough of the arms."""
-    found = orders(design, material.measure) if material.own else []
+    found = orders(design, material.metric) if material.own else []
     rows = tuple(Row(each.cells[:1], each.cells[1:]) for each in found)
     table = Table(COLUMNS[:1], COLUMNS[1:], rows, words=("figures",))
     return Section("paper", "Beside the paper", ("runs",), READING, table=table) if rows else None
@@ -104,7 +104,7 @@ def _held(design: Design) -> set[str]:
 
 
 def _config(arm: Arm, without: set[str]) -> dict[str, Any]:
-    config = flatten(dataclasses.asdict(arm.outcomes[0].run.config))
+    config = flatten(plain(arm.outcomes[0].run.config))
     return {key: value for key, value in config if key not in without}
 
 

@@ -31,7 +31,7 @@ def rows(told: Report) -> Iterator[tuple[str, list[Any]]]:
     yield "seed", [outcome.run.seed for outcome in found.outcomes]
     for key in found.study.factors:
         yield key, [outcome.run.factors[key] for outcome in found.outcomes]
-    yield f"{found.measure.taken} {found.measure.label}", [outcome.score for outcome in found.outcomes]
+    yield f"{found.metric.taken} {found.metric.label}", [outcome.score for outcome in found.outcomes]
     for column, name in FIGURES.items():
         values = [getattr(outcome.result, column) for outcome in found.outcomes]
         if any(value is not None for value in values):

@@ -14,8 +14,7 @@ from titans_lab.report.evidence import Evidence, Row, listed
 from titans_lab.report.pinned import models
 from titans_lab.report.subject import Subject, of_study
 from titans_lab.study.config import TaskConfig
-from titans_lab.study.judging import Judged, judged
-from titans_lab.tasks.settings import Measure
+from titans_lab.study.metric import Metric
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
@@ -135,7 +134,7 @@ class Material:
     Attributes:
         study: What it is about.
         outcomes: Its runs, in its order.
-        measure: What their scores are: what the study asks for, else the metric of the first run's task.
+        metric: The metric of their scores: what the study asks for, else the metric of the first run's task.
         own: Whether that is the task's own metric at the end, in which the paper and the floors have their figures.
         loss: What training lowers, in the curves.
         curve_kind: Whose loss the curves show: "validation", or "training" where that was logged too seldom.
@@ -147,9 +146,9 @@ class Material:
 
     study: Subject
     outcomes: tuple[Outcome, ...]
-    measure: Measure
+    metric: Metric
     own: bool
-    loss: Measure
+    loss: Metric
     curve_kind: str
     curves: dict[str, list[Point]]
     floors: tuple[Floor, ...]
@@ -179,15 +178,15 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
     """What a store holds of a study."""
     runs, evidence = study.runs, Evidence(snapshot)
     task = next((run.config.task for run in runs), TaskConfig()).settings
-    by = judged(study.metric, task) or Judged(task.METRIC, "score")
-    own = by.measure == task.METRIC
+    by = study.metric or task.METRIC
+    own = by == task.METRIC
     results = {row["run_id"]: Result(**row) for row in evidence.ask("runs", _runs_sql(runs, by))}
     kind, curves = _curves(evidence.ask("curves", _curves_sql(runs)))
     floors = evidence.ask("ngram_baselines", _floors_sql(runs))
     return Material(
         study=study,
         outcomes=tuple(Outcome(run, results.get(run.run_id, Result(run.run_id, "pending"))) for run in runs),
-        measure=by.measure,
+        metric=by,
         own=own,
         loss=task.LOSS,
         curve_kind=kind,
@@ -218,16 +217,16 @@ def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[Point]]]:
     return kind, curves
 
 
-def _runs_sql(runs: Sequence[Run], by: Judged) -> str:
+def _runs_sql(runs: Sequence[Run], by: Metric) -> str:
     names = (field.name for field in fields(Result))
     columns = ", ".join(f"{_score(by)} as score" if name == "score" else f'"{name}"' for name in names)
     return f"select {columns}\nfrom runs\nwhere run_id in ({listed(run.run_id for run in runs)})\norder by run_id"
 
 
-def _score(by: Judged) -> str:
-    if by.measure.taken == "final":
+def _score(by: Metric) -> str:
+    if by.taken == "final":
         return by.column
-    best = "min" if by.measure.direction == "minimize" else "max"
+    best = "min" if by.direction == "minimize" else "max"
     return f"(select {best}({by.column}) from metrics m where m.run_id = runs.run_id and isfinite({by.column}))"
 
 

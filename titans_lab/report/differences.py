@@ -11,8 +11,8 @@ from titans_lab.report.section import Row, Table
 from titans_lab.report.tables import factor_names, recorded, spelled
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.stats.power import pooled_sd, smallest_difference
+from titans_lab.study.metric import Metric
 from titans_lab.study.pairing import batches
-from titans_lab.tasks.settings import Measure
 
 VERDICTS = ("better", "worse", "inconclusive")
 
@@ -68,12 +68,12 @@ COSTS = {"parameters, × base": "parameters", "FLOPs a token, × base": "flops_p
 EQUAL = 0.01  # of the base's cost: so near is equal
 
 
-def beside(design: Design, measure: Measure) -> Beside | None:
+def beside(design: Design, metric: Metric) -> Beside | None:
     """The arms that stand beside the first baseline; None where there is nothing to compare, or it has no score."""
     if len(design.arms) < 2 or not design.base.scores:
         return None
     base, others = design.base, [arm for arm in design.arms if design.stands_beside(arm)]
-    found = compare(_sample(base, base), [_sample(arm, base) for arm in others], measure.direction == "minimize")
+    found = compare(_sample(base, base), [_sample(arm, base) for arm in others], metric.direction == "minimize")
     pairs = tuple(Pair(arm, each, _by_seed(arm, base, each)) for arm, each in zip(others, found, strict=True))
     return Beside(base, pairs, _detectable(pairs), len(design.arms) - 1 - len(others)) if pairs else None
 

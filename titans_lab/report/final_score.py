@@ -38,7 +38,7 @@ def final_score(material: Material, design: Design) -> Figure | None:
     """Score by the first varied factor, the combinations of the others side by side; None without any score."""
     if not any(arm.scores for arm in design.arms):
         return None
-    frame, measure = _frame(material, design), material.measure
+    frame, metric = _frame(material, design), material.metric
     name = design.x.name if design.x else ""
     seeds = [_seeds(arm, frame) for arm in design.arms]
     means = [_mean(arm, frame) for arm in design.arms if arm.summary]
@@ -46,13 +46,13 @@ def final_score(material: Material, design: Design) -> Figure | None:
     ticks = {"tickvals": frame.scale.ticks, "ticktext": [plot.text(words) for words in frame.scale.texts]}
     return Figure(
         name="final-score",
-        title=f"{measure.taken.capitalize()} {measure.name}" + (f" by {name}" if name else ""),
+        title=f"{metric.taken.capitalize()} {metric.name}" + (f" by {name}" if name else ""),
         caption=_caption(material, design, frame),
-        alt=f"Dot plot of the {measure.taken} {measure.name} in {measure.unit}. {_spoken(design)}",
+        alt=f"Dot plot of the {metric.taken} {metric.name} in {metric.unit}. {_spoken(design)}",
         traces=[*_trends(frame), *seeds, *means, *crosses],
         layout=plot.layout(
             {"title": name, "range": frame.scale.span, "showgrid": False, **ticks},
-            {"title": f"{measure.taken} {measure.label}", "range": (frame.bottom, frame.top)},
+            {"title": f"{metric.taken} {metric.label}", "range": (frame.bottom, frame.top)},
             **plot.floor_lines([floor for floor in material.floors if frame.shows(floor)]),
         ),
         queries=("runs", "ngram_baselines"),
@@ -136,8 +136,8 @@ def _caption(material: Material, design: Design, frame: Frame) -> str:
 
 
 def _what(material: Material) -> str:
-    measure = material.measure
-    return f"{'Validation' if measure == material.loss else 'Test'} {measure.name}"
+    metric = material.metric
+    return f"{'Validation' if metric == material.loss else 'Test'} {metric.name}"
 
 
 def _spoken(design: Design) -> str:

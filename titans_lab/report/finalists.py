@@ -15,9 +15,9 @@ from titans_lab.report.format import NONE, p_value, plural, score, signed
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.study.derived import DERIVED
+from titans_lab.study.metric import MEASURED
 from titans_lab.study.pairing import batches
 from titans_lab.study.record import config_of
-from titans_lab.study.search import MEASURED
 from titans_lab.study.study import Run
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from titans_lab.report.data import Material
 from titans_lab.report.differences import Beside, Pair, beside
 from titans_lab.report.format import p_value, plural, signed
 from titans_lab.report.plot import Figure, Json
-from titans_lab.tasks.settings import Measure
+from titans_lab.study.metric import Metric
 
 ROW = 54  # pixels an arm
 FRAME = 96  # pixels above and below
@@ -23,20 +23,20 @@ READING = (
 
 def forest(material: Material, design: Design) -> Figure | None:
     """A row for every arm but the base; None where no difference is known."""
-    compared, measure = beside(design, material.measure), material.measure
+    compared, metric = beside(design, material.metric), material.metric
     if compared is None or not any(pair.by_seed for pair in compared.pairs):
         return None
-    places, good = list(range(len(compared.pairs))), "below" if measure.direction == "minimize" else "above"
+    places, good = list(range(len(compared.pairs))), "below" if metric.direction == "minimize" else "above"
     ticks = {"tickvals": places, "ticktext": [_name(pair) for pair in compared.pairs]}
     rows = list(zip(compared.pairs, places, strict=True))
     return Figure(
         name="forest",
         title=f"Differences to {compared.base.label}",
-        caption=_caption(compared, measure),
-        alt=f"Forest plot of the differences in {measure.name}; the table above has the numbers.",
+        caption=_caption(compared, metric),
+        alt=f"Forest plot of the differences in {metric.name}; the table above has the numbers.",
         traces=[*(_seeds(pair, place) for pair, place in rows), *(_mean(pair, place) for pair, place in rows)],
         layout=plot.layout(
-            {"title": f"difference in {measure.label} ({good} 0: better)", "range": _range(compared)},
+            {"title": f"difference in {metric.label} ({good} 0: better)", "range": _range(compared)},
             {"title": "", "range": (len(places) - 0.5, -0.5), "showgrid": False, "ticks": "", **ticks},
             height=FRAME + ROW * len(places),
             shapes=[_zero()],
@@ -81,14 +81,14 @@ def _spoken(pair: Pair) -> str:
     return f"{pair.arm.label}: {signed(found.mean)}{half}, p {p_value(found.adjusted)}, {found.verdict}"
 
 
-def _caption(compared: Beside, measure: Measure) -> str:
+def _caption(compared: Beside, metric: Metric) -> str:
     lines = [READING.format(arms=plural(len(compared.pairs), "arm"))]
     if any(not pair.found.paired for pair in compared.pairs):
         lines += [" Unpaired: the batches are not those of the base, so the test is Welch's."]
     if any(pair.found.given_convergence for pair in compared.pairs):
         lines += [" † Given convergence: the seeds that diverged are not in it."]
     if compared.detectable is not None:
-        lines += [f" With this spread and these seeds, a true difference of {compared.detectable:.3g} {measure.unit} "]
+        lines += [f" With this spread and these seeds, a true difference of {compared.detectable:.3g} {metric.unit} "]
         lines += ["is found 80 times in 100; smaller ones are mostly missed."]
     return "".join(lines)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import titans_lab
 from titans_lab.errors import UserError
+from titans_lab.output import write_output
 from titans_lab.report import head, plot, provenance, runs, tables
 from titans_lab.report.arms import PALETTE, Design, arrange
 from titans_lab.report.data import Material, material
 from titans_lab.report.section import Section
 from titans_lab.report.sections import sections
 from titans_lab.report.subject import Subject, of_runs, of_store, of_study
-from titans_lab.store.files import write_bytes
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
@@ -75,9 +75,9 @@ def write(content: str | bytes, output: Path) -> Path:
     """Into the file `output`, all of it or nothing; `UserError` if it cannot be written."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(output, content if isinstance(content, bytes) else content.encode(errors="replace"))
     except OSError as error:
-        raise UserError(f"{output}: cannot write the report there ({error.strerror}); name another file") from error
+        raise UserError(f"{output}: cannot be written ({error.strerror}); name another file") from error
+    write_output(output, content if isinstance(content, bytes) else content.encode(errors="replace"))
     return output
 
 

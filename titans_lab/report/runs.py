@@ -11,10 +11,10 @@ from titans_lab.report.data import Material, Outcome
 from titans_lab.report.section import Row, Table
 from titans_lab.report.subject import Subject
 from titans_lab.report.tables import factor_names, spelled
+from titans_lab.study.metric import Metric
 from titans_lab.study.values import show
-from titans_lab.tasks.settings import Measure
 
-#: Headings, what the cells show and what they sort by; {metric} stands for the name of the study's measure.
+#: Headings, what the cells show and what they sort by; {metric} stands for the name of the study's metric.
 COLUMNS: dict[str, tuple[Callable[[Outcome], str], Callable[[Outcome], Any]]] = {
     "seed": (lambda each: str(each.run.seed), lambda each: each.run.seed),
     "state": (lambda each: each.result.state, lambda each: each.result.state),
@@ -29,7 +29,7 @@ CHANGES = "difference to the base"
 
 def run_table(material: Material, design: Design) -> Table:
     """The runs, arm by arm."""
-    columns = columns_of(material.measure)
+    columns = columns_of(material.metric)
     rows = tuple(_row(material.study, arm, outcome) for arm in design.arms for outcome in arm.outcomes)
     return Table(("run", *factor_names(design)), (*columns, CHANGES), rows, words=("state", "device", CHANGES))
 
@@ -45,9 +45,9 @@ def changed(study: Subject, outcome: Outcome) -> str:
     return ", ".join(f"{key}={show(value)}" for key, value in changes.items()) or "the base"
 
 
-def columns_of(measure: Measure) -> tuple[str, ...]:
+def columns_of(metric: Metric) -> tuple[str, ...]:
     """Headings of the columns that hold a run's figures."""
-    return tuple(name.format(metric=measure.name) for name in COLUMNS)
+    return tuple(name.format(metric=metric.name) for name in COLUMNS)
 
 
 def _row(study: Subject, arm: Arm, outcome: Outcome) -> Row:

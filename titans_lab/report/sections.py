@@ -43,19 +43,19 @@ def _listed(built: Built) -> Iterable[Section]:
 
 
 def _arms(material: Material, design: Design) -> Section | None:
-    measure = material.measure
-    best = "lowest" if measure.direction == "minimize" else "highest"
+    metric = material.metric
+    best = "lowest" if metric.direction == "minimize" else "highest"
     caption = (
-        f"{measure.name.capitalize()} in {measure.unit} over the seeds that are done, the {best} mean in bold; ± is "
+        f"{metric.name.capitalize()} in {metric.unit} over the seeds that are done, the {best} mean in bold; ± is "
         "half the 95 % t interval, not adjusted for the number of arms. Tokens/s and wall time are means, peak memory "
         "is the largest of the seeds."
     )
-    table = arm_table(design, measure)
+    table = arm_table(design, metric)
     return Section("arms", "Arms", ("runs",), caption, table=table) if table.rows else None
 
 
 def _forest(material: Material, design: Design) -> Section | None:
-    compared = differences.beside(design, material.measure)
+    compared = differences.beside(design, material.metric)
     return drawn(forest(material, design), differences.table(compared, design) if compared else None)
 
 
@@ -78,8 +78,8 @@ SECTIONS: tuple[Callable[[Material, Design], Built], ...] = (
     inside.sections,
     lambda _, design: drawn(speed.throughput(design)),
     lambda _, design: [figure for key in speed.SIZES if (figure := drawn(speed.throughput_by(key, design)))],
-    lambda material, design: drawn(tradeoffs.against(tradeoffs.SPEED, design, material.measure)),
-    lambda material, design: drawn(tradeoffs.against(tradeoffs.MEMORY, design, material.measure)),
+    lambda material, design: drawn(tradeoffs.against(tradeoffs.SPEED, design, material.metric)),
+    lambda material, design: drawn(tradeoffs.against(tradeoffs.MEMORY, design, material.metric)),
     _side_by_side,
     beside_paper.section,
     paper_tables.sections,

@@ -13,12 +13,12 @@ from titans_lab.errors import UserError
 from titans_lab.report.evidence import listed, quoted
 from titans_lab.report.pinned import Pinned, pinned
 from titans_lab.study.axes import STUDY
-from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import build
+from titans_lab.study.config import RunConfig, TaskConfig
+from titans_lab.study.fields import build, plain
 from titans_lab.study.identity import flatten
+from titans_lab.study.metric import RECORDED, Direction, Metric, Taken, find
 from titans_lab.study.record import config_of
 from titans_lab.study.study import Run
-from titans_lab.study.terms import Direction, Metric, Taken
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
@@ -115,7 +115,7 @@ def of_store(snapshot: Snapshot) -> Subject:
         return Subject(ALL, "", "", runs, len(rows), pinned=pinned(runs, snapshot, None))
     texts = rows[0]["question"] or "", rows[0]["expect"] or ""
     asked = rows[0]["metric_asked"]
-    more, metric = pinned(runs, snapshot, names[0]), _metric(json.loads(asked)) if asked else None
+    more, metric = pinned(runs, snapshot, names[0]), _metric(json.loads(asked), runs) if asked else None
     return Subject(names[0], *texts, runs, len(rows), pinned=more, metric=metric)
 
 
@@ -139,16 +139,20 @@ def remembered(record: Mapping[str, Any]) -> Subject:
     runs = tuple(_remembered_run(each, record["base"]) for each in record["runs"])
     name, question, expect = (str(record[key]) for key in ("name", "question", "expect"))
     former, more = tuple(map(str, record["former"])), Pinned.remembered(record["pinned"])
-    metric = _metric(record["metric"]) if "metric" in record else None
+    metric = _metric(record["metric"], runs) if "metric" in record else None
     return Subject(name, question, expect, runs, int(record["combinations"]), former, more, metric)
 
 
-def _metric(record: Mapping[str, Any]) -> Metric:
-    """ValueError, KeyError or TypeError where it is none."""
+def _metric(record: Mapping[str, Any], runs: Sequence[Run]) -> Metric:
+    """Return the metric of a record as the task of the runs has it: nothing else of the record becomes SQL.
+
+    Raises:
+        ValueError, KeyError, TypeError: The record is none of a metric, or runs of the task record no such metric.
+    """
     directions, times = get_args(Direction), get_args(Taken)
-    return Metric(
-        str(record["name"]), directions[directions.index(record["direction"])], times[times.index(record["at"])]
-    )
+    direction, taken = directions[directions.index(record["direction"])], times[times.index(record["taken"])]
+    task = next((run.config.task for run in runs), TaskConfig()).settings
+    return find(task.metrics() | RECORDED, str(record["name"]), direction, taken)
 
 
 def _remembered_run(facts: Mapping[str, Any], base: Mapping[str, Any]) -> Run:
@@ -168,7 +172,7 @@ def _stored_run(row: Mapping[str, Any], several: bool) -> Run:
 
 
 def _values(run: Run) -> dict[str, Any]:
-    return dict(flatten(dataclasses.asdict(run.config))) | {DATA_HASH: run.data_hash}
+    return dict(flatten(plain(run.config))) | {DATA_HASH: run.data_hash}
 
 
 def _differ(value: Any, other: Any) -> bool:

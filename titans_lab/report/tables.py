@@ -9,7 +9,7 @@ from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design, ranked, spell
 from titans_lab.report.data import Outcome
 from titans_lab.report.section import Row, Table
-from titans_lab.tasks.settings import Measure
+from titans_lab.study.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Trouble:
     trace: str
 
 
-#: Headings and cells; {metric} stands for the name of the study's measure.
+#: Headings and cells; {metric} stands for the name of the study's metric.
 ARM_COLUMNS: dict[str, Callable[[Arm], str]] = {
     "done": lambda arm: f"{arm.count('done')} of {len(arm.outcomes)}",
     "diverged": lambda arm: str(arm.count("diverged")),
@@ -44,11 +44,11 @@ def factor_names(design: Design) -> tuple[str, ...]:
     return (tuple(design.arms[0].factors) if design.arms else ()) or ("arm",)
 
 
-def arm_table(design: Design, measure: Measure) -> Table:
+def arm_table(design: Design, metric: Metric) -> Table:
     """The arms, in the order of the study."""
-    best = ranked(design.arms, measure)
+    best = ranked(design.arms, metric)
     rows = (_arm_row(arm, len(best) > 1 and _mean(arm) == _mean(best[0])) for arm in design.arms)
-    columns = tuple(name.format(metric=measure.name) for name in ARM_COLUMNS)
+    columns = tuple(name.format(metric=metric.name) for name in ARM_COLUMNS)
     return Table(factor_names(design), columns, tuple(rows))
 
 

@@ -12,7 +12,7 @@ from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.stats.interval import Summary, summarise
 from titans_lab.stats.pareto import front
-from titans_lab.tasks.settings import Measure
+from titans_lab.study.metric import Metric
 
 MIB = 2**20
 DIVERGED = " †"
@@ -78,28 +78,28 @@ class Point:
         return summarise(self.scores)
 
 
-def against(price: Price, design: Design, measure: Measure) -> Figure | None:
+def against(price: Price, design: Design, metric: Metric) -> Figure | None:
     """Every seed, every mean and Pareto's front; None without both figures, or of several tasks."""
     points = [point for arm in design.arms if (point := _point(arm, price)).seeds]
     if not points or len({point.arm.judged_by for point in points}) > 1:
         return None
-    best = _front(points, price, measure)
-    better = "down" if measure.direction == "minimize" else "up"
+    best = _front(points, price, metric)
+    better = "down" if metric.direction == "minimize" else "up"
     return Figure(
         name=f"score-{price.name.replace(' ', '-')}",
-        title=f"{measure.name.capitalize()} against {price.name}",
+        title=f"{metric.name.capitalize()} against {price.name}",
         caption=f"A small dot for every done seed, a large one at an arm's means, with 95 % t intervals both ways (two "
         f"seeds or more). Further {better} and further {'left' if price.dear else 'right'} is better on both counts. "
         "The line is Pareto's front of the means: no arm is better on one count without being worse on the other. It "
         f"does not know of the intervals. On it: {join([point.name for point in best], most=8)}.{_given(points)}",
-        alt=f"Scatter plot of the {measure.taken} {measure.name} against {price.name}. On Pareto's front: "
+        alt=f"Scatter plot of the {metric.taken} {metric.name} against {price.name}. On Pareto's front: "
         f"{'; '.join(_told(point, price) for point in best)}.",
         traces=[
             *([_line(best, price)] if len(points) > 1 else []),
             *(_seeds(point, price) for point in points),
             *(_mean(point, price, point in best, legend=plot.named(len(points))) for point in points),
         ],
-        layout=plot.layout(price.axis, {"title": f"{measure.taken} {measure.label}"}),
+        layout=plot.layout(price.axis, {"title": f"{metric.taken} {metric.label}"}),
         queries=("runs",),
     )
 
@@ -114,9 +114,9 @@ def _point(arm: Arm, price: Price) -> Point:
     return Point(arm, seeds, prices, scores)
 
 
-def _front(points: Sequence[Point], price: Price, measure: Measure) -> list[Point]:
+def _front(points: Sequence[Point], price: Price, metric: Metric) -> list[Point]:
     """In the order of their price."""
-    cost, loss = (1 if price.dear else -1), (1 if measure.direction == "minimize" else -1)
+    cost, loss = (1 if price.dear else -1), (1 if metric.direction == "minimize" else -1)
     kept = front([(cost * point.price.mean, loss * point.score.mean) for point in points])
     return sorted((points[index] for index in kept), key=lambda point: point.price.mean)
 

@@ -8,7 +8,7 @@ from titans_lab.report.arms import Arm, Design, ranked
 from titans_lab.report.data import Material
 from titans_lab.report.differences import answer, beside, told
 from titans_lab.report.format import join, plural, plus_minus, score
-from titans_lab.tasks.settings import Measure
+from titans_lab.study.metric import Metric
 
 #: How a number of runs in each state is told, in the order of telling.
 TOLD = {
@@ -42,13 +42,13 @@ def progress(material: Material) -> str:
 
 def verdict(material: Material, design: Design) -> str:
     """The answer in a sentence."""
-    measure, arms = material.measure, ranked(design.arms, material.measure)
+    metric, arms = material.metric, ranked(design.arms, material.metric)
     if not arms:
         ended = [arm for arm in design.arms if arm.count(*ENDED)]
-        return f"No run reached a {measure.taken} {measure.name}." if ended else "Nothing has finished yet."
-    compared = beside(design, measure)
+        return f"No run reached a {metric.taken} {metric.name}." if ended else "Nothing has finished yet."
+    compared = beside(design, metric)
     if compared is None:
-        return f"{measure.taken.capitalize()} {measure.name} of {arms[0].label}: {_measured(arms[0], measure)}."
+        return f"{metric.taken.capitalize()} {metric.name} of {arms[0].label}: {_measured(arms[0], metric)}."
     if all(pair.found.p is None for pair in compared.pairs):
         return f"Nothing is settled: {_seeds(design)} carry no test against {compared.base.label}."
     return answer(compared)
@@ -63,15 +63,15 @@ def findings(material: Material, design: Design) -> list[str]:
     """Which arm has the best mean, and what the differences to the base come to."""
     waiting = sum(arm.count("pending", "running", "lost", "cancelled", "pruned") for arm in design.arms)
     interim = f"Interim: {plural(waiting, 'run')} still to come." if waiting else ""
-    measure = material.measure
-    arms = ranked(design.arms, measure)
+    metric = material.metric
+    arms = ranked(design.arms, metric)
     if not arms:
-        return [interim or f"No run reached a {measure.taken} {measure.name}.", _floors(material)]
+        return [interim or f"No run reached a {metric.taken} {metric.name}.", _floors(material)]
     best, several = arms[0], len(design.arms) > 1
-    first = "Lowest" if measure.direction == "minimize" else "Highest"
-    lead = f"{first} mean: {best.label}," if several else f"{measure.taken.capitalize()} {measure.name}:"
-    lead += f" {_measured(best, measure)}."
-    standing = [told(beside(design, measure)), _without_score(design, measure)] if several else []
+    first = "Lowest" if metric.direction == "minimize" else "Highest"
+    lead = f"{first} mean: {best.label}," if several else f"{metric.taken.capitalize()} {metric.name}:"
+    lead += f" {_measured(best, metric)}."
+    standing = [told(beside(design, metric)), _without_score(design, metric)] if several else []
     return [lead, *standing, _given_convergence(best), interim, _floors(material, best)]
 
 
@@ -88,15 +88,15 @@ def _floors(material: Material, best: Arm | None = None) -> str:
     return f"{lead}; the lowest mean is below {f'the {lowest}' if lowest else 'none of them'}."
 
 
-def _measured(arm: Arm, measure: Measure) -> str:
+def _measured(arm: Arm, metric: Metric) -> str:
     assert arm.summary
     seeds = f"95 % t interval over {arm.summary.n} seeds" if arm.summary.n > 1 else "one seed"
-    return f"{plus_minus(arm.summary)} {measure.unit} ({seeds})"
+    return f"{plus_minus(arm.summary)} {metric.unit} ({seeds})"
 
 
-def _without_score(design: Design, measure: Measure) -> str:
+def _without_score(design: Design, metric: Metric) -> str:
     without = [arm.label for arm in design.arms if not arm.summary]
-    return f"Without any {measure.taken} {measure.name}: {join(without)}." if without else ""
+    return f"Without any {metric.taken} {metric.name}: {join(without)}." if without else ""
 
 
 def _given_convergence(best: Arm) -> str:

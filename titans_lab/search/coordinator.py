@@ -43,9 +43,9 @@ def tunings(study: Study, store: Store, data_hash: Callable[[RunConfig], str]) -
 def _tuning(study: Study, arm: Arm, store: Store, data_hash: str) -> Tuning:
     assert study.search is not None
     terms = study.search.terms
-    judge = judge_of(terms, study.metric, arm.base.config)
+    judge = judge_of(terms, arm.metrics)
     what = definition(study.name, arm, judge, arm.base.config, data_hash)
-    directions = tuple(figure.direction for figure in judge.figures)
+    directions = tuple(metric.direction for metric in judge.metrics)
     goal = Goal(search_name(what), terms, directions, arm.lookup)
     folder = store.search(goal.name)
     tuning = Tuning(arm, goal, judge, data_hash, VALID_EVERY in study.base, store, folder, what)

@@ -21,7 +21,7 @@ def definition(study: str, arm: Arm, judge: Judge, config: RunConfig, data_hash:
         "arm": arm.label,
         "base": run_id(config, 0, data_hash),
         "space": [dimension.plain() for dimension in terms.space],
-        "objectives": [[figure.name, figure.column, figure.direction] for figure in judge.figures],
+        "objectives": [[metric.name, metric.column, metric.direction] for metric in judge.metrics],
         "sampler": terms.sampler.plain(),
         "pruner": terms.pruner.plain(),
         "limits": [[limit.name, limit.low, limit.high] for limit in terms.limits],

@@ -106,7 +106,7 @@ def beside_first(tuning: Tuning, found: Sequence[Final]) -> list[Final]:
     samples = [
         Sample(each.sample.values, each.sample.diverged, batches(each.candidate.runs[0]) == same) for each in others
     ]
-    compared = compare(first.sample, samples, lower_is_better=tuning.judge.figures[0].direction == "minimize")
+    compared = compare(first.sample, samples, lower_is_better=tuning.judge.metrics[0].direction == "minimize")
     plain = Final(first.arm, first.candidate, first.sample)
     return [plain, *(Final(o.arm, o.candidate, o.sample, d) for o, d in zip(others, compared, strict=True))]
 
@@ -126,7 +126,7 @@ def finals_record(study: str, path: str, found: Sequence[Sequence[Final]]) -> di
 def _best(tuning: Tuning, found: Sequence[Final]) -> Final | None:
     """Of the trials the one with the best mean over fresh seeds that has them all."""
     whole = [each for each in found if each.candidate.number is not None and not each.sample.diverged and each.mean]
-    sign = 1 if tuning.judge.figures[0].direction == "minimize" else -1
+    sign = 1 if tuning.judge.metrics[0].direction == "minimize" else -1
     return min(whole, key=lambda each: sign * (each.mean or 0.0), default=None)
 
 

@@ -12,10 +12,8 @@ from titans_lab.errors import UserError
 from titans_lab.store.arrow import Row
 from titans_lab.study.config import RunConfig
 from titans_lab.study.derived import DERIVED
-from titans_lab.study.search import KNOWN, MEASURED, Objective, SearchTerms
-from titans_lab.study.terms import Direction, Metric
-from titans_lab.study.values import nearest
-from titans_lab.tasks.settings import Measure
+from titans_lab.study.metric import COSTS, Metric
+from titans_lab.study.search import SearchTerms
 
 #: The column of the metrics that shows a figure on its way.
 ON_THE_WAY = {"loss": "valid_loss", "score": "valid_score", "train_loss": "loss"}
@@ -23,29 +21,10 @@ VALIDATIONS = 20  # of a run, where a pruner wants them and the study says nothi
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure that a search lowers or raises.
-
-    Attributes:
-        name: As the study calls it.
-        column: Of `MEASURED` or `KNOWN`.
-        direction: Which way is better.
-    """
-
-    name: str
-    column: str
-    direction: Direction
-
-    def better(self, value: float, other: float) -> bool:
-        """Whether one value is better than another."""
-        return value < other if self.direction == "minimize" else value > other
-
-
-@dataclass(frozen=True)
 class Judge:
     """What the trials of an arm are judged by."""
 
-    figures: tuple[Figure, ...]
+    metrics: tuple[Metric, ...]
     terms: SearchTerms
 
     @property
@@ -63,7 +42,7 @@ class Judge:
         Raises:
             UserError: It says so, and so that the pruner would see nothing.
         """
-        if not self.prunes or ON_THE_WAY[self.figures[0].column] == "loss":
+        if not self.prunes or ON_THE_WAY[self.metrics[0].column] == "loss":
             return config
         if not said:
             every = max(1, config.train.steps // VALIDATIONS)
@@ -77,7 +56,7 @@ class Judge:
 
     def values(self, config: RunConfig, summary: Mapping[str, Any]) -> tuple[float, ...] | None:
         """The objectives of a run; None where it did not record one."""
-        found = [figure_of(figure.column, config, summary) for figure in self.figures]
+        found = [figure_of(metric.column, config, summary) for metric in self.metrics]
         return tuple(found) if all(value is not None and math.isfinite(value) for value in found) else None  # type: ignore[arg-type]
 
     def limits(self, config: RunConfig, summary: Mapping[str, Any]) -> dict[str, float]:
@@ -87,7 +66,7 @@ class Judge:
 
     def reports(self, config: RunConfig, rows: Sequence[Row]) -> dict[int, float]:
         """What a pruner sees of a run: its first objective by the count of validations, or of lines of metrics."""
-        column = ON_THE_WAY[self.figures[0].column]
+        column = ON_THE_WAY[self.metrics[0].column]
         every = config.log.every if column == "loss" else config.log.valid_every
         seen = [(row["step"], row[column]) for row in rows if row["step"] and row[column] is not None]
         return {math.ceil(step / every): value for step, value in seen}
@@ -97,40 +76,20 @@ class Judge:
         return tuple(math.fsum(column) / len(column) for column in zip(*by_seed, strict=True))
 
 
-def judge_of(terms: SearchTerms, metric: Metric | None, config: RunConfig) -> Judge:
-    """What an arm is judged by, its objectives named as its task has them.
-
-    Raises:
-        UserError: No run records an objective, or a pruner cannot see it on its way.
-    """
-    usual = Objective(metric.name, metric.direction) if metric else Objective(config.task.settings.METRIC.name)
-    objectives = terms.objectives or (usual,)
-    figures = tuple(_figure(each, config) for each in objectives)
-    if terms.pruner.name != "none" and figures[0].column not in ON_THE_WAY:
+def judge_of(terms: SearchTerms, metrics: tuple[Metric, ...]) -> Judge:
+    """What an arm is judged by. UserError where a pruner cannot see its first metric on the way."""
+    if terms.pruner.name != "none" and metrics[0].column not in ON_THE_WAY:
         seen = ", ".join(ON_THE_WAY)
         raise UserError(
-            f"{terms.pruner.place}: search.pruner: {figures[0].name} is known at the end of a run alone; "
+            f"{terms.pruner.place}: search.pruner: {metrics[0].name} is known at the end of a run alone; "
             f"remove the pruner, or search by one of {seen}"
         )
-    return Judge(figures, terms)
+    return Judge(metrics, terms)
 
 
 def figure_of(column: str, config: RunConfig, summary: Mapping[str, Any]) -> float | None:
     """A figure of a run; None where it is not known."""
-    if column in KNOWN:
+    if column in COSTS:
         return float(DERIVED[column](config))
     value = summary.get(column, summary.get("loss") if column == "score" else None)
     return None if value is None else float(value)
-
-
-def _figure(objective: Objective, config: RunConfig) -> Figure:
-    task = config.task.settings
-    names: dict[str, Measure] = {task.METRIC.name: task.METRIC, "score": task.METRIC, task.LOSS.name: task.LOSS}
-    if objective.name in names:
-        measure = names[objective.name]
-        column = "loss" if measure is task.LOSS else "score"
-        return Figure(objective.name, column, objective.direction or measure.direction)
-    if objective.name in (*MEASURED, *KNOWN):
-        return Figure(objective.name, objective.name, objective.direction or MEASURED.get(objective.name, "minimize"))
-    known = nearest(objective.name, (*names, *MEASURED, *KNOWN))
-    raise UserError(f"{objective.place}: search.metric: no run of {config.task.name} records {objective.name}; {known}")

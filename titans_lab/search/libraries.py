@@ -17,10 +17,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 
-from titans_lab.errors import UserError
+from titans_lab.errors import UserError, nearest
 from titans_lab.study.dimensions import Dimension
 from titans_lab.study.search import Chosen
-from titans_lab.study.values import nearest, typed
+from titans_lab.study.values import typed
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

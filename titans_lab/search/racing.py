@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from titans_lab.search.judge import Figure
 from titans_lab.search.trial import Trial
+from titans_lab.study.metric import Metric
 
 FEWEST = 4  # trials to be measured against
 
 
-def is_behind(trial: Trial, others: Sequence[Trial], figure: Figure) -> bool:
+def is_behind(trial: Trial, others: Sequence[Trial], metric: Metric) -> bool:
     """Whether a trial's mean over the seeds so far is worse than the median of others' over the same seeds.
 
     Seeds are paired: the first seed of every trial has the same batches, and so on.
     """
     seeds = len(trial.by_seed)
     rivals = [mean_of(other, seeds) for other in others if len(other.by_seed) >= seeds and other is not trial]
-    return len(rivals) >= FEWEST and figure.better(median(rivals), mean_of(trial, seeds))
+    return len(rivals) >= FEWEST and metric.better(median(rivals), mean_of(trial, seeds))
 
 
 def mean_of(trial: Trial, seeds: int) -> float:

@@ -101,11 +101,11 @@ class Tuning:
     def best(self, most: int = 1) -> list[Trial]:
         """The best trials, best first; of several objectives all that no other beats in all, by the first."""
         feasible = [trial for trial in self.trials.values() if trial.feasible]
-        if len(self.judge.figures) > 1:
+        if len(self.judge.metrics) > 1:
             feasible = [trial for trial in feasible if not any(self._beats(other, trial) for other in feasible)]
-        sign = 1 if self.judge.figures[0].direction == "minimize" else -1
+        sign = 1 if self.judge.metrics[0].direction == "minimize" else -1
         ranked = sorted(feasible, key=lambda trial: sign * trial.values[0] if trial.values else 0.0)
-        return ranked if len(self.judge.figures) > 1 else ranked[:most]
+        return ranked if len(self.judge.metrics) > 1 else ranked[:most]
 
     def ask(self) -> None:
         """Begin a trial, or find that a grid is at its end; one that cannot be started has ended already."""
@@ -191,8 +191,8 @@ class Tuning:
         for step, value in self._unheard(trial, run, sweep.active[run.run_id][1].attempt):
             reports[step] = value
             if self.proposer.report(trial.number, step, value):
-                figure = self.judge.figures[0].name
-                trial = replace(trial, why=f"{figure} {value:.6g} at report {step} is not promising")
+                first = self.judge.metrics[0].name
+                trial = replace(trial, why=f"{first} {value:.6g} at report {step} is not promising")
                 break
         self.trials[trial.number] = replace(trial, reports=reports)  # written when it ends: the run has them too
         if trial.why:
@@ -237,7 +237,7 @@ class Tuning:
         trial = replace(trial, by_seed=(*trial.by_seed, values), limits=limits, why=None)
         if len(trial.by_seed) == len(trial.runs):
             self._end(replace(trial, state="done", values=self.judge.mean(trial.by_seed)))
-        elif len(self.judge.figures) == 1 and is_behind(trial, list(self.trials.values()), self.judge.figures[0]):
+        elif len(self.judge.metrics) == 1 and is_behind(trial, list(self.trials.values()), self.judge.metrics[0]):
             why = f"behind after {len(trial.by_seed)} of {len(trial.runs)} seeds"
             self._end(replace(trial, state="raced", values=self.judge.mean(trial.by_seed), why=why))
         else:
@@ -272,9 +272,9 @@ class Tuning:
 
     def _beats(self, one: Trial, other: Trial) -> bool:
         """Whether a trial is no worse in any objective and better in one."""
-        pairs = list(zip(self.judge.figures, one.values or (), other.values or (), strict=True))
-        no_worse = not any(figure.better(theirs, ours) for figure, ours, theirs in pairs)
-        return no_worse and any(figure.better(ours, theirs) for figure, ours, theirs in pairs)
+        pairs = list(zip(self.judge.metrics, one.values or (), other.values or (), strict=True))
+        no_worse = not any(metric.better(theirs, ours) for metric, ours, theirs in pairs)
+        return no_worse and any(metric.better(ours, theirs) for metric, ours, theirs in pairs)
 
 
 def reopened(trial: Trial) -> Trial:

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.output import output_file
 from titans_lab.store.check import faults
 from titans_lab.store.checkpoints import CHECKPOINT
-from titans_lab.store.files import DamagedError, json_bytes, read_bytes, read_json, temporary_file
+from titans_lab.store.files import DamagedError, json_bytes, read_bytes, read_json
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.names import NUMBER, PART, is_inside
 from titans_lab.store.searches import SearchFolder, definition_record
@@ -73,13 +74,11 @@ def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, pat
         and is_inside(store.root, file)
     }
     described = {name: _digest(file) for name, file in names.items()}
-    with temporary_file(path, b"") as temporary:
-        with tarfile.open(temporary, "w:gz", compresslevel=6) as archive:
-            _add(archive, CONTENTS, io.BytesIO(content := json_bytes({"form": FORM, "files": described})), len(content))
-            for name, file in names.items():
-                with file.open("rb") as stream:
-                    _add(archive, name, stream, described[name]["bytes"])
-        temporary.replace(path)
+    with output_file(path) as output, tarfile.open(fileobj=output, mode="w:gz", compresslevel=6) as archive:
+        _add(archive, CONTENTS, io.BytesIO(content := json_bytes({"form": FORM, "files": described})), len(content))
+        for name, file in names.items():
+            with file.open("rb") as stream:
+                _add(archive, name, stream, described[name]["bytes"])
     return len(names)
 
 

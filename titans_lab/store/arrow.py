@@ -94,6 +94,39 @@ def where_in(table: pa.Table, column: str, values: Iterable[str]) -> pa.Table:
     return table.filter(pc.is_in(table[column], pa.array(list(values), pa.string())))
 
 
+def named(columns: Sequence[pa.ChunkedArray], names: Sequence[str]) -> pa.Table:
+    """Return columns as a table; two may have one name."""
+    import pyarrow as pa
+
+    return pa.Table.from_arrays(columns, names=list(names))
+
+
+def number(column: pa.ChunkedArray, integer: bool) -> pa.ChunkedArray:
+    """Return a column in the simplest type of numbers that holds all of its digits; what is no decimal as it is.
+
+    Args:
+        column: Any values.
+        integer: Whether these are texts of integers, of any size.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if integer:
+        with suppress(pa.ArrowInvalid):  # more than 76 digits stay a text
+            column = column.cast(pa.decimal256(76, 0))
+    if not pa.types.is_decimal(column.type):
+        return column
+    if column.type.scale > 0:
+        with suppress(pa.ArrowInvalid):
+            rounded = column.cast(pa.float64())
+            return rounded if rounded.cast(column.type).equals(column) else column
+        return column
+    largest = pc.max(pc.abs(column)).as_py() or 0
+    if largest < 2**63:
+        return column.cast(pa.int64())
+    return column.cast(pa.decimal128(38, 0)) if largest < 10**38 else column
+
+
 def row(values: Mapping[str, Any], columns: Iterable[Column], complain: Callable[[str], object]) -> Row:
     """`values` with exactly these columns: null where one is missing, or is of another type; the latter is told."""
     return {column.name: conform(values.get(column.name), column.shape, complain, column.name) for column in columns}

@@ -8,6 +8,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from titans_lab.study.config import RunConfig
+from titans_lab.study.fields import layout
 
 #: A leaf (int, float, bool, str, datetime), or names with the shapes of their values: a struct.
 Shape = type | dict[str, Any]
@@ -41,8 +42,7 @@ def shape_of(hint: Any) -> Shape:
     A section with nothing to set is left out: files and databases know no empty struct.
     """
     if is_dataclass(hint):
-        hints = get_type_hints(hint)
-        shapes = {each.name: shape_of(hints[each.name]) for each in fields(hint)}
+        shapes = {name: shape_of(inner) for _, name, inner in layout(hint)}
         return {name: shape for name, shape in shapes.items() if shape != {}}
     if get_origin(hint) is Literal:
         return type(get_args(hint)[0])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titans_lab.errors import UserError
+from titans_lab.store import arrow
 from titans_lab.store.columns import VIEWS
 from titans_lab.store.files import Damage
 from titans_lab.store.store import Store
@@ -29,14 +30,24 @@ if TYPE_CHECKING:
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
-MEMORY_LIMIT = "4GB"
+MEMORY = 4 * 2**30  # bytes that a statement may take
 MAX_THREADS = 4
 _LOCKS = (
     "temp_directory = ''",
-    f"memory_limit = '{MEMORY_LIMIT}'",
+    "secret_directory = ''",  # which would name the user's home
     "enable_external_access = false",
     "lock_configuration = true",
 )
+#: Types that Arrow has no equal of, or that DuckDB hands over wrongly: UHUGEINT as a signed integer.
+_AS_TEXT = {
+    *("uhugeint", "bignum", "bit", "interval", "time with time zone", "time_ns", "timestamp_ns"),
+    *("union", "variant", "geometry"),
+}
+_INTEGERS = {"hugeint", "uhugeint", "bignum"}  # above 64 bits
+
+
+class TooLargeError(UserError):
+    """A statement that needs more memory than it may take."""
 
 
 @dataclass(frozen=True)
@@ -61,36 +72,43 @@ class Snapshot:
     """The store at `root`, of which every view is read once, when a statement first mentions it.
 
     UserError: no store there.
+
+    Args:
+        root: The store's folder.
+        memory: Bytes that DuckDB takes for a statement at most.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, memory: int = MEMORY) -> None:
         if not root.is_dir():
             raise UserError(
                 f"{root}: no such folder; name the store with --store or TITANS_LAB_STORE, or sweep a study"
             )
+        self._memory = memory
         self._reader = Reader(Store(root))
         self._tables: dict[str, pa.Table | ds.Dataset] = {}
 
     def ask(self, sql: str, parameters: Parameters = (), seconds: float | None = None) -> Answer:
         """Run one SELECT over the views: see `titans_lab.store.columns.VIEWS`.
 
-        `parameters` fill `?` in order, or `$name` by name; a text is compared with numbers as a number. Whole numbers
-        come as int64, decimal ones as double.
-        UserError: not one SELECT, an error in it, or more than `seconds` of work.
+        `parameters` fill `?` in order, or `$name` by name; a text is compared with numbers as a number. Integers come
+        as int64 and decimals as double where these hold them exactly, and else as decimals with all their digits.
+        UserError: not one SELECT, an error in it, too much memory, or more than `seconds` of work.
         """
         import duckdb
 
         try:
             with connect() as connection:
                 _check(connection, sql)
-                close(connection, {view: self._table(view) for view in _mentioned(sql)})
+                close(connection, {view: self._table(view) for view in _mentioned(sql)}, self._memory)
                 with _at_most(seconds, connection):
-                    table = connection.sql(sql, params=parameters or None).to_arrow_table()
+                    table = _exact(connection.sql(sql, params=parameters or None))
         except duckdb.InterruptException:
             raise UserError(f"query: stopped after {seconds:g} s") from None
+        except duckdb.OutOfMemoryException:
+            raise TooLargeError(f"query: needs more memory than {self._memory / 2**30:.3g} GiB") from None
         except duckdb.Error as error:
             raise UserError(f"query: {_shortened(str(error))}") from error
-        return Answer(_plain(table), tuple(dict.fromkeys(self._reader.damage)))
+        return Answer(table, tuple(dict.fromkeys(self._reader.damage)))
 
     def _table(self, view: str) -> pa.Table | ds.Dataset:
         if view not in self._tables:
@@ -123,10 +141,13 @@ def connect() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config=settings)  # type: ignore[arg-type]
 
 
-def close(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table | ds.Dataset]) -> None:
+def close(
+    connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table | ds.Dataset], memory: int = MEMORY
+) -> None:
     """Give the connection these tables, and shut it off from all else for good."""
     for name, table in tables.items():
         connection.register(name, table)
+    connection.execute(f"SET memory_limit = '{memory} bytes'")
     for setting in _LOCKS:
         connection.execute(f"SET {setting}")
 
@@ -157,16 +178,38 @@ def _shortened(message: str) -> str:
     return " ".join(message.split())
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """SUM of whole numbers is a decimal of 38 digits to DuckDB; numbers that people and JSON know are wanted."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def _exact(relation: duckdb.DuckDBPyRelation) -> pa.Table:
+    """Return the rows of a relation with the values that SQL shows for them."""
+    names, kinds = relation.columns, relation.types
+    casts = ["VARCHAR" if kind.id in _INTEGERS else _cast(kind) for kind in kinds]
+    if any(casts):
+        parts = (f"#{place}{f'::{cast}' if cast else ''} AS c{place}" for place, cast in enumerate(casts, 1))
+        relation = relation.project(", ".join(parts))
+    columns = [
+        arrow.number(column, kind.id in _INTEGERS)
+        for column, kind in zip(relation.to_arrow_table().columns, kinds, strict=True)
+    ]
+    return arrow.named(columns, names)
 
-    for index, field in enumerate(table.schema):
-        if not pa.types.is_decimal(field.type):
-            continue
-        column = table.column(index)
-        largest = pc.max(pc.abs(column)).as_py() or 0
-        kind = pa.int64() if field.type.scale == 0 and largest < 2**63 else pa.float64()
-        table = table.set_column(index, field.name, column.cast(kind))
-    return table
+
+def _cast(kind: Any) -> str | None:
+    """Return the type that a value is cast to, since Arrow has no equal of its own; None where Arrow has one."""
+    if kind.id in _AS_TEXT:
+        return "VARCHAR"
+    if kind.id not in ("list", "array", "struct", "map"):
+        return None
+    parts = dict(kind.children)
+    size = parts.pop("size", "")
+    if not any(map(_cast, parts.values())):
+        return None
+    inner = {name: _cast(part) or str(part) for name, part in parts.items()}
+    if kind.id in ("list", "array"):
+        return f"{inner['child']}[{size}]"
+    if kind.id == "map":
+        return f"MAP({inner['key']}, {inner['value']})"
+    fields = (f"{_quoted(name)} {part}" for name, part in inner.items())
+    return f"STRUCT({', '.join(fields)})"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

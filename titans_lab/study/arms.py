@@ -13,11 +13,13 @@ from titans_lab.study.derived import DERIVED
 from titans_lab.study.dimensions import Dimension
 from titans_lab.study.hold import KEYS, QUANTITIES, SOLVED_BY, Hold
 from titans_lab.study.identity import read_values
+from titans_lab.study.metric import COSTS, RECORDED, Metric, find
 from titans_lab.study.outline import Problems
 from titans_lab.study.points import Draft, Point, Sieve, draft, sift
 from titans_lab.study.search import SearchTerms
 from titans_lab.study.settings import Setting
 from titans_lab.study.space import Space
+from titans_lab.study.terms import Terms
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,13 @@ class Arm:
     Attributes:
         draft: The combination.
         space: The parameters of the search.
+        metrics: What is optimised.
         hold: What is equal in all arms.
     """
 
     draft: Draft = field(repr=False)
     space: tuple[Dimension, ...]
+    metrics: tuple[Metric, ...]
     hold: Setting | None = None
 
     @property
@@ -110,15 +114,39 @@ class Search:
 
 
 def check_arms(
-    terms: SearchTerms, spaces: Sequence[Space], drafts: Sequence[Draft], hold: Setting | None, problems: Problems
-) -> Search:
+    search: SearchTerms, terms: Terms, spaces: Sequence[Space], drafts: Sequence[Draft], hold: Setting | None,
+    problems: Problems,
+) -> Search:  # fmt: skip
     """The search of a study; what it sets, nothing else may."""
-    _refuse_set_elsewhere(terms.space, spaces, problems)
+    _refuse_set_elsewhere(search.space, spaces, problems)
     if hold:
-        _refuse_held(terms.space, hold.value, problems)
-    arms = tuple(Arm(each, terms.space, hold) for each in drafts)
+        _refuse_held(search.space, hold.value, problems)
+    arms = []
+    for each in drafts:
+        task = each.point.config.task.settings
+        asked = search.objectives or ((_final(terms.metric),) if terms.metric else ())
+        metrics = found_metrics("search.metric", asked, task.metrics() | RECORDED | COSTS, problems)
+        arms.append(Arm(each, search.space, metrics or (task.METRIC,), hold))
     problems.stop()
-    return Search(terms, arms)
+    return Search(search, tuple(arms))
+
+
+def found_metrics(
+    key: str, asked: Sequence[Setting], known: Mapping[str, Metric], problems: Problems
+) -> tuple[Metric, ...]:
+    """The metrics that are asked for, of those that runs of a task record."""
+    found = []
+    for each in asked:
+        try:
+            found.append(find(known, **each.value))
+        except ValueError as error:
+            problems.add(each.place, key, error)
+    return tuple(found)
+
+
+def _final(asked: Setting) -> Setting:
+    """What a search optimises where the study asks for the best value: the one at the end of a run."""
+    return replace(asked, value=asked.value | {"taken": "final"})
 
 
 def _refuse_set_elsewhere(dimensions: Sequence[Dimension], spaces: Sequence[Space], problems: Problems) -> None:

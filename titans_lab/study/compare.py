@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from titans_lab.errors import nearest
 from titans_lab.study.axes import ARM, NAMED, UNCHANGED
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import Impossible, build
@@ -16,7 +17,7 @@ from titans_lab.study.points import Draft, some
 from titans_lab.study.rules import Rule, mapping_rule
 from titans_lab.study.settings import Setting
 from titans_lab.study.space import Choice, Space
-from titans_lab.study.values import nearest, show
+from titans_lab.study.values import show
 
 
 def check_baseline(node: Node, spaces: Sequence[Space], problems: Problems) -> Rule | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from shutil import which
 
-from titans.cost import parameters, state_bytes, train_flops_per_token
+from titans.models.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.study.config import RunConfig
 from titans_lab.tasks.settings import Ends, language_model_ends
 

@@ -11,7 +11,8 @@ from itertools import pairwise
 from types import NoneType
 from typing import Any
 
-from titans_lab.study.values import LONGEST_SHOWN, brief, describe, nearest, typed
+from titans_lab.errors import nearest
+from titans_lab.study.values import LONGEST_SHOWN, brief, describe, typed
 
 Lookup = Callable[[str], Any]  # from a name to its value
 Part = Callable[[Lookup], Any]

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
+from titans.models.config import plain as plain
 from titans_lab.study.config import RunConfig
 
 Config = TypeVar("Config")
@@ -61,9 +62,12 @@ def build(config: type[Config], values: Mapping[str, Any], prefix: str = "") -> 
             arguments[field.name] = values[key]
         elif _is_section(hint):
             try:
-                arguments[field.name] = build(hint, values, key + ".")
+                section = build(hint, values, key + ".")
             except Impossible as error:
                 faults += error.faults
+                continue
+            several = "sections" in field.metadata
+            arguments[field.name] = (*arguments.get(field.name, ()), section) if several else section
     if faults:
         raise Impossible(faults)
     try:
@@ -79,8 +83,24 @@ def _is_section(hint: Any) -> bool:
 @cache
 def _layout(config: Any, prefix: str) -> list[tuple[dataclasses.Field[Any], str, Any]]:
     """Each field, its dotted key and its type."""
-    hints = get_type_hints(config)
-    return [(field, prefix + field.name, hints[field.name]) for field in dataclasses.fields(config)]
+    return [(field, prefix + name, hint) for field, name, hint in layout(config)]
+
+
+def layout(config: Any) -> list[tuple[dataclasses.Field[Any], str, Any]]:
+    """Return each field of a configuration with its key and its type.
+
+    A field whose metadata has `choices` is one of those. A field whose metadata has `sections` holds a tuple of
+    configurations, each of which is a section of its own.
+    """
+    hints, found = get_type_hints(config), []
+    for field in dataclasses.fields(config):
+        if "sections" in field.metadata:
+            found += [(field, name, section) for name, section in field.metadata["sections"]().items()]
+        elif "choices" in field.metadata:
+            found.append((field, field.name, Literal[tuple(field.metadata["choices"]())]))
+        else:
+            found.append((field, field.name, hints[field.name]))
+    return found
 
 
 #: Every value that a study can set, by dotted key.

@@ -10,7 +10,7 @@ from typing import Any
 
 from titans_lab.study import derived
 from titans_lab.study.config import LogConfig, RunConfig, SpeedConfig, TrainConfig
-from titans_lab.study.fields import build
+from titans_lab.study.fields import build, plain
 from titans_lab.study.identity import flatten
 
 TOLERANCE = 0.01  # largest share of the target by which an arm may miss it
@@ -71,7 +71,7 @@ def solve(config: RunConfig, hold: Hold, target: int) -> Solution:
         target: The cost of the baseline, above 0.
     """
     values, missed = _solve(_shape(config), hold, target)
-    given = dict(flatten(dataclasses.asdict(config)))
+    given = dict(flatten(plain(config)))
     return Solution(build(RunConfig, given | values) if values else config, dict(values), missed)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 from titans.models.config import ModelConfig, effective
+from titans_lab.study.fields import plain
 from titans_lab.study.identity import flatten
 from titans_lab.study.values import show
 
 
 def read_words(config: ModelConfig) -> dict[str, str]:
     """The values that a model reads, as they were given, by dotted key."""
-    given = dict(flatten(dataclasses.asdict(config)))
+    given = dict(flatten(plain(config)))
     names = (name for name, _ in flatten(effective(config)))
     return {name: given[name] if isinstance(given[name], str) else show(given[name]) for name in names}
 

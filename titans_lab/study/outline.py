@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from titans_lab.errors import UserError
+from titans_lab.errors import UserError, nearest
 from titans_lab.study.fields import LEAVES, SECTIONS
 from titans_lab.study.loader import Node, load
-from titans_lab.study.values import brief, describe, nearest
+from titans_lab.study.values import brief, describe
 
 TEXTS = ("question", "expect", "name")
 PRESET = "preset"

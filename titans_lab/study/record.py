@@ -9,7 +9,7 @@ from typing import Any
 
 from titans_lab.study import derived
 from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import build
+from titans_lab.study.fields import build, plain
 from titans_lab.study.identity import flatten, versions
 from titans_lab.study.study import Run, Study
 from titans_lab.tasks.settings import TaskSettings
@@ -26,7 +26,7 @@ def costs(config: RunConfig) -> dict[str, int]:
 
 def record_of(run: Run, data_source: str) -> dict[str, Any]:
     """All that a worker needs to know of a run, as plain data; paths are made absolute."""
-    config = dataclasses.asdict(run.config)
+    config = plain(run.config)
     task = run.config.task
     places = [(config["data"], name) for name in ("path", "valid_path", "test_path")]
     places += [(config["task"][task.name], name) for name in task.settings.PATHS]

@@ -7,16 +7,17 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from titans_lab.study.axes import ARM, STUDY
 from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import LEAVES
+from titans_lab.study.fields import LEAVES, layout
 from titans_lab.study.hold import SOLVED_BY
+from titans_lab.study.metric import COSTS, MEASURED, Direction, Taken
 from titans_lab.study.outline import BLOCK, CONDITIONAL, KEYS, PRESET, TEXTS
-from titans_lab.study.search import KNOWN, MEASURED, PrunerName, SamplerName
+from titans_lab.study.search import PrunerName, SamplerName
 from titans_lab.study.settings import HINTS
-from titans_lab.study.terms import Budget, Direction, Metric, Order
+from titans_lab.study.terms import Budget, Order
 
 Schema = dict[str, Any]
 
@@ -49,7 +50,8 @@ def study_schema() -> Schema:
     block = _block()
     terms = {"seeds": {"anyOf": [{"type": "integer", "minimum": 1}, _list({"type": "integer", "minimum": 0})]}}
     terms |= {"hold": _hold(), "baseline": {"anyOf": [_text(), _ref("chosen")]}, "budget": _section(Budget)}
-    terms |= {"metric": {"anyOf": [_text(), _section(Metric)]}, "order": {"enum": list(get_args(Order))}}
+    metric = {"name": _text(), "direction": _of(Direction), "taken": _of(Taken)}
+    terms |= {"metric": {"anyOf": [_text(), _mapping(metric)]}, "order": {"enum": list(get_args(Order))}}
     terms |= {"search": _search()}
     nothing = {"type": "null"}
     studies = {"studies": _named({"anyOf": [nothing, _mapping(_described(block, BLOCK))]})}
@@ -110,7 +112,7 @@ def _search() -> Schema:
         "seeds": count,
         "sampler": _chosen(SamplerName),
         "pruner": _chosen(PrunerName),
-        "constraints": _mapping(dict.fromkeys((*KNOWN, *MEASURED), bounds)),
+        "constraints": _mapping(dict.fromkeys((*COSTS, *MEASURED), bounds)),
         "enqueue": _one_or_list(point),
         "warm_start": _of(bool),
         "finalists": {"anyOf": [count, _mapping({"count": count, "seeds": count})]},
@@ -129,11 +131,8 @@ def _described(parts: Mapping[str, Schema], keys: Iterable[str]) -> dict[str, Sc
 
 def _section(config: Any) -> Schema:
     """A dataclass as a mapping, with what its docstring says of each field."""
-    hints, words = get_type_hints(config), attributes(config)
-    fields = {
-        field.name: {"description": words.get(field.name, ""), **_field(hints[field.name], field)}
-        for field in dataclasses.fields(config)
-    }
+    words = attributes(config)
+    fields = {name: {"description": words.get(name, ""), **_field(hint, field)} for field, name, hint in layout(config)}
     return _mapping(fields)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from titans_lab.study.derived import DERIVED
+from titans_lab.errors import nearest
 from titans_lab.study.dimensions import Dimension, check_dimensions, check_values
 from titans_lab.study.loader import Node
+from titans_lab.study.metric import COSTS, MEASURED, Direction
 from titans_lab.study.outline import Problems
 from titans_lab.study.settings import Setting, settings
-from titans_lab.study.terms import METRIC, Direction, parts_of, values_of
-from titans_lab.study.values import describe, nearest, show
+from titans_lab.study.terms import asked_metric, parts_of, values_of
+from titans_lab.study.values import describe, show
 
 SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
 PrunerName = Literal["none", "median", "asha", "hyperband"]
@@ -35,19 +36,6 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 MOST_TRIALS = 100_000
 
-#: Final figures of any run that a search can lower, raise or bound, and which way is better.
-MEASURED: dict[str, Direction] = {
-    "loss": "minimize",
-    "score": "minimize",
-    "train_loss": "minimize",
-    "tokens_per_second": "maximize",
-    "utilisation": "maximize",
-    "wall_seconds": "minimize",
-    "peak_memory_bytes": "minimize",
-}
-#: The same of what is known before a run; each is better lower.
-KNOWN = tuple(DERIVED)
-
 
 @dataclass(frozen=True)
 class Chosen:
@@ -63,26 +51,11 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Objective:
-    """A figure to lower or raise.
-
-    Attributes:
-        name: Of `MEASURED` or `KNOWN`, or the name of the task's loss or metric.
-        direction: Which way is better; None: as usual for it.
-        place: Where it stands.
-    """
-
-    name: str
-    direction: Direction | None = None
-    place: str = ""
-
-
-@dataclass(frozen=True)
 class Limit:
     """A bound on a figure.
 
     Attributes:
-        name: Of `MEASURED` or `KNOWN`.
+        name: Of `MEASURED` or `COSTS`.
         low: The least that is allowed; None: anything.
         high: The most.
         place: Where it stands.
@@ -114,7 +87,8 @@ class SearchTerms:
 
     Attributes:
         space: The parameters, in the order in which they are drawn.
-        objectives: What is lowered or raised; empty: the study's metric, else the task's.
+        objectives: What the block says of each metric to optimise: arguments of `titans_lab.study.metric.find`; empty:
+            the study's metric, else the task's.
         trials: Of each arm.
         timeout: Seconds after which no trial begins; None: any.
         seeds: Of a trial, from 0; its value is the mean.
@@ -128,7 +102,7 @@ class SearchTerms:
     """
 
     space: tuple[Dimension, ...]
-    objectives: tuple[Objective, ...] = ()
+    objectives: tuple[Setting, ...] = ()
     trials: int = 20
     timeout: float | None = None
     seeds: int = 1
@@ -172,27 +146,17 @@ def check_search(node: Node, problems: Problems) -> SearchTerms | None:
     return terms
 
 
-def check_objectives(node: Node, problems: Problems) -> tuple[Objective, ...]:
-    """One figure or several, each by its name or with a direction."""
+def check_objectives(node: Node, problems: Problems) -> tuple[Setting, ...]:
+    """One metric or several, each by its name or with a direction."""
     nodes = node.value if isinstance(node.value, list) else [node]
-    found = [each for item in nodes for each in _objective(item, problems)]
+    hints = {"name": str, "direction": Direction}
+    found = [each for item in nodes if (each := asked_metric(item, "search.metric", hints, problems))]
     for number, each in enumerate(found):
-        if each.name in [other.name for other in found[:number]]:
-            problems.add(each.place, "search.metric", f"{each.name} twice; remove one")
+        if each.value["name"] in [other.value["name"] for other in found[:number]]:
+            problems.add(each.place, "search.metric", f"{each.value['name']} twice; remove one")
     if not nodes:
         problems.add(node.place, "search.metric", "an empty list; name a figure such as loss, or remove the key")
     return tuple(found)
-
-
-def _objective(node: Node, problems: Problems) -> Iterator[Objective]:
-    hints = {"name": str, "direction": Direction}
-    found = values_of(parts_of(node, "search.metric", "name", tuple(hints), problems), "search.metric", hints, problems)
-    if "name" not in found:
-        return
-    if not METRIC.fullmatch(found["name"].value):
-        problems.add(node.place, "search.metric", f"{show(found['name'].value)} is no name of a metric; write loss")
-        return
-    yield Objective(**{key: setting.value for key, setting in found.items()}, place=node.place)
 
 
 def check_timeout(node: Node, problems: Problems) -> float | None:
@@ -207,7 +171,7 @@ def check_timeout(node: Node, problems: Problems) -> float | None:
 
 def check_limits(node: Node, problems: Problems) -> tuple[Limit, ...]:
     """A bound, or two, for each of some figures."""
-    names = (*KNOWN, *MEASURED)
+    names = (*COSTS, *MEASURED)
     limits = []
     for name, child in parts_of(node, "search.constraints", None, _any_of(node) or names, problems).items():
         key = f"search.constraints.{name}"

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from titans_lab.errors import UserError
-from titans_lab.study.arms import Search, check_arms
+from titans_lab.study.arms import Search, check_arms, found_metrics
 from titans_lab.study.axes import NAMED, assignment
 from titans_lab.study.config import DataConfig, RunConfig, TaskConfig
 from titans_lab.study.expand import check_spaces, expand, starting_point
 from titans_lab.study.hold import Hold
 from titans_lab.study.identity import run_id
-from titans_lab.study.judging import judged
 from titans_lab.study.loader import Node, load
+from titans_lab.study.metric import RECORDED, Metric
 from titans_lab.study.outline import Problems, outline
 from titans_lab.study.overrides import parse_overrides, put, replaced
 from titans_lab.study.points import Point
-from titans_lab.study.search import MEASURED, check_search
+from titans_lab.study.search import check_search
 from titans_lab.study.settings import Setting, settings
-from titans_lab.study.terms import Budget, Metric, Order, Terms, check_terms
+from titans_lab.study.terms import Budget, Order, check_terms
 from titans_lab.study.values import brief
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Study:
         seeds: Of every combination.
         points: The combinations in order, the last key varying fastest.
         hold: What is equal in all of them.
-        metric: What they are to be compared by; None: the metric of the task.
+        metric: What they are compared by, as the task of the first has it; None: the metric of the task.
         order: In which a sweep launches them.
         budget: What a sweep may spend.
         warnings: What is allowed and probably not meant, a line each.
@@ -184,7 +184,8 @@ def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
     sought = check_search(written.terms["search"], problems) if "search" in written.terms else None
     expanded = expand(written, spaces, start, terms, problems)
     held = Setting(terms.hold, written.terms["hold"].place) if terms.hold else None
-    search = check_arms(sought, spaces, expanded.drafts, held, problems) if sought else None
+    search = check_arms(sought, terms, spaces, expanded.drafts, held, problems) if sought else None
+    metrics = _metrics(terms.metric, expanded.points, problems) if terms.metric else ()
     return Study(
         **texts,
         path=path,
@@ -194,28 +195,24 @@ def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
         seeds=terms.seeds,
         points=expanded.points,
         hold=terms.hold,
-        metric=terms.metric,
+        metric=next(iter(metrics), None),
         order=terms.order,
         budget=terms.budget,
         warnings=(
             *expanded.warnings,
-            *_idle_metric(written.terms, terms, expanded.points),
             *(search.unread() if search else ()),
         ),
         search=search,
     )
 
 
-def _idle_metric(written: Mapping[str, Node], terms: Terms, points: Sequence[Point]) -> Iterator[str]:
-    """A warning where arms are compared by something else than the study asks for."""
-    task = points[0].config.task.settings
-    if terms.metric and judged(terms.metric, task) is None:
-        metric, known = terms.metric, ", ".join(dict.fromkeys([task.METRIC.name, task.LOSS.name, *MEASURED]))
-        wrong = f"{metric.name} is not taken on the way" if metric.name in MEASURED else f"runs record no {metric.name}"
-        yield (
-            f"{written['metric'].place}: metric: {wrong}, and the report compares by the task's {task.METRIC.name}; "
-            f"name one of {known}, at final"
-        )
+def _metrics(asked: Setting, points: Sequence[Point], problems: Problems) -> list[Metric]:
+    """What arms are compared by, as each of the study's tasks has it. Raises UserError where one of them has it not."""
+    tasks = {point.config.task.name: point.config.task.settings for point in points}
+    known = [task.metrics() | RECORDED for task in tasks.values()]
+    found = [metric for each in known for metric in found_metrics("metric", [asked], each, problems)]
+    problems.stop()
+    return found
 
 
 def _texts(nodes: Mapping[str, Node], path: Path, problems: Problems) -> dict[str, str]:

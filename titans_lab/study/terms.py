@@ -7,31 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from titans_lab.errors import nearest
 from titans_lab.study.hold import SOLVED_BY, Hold
 from titans_lab.study.loader import Node
+from titans_lab.study.metric import Direction, Taken
 from titans_lab.study.outline import Problems
 from titans_lab.study.settings import MOST_RUNS, Setting, listed, settings
-from titans_lab.study.values import brief, describe, nearest, show
+from titans_lab.study.values import brief, describe, show
 
 Order = Literal["listed", "shuffled"]
-Direction = Literal["minimize", "maximize"]
-Taken = Literal["final", "best"]
 METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a study compares its arms by.
-
-    Attributes:
-        name: The task's metric or loss, or a figure of any run: see `titans_lab.study.judging`.
-        direction: Whether less ("minimize") or more ("maximize") of it is better.
-        at: "final": of the full validation at the end; "best": the best of all validations.
-    """
-
-    name: str = "loss"
-    direction: Direction = "minimize"
-    at: Taken = "final"
 
 
 @dataclass(frozen=True)
@@ -54,14 +39,15 @@ class Terms:
     Attributes:
         seeds: Of every combination.
         hold: What is equal in all arms.
-        metric: What they are to be compared by; None: the metric of the task.
+        metric: What a study says of the metric that its arms are compared by: arguments of
+            `titans_lab.study.metric.find`, and where they stand; None: the metric of the task.
         order: In which a sweep launches.
         budget: What a sweep may spend.
     """
 
     seeds: tuple[int, ...] = (0,)
     hold: Hold | None = None
-    metric: Metric | None = None
+    metric: Setting | None = None
     order: Order = "listed"
     budget: Budget = Budget()
 
@@ -118,14 +104,21 @@ def check_hold(node: Node, problems: Problems) -> Hold | None:
     return None
 
 
-def check_metric(node: Node, problems: Problems) -> Metric:
+def check_metric(node: Node, problems: Problems) -> Setting | None:
     """What arms are compared by; its name alone is enough."""
-    hints = {"name": str, "direction": Direction, "at": Taken}
-    found = values_of(parts_of(node, "metric", "name", tuple(hints), problems), "metric", hints, problems)
-    if "name" in found and not METRIC.fullmatch(found["name"].value):
+    return asked_metric(node, "metric", {"name": str, "direction": Direction, "taken": Taken}, problems)
+
+
+def asked_metric(node: Node, key: str, hints: Mapping[str, Any], problems: Problems) -> Setting | None:
+    """What is said of a metric: arguments of `titans_lab.study.metric.find`; None where it has no name."""
+    found = values_of(parts_of(node, key, "name", tuple(hints), problems), key, hints, problems)
+    if "name" not in found:
+        return None
+    if not METRIC.fullmatch(found["name"].value):
         rule = "write the name of a column, such as loss or accuracy"
-        problems.add(found["name"].place, "metric.name", f"{brief(found['name'].value)} is no name of a metric; {rule}")
-    return Metric(**{key: setting.value for key, setting in found.items()})
+        problems.add(found["name"].place, f"{key}.name", f"{brief(found['name'].value)} is no name of a metric; {rule}")
+        return None
+    return Setting({name: setting.value for name, setting in found.items()}, node.place)
 
 
 def check_budget(node: Node, problems: Problems) -> Budget:

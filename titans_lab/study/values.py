@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from titans_lab.errors import listed, near
 from titans_lab.study.loader import resolve
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 WANTED = {int: "an integer", float: "a finite number", bool: "true or false", str: "text", NoneType: "null"}
 KINDS = {int: "an integer", float: "a number", bool: "a boolean", str: "text", list: "a list", dict: "a mapping"}
 LONGEST_SHOWN = 60
-MOST_CHOICES = 20  # that a message lists
 SUFFIXES = {"%": 1e-2, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 EXACT = 2**53  # below it, a float is the integer that it looks like
 BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -40,7 +39,7 @@ def typed(hint: Any, value: Any) -> Any:
 def expected(hint: Any) -> str:
     """A declared type in words."""
     if get_origin(hint) is Literal:
-        return "one of " + _some(get_args(hint))
+        return "one of " + listed(get_args(hint))
     return WANTED[hint] if hint in WANTED else " or ".join(expected(part) for part in get_args(hint))
 
 
@@ -65,35 +64,6 @@ def show(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def nearest(key: str, valid: Collection[str]) -> str:
-    """What may have been meant by an unknown dotted key: a near one in its section, else its name elsewhere."""
-    parent, _, name = key.rpartition(".")
-    siblings = {_name(other): other for other in valid if other.rpartition(".")[0] == parent}
-    near = (
-        [siblings[other] for other in _nearest(name, siblings)]
-        or [other for other in valid if _name(other) == name]
-        or difflib.get_close_matches(key, valid, n=2, cutoff=0.75)
-    )
-    return f"did you mean {' or '.join(near)}?" if near else f"valid here: {_some(list(siblings or valid))}"
-
-
-def _some(words: Sequence[str]) -> str:
-    """A list of words, or its beginning."""
-    more = f", ... ({len(words)} in all)" if len(words) > MOST_CHOICES else ""
-    return ", ".join(words[:MOST_CHOICES]) + more
-
-
-def _nearest(name: str, names: Collection[str]) -> list[str]:
-    """At most two names that are near another, the second only if it is nearly as near as the first."""
-    found = difflib.get_close_matches(name, names, n=2)
-    nearness = [difflib.SequenceMatcher(None, other, name).ratio() for other in found]
-    return [other for other, near in zip(found, nearness, strict=True) if near > 0.9 * nearness[0]]
-
-
-def _name(key: str) -> str:
-    return key.rpartition(".")[2]
-
-
 @cache
 def _adapter(hint: Any) -> TypeAdapter[Any]:
     from pydantic import ConfigDict, TypeAdapter
@@ -104,8 +74,8 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 def _remedy(hint: Any, value: Any) -> str:
     """What to write instead of a value of the wrong type, where that can be told."""
     if hint is not str and get_origin(hint) is Literal and isinstance(value, str):
-        near = _nearest(value, get_args(hint))
-        return f"; did you mean {' or '.join(near)}?" if near else ""
+        meant = near(value, get_args(hint))
+        return f"; did you mean {' or '.join(meant)}?" if meant else ""
     for other in _alternatives(value):
         if _accepts(hint, other):
             return f"; write {show(other)}"

@@ -152,7 +152,7 @@ class AnswerTask(Task):
     def _scores(self, loss: float, right: int, count: int, part: Part | None = None) -> list[Score]:
         where = {"setting": part.setting, "length": part.length} if part else {}
         values = {self.settings.LOSS: loss / count, self.settings.METRIC: right / count}
-        return [Score(measure, value, count, **where) for measure, value in values.items()]  # type: ignore[arg-type]
+        return [Score(metric, value, count, **where) for metric, value in values.items()]  # type: ignore[arg-type]
 
 
 def _logits(model: nn.Module, tokens: Tensor, wanted: Tensor) -> Tensor:

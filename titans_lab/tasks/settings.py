@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from titans.models.config import ModelConfig
 from titans_lab.errors import UserError
+from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -19,28 +19,6 @@ if TYPE_CHECKING:
 
 #: Metadata of a field that names a file or folder: the data's hash stands for its content in a run's identity.
 PATH = {"identity": False}
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A figure that runs are judged by.
-
-    Attributes:
-        name: One word: "loss", "accuracy".
-        unit: Of its values: "bits per byte", "share of answers".
-        direction: Which values are better.
-        taken: Of a run, its last value or its best one.
-    """
-
-    name: str
-    unit: str
-    direction: Literal["minimize", "maximize"] = "minimize"
-    taken: Literal["final", "best"] = "final"
-
-    @property
-    def label(self) -> str:
-        """Name and unit, for an axis."""
-        return f"{self.name}, {self.unit}"
 
 
 class Ends(NamedTuple):
@@ -67,8 +45,8 @@ class TaskSettings(ABC):
         VERSION: Raised when the numbers that the task gives for the same settings change.
         PATHS: Fields that name a file or folder; a run's record has them absolute.
         READS: Keys of the section `data` that the task reads. Only these are part of a run's identity.
-        LOSS: What training lowers, and the column `loss`.
-        METRIC: What the task is known for, and the column `score`; may be `LOSS` itself.
+        LOSS: The loss that training lowers; its column is "loss".
+        METRIC: The metric that the task is known for; its column is "score", unless it is `LOSS` itself.
         SYMBOL: What a text is read in, and its loss is per: "byte", "base".
         ORDERS: Symbols of context of the n-gram baselines of a text; empty for a task that has none.
     """
@@ -78,8 +56,8 @@ class TaskSettings(ABC):
     VERSION: ClassVar[int] = 1
     PATHS: ClassVar[tuple[str, ...]] = ()
     READS: ClassVar[frozenset[str]] = frozenset()
-    LOSS: ClassVar[Measure]
-    METRIC: ClassVar[Measure]
+    LOSS: ClassVar[Metric]
+    METRIC: ClassVar[Metric]
     SYMBOL: ClassVar[str] = "symbol"
     ORDERS: ClassVar[tuple[int, ...]] = ()
 
@@ -117,6 +95,11 @@ class TaskSettings(ABC):
             UserError: The task's tokens are no text, or the tokenizer's folder is gone or has changed.
         """
         raise UserError(f"task.name: the tokens of {self.NAME} are no text; name a run of text or needles")
+
+    @classmethod
+    def metrics(cls) -> dict[str, Metric]:
+        """Return the loss and the metric of the task by name, and the metric as "score" too."""
+        return {"score": cls.METRIC, cls.METRIC.name: cls.METRIC, cls.LOSS.name: cls.LOSS}
 
     def ends(self, model: ModelConfig, length: int) -> Ends:
         """Return what a model costs outside of its blocks; a task with another head overrides this.

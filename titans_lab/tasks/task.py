@@ -1,4 +1,4 @@
-"""What a task is: the model that it trains, batches, the loss to lower, and the figures that runs are judged by."""
+"""What a task is: the model that it trains, batches, the loss to lower, and the metrics that runs are compared by."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from titans.models.backbone import Backbone
 from titans.models.language_model import LanguageModel
 from titans_lab.study.config import RunConfig
-from titans_lab.tasks.settings import Measure, TaskSettings
+from titans_lab.study.metric import Metric
+from titans_lab.tasks.settings import TaskSettings
 
 #: Tensors whose first dimension counts examples.
 Batch = tuple[Tensor, ...]
@@ -30,8 +31,8 @@ class Score:
     """A row of the view `evals`: one figure, over one part of the test data.
 
     Attributes:
-        measure: What it is.
-        value: Of it.
+        metric: What the value is.
+        value: The value of the metric.
         count: What it is the mean of: tokens, answers, examples.
         split: Of the data: "test" or "valid".
         setting: What the part is, such as "pairs=8"; null, with the three that follow: all of the test data.
@@ -41,7 +42,7 @@ class Score:
         baseline: Whose value this is, where it is not the run's model: "repeat-last", "ridge".
     """
 
-    measure: Measure
+    metric: Metric
     value: float
     count: int
     split: str = "test"
@@ -53,9 +54,8 @@ class Score:
 
     def row(self, task: str) -> dict[str, Any]:
         """Columns of the view `evals`."""
-        rest = {name: value for name, value in vars(self).items() if name != "measure"}
-        measure = {"metric": self.measure.name, "unit": self.measure.unit, "direction": self.measure.direction}
-        return {"task": task, **measure, **rest}
+        figure = {"metric": self.metric.name, "unit": self.metric.unit, "direction": self.metric.direction}
+        return {"task": task, **vars(self), **figure}
 
 
 class Task(ABC):
@@ -120,7 +120,7 @@ def build_task(config: RunConfig, seed: int) -> Task:
 def overall(scores: Iterable[Score]) -> dict[str, float]:
     """The model's own figures over all of the test data, by name."""
     return {
-        score.measure.name: score.value
+        score.metric.name: score.value
         for score in scores
         if {score.setting, score.length, score.depth, score.position, score.baseline} == {None}
     }

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from titans.layers.neural_memory import Operator
+from titans.mixers.lmm.layer import Operator
 from titans.models.config import ModelConfig
 from titans.models.language_model import LanguageModel, use_kernel
 from titans.ops import naive_neural_memory

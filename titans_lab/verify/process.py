@@ -14,6 +14,7 @@ from titans_lab.environment import environment
 from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device
 from titans_lab.store.store import Store, writing
+from titans_lab.study.fields import plain
 from titans_lab.verify.reduced import checks_of
 from titans_lab.verify.subjects import Asked, Subject, facts, key
 
@@ -98,6 +99,6 @@ def _keep(each: Asked, device: Device, store: Store, rows: Sequence[Row]) -> Non
 
 def _answers(asked: Sequence[Asked], device: Device, seed: int) -> Generator[dict[str, Any]]:
     """What the process finds, check by check."""
-    models = [[dataclasses.asdict(each.subject.config), each.precisions, each.kernel] for each in asked]
+    models = [[plain(each.subject.config), each.precisions, each.kernel] for each in asked]
     arguments = ["--device", device.kind, "--seed", str(seed)]
     return answers("titans_lab.verify", arguments, models, device.environment())

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
-from titans.models.config import MemoryConfig, ModelConfig, pattern, reads
+from titans.mixers import registry
+from titans.models.config import MemoryConfig, ModelConfig, reads
 
 CHECKS = ("operator", "model", "streaming", "causality")
 OPERATOR_CHUNK, MODEL_CHUNK = 64, 4  # longest; token by token, a model writes each chunk again and again
@@ -39,7 +41,7 @@ def for_model(config: ModelConfig) -> ModelConfig:
 
 def length(config: ModelConfig) -> int:
     """Tokens of a sequence for a reduced model: past two segments or chunks, and no multiple of any."""
-    return 3 + 2 * (config.segment_len if config.variant == "mac" else _common(config.memory))
+    return 3 + 2 * (config.segment_len if "segment_len" in reads(config.variant) else _common(config.memory))
 
 
 def modes(config: ModelConfig) -> tuple[bool, ...]:
@@ -59,7 +61,7 @@ def _reduced(config: ModelConfig, longest: int) -> ModelConfig:
     return dataclasses.replace(
         config,
         vocab_size=VOCABULARY,
-        n_layers=len(pattern(config.variant)),
+        n_layers=len(registry.pattern(config.variant)),
         n_heads=heads,
         dim=dim,
         mlp_ratio=1.0,
@@ -67,9 +69,14 @@ def _reduced(config: ModelConfig, longest: int) -> ModelConfig:
         segment_len=_common(memory) * min(2, max(1, config.segment_len // _common(config.memory))),
         window=min(config.window, memory.chunk_size + 3),
         memory=memory,
-        mac=dataclasses.replace(config.mac, long_term_tokens=min(config.mac.long_term_tokens, TOKENS)),
+        settings=tuple(_own(config, name) for name in registry.settings_classes()),
         recurrent=dataclasses.replace(config.recurrent, chunk_size=min(config.recurrent.chunk_size, MODEL_CHUNK)),
     )
+
+
+def _own(config: ModelConfig, mixer: str) -> Any:
+    """A mixer's own settings, as its specification reduces them."""
+    return registry.mixer(mixer).reduced(config.settings_of(registry.settings_classes()[mixer]))
 
 
 def _narrow(config: ModelConfig) -> tuple[int, int]:

@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import titans
-from titans.models.config import ModelConfig, Variant, effective, pattern
+from titans.mixers import registry
+from titans.models.config import ModelConfig, effective
 from titans_lab.environment import library_version
 from titans_lab.executors.devices import Device
 from titans_lab.study.labels import labels, read_words
@@ -36,8 +37,8 @@ class Asked(NamedTuple):
 
 def defaults() -> list[ModelConfig]:
     """The default configuration of each variant, with enough blocks for all of its mixers."""
-    variants = get_args(Variant)
-    blocks = max(len(pattern(variant)) for variant in variants)
+    variants = registry.variants()
+    blocks = max(len(registry.pattern(variant)) for variant in variants)
     return [ModelConfig(variant=variant, n_layers=blocks) for variant in variants]
 
 

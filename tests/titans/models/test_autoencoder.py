@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from titans.cost import forward_flops, parameters
 from titans.models.autoencoder import AutoEncoder, positions
 from titans.models.config import ModelConfig
+from titans.models.cost import forward_flops, parameters
 from titans_lab.tasks.mad.settings import CompressionSettings
 from titans_lab.tasks.text.settings import TextSettings
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from variants import VARIANTS, WITH_MEMORY, of_variant
 
-from titans.layers.neural_memory import NeuralMemory
+from titans.mixers.lmm.layer import NeuralMemory
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
 from titans.ops import neural_memory

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 import torch
+from variants import VARIANTS
 
 from titans.models.classifier import Classifier
-from titans.models.config import MemoryConfig, ModelConfig, Variant
+from titans.models.config import MemoryConfig, ModelConfig
 
 
 def classifier(variant: str) -> Classifier:
@@ -15,7 +14,7 @@ def classifier(variant: str) -> Classifier:
     return Classifier(ModelConfig(variant=variant, memory=memory, **sizes), 3).double()  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_what_fills_a_batch_up_changes_nothing(variant: str):
     model, tokens, lengths = classifier(variant), torch.randint(7, (3, 21)), torch.tensor([21, 5, 1])
     together = model(tokens, lengths)
@@ -23,7 +22,7 @@ def test_what_fills_a_batch_up_changes_nothing(variant: str):
     torch.testing.assert_close(together, torch.stack(alone))
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_every_parameter_learns(variant: str):
     model = classifier(variant)
     torch.nn.functional.cross_entropy(model(torch.randint(7, (4, 30))), torch.tensor([0, 1, 2, 1])).backward()

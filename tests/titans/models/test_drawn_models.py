@@ -14,7 +14,8 @@ from drawn_models import assembled, configurations, options, random_model, switc
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig, RecurrentConfig
+from titans.mixers.mac import MacConfig
+from titans.models.config import MemoryConfig, ModelConfig, RecurrentConfig
 from titans.models.language_model import LanguageModel
 
 LENGTH = 17
@@ -140,7 +141,7 @@ def test_the_letter_of_the_paper_leaks():
         n_heads=2,
         segment_len=6,
         memory=MemoryConfig(chunk_size=3),
-        mac=MacConfig(read="end_leaks"),
+        settings=(MacConfig(read="end_leaks"),),
     )
     x = torch.randn(1, 6, 12, dtype=torch.float64, requires_grad=True)
     model = LanguageModel(config).double()

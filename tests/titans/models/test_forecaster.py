@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from variants import VARIANTS
 
-from titans.models.config import MemoryConfig, ModelConfig, Variant
+from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.forecaster import Forecaster
 
 MODES = ("last", "revin")
@@ -58,7 +59,7 @@ def test_a_constant_past_is_forecast_without_a_division_by_zero():
     assert all(forecaster(normalisation=mode)(x).isfinite().all() for mode in MODES)
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_every_mixer_sees_the_past_and_learns(variant: str):
     model, x = forecaster(variant), past().requires_grad_()
     model(x).square().sum().backward()

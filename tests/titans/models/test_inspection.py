@@ -7,8 +7,9 @@ import functools
 import pytest
 import torch
 
-from titans.layers.neural_memory import NeuralMemory
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig
+from titans.mixers.lmm.layer import NeuralMemory
+from titans.mixers.mac import MacConfig
+from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.inspection import MemoryDiagnostics, inspect
 from titans.models.language_model import LanguageModel
 from titans.ops import neural_memory, read_memory
@@ -33,9 +34,9 @@ MEMORIES = {
 }
 MIXERS = {
     "mac": {"variant": "mac"},
-    "mac, persistent written": {"variant": "mac", "persistent_written": True, "mac": MacConfig(reset=True)},
-    "mac, end": {"variant": "mac", "mac": MacConfig(read="end_leaks", long_term_tokens=3)},
-    "mac, input": {"variant": "mac", "mac": MacConfig(order="write_first", write="input")},
+    "mac, persistent written": {"variant": "mac", "persistent_written": True, "settings": (MacConfig(reset=True),)},
+    "mac, end": {"variant": "mac", "settings": (MacConfig(read="end_leaks", long_term_tokens=3),)},
+    "mac, input": {"variant": "mac", "settings": (MacConfig(order="write_first", write="input"),)},
     "mag": {"variant": "mag"},
     "mal": {"variant": "mal"},
 }

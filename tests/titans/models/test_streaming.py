@@ -8,7 +8,8 @@ import pytest
 import torch
 from variants import GROWING, VARIANTS, WITH_MEMORY, of_variant
 
-from titans.models.config import MacConfig, MemoryConfig
+from titans.mixers.mac import MacConfig
+from titans.models.config import MemoryConfig
 from titans.models.generation import generate, load_state, prefill, save_state
 from titans.models.language_model import LanguageModel
 
@@ -30,7 +31,7 @@ def random_model(variant, memory=MEMORIES["default"], mac=MacConfig(), dtype=tor
     """Parameters as training starts them, plus noise that leaves none of them at a special value."""
     config = of_variant(
         variant, vocab_size=11, dim=16, n_layers=2, n_heads=2, persistent_tokens=3, segment_len=8, window=6,
-        memory=memory, mac=mac,
+        memory=memory, settings=(mac,),
     )  # fmt: skip
     model = LanguageModel(config).to(dtype).eval()
     with torch.no_grad():
@@ -74,7 +75,7 @@ def test_float32_agrees_to_a_hundred_thousandth(variant):
     ids=str,
 )  # fmt: skip
 def test_any_reading_of_mac_streams(mac):
-    model, tokens = random_model("mac", mac=mac), torch.randint(0, 11, (2, LENGTH))
+    model, tokens = random_model("mac", settings=(mac,)), torch.randint(0, 11, (2, LENGTH))
     with torch.no_grad():
         whole = model(tokens)
         torch.testing.assert_close(in_parts(model, tokens, [7, 13, 14, 30]), whole, rtol=0, atol=1e-9)

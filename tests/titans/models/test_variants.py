@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from variants import VARIANTS, of_variant
 
-from titans.cost import state_bytes
 from titans.models.config import MemoryConfig, RecurrentConfig
+from titans.models.cost import state_bytes
 from titans.models.language_model import LanguageModel
 from titans.ops import MemoryState
 

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 
-from titans.layers.neural_memory import NeuralMemory
+from titans.mixers.lmm.layer import NeuralMemory
 from titans.models.config import ModelConfig
 from titans_lab.bench.__main__ import models_of
 from titans_lab.bench.step import alternate, build, peak_bytes, product, step_of
+from titans_lab.study.fields import plain
 
 CPU = torch.device("cpu")
 
@@ -37,7 +36,7 @@ def test_a_products_flops_are_those_of_its_multiply_adds():
 
 
 def test_a_pair_is_measured_on_the_kernel_that_its_runs_have():
-    config = dataclasses.asdict(ModelConfig(variant="lmm", dim=16, n_heads=2))
+    config = plain(ModelConfig(variant="lmm", dim=16, n_heads=2))
     asked = {"model": config, "baseline": config, "peer": False, "kernel": "compiled"}
     for model in models_of(asked, torch.device("cpu")).values():
         memories = [module for module in model.modules() if isinstance(module, NeuralMemory)]

@@ -14,8 +14,9 @@ import pytest
 from workbench import MINUTES, Workbench, alive, children, until
 
 import titans
-from titans.cost import parameters, train_flops_per_token
+from titans.models.cost import parameters, train_flops_per_token
 from titans_lab.environment import library_version, processor
+from titans_lab.study.fields import plain
 from titans_lab.study.identity import model_id
 
 TINY = ("--length", "40", "--rounds", "2", "--threads", "1")
@@ -32,7 +33,7 @@ def test_a_bench_is_printed_kept_and_asked_for(cli: Any, bench: Workbench):
     assert (ended.code, ended.err) == (0, f"measuring 1 pair on {processor()}\n")
     [row] = json.loads(ended.out)
     [config] = {run.config.model for run in bench.runs()}
-    assert row["config"] == dataclasses.asdict(config)
+    assert row["config"] == plain(config)
     assert row["parameters"] == parameters(config)
     assert row["baseline_parameters"] == parameters(dataclasses.replace(config, variant="mag"))
     assert row["flops_per_token"] == train_flops_per_token(config, 40, 2)

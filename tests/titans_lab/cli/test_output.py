@@ -7,7 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from titans_lab.cli.output import count, distinct, duration, print_rows
+from titans_lab.cli.output import count, duration, print_rows
+from titans_lab.tables import distinct
 
 ROW = ['a, "b"\nc\x1b[31m', 1234567.125, None, math.nan, {"x": [1.5, math.inf]}, True, datetime(2026, 1, 2, 3, 4, 5)]
 NAMES = ["text", "number", "nothing", "nan", "nested", "truth", "time"]

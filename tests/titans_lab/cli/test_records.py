@@ -160,7 +160,7 @@ def test_columns_are_listed_without_a_store(cli: Any, tmp_path: Path):
         (["select $a", "-p", "a b=1"], "-p a b=1: write NAME=VALUE"),
         (["select $a", "-p", "a=1", "-p", "a=2"], "a has a value already"),
         (["select 1", "--csv", "--json"], "two formats, csv and json"),
-        (["select 1", "-o", "no/such/folder/x.csv"], "cannot write there"),
+        (["select 1", "-o", "no/such/folder/x.csv"], "cannot be written"),
     ],
 )
 def test_wrong_options_end_with_2_and_one_message(cli: Any, filled: Workbench, arguments: list[str], message: str):

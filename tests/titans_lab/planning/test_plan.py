@@ -6,7 +6,7 @@ import pytest
 from pasts import ENV, finish
 from workbench import Workbench
 
-from titans.cost import parameters, state_bytes, train_flops_per_token
+from titans.models.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.executors.devices import cores
 from titans_lab.planning.expected import step_flops
 from titans_lab.planning.plan import Plan, expected_seconds, plan, probe, smallest_and_largest

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from titans_lab.report.images import BROWSERS
 from titans_lab.store.columns import LOGS
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
+from titans_lab.study.fields import plain
 from titans_lab.study.study import Run, Study, load_study
 
 DATA_HASH = "5e" * 32
@@ -56,7 +57,7 @@ class Lab:
     def create(self, run: Run, **costs: int) -> None:
         """What the coordinator writes."""
         data = {"data_hash": DATA_HASH, "data_source": "Python 3.11.7 standard library"}
-        record = {"run_id": run.run_id, "seed": run.seed, "config": asdict(run.config), "versions": {}, **data}
+        record = {"run_id": run.run_id, "seed": run.seed, "config": plain(run.config), "versions": {}, **data}
         Store(self.root).run(run.run_id).create(record | COSTS | costs)
 
     def end(self, run: Run, state: str, loss: float | None = None, error: str | None = None, **more: Any) -> None:

@@ -14,7 +14,7 @@ def found(lab, losses, **study):
     for run, loss in zip(lab.runs, losses, strict=False):
         lab.end(run, "done", loss)
     material = gather(lab.study, lab.runs, lab.root)
-    return orders(arrange(lab.study, material.outcomes), material.measure)
+    return orders(arrange(lab.study, material.outcomes), material.metric)
 
 
 def test_a_study_of_depth_stands_beside_figure_7(lab):

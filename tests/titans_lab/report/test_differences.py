@@ -26,13 +26,13 @@ def looked_at(lab):
 
 def compared(lab):
     material, design = looked_at(lab)
-    return beside(design, material.measure)
+    return beside(design, material.metric)
 
 
 def cells(lab):
     """Of every row, by column."""
     material, design = looked_at(lab)
-    found = table(beside(design, material.measure), design)
+    found = table(beside(design, material.metric), design)
     return [dict(zip(found.columns, row.cells, strict=True)) for row in found.rows]
 
 

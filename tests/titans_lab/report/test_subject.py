@@ -49,7 +49,7 @@ def test_a_subject_is_what_its_record_says(swept):
 @pytest.mark.parametrize(
     ("metric", "best", "means"),
     [
-        ({"name": "loss", "at": "best"}, "Lowest mean: depth 2", "best loss"),
+        ({"name": "loss", "taken": "best"}, "Lowest mean: depth 2", "best loss"),
         ({"name": "tokens_per_second", "direction": "maximize"}, "Highest mean: depth 1", "final tokens_per_second"),
     ],
 )

@@ -12,34 +12,40 @@ from titans_lab.search.judge import judge_of
 from titans_lab.search.racing import is_behind
 from titans_lab.search.trial import Trial
 from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import build
-from titans_lab.study.search import Objective, SearchTerms
-from titans_lab.study.terms import Metric
+from titans_lab.study.search import SearchTerms
 
-TEXT = build(RunConfig, {})
-MQAR = build(RunConfig, {"task.name": "mqar", "model.vocab_size": 8192})
+LOSS = RunConfig().task.settings.LOSS
+MQAR = "base: {task: {name: mqar}, model: {vocab_size: 8192}}\n"
 
 
-def figures(config: RunConfig, *objectives: Objective, metric: Metric | None = None) -> list[tuple[str, str, str]]:
-    judge = judge_of(SearchTerms((), objectives), metric, config)
-    return [(figure.name, figure.column, figure.direction) for figure in judge.figures]
+def optimised(searching: Searching, block: str = "", head: str = HEAD) -> list[tuple[str, str, str]]:
+    [tuning] = searching(block, head=head).tunings
+    return [(metric.name, metric.column, metric.direction) for metric in tuning.judge.metrics]
 
 
-def test_a_search_is_judged_by_the_study_s_metric_or_the_task_s():
-    assert figures(TEXT) == [("loss", "loss", "minimize")]
-    assert figures(MQAR) == [("accuracy", "score", "maximize")]
-    assert figures(MQAR, metric=Metric("loss")) == [("loss", "loss", "minimize")]
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (HEAD, ("loss", "loss", "minimize")),
+        (MQAR, ("accuracy", "score", "maximize")),
+        (MQAR + "metric: loss\n", ("loss", "loss", "minimize")),
+        (MQAR + "metric: {name: accuracy, taken: best}\n", ("accuracy", "score", "maximize")),
+    ],
+)
+def test_a_search_optimises_the_study_s_metric_or_the_task_s(searching: Searching, head: str, found):  # type: ignore[no-untyped-def]
+    assert optimised(searching, head=head) == [found]
 
 
-def test_each_figure_has_its_usual_direction_unless_another_is_given():
-    given = Objective("tokens_per_second"), Objective("params"), Objective("peak_memory_bytes", "maximize")
-    assert [direction for _, _, direction in figures(TEXT, *given)] == ["maximize", "minimize", "maximize"]
+def test_each_metric_has_its_usual_direction_unless_another_is_given(searching: Searching):
+    given = "[tokens_per_second, params, {name: peak_memory_bytes, direction: maximize}]"
+    found = optimised(searching, f"  metric: {given}\n")
+    assert [direction for _, _, direction in found] == ["maximize", "minimize", "maximize"]
 
 
 @pytest.mark.parametrize(
     ("block", "words"),
     [
-        ("  metric: accuracy\n", r"s\.yaml:\d+: search\.metric: no run of text records accuracy"),
+        ("  metric: accuracy\n", r"s\.yaml:\d+: search\.metric: runs record no accuracy"),
         ("  metric: losss\n", r"s\.yaml:\d+: search\.metric: .*did you mean loss"),
         ("  metric: tokens_per_second\n  pruner: median\n", r"search\.pruner: tokens_per_second is known at the end"),
         ("  pruner: {name: medium}\n", r"search\.pruner\.name"),
@@ -84,13 +90,13 @@ def test_reports_are_counted_by_validations(searching: Searching):
 
 
 def test_a_trial_is_behind_if_it_is_worse_than_most_on_the_same_seeds():
-    [figure] = judge_of(SearchTerms(()), None, TEXT).figures
+    [metric] = judge_of(SearchTerms(()), (LOSS,)).metrics
 
     def trial(*by_seed: float) -> Trial:
         return Trial(0, "sampler", {}, by_seed=tuple((value,) for value in by_seed))
 
     others = [trial(1.0, 9.0), trial(2.0, 1.0), trial(3.0, 1.0), trial(4.0)]
-    assert is_behind(trial(2.6), others, figure)
-    assert not is_behind(trial(2.4), others, figure)
-    assert not is_behind(trial(9.0), others[:3], figure)  # too few to tell
-    assert not is_behind(trial(9.0, 9.0), others, figure)  # of two seeds there are three
+    assert is_behind(trial(2.6), others, metric)
+    assert not is_behind(trial(2.4), others, metric)
+    assert not is_behind(trial(9.0), others[:3], metric)  # too few to tell
+    assert not is_behind(trial(9.0, 9.0), others, metric)  # of two seeds there are three

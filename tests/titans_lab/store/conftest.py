@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
+from titans_lab.study.fields import plain
 
 ENV = {
     "host": "laptop",
@@ -85,7 +85,7 @@ def record(run_id: str, seed: int, depth: int) -> dict[str, Any]:
         "seed": seed,
         "data_hash": "d" * 64,
         "data_source": "a text",
-        "config": dataclasses.asdict(config),
+        "config": plain(config),
         "versions": {"model": 1},
         "parameters": 1000,
         "flops_per_token": 6000,

@@ -219,4 +219,4 @@ def test_a_connection_sees_no_python_variable_even_before_it_is_closed() -> None
 
 def test_memory_is_limited_and_does_not_spill_to_disk(store: Store) -> None:
     sql = "select current_setting('memory_limit') as memory, current_setting('temp_directory') as spill"
-    assert query(store.root, sql).to_pylist() == [{"memory": "3.7 GiB", "spill": ""}]
+    assert query(store.root, sql).to_pylist() == [{"memory": "4.0 GiB", "spill": ""}]

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pytest
 
 from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import LEAVES, SECTIONS, Impossible, build
+from titans_lab.study.fields import LEAVES, SECTIONS, Impossible, build, plain
 from titans_lab.study.identity import flatten
 from titans_lab.study.values import expected
 
 
 def test_the_leaves_are_the_values_of_a_configuration() -> None:
-    assert {key: leaf.default for key, leaf in LEAVES.items()} == dict(flatten(asdict(RunConfig())))
+    assert {key: leaf.default for key, leaf in LEAVES.items()} == dict(flatten(plain(RunConfig())))
     sections = [section for section in SECTIONS if not section.startswith("task.")]
     model = ["model", "model.memory", "model.mac", "model.recurrent"]
     assert sections == [*model, "data", "task", "train", "log", "speed"]

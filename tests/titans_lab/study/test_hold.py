@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from titans.cost import parameters, state_bytes, train_flops_per_token
 from titans.models.config import MemoryConfig, ModelConfig
+from titans.models.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.study.config import RunConfig, TrainConfig
-from titans_lab.study.fields import build
+from titans_lab.study.fields import build, plain
 from titans_lab.study.hold import SOLVED_BY, TOLERANCE, Hold, alternative, solve
 from titans_lab.study.identity import flatten
 from titans_lab.study.study import Study, load_study
@@ -57,7 +56,7 @@ def test_a_solution_is_as_near_as_it_says_and_nothing_near_by_is_nearer(hold: Ho
     found = solve(arm, hold, target)
     assert found.deviation == pytest.approx(cost(hold.what, found.config) / target - 1)
     assert found.values.keys() <= {"model.dim", "model.mlp_ratio", "train.tokens"}
-    assert found.config == build(RunConfig, dict(flatten(dataclasses.asdict(arm))) | found.values)
+    assert found.config == build(RunConfig, dict(flatten(plain(arm))) | found.values)
     for neighbour in neighbours(found.config, hold.by[-1]) if found.values and len(hold.by) == 1 else ():
         assert abs(cost(hold.what, neighbour) / target - 1) >= abs(found.deviation) - 1e-12
 
@@ -70,7 +69,7 @@ def neighbours(config: RunConfig, by: str) -> list[RunConfig]:
         "mlp_ratio": ("model.mlp_ratio", model.hidden / model.dim, 8 / model.dim),
         "tokens": ("train.tokens", train.tokens, train.batch_size * train.seq_len),
     }[by]
-    given_values = dict(flatten(dataclasses.asdict(config)))
+    given_values = dict(flatten(plain(config)))
     both = [value + step, value - step] if value > step * 1.5 else [value + step]
     return [build(RunConfig, given_values | {key: each}) for each in both]
 

@@ -12,7 +12,7 @@ from variants import VARIANTS, of_variant
 
 import titans
 from titans.models.config import MemoryConfig, ModelConfig, reads
-from titans.models.config.mixers import OPTIONAL
+from titans.models.config.effective import BACKBONE
 from titans_lab.study import identity
 from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfig
 from titans_lab.study.fields import LEAVES, build, walk
@@ -66,7 +66,7 @@ def read_by(key: str, variant: str) -> bool:
         return name == "name"
     if key in ("data.valid_path", "data.test_path"):  # the text has one file
         return False
-    return section != "model" or name not in OPTIONAL or name in reads(variant)
+    return section != "model" or name in BACKBONE | reads(variant)
 
 
 def outside(key: str) -> bool:

@@ -9,7 +9,6 @@ import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.study.study import Run, Study, load_study
-from titans_lab.study.terms import Metric
 
 
 @pytest.fixture
@@ -164,23 +163,10 @@ def test_a_shuffled_order_hangs_on_the_name_alone(study: Any):
 
 
 def test_terms_are_read(study: Any):
-    found = study("budget: {hours: 2, gpu_hours: 0.5}\nmetric: {name: accuracy, direction: maximize}\nhold: tokens\n")
+    found = study("budget: {hours: 2, gpu_hours: 0.5}\nmetric: {name: loss, taken: best}\nhold: tokens\n")
     assert (found.budget.hours, found.budget.gpu_hours) == (2.0, 0.5)
-    assert (found.metric.name, found.metric.direction, found.metric.at) == ("accuracy", "maximize", "final")
-    assert study("metric: loss\n").metric == Metric()
+    assert (found.metric.name, found.metric.taken, found.metric.column) == ("loss", "best", "valid_loss")
     assert study("question: q\n").metric is None
-
-
-def test_a_metric_that_the_report_does_not_compare_by_is_warned_about(study: Any) -> None:
-    assert not study("metric: loss\n").warnings
-    [warning] = study("question: q\nmetric: word_perplexity\n").warnings
-    assert (
-        ":2: metric: runs record no word_perplexity, and the report compares by the task's loss; name one of" in warning
-    )
-    for text in ("{name: loss, at: best}", "{name: tokens_per_second, direction: maximize}", "peak_memory_bytes"):
-        assert not study(f"question: q\nmetric: {text}\n").warnings
-    [warning] = study("question: q\nmetric: {name: wall_seconds, at: best}\n").warnings
-    assert ":2: metric: wall_seconds is not taken on the way" in warning
 
 
 def test_overrides_reach_the_terms(study: Any):

@@ -76,7 +76,7 @@ def test_a_rule_that_knows_the_classes_is_right(run: RunConfig):
     found = overall(scores)
     assert found["accuracy"] > 0.95
     assert found["mcc"] > 0.9
-    floors = {score.measure.name: score.value for score in scores if score.baseline == "k-mers"}
+    floors = {score.metric.name: score.value for score in scores if score.baseline == "k-mers"}
     assert floors.keys() == {"accuracy", "mcc"}
     assert floors["accuracy"] > 0.9
 

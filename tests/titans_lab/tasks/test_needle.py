@@ -168,7 +168,7 @@ class Reader(nn.Module):
 def test_an_answer_counts_where_all_of_it_is_right(right: int, accuracy: float):
     task = build_task(config(task__needle__test_examples=7), 0)
     loss, score = task.evaluate(Reader(right), torch.device("cpu"))
-    assert (score.measure.name, score.value, score.count) == ("accuracy", accuracy, 7)
+    assert (score.metric.name, score.value, score.count) == ("accuracy", accuracy, 7)
     assert loss.value == pytest.approx((9 - right) / 9 * np.log(256), abs=1e-4)
     assert loss.count == 7 * 9
 

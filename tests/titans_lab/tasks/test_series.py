@@ -85,7 +85,7 @@ def test_with_ridge_a_run_begins_at_that_floor_and_holds_its_linear_part(table: 
     run = config(table, linear="ridge", loss="mse")
     task = built(table, linear="ridge", loss="mse")
     found = {
-        score.baseline: score.value for score in judged(task, run) if score.split == "test" and score.measure == MSE
+        score.baseline: score.value for score in judged(task, run) if score.split == "test" and score.metric == MSE
     }
     assert found[None] == pytest.approx(found["ridge"], rel=1e-5)
     assert found["ridge"] != found["repeat-last"]
@@ -107,7 +107,7 @@ def test_errors_without_a_cycle_are_those_of_the_series_itself(table: str):
         forecast = model(seen).numpy() + future[..., 0]
     wrong = forecast - task.plain["test"][:, 6:, 0]
     np.testing.assert_allclose(wrong, model(seen).detach().numpy() - task.windows["test"][:, 6:, 0], atol=1e-5)
-    found = {(s.baseline, s.measure): s.value for s in judged(task, run) if s.split == "test"}
+    found = {(s.baseline, s.metric): s.value for s in judged(task, run) if s.split == "test"}
     assert found[None, MSE] == pytest.approx(found["ridge-cycle", MSE], rel=1e-5)
     assert len({found[name, MSE] for name in ("repeat-last", "ridge", "ridge-cycle")}) == 3
 
@@ -121,7 +121,7 @@ def test_the_training_loss_is_the_mean_over_the_steps_to_forecast(table: str):
 
 def test_an_evaluation_has_both_parts_and_the_floors_and_one_on_the_way_the_validation_part_alone(table: str):
     task, run = built(table), config(table)
-    rows = {(score.split, score.baseline, score.measure.name) for score in judged(task, run)}
+    rows = {(score.split, score.baseline, score.metric.name) for score in judged(task, run)}
     floors = {("test", name, measure) for name in ("repeat-last", "ridge") for measure in ("mse", "mae")}
     own = {(split, None, measure) for split in ("valid", "test") for measure in ("loss", "mse", "mae")}
     assert rows == floors | own
@@ -135,7 +135,7 @@ def test_ett_is_judged_as_published():
     run = config(shared("ett/ETTh1.csv"), length=4, look_back=96, horizon=96)
     task = build_task(run, 0)
     scores = judged(task, run)  # type: ignore[arg-type]
-    found = {(score.baseline, score.measure.name): score.value for score in scores if score.split == "test"}
+    found = {(score.baseline, score.metric.name): score.value for score in scores if score.split == "test"}
     for baseline in (None, "repeat-last"):
         assert (found[baseline, "mse"], found[baseline, "mae"]) == pytest.approx((1.294, 0.713), abs=5e-4)
     assert found["ridge", "mse"] == pytest.approx(0.383, abs=5e-4)

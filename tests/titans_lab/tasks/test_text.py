@@ -139,7 +139,7 @@ def test_validation_leaves_the_model_in_training_without_gradients():
 
 def figures(some: TextTask, model: nn.Module, limit: int | None = None) -> dict[str, tuple[float, int]]:
     scores = some.evaluate(model, CPU, limit)
-    return {score.measure.name: (score.value, score.count) for score in scores if score.position is None}
+    return {score.metric.name: (score.value, score.count) for score in scores if score.position is None}
 
 
 @pytest.mark.parametrize("limit", [None, 300])

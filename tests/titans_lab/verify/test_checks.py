@@ -13,8 +13,9 @@ from torch import Tensor
 
 import titans.models.language_model
 import titans_lab.verify.checks
-from titans.layers.parts import CausalConvolution
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig
+from titans.mixers.mac import MacConfig
+from titans.mixers.parts import CausalConvolution
+from titans.models.config import MemoryConfig, ModelConfig
 from titans.ops import neural_memory
 from titans_lab.verify.__main__ import answer
 from titans_lab.verify.checks import CHECKS, Setting, worst_error
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and
 
 def tiny(variant: str = "lmm", mac: MacConfig = MacConfig(), **memory: Any) -> ModelConfig:  # noqa: B008
     switches = MemoryConfig(**{"depth": 2, "expansion": 2, "chunk_size": 4} | memory)
-    return ModelConfig(variant=variant, dim=16, n_heads=2, segment_len=8, memory=switches, mac=mac)
+    return ModelConfig(variant=variant, dim=16, n_heads=2, segment_len=8, memory=switches, settings=(mac,))
 
 
 def error(check: str, config: ModelConfig, precision: str) -> float:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from variants import VARIANTS, of_variant
 
-from titans.models.config import MacConfig, MemoryConfig, ModelConfig
+from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.presets import PRESETS
-from titans_lab.study.fields import build
+from titans_lab.study.fields import build, plain
 from titans_lab.study.identity import flatten
 from titans_lab.verify.reduced import checks_of, for_model, for_operator, length, modes
 
@@ -22,7 +22,7 @@ SHRUNK = {
 
 
 def values(config: ModelConfig) -> dict[str, Any]:
-    return dict(flatten(dataclasses.asdict(config)))
+    return dict(flatten(plain(config)))
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -91,4 +91,4 @@ def test_gates_are_set_where_they_matter_whatever_a_study_says():
 
 def test_a_transformer_has_no_operator_to_check():
     assert checks_of(ModelConfig(variant="transformer")) == ["model", "streaming", "causality"]
-    assert checks_of(ModelConfig(variant="mac", mac=MacConfig())) == ["operator", "model", "streaming", "causality"]
+    assert checks_of(ModelConfig(variant="mac")) == ["operator", "model", "streaming", "causality"]

@@ -4,25 +4,20 @@ Paper = arXiv 2501.00663v1 ("V1"); N25 = its NeurIPS 2025 camera-ready. Where th
 open, the default is ours and its comment says why.
 """
 
-from titans.models.config.effective import effective
-from titans.models.config.mac import MacConfig
+from titans.models.config.effective import effective, plain
+from titans.models.config.keys import reads
 from titans.models.config.memory import Activation, InnerLoss, MemoryConfig
-from titans.models.config.mixers import Variant, pattern, reads
 from titans.models.config.model import Combination, ModelConfig
 from titans.models.config.recurrent import RecurrentConfig
-from titans.models.config.ttt import ttt_memory
 
 __all__ = [
     "Activation",
     "Combination",
     "InnerLoss",
-    "MacConfig",
     "MemoryConfig",
     "ModelConfig",
     "RecurrentConfig",
-    "Variant",
     "effective",
-    "pattern",
+    "plain",
     "reads",
-    "ttt_memory",
 ]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
+from titans.mixers.registry import canonical_settings, mixer, pattern, settings_classes, variants
 from titans.models.config.checks import at_least, at_most
-from titans.models.config.mac import MacConfig
+from titans.models.config.keys import reads
 from titans.models.config.memory import MemoryConfig
-from titans.models.config.mixers import PUBLISHED, READS, Variant, pattern, reads
 from titans.models.config.recurrent import RecurrentConfig
 
 MOST_BLOCKS = 10_000  # costs are counted block by block
 WIDEST = 1_000_000  # hidden over residual width
 Combination = Literal["norm_sigmoid", "sigmoid", "product"]
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,6 @@ class ModelConfig:
         window: Tokens that sliding-window attention sees, the own one included. N25: 2048.
         conv_size: Causal depthwise convolution on q, k and v, or a rival's inner stream; 1 is none. N25: 4.
         memory: The long-term memory.
-        mac: Readings of memory as context.
         persistent_written: The persistent tokens are written to the memory too: yes for lmm, mag and mal by V1's
             formulas, whose sequence begins with them, no for mac. Null: so.
         combine: The product of attention and memory in mac and mag: both normalised with a learned scale and the second
@@ -42,9 +42,11 @@ class ModelConfig:
         qk_l2_norm: Keys and queries of the memory have length 1 (N25).
         tie_embeddings: The output projection is the embedding (arXiv 1608.05859), for few examples and many tokens.
         recurrent: Sizes of the recurrent rivals.
+        settings: Settings that are one mixer's own, such as `MacConfig`: at most one of each class, in any order; the
+            others are at their defaults. A study sets them as `model.<mixer>.<field>`.
     """
 
-    variant: Variant = "mac"
+    variant: str = field(default="mac", metadata={"choices": variants})
     vocab_size: int = 256
     dim: int = 128
     n_layers: int = 2
@@ -55,7 +57,7 @@ class ModelConfig:
     window: int = 64
     conv_size: int = 4
     memory: MemoryConfig = field(default_factory=MemoryConfig)
-    mac: MacConfig = field(default_factory=MacConfig)
+    settings: tuple[Any, ...] = field(default=(), metadata={"sections": settings_classes})
     persistent_written: bool | None = field(default=None, metadata={"neutral": None})
     combine: Combination = field(default="norm_sigmoid", metadata={"neutral": "norm_sigmoid"})
     qkv_activation: Literal["silu", "none"] = field(default="silu", metadata={"neutral": "silu"})
@@ -74,18 +76,15 @@ class ModelConfig:
             raise ValueError(f"mlp_ratio: {self.mlp_ratio} is not above 0")
         at_most(self, MOST_BLOCKS, "n_layers")
         at_most(self, WIDEST, "mlp_ratio")
-        if self.n_layers < len(pattern(self.variant)):
+        turn = pattern(self.variant)
+        if self.n_layers < len(turn):
             raise ValueError(
                 f"n_layers: {self.n_layers} are too few for {self.variant}, whose blocks take turns with "
-                f"{', '.join(pattern(self.variant))}"
+                f"{', '.join(turn)}"
             )
-        for name in ("chunk_size", "eval_chunk_size"):
-            chunk = getattr(self.memory, name)
-            if self.variant == "mac" and chunk is not None and self.segment_len % chunk:
-                raise ValueError(
-                    f"segment_len: {self.segment_len} is not a multiple of memory.{name} ({chunk}); "
-                    "MAC writes a segment in whole chunks"
-                )
+        object.__setattr__(self, "settings", canonical_settings(self.settings))
+        for name in turn:
+            mixer(name).check(self)
 
     @property
     def head_dim(self) -> int:
@@ -103,42 +102,15 @@ class ModelConfig:
         turn = pattern(self.variant)
         return tuple(turn[block % len(turn)] for block in range(self.n_layers))
 
-    def state_size(self, mixer: str) -> int:
-        """`recurrent.state_size`, or what null means for a mixer."""
-        return int(self._size(mixer, "state_size"))
-
-    def short_convolution(self, mixer: str) -> int:
-        """Width of a recurrent mixer's convolution; 1 is none."""
-        return self.conv_size if "conv_size" in READS[mixer] else int(self._size(mixer, "conv_size"))
-
-    def key_dim(self, mixer: str) -> int:
-        """Width of a recurrent mixer's keys, of all heads together."""
-        return self._even_heads(mixer, self._size(mixer, "expand_k"))
-
-    def value_dim(self, mixer: str) -> int:
-        """Width of a recurrent mixer's values or inner stream, of all heads together."""
-        return self._even_heads(mixer, self._size(mixer, "expand_v"))
-
-    def _size(self, mixer: str, name: str) -> float:
-        given = getattr(self.recurrent, name)
-        size: float | None = getattr(PUBLISHED[mixer], name) if given is None else given
-        assert size is not None, f"{mixer} has no {name}"
-        return size
-
-    def _even_heads(self, mixer: str, expansion: float) -> int:
-        heads = self.n_heads if "n_heads" in READS[mixer] else 1
-        return 2 * heads * max(1, round(self.dim * expansion / (2 * heads)))
-
-    @property
-    def writes_persistent(self) -> bool:
-        """Whether the persistent tokens are written to the memory."""
-        given = self.persistent_written if "persistent_written" in reads(self.variant) else None
-        return self.variant != "mac" if given is None else given
+    def settings_of(self, kind: type[Settings]) -> Settings:
+        """Return a mixer's own settings, by their class: those in `settings`, or the defaults."""
+        return next((each for each in self.settings if type(each) is kind), None) or kind()
 
     @property
     def leaks(self) -> str | None:
         """The key of a setting by which a token sees later ones, if there is one."""
-        return "mac.read" if self.variant == "mac" and self.mac.read == "end_leaks" else None
+        found = (mixer(name).leaks(self) for name in pattern(self.variant))
+        return next(filter(None, found), None)
 
     @property
     def hidden(self) -> int:

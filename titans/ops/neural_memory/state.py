@@ -6,7 +6,6 @@ from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
-State: TypeAlias = "MemoryState | LaggedState"
 #: One tensor for all layers, or a tuple with one for each layer; `neural_memory` states the shapes.
 Gate: TypeAlias = "Tensor | tuple[Tensor, ...]"
 
@@ -35,6 +34,9 @@ class LaggedState(NamedTuple):
     weights: tuple[Tensor, ...]
     momentum: tuple[Tensor, ...]
     lagged: tuple[Tensor, ...]
+
+
+State: TypeAlias = MemoryState | LaggedState
 
 
 class Switches(NamedTuple):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig
-from titans_lab.tasks.settings import PATH, Measure, TaskSettings, check_bytes
+from titans_lab.tasks.settings import PATH, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
     from titans_lab.data.tokenizer import Tokenizer
@@ -29,8 +30,8 @@ class BabilongSettings(TaskSettings):
 
     NAME: ClassVar[str] = "babilong"
     TASK: ClassVar[str] = "titans_lab.tasks.babilong.task:BabilongTask"
-    LOSS: ClassVar[Measure] = Measure("loss", "nats per token")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
+    LOSS: ClassVar[Metric] = Metric("loss", "nats per token", column="loss")
+    METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
     PATHS: ClassVar[tuple[str, ...]] = ("facts",)
     READS: ClassVar[frozenset[str]] = frozenset({"path"})
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig
-from titans_lab.tasks.settings import Measure, TaskSettings
+from titans_lab.tasks.settings import TaskSettings
 from titans_lab.tasks.text.settings import TextSettings
 
 if TYPE_CHECKING:
     from titans_lab.data.tokenizer import Tokenizer
 
-BITS_PER_BASE = Measure("loss", "bits per base")
+BITS_PER_BASE = Metric("loss", "bits per base", column="loss")
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class DnaSettings(TextSettings):
     FASTA: ClassVar[bool] = True
     SYMBOL: ClassVar[str] = "base"
     ORDERS: ClassVar[tuple[int, ...]] = (1, 3, 5, 7)
-    LOSS: ClassVar[Measure] = BITS_PER_BASE
-    METRIC: ClassVar[Measure] = BITS_PER_BASE
+    LOSS: ClassVar[Metric] = BITS_PER_BASE
+    METRIC: ClassVar[Metric] = BITS_PER_BASE
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """A token for each letter, as a byte, and a file to read."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig
-from titans_lab.tasks.settings import Ends, Measure, TaskSettings, check_vocabulary
+from titans_lab.tasks.settings import Ends, TaskSettings, check_vocabulary
 
-ACCURACY = Measure("accuracy", "share of sequences", "maximize")
-MATTHEWS = Measure("mcc", "Matthews correlation", "maximize")
+ACCURACY = Metric("accuracy", "share of sequences", "maximize", column="score")
+MATTHEWS = Metric("mcc", "Matthews correlation", "maximize")
 LETTERS = 5  # A, C, G, T, and N for an unknown base
 
 
@@ -29,8 +30,8 @@ class GenomeSettings(TaskSettings):
     NAME: ClassVar[str] = "genome"
     TASK: ClassVar[str] = "titans_lab.tasks.genome.task:GenomeTask"
     READS: ClassVar[frozenset[str]] = frozenset({"path", "valid_path", "test_path", "valid_fraction"})
-    LOSS: ClassVar[Measure] = Measure("loss", "nats per sequence")
-    METRIC: ClassVar[Measure] = ACCURACY
+    LOSS: ClassVar[Metric] = Metric("loss", "nats per sequence", column="loss")
+    METRIC: ClassVar[Metric] = ACCURACY
 
     classes: int = 2
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig
-from titans_lab.tasks.settings import Ends, Measure, TaskSettings, check_examples, check_vocabulary
+from titans_lab.tasks.settings import Ends, TaskSettings, check_examples, check_vocabulary
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class MadSettings(TaskSettings):
         test_examples: Size of the test set.
     """
 
-    LOSS: ClassVar[Measure] = Measure("loss", "nats per answer")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
+    LOSS: ClassVar[Metric] = Metric("loss", "nats per answer", column="loss")
+    METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
 
     vocabulary: int = 16
     examples: int = 12_800

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig
-from titans_lab.tasks.settings import Measure, TaskSettings, check_examples, check_vocabulary
+from titans_lab.tasks.settings import TaskSettings, check_examples, check_vocabulary
 
 #: zoology's examples/mqar_example_configs/original_mqar_configs.py: length, pairs and number of examples.
 SUITE_TRAINING = ((64, 4, 100_000), (128, 8, 20_000), (256, 16, 20_000), (256, 32, 20_000), (256, 64, 20_000))
@@ -37,8 +38,8 @@ class MqarSettings(TaskSettings):
 
     NAME: ClassVar[str] = "mqar"
     TASK: ClassVar[str] = "titans_lab.tasks.mqar.task:MqarTask"
-    LOSS: ClassVar[Measure] = Measure("loss", "nats per answer")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
+    LOSS: ClassVar[Metric] = Metric("loss", "nats per answer", column="loss")
+    METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
 
     pairs: int = 8
     vocabulary: int = 8192

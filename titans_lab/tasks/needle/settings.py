@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig
-from titans_lab.tasks.settings import PATH, Measure, TaskSettings, check_bytes
+from titans_lab.tasks.settings import PATH, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
     from titans_lab.data.tokenizer import Tokenizer
@@ -37,8 +38,8 @@ class NeedleSettings(TaskSettings):
 
     NAME: ClassVar[str] = "needle"
     TASK: ClassVar[str] = "titans_lab.tasks.needle.task:NeedleTask"
-    LOSS: ClassVar[Measure] = Measure("loss", "nats per token")
-    METRIC: ClassVar[Measure] = Measure("accuracy", "share of answers", "maximize")
+    LOSS: ClassVar[Metric] = Metric("loss", "nats per token", column="loss")
+    METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
     PATHS: ClassVar[tuple[str, ...]] = ("words",)
     READS: ClassVar[frozenset[str]] = frozenset({"path"})
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig
-from titans_lab.tasks.settings import Ends, Measure, TaskSettings
+from titans_lab.tasks.settings import Ends, TaskSettings
 
-MSE = Measure("mse", "squared error of scaled values")
-MAE = Measure("mae", "absolute error of scaled values")
+MSE = Metric("mse", "squared error of scaled values", column="score")
+MAE = Metric("mae", "absolute error of scaled values")
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class SeriesSettings(TaskSettings):
     NAME: ClassVar[str] = "series"
     TASK: ClassVar[str] = "titans_lab.tasks.series.task:SeriesTask"
     READS: ClassVar[frozenset[str]] = frozenset({"path"})
-    LOSS: ClassVar[Measure] = Measure("loss", "error of scaled values")
-    METRIC: ClassVar[Measure] = MSE
+    LOSS: ClassVar[Metric] = Metric("loss", "error of scaled values", column="loss")
+    METRIC: ClassVar[Metric] = MSE
 
     look_back: int = 96
     horizon: int = 96

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from titans.models.config import ModelConfig
+from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig
-from titans_lab.tasks.settings import Measure, TaskSettings, check_bytes
+from titans_lab.tasks.settings import TaskSettings, check_bytes
 
 if TYPE_CHECKING:
     from titans_lab.data.tokenizer import Tokenizer
 
-BITS_PER_BYTE = Measure("loss", "bits per byte")
+BITS_PER_BYTE = Metric("loss", "bits per byte", column="loss")
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class TextSettings(TaskSettings):
     FASTA: ClassVar[bool] = False  # whether the bytes are the bases of a FASTA file
     SYMBOL: ClassVar[str] = "byte"
     ORDERS: ClassVar[tuple[int, ...]] = (0, 1, 3)
-    LOSS: ClassVar[Measure] = BITS_PER_BYTE
-    METRIC: ClassVar[Measure] = BITS_PER_BYTE
+    LOSS: ClassVar[Metric] = BITS_PER_BYTE
+    METRIC: ClassVar[Metric] = BITS_PER_BYTE
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """A token for each value of a byte."""

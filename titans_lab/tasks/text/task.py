@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from titans_lab.data.corpus import Corpus, check_vocabulary, load_corpus, refuse_short
 from titans_lab.data.tokenizer import SEPARATOR
 from titans_lab.study.config import RunConfig
-from titans_lab.tasks.settings import Measure
+from titans_lab.study.metric import Metric
 from titans_lab.tasks.task import Batch, Score, Task, judging, precise, random_of
 from titans_lab.tasks.text.settings import TextSettings
 
 BITS = 1 / math.log(2)
-WORD_PERPLEXITY = Measure("word_perplexity", "choices a word")
-TOKEN_PERPLEXITY = Measure("token_perplexity", "choices a token")
+WORD_PERPLEXITY = Metric("word_perplexity", "choices a word")
+TOKEN_PERPLEXITY = Metric("token_perplexity", "choices a token")
 LARGEST = 700.0  # nats of a perplexity that a float can hold
 
 

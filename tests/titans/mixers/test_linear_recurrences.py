@@ -1,0 +1,161 @@
+"""Linear attention, RetNet, GLA, Mamba-2, DeltaNet and Gated DeltaNet: the layers, on what each was published as."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from titans.mixers import registry
+from titans.mixers.parts import rotate
+from titans.models.config import ModelConfig, RecurrentConfig
+from titans.models.language_model import LanguageModel, initialise
+from titans.ops import naive_gated_delta_rule, naive_gated_linear_attention
+
+ORACLES = {"gated_linear_attention": naive_gated_linear_attention, "gated_delta_rule": naive_gated_delta_rule}
+VARIANTS = ["linear_attention", "retnet", "gla", "mamba2", "deltanet", "gated_deltanet"]
+RECURRENT = {
+    "published": RecurrentConfig(chunk_size=16),
+    "other sizes": RecurrentConfig(chunk_size=7, state_size=5, expand_k=0.7, expand_v=1.6, conv_size=3),
+}
+CASES = [(variant, sizes) for variant in VARIANTS for sizes in RECURRENT]
+TIME = 63
+
+
+def mixer(variant, sizes="published", **others):
+    """In float64, every parameter away from where training starts it."""
+    config = ModelConfig(variant=variant, dim=12, n_heads=2, recurrent=RECURRENT[sizes], **others)
+    layer = registry.mixer(variant).build(config)
+    initialise(layer, 0)
+    layer = layer.double()
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.add_(0.2 * torch.randn_like(p))
+    return layer
+
+
+def tokens(batch=2, time=TIME):
+    return torch.randn(batch, time, 12, dtype=torch.float64, requires_grad=True)
+
+
+def results(layer, x, y):
+    """The output, and the gradient of a fixed projection of it by x and every parameter."""
+    generator = torch.Generator().manual_seed(1)
+    total = (y * torch.randn(y.shape, generator=generator, dtype=y.dtype)).sum()
+    named = {"x": x, **dict(layer.named_parameters())}
+    return {"y": y, **dict(zip(named, torch.autograd.grad(total, list(named.values())), strict=True))}
+
+
+def assert_equal(found, true):
+    for name, x in true.items():
+        assert (found[name] - x).abs().max() <= 1e-9 * max(1, x.abs().max()), name
+
+
+def by_token(layer, x):
+    state, parts = layer.start(len(x)), []
+    for token in x.split(1, 1):
+        y, state = layer(token, state)
+        parts.append(y)
+    return torch.cat(parts, 1)
+
+
+@pytest.mark.parametrize(("variant", "sizes"), CASES)
+def test_a_layer_in_chunks_equals_the_oracle_one_token_at_a_time(variant, sizes, monkeypatch):
+    layer, x = mixer(variant, sizes), tokens()
+    found = results(layer, x, layer(x, layer.start(2))[0])
+    module = importlib.import_module(type(layer).__module__)
+    (name,) = ORACLES.keys() & vars(module).keys()
+    monkeypatch.setattr(module, name, lambda *given, state, **_: ORACLES[name](*given, state=state))
+    assert_equal(found, results(layer, x, by_token(layer, x)))
+
+
+@pytest.mark.parametrize(("variant", "sizes"), CASES)
+def test_gradients_reach_every_number(variant, sizes):
+    layer, x = mixer(variant, sizes), tokens()
+    for name, gradient in results(layer, x, layer(x, layer.start(2))[0]).items():
+        assert (gradient != 0).all(), name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_products_in_bfloat16_leave_the_state_in_float32(variant):
+    layer, x = mixer(variant).float(), tokens().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        y, stream = layer(x, layer.start(2))
+    assert stream.state.dtype == torch.float32
+    whole = layer(x, layer.start(2))[0]
+    assert (y - whole).norm() < 0.1 * whole.norm()  # a norm: single small values may be rounded away
+
+
+def heads(x, linear):
+    return linear(x).unflatten(-1, (2, -1)).transpose(1, 2)
+
+
+def test_linear_attention_is_the_average_of_the_values_by_its_weights():
+    """Eq. 4 of arXiv 2006.16236, over all pairs of tokens."""
+    layer, x = mixer("linear_attention"), tokens()
+    q, k, v = (heads(x, project.linear) for project in (layer.inputs.q, layer.inputs.k, layer.inputs.v))
+    weights = ((F.elu(q) + 1) @ (F.elu(k) + 1).mT).tril()
+    y = (weights / weights.sum(-1, keepdim=True)) @ v
+    true = layer.out(y.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(layer(x, layer.start(2))[0], true, rtol=0, atol=1e-5)  # which has an epsilon
+
+
+def test_retention_is_its_parallel_form():
+    """Eqs. 5 and 8 of arXiv 2307.08621, over all pairs of tokens."""
+    layer, x = mixer("retnet"), tokens()
+    q, k, v = (heads(x, project.linear) for project in (layer.inputs.q, layer.inputs.k, layer.inputs.v))
+    distance = torch.arange(TIME)[:, None] - torch.arange(TIME)
+    gamma = torch.tensor([1 - 2**-5, 1 - 2**-6], dtype=torch.float64)
+    decay = (gamma.view(-1, 1, 1) ** distance.clamp(min=0)).tril()
+    y = ((rotate(q) @ rotate(k).mT) * q.shape[-1] ** -0.5 * decay) @ v
+    y = F.rms_norm(y, y.shape[-1:], layer.readout.norm.weight, 1e-5) * F.silu(heads(x, layer.readout.gate))
+    true = layer.readout.out(y.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(layer(x, layer.start(2))[0], true, rtol=0, atol=1e-6)  # float32 decays
+
+
+def test_mamba2_is_its_state_space_model():
+    """h_t = exp(-A dt) h + dt B x^T, y = C^T h + D x of arXiv 2405.21060, and around it what its block has."""
+    layer, x = mixer("mamba2"), tokens(batch=1, time=9)
+    inner, states = layer.out.in_features, 128
+    z, mixed, dt = layer.project(x[0]).split((inner, inner + 2 * states, 2), -1)
+    past = F.pad(mixed, (0, 0, 3, 0)).unfold(0, 4, 1)  # the last four of each channel
+    values, b, c = F.silu((past * layer.convolution.weight).sum(-1) + layer.convolution.bias).split(
+        (inner, states, states), -1
+    )
+    dt, a = F.softplus(dt + layer.decay.step_bias), -layer.decay.log_rate.exp()
+    h, outputs = torch.zeros(2, states, inner // 2, dtype=torch.float64), []
+    for t in range(9):
+        v = values[t].view(2, -1)
+        h = (a * dt[t]).exp().view(2, 1, 1) * h + dt[t].view(2, 1, 1) * b[t].view(1, -1, 1) * v.unsqueeze(1)
+        outputs.append((torch.einsum("n,hnp->hp", c[t], h) + layer.skip.view(2, 1) * v).flatten())
+    y = torch.stack(outputs) * F.silu(z)
+    true = layer.out(F.rms_norm(y, y.shape[-1:], layer.norm.weight, 1e-5))
+    torch.testing.assert_close(layer(x, layer.start(1))[0][0], true, rtol=0, atol=1e-9)
+
+
+def test_time_scales_of_the_heads_start_where_they_were_published():
+    """A of each head in (1, 16), dt in (0.001, 0.1), the same whatever the seed."""
+    one, other = (
+        LanguageModel(ModelConfig(variant="mamba2", n_layers=1, n_heads=8), seed).blocks[0].mixer for seed in (0, 1)
+    )
+    step, log_decay = one.decay(torch.zeros(1, 1, 8))
+    rate = -(log_decay / step).flatten()
+    assert 1 < rate.min() < 3
+    assert 14 < rate.max() < 16
+    assert 0.001 < step.min() < 0.002
+    assert 0.05 < step.max() < 0.1
+    torch.testing.assert_close(one.decay.step_bias, other.decay.step_bias, rtol=0, atol=0)
+
+
+def test_glas_decays_start_near_one():
+    """A temperature of 16 and a bias of 0: 0.5^(1/16)."""
+    layer = registry.mixer("gla").build(ModelConfig(variant="gla", dim=12, n_heads=2))
+    nn.init.zeros_(layer.decay.weight)
+    x = tokens().float()
+    _, stream = layer(x[:, :1], layer.start(2))
+    nn.init.zeros_(layer.inputs.v.linear.weight)  # nothing more is written
+    _, after = layer(x[:, 1:2], stream)
+    torch.testing.assert_close(after.state, stream.state * 0.5 ** (1 / 16))

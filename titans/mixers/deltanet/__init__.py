@@ -1,0 +1,32 @@
+"""DeltaNet (Yang et al., arXiv 2406.06484): what a key finds is replaced by its value, to the part that beta says."""
+
+from __future__ import annotations
+
+from titans.mixers.recurrence_cost import SIZES, delta_rule, matrix_state, projections, readout, sizes
+from titans.mixers.spec import MixerSpec
+from titans.models.config import ModelConfig
+
+PUBLISHED = {"expand_k": 1.0, "expand_v": 1.0}
+
+
+def _around(config: ModelConfig) -> int:
+    """Projections, beta and readout."""
+    s = sizes(config, PUBLISHED)
+    return projections(s) + s.dim * s.heads + readout(s, gated=False)
+
+
+MIXER = MixerSpec(
+    name="deltanet",
+    summary="the delta rule: what a key finds is replaced by its value",
+    source="DeltaNet (arXiv 2406.06484)",
+    layer="titans.mixers.deltanet.layer:DeltaNet",
+    state="titans.mixers.recurrence:MatrixStream",
+    reads=SIZES | {"conv_size"},
+    published=PUBLISHED,
+    parameters=lambda config: _around(config) + sizes(config, PUBLISHED).d_v,
+    multiply_adds=lambda config, length, batch: (
+        batch * (length * _around(config) + delta_rule(sizes(config, PUBLISHED), length))
+    ),
+    state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
+    golden_loss=6.554428,
+)

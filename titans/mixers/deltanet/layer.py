@@ -1,0 +1,34 @@
+"""DeltaNet (Yang et al., arXiv 2406.06484): what a key finds is replaced by its value, to the part that beta says."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from titans.mixers.deltanet import PUBLISHED
+from titans.mixers.recurrence import MatrixMixer, MatrixStream, QueryKeyValue, Readout
+from titans.mixers.recurrence_cost import sizes
+from titans.models.config import ModelConfig
+from titans.ops import gated_delta_rule
+
+
+class DeltaNet(MatrixMixer):
+    """q, k and v through a short convolution and SiLU, q and k of length 1, beta a sigmoid; the output normed."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        widths = sizes(config, PUBLISHED)
+        self.inputs = QueryKeyValue(widths, silu=True, unit=True)
+        self.beta = nn.Linear(config.dim, config.n_heads, bias=False)
+        self.readout = Readout(widths, gated=False)
+
+    def start(self, batch: int) -> MatrixStream:
+        """Before the first token."""
+        return self.inputs.start(batch)
+
+    def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
+        """The next tokens `[batch, time, dim]`."""
+        q, k, v, tails = self.inputs(x, stream.tails)
+        beta = torch.sigmoid(self.beta(x).mT.to(stream.state.dtype))
+        y, state = self.recur(gated_delta_rule, stream.state, q, k, v, beta)
+        return self.readout(y, x), MatrixStream(state, tails)

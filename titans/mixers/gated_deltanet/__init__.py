@@ -1,0 +1,33 @@
+"""Gated DeltaNet (Yang, Kautz and Hatamizadeh, arXiv 2412.06464): DeltaNet with Mamba-2's decay."""
+
+from __future__ import annotations
+
+from titans.mixers.recurrence_cost import SIZES, delta_rule, matrix_state, projections, readout, sizes
+from titans.mixers.spec import MixerSpec
+from titans.models.config import ModelConfig
+
+PUBLISHED = {"expand_k": 0.75, "expand_v": 1.5}
+SLOWEST = 0.0  # lower end of the uniform distribution of A
+
+
+def _around(config: ModelConfig) -> int:
+    """Projections, beta, the decay's logits and readout."""
+    s = sizes(config, PUBLISHED)
+    return projections(s) + 2 * s.dim * s.heads + readout(s, gated=True)
+
+
+MIXER = MixerSpec(
+    name="gated_deltanet",
+    summary="the delta rule with Mamba-2's decay",
+    source="Gated DeltaNet (arXiv 2412.06464)",
+    layer="titans.mixers.gated_deltanet.layer:GatedDeltaNet",
+    state="titans.mixers.recurrence:MatrixStream",
+    reads=SIZES | {"conv_size"},
+    published=PUBLISHED,
+    parameters=lambda config: _around(config) + sizes(config, PUBLISHED).d_v + 2 * config.n_heads,
+    multiply_adds=lambda config, length, batch: (
+        batch * (length * _around(config) + delta_rule(sizes(config, PUBLISHED), length))
+    ),
+    state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
+    golden_loss=6.864131,
+)

@@ -1,0 +1,38 @@
+"""Gated linear attention (Yang et al., GLA, arXiv 2312.06635): each channel of the keys has a decay from the token."""
+
+from __future__ import annotations
+
+from titans.mixers.recurrence_cost import SIZES, channel_attention, matrix_state, projections, readout, sizes
+from titans.mixers.spec import MixerSpec
+from titans.models.config import ModelConfig
+
+PUBLISHED = {"expand_k": 0.5, "expand_v": 1.0, "conv_size": 1}
+RANK, TEMPERATURE = 16, 16.0  # of the decay's projection and logits (section 4.4)
+
+
+def _around(config: ModelConfig) -> int:
+    s = sizes(config, PUBLISHED)
+    return projections(s) + RANK * (s.dim + s.keys) + readout(s, gated=True)
+
+
+def _parameters(config: ModelConfig) -> int:
+    """With the decay's bias and the norm."""
+    s = sizes(config, PUBLISHED)
+    return _around(config) + s.keys + s.d_v
+
+
+MIXER = MixerSpec(
+    name="gla",
+    summary="linear attention with a decay from the token for each channel of the keys",
+    source="GLA (arXiv 2312.06635)",
+    layer="titans.mixers.gla.layer:GatedLinearAttention",
+    state="titans.mixers.recurrence:MatrixStream",
+    reads=SIZES,
+    published=PUBLISHED,
+    parameters=_parameters,
+    multiply_adds=lambda config, length, batch: (
+        batch * (length * _around(config) + channel_attention(sizes(config, PUBLISHED), length))
+    ),
+    state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
+    golden_loss=6.846367,
+)

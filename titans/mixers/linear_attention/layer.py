@@ -1,0 +1,40 @@
+"""Linear attention (Katharopoulos et al., arXiv 2006.16236): softmax replaced by a product of feature maps."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from titans.mixers.linear_attention import EPSILON, PUBLISHED
+from titans.mixers.parts import merge_heads
+from titans.mixers.recurrence import MatrixMixer, MatrixStream, QueryKeyValue
+from titans.mixers.recurrence_cost import sizes
+from titans.models.config import ModelConfig
+from titans.ops import gated_linear_attention
+
+
+class LinearAttention(MatrixMixer):
+    """y_t = sum_{i<=t} (phi(q_t) . phi(k_i)) v_i over the sum of these weights, with phi(x) = elu(x) + 1 (eqs. 7, 9).
+
+    The sum is one more channel of the state, whose values are 1. It has no positions; the paper adds learned ones to
+    the embeddings, which a stream of any length cannot have.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        widths = sizes(config, PUBLISHED)
+        self.inputs = QueryKeyValue(widths, silu=widths.conv_size > 1, unit=False)
+        self.out = nn.Linear(widths.values, config.dim, bias=False)
+
+    def start(self, batch: int) -> MatrixStream:
+        """Before the first token."""
+        return self.inputs.start(batch, extra_values=1)
+
+    def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
+        """The next tokens `[batch, time, dim]`."""
+        q, k, v, tails = self.inputs(x, stream.tails)
+        values = torch.cat((v, torch.ones_like(v[..., :1])), -1)
+        q, k = (F.elu(x.to(stream.state.dtype)) + 1 for x in (q, k))  # in bfloat16 -0.998 + 1 has no digits left
+        y, state = self.recur(gated_linear_attention, stream.state, q, k, values)
+        return self.out(merge_heads(y[..., :-1] / (y[..., -1:] + EPSILON))), MatrixStream(state, tails)

@@ -1,0 +1,184 @@
+"""The long-term memory, alone (LMM): what it reads and costs, which mac, mag, mal and ttt build on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from titans.mixers.counts import squares, triangles
+from titans.mixers.spec import MixerSpec, Values
+from titans.models.config import MemoryConfig, ModelConfig
+
+#: What every mixer with the memory reads.
+READS = frozenset({"n_heads", "memory", "persistent_tokens", "conv_size", "qkv_activation", "qk_l2_norm"})
+LINEAR_BLOCK = 64  # as in titans/ops/neural_memory/linear.py, which imports torch
+
+
+def lmm_parameters(config: ModelConfig) -> int:
+    """Of the mixer: the persistent tokens and the memory's own, its initial weights included where they are learned."""
+    return config.persistent_tokens * config.dim + _memory_parameters(config)
+
+
+def _memory_parameters(config: ModelConfig) -> int:
+    memory, dim = config.memory, config.dim
+    convolution = 3 * dim * config.conv_size if config.conv_size > 1 else 0
+    gates = config.n_heads * _gates(config) * (dim + 1)
+    initial = config.n_heads * memory_weights(config) if memory.initial == "learned" else 0
+    norm = config.head_dim if memory.read_norm else 0
+    return 4 * dim**2 + output_gate(config) + convolution + gates + initial + norm
+
+
+def widths(config: ModelConfig) -> list[tuple[int, int]]:
+    """(d_out, d_in) of each layer of the memory of one head."""
+    hidden = [config.head_dim * config.memory.expansion] * (config.memory.depth - 1)
+    return list(zip([*hidden, config.head_dim], [config.head_dim, *hidden], strict=True))
+
+
+def memory_weights(config: ModelConfig) -> int:
+    """Fast weights of one head."""
+    gain = config.head_dim if config.memory.gain != "none" else 0
+    return sum(d_out * d_in for d_out, d_in in widths(config)) + gain
+
+
+def _gates(config: ModelConfig) -> int:
+    """Gates a token and head."""
+    memory = config.memory
+    inputs = [d_in for _, d_in in widths(config)] + [1] * (memory.gain != "none")
+    inputs = [inputs[layer] for layer in memory.written_layers]
+    per_layer = memory.gates_per_layer or memory.gate_channels != "none"
+    shared = len(inputs) if per_layer else 1
+    eta = sum(inputs) if memory.gate_channels == "all" else shared
+    alpha = sum(inputs) if memory.gate_channels != "none" else shared
+    return shared + eta * memory.momentum + alpha * memory.forgetting
+
+
+def output_gate(config: ModelConfig) -> int:
+    """Multiply-adds a token of the gate on what was read, and its parameters."""
+    return config.dim * {"channel": config.dim, "head": config.n_heads, "none": 0}[config.memory.output_gate]
+
+
+def lmm_products(config: ModelConfig, length: int, batch: int) -> int:
+    """Multiply-adds of a forward pass over a batch: the persistent tokens are written first, then the sequences."""
+    return begin_products(config) + memory_products(config, length, batch)
+
+
+def begin_products(config: ModelConfig) -> int:
+    """Writing the persistent tokens, once for the whole batch."""
+    return memory_products(config, config.persistent_tokens, 1)
+
+
+def memory_products(config: ModelConfig, length: int, batch: int) -> int:
+    """Multiply-adds of projecting, writing and reading `length` tokens."""
+    around = 3 * projection(config) + _gates(config) * config.n_heads * config.dim + output_gate(config) + config.dim**2
+    return batch * (length * around + config.n_heads * _operator(config, length))
+
+
+def projection(config: ModelConfig) -> int:
+    """Multiply-adds a token of q, k or v: a matrix and a short convolution."""
+    return config.dim**2 + (config.dim * config.conv_size if config.conv_size > 1 else 0)
+
+
+def _operator(config: ModelConfig, length: int) -> int:
+    """Multiply-adds of writing and reading `length` tokens, of one head."""
+    memory, dim = config.memory, config.head_dim
+    linear = memory.depth == 1 and memory.chunk_size == 1 and not (memory.residual or memory.reset_momentum)
+    linear = linear and memory.read == "token" and memory.gate_channels == "none"
+    size = LINEAR_BLOCK if linear else memory.chunk_size
+    pairs = squares(length, size)
+    total = pairs * dim if memory.gain == "fast" and memory.read == "token" else 0
+    if linear:  # the products of keys with keys, one more with the momentum, and the triangular system
+        total += pairs * dim + length * dim**2 + triangles(length, size) * dim
+    per_channel = {"none": False, "alpha": memory.forgetting, "all": memory.forgetting or memory.momentum}
+    channels = per_channel[memory.gate_channels]
+    for layer, (d_out, d_in) in enumerate(widths(config)):
+        written = layer in memory.written_layers
+        token_read = written and memory.read == "token"
+        products = (1 if layer == 0 else 2) + (2 if token_read else 1) + (2 if written else 0)
+        total += length * products * d_out * d_in
+        if token_read:
+            total += pairs * d_out + (_channel_pairs(length, size) if channels else pairs) * d_in
+    return total
+
+
+def _channel_pairs(length: int, size: int) -> int:
+    """The same where scores are built up by doubling: two products below the diagonal, none on it."""
+
+    def of(part: int) -> int:
+        padded = 1 << (part - 1).bit_length() if part else 0
+        return padded * (padded - 1) if part else 0
+
+    return length // size * of(size) + of(length % size)
+
+
+def recall(config: ModelConfig) -> int:
+    """Multiply-adds a token of reading the memory without a write, its query's projection included."""
+    matrices = sum(d_out * d_in for d_out, d_in in widths(config))
+    return projection(config) + config.n_heads * matrices + output_gate(config) + config.dim**2
+
+
+def memory_state(config: ModelConfig) -> int:
+    """Weights of all heads, now and where they are read late, their momentum, and the tails of the convolutions."""
+    copies = 1 + config.memory.momentum + (config.memory.read == "previous")
+    return copies * config.n_heads * memory_weights(config) + 3 * (config.conv_size - 1) * config.dim
+
+
+def writes_persistent(config: ModelConfig, usual: bool) -> bool:
+    """Return whether the persistent tokens are written to the memory, for mixers that can do either."""
+    return usual if config.persistent_written is None else config.persistent_written
+
+
+def canonical(config: ModelConfig, values: Values) -> Values:
+    """Return what a mixer reads of the memory in one spelling, without what makes no difference."""
+    memory = config.memory
+    idle = {f"memory.{name}" for name in _idle(memory)}
+    return {key: value for key, value in {**values, **_in_one_spelling(config)}.items() if key not in idle}
+
+
+def canonical_persistent(config: ModelConfig, values: Values, usual: bool) -> Values:
+    """Return the same for a mixer that may write its persistent tokens; null stands for what is usual."""
+    values = canonical(config, values)
+    if not config.persistent_tokens or writes_persistent(config, usual) == usual:
+        return {**values, "persistent_written": None}
+    return values
+
+
+def _in_one_spelling(config: ModelConfig) -> dict[str, Any]:
+    """Values of the memory that can be said in two ways."""
+    memory, channels = config.memory, config.memory.gate_channels
+    if channels == "all" and not memory.momentum:
+        channels = "alpha"
+    if channels == "alpha" and not memory.forgetting:
+        channels = "none"
+    span, evaluation = memory.gate_span, memory.eval_chunk_size
+    return {
+        "memory.theta_scale": memory.step_scale(config.head_dim),
+        "memory.gate_channels": channels,
+        "memory.gates_per_layer": memory.gates_per_layer or memory.gate_channels != "none",
+        "memory.gate_span": "token" if span == "group" and memory.update_every == 1 else span,
+        "memory.eval_chunk_size": None if evaluation == memory.chunk_size else evaluation,
+    }
+
+
+def _idle(memory: MemoryConfig) -> set[str]:
+    """Fields that make no difference with what the others are."""
+    linear = {"expansion", "activation", "written"} if memory.depth == 1 else set()
+    alone = {"gates_per_layer"} if len(memory.written_layers) == 1 else set()
+    no_momentum = set() if memory.momentum else {"eta_bias", "reset_momentum", "theta_damping"}
+    no_forgetting = set() if memory.forgetting else {"alpha_bias"}
+    no_gates = set() if memory.momentum or memory.forgetting else {"gate_span"}
+    return linear | alone | no_momentum | no_forgetting | no_gates
+
+
+MIXER = MixerSpec(
+    name="lmm",
+    summary="the long-term memory alone, written and read token by token",
+    source="Titans (arXiv 2501.00663), section 4.4",
+    layer="titans.mixers.lmm.layer:LongTermMemory",
+    state="titans.mixers.lmm.layer:MemoryStream",
+    reads=READS,
+    canonical=canonical,
+    reference="titans.mixers.lmm.layer:write_token_by_token",
+    parameters=lmm_parameters,
+    multiply_adds=lmm_products,
+    state_size=lambda config, length: memory_state(config),
+    golden_loss=6.614280,
+)

@@ -1,0 +1,51 @@
+"""Memory as gate (MAG): sliding-window attention and the memory side by side."""
+
+from __future__ import annotations
+
+from titans.mixers.attention_cost import attention_parameters, window_products, window_state
+from titans.mixers.lmm import (
+    READS,
+    begin_products,
+    canonical_persistent,
+    lmm_parameters,
+    memory_products,
+    memory_state,
+    writes_persistent,
+)
+from titans.mixers.spec import MixerSpec
+from titans.models.config import ModelConfig
+
+WRITES_PERSISTENT = True  # where `persistent_written` is null
+
+
+def _parameters(config: ModelConfig) -> int:
+    norms = 2 if config.combine == "norm_sigmoid" else 0
+    return lmm_parameters(config) + attention_parameters(config) + norms * config.dim
+
+
+def parallel_products(config: ModelConfig, length: int, batch: int) -> int:
+    """Multiply-adds of the memory, the window and writing the persistent tokens, also of MAL."""
+    start = begin_products(config) if writes_persistent(config, WRITES_PERSISTENT) else 0
+    attention = window_products(config, length, batch, config.persistent_tokens)
+    return start + memory_products(config, length, batch) + attention
+
+
+def parallel_state(config: ModelConfig, length: int) -> int:
+    """Numbers in the streams of the memory and the window, also of MAL."""
+    return memory_state(config) + window_state(config, length)
+
+
+MIXER = MixerSpec(
+    name="mag",
+    summary="memory as gate: sliding-window attention times the memory",
+    source="Titans (arXiv 2501.00663), section 4.2",
+    layer="titans.mixers.mag.layer:MemoryAsGate",
+    state="titans.mixers.mag.layer:GateStream",
+    reads=READS | {"persistent_written", "combine", "window"},
+    canonical=lambda config, values: canonical_persistent(config, values, WRITES_PERSISTENT),
+    reference="titans.mixers.lmm.layer:write_token_by_token",
+    parameters=_parameters,
+    multiply_adds=parallel_products,
+    state_size=parallel_state,
+    golden_loss=6.252143,
+)

@@ -1,0 +1,25 @@
+"""Memory as layer (MAL): sliding-window attention over what the memory makes of the sequence."""
+
+from __future__ import annotations
+
+from titans.mixers.attention_cost import attention_parameters
+from titans.mixers.lmm import READS, canonical_persistent, lmm_parameters
+from titans.mixers.mag import parallel_products, parallel_state
+from titans.mixers.spec import MixerSpec
+
+WRITES_PERSISTENT = True  # where `persistent_written` is null
+
+MIXER = MixerSpec(
+    name="mal",
+    summary="memory as layer: sliding-window attention over the memory's output",
+    source="Titans (arXiv 2501.00663), section 4.3",
+    layer="titans.mixers.mal.layer:MemoryAsLayer",
+    state="titans.mixers.mal.layer:LayerStream",
+    reads=READS | {"persistent_written", "window"},
+    canonical=lambda config, values: canonical_persistent(config, values, WRITES_PERSISTENT),
+    reference="titans.mixers.lmm.layer:write_token_by_token",
+    parameters=lambda config: lmm_parameters(config) + attention_parameters(config) + config.dim,
+    multiply_adds=parallel_products,
+    state_size=parallel_state,
+    golden_loss=6.746511,
+)

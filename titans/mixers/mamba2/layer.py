@@ -1,0 +1,52 @@
+"""Mamba-2 (Dao and Gu, arXiv 2405.21060): a state-space model whose states decay by a scalar a head and token."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from titans.mixers.mamba2 import SLOWEST, mamba2_sizes
+from titans.mixers.parts import CausalConvolution, RMSNorm, merge_heads, split_heads
+from titans.mixers.recurrence import EPSILON, Decay, MatrixMixer, MatrixStream
+from titans.models.config import ModelConfig
+from titans.ops import gated_linear_attention
+
+
+class Mamba2(MatrixMixer):
+    """z, x, B, C and dt from one projection; x, B and C through a convolution with a bias and SiLU.
+
+    What comes out is norm((y + D x) silu(z)), with y of the state. B and C, the keys and queries, are shared by all
+    heads; a token writes dt x.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.heads = config.n_heads
+        inner, keys = mamba2_sizes(config)
+        self.widths, self.convolved = (inner, inner + 2 * keys, config.n_heads), (inner, keys, keys)
+        self.project = nn.Linear(config.dim, sum(self.widths), bias=False)
+        width, channels = config.conv_size, sum(self.convolved)
+        self.convolution = CausalConvolution(channels, width, bias=True) if width > 1 else None
+        self.decay = Decay(config.n_heads, SLOWEST)
+        self.skip = nn.Parameter(self.decay.log_rate.new_ones(config.n_heads))
+        self.norm = RMSNorm(inner, EPSILON)
+        self.out = nn.Linear(inner, config.dim, bias=False)
+
+    def start(self, batch: int) -> MatrixStream:
+        """Before the first token."""
+        inner, keys, _ = self.convolved
+        state = self.project.weight.new_zeros(batch, self.heads, keys, inner // self.heads)
+        return MatrixStream(state, (None,))
+
+    def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
+        """The next tokens `[batch, time, dim]`."""
+        z, mixed, logits = self.project(x).split(self.widths, -1)
+        (tail,) = stream.tails
+        if self.convolution is not None:
+            mixed, tail = self.convolution(mixed, tail)
+        values, k, q = F.silu(mixed).split(self.convolved, -1)
+        values, (step, log_decay) = split_heads(values, self.heads), self.decay(logits)
+        given = (q.unsqueeze(1), k.unsqueeze(1), step.unsqueeze(-1) * values, log_decay)
+        y, state = self.recur(gated_linear_attention, stream.state, *given)
+        y = merge_heads(y + self.skip.view(-1, 1, 1) * values)
+        return self.out(self.norm(y * F.silu(z))), MatrixStream(state, (tail,))

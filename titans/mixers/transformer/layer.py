@@ -1,0 +1,25 @@
+"""Full attention as a mixer."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from titans.mixers.attention import Attention, KeyValues
+from titans.mixers.mixer import Mixer
+from titans.models.config import ModelConfig
+
+
+class FullAttention(Mixer):
+    """The mixer of Transformer++. Its state grows with the sequence."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+
+    def start(self, batch: int) -> KeyValues:
+        """Before the first token."""
+        return self.attention.start(batch)
+
+    def forward(self, x: Tensor, past: KeyValues) -> tuple[Tensor, KeyValues]:
+        """The next tokens `[batch, time, dim]`."""
+        return self.attention.full(x, past)

@@ -1,0 +1,53 @@
+"""TTT-Linear and TTT-MLP (Sun et al., arXiv 2407.04620): the long-term memory without momentum and forgetting."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from titans.mixers.lmm import MIXER as LMM
+from titans.mixers.spec import MixerSpec
+from titans.models.config import MemoryConfig, ModelConfig
+
+#: Depth of the inner model, and its base learning rate.
+FORMS: dict[str, tuple[int, float]] = {"ttt_linear": (1, 1.0), "ttt_mlp": (2, 0.1)}
+
+
+def ttt_memory(config: ModelConfig, mixer: str) -> ModelConfig:
+    """The `lmm` that a mixer of `FORMS` is.
+
+    As in the authors' code, ttt-lm-pytorch, with the backbone that has convolutions and a gate: inner model
+    x + LayerNorm(f(x)) with a learned gain, half the squared error, chunks of 16 tokens, no momentum, no forgetting, a
+    learned start, and step sizes of base rate / head width / chunk x sigmoid(w x + b). Other than there: q and k have a
+    matrix each (theirs share one), v has a convolution too and none has a bias, and the weights start at the deviation
+    of our other memories. Left out: the convolution before the layer, the biases of f and of its norm, rotary positions
+    inside a chunk, and their larger steps, with a learned scale, for what a token reads early in a chunk. Norm and gate
+    of the output are those of our other memories.
+    """
+    depth, base_rate = FORMS[mixer]
+    memory = MemoryConfig(
+        depth=depth, expansion=4, chunk_size=config.memory.chunk_size, momentum=False, forgetting=False, loss="half",
+        gain="learned", gates_per_layer=False, theta_scale=base_rate / (2 * config.head_dim),
+    )  # fmt: skip
+    return dataclasses.replace(
+        config, variant="lmm", persistent_tokens=0, qkv_activation="none", qk_l2_norm=False, memory=memory
+    )
+
+
+def _spec(name: str, layer: str, summary: str, golden_loss: float) -> MixerSpec:
+    return MixerSpec(
+        name=name,
+        summary=summary,
+        source="TTT (arXiv 2407.04620)",
+        layer=f"titans.mixers.ttt.layer:{layer}",
+        state="titans.mixers.lmm.layer:MemoryStream",
+        reads=frozenset({"n_heads", "conv_size", "memory.chunk_size"}),
+        reference=LMM.reference,
+        parameters=lambda config: LMM.parameters(ttt_memory(config, name)),
+        multiply_adds=lambda config, length, batch: LMM.multiply_adds(ttt_memory(config, name), length, batch),
+        state_size=lambda config, length: LMM.state_size(ttt_memory(config, name), length),
+        golden_loss=golden_loss,
+    )
+
+
+LINEAR = _spec("ttt_linear", "TTTLinear", "a linear memory trained without momentum and forgetting", 6.594991)
+MLP = _spec("ttt_mlp", "TTTMLP", "a memory of two layers trained without momentum and forgetting", 6.869937)
