@@ -16,7 +16,7 @@ from titans_lab.data.tokenizer import SEPARATOR
 from titans_lab.study.config import RunConfig
 from titans_lab.study.metric import Metric
 from titans_lab.tasks.task import Batch, Score, Task, judging, precise, random_of
-from titans_lab.tasks.text.settings import TextSettings
+from titans_lab.tasks.text import TextSettings
 
 BITS = 1 / math.log(2)
 WORD_PERPLEXITY = Metric("word_perplexity", "choices a word")

@@ -9,7 +9,7 @@ from titans.models.config import ModelConfig
 from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig
 from titans_lab.tasks.settings import TaskSettings
-from titans_lab.tasks.text.settings import TextSettings
+from titans_lab.tasks.text import TextSettings
 
 if TYPE_CHECKING:
     from titans_lab.data.tokenizer import Tokenizer
