@@ -39,7 +39,7 @@ def matched(config: ModelConfig) -> ModelConfig:
 def step(config: ModelConfig, length: int, kernel: str) -> tuple[Run, nn.Module]:
     """A whole training step of a fresh model on random tokens."""
     model = LanguageModel(config)
-    use_kernel(model, kernel)  # type: ignore[arg-type]
+    use_kernel(model, kernel)
     optimizer, tokens = optimizer_for(model, TrainConfig()), torch.randint(config.vocab_size, (1, length + 1))
     return step_of(model, tokens, "float32", optimizer.step), model
 

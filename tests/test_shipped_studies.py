@@ -43,7 +43,7 @@ def test_every_run_has_at_least_four_segments_and_four_chunks(path):
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_the_head_says_question_command_cost_and_expectation(path):
     head = "\n".join(takewhile(lambda line: line.startswith("#"), path.read_text().splitlines()))
-    assert all(f"# {word}" in head for word in ("Question:", "Command:", "Cost:", "Expected:"))
+    assert all(f"# {word}" in head for word in ("Question:", "Command:", "Data:", "Cost:", "Expected:"))
     assert f"titans-lab sweep studies/{path.name}" in head
     study = load_study(path)
     assert study.question
@@ -53,3 +53,13 @@ def test_the_head_says_question_command_cost_and_expectation(path):
     assert " ".join(study.question.split()) in said
     assert " ".join(study.expect.split()) in said
     assert f"Cost: {len(study.runs(lambda _: '0' * 64))} runs" in said
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_head_says_where_every_file_comes_from(path):
+    """The data of a study are in `data/`, which git ignores, and its head names each file or its folder."""
+    head = "".join(takewhile(lambda line: line.startswith("#"), path.read_text().splitlines(keepends=True)))
+    data = load_study(path).runs(lambda _: "0" * 64)[0].config.data
+    for file in filter(None, (data.path, data.valid_path, data.test_path)):
+        assert file.startswith("data/")
+        assert file in head or str(Path(file).parent) in head

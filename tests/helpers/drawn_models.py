@@ -10,10 +10,8 @@ import torch
 from hypothesis import strategies as st
 
 from titans.mixers import registry
-from titans.mixers.lmm.layer import NeuralMemory
 from titans.models.config import MemoryConfig, ModelConfig, RecurrentConfig
-from titans.models.language_model import LanguageModel
-from titans.ops import naive_neural_memory
+from titans.models.language_model import LanguageModel, use_reference
 
 #: The values to draw from, of each field whose type does not say them. A new field needs a line here.
 VALUES: dict[str, list[Any]] = {
@@ -84,8 +82,6 @@ def random_model(config: ModelConfig, generator: torch.Generator) -> LanguageMod
 
 
 def with_the_oracle(model: LanguageModel) -> LanguageModel:
-    """The same model, its memories written token by token with autograd's gradients."""
-    for module in model.modules():
-        if isinstance(module, NeuralMemory):
-            module.operator = naive_neural_memory
+    """The same model, its mixers computed by their reference implementations."""
+    use_reference(model)
     return model

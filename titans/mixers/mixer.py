@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -22,3 +22,11 @@ class Mixer(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """The next tokens `[batch, time, dim]`; the output, shaped like x, and the state after them."""
+
+
+@runtime_checkable
+class HasKernels(Protocol):
+    """A module that can be computed in several ways, which differ in speed and rounding alone."""
+
+    def use_kernel(self, kernel: str) -> None:
+        """Compute with the kernel of this name; a name that only other modules know changes nothing."""

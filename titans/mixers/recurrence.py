@@ -13,6 +13,11 @@ from titans.mixers.mixer import Mixer
 from titans.mixers.parts import STEP_RANGE, Projection, RMSNorm, inverse_softplus, merge_heads, split_heads
 from titans.mixers.recurrence_cost import Sizes
 from titans.models.config import ModelConfig
+from titans.ops import (
+    gated_linear_attention,
+    naive_gated_delta_rule,
+    naive_gated_linear_attention,
+)
 from titans.ops.fla import Kernel
 
 Operator: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
@@ -82,22 +87,42 @@ class Readout(nn.Module):
 
 
 class MatrixMixer(Mixer):
-    """A mixer over an operator with a matrix for a state; `kernel` says what computes it: see `titans.ops.fla`."""
+    """A mixer over an operator whose state is a matrix for each head.
+
+    Args:
+        config: What to build.
+        operator: `gated_linear_attention` or `gated_delta_rule`.
+
+    Attributes:
+        kernel: What computes the operator: see `titans.ops.fla`.
+    """
 
     kernel: Kernel = "auto"
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, operator: Operator) -> None:
         super().__init__()
-        self.chunk_size = config.recurrent.chunk_size
+        self.operator, self.chunk_size = operator, config.recurrent.chunk_size
 
-    def recur(self, operator: Operator, state: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
-        """The operator's outputs and end state.
+    def use_kernel(self, kernel: str) -> None:
+        """Compute with the kernels of flash-linear-attention ("fla") or, for any other name, with torch."""
+        self.kernel = "fla" if kernel == "fla" else "torch"
 
-        In the state's precision under autocast too: a state sums all that is written.
+    def recur(self, state: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the operator's outputs `[batch, heads, time, d_v]` and end state `[batch, heads, d_k, d_v]`.
+
+        A state sums all that is written, so it is computed in its own precision, under autocast too.
         """
         with torch.autocast(state.device.type, enabled=False):
             exact = (x.to(state.dtype) for x in given)
-            return operator(*exact, state=state, chunk_size=self.chunk_size, kernel=self.kernel)
+            return self.operator(*exact, state=state, chunk_size=self.chunk_size, kernel=self.kernel)
+
+
+def recur_token_by_token(mixer: MatrixMixer) -> None:
+    """Make a mixer compute with the reference implementation of its operator."""
+    naive: Operator = naive_gated_delta_rule
+    if mixer.operator is gated_linear_attention:
+        naive = naive_gated_linear_attention
+    mixer.operator = lambda *given, state, **_: naive(*given, state=state)
 
 
 class Decay(nn.Module):

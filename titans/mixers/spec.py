@@ -26,8 +26,9 @@ class MixerSpec:
 
     Attributes:
         name: Name of the mixer, and of the variant whose blocks all have it.
-        summary: A line for the table of variants.
-        source: Where it was published, for the same table.
+        summary: What the mixer is, in a line for the table of variants.
+        source: Where the mixer was published, for the same table.
+        family: Mixers of one kind stand together in that table.
         layer: The layer, a `titans.mixers.mixer.Mixer` built from a `ModelConfig` alone, as "module:Class". Only what
             computes imports it.
         state: The named tuple that its streams carry from token to token, as "module:Class".
@@ -46,8 +47,8 @@ class MixerSpec:
         leaks: The key of a setting by which a token sees later ones, if the configuration has one.
         reduced: Settings of its own with every switch as it is and less of what there is only more of, so that the
             mixer can be verified in seconds.
-        reference: A function of a built layer, as "module:function", that makes it compute in its slow, evident form;
-            `titans-lab verify` compares the two. None: a sequence is compared with itself token by token.
+        reference: A function, as "module:function", that makes a layer compute by its reference implementation: slow,
+            and evidently what was published. `titans-lab verify` compares the two. None: there is none.
         golden_loss: Validation loss in bits per byte after six steps of `tests/titans_lab/test_golden.py`.
     """
 
@@ -59,6 +60,7 @@ class MixerSpec:
     parameters: Callable[[Config], int]
     multiply_adds: Callable[[Config, int, int], int]
     state_size: Callable[[Config, int], int]
+    family: str = "other"
     reads: frozenset[str] = frozenset()
     published: Mapping[str, float] = field(default_factory=dict)
     settings: type | None = None
@@ -79,6 +81,11 @@ class MixerSpec:
         """Import the layer and return one for a block of this model."""
         return pkgutil.resolve_name(self.layer)(config)
 
+    def use_reference(self, layer: Any) -> None:
+        """Make a layer compute by the reference implementation, if there is one."""
+        if self.reference is not None:
+            pkgutil.resolve_name(self.reference)(layer)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HybridSpec:
@@ -86,14 +93,15 @@ class HybridSpec:
 
     Attributes:
         name: Name of the variant.
-        summary: A line for the table of variants.
-        source: Where it was published.
+        summary: What the variant is, in a line for the table of variants.
+        source: Where the variant was published.
         pattern: The mixers that its blocks take turns with.
-        golden_loss: As in `MixerSpec`.
+        family, golden_loss: As in `MixerSpec`.
     """
 
     name: str
     summary: str
     source: str
     pattern: tuple[str, ...]
+    family: str = "hybrid"
     golden_loss: float | None = None

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Literal
-
 from torch import Tensor, nn
 
-from titans.mixers.lmm.layer import NeuralMemory
-from titans.mixers.recurrence import MatrixMixer
+from titans.mixers import registry
+from titans.mixers.mixer import HasKernels
 from titans.models.backbone import Backbone, ModelState, initialise
 from titans.models.config import ModelConfig
-from titans.ops import neural_memory
-from titans.ops.neural_memory.kernels import KernelName
 
-__all__ = ["LanguageModel", "ModelState", "initialise", "use_kernel"]
+__all__ = ["LanguageModel", "ModelState", "initialise", "use_kernel", "use_reference"]
 
 
 class LanguageModel(Backbone):
@@ -55,10 +50,14 @@ class LanguageModel(Backbone):
         return self.head(x), state
 
 
-def use_kernel(model: nn.Module, kernel: KernelName | Literal["fla"]) -> None:
-    """Let every memory of a model compute with one of the operator's kernels, or, with "fla", its rivals with those."""
+def use_kernel(model: nn.Module, kernel: str) -> None:
+    """Let every part of a model compute with a kernel: one of `neural_memory`, or "fla" for recurrent mixers."""
     for module in model.modules():
-        if isinstance(module, MatrixMixer):
-            module.kernel = "fla" if kernel == "fla" else "torch"
-        elif isinstance(module, NeuralMemory) and kernel != "fla":
-            module.operator = partial(neural_memory, kernel=kernel)
+        if isinstance(module, HasKernels):
+            module.use_kernel(kernel)
+
+
+def use_reference(model: Backbone) -> None:
+    """Let every mixer of a model compute by its reference implementation, where it has one."""
+    for name, block in zip(model.config.mixers, model.blocks, strict=True):
+        registry.mixer(name).use_reference(block.mixer)

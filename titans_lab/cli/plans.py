@@ -175,6 +175,8 @@ def _summary(found: Plan) -> list[str]:
         at_once = f"{found.devices} at a time" if found.devices > 1 else "one at a time"
         known = f"{_estimate(found.seconds, _time)}, {at_once}" if found.seconds else _unknown(missing)
         lines.append(f"time: {known}")
+    if any(each and each.low is None for row in missing for each in (row.seconds, row.peak_bytes)):
+        lines.append("(?): the store has too few runs like these to say how far off the figure may be")
     if (seen := found.detectable) and seen.difference:
         spread = f"standard deviation of paired differences {seen.sd:.2g}, from {seen.pairs} pairs in the store"
         lines.append(
@@ -196,7 +198,7 @@ def _estimate(estimate: Estimate | None, words: Any) -> str:
     if estimate is None:
         return "-"
     if estimate.low is None:
-        return f"{words(estimate.value)}"
+        return f"{words(estimate.value)} (?)"
     return f"{words(estimate.value)} ({words(estimate.low)} to {words(estimate.high)})"
 
 

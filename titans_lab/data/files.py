@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import csv
+import errno
 import gzip
 import lzma
 import os
@@ -78,8 +79,9 @@ def open_file(path: str | Path, key: str, wanted: str) -> BinaryIO:
             found = "a folder" if stat.S_ISDIR(kind) else "a device or a pipe"
             raise UserError(f"{key}: {path} is {found}, not a file; give {wanted}")
     except OSError as error:
+        origin = ". The first lines of the study may say where to get it" if error.errno == errno.ENOENT else ""
         raise UserError(
-            f"{key}: cannot read {path!s:.200} ({error.strerror}); give {wanted}, relative to {Path.cwd()}"
+            f"{key}: cannot read {path!s:.200} ({error.strerror}); give {wanted}, relative to {Path.cwd()}{origin}"
         ) from error
     return os.fdopen(descriptor, "rb")
 

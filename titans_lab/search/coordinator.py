@@ -174,10 +174,11 @@ class Search:
     def _begin(self) -> None:
         terms = self.tunings[0].goal.terms
         warm = terms.warm_start if terms.warm_start is not None else len(self.tunings) == 1
-        if PEAK in {limit.name for limit in terms.limits}:
-            forecast = Forecast(read_history(self.store), self.devices[0])
-            for tuning in self.tunings:
-                tuning.forecast = forecast
+        for limit in terms.limits:
+            if limit.name == PEAK:
+                forecast = Forecast(read_history(self.store), self.devices[0], limit)
+                for tuning in self.tunings:
+                    tuning.forecast = forecast
         with writing(self.store):
             for tuning in self.tunings:
                 tuning.begin(known_points(tuning) if warm else ())

@@ -1,4 +1,4 @@
-"""The memory that trials are expected to take: one that would break a bound on it is never started."""
+"""The peak memory that trials will take: one that would surely break a bound on it is never started."""
 
 from __future__ import annotations
 
@@ -9,34 +9,44 @@ from titans_lab.executors.devices import Device
 from titans_lab.planning.expected import Experience, on
 from titans_lab.planning.history import Hardware, Past, past_of
 from titans_lab.study.config import RunConfig
+from titans_lab.study.search import Limit
 from titans_lab.study.study import Run
 
 PEAK = "peak_memory_bytes"
 
 
 class Forecast:
-    """What `titans-lab plan` would expect of a run, learned from the store's runs and then from those of the search.
+    """What `titans-lab plan` would predict for a trial, learned from the store's runs and then from the search's own.
 
     Args:
         history: The finished runs of the store.
-        device: On which trials run, all alike.
+        device: The device that trials run on, all alike.
+        limit: The bound on peak memory.
     """
 
-    def __init__(self, history: Iterable[Past], device: Device) -> None:
+    def __init__(self, history: Iterable[Past], device: Device, limit: Limit) -> None:
         self.history = list(history)
         self.device = device
+        self.limit = limit
         self._experience: Experience | None = None
 
     def learn(self, run: Run, summary: Mapping[str, Any]) -> None:
-        """Take in what a run of the search has taken."""
+        """Take in what a run of the search has measured."""
         self.history.append(past_of(run, self._hardware(run.config), peak_bytes=summary.get(PEAK)))
         self._experience = None
 
     def figures(self, config: RunConfig) -> dict[str, float]:
-        """The middle of what is expected, by the name that the figure has when it is measured; nothing is guessed."""
+        """Return the figure within the prediction's interval that is nearest to the bound, by its measured name.
+
+        So a trial breaks the bound only where all of the interval does. A run of the same shape was measured and
+        needs no interval. Without either nothing is known, and nothing is returned.
+        """
         self._experience = self._experience or Experience(self.history)
         peak = self._experience.cost(config, self._hardware(config)).peak_bytes
-        return {PEAK: peak.value} if peak else {}
+        if peak is None or (peak.low is None and not peak.same_shape):
+            return {}
+        low, high = (peak.value if end is None else end for end in (peak.low, peak.high))
+        return {PEAK: min(max(low, self.limit.low or 0.0), high)}
 
     def _hardware(self, config: RunConfig) -> Hardware:
         return on(self.device.kind, self.device.hardware, config)

@@ -53,7 +53,7 @@ class Trainer:
         self.config, self.task, self.device, self.recorder = config, task, device, recorder
         self.model = task.model(config, seed).to(device)
         self.model.recompute = config.speed.recompute
-        use_kernel(self.model, kernel(config, device.type))  # type: ignore[arg-type]
+        use_kernel(self.model, kernel(config, device.type))
         self.product_rate = product_rate(device, config.train.precision)
         self.flops_per_token = costs(config)["flops_per_token"]
         self.optimizer = optimizer_for(self.model, config.train)

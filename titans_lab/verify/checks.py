@@ -12,7 +12,7 @@ from torch import Tensor
 
 from titans.mixers.lmm.layer import Operator
 from titans.models.config import ModelConfig
-from titans.models.language_model import LanguageModel, use_kernel
+from titans.models.language_model import LanguageModel, use_kernel, use_reference
 from titans.ops import naive_neural_memory
 from titans.ops.neural_memory.kernels import KernelName
 from titans.ops.neural_memory.linear import BLOCK
@@ -96,8 +96,7 @@ def _whole(setting: Setting, config: ModelConfig, training: bool) -> list[Tensor
 @lru_cache(maxsize=2)
 def _by_token(config: ModelConfig, seed: int, training: bool) -> list[Tensor]:
     model, tokens = drawn_model(config, seed, training).double(), drawn_tokens(config, length(config), seed)
-    for memory in memories(model):
-        memory.operator = naive_neural_memory
+    use_reference(model)
     return with_gradients([in_parts(model, tokens, range(1, tokens.shape[1]))], list(model.parameters()))
 
 

@@ -45,3 +45,10 @@ def test_it_is_refused_before_anything_is_written(cli: Any, tmp_path: Path, case
     assert len(ended.err.strip().splitlines()) == 1
     assert ";" in ended.err  # a remedy
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_missing_file_of_a_shipped_study_is_named_with_where_to_look(cli: Any):
+    ended = cli("plan", Path(__file__).parents[3] / "studies" / "ett.yaml", "data.path=data/nowhere.csv")
+    assert ended.code == 2
+    assert "data.path: cannot read data/nowhere.csv (No such file or directory)" in ended.err
+    assert ended.err.endswith("The first lines of the study may say where to get it\n")

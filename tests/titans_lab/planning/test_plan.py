@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,9 @@ def test_the_total_is_of_what_is_missing_and_at_least_the_longest_run(bench: Wor
     assert len(found.missing) == 5
     assert found.seconds is not None
     assert found.seconds.value == pytest.approx(5 * 10 / 2)
-    assert planned(bench, "seeds=3").seconds == found.missing[0].seconds
+    [one] = planned(bench, "seeds=3").missing
+    assert one.seconds is not None
+    assert planned(bench, "seeds=3").seconds == replace(one.seconds, same_shape=False)
     assert planned(bench, "seeds=2").seconds is None
 
 

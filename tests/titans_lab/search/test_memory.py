@@ -10,10 +10,11 @@ from searches import HEAD, Searching
 
 from titans_lab.planning.expected import size
 from titans_lab.search.coordinator import Search
-from titans_lab.search.memory import Forecast
+from titans_lab.search.memory import PEAK, Forecast
 from titans_lab.search.trial import Trial
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
+from titans_lab.study.search import Limit
 from titans_lab.study.study import load_study
 
 WIDTHS = "    model.dim: {choice: [16, 32, 64, 128]}\n"
@@ -84,9 +85,38 @@ def test_without_a_bound_on_memory_nothing_is_forecast(searching: Searching):
 def test_a_forecast_guesses_nothing(searching: Searching):
     search = searching()
     [run] = search.tunings[0].runs({"train.lr": 1e-3})
-    forecast = Forecast((), search.devices[0])
+    forecast = Forecast((), search.devices[0], Limit(PEAK, high=1e9))
     assert forecast.figures(run.config) == {}
     forecast.learn(run, {"loss": 2.0})
     assert forecast.figures(run.config) == {}
     forecast.learn(run, {"peak_memory_bytes": 5 * 10**8})
     assert forecast.figures(run.config) == pytest.approx({"peak_memory_bytes": 5e8})
+
+
+def test_a_trial_is_dropped_by_what_is_known_and_by_no_guess(searching: Searching, tmp_path: Path):
+    """The law of the store's runs is far too high for the best trial, whose very shape was measured and fits."""
+    store = Store(tmp_path / "results")
+    disagreeing = {16: 9e9, 64: 3e8, 128: 5e10}
+    finish(runs(tmp_path, [16, 64, 128]), store, peak_memory_bytes=lambda run: disagreeing[run.config.model.dim])
+    block = "  trials: 2\n  enqueue: [{model.dim: 64}, {model.dim: 32}]\n"
+    block += "  constraints: {peak_memory_bytes: {max: 1e9}}\n"
+    search = searching(block, WIDTHS + "    train.lr: {float: [1e-3, 1e-2]}\n")
+    measured, guessed = tried(search)
+    assert (measured.params["model.dim"], measured.state) == (64, "done")
+    assert (guessed.params["model.dim"], guessed.state) == (32, "done")  # no run of its size, and the law disagrees
+
+
+def test_the_end_of_the_interval_that_is_nearest_to_the_bound_decides(searching: Searching, tmp_path: Path):
+    search = searching()
+    [run] = search.tunings[0].runs({"train.lr": 1e-3})
+    for limit, expected in ((Limit(PEAK, high=1e8), "low"), (Limit(PEAK, low=1e12), "high")):
+        forecast = Forecast((), search.devices[0], limit)
+        for peak_bytes in (4e8, 5e8, 6e8):
+            forecast.learn(run, {PEAK: peak_bytes})
+        figure = forecast.figures(run.config)[PEAK]
+        assert (figure < 4e8) if expected == "low" else (figure > 6e8)
+        assert limit.excess(figure) > 0
+    forecast = Forecast((), search.devices[0], Limit(PEAK, low=4.5e8, high=5.5e8))
+    for peak_bytes in (4e8, 5e8, 6e8):
+        forecast.learn(run, {PEAK: peak_bytes})
+    assert forecast.limit.excess(forecast.figures(run.config)[PEAK]) <= 0

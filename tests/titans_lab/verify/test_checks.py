@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import titans.models.language_model
 import titans_lab.verify.checks
 from titans.mixers.mac import MacConfig
 from titans.mixers.parts import CausalConvolution
@@ -100,14 +99,14 @@ WRONG = [
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_operator_fails_in_every_precision(monkeypatch: pytest.MonkeyPatch, wrong: Any, precision: str):
-    monkeypatch.setattr(titans.models.language_model, "neural_memory", wrong)
+    monkeypatch.setattr("titans.mixers.lmm.layer.neural_memory", wrong)
     assert not passes("operator", tiny(), precision)
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_operator_makes_a_wrong_model(monkeypatch: pytest.MonkeyPatch, wrong: Any, precision: str):
-    monkeypatch.setattr(titans.models.language_model, "neural_memory", wrong)
+    monkeypatch.setattr("titans.mixers.lmm.layer.neural_memory", wrong)
     assert not passes("model", tiny(), precision)
 
 
@@ -129,7 +128,7 @@ def test_what_is_wrong_in_evaluation_alone_fails(monkeypatch: pytest.MonkeyPatch
         given = inspect.signature(neural_memory).bind(*arguments, **switches).arguments
         return (forgets_too_little if given["chunk_size"] == 8 else neural_memory)(**given)
 
-    monkeypatch.setattr(titans.models.language_model, "neural_memory", wrong_in_chunks_of_8)
+    monkeypatch.setattr("titans.mixers.lmm.layer.neural_memory", wrong_in_chunks_of_8)
     assert passes("operator", tiny(), "float64")
     assert not passes("operator", tiny(eval_chunk_size=8), "float64")
 

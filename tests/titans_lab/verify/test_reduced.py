@@ -33,7 +33,7 @@ def test_every_preset_is_small_and_keeps_its_switches(name: str, variant: str):
         kept = values(config).items() - values(reduced).items()
         assert {key for key, _ in kept} <= SHRUNK
         assert reduced.head_dim == config.head_dim
-        assert (reduced.blocks, reduced.vocab_size, reduced.heads) == (1, 17, 2 if config.head_dim <= 64 else 1)
+        assert (reduced.n_layers, reduced.vocab_size, reduced.n_heads) == (1, 17, 2 if config.head_dim <= 64 else 1)
         assert max(reduced.memory.chunk_size, reduced.memory.update_every) <= most
         assert reduced.persistent_tokens == min(config.persistent_tokens, 3)
 
@@ -60,7 +60,7 @@ def test_chunks_and_groups_keep_their_order(chunk: int, other: int | None, every
 def test_a_short_chunk_stays_as_it_is():
     config = ModelConfig(memory=MemoryConfig(chunk_size=48, update_every=3), segment_len=96)
     assert for_operator(config).memory == dataclasses.replace(config.memory, theta_scale=0.1, alpha_bias=-4.0)
-    assert for_operator(config).segment == 96
+    assert for_operator(config).segment_len == 96
 
 
 def test_a_fat_memory_gets_shorter_chunks_for_the_oracle_keeps_all_its_weights():
@@ -72,7 +72,7 @@ def test_a_fat_memory_gets_shorter_chunks_for_the_oracle_keeps_all_its_weights()
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_sequence_passes_two_segments_windows_and_chunks(variant: str):
     reduced = for_model(of_variant(variant, memory=MemoryConfig(eval_chunk_size=64)))
-    passed = [reduced.memory.eval_chunk_size, reduced.window / 2] + ([reduced.segment] if variant == "mac" else [])
+    passed = [reduced.memory.eval_chunk_size, reduced.window / 2] + ([reduced.segment_len] if variant == "mac" else [])
     assert length(reduced) > 2 * max(passed)
     assert length(reduced) % 2
 

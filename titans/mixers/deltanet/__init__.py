@@ -17,6 +17,7 @@ def _around(config: ModelConfig) -> int:
 
 MIXER = MixerSpec(
     name="deltanet",
+    family="linear recurrence",
     summary="the delta rule: what a key finds is replaced by its value",
     source="DeltaNet (arXiv 2406.06484)",
     layer="titans.mixers.deltanet.layer:DeltaNet",
@@ -28,5 +29,6 @@ MIXER = MixerSpec(
         batch * (length * _around(config) + delta_rule(sizes(config, PUBLISHED), length))
     ),
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
+    reference="titans.mixers.recurrence:recur_token_by_token",
     golden_loss=6.554428,
 )

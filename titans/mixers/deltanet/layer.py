@@ -16,7 +16,7 @@ class DeltaNet(MatrixMixer):
     """q, k and v through a short convolution and SiLU, q and k of length 1, beta a sigmoid; the output normed."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, gated_delta_rule)
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=True, unit=True)
         self.beta = nn.Linear(config.dim, config.n_heads, bias=False)
@@ -30,5 +30,5 @@ class DeltaNet(MatrixMixer):
         """The next tokens `[batch, time, dim]`."""
         q, k, v, tails = self.inputs(x, stream.tails)
         beta = torch.sigmoid(self.beta(x).mT.to(stream.state.dtype))
-        y, state = self.recur(gated_delta_rule, stream.state, q, k, v, beta)
+        y, state = self.recur(stream.state, q, k, v, beta)
         return self.readout(y, x), MatrixStream(state, tails)

@@ -18,6 +18,7 @@ def _around(config: ModelConfig) -> int:
 
 MIXER = MixerSpec(
     name="gated_deltanet",
+    family="linear recurrence",
     summary="the delta rule with Mamba-2's decay",
     source="Gated DeltaNet (arXiv 2412.06464)",
     layer="titans.mixers.gated_deltanet.layer:GatedDeltaNet",
@@ -29,5 +30,6 @@ MIXER = MixerSpec(
         batch * (length * _around(config) + delta_rule(sizes(config, PUBLISHED), length))
     ),
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
+    reference="titans.mixers.recurrence:recur_token_by_token",
     golden_loss=6.864131,
 )

@@ -16,7 +16,7 @@ class GatedDeltaNet(MatrixMixer):
     """As DeltaNet, with a decay a head and token and a gate on the normed output; values are twice as wide as keys."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, gated_delta_rule)
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=True, unit=True)
         self.beta, self.step = (nn.Linear(config.dim, config.n_heads, bias=False) for _ in range(2))
@@ -32,5 +32,5 @@ class GatedDeltaNet(MatrixMixer):
         q, k, v, tails = self.inputs(x, stream.tails)
         beta = torch.sigmoid(self.beta(x).mT.to(stream.state.dtype))
         _, log_decay = self.decay(self.step(x))
-        y, state = self.recur(gated_delta_rule, stream.state, q, k, v, beta, log_decay)
+        y, state = self.recur(stream.state, q, k, v, beta, log_decay)
         return self.readout(y, x), MatrixStream(state, tails)

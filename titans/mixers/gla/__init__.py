@@ -23,6 +23,7 @@ def _parameters(config: ModelConfig) -> int:
 
 MIXER = MixerSpec(
     name="gla",
+    family="linear recurrence",
     summary="linear attention with a decay from the token for each channel of the keys",
     source="GLA (arXiv 2312.06635)",
     layer="titans.mixers.gla.layer:GatedLinearAttention",
@@ -34,5 +35,6 @@ MIXER = MixerSpec(
         batch * (length * _around(config) + channel_attention(sizes(config, PUBLISHED), length))
     ),
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
+    reference="titans.mixers.recurrence:recur_token_by_token",
     golden_loss=6.846367,
 )

@@ -17,7 +17,7 @@ class GatedLinearAttention(MatrixMixer):
     """Decays sigmoid(x W_1 W_2 + b)^(1/16), W_1 of rank 16; the output normed and gated."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, gated_linear_attention)
         self.heads = config.n_heads
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=widths.conv_size > 1, unit=False)
@@ -34,5 +34,5 @@ class GatedLinearAttention(MatrixMixer):
         q, k, v, tails = self.inputs(x, stream.tails)
         logits = split_heads(self.decay(self.narrow(x)), self.heads).to(stream.state.dtype)
         log_decay = F.logsigmoid(logits) / TEMPERATURE
-        y, state = self.recur(gated_linear_attention, stream.state, q, k, v, log_decay)
+        y, state = self.recur(stream.state, q, k, v, log_decay)
         return self.readout(y, x), MatrixStream(state, tails)

@@ -23,6 +23,7 @@ def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
 
 MIXER = MixerSpec(
     name="linear_attention",
+    family="linear recurrence",
     summary="softmax replaced by a product of feature maps, elu + 1; no decay",
     source="arXiv 2006.16236",
     layer="titans.mixers.linear_attention.layer:LinearAttention",
@@ -32,5 +33,6 @@ MIXER = MixerSpec(
     parameters=_parameters,
     multiply_adds=_multiply_adds,
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED), extra=1),
+    reference="titans.mixers.recurrence:recur_token_by_token",
     golden_loss=6.650902,
 )

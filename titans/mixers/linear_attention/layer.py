@@ -22,7 +22,7 @@ class LinearAttention(MatrixMixer):
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, gated_linear_attention)
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=widths.conv_size > 1, unit=False)
         self.out = nn.Linear(widths.values, config.dim, bias=False)
@@ -36,5 +36,5 @@ class LinearAttention(MatrixMixer):
         q, k, v, tails = self.inputs(x, stream.tails)
         values = torch.cat((v, torch.ones_like(v[..., :1])), -1)
         q, k = (F.elu(x.to(stream.state.dtype)) + 1 for x in (q, k))  # in bfloat16 -0.998 + 1 has no digits left
-        y, state = self.recur(gated_linear_attention, stream.state, q, k, values)
+        y, state = self.recur(stream.state, q, k, values)
         return self.out(merge_heads(y[..., :-1] / (y[..., -1:] + EPSILON))), MatrixStream(state, tails)

@@ -170,6 +170,7 @@ def _idle(memory: MemoryConfig) -> set[str]:
 
 MIXER = MixerSpec(
     name="lmm",
+    family="Titans",
     summary="the long-term memory alone, written and read token by token",
     source="Titans (arXiv 2501.00663), section 4.4",
     layer="titans.mixers.lmm.layer:LongTermMemory",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -149,6 +150,11 @@ class NeuralMemory(nn.Module):
             return {str(i): 0.0 for i in range(layers)}
         return {} if self.config.gain == "none" else {str(layers - 1): 0.0}  # a gain of 1
 
+    def use_kernel(self, kernel: str) -> None:
+        """Compute with a kernel of `neural_memory`; "fla" has none for the memory and leaves it as it is."""
+        if kernel != "fla":
+            self.operator = partial(neural_memory, kernel=kernel)  # type: ignore[arg-type]
+
     @property
     def chunk_size(self) -> int:
         """Tokens a chunk, now: evaluation may have one of its own."""
@@ -279,8 +285,8 @@ class LongTermMemory(Mixer):
         return self.memory(x, stream)
 
 
-def write_token_by_token(layer: nn.Module) -> None:
-    """Make the memories in a layer compute with the reference implementation: token by token, gradients by autograd."""
-    for module in layer.modules():
+def write_token_by_token(mixer: Mixer) -> None:
+    """Make the memories in a mixer compute with the reference implementation: token by token, gradients by autograd."""
+    for module in mixer.modules():
         if isinstance(module, NeuralMemory):
             module.operator = naive_neural_memory

@@ -6,6 +6,7 @@ from titans.mixers.spec import MixerSpec
 
 MIXER = MixerSpec(
     name="lstm",
+    family="recurrent network",
     summary="one LSTM layer as wide as the residual stream",
     source="Hochreiter and Schmidhuber, 1997 (torch's)",
     layer="titans.mixers.lstm.layer:LSTM",

@@ -105,6 +105,7 @@ def _check(config: ModelConfig) -> None:
 
 MIXER = MixerSpec(
     name="mac",
+    family="Titans",
     summary="memory as context: each segment attends to what the memory recalls for it, then its output is written",
     source="Titans (arXiv 2501.00663), section 4.1",
     layer="titans.mixers.mac.layer:MemoryAsContext",

@@ -37,6 +37,7 @@ def parallel_state(config: ModelConfig, length: int) -> int:
 
 MIXER = MixerSpec(
     name="mag",
+    family="Titans",
     summary="memory as gate: sliding-window attention times the memory",
     source="Titans (arXiv 2501.00663), section 4.2",
     layer="titans.mixers.mag.layer:MemoryAsGate",

@@ -11,6 +11,7 @@ WRITES_PERSISTENT = True  # where `persistent_written` is null
 
 MIXER = MixerSpec(
     name="mal",
+    family="Titans",
     summary="memory as layer: sliding-window attention over the memory's output",
     source="Titans (arXiv 2501.00663), section 4.3",
     layer="titans.mixers.mal.layer:MemoryAsLayer",

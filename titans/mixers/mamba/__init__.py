@@ -51,6 +51,7 @@ def _state_size(config: ModelConfig, length: int) -> int:
 
 MIXER = MixerSpec(
     name="mamba",
+    family="linear recurrence",
     summary="a selective state space between a short convolution and a gate",
     source="Mamba (arXiv 2312.00752)",
     layer="titans.mixers.mamba.layer:Mamba",
@@ -60,5 +61,6 @@ MIXER = MixerSpec(
     parameters=_parameters,
     multiply_adds=_multiply_adds,
     state_size=_state_size,
+    reference="titans.mixers.mamba.layer:scan_token_by_token",
     golden_loss=6.803621,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import log10
 from typing import NamedTuple
 
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from titans.mixers.mamba import mamba_sizes
 from titans.mixers.mixer import Mixer
 from titans.mixers.parts import STEP_RANGE, CausalConvolution, inverse_softplus
+from titans.mixers.recurrence import Operator
 from titans.models.config import ModelConfig
-from titans.ops import selective_scan
+from titans.ops import naive_selective_scan, selective_scan
 
 
 class MambaStream(NamedTuple):
@@ -33,7 +35,7 @@ class Mamba(Mixer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         inner, self.size, self.rank = mamba_sizes(config)
-        self.chunk_size = config.recurrent.chunk_size
+        self.operator: Operator = partial(selective_scan, chunk_size=config.recurrent.chunk_size)
         self.inputs = nn.Linear(config.dim, 2 * inner, bias=False)
         self.convolution = CausalConvolution(inner, config.conv_size, bias=True) if config.conv_size > 1 else None
         self.select = nn.Linear(inner, self.rank + 2 * self.size, bias=False)
@@ -66,5 +68,10 @@ class Mamba(Mixer):
             x = x.to(state.dtype)
             step, b, c = selected.split([self.rank, self.size, self.size], -1)
             rates = -torch.exp(self.log_rates) * torch.arange(1, self.size + 1, device=x.device)
-            y, state = selective_scan(x, F.softplus(self.step(step)), rates, b, c, state, chunk_size=self.chunk_size)
+            y, state = self.operator(x, F.softplus(self.step(step)), rates, b, c, state)
             return y + self.skip * x, state
+
+
+def scan_token_by_token(mixer: Mamba) -> None:
+    """Make a mixer compute with the reference implementation of the scan."""
+    mixer.operator = naive_selective_scan

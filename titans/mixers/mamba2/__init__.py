@@ -49,6 +49,7 @@ def _state_size(config: ModelConfig, length: int) -> int:
 
 MIXER = MixerSpec(
     name="mamba2",
+    family="linear recurrence",
     summary="a state space whose decay is a scalar for each head and token",
     source="Mamba-2 (arXiv 2405.21060)",
     layer="titans.mixers.mamba2.layer:Mamba2",
@@ -58,5 +59,6 @@ MIXER = MixerSpec(
     parameters=_parameters,
     multiply_adds=_multiply_adds,
     state_size=_state_size,
+    reference="titans.mixers.recurrence:recur_token_by_token",
     golden_loss=6.307845,
 )

@@ -20,7 +20,7 @@ class Mamba2(MatrixMixer):
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, gated_linear_attention)
         self.heads = config.n_heads
         inner, keys = mamba2_sizes(config)
         self.widths, self.convolved = (inner, inner + 2 * keys, config.n_heads), (inner, keys, keys)
@@ -47,6 +47,6 @@ class Mamba2(MatrixMixer):
         values, k, q = F.silu(mixed).split(self.convolved, -1)
         values, (step, log_decay) = split_heads(values, self.heads), self.decay(logits)
         given = (q.unsqueeze(1), k.unsqueeze(1), step.unsqueeze(-1) * values, log_decay)
-        y, state = self.recur(gated_linear_attention, stream.state, *given)
+        y, state = self.recur(stream.state, *given)
         y = merge_heads(y + self.skip.view(-1, 1, 1) * values)
         return self.out(self.norm(y * F.silu(z))), MatrixStream(state, (tail,))

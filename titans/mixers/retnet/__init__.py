@@ -21,6 +21,7 @@ def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
 
 MIXER = MixerSpec(
     name="retnet",
+    family="linear recurrence",
     summary="retention: linear attention with rotary positions and a fixed decay for each head",
     source="RetNet (arXiv 2307.08621)",
     layer="titans.mixers.retnet.layer:Retention",
@@ -30,5 +31,6 @@ MIXER = MixerSpec(
     parameters=lambda config: _around(config) + sizes(config, PUBLISHED).d_v,
     multiply_adds=_multiply_adds,
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
+    reference="titans.mixers.recurrence:recur_token_by_token",
     golden_loss=6.603430,
 )

@@ -19,7 +19,7 @@ class Retention(MatrixMixer):
     log_decay: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, gated_linear_attention)
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=widths.conv_size > 1, unit=False)
         self.readout = Readout(widths, gated=True)
@@ -35,5 +35,5 @@ class Retention(MatrixMixer):
         q, k, v, tails = self.inputs(x, stream.tails)
         q, k = rotate(q, stream.position), rotate(k, stream.position)
         log_decay = self.log_decay.view(1, -1, 1).expand(1, -1, x.shape[1])
-        y, state = self.recur(gated_linear_attention, stream.state, q, k, v, log_decay)
+        y, state = self.recur(stream.state, q, k, v, log_decay)
         return self.readout(y, x), MatrixStream(state, tails, stream.position + x.shape[1])

@@ -7,6 +7,7 @@ from titans.mixers.spec import MixerSpec
 
 MIXER = MixerSpec(
     name="transformer",
+    family="attention",
     summary="full softmax attention with rotary positions: Transformer++, the baseline",
     source="Llama (arXiv 2302.13971), as in the papers' tables",
     layer="titans.mixers.transformer.layer:FullAttention",

@@ -36,6 +36,7 @@ def ttt_memory(config: ModelConfig, mixer: str) -> ModelConfig:
 def _spec(name: str, layer: str, summary: str, golden_loss: float) -> MixerSpec:
     return MixerSpec(
         name=name,
+        family="test-time training",
         summary=summary,
         source="TTT (arXiv 2407.04620)",
         layer=f"titans.mixers.ttt.layer:{layer}",

@@ -7,6 +7,7 @@ from titans.mixers.spec import MixerSpec
 
 MIXER = MixerSpec(
     name="window",
+    family="attention",
     summary="softmax attention over a sliding window, without persistent tokens",
     source="Longformer (arXiv 2004.05150)",
     layer="titans.mixers.window.layer:WindowAttention",

@@ -23,7 +23,7 @@ class ModelConfig:
 
     Attributes:
         variant: The sequence mixers of the blocks: the memory alone (lmm), as context (mac), gate (mag) or layer (mal),
-            or one of its rivals: README.md has a table.
+            or one of its rivals: docs/models.md has a table.
         vocab_size: Distinct tokens; 256 for bytes.
         dim: Width of the residual stream.
         n_layers: Mixer and feed-forward pairs.
@@ -84,6 +84,8 @@ class ModelConfig:
             )
         object.__setattr__(self, "settings", canonical_settings(self.settings))
         for name in turn:
+            if mixer(name).settings and name in self.__dataclass_fields__:
+                raise ValueError(f"variant: the mixer {name} has settings; give it a name that is no key of a model")
             mixer(name).check(self)
 
     @property
