@@ -33,4 +33,4 @@ class Spent:
     def over(self, budget: Budget) -> bool:
         """Whether a budget is spent."""
         wall = self.looked - (self.begun or self.looked)
-        return wall >= 3600 * (budget.hours or math.inf) or self.devices >= 3600 * (budget.gpu_hours or math.inf)
+        return wall >= (budget.wall_time or math.inf) or self.devices >= (budget.device_time or math.inf)

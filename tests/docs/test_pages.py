@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -10,8 +11,9 @@ import pytest
 import yaml
 from pages import PAGES, ROOT, Found, blocks
 
-import titans_lab
+import titans_lab.store.store
 from titans_lab.study.study import load_study
+from titans_lab.tasks.registry import all_settings
 
 PYTHON = [block for page in PAGES for block in blocks(page, "python")]
 YAML = [block for page in PAGES for block in blocks(page, "yaml")]
@@ -63,3 +65,15 @@ def test_the_citation_is_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == titans_lab.__version__
     assert citation["license"] == "MIT"
+
+
+def test_the_layout_of_a_store_is_complete():
+    page = (ROOT / "docs" / "records.md").read_text()
+    folders = re.findall(r"^(\w+)/", titans_lab.store.store.__doc__ or "", re.MULTILINE)
+    assert len(set(folders)) > 8
+    assert [name for name in folders if f"{name}/" not in page] == []
+
+
+def test_every_task_is_explained():
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    assert [name for name in all_settings() if f"`{name}`" not in page] == []

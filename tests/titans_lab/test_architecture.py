@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "titans.models": "titans.mixers titans.mixers.spec titans.ops titans.models.config",
     "titans_lab": "",
     "titans_lab.errors": "",
+    "titans_lab.durations": "",
     "titans_lab.environment": "",
     "titans_lab.output": "titans_lab.errors",
     "titans_lab.paper": "",
@@ -38,7 +39,10 @@ MAY_IMPORT = {
     "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.study.metric "
     "titans_lab.study.sections",
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
-    "titans_lab.study": f"titans_lab.errors titans_lab.study.metric titans_lab.study.sections "
+    "titans_lab.plugins": "titans.mixers.registry titans_lab.errors titans_lab.tasks.registry "
+    "titans_lab.tasks.settings",
+    "titans_lab.study": f"titans_lab.durations titans_lab.errors titans_lab.plugins titans_lab.study.metric "
+    "titans_lab.study.sections "
     f"titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
     "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.tables "
     "titans_lab.tasks.settings",
@@ -61,9 +65,10 @@ MAY_IMPORT = {
     "titans_lab.tasks.settings",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study "
     "titans_lab.study.metric titans_lab.tasks.settings",
-    "titans_lab.training": "titans.models titans_lab.data titans_lab.environment titans_lab.errors "
+    "titans_lab.training": "titans_lab.plugins titans.models titans_lab.data titans_lab.environment titans_lab.errors "
     "titans_lab.planning titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks",
-    "titans_lab.evaluation": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
+    "titans_lab.evaluation": "titans_lab.plugins titans titans.models titans_lab.data titans_lab.environment "
+    "titans_lab.errors "
     "titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks "
     "titans_lab.tasks.settings titans_lab.training",
     "titans_lab.harness.table": "",
@@ -74,16 +79,19 @@ MAY_IMPORT = {
     "titans_lab.verify.draw": "titans.mixers titans.models titans.models.config titans.ops",
     "titans_lab.verify.checks": "titans.mixers titans.models titans.models.config titans.ops titans_lab.training "
     "titans_lab.verify titans_lab.verify.draw",
-    "titans_lab.verify.__main__": "titans.models.config titans_lab.study titans_lab.verify titans_lab.verify.checks",
+    "titans_lab.verify.__main__": "titans_lab.plugins titans.models.config titans_lab.study titans_lab.verify "
+    "titans_lab.verify.checks",
     "titans_lab.bench": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
     f"titans_lab.study {LIGHT}",
     "titans_lab.bench.peer": "titans.mixers titans.models.config",
     "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.tasks "
     "titans_lab.training",
-    "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
-    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.errors "
-    "titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table titans_lab.output "
-    "titans_lab.planning titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search "
+    "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.plugins "
+    "titans_lab.study",
+    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.durations "
+    "titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table "
+    "titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress titans_lab.report titans_lab.scaling "
+    "titans_lab.search "
     "titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
     "titans_lab.tables titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
@@ -123,6 +131,8 @@ def imports() -> Iterator[tuple[Path, str, str]]:
     for package in (titans, titans_lab):
         folder = Path(str(package.__file__)).parent
         for path in sorted(folder.rglob("*.py")):
+            if "example_plugin" in path.parts:  # a user's folder, which imports what a user may
+                continue
             here = room(".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"))
             assert here is not None
             for node in ast.walk(ast.parse(path.read_text())):

@@ -9,9 +9,9 @@ def test_what_is_spent_counts_devices_while_they_work():
     for now, busy in ((100.0, 0), (1900.0, 2), (3700.0, 0)):
         spent.by(busy, now)
     assert spent.devices == 3600.0
-    assert [spent.over(budget) for budget in (Budget(), Budget(gpu_hours=1.1), Budget(gpu_hours=1.0))] == [
+    assert [spent.over(budget) for budget in (Budget(), Budget(device_time=3960), Budget(device_time=3600))] == [
         False,
         False,
         True,
     ]
-    assert [spent.over(Budget(hours=hours)) for hours in (1.1, 1.0)] == [False, True]
+    assert [spent.over(Budget(wall_time=seconds)) for seconds in (3960, 3600)] == [False, True]

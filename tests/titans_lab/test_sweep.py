@@ -244,7 +244,7 @@ def test_a_sweep_of_one_run_at_a_time_holds_one_place(bench: Workbench):
 
 def test_a_spent_budget_starts_nothing_more_and_finishes_what_runs(bench: Workbench):
     sweep = bench.sweep("seeds=3")
-    sweep.devices, sweep.budget = sweep.devices[:1], Budget(hours=1e-9)
+    sweep.devices, sweep.budget = sweep.devices[:1], Budget(wall_time=1e-6)
     sweep.run(lambda _: None)
     assert list(sweep.ended.values()) == ["done"]
     assert len(sweep.waiting) == 2

@@ -68,6 +68,11 @@ def register(added: Spec) -> None:
     _added[added.name] = added
 
 
+def unregister(name: str) -> None:
+    """Forget a mixer or hybrid that `register` added."""
+    del _added[name]
+
+
 def specs_in(module: ModuleType) -> Iterator[Spec]:
     """Yield the specifications that a module holds as attributes."""
     return (value for value in vars(module).values() if isinstance(value, Spec))

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from titans_lab.study.study import Run, Study
 
 
-def seconds(words: str) -> float:
-    """Of a time as users write it: 90s, 30m or 2h, and a number alone is minutes."""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smh]?)", words.strip().lower())
-    if not match or not float(match[1]):
-        raise typer.BadParameter(f"{words!r} is no time; write 90s, 30m or 2h, or minutes without a letter")
-    return float(match[1]) * {"s": 1, "m": 60, "": 60, "h": 3600}[match[2]]
+def duration(text: str) -> float:
+    """Return the seconds that an option's duration has."""
+    from titans_lab.durations import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def size(words: str) -> int:
@@ -41,7 +43,7 @@ MaxParallel = Annotated[int | None, typer.Option(min=1, help="Runs at a time; el
 PerDevice = Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")]
 Timeout = Annotated[
     float | None,
-    typer.Option(parser=seconds, metavar="TIME", help="Of each run: 90s, 30m or 2h, a number alone is minutes."),
+    typer.Option(parser=duration, metavar="DURATION", help="Stop each run that takes longer: 30s, 15m, 2h or 1h30m."),
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="End at the first run that fails.")]
 Verify = Annotated[

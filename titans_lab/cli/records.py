@@ -11,7 +11,7 @@ from typing import IO, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, open_store, seconds, size
+from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, duration, open_store, size
 from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import INTERRUPTED, width
 from titans_lab.errors import UserError
@@ -39,7 +39,7 @@ def query(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file to write. Default: standard output.")
     ] = None,
     timeout: Annotated[
-        float, typer.Option(parser=seconds, metavar="TIME", help="How long the statement may take.")
+        float, typer.Option(parser=duration, metavar="DURATION", help="How long the statement may take.")
     ] = "60s",  # type: ignore[assignment]  # typer parses it
     memory: Annotated[
         int, typer.Option(parser=size, metavar="SIZE", help="How much memory the statement may take.")

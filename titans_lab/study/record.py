@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from titans_lab.plugins.loading import plugins_of
 from titans_lab.study import derived
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build, plain
@@ -40,6 +41,7 @@ def record_of(run: Run, data_source: str) -> dict[str, Any]:
         "data_source": data_source,
         "config": config,
         "versions": versions(run.config),
+        "plugins": plugins_of(run.config.model.mixers, run.config.task.name),
         **metric_columns(run.config.task.settings),
         **costs(run.config),
     }

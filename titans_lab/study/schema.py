@@ -17,7 +17,7 @@ from titans_lab.study.metric import COSTS, MEASURED, Direction, Taken
 from titans_lab.study.outline import BLOCK, CONDITIONAL, KEYS, PRESET, TEXTS
 from titans_lab.study.search import PrunerName, SamplerName
 from titans_lab.study.settings import HINTS
-from titans_lab.study.terms import Budget, Order
+from titans_lab.study.terms import Order
 
 Schema = dict[str, Any]
 
@@ -40,7 +40,7 @@ WORDS = {
     "baseline": "What others are compared with: the name of an arm or a sub-study, or values.",
     "metric": "What arms are compared by.",
     "order": "In which order a sweep launches.",
-    "budget": "After how many hours a sweep launches nothing more.",
+    "budget": "The time after which a sweep launches nothing more, such as 2h or 1h30m.",
     "search": "What `titans-lab tune` looks for: parameters with distributions, a metric, a sampler, a pruner, limits.",
 }
 
@@ -49,7 +49,11 @@ def study_schema() -> Schema:
     """JSON schema, draft 2020-12, of a study file."""
     block = _block()
     terms = {"seeds": {"anyOf": [{"type": "integer", "minimum": 1}, _list({"type": "integer", "minimum": 0})]}}
-    terms |= {"hold": _hold(), "baseline": {"anyOf": [_text(), _ref("chosen")]}, "budget": _section(Budget)}
+    terms |= {
+        "hold": _hold(),
+        "baseline": {"anyOf": [_text(), _ref("chosen")]},
+        "budget": _mapping(dict.fromkeys(("wall_time", "device_time"), _text())),
+    }
     metric = {"name": _text(), "direction": _of(Direction), "taken": _of(Taken)}
     terms |= {"metric": {"anyOf": [_text(), _mapping(metric)]}, "order": {"enum": list(get_args(Order))}}
     terms |= {"search": _search()}

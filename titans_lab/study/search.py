@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from titans_lab.study.loader import Node
 from titans_lab.study.metric import COSTS, MEASURED, Direction
 from titans_lab.study.outline import Problems
 from titans_lab.study.settings import Setting, settings
-from titans_lab.study.terms import asked_metric, parts_of, values_of
+from titans_lab.study.terms import asked_metric, parts_of, seconds_of, values_of
 from titans_lab.study.values import describe, show
 
 SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
@@ -32,8 +31,6 @@ KEYS = (
     "warm_start",
     "finalists",
 )
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
-SECONDS = {"s": 1, "m": 60, "h": 3600}
 MOST_TRIALS = 100_000
 
 
@@ -160,13 +157,8 @@ def check_objectives(node: Node, problems: Problems) -> tuple[Setting, ...]:
 
 
 def check_timeout(node: Node, problems: Problems) -> float | None:
-    """Seconds; a number without a unit is refused, for it would be read as another one by somebody."""
-    match = DURATION.fullmatch(node.value) if isinstance(node.value, str) else None
-    seconds = float(match[1]) * SECONDS[match[2]] if match else 0
-    if seconds <= 0:
-        problems.add(node.place, "search.timeout", f"{describe(node.plain())}, not a time; write 90s, 20m or 2h")
-        return None
-    return seconds
+    """The seconds after which no trial begins."""
+    return seconds_of(node, "search.timeout", problems)
 
 
 def check_limits(node: Node, problems: Problems) -> tuple[Limit, ...]:

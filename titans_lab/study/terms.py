@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from titans_lab.durations import parse_duration
 from titans_lab.errors import nearest
 from titans_lab.study.hold import SOLVED_BY, Hold
 from titans_lab.study.loader import Node
@@ -21,15 +22,15 @@ METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 @dataclass(frozen=True)
 class Budget:
-    """What a sweep may spend before it launches nothing more; what runs already is finished.
+    """What a sweep may spend before it launches nothing more; runs that have started are finished.
 
     Attributes:
-        hours: Of wall time, from the start of the sweep; None: any.
-        gpu_hours: Of all devices together, cores where there is no GPU; None: any.
+        wall_time: Seconds from the start of the sweep; None: no limit.
+        device_time: Seconds of work of all devices together, cores where there is no GPU; None: no limit.
     """
 
-    hours: float | None = None
-    gpu_hours: float | None = None
+    wall_time: float | None = None
+    device_time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -123,14 +124,17 @@ def asked_metric(node: Node, key: str, hints: Mapping[str, Any], problems: Probl
 
 def check_budget(node: Node, problems: Problems) -> Budget:
     """What a sweep may spend."""
-    hints = {"hours": float, "gpu_hours": float}
-    found = values_of(parts_of(node, "budget", None, tuple(hints), problems), "budget", hints, problems)
-    for key, setting in found.items():
-        if setting.value <= 0:
-            problems.add(
-                setting.place, f"budget.{key}", f"{show(setting.value)} is not above 0; write hours, such as 2"
-            )
-    return Budget(**{key: setting.value for key, setting in found.items()})
+    parts = parts_of(node, "budget", None, ("wall_time", "device_time"), problems)
+    return Budget(**{key: seconds_of(part, f"budget.{key}", problems) for key, part in parts.items()})
+
+
+def seconds_of(node: Node, key: str, problems: Problems) -> float | None:
+    """The seconds of a duration; None where the value is none."""
+    try:
+        return parse_duration(node.value if isinstance(node.value, str) else show(node.plain()))
+    except ValueError as error:
+        problems.add(node.place, key, error)
+        return None
 
 
 def _ways(what: str) -> str:

@@ -32,6 +32,11 @@ def register(settings: type[TaskSettings]) -> None:
     _added[settings.NAME] = settings
 
 
+def unregister(name: str) -> None:
+    """Forget a task that `register` added."""
+    del _TASKS[name]
+
+
 @cache
 def _shipped() -> dict[str, type[TaskSettings]]:
     """Import the first half of every folder, once."""

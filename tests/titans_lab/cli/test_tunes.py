@@ -70,7 +70,7 @@ def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path:
 
 def test_finalists_that_the_budget_left_out_are_said_and_exit_with_3(bench: Workbench):
     assert run(command(bench, "search.trials=1")).returncode == 0
-    done = run(command(bench, "search.trials=1", "search.finalists={count: 1, seeds: 2}", "budget.hours=1e-9"))
+    done = run(command(bench, "search.trials=1", "search.finalists={count: 1, seeds: 2}", "budget.wall_time=0.000001s"))
     assert (done.returncode, "the budget is spent; the same command goes on" in done.stderr) == (3, True), done.stderr
     assert bench.ask("select count(*) as n from runs where state = 'done'") == [{"n": 1}]
 
@@ -129,7 +129,7 @@ def test_an_interrupted_search_leaves_no_worker_and_says_how_to_go_on(bench: Wor
     ("override", "words"),
     [
         ("search.trials=0", "override search.trials=0: search.trials: 0 is not a count"),
-        ("search.metric=accuracy", "override search.metric=accuracy: search.metric: no run of text records accuracy"),
+        ("search.metric=accuracy", "override search.metric=accuracy: search.metric: runs record no accuracy"),
         ("search.sampler={name: tpe, startup: 3}", "search.sampler.startup: no option of tpe; did you mean"),
         ("search={space: {train.lr: {float: [2, 1]}}}", "the range is upside down; write [1.0, 2.0]"),
         ("search={space: {train.rl: {float: [1, 2]}}}", "unknown key; did you mean train.lr"),

@@ -39,7 +39,7 @@ def test_what_is_commented_out_in_it_works_too(cli: Cli):
         switched_on = switched_on.replace(f"\n# {key}:", f"\n{key}:")
     Path("mine.yaml").write_text(f"{head}question:{switched_on}")
     study = load_study(Path("mine.yaml"))
-    assert (study.order, study.budget.hours) == ("shuffled", 2.0)
+    assert (study.order, study.budget.wall_time) == ("shuffled", 7200)
     assert len(study.points) == 8
 
 

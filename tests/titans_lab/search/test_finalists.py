@@ -51,7 +51,7 @@ def test_finalists_that_a_budget_left_out_are_left_to_the_next_call(searching: S
 
     def spend(now: Search, sweep: Sweep) -> None:
         if now.finalists:
-            sweep.budget = Budget(hours=1e-12)
+            sweep.budget = Budget(wall_time=1e-9)
 
     search.run(spend)
     begun = [run_id for run_id in started(search) if run_id not in trials_runs(search)]

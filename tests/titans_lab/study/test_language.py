@@ -163,16 +163,16 @@ def test_a_shuffled_order_hangs_on_the_name_alone(study: Any):
 
 
 def test_terms_are_read(study: Any):
-    found = study("budget: {hours: 2, gpu_hours: 0.5}\nmetric: {name: loss, taken: best}\nhold: tokens\n")
-    assert (found.budget.hours, found.budget.gpu_hours) == (2.0, 0.5)
+    found = study("budget: {wall_time: 2h, device_time: 30m}\nmetric: {name: loss, taken: best}\nhold: tokens\n")
+    assert (found.budget.wall_time, found.budget.device_time) == (7200, 1800)
     assert (found.metric.name, found.metric.taken, found.metric.column) == ("loss", "best", "valid_loss")
     assert study("question: q\n").metric is None
 
 
 def test_overrides_reach_the_terms(study: Any):
     text = "question: q\nhold: tokens\ngrid: {model.memory.depth: [1, 2]}\n"
-    found = study(text, "budget.hours=2", "hold.what=params", "hold.by=mlp_ratio", "where=model.memory.depth > 1")
-    assert (found.budget.hours, found.hold.what, found.hold.by) == (2.0, "params", ("mlp_ratio",))
+    found = study(text, "budget.wall_time=2h", "hold.what=params", "hold.by=mlp_ratio", "where=model.memory.depth > 1")
+    assert (found.budget.wall_time, found.hold.what, found.hold.by) == (7200, "params", ("mlp_ratio",))
     assert len(found.points) == 1
     assert study(text, "+model.dim=64").base["model.dim"] == 64
     assert labels(study("question: q\n", "ablate.model.memory.depth=[1]")) == ["base", "memory.depth=1"]
@@ -184,7 +184,7 @@ def test_overrides_reach_the_terms(study: Any):
         ("base: {model: {dim: 64}}", "+model.dim=32", "+model.dim: the study sets it already at "),
         ("ablate: {model.dim: 64}", "model.dim=32", "model.dim: it varies at "),
         ("studies: {a: {base: {model: {dim: 64}}}}", "model.dim=32", "model.dim: a part of the study sets it at "),
-        ("question: q", "budget.hours=-2", "budget.hours: -2.0 is not above 0"),
+        ("question: q", "budget.wall_time=2", "budget.wall_time: 2 has no unit; write 2s, 2m or 2h"),
         ("question: q", "where=params(", 'where: "params(" is no expression'),
     ],
 )

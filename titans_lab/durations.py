@@ -1,0 +1,25 @@
+"""Durations as users write them, in study files and on the command line alike: 30s, 15m, 2h, 1h30m."""
+
+from __future__ import annotations
+
+import re
+
+SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+#: Each unit at most once, the larger first; digits are few enough for any float.
+WRITTEN = re.compile("".join(rf"(?:(\d{{1,9}}(?:\.\d{{1,9}})?){unit})?" for unit in SECONDS), re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that a duration has. A number needs a unit: somebody would read a bare one as minutes.
+
+    Raises:
+        ValueError: The text is no duration above 0; the message says what to write.
+    """
+    match = WRITTEN.fullmatch(text)
+    parts = match.groups() if match else ()
+    seconds = sum(float(part) * unit for part, unit in zip(parts, SECONDS.values(), strict=False) if part)
+    if seconds > 0:
+        return seconds
+    if re.fullmatch(r"\d{1,9}", text) and int(text):
+        raise ValueError(f"{text} has no unit; write {text}s, {text}m or {text}h")
+    raise ValueError(f'"{text[:60]}" is no duration; write 30s, 15m, 2h or 1h30m')
