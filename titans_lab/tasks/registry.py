@@ -7,9 +7,11 @@ the six of MAD, may share a folder and has several such classes.
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from titans_lab.tasks.settings import TaskSettings
 
@@ -34,7 +36,15 @@ def register(settings: type[TaskSettings]) -> None:
 
 def unregister(name: str) -> None:
     """Forget a task that `register` added."""
-    del _TASKS[name]
+    del _added[name]
+
+
+def tasks_in(module: ModuleType) -> Iterator[type[TaskSettings]]:
+    """Yield the tasks of a module's own: not those imported, and not what the tasks of a family have in common."""
+    for found in vars(module).values():
+        own = isinstance(found, type) and issubclass(found, TaskSettings) and found.__module__ == module.__name__
+        if own and "NAME" in vars(found):
+            yield found
 
 
 @cache
@@ -42,11 +52,4 @@ def _shipped() -> dict[str, type[TaskSettings]]:
     """Import the first half of every folder, once."""
     folders = [each.name for each in pkgutil.iter_modules([str(Path(__file__).parent)]) if each.ispkg]
     modules = [import_module(f"titans_lab.tasks.{folder}") for folder in folders]
-    found = [each for module in modules for each in vars(module).values() if _is_task(each, module.__name__)]
-    return {settings.NAME: settings for settings in found}
-
-
-def _is_task(found: object, module: str) -> bool:
-    """Whether this is a task of the module's own: not imported, and not what the tasks of a family have in common."""
-    own = isinstance(found, type) and issubclass(found, TaskSettings) and found.__module__ == module
-    return own and "NAME" in vars(found)
+    return {settings.NAME: settings for module in modules for settings in tasks_in(module)}
