@@ -60,9 +60,9 @@ MAY_IMPORT = {
     "titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.sweep "
     "titans_lab.tasks.settings",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.output titans_lab.paper "
-    "titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric "
-    "titans_lab.tasks.settings",
+    "titans_lab.report": "titans_lab titans_lab.environment titans_lab.errors titans_lab.harness.table "
+    "titans_lab.output titans_lab.paper titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study "
+    "titans_lab.study.metric titans_lab.tasks.settings",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study "
     "titans_lab.study.metric titans_lab.tasks.settings",
     "titans_lab.training": "titans_lab.plugins titans.models titans_lab.data titans_lab.environment titans_lab.errors "

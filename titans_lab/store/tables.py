@@ -228,6 +228,7 @@ class Reader:
             record = self._read(study_of, path) or {}
             for run in record.get("runs", ()):
                 values = {"factors": _json(run.get("factors")), "overrides": _json(record.get("overrides"))}
+                values["solved"] = _json(run.get("solved"))
                 values["metric_asked"] = _json(record.get("metric"))
                 yield path, {**record, **run, **values, "study": record.get("name")}
 

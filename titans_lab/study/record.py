@@ -61,8 +61,13 @@ def study_record(study: Study, runs: Sequence[Run], overrides: Sequence[str]) ->
         "expect": study.expect,
         "overrides": list(overrides),
         "metric": study.metric and dataclasses.asdict(study.metric),
-        "runs": [{"run_id": run.run_id, "factors": run.factors, "baseline": run.baseline} for run in runs],
+        "runs": [_run_facts(run) for run in runs],
     }
+
+
+def _run_facts(run: Run) -> dict[str, Any]:
+    """Return what a study says of one of its runs."""
+    return {"run_id": run.run_id, "factors": run.factors, "solved": run.solved, "baseline": run.baseline}
 
 
 def config_of(record: dict[str, Any]) -> RunConfig:
