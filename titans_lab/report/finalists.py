@@ -16,7 +16,7 @@ from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.metric import MEASURED
-from titans_lab.study.run import Run, batches, config_of
+from titans_lab.study.run import Run, batches, config_in
 
 if TYPE_CHECKING:
     from titans_lab.report.data import Material
@@ -122,7 +122,7 @@ def _finalist(rows: Sequence[Mapping[str, Any]], paired: bool) -> Finalist:
 
 
 def _value(row: Mapping[str, Any]) -> float | None:
-    if row["state"] != "done":
+    if row["state"] != "done" or config_in(row["config"]) is None:
         return None
     figure = row["figure"]
     value = row[figure] if figure in MEASURED else DERIVED[figure](_run(row).config)
@@ -131,11 +131,12 @@ def _value(row: Mapping[str, Any]) -> float | None:
 
 def _batches(rows: Sequence[Mapping[str, Any]]) -> tuple[object, ...] | None:
     """What decides a candidate's batches; None before any of its runs is recorded."""
-    return next((batches(_run(row)) for row in rows if row["config"]), None)
+    return next((batches(_run(row)) for row in rows if config_in(row["config"])), None)
 
 
 def _run(row: Mapping[str, Any]) -> Run:
-    config = config_of({"config": json.loads(row["config"])})
+    config = config_in(row["config"])
+    assert config is not None
     return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", {})
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from titans.models.config import flatten
+from titans_lab.plugins.loading import plugins_of
 from titans_lab.study.config import RunConfig, build, leaves, plain
 from titans_lab.study.derived import costs
 from titans_lab.study.identity import facts, read_values, versions
@@ -69,6 +72,7 @@ def record_of(run: Run, data_source: str) -> dict[str, Any]:
         "data_source": data_source,
         "config": config,
         "versions": versions(run.config),
+        "plugins": plugins_of(run.config.model.mixers, run.config.task.name),
         **metric_columns(run.config.task.settings),
         **costs(run.config),
     }
@@ -77,6 +81,22 @@ def record_of(run: Run, data_source: str) -> dict[str, Any]:
 def metric_columns(task: TaskSettings) -> dict[str, str]:
     """Return what a run's score is, as columns of the view `runs`."""
     return {"metric": task.METRIC.name, "unit": task.METRIC.unit, "direction": task.METRIC.direction}
+
+
+def config_in(text: str | None) -> RunConfig | None:
+    """Return the configuration that a run was recorded with, given as JSON.
+
+    None where this process has no such configuration: a later version wrote it, or a plugin that is not loaded here.
+    """
+    try:
+        return _config_in(text) if text else None
+    except (ValueError, TypeError, KeyError, AttributeError):  # the values of a record may be of any type
+        return None
+
+
+@lru_cache(maxsize=20_000)  # the seeds of an arm share their configuration
+def _config_in(text: str) -> RunConfig:
+    return config_of({"config": json.loads(text)})
 
 
 def config_of(record: dict[str, Any]) -> RunConfig:
