@@ -19,7 +19,7 @@ class Table:
 
     Attributes:
         title: What it is of.
-        source: Where it stands: V1 is arXiv 2501.00663v1, N25 the NeurIPS 2025 camera-ready.
+        source: The edition, arXiv 2501.00663v1 or the NeurIPS 2025 camera-ready, and the place in it.
         columns: Names, and whether lower or higher is better.
         rows: The figures of each model or variation, by column; None where none is given.
         approximate: Whether they were read off a plot.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from titans_lab.report import plot
-from titans_lab.report.arms import Arm, Design, judged_by, phrase, short_names
+from titans_lab.report.arms import BASELINE, Arm, Design, judged_by, phrase, short_names
 from titans_lab.report.data import Material
 from titans_lab.report.format import NONE, plural
 from titans_lab.report.plot import Figure, Json
@@ -71,7 +71,7 @@ def _models(design: Design) -> Iterator[Model]:
     for arm in design.arms:
         factors = arm.outcomes[0].run.factors
         name = phrase({names[key]: factors.get(key, "") for key in varied})
-        models.setdefault(name or "the base", {})[arm.judged_by] = arm
+        models.setdefault(name or BASELINE, {})[arm.judged_by] = arm
     yield from (Model(name, arms) for name, arms in models.items())
 
 
@@ -116,10 +116,10 @@ def _figure(standings: Sequence[Standing], tasks: Sequence[str], relative: bool)
     return Figure(
         name="across-tasks",
         title=f"Over {plural(len(tasks), 'task')}",
-        caption=f"Interquartile mean of the final scores of the seeds that are done, on the {len(tasks)} tasks that "
-        "every model has done: the mean of the middle half, so that no single task decides. Lines are 95 % percentiles "
-        f"of {RESAMPLES:,} bootstrap resamples that draw seeds within each task (arXiv 2108.13264), from a generator "
-        "seeded for this figure; they say how sure the mean over these tasks is, not what other tasks would give.",
+        caption=f"Interquartile mean of the final scores of the finished seeds on the {len(tasks)} tasks that every "
+        "model has finished: the mean of the middle half, so that no single task decides. Lines are 95 % percentile "
+        f"intervals of {RESAMPLES:,} bootstrap resamples of the seeds within each task (arXiv 2108.13264); they "
+        "describe these tasks, not what other tasks would give.",
         alt="Dot plot of the interquartile mean over tasks; the table has the numbers.",
         traces=[_trace(each, place) for each, place in zip(standings, places, strict=True)],
         layout=plot.layout(

@@ -27,6 +27,7 @@ PALETTE = (
     ("#6b6b6b", "#a9a9a9"),
     ("#3d8fc4", "#9bd6fa"),
 )
+BASELINE = "baseline"  # the label of an arm that no factor tells from others
 ABSENT = ""  # the value of a factor that an arm does without
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star", "hexagram", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -54,7 +55,7 @@ class Arm:
     @property
     def label(self) -> str:
         """Its factors in words."""
-        return phrase(self.factors) or "the base"
+        return phrase(self.factors) or BASELINE
 
     @property
     def model(self) -> str:

@@ -21,9 +21,9 @@ DEPTH = "model.memory.depth"
 SHORTEST = "2K"  # of the lengths in figure 7, the nearest to what is trained here
 COLUMNS = ("the paper's", "figures", "arms", "Kendall's tau", "95\N{NO-BREAK SPACE}% interval")
 READING = (
-    "Whether the arms' means come in the order that the paper (V1: arXiv 2501.00663v1) reports: 1 the same order, -1 "
-    "the reverse. The interval comes from drawing our seeds, and with few of them it is too narrow; the paper's "
-    "figures have none. The scale differs: its models have 170M parameters and more and read 15B tokens and more."
+    "Rank agreement between the arms' means and the paper's (arXiv 2501.00663v1): 1 is the same order, -1 the reverse. "
+    "The interval is a bootstrap over our seeds and is too narrow with few of them; the paper gives no intervals. The "
+    "scales differ: the paper's models have at least 170M parameters and read at least 15B tokens."
 )
 
 
@@ -60,7 +60,7 @@ def section(material: Material, design: Design) -> Section | None:
     found = orders(design, material.metric) if material.own else []
     rows = tuple(Row(each.cells[:1], each.cells[1:]) for each in found)
     table = Table(COLUMNS[:1], COLUMNS[1:], rows, words=("figures",))
-    return Section("paper", "Beside the paper", ("runs",), READING, table=table) if rows else None
+    return Section("paper", "Compared with the paper", ("runs",), READING, table=table) if rows else None
 
 
 def _matched(design: Design) -> Iterator[tuple[PaperTable, tuple[str, ...], dict[str, dict[int, float]]]]:

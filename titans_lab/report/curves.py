@@ -182,10 +182,10 @@ def _single_traces(single: Single, edge: float, legend: bool, axis: Against) -> 
 
 
 def _caption(material: Material, alone: bool) -> str:
-    what = "mean over the done seeds of an arm, the band from the lowest to the highest seed"
-    points = f"at most {CURVE_POINTS} points, each the mean of the logged losses around it"
-    rest = " Thin dotted lines are single runs that are not done; a cross is a divergence." if alone else ""
-    return f"{_kind(material)}: {what}; {points}. The steep start may leave the frame.{rest}"
+    what = "the mean over an arm's finished seeds, with a band from the lowest to the highest seed"
+    points = f"A curve has at most {CURVE_POINTS} points, each the mean of the logged losses around it"
+    rest = " Thin dotted lines are single unfinished runs; a cross marks a divergence." if alone else ""
+    return f"{_kind(material)}: {what}. {points}. The steep start may leave the frame.{rest}"
 
 
 def _kind(material: Material) -> str:

@@ -97,7 +97,7 @@ class Floor:
     @property
     def name(self) -> str:
         """In words."""
-        return f"order-{self.context} {self.symbol} model"
+        return f"order-{self.context} {self.symbol} n-gram"
 
 
 @dataclass(frozen=True)

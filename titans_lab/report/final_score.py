@@ -125,13 +125,13 @@ def _trend(arms: list[Arm], frame: Frame) -> Json:
 
 
 def _caption(material: Material, design: Design, frame: Frame) -> str:
-    lines = [f"{_what(material)} at the end of training: a dot for every seed, a bar at their mean, whiskers for the "]
-    lines += ["95 % t interval (two seeds or more; cut where it leaves the frame)."]
+    lines = [f"{_what(material)} at the end of training: one dot per seed; the bar is the mean, and whiskers are "]
+    lines += ["the 95 % t interval (two seeds or more; cut at the frame)."]
     if any(arm.count("diverged") for arm in design.arms):
-        lines += [" A cross at the top edge is a seed that diverged; the mean is over the others."]
+        lines += [" A cross at the top marks a diverged seed, which the mean leaves out."]
     beyond = [f"{floor.name} {score(floor.bits_per_byte)}" for floor in material.floors if not frame.shows(floor)]
     if beyond:
-        lines += [f" Off this scale: {join(beyond)}."]
+        lines += [f" Outside the frame: {join(beyond)}."]
     return "".join(lines)
 
 

@@ -55,7 +55,7 @@ class Finalist:
     @property
     def name(self) -> str:
         """For people."""
-        return "the base" if self.number is None else f"trial {self.number}"
+        return "baseline" if self.number is None else f"trial {self.number}"
 
     @property
     def mean(self) -> float | None:
@@ -162,11 +162,11 @@ def _rows(final: Final, colour: int, names: Sequence[str]) -> Iterator[Row]:
 def _caption(finals: Sequence[Final]) -> str:
     told = " ".join(_told(final) for final in finals)
     return (
-        f"{told} The best trials of each search, and the base that it began from, run once more with seeds that no "
-        "trial had, for the values that they were chosen by are the luckiest of many. Differences are to the base, "
-        "seed by seed, with 95 % t intervals; the verdict is by the p of the t test, adjusted by Holm's method over "
-        "the finalists of a search, and a candidate with a seed that came to no value is never better. The best mean "
-        "of those with all seeds is in bold."
+        f"{told} Finalists are the best trials of each search, run again together with the baseline configuration and "
+        "with seeds that no trial used, because the values that chose them are the luckiest of many. Differences from "
+        "the baseline are paired by seed, with 95 % t intervals. The verdict is a t test at 5 %, Holm-adjusted over "
+        "the finalists of a search; a finalist with a failed seed is never better. The best mean of the finalists with "
+        "all seeds is bold."
     )
 
 
@@ -175,12 +175,12 @@ def _told(final: Final) -> str:
     where = f"{final.arm}: " if final.arm else ""
     waiting = sum(each.seeds - each.ended for each in (final.base, *(each for each, _ in final.others)))
     if waiting:
-        return f"{where}Interim: {plural(waiting, 'run')} of finalists still to come."
+        return f"{where}Interim: {plural(waiting, 'run')} of finalists not finished."
     if final.best is None:
-        return f"{where}No finalist has a {final.metric} for every seed: none beats the base."
+        return f"{where}No finalist has a {final.metric} for every seed: none beats the baseline."
     best, found = final.best
     how = f"{final.metric} {signed(found.mean)}, p {p_value(found.adjusted)}, {plural(found.seeds, 'seed')}"
     if found.verdict == "better":
-        return f"{where}The best finalist, {best.name}, is better than the base with fresh seeds ({how})."
+        return f"{where}The best finalist, {best.name}, is better than the baseline with fresh seeds ({how})."
     ending = "it is worse" if found.verdict == "worse" else "the difference is inconclusive"
-    return f"{where}The best finalist, {best.name}, does not beat the base with fresh seeds: {ending} ({how})."
+    return f"{where}The best finalist, {best.name}, does not beat the baseline with fresh seeds: {ending} ({how})."

@@ -6,7 +6,7 @@ from titans_lab.report import plot
 from titans_lab.report.arms import Design
 from titans_lab.report.axis import score_range
 from titans_lab.report.data import Material
-from titans_lab.report.differences import Beside, Pair, beside
+from titans_lab.report.differences import Beside, Pair, base_name, beside
 from titans_lab.report.format import p_value, plural, signed
 from titans_lab.report.plot import Figure, Json
 from titans_lab.study.metric import Metric
@@ -14,10 +14,10 @@ from titans_lab.study.metric import Metric
 ROW = 54  # pixels an arm
 FRAME = 96  # pixels above and below
 READING = (
-    "A dot for every seed, a bar at the mean, a line for the 95 % t interval, which is not adjusted for the number of "
-    "arms and is cut where it leaves the frame. The verdict: whether the p of the t test, adjusted by Holm's method "
-    "over {arms}, is below 0.05. The p of sign flips assumes no distribution; with few seeds it cannot be small. The "
-    "effect is in standard deviations across seeds."
+    "One dot per seed; the bar is the mean and the line its 95 % t interval, which is not adjusted for the number of "
+    "arms and is cut at the frame. Verdict: a t test whose p, adjusted by Holm's method over {arms}, is below 0.05. "
+    "The sign-flip test assumes no distribution; its p cannot be small with few seeds. Effect sizes are in standard "
+    "deviations across seeds."
 )
 
 
@@ -31,7 +31,7 @@ def forest(material: Material, design: Design) -> Figure | None:
     rows = list(zip(compared.pairs, places, strict=True))
     return Figure(
         name="forest",
-        title=f"Differences to {compared.base.label}",
+        title=f"Differences from the {base_name(compared)}",
         caption=_caption(compared, metric),
         alt=f"Forest plot of the differences in {metric.name}; the table above has the numbers.",
         traces=[*(_seeds(pair, place) for pair, place in rows), *(_mean(pair, place) for pair, place in rows)],
@@ -84,12 +84,14 @@ def _spoken(pair: Pair) -> str:
 def _caption(compared: Beside, metric: Metric) -> str:
     lines = [READING.format(arms=plural(len(compared.pairs), "arm"))]
     if any(not pair.found.paired for pair in compared.pairs):
-        lines += [" Unpaired: the batches are not those of the base, so the test is Welch's."]
+        lines += [" Unpaired arms saw other batches than the baseline; their test is Welch's."]
     if any(pair.found.given_convergence for pair in compared.pairs):
-        lines += [" † Given convergence: the seeds that diverged are not in it."]
+        lines += [" † Conditional on convergence: diverged seeds are left out."]
     if compared.detectable is not None:
-        lines += [f" With this spread and these seeds, a true difference of {compared.detectable:.3g} {metric.unit} "]
-        lines += ["is found 80 times in 100; smaller ones are mostly missed."]
+        found = f"{compared.detectable:.3g} {metric.unit}"
+        lines += [
+            f" At {plural(compared.fewest, 'seed')} this study can detect a difference of {found} with 80 % power."
+        ]
     return "".join(lines)
 
 

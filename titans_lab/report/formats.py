@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from titans_lab import tables as tables_as
 from titans_lab.report import provenance, tables
 from titans_lab.report.head import head
 from titans_lab.report.render import Report
@@ -26,6 +26,8 @@ _TEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "–": "--",
     "\N{NO-BREAK SPACE}": "~",
 }
+
+_SPACES = re.compile(r"[^\S\N{NO-BREAK SPACE}]+")
 
 
 def all_tables(told: Report) -> Iterator[tuple[str, str, Table]]:
@@ -48,7 +50,7 @@ def to_markdown(told: Report) -> str:
     for name, title, table in all_tables(told):
         lines += [f"## {_md(title)}", _markdown_table(table), _md(captions.get(name, ""))]
     troubles = [f"- {_md(f'{each.label}: {each.state}: {each.reason}')}" for each in tables.troubles(told.design)]
-    lines += ["## What went wrong", "\n".join(troubles)] if troubles else []
+    lines += ["## Runs without a result", "\n".join(troubles)] if troubles else []
     return "\n\n".join(filter(None, lines)) + "\n"
 
 
@@ -61,16 +63,12 @@ def to_json(told: Report) -> str:
     said = {"verdict": top.verdict, "progress": top.progress, "findings": list(top.findings), "former": top.former}
     warned = {"warnings": provenance.warnings(found), "cost": [list(each) for each in top.cost]}
     whole = texts | said | warned | {"tables": sections, "statements": statements}
-    return json.dumps(_finite(whole), indent=1, default=str) + "\n"
+    return json.dumps(tables_as.plain(whole), indent=1, default=str) + "\n"
 
 
 def to_csv(table: Table) -> str:
-    """A table; numbers exact where the page rounds them."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*table.heads, *table.columns))
-    writer.writerows((*row.heads, *_exact(row)) for row in table.rows)
-    return text.getvalue()
+    """Return a table as CSV, with exact numbers where the page rounds them; no cell is one that a spreadsheet runs."""
+    return tables_as.to_csv((*table.heads, *table.columns), ((*row.heads, *_exact(row)) for row in table.rows))
 
 
 def to_latex(table: Table, title: str) -> str:
@@ -107,13 +105,5 @@ def _md(text: str) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(letter, letter) for letter in " ".join(text.split(" ")))
-
-
-def _finite(value: Any) -> Any:
-    """As JSON has it: what is not a finite number is null."""
-    if isinstance(value, float):
-        return value if abs(value) < float("inf") else None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+    """Return a cell literally, on one line: an empty line would end the table."""
+    return "".join(_TEX.get(letter, letter) for letter in _SPACES.sub(" ", text))

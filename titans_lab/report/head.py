@@ -45,6 +45,7 @@ def head(material: Material, design: Design) -> Head:
 def _former(ids: tuple[str, ...]) -> str:
     if not ids:
         return ""
-    runs = f"{plural(len(ids), 'run')} that the last sweep launched"
-    verb = "is" if len(ids) == 1 else "are"
-    return f"{runs} {verb} not of this study as it stands today, and not in this report: {join(ids, SHOWN + 1)}."
+    runs, verb = plural(len(ids), "run"), "is" if len(ids) == 1 else "are"
+    return (
+        f"{runs} of the last sweep {verb} no longer part of this study and not in this report: {join(ids, SHOWN + 1)}."
+    )

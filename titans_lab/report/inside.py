@@ -53,8 +53,8 @@ group by {each}, position
 order by {each}, position"""
 MEANS = ", ".join(f"avg({name} order by {name}) filter (isfinite({name})) as {name}" for name in FIGURES)
 READING = (
-    "Means over the first windows of the validation text and the done seeds of an arm{where}. Surprise is the norm of "
-    "the gradient by which the memory is written; the weights are those that a token finds."
+    "Means over the first windows of the validation text and an arm's finished seeds{where}. Surprise is the norm of "
+    "the gradient that the memory is written with; the weights are those before a token's own write."
 )
 
 
@@ -83,13 +83,18 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
     by_head = len(places) * len(material.outcomes) <= MOST_LINES
     each = "run_id, block, layer" + (", head" if by_head else "")
     parts = {"ids": material.ids, "head": "head" if by_head else "null as head", "each": each, "means": MEANS}
-    where = "" if by_head else "; heads are averaged, there being many"
+    where = "" if by_head else ", averaged over the heads"
     for name, sql, title, x in (
         ("memory-training", TRAINING, "over training", {"title": "training tokens", "tickformat": "~s"}),
-        ("memory-window", WINDOW, "over the window, at the end of training", {"title": "place in the window, tokens"}),
+        (
+            "memory-window",
+            WINDOW,
+            "over the window at the end of training",
+            {"title": "position in the window, tokens"},
+        ),
     ):
         rows = material.evidence.ask(name, sql.format(**parts))
-        if figure := _figure(name, f"Inside the memory, {title}", rows, design, x, READING.format(where=where)):
+        if figure := _figure(name, f"Memory diagnostics {title}", rows, design, x, READING.format(where=where)):
             yield of_figure(figure)
 
 
@@ -107,7 +112,7 @@ def _figure(name: str, title: str, rows: Sequence[Row], design: Design, x: Json,
     return Figure(
         name=name,
         title=title,
-        caption=f"{caption} Choose above the figure what is drawn, and of which memory.",
+        caption=f"{caption} The figure and the memory can be chosen above.",
         alt=f"Line plot of {FIGURES[figures[0]]}, a line for every arm; other figures and places can be chosen.",
         traces=traces,
         layout=plot.layout({"rangemode": "tozero", **x}, {"title": FIGURES[figures[0]]}),

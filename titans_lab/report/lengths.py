@@ -144,9 +144,9 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
 
 
 READING = (
-    "Share of right answers, the mean over the done seeds of an arm. Bars are 95 % intervals: of several seeds by t "
-    "over the seeds, of one seed Wilson's over its questions, which says nothing of other seeds. {asked} questions a "
-    "point: of several evaluations of a run, those of the largest."
+    "Share of right answers, the mean over an arm's finished seeds. Bars are 95 % intervals: t over the seeds, or for "
+    "a single seed Wilson over its questions, which says nothing about other seeds. {asked} questions per point; if a "
+    "run was evaluated several times, the largest evaluation counts."
 )
 
 
@@ -156,7 +156,7 @@ def _by_length(facet: Facet, trained: int | None) -> Figure:
     return Figure(
         name=facet.name,
         title=f"{facet.title}, by length",
-        caption=READING.format(asked=_asked([facet])) + (" Dashed: the length of training." if marks else ""),
+        caption=READING.format(asked=_asked([facet])) + (" The dashed line is the training length." if marks else ""),
         alt=f"Line plot of the share of right answers against the length. {_spoken(facet)}",
         traces=[
             _trace(arm, answers, several, beside(place, len(facet.arms)))

@@ -157,9 +157,9 @@ def _caption(left_out: int, cells: list[Cell]) -> str:
     asked = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     more = f" {left_out} more are not drawn; the statement has them." if left_out else ""
     return (
-        "Share of needles found by length and by depth, from the start (0 %) to the end of the text, all done seeds "
-        f"of an arm together: {asked} questions a cell, whose 95 % interval (Wilson's) is in the hover text. Where a "
-        f"cell is missing, no needle was drawn there. Of several evaluations of a run the largest counts.{more}"
+        "Share of needles found by length and by depth, from the start (0 %) to the end of the text, over all finished "
+        f"seeds of an arm: {asked} questions per cell, with a 95 % Wilson interval in the hover text. A missing cell "
+        f"had no needle. If a run was evaluated several times, the largest evaluation counts.{more}"
     )
 
 

@@ -97,7 +97,7 @@ def _section(compared: Compared) -> Section:
     first = compared.tables[0]
     return Section(
         name=f"paper-{compared.name}",
-        title=f"Beside the paper: {first.title if len(compared.tables) == 1 else first.title.partition(',')[0]}",
+        title=f"Compared with the paper: {first.title if len(compared.tables) == 1 else first.title.partition(',')[0]}",
         evidence=compared.evidence,
         caption=_caption(compared, first),
         table=Table(("whose", "model"), compared.columns, (*ours, *theirs)),
@@ -133,10 +133,10 @@ def _caption(compared: Compared, table: paper.Table) -> str:
     remark = f" {compared.remark}" if compared.remark else ""
     arms = [arm for _, members, _ in compared.rows for arm in members]
     return (
-        f"{table.title}: {table.source} (V1: arXiv 2501.00663v1, N25: the NeurIPS 2025 camera-ready).{about}{note} "
-        "Ours: the mean over the done seeds, ± half the 95 % t interval over them where there are two or "
-        f"more.{remark} The scale differs: {_scale(arms)}; the paper's language models have 170M parameters and more "
-        "and read 15B tokens and more. What compares is the order of models, not the figures."
+        f"{table.title}: {table.source} (of arXiv 2501.00663).{about}{note} "
+        "Ours: the mean over the finished seeds, ± half of the 95 % t interval if there are two or "
+        f"more.{remark} The scales differ: {_scale(arms)}; the paper's language models have at least 170M "
+        "parameters and read at least 15B tokens. Compare the order of the models, not the figures."
     )
 
 
@@ -163,7 +163,7 @@ def _language(material: Material, design: Design) -> Iterator[Compared]:
     models = tuple((arm.label, (arm,), figures) for arm in design.arms if (figures := _by_column(arm, found)))
     if models:
         fewest = min(row["count"] for row in rows)
-        remark = f"Asked without examples (zero-shot); the fewest answers that a figure is the mean of are {fewest:,}."
+        remark = f"Zero-shot; each figure is a mean over at least {fewest:,} answers."
         yield Compared("language", (known, paper.tables()["language-400M"]), models, ("harness",), 2, remark)
 
 
@@ -210,9 +210,7 @@ def _mad(material: Material, design: Design) -> Iterator[Compared]:
     models = [(variant, *_mad_row(variant, design)) for variant in variants]
     models = [model for model in models if model[2]]
     if models:
-        remark = (
-            "Of every level of difficulty the best setting, and of these the mean, over as many levels as are done."
-        )
+        remark = "The mean over the finished levels of difficulty, with the best setting of each."
         yield Compared("mad", (paper.tables()["mad"],), tuple(models), ("runs",), 1, remark)
 
 

@@ -22,9 +22,9 @@ RECORDED = {
 }
 #: Of which a study should have one value only, and what it means where it has several.
 ONE_OF = {
-    "device_name": "devices: their speeds do not compare, and losses may differ in the last digits",
+    "device_name": "devices: speeds are not comparable, and losses may differ in the last digits",
     "torch": "versions of torch: losses may differ in the last digits",
-    "commit": "commits: check that nothing between them changes the numbers",
+    "commit": "commits: check that no change between them affects the numbers",
 }
 
 
@@ -54,9 +54,9 @@ def warnings(material: Material) -> list[str]:
     ]
     runs = [outcome.run for outcome in material.outcomes]
     if runs and not one_split(runs):
-        mixed.append("The runs are not judged by the same task, data and split: their scores do not compare.")
+        mixed.append("The runs differ in task, data or split: their scores are not comparable.")
     return mixed + [
-        f"A record of the store could not be read and is left out: {each}." for each in material.evidence.damage
+        f"A record of the store cannot be read and is left out: {each}." for each in material.evidence.damage
     ]
 
 
@@ -66,8 +66,8 @@ def data_note(material: Material) -> str:
     if not any(config.task.name == "text" and config.data.path is None for config in configs):
         return ""
     return (
-        "The text is the source of Python's own standard library: another Python version is another corpus, "
-        "with another hash, and losses on the two do not compare."
+        "The text is the source of Python's standard library. Another Python version is another corpus, with another "
+        "hash; losses on the two are not comparable."
     )
 
 
@@ -90,7 +90,7 @@ def _predicted(results: Sequence[Result]) -> str:
     """Beside what was expected at launch of the runs of which that was known."""
     known = [each for each in results if each.wall_seconds is not None and each.predicted_seconds is not None]
     if not known:
-        return "; none was predicted, for the store had none like them" if results else ""
+        return " (no prediction: the store had no similar runs)" if results else ""
     expected, taken = (sum(getattr(each, name) for each in known) for name in ("predicted_seconds", "wall_seconds"))
     if len(known) == len(results):
         return f", of {duration(expected)} predicted"

@@ -24,7 +24,7 @@ COLUMNS: dict[str, tuple[Callable[[Outcome], str], Callable[[Outcome], Any]]] = 
     "wall time": (lambda each: shown.duration(each.result.wall_seconds), lambda each: each.result.wall_seconds),
     "device": (lambda each: _device(each), lambda each: _device(each)),
 }
-CHANGES = "difference to the base"
+CHANGES = "changes to the baseline"
 
 
 def run_table(material: Material, design: Design) -> Table:
@@ -42,7 +42,7 @@ def base_lines(study: Subject) -> str:
 def changed(study: Subject, outcome: Outcome) -> str:
     """A run's configuration as a difference to the base."""
     changes = study.changes(outcome.run)
-    return ", ".join(f"{key}={show(value)}" for key, value in changes.items()) or "the base"
+    return ", ".join(f"{key}={show(value)}" for key, value in changes.items()) or "–"
 
 
 def columns_of(metric: Metric) -> tuple[str, ...]:

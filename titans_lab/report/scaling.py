@@ -42,7 +42,9 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
     if found is None:
         return
     if not found.drawn:
-        yield Section("scaling", "Scaling", (STATEMENT,), nothing=f"No law yet: {'; '.join(found.refused)}.")
+        yield Section(
+            "scaling", "Scaling", (STATEMENT,), nothing=f"No law can be fitted yet: {'; '.join(found.refused)}."
+        )
         return
     more = f" No law for {'; '.join(found.refused)}." if found.refused else ""
     yield Section("scaling", "Scaling", (STATEMENT,), BUILT + more, table=table(found))
@@ -79,11 +81,11 @@ def _drawn(traces: Sequence[Json], axis: str) -> list[float]:
 
 
 READINGS = {
-    "parameters": "Every run, and the law at the tokens that were trained on. The bands are where a new run is to be "
-    "expected: 95 % percentiles over the resampled laws, each with a residual drawn at random.",
-    "tokens": "Every run, and the law at the sizes that were trained, with the same prediction bands.",
-    "flops": "Every run, and the least loss that the law gives for a budget, with the prediction band of a run that "
-    "has the best size for it, up to ten times the largest budget; of a law in one variable, a law in FLOPs.",
+    "parameters": "Every run, and the law at the training tokens of the runs. Bands are 95 % prediction intervals for "
+    "a new run: percentiles over the resampled laws, each with a randomly drawn residual.",
+    "tokens": "Every run, and the law at the sizes of the runs, with 95 % prediction bands.",
+    "flops": "Every run, and the lowest loss that the law predicts for a budget, up to ten times the largest one, with "
+    "the prediction band of a run of the optimal size. A law in one variable is refitted in FLOPs.",
 }
 
 
@@ -200,8 +202,8 @@ def _residuals(found: Laws) -> Figure:
     return Figure(
         name="scaling-residuals",
         title="Residuals of the law",
-        caption="The logarithm of measured over fitted loss, about their difference as a share, of every run. A trend "
-        "means that the law has the wrong shape; the intervals do not know of that.",
+        caption="The logarithm of measured over fitted loss of every run, roughly the relative error. A trend means "
+        "that the law has the wrong shape, which the intervals do not account for.",
         alt="Scatter plot of the residuals of the fitted laws against training FLOPs.",
         traces=list(_dots(found, lambda row, _: row["flops"], lambda row, _: rounded([by_run[row["run_id"]]])[0])),
         layout=plot.layout(
@@ -230,7 +232,7 @@ def _isoflop(found: Laws, material: Material) -> Figure | None:
     if not curves:
         return None
     verdicts = [each.found.isoflop.agrees for each in found.drawn if each.found.isoflop]
-    flag = "" if all(verdicts) else " The exponents of the two DISAGREE: see the table."
+    flag = "" if all(verdicts) else " The two exponents DISAGREE: see the table."
     return Figure(
         name="scaling-isoflop",
         title="IsoFLOP parabolas",

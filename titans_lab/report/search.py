@@ -34,10 +34,10 @@ def _history(found: Sequence[Search]) -> Section:
     figure = Figure(
         name="search-history",
         title="Search: history",
-        caption="The trials in the order in which they were asked for: a dot for one that is done, a thin cross for "
-        "one that was stopped early, at what there was of it, and a bold one, as far off as any, for one that "
-        "diverged, failed or ran out of memory and has no value. The line is the best feasible value so far: the best "
-        "of many noisy values looks better than it is, which is why finalists run again with fresh seeds.",
+        caption="The trials in the order in which they were proposed. A dot is a finished trial, a thin cross one that "
+        "was stopped early (at its last value), and a bold cross one without a value: it diverged, failed or ran out "
+        "of memory. The line is the best feasible value so far. The best of many noisy values looks better than it is, "
+        "so finalists run again with fresh seeds.",
         alt="Scatter plot of the value of every trial in order, with the best so far as a line.",
         traces=[trace for search in found for trace in _order(search, len(found) > 1)],
         layout=plot.layout({"title": "trial", "rangemode": "tozero"}, {"title": metrics(found)}),
@@ -50,7 +50,7 @@ def _history(found: Sequence[Search]) -> Section:
     ]
     table = Table(("search", "trial"), (*names, metrics(found), "proposed by"), tuple(cells), words=("proposed by",))
     told = "; ".join(f"{search.name or 'the search'}: {_states(search)}" for search in found)
-    caption = f"{figure.caption} Trials: {told}. The table has the {BEST} best of each."
+    caption = f"{figure.caption} Trials: {told}. The table lists the {BEST} best of each search."
     return Section(figure.name, figure.title, figure.queries, caption, figure, table)
 
 

@@ -35,15 +35,15 @@ def _importance(found: Sequence[Search]) -> Figure:
     names = list(dict.fromkeys(name for search in found for name in _importances(search)))
     return Figure(
         name="search-importance",
-        title="Search: which parameters mattered",
-        caption="Of each parameter the share of the variance of the trials' ranks that lies between groups of its "
-        f"values (epsilon squared; numbers in {BINS} quantiles): 0 for one that does nothing, 1 for one that decides "
-        "alone. What two parameters do together is not in it, and a sampler that looks where it is good sees less of "
-        f"the rest. Over {', '.join(plural(len(search.valued), 'done trial') for search in found)}.",
+        title="Search: parameter importance",
+        caption="Share of rank variance: how much of the variance of the trials' ranks lies between groups of a "
+        f"parameter's values (epsilon squared; numbers are grouped into {BINS} quantiles). 0 means no effect, 1 that "
+        "the parameter decides alone. Interactions are not included, and a sampler that concentrates on good values "
+        f"sees less of the others. Over {', '.join(plural(len(search.valued), 'finished trial') for search in found)}.",
         alt="Bar chart of the share of variance that each parameter explains.",
         traces=[_bars(search, len(found) > 1) for search in found],
         layout=plot.layout(
-            {"title": "share of the variance of ranks", "range": (0, 1)},
+            {"title": "share of rank variance", "range": (0, 1)},
             {
                 "title": "",
                 "type": "category",
@@ -81,8 +81,8 @@ def _slices(found: Sequence[Search]) -> Figure:
     return Figure(
         name="search-slices",
         title="Search: slices",
-        caption="Every done trial by its value of one parameter, which is chosen above the figure; the others differ "
-        "from dot to dot.",
+        caption="Every finished trial by its value of one parameter, which can be chosen above the figure. The other "
+        "parameters differ from dot to dot.",
         alt="Scatter plot of the trials' values against one parameter, which can be chosen.",
         traces=traces,
         layout=plot.layout({"title": axes[0]["title"], "type": axes[0]["type"]}, {"title": metrics(found)}),
@@ -111,8 +111,7 @@ def _fronts(found: Sequence[Search]) -> Figure:
     return Figure(
         name="search-front",
         title=f"Search: {first} against {second}",
-        caption="Every done trial by its first two objectives; the line joins the feasible trials that no other is at "
-        "least as good as in both and better in one.",
+        caption="Every finished trial by its first two objectives. The line is the Pareto front of the feasible ones.",
         alt=f"Scatter plot of {first} against {second} of all done trials, with Pareto's front.",
         traces=[trace for search in found for trace in _front(search, first, second, len(found) > 1)],
         layout=plot.layout({"title": second}, {"title": first}),

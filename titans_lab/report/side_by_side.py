@@ -43,9 +43,9 @@ def side_by_side(material: Material, design: Design) -> Figure | None:
     return Figure(
         name="side-by-side",
         title="Speed, measured side by side",
-        caption="Tokens per second of forward and backward over those of the baseline, which took turns with the model "
-        "in one process: medians of the rounds, bars from the lowest to the highest; at the dashed line both are as "
-        f"fast. Measured by titans-lab bench against {shown.join(sorted(settings))}.",
+        caption="Tokens per second of a forward and backward pass, divided by the baseline's. Model and baseline took "
+        "turns in one process; points are medians over the rounds, bars span the lowest to the highest round, and at "
+        f"the dashed line both are equally fast. Measured by titans-lab bench against {shown.join(sorted(settings))}.",
         alt="Line plot of the speed over the baseline's against the length; the table above has the numbers.",
         traces=[_trace(line, several=len(lines) > 1, named=len(settings) > 1) for line in lines],
         layout=plot.layout(

@@ -30,7 +30,7 @@ def throughput(design: Design) -> Figure | None:
     return Figure(
         name="throughput",
         title="Throughput",
-        caption="Training tokens per second, the median over a run: a dot for every done seed, a bar at their mean.",
+        caption="Training tokens per second (median over a run): one dot per finished seed; the bar is their mean.",
         alt=f"Dot plot of the training tokens per second. {_spoken(arms)}",
         traces=traces,
         layout=plot.layout(
@@ -52,8 +52,8 @@ def throughput_by(key: str, design: Design) -> Figure | None:
     return Figure(
         name=f"throughput-{key.rpartition('.')[2].replace('_', '-')}",
         title=f"Throughput by {name}",
-        caption="Training tokens per second, the median over a run: a dot for every done seed, a line through their "
-        "means, bars from the slowest to the fastest seed.",
+        caption="Training tokens per second (median over a run): one dot per finished seed, a line through the means, "
+        "and bars from the slowest to the fastest seed.",
         alt=f"Line plot of the training tokens per second against the {name}.",
         traces=[trace for line in lines for trace in _line(line)],
         layout=plot.layout(

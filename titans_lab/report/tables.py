@@ -92,11 +92,11 @@ def recorded(arm: Arm, name: str) -> int | None:
 def _trouble(arm: Arm, outcome: Outcome) -> Trouble:
     result = outcome.result
     lines = (result.error or "").strip().splitlines()
-    reasons = {"diverged": f"at step {result.diverged_step}", "lost": "its worker ended without a word"}
+    reasons = {"diverged": f"at step {result.diverged_step}", "lost": "the worker died without a message"}
     return Trouble(
         run_id=result.run_id,
         label=f"{arm.label}, seed {outcome.run.seed}",
         state=result.state,
-        reason=lines[-1] if lines else reasons.get(result.state, "nothing was recorded"),
+        reason=lines[-1] if lines else reasons.get(result.state, "no message was recorded"),
         trace=result.error if result.error and len(lines) > 1 else "",
     )

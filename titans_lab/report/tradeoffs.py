@@ -88,11 +88,11 @@ def against(price: Price, design: Design, metric: Metric) -> Figure | None:
     return Figure(
         name=f"score-{price.name.replace(' ', '-')}",
         title=f"{metric.name.capitalize()} against {price.name}",
-        caption=f"A small dot for every done seed, a large one at an arm's means, with 95 % t intervals both ways (two "
-        f"seeds or more). Further {better} and further {'left' if price.dear else 'right'} is better on both counts. "
-        "The line is Pareto's front of the means: no arm is better on one count without being worse on the other. It "
-        f"does not know of the intervals. On it: {join([point.name for point in best], most=8)}.{_given(points)}",
-        alt=f"Scatter plot of the {metric.taken} {metric.name} against {price.name}. On Pareto's front: "
+        caption="Small dots are finished seeds; large dots are an arm's means, with 95 % t intervals in both "
+        f"directions (two seeds or more). Further {better} and further {'left' if price.dear else 'right'} is better. "
+        "The line is the Pareto front of the means: no arm is better in one respect without being worse in the other. "
+        f"It ignores the intervals. On the front: {join([point.name for point in best], most=8)}.{_given(points)}",
+        alt=f"Scatter plot of the {metric.taken} {metric.name} against {price.name}. On the Pareto front: "
         f"{'; '.join(_told(point, price) for point in best)}.",
         traces=[
             *([_line(best, price)] if len(points) > 1 else []),
@@ -125,7 +125,7 @@ def _given(points: Sequence[Point]) -> str:
     """What is missing from the means."""
     spoiled = [point for point in points if point.diverged]
     counts = [f"{point.arm.label}: {point.diverged} of {len(point.arm.outcomes)}" for point in spoiled]
-    seeds = f"{DIVERGED.strip()} Given convergence: the seeds that diverged are not in the means"
+    seeds = f"{DIVERGED.strip()} Conditional on convergence: the means leave out diverged seeds"
     return f" {seeds} ({join(counts, most=8)})." if counts else ""
 
 

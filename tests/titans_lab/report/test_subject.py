@@ -31,7 +31,7 @@ def test_a_store_remembers_which_arm_is_the_baseline(swept):
     told = store_report(swept.root)
     assert told.material.study.base["model.memory.depth"] == 2
     assert told.design.base.factors == {"depth": 2}
-    assert "Differences to depth 2" in page(told)
+    assert "Differences from the baseline (depth 2)" in page(told)
 
 
 def test_a_selection_is_what_its_record_says(swept):
@@ -54,8 +54,12 @@ def test_a_study_file_is_shown_as_it_was_run(swept):
 @pytest.mark.parametrize(
     ("metric", "best", "means"),
     [
-        ({"name": "loss", "taken": "best"}, "Lowest mean: depth 2", "best loss"),
-        ({"name": "tokens_per_second", "direction": "maximize"}, "Highest mean: depth 1", "final tokens_per_second"),
+        ({"name": "loss", "taken": "best"}, "Lowest mean loss: depth 2", "best loss"),
+        (
+            {"name": "tokens_per_second", "direction": "maximize"},
+            "Highest mean tokens_per_second: depth 1",
+            "final tokens_per_second",
+        ),
     ],
 )
 def test_arms_are_compared_by_what_the_study_asks_for(lab, metric, best, means):
