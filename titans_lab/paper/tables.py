@@ -37,14 +37,14 @@ class Table:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def column(self, name: str) -> dict[str, float]:
-        """The figures of a column, by row; rows without one are left out."""
+        """Return the figures of a column by row; rows without one are left out."""
         place = list(self.columns).index(name)
         return {row: figure for row, figures in self.rows.items() if (figure := figures[place]) is not None}
 
 
 @cache
 def tables() -> dict[str, Table]:
-    """Every table, by its name in the file."""
+    """Return every table, by its name in the file."""
     with RESULTS.open("rb") as file:
         return {name: _table(written) for name, written in tomllib.load(file).items()}
 

@@ -47,7 +47,7 @@ class Standing:
 
 
 def section(material: Material, design: Design) -> Section | None:
-    """A row for every model; None for a study of one task, or where no task is done by all models."""
+    """Return a row for every model; None if the study has few tasks that all models have finished."""
     models = list(_models(design))
     tasks = [
         task for task in dict.fromkeys(task for each in models for task in each.arms) if _done_by_all(task, models)
@@ -76,7 +76,7 @@ def _models(design: Design) -> Iterator[Model]:
 
 
 def _task_keys(runs: Sequence[Run]) -> set[str]:
-    """The factors of which another value alone makes another task."""
+    """Return the factors whose value alone decides the task."""
     found: set[str] = set()
     for key in {key for run in runs for key in run.factors}:
         others: dict[str, set[str]] = {}
@@ -92,7 +92,7 @@ def _done_by_all(task: str, models: Sequence[Model]) -> bool:
 
 
 def _scale(tasks: Sequence[str], models: Sequence[Model]) -> dict[str, float]:
-    """What scores are divided by: nothing where all are shares, else the first model's mean on the task."""
+    """Return what scores are divided by: nothing if all are shares, else the first model's mean on the task."""
     metrics = {model.arms[task].outcomes[0].run.config.task.settings.METRIC for task in tasks for model in models[:1]}
     if all(metric.unit.startswith("share ") for metric in metrics):
         return {}
@@ -100,7 +100,7 @@ def _scale(tasks: Sequence[str], models: Sequence[Model]) -> dict[str, float]:
 
 
 def _comparable(tasks: Sequence[str], first: Model, scale: Mapping[str, float]) -> bool:
-    """Whether a mean over tasks says anything: all are better in one direction, and no ratio is to nothing."""
+    """Return whether a mean over tasks is meaningful: one direction for all tasks, and no division by zero."""
     directions = {first.arms[task].outcomes[0].run.config.task.settings.METRIC.direction for task in tasks}
     return len(directions) == 1 and all(value > 0 for value in scale.values())
 

@@ -1,4 +1,4 @@
-"""Runs beside each other on a terminal: how they differ, how they learned and what came of it."""
+"""Runs side by side on a terminal: their settings, learning curves and final figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARTS = 8  # of a curve that stand in the table
 
 
 def rows(told: Report) -> Iterator[tuple[str, list[Any]]]:
-    """What a row is about, and its value of every run."""
+    """Yield each row of the comparison: its name, and its value for every run."""
     found = told.material
     yield "seed", [outcome.run.seed for outcome in found.outcomes]
     for key in found.study.factors:
@@ -49,6 +49,6 @@ def _curves(found: Material) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _at(curve: list[Point], bucket: int) -> float | None:
-    """The last loss up to there, of a curve that got as far."""
+    """Return the last loss up to a bucket; None if the curve ends before it."""
     before = [point.loss for point in curve if point.bucket <= bucket]
     return before[-1] if before and curve[-1].bucket >= bucket else None

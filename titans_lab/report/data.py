@@ -1,4 +1,4 @@
-"""What the report knows: rows of the store, by statements that the page carries (`titans_lab.report.evidence`)."""
+"""What a report is made of: rows of the store, by statements that the page carries (`titans_lab.report.evidence`)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Point:
-    """A stretch of a learning curve: the tokens, steps and seconds at its end, and the mean loss within."""
+    """An interval of a learning curve: the tokens, steps and seconds at its end, and its mean loss."""
 
     bucket: int
     tokens: int
@@ -82,7 +82,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Floor:
-    """What a model that counts reaches on the same split.
+    """The loss of an n-gram model on the same split.
 
     Attributes:
         context: Symbols that it looks back at.
@@ -129,7 +129,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Material:
-    """All that the page is made of.
+    """Everything that the page is made of.
 
     Attributes:
         study: What it is about.
@@ -166,7 +166,7 @@ class Material:
 
 
 def gather(study: Study, runs: Sequence[Run], root: Path) -> Material:
-    """Read from the store at `root` what concerns `runs`; runs that it does not hold are pending."""
+    """Return what the store at `root` holds of `runs`; a run that it lacks is pending."""
     from titans_lab.store.query import Snapshot
 
     snapshot = Snapshot(root)
@@ -174,7 +174,7 @@ def gather(study: Study, runs: Sequence[Run], root: Path) -> Material:
 
 
 def material(study: Subject, snapshot: Snapshot) -> Material:
-    """What a store holds of a study."""
+    """Return what a store holds of a study."""
     runs, evidence = study.runs, Evidence(snapshot)
     task = next((run.config.task for run in runs), TaskConfig()).settings
     by = study.metric or task.METRIC
@@ -199,7 +199,7 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
 
 
 def one_split(runs: Sequence[Run]) -> bool:
-    """Whether all runs are judged by the same task on the same data."""
+    """Return whether all runs have the same task, data and split."""
     tasks = {(run.config.task.name, run.data_hash) for run in runs}
     splits = {(run.config.data.valid_fraction, run.config.data.valid_bytes) for run in runs}
     return len(tasks) == len(splits) == 1
@@ -247,7 +247,7 @@ order by run_id, bucket"""
 
 
 def _floors_sql(runs: Sequence[Run]) -> str:
-    """Of the first run's split: of no use, and not shown, where the study has several."""
+    """Return the statement for the n-gram baselines of the first run's split."""
     data = runs[0].config.data if runs else None
     valid_bytes = "null" if data is None or data.valid_bytes is None else data.valid_bytes
     return f"""\
@@ -259,7 +259,7 @@ order by context"""
 
 
 def _benches_sql(study: Subject) -> str:
-    """The latest of each kind."""
+    """Return the statement for the latest bench of each kind."""
     models = listed(dict.fromkeys(model_id(run.config.model) for run in study.runs))
     columns = ", ".join(field.name for field in fields(Speed))
     return f"""\

@@ -19,12 +19,12 @@ VERDICTS = ("better", "worse", "inconclusive")
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """An arm, its difference to the base, and that of each of its seeds.
+    """An arm, its mean difference from the baseline, and the difference of each seed.
 
     Attributes:
         arm: The arm.
         found: Over the seeds.
-        by_seed: Where the batches are not the base's, to the mean of the base.
+        by_seed: Differences by seed; from the baseline's mean if the batches are not the baseline's.
     """
 
     arm: Arm
@@ -34,10 +34,10 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """The base, and every other arm of the study beside it.
+    """The baseline, and every arm that is compared with it.
 
     Attributes:
-        base: What the others are compared with.
+        base: The arm that the others are compared with.
         pairs: In the order of the study.
         detectable: The difference that the fewest seeds of a pair find with 80 % power, by the spread of all
             differences; None where these have none.
@@ -65,13 +65,13 @@ COLUMNS: dict[str, Callable[[Difference], str]] = {
 }
 
 
-#: What an arm costs over what the base does: a difference at another cost is not the change's alone.
+#: An arm's cost relative to the baseline's: at another cost, the change alone does not explain a difference.
 COSTS = {"parameters, × baseline": "parameters", "FLOPs/token, × baseline": "flops_per_token"}
-EQUAL = 0.01  # of the base's cost: so near is equal
+EQUAL = 0.01  # relative to the baseline's cost: closer is called equal
 
 
 def beside(design: Design, metric: Metric) -> Beside | None:
-    """The arms that stand beside the first baseline; None where there is nothing to compare, or it has no score."""
+    """Return the arms compared with the first baseline; None if there is no other arm or the baseline has no score."""
     if len(design.arms) < 2 or not design.base.scores:
         return None
     base, others = design.base, [arm for arm in design.arms if design.stands_beside(arm)]
@@ -84,7 +84,7 @@ def beside(design: Design, metric: Metric) -> Beside | None:
 
 
 def table(compared: Beside, design: Design) -> Table:
-    """A row for every arm but the base."""
+    """Return a table with a row for every arm but the baseline."""
     rows = [
         Row(
             spelled(pair.arm),
@@ -158,7 +158,7 @@ def _arms(compared: Beside) -> str:
 
 
 def _spoiled(compared: Beside) -> str:
-    """What diverged seeds forbid to say."""
+    """Return what cannot be said because seeds diverged."""
     diverged = [pair.arm.label for pair in compared.pairs if pair.found.diverged]
     arms = f" An arm with a diverged seed is never called better: {shown.join(diverged)}." if diverged else ""
     base = " The baseline has a diverged seed, so no arm is called worse." if compared.base.count("diverged") else ""

@@ -1,4 +1,4 @@
-"""The best of a search once more, with fresh seeds, beside the base: its own values are the luckiest of many."""
+"""Finalists of a search with fresh seeds, compared with the baseline: trials' own values are the luckiest of many."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ COLUMNS = {name: cell for name, cell in differences.COLUMNS.items() if name != "
 
 @dataclass(frozen=True)
 class Finalist:
-    """A candidate of a search, or its base.
+    """A finalist of a search, or the baseline.
 
     Attributes:
-        number: Of the trial; None: the base.
+        number: The trial's number; None for the baseline.
         params: Values by dotted key.
         seeds: That it was to be run with.
         ended: Of which so many have ended.
@@ -59,7 +59,7 @@ class Finalist:
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds that have a value."""
+        """The mean over the seeds that have a value."""
         values = self.sample.values.values()
         return math.fsum(values) / len(values) if values else None
 
@@ -73,7 +73,7 @@ class Final:
         metric: Name of the first objective.
         sign: What it is multiplied by so that less is better.
         base: What they are compared with.
-        others: Each with its difference to the base.
+        others: Each finalist with its difference from the baseline.
     """
 
     arm: str
@@ -84,13 +84,13 @@ class Final:
 
     @property
     def best(self) -> tuple[Finalist, Difference] | None:
-        """Of those with a value for every seed the one with the best mean; None: there is none."""
+        """The finalist with the best mean among those with a value for every seed; None if there is none."""
         whole = [pair for pair in self.others if pair[0].mean is not None and not pair[0].sample.diverged]
         return min(whole, key=lambda pair: self.sign * (pair[0].mean or 0.0), default=None)
 
 
 def section(material: Material) -> Section | None:
-    """A table of every search's finalists, and whether the best beats the base; None before any were chosen."""
+    """Return a table of every search's finalists; None before any were chosen."""
     study, by_then = quoted(material.study.name), material.by_then("r.started")
     rows = material.evidence.ask(STATEMENT, SQL.format(study=study, by_then=by_then))
     names = dict.fromkeys(row["search"] for row in rows)
@@ -103,7 +103,7 @@ def section(material: Material) -> Section | None:
 
 
 def _final(rows: Sequence[Mapping[str, Any]]) -> Final | None:
-    """None where the record has no base."""
+    """Return the finalists of a search; None if the record has no baseline."""
     first, members = rows[0], dict[int | None, list[Mapping[str, Any]]]()
     for row in rows:
         members.setdefault(row["number"], []).append(row)
@@ -132,7 +132,7 @@ def _value(row: Mapping[str, Any]) -> float | None:
 
 
 def _batches(rows: Sequence[Mapping[str, Any]]) -> tuple[object, ...] | None:
-    """What decides a candidate's batches; None before any of its runs is recorded."""
+    """Return what decides a finalist's batches; None before one of its runs is recorded."""
     return next((batches(_run(row)) for row in rows if row["config"]), None)
 
 
@@ -171,7 +171,7 @@ def _caption(finals: Sequence[Final]) -> str:
 
 
 def _told(final: Final) -> str:
-    """Whether the best of a search beats its base, in a sentence."""
+    """Return whether the best finalist of a search beats the baseline, in one sentence."""
     where = f"{final.arm}: " if final.arm else ""
     waiting = sum(each.seeds - each.ended for each in (final.base, *(each for each, _ in final.others)))
     if waiting:

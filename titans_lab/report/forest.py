@@ -1,4 +1,4 @@
-"""The forest plot: each arm's difference to the base, a dot for every seed."""
+"""The forest plot: each arm's difference from the baseline, one dot per seed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READING = (
 
 
 def forest(material: Material, design: Design) -> Figure | None:
-    """A row for every arm but the base; None where no difference is known."""
+    """Return the plot with a row for every arm but the baseline; None if no difference is known."""
     compared, metric = beside(design, material.metric), material.metric
     if compared is None or not any(pair.by_seed for pair in compared.pairs):
         return None
@@ -46,7 +46,7 @@ def forest(material: Material, design: Design) -> Figure | None:
 
 
 def _range(compared: Beside) -> tuple[float, float]:
-    """All seeds, and the intervals as far as there is room: that of two seeds is very wide."""
+    """Return a range that shows all seeds, and intervals as far as there is room: those of two seeds are very wide."""
     known = [(pair.found.mean, pair.found.half_width) for pair in compared.pairs]
     ends = [mean + side * half for mean, half in known if mean is not None and half is not None for side in (-1, 1)]
     return score_range([0.0, *(value for pair in compared.pairs for value in pair.by_seed.values())], ends)

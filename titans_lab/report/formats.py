@@ -31,7 +31,7 @@ _SPACES = re.compile(r"[^\S\N{NO-BREAK SPACE}]+")
 
 
 def all_tables(told: Report) -> Iterator[tuple[str, str, Table]]:
-    """The name, title and table of every section that has one, and of the runs."""
+    """Yield the name, title and table of every section that has one, and of the runs."""
     for section in told.sections:
         if section.table:
             yield section.name, section.title, section.table
@@ -39,7 +39,7 @@ def all_tables(told: Report) -> Iterator[tuple[str, str, Table]]:
 
 
 def to_markdown(told: Report) -> str:
-    """All but the figures, as GitHub renders it."""
+    """Return the report without its figures in GitHub's Markdown."""
     found, top = told.material, head(told.material, told.design)
     lines = [f"# {_md(found.study.name)}", _md(found.study.question), f"**{_md(top.verdict)}**", _md(top.progress)]
     lines += ["\n".join(f"- {_md(each)}" for each in top.findings)]
@@ -55,7 +55,7 @@ def to_markdown(told: Report) -> str:
 
 
 def to_json(told: Report) -> str:
-    """All of it for a program, with the statements and their whole results."""
+    """Return the whole report as JSON, with each statement and its result."""
     found, top = told.material, head(told.material, told.design)
     sections = {name: {"title": title, "rows": _records(table)} for name, title, table in all_tables(told)}
     statements = {name: {"sql": each.sql, "rows": list(each.rows)} for name, each in found.evidence.statements.items()}
@@ -72,7 +72,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_latex(table: Table, title: str) -> str:
-    """A table for booktabs."""
+    """Return a table in LaTeX for booktabs."""
     left = "l" * len(table.heads)
     columns = left + "".join("l" if column in table.words else "r" for column in table.columns)
     rows = [rf"{' & '.join(map(_tex, (*row.heads, *row.cells)))} \\" for row in table.rows]
@@ -98,7 +98,7 @@ def _exact(row: Row) -> tuple[Any, ...]:
 
 
 def _md(text: str) -> str:
-    """Literally, on one line."""
+    """Return text that Markdown shows literally, on one line."""
     for letter in "\\`*_[]<>|#":
         text = text.replace(letter, f"\\{letter}")
     return " ".join(text.split())

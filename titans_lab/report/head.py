@@ -1,4 +1,4 @@
-"""The head of the page: the answer, and what it took."""
+"""The head of the page: the verdict, and what the study cost."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Head:
     """What stands above the sections.
 
     Attributes:
-        verdict: The answer in a sentence.
-        progress: How many runs came to what.
+        verdict: The answer in one sentence.
+        progress: How many runs are in each state.
         findings: What the verdict rests on, in sentences.
         cost: Figures and what they are.
         former: A sentence about runs that are not of the study any more; or "".
@@ -32,7 +32,7 @@ class Head:
 
 
 def head(material: Material, design: Design) -> Head:
-    """Of the page about a study."""
+    """Return the head of the page about a study."""
     return Head(
         verdict=words.verdict(material, design),
         progress=words.progress(material),

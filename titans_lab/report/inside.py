@@ -76,7 +76,7 @@ Lines = dict[tuple[str, Place | None], dict[float, float]]
 
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
-    """Over training and over the window; none where no run looked inside (`log.memory_every`)."""
+    """Yield the figures over training and over the window; none if no run logged its memory (`log.memory_every`)."""
     places = material.evidence.ask("memory-places", PLACES.format(ids=material.ids))
     if not places:
         return
@@ -128,12 +128,12 @@ def _figure(name: str, title: str, rows: Sequence[Row], design: Design, x: Json,
 
 
 def _any(found: Lines) -> list[float]:
-    """The places along x of an arm: the same for all its figures."""
+    """Return an arm's positions along x, the same for all of its figures."""
     return sorted({x for line in found.values() for x in line})
 
 
 def _series(lines: Mapping[Arm, Lines], figure: str, place: Place | None) -> Json:
-    """What a choice shows: the title of the y axis, and a list of values for every arm, along `_any`."""
+    """Return what a choice shows: the title of the y axis, and the values of every arm along `_any`."""
     values = [[_rounded(found.get((figure, place), {}).get(x)) for x in _any(found)] for found in lines.values()]
     return {"title": FIGURES[figure], "y": values}
 

@@ -42,7 +42,7 @@ class Cell:
 
     @property
     def share(self) -> float:
-        """Of right answers."""
+        """The share of right answers."""
         return self.found / self.asked
 
 
@@ -51,7 +51,7 @@ Map = dict[tuple[int, int], Cell]
 
 
 def section(material: Material, design: Design) -> Section | None:
-    """A frame for every arm and kind of needle; None where none was looked for by depth."""
+    """Return a frame for every arm and kind of needle; None if no answers have a depth."""
     rows = material.evidence.ask(STATEMENT, of_largest(SQL, WHERE, material))
     found = list(_maps(rows, design))
     if not found:
@@ -85,7 +85,7 @@ def _title(shown: Sequence[tuple[Arm, str, Map]]) -> str:
 
 
 def _name(arm: Arm, setting: str, shown: Sequence[tuple[Arm, str, Map]]) -> str:
-    """Of a frame: the kind of needle only where there are several."""
+    """Return a frame's name, with the kind of needle if there are several."""
     several = len({kind for _, kind, _ in shown}) > 1
     return f"{arm.label} · {setting}" if several and setting else arm.label
 

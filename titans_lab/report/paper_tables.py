@@ -1,4 +1,4 @@
-"""What the finished runs were asked, as the paper lays it out, with the paper's own figures below ours."""
+"""Evaluations of the finished runs in the layout of the paper's tables, with the paper's figures below ours."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Compared:
 
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
-    """One for every table that something of ours was asked for."""
+    """Yield a section for every table of the paper that has figures of ours."""
     for find in (_language, _needles, _babilong, _mad, _forecasts):
         for compared in find(material, design):
             yield _section(compared)
@@ -205,7 +205,7 @@ def _by_length(arms: Mapping[Arm, Mapping[int, Answers]]) -> tuple[tuple[str, tu
 
 
 def _mad(material: Material, design: Design) -> Iterator[Compared]:
-    """By variant, MAD's score: at each level the best setting, and of these the mean (studies/mad.sql)."""
+    """Yield MAD's score by variant: the mean over levels of the best setting at each (studies/mad.sql)."""
     variants = dict.fromkeys(_variant(arm) for arm in design.arms if _task(arm) in MAD and material.own)
     models = [(variant, *_mad_row(variant, design)) for variant in variants]
     models = [model for model in models if model[2]]
@@ -239,7 +239,7 @@ def _task(arm: Arm) -> str:
 
 
 def _forecasts(material: Material, design: Design) -> Iterator[Compared]:
-    """By variant, the mean over the four horizons of each set; nothing of a set that lacks one."""
+    """Yield the mean over the four horizons of each data set by variant; a set that lacks a horizon is left out."""
     if not any(_task(arm) == "series" for arm in design.arms):
         return
     errors: dict[tuple[str, str], float] = {}
@@ -255,7 +255,7 @@ def _forecasts(material: Material, design: Design) -> Iterator[Compared]:
 
 
 def _over_horizons(outcomes: Sequence[Outcome], errors: Mapping[tuple[str, str], float]) -> Figures:
-    """Of every set and error, the mean over the horizons for each seed that has them all."""
+    """Return the mean over the horizons of every data set and error, for each seed that has them all."""
     found: dict[tuple[str, int], dict[int, float]] = {}
     for one in outcomes:
         settings = one.run.config.task.settings

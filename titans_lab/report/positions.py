@@ -1,4 +1,4 @@
-"""The loss by place in the window: what a model gains from the context that it has read."""
+"""The loss by position in the window: what a model gains from its context."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ order by run_id, position"""
 
 
 def section(material: Material, design: Design) -> Section | None:
-    """A line for every arm; None where no run has recorded it."""
+    """Return a line for every arm; None if no run has recorded losses by position."""
     rows = material.evidence.ask(STATEMENT, SQL.format(ids=material.ids))
     curves: dict[str, Curve] = {}
     for row in rows:

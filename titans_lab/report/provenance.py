@@ -37,7 +37,7 @@ class Origin:
 
 
 def origins(material: Material) -> list[Origin]:
-    """Of the runs that recorded any."""
+    """Return the recorded properties of the runs."""
     return [
         Origin(name, tuple((value, count) for value, count in _counted(material, column).most_common()))
         for column, name in RECORDED.items()
@@ -46,7 +46,7 @@ def origins(material: Material) -> list[Origin]:
 
 
 def warnings(material: Material) -> list[str]:
-    """What makes the runs less comparable than they look, a sentence each."""
+    """Return what makes the runs less comparable than they look, a sentence each."""
     mixed = [
         f"The runs mix {len(values)} {meaning} ({join(sorted(values))})."
         for column, meaning in ONE_OF.items()
@@ -61,7 +61,7 @@ def warnings(material: Material) -> list[str]:
 
 
 def data_note(material: Material) -> str:
-    """What to know about the default text, where it was used."""
+    """Return a caveat about the default text if a run used it."""
     configs = [outcome.run.config for outcome in material.outcomes]
     if not any(config.task.name == "text" and config.data.path is None for config in configs):
         return ""
@@ -72,7 +72,7 @@ def data_note(material: Material) -> str:
 
 
 def cost(material: Material) -> list[tuple[str, str]]:
-    """What the study took so far, over the runs that recorded it, beside what was predicted."""
+    """Return what the study has cost so far, and what was predicted."""
     results = [outcome.result for outcome in material.outcomes]
     configs = [outcome.run.config for outcome in material.outcomes]
     seconds = sum(result.wall_seconds or 0 for result in results)

@@ -1,4 +1,4 @@
-"""What a search tried: its history and the best of it."""
+"""What a search tried: its history and its best trials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEST = 10  # trials of the table
 
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
-    """Of the searches of the study; none where it has none."""
+    """Yield the sections about the searches of the study."""
     found = searches(material)
     if found:
         if last := finalists.section(material):
@@ -70,7 +70,7 @@ def _params(trial: Trial, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _lost(search: Search, ended: Sequence[Trial]) -> Iterator[Json]:
-    """Those without a value, where the worst of the others is; none where no other has one."""
+    """Yield the trials without a value, drawn at the worst value of the others."""
     lost = [trial for trial in search.trials if trial.state in VALUELESS and trial.value is None]
     if lost and ended:
         edge = max((trial.value or 0.0 for trial in ended), key=lambda value: search.sign * value)

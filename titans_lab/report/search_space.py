@@ -1,4 +1,4 @@
-"""How a search's values hang on its parameters: which mattered, slices through them, and two objectives' front."""
+"""How a search's values depend on its parameters: importance, slices, and the Pareto front of two objectives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from titans_lab.stats.pareto import front
 
 
 def sections(found: Sequence[Search]) -> Iterator[Section]:
-    """Of the searches of a study together."""
+    """Yield the figures of all searches of a study together."""
     if any(_importances(search) for search in found):
         yield of_figure(_importance(found))
     yield of_figure(_slices(found))

@@ -32,7 +32,7 @@ Built = Section | Iterable[Section] | None
 
 
 def sections(material: Material, design: Design) -> list[Section]:
-    """Every section that this study has something to say in."""
+    """Return every section that this study has data for."""
     return [section for build in SECTIONS for section in _listed(build(material, design))]
 
 

@@ -58,7 +58,7 @@ def side_by_side(material: Material, design: Design) -> Figure | None:
 
 
 def table(material: Material, design: Design) -> Table:
-    """A row for every arm, setting and length."""
+    """Return a row for every arm, setting and length."""
     rows = [
         Row(spelled(line.arm), tuple(cell(speed) for cell in COLUMNS.values()), line.arm.colour)
         for line in _series(material, design)

@@ -76,7 +76,7 @@ def _lines(key: str, design: Design) -> list[dict[float, Arm]]:
 
 
 def _line(line: dict[float, Arm]) -> list[Json]:
-    """The means in one line, of the arms' colour where they share one, and each arm's seeds with their spread."""
+    """Return a line through the means, and each arm's seeds with their range."""
     speeds = {value: arm.measured("tokens_per_second") for value, arm in sorted(line.items())}
     means = {value: sum(each) / len(each) for value, each in speeds.items()}
     shades = {plot.colour(arm) for arm in line.values()}
@@ -107,7 +107,7 @@ def _speed(outcome: Outcome) -> float:
 
 
 def _name(arm: Arm, row: int) -> Json:
-    """The arm's label above its dots, where it takes no width from them."""
+    """Return the arm's label above its dots, where it takes no width from the figure."""
     place = {"xref": "paper", "x": 0, "xanchor": "left", "y": row, "yanchor": "bottom", "yshift": 8}
     return {"text": plot.text(arm.label), "showarrow": False, "font": {"size": 12, "color": plot.INK}} | place
 

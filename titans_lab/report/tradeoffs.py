@@ -1,4 +1,4 @@
-"""What a score costs: the final score against speed and against memory, with the arms that are worth their price."""
+"""The final score against speed and against memory, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Point:
 
     @property
     def name(self) -> str:
-        """The arm's, with a mark where seeds of it diverged: its means are given convergence."""
+        """The arm's label, with a mark if seeds diverged: its means are conditional on convergence."""
         return f"{self.arm.label}{DIVERGED if self.diverged else ''}"
 
     @property
@@ -69,17 +69,17 @@ class Point:
 
     @property
     def price(self) -> Summary:
-        """Over the seeds."""
+        """The summary over the seeds."""
         return summarise(self.prices)
 
     @property
     def score(self) -> Summary:
-        """Over the seeds."""
+        """The summary over the seeds."""
         return summarise(self.scores)
 
 
 def against(price: Price, design: Design, metric: Metric) -> Figure | None:
-    """Every seed, every mean and Pareto's front; None without both figures, or of several tasks."""
+    """Return every seed, every mean and the Pareto front; None without both figures, or for several tasks."""
     points = [point for arm in design.arms if (point := _point(arm, price)).seeds]
     if not points or len({point.arm.judged_by for point in points}) > 1:
         return None
@@ -115,14 +115,14 @@ def _point(arm: Arm, price: Price) -> Point:
 
 
 def _front(points: Sequence[Point], price: Price, metric: Metric) -> list[Point]:
-    """In the order of their price."""
+    """Return the points on the Pareto front, ordered by price."""
     cost, loss = (1 if price.dear else -1), (1 if metric.direction == "minimize" else -1)
     kept = front([(cost * point.price.mean, loss * point.score.mean) for point in points])
     return sorted((points[index] for index in kept), key=lambda point: point.price.mean)
 
 
 def _given(points: Sequence[Point]) -> str:
-    """What is missing from the means."""
+    """Return what the means leave out."""
     spoiled = [point for point in points if point.diverged]
     counts = [f"{point.arm.label}: {point.diverged} of {len(point.arm.outcomes)}" for point in spoiled]
     seeds = f"{DIVERGED.strip()} Conditional on convergence: the means leave out diverged seeds"
@@ -130,7 +130,7 @@ def _given(points: Sequence[Point]) -> str:
 
 
 def _line(best: list[Point], price: Price) -> Json:
-    """The best score that is to be had: for at most a memory, or at least a speed."""
+    """Return the best score for at most a memory, or for at least a speed."""
     return {
         "type": "scatter",
         "mode": "lines",

@@ -1,4 +1,4 @@
-"""What a search tried, as the store has it, and the dots that stand for it."""
+"""The trials of a search as the store has them, and their dots."""
 
 from __future__ import annotations
 
@@ -58,22 +58,22 @@ class Search:
 
     @property
     def colour(self) -> str:
-        """Of everything that stands for it."""
+        """The search's colour."""
         return PALETTE[self.place % len(PALETTE)][0]
 
     @property
     def sign(self) -> int:
-        """What the first objective is multiplied by so that less is better."""
+        """The factor of the first objective that makes less better."""
         return 1 if self.directions[self.metric] == "minimize" else -1
 
     @property
     def valued(self) -> list[Trial]:
-        """Those that are done, with a value."""
+        """The finished trials with a value."""
         return [trial for trial in self.trials if trial.state == "done" and trial.value is not None]
 
 
 def searches(material: Material) -> list[Search]:
-    """Of the study; none where it has none."""
+    """Return the searches of the study."""
     study, by_then = quoted(material.study.name), material.by_then("started")
     rows = material.evidence.ask(STATEMENT, SQL.format(study=study, by_then=by_then))
     names = dict.fromkeys(row["search"] for row in rows)
@@ -98,10 +98,12 @@ def _search(place: int, rows: Sequence[Json]) -> Search:
 
 
 def metrics(found: Sequence[Search]) -> str:
+    """Return the names of the first objectives."""
     return " or ".join(dict.fromkeys(search.metric for search in found))
 
 
 def dots(search: Search, trials: Sequence[Trial], x: Sequence[Any], y: Sequence[Any], legend: bool) -> Json:
+    """Return one dot per trial, or a cross for a trial that did not finish."""
     symbol = SYMBOLS[search.place % len(SYMBOLS)]
     crosses = {"done": symbol} | dict.fromkeys(VALUELESS, "x")
     symbols = [crosses.get(trial.state, "x-thin") for trial in trials]
@@ -120,6 +122,7 @@ def dots(search: Search, trials: Sequence[Trial], x: Sequence[Any], y: Sequence[
 
 
 def told(search: Search, trial: Trial) -> str:
+    """Return what a trial's hover text says."""
     values = ", ".join(f"{name} {spell(value)}" for name, value in trial.params.items())
     who = f"{search.name}, trial" if search.name else "trial"
     bound = "" if trial.feasible or trial.state != "done" else ", over a bound"
