@@ -14,7 +14,7 @@ RESULTS = Path(__file__).with_name("results.toml")
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """A table or a figure of the paper.
 
     Attributes:
@@ -43,15 +43,15 @@ class Table:
 
 
 @cache
-def tables() -> dict[str, Table]:
+def tables() -> dict[str, PaperTable]:
     """Return every table, by its name in the file."""
     with RESULTS.open("rb") as file:
         return {name: _table(written) for name, written in tomllib.load(file).items()}
 
 
-def _table(written: dict[str, Any]) -> Table:
+def _table(written: dict[str, Any]) -> PaperTable:
     rows = {name: tuple(map(_given, figures)) for name, figures in written.pop("rows").items()}
-    return Table(**written, rows=rows)
+    return PaperTable(**written, rows=rows)
 
 
 def _given(figure: float) -> float | None:

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from titans_lab.paper import Table as PaperTable
-from titans_lab.paper import tables
+from titans_lab.paper import PaperTable, tables
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import Material

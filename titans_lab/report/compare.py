@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from titans_lab.report.data import CURVE_POINTS, Material, Point
+from titans_lab.report.data import CURVE_POINTS, CurvePoint, Material
 from titans_lab.report.format import short
 from titans_lab.report.render import Report
 
@@ -48,7 +48,7 @@ def _curves(found: Material) -> Iterator[tuple[str, list[Any]]]:
             yield name, [_at(curve, part * CURVE_POINTS // PARTS) for curve in curves]
 
 
-def _at(curve: list[Point], bucket: int) -> float | None:
+def _at(curve: list[CurvePoint], bucket: int) -> float | None:
     """Return the last loss up to a bucket; None if the curve ends before it."""
     before = [point.loss for point in curve if point.bucket <= bucket]
     return before[-1] if before and curve[-1].bucket >= bucket else None

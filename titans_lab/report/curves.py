@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
-from titans_lab.report.data import CURVE_POINTS, POINT, Material, Outcome, Point
+from titans_lab.report.data import CURVE_POINTS, POINT, CurvePoint, Material, Outcome
 from titans_lab.report.format import join
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
@@ -26,7 +26,7 @@ class Against:
     """What a curve can be drawn against.
 
     Attributes:
-        name: Of the choice, and of the field of `Point`.
+        name: Of the choice, and of the field of `CurvePoint`.
         title: Of the axis.
     """
 
@@ -125,7 +125,7 @@ def _traces(means: dict[Arm, Curve], singles: list[Single], edge: float, axis: A
 
 
 def _mean(material: Material, outcomes: Iterable[Outcome]) -> Curve:
-    stretches: dict[int, list[Point]] = {}
+    stretches: dict[int, list[CurvePoint]] = {}
     for outcome in outcomes:
         for point in material.curves.get(outcome.run.run_id, []):
             stretches.setdefault(point.bucket, []).append(point)
@@ -139,7 +139,7 @@ def _mean(material: Material, outcomes: Iterable[Outcome]) -> Curve:
     )
 
 
-def _places(stretches: list[list[Point]]) -> dict[str, list[float]]:
+def _places(stretches: list[list[CurvePoint]]) -> dict[str, list[float]]:
     """Return the end of each interval: the largest tokens and steps, and the mean of the seconds."""
     if any(point.steps is None for points in stretches for point in points):
         return {"tokens": [max(point.tokens for point in points) for points in stretches]}

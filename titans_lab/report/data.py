@@ -27,7 +27,7 @@ VALIDATED_POINTS = 3  # fewer validations than this are no curve
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """A row of the view `runs`, its score by what the study asks for; most are None until the run gets there."""
 
     run_id: str
@@ -60,7 +60,7 @@ class Outcome:
     """A run of the study and what became of it."""
 
     run: Run
-    result: Result
+    result: RunResult
 
     @property
     def score(self) -> float | None:
@@ -70,7 +70,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """An interval of a learning curve: the tokens, steps and seconds at its end, and its mean loss."""
 
     bucket: int
@@ -150,7 +150,7 @@ class Material:
     own: bool
     loss: Metric
     curve_kind: str
-    curves: dict[str, list[Point]]
+    curves: dict[str, list[CurvePoint]]
     floors: tuple[Floor, ...]
     speeds: tuple[Speed, ...]
     evidence: Evidence
@@ -179,12 +179,12 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
     task = next((run.config.task for run in runs), TaskConfig()).settings
     by = study.metric or task.METRIC
     own = by == task.METRIC
-    results = {row["run_id"]: Result(**row) for row in evidence.ask("runs", _runs_sql(runs, by))}
+    results = {row["run_id"]: RunResult(**row) for row in evidence.ask("runs", _runs_sql(runs, by))}
     kind, curves = _curves(evidence.ask("curves", _curves_sql(runs)))
     floors = evidence.ask("ngram_baselines", _floors_sql(runs))
     return Material(
         study=study,
-        outcomes=tuple(Outcome(run, results.get(run.run_id, Result(run.run_id, "pending"))) for run in runs),
+        outcomes=tuple(Outcome(run, results.get(run.run_id, RunResult(run.run_id, "pending"))) for run in runs),
         metric=by,
         own=own,
         loss=task.LOSS,
@@ -205,19 +205,19 @@ def one_split(runs: Sequence[Run]) -> bool:
     return len(tasks) == len(splits) == 1
 
 
-def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[Point]]]:
+def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[CurvePoint]]]:
     validations = Counter(row["run_id"] for row in rows if row["valid_loss"] is not None)
     validated = bool(rows) and all(validations[row["run_id"]] >= VALIDATED_POINTS for row in rows)
     column, kind = ("valid_loss", "validation") if validated else ("loss", "training")
-    curves: dict[str, list[Point]] = {}
+    curves: dict[str, list[CurvePoint]] = {}
     for row in rows:
         if row[column] is not None:
-            curves.setdefault(row["run_id"], []).append(Point(*(row[name] for name in (*POINT, column))))
+            curves.setdefault(row["run_id"], []).append(CurvePoint(*(row[name] for name in (*POINT, column))))
     return kind, curves
 
 
 def _runs_sql(runs: Sequence[Run], by: Metric) -> str:
-    names = (field.name for field in fields(Result))
+    names = (field.name for field in fields(RunResult))
     columns = ", ".join(f"{_score(by)} as score" if name == "score" else f'"{name}"' for name in names)
     return f"select {columns}\nfrom runs\nwhere run_id in ({listed(run.run_id for run in runs)})\norder by run_id"
 

@@ -18,7 +18,7 @@ VERDICTS = ("better", "worse", "inconclusive")
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class ArmDifference:
     """An arm, its mean difference from the baseline, and the difference of each seed.
 
     Attributes:
@@ -46,7 +46,7 @@ class Beside:
     """
 
     base: Arm
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ArmDifference, ...]
     detectable: float | None
     fewest: int
     elsewhere: int
@@ -76,7 +76,7 @@ def beside(design: Design, metric: Metric) -> Beside | None:
         return None
     base, others = design.base, [arm for arm in design.arms if design.stands_beside(arm)]
     found = compare(_sample(base, base), [_sample(arm, base) for arm in others], metric.direction == "minimize")
-    pairs = tuple(Pair(arm, each, _by_seed(arm, base, each)) for arm, each in zip(others, found, strict=True))
+    pairs = tuple(ArmDifference(arm, each, _by_seed(arm, base, each)) for arm, each in zip(others, found, strict=True))
     if not pairs:
         return None
     fewest = min(pair.found.seeds for pair in pairs)
@@ -96,7 +96,7 @@ def table(compared: Beside, design: Design) -> Table:
     return Table(factor_names(design), (*COLUMNS, *COSTS), tuple(rows), words=("verdict",))
 
 
-def _costs(pair: Pair, base: Arm) -> Iterator[str]:
+def _costs(pair: ArmDifference, base: Arm) -> Iterator[str]:
     for column in COSTS.values():
         ours, theirs = recorded(pair.arm, column), recorded(base, column)
         if not ours or not theirs:
@@ -124,7 +124,7 @@ def base_name(compared: Beside) -> str:
     return label if label == BASELINE else f"{BASELINE} ({label})"
 
 
-def _seeds(pairs: Sequence[Pair]) -> str:
+def _seeds(pairs: Sequence[ArmDifference]) -> str:
     counts = {pair.found.seeds for pair in pairs}
     return shown.plural(counts.pop(), "seed") if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
 
@@ -186,7 +186,7 @@ def _by_seed(arm: Arm, base: Arm, found: Difference) -> dict[int, float]:
     return {seed: value - base.summary.mean for seed, value in arm.by_seed.items()}
 
 
-def _detectable(pairs: tuple[Pair, ...]) -> float | None:
+def _detectable(pairs: tuple[ArmDifference, ...]) -> float | None:
     paired = [pair for pair in pairs if pair.found.paired and pair.found.p is not None]
     spread = pooled_sd([list(pair.by_seed.values()) for pair in paired])
     fewest = min((pair.found.seeds for pair in paired), default=1)

@@ -65,7 +65,7 @@ class Finalist:
 
 
 @dataclass(frozen=True)
-class Final:
+class SearchFinal:
     """The finalists of one search.
 
     Attributes:
@@ -102,7 +102,7 @@ def section(material: Material) -> Section | None:
     )
 
 
-def _final(rows: Sequence[Mapping[str, Any]]) -> Final | None:
+def _final(rows: Sequence[Mapping[str, Any]]) -> SearchFinal | None:
     """Return the finalists of a search; None if the record has no baseline."""
     first, members = rows[0], dict[int | None, list[Mapping[str, Any]]]()
     for row in rows:
@@ -113,7 +113,7 @@ def _final(rows: Sequence[Mapping[str, Any]]) -> Final | None:
     base, *others = (_finalist(each, seen[number] == seen[None]) for number, each in members.items())
     found = compare(base.sample, [each.sample for each in others], first["direction"] == "minimize")
     sign = 1 if first["direction"] == "minimize" else -1
-    return Final(first["arm"] or "", first["metric"], sign, base, list(zip(others, found, strict=True)))
+    return SearchFinal(first["arm"] or "", first["metric"], sign, base, list(zip(others, found, strict=True)))
 
 
 def _finalist(rows: Sequence[Mapping[str, Any]], paired: bool) -> Finalist:
@@ -141,14 +141,14 @@ def _run(row: Mapping[str, Any]) -> Run:
     return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", {})
 
 
-def _table(finals: Sequence[Final]) -> Table:
+def _table(finals: Sequence[SearchFinal]) -> Table:
     names = list(dict.fromkeys(key for final in finals for each, _ in final.others for key in each.params))
     metric = " or ".join(dict.fromkeys(final.metric for final in finals))
     rows = [row for place, final in enumerate(finals) for row in _rows(final, place % len(PALETTE), names)]
     return Table(("search", "candidate"), (*names, "seeds", f"mean {metric}", *COLUMNS), tuple(rows), ("verdict",))
 
 
-def _rows(final: Final, colour: int, names: Sequence[str]) -> Iterator[Row]:
+def _rows(final: SearchFinal, colour: int, names: Sequence[str]) -> Iterator[Row]:
     best = final.best
     pairs: list[tuple[Finalist, Difference | None]] = [(final.base, None), *final.others]
     for each, found in pairs:
@@ -159,7 +159,7 @@ def _rows(final: Final, colour: int, names: Sequence[str]) -> Iterator[Row]:
         yield Row((final.arm or "all", each.name), (*params, seeds, score(each.mean), *cells), colour, chosen)
 
 
-def _caption(finals: Sequence[Final]) -> str:
+def _caption(finals: Sequence[SearchFinal]) -> str:
     told = " ".join(_told(final) for final in finals)
     return (
         f"{told} Finalists are the best trials of each search, run again together with the baseline configuration and "
@@ -170,7 +170,7 @@ def _caption(finals: Sequence[Final]) -> str:
     )
 
 
-def _told(final: Final) -> str:
+def _told(final: SearchFinal) -> str:
     """Return whether the best finalist of a search beats the baseline, in one sentence."""
     where = f"{final.arm}: " if final.arm else ""
     waiting = sum(each.seeds - each.ended for each in (final.base, *(each for each, _ in final.others)))

@@ -6,7 +6,7 @@ from titans_lab.report import plot
 from titans_lab.report.arms import Design
 from titans_lab.report.axis import score_range
 from titans_lab.report.data import Material
-from titans_lab.report.differences import Beside, Pair, base_name, beside
+from titans_lab.report.differences import ArmDifference, Beside, base_name, beside
 from titans_lab.report.format import p_value, plural, signed
 from titans_lab.report.plot import Figure, Json
 from titans_lab.study.metric import Metric
@@ -52,18 +52,18 @@ def _range(compared: Beside) -> tuple[float, float]:
     return score_range([0.0, *(value for pair in compared.pairs for value in pair.by_seed.values())], ends)
 
 
-def _name(pair: Pair) -> str:
+def _name(pair: ArmDifference) -> str:
     diverged = f", {pair.found.diverged} diverged" if pair.found.diverged else ""
     return f"{plot.text(pair.arm.label)}<br><i>{pair.found.verdict}{diverged}</i>"
 
 
-def _seeds(pair: Pair, place: int) -> Json:
+def _seeds(pair: ArmDifference, place: int) -> Json:
     hover = [f"{pair.arm.label}, seed {seed}: {signed(value)}" for seed, value in pair.by_seed.items()]
     small = {"color": plot.colour(pair.arm), "symbol": plot.symbol(pair.arm), "size": 7, "opacity": 0.55}
     return plot.dots(pair.arm, list(pair.by_seed.values()), [place] * len(hover), hover, marker=small)
 
 
-def _mean(pair: Pair, place: int) -> Json:
+def _mean(pair: ArmDifference, place: int) -> Json:
     found = pair.found
     if found.mean is None:
         return plot.dots(pair.arm, [], [], [])
@@ -75,7 +75,7 @@ def _mean(pair: Pair, place: int) -> Json:
     return bar | {"error_x": whisker | {"color": plot.colour(pair.arm)}}
 
 
-def _spoken(pair: Pair) -> str:
+def _spoken(pair: ArmDifference) -> str:
     found = pair.found
     half = f" ± {found.half_width:.4f}" if found.half_width is not None else ""
     return f"{pair.arm.label}: {signed(found.mean)}{half}, p {p_value(found.adjusted)}, {found.verdict}"

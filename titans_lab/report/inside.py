@@ -59,7 +59,7 @@ READING = (
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class MemoryPlace:
     """Where in the model: a head of a layer of a block's memory, or all heads of it."""
 
     block: int
@@ -72,7 +72,7 @@ class Place:
 
 
 #: Of an arm: x and value, by figure and by place; None: the mean of all places.
-Lines = dict[tuple[str, Place | None], dict[float, float]]
+Lines = dict[tuple[str, MemoryPlace | None], dict[float, float]]
 
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
@@ -132,7 +132,7 @@ def _any(found: Lines) -> list[float]:
     return sorted({x for line in found.values() for x in line})
 
 
-def _series(lines: Mapping[Arm, Lines], figure: str, place: Place | None) -> Json:
+def _series(lines: Mapping[Arm, Lines], figure: str, place: MemoryPlace | None) -> Json:
     """Return what a choice shows: the title of the y axis, and the values of every arm along `_any`."""
     values = [[_rounded(found.get((figure, place), {}).get(x)) for x in _any(found)] for found in lines.values()]
     return {"title": FIGURES[figure], "y": values}
@@ -151,12 +151,12 @@ def _lines(arm: Arm, rows: Sequence[Row]) -> Lines:
     ids = {outcome.run.run_id for outcome in arm.done}
     mine = [row for row in rows if row["run_id"] in ids]
     layers = sorted({row["layer"] for row in mine if row["layer"] is not None})
-    sums: dict[tuple[str, Place | None], dict[float, list[float]]] = {}
+    sums: dict[tuple[str, MemoryPlace | None], dict[float, list[float]]] = {}
     for row in mine:
         for figure in FIGURES:
             if row[figure] is None:
                 continue
             at = layers if row["layer"] is None else [row["layer"]]
-            for place in (None, *(Place(row["block"], layer, row["head"]) for layer in at)):
+            for place in (None, *(MemoryPlace(row["block"], layer, row["head"]) for layer in at)):
                 sums.setdefault((figure, place), {}).setdefault(row["x"], []).append(row[figure])
     return {key: {x: math.fsum(each) / len(each) for x, each in line.items()} for key, line in sums.items()}

@@ -63,7 +63,7 @@ class Compared:
     """
 
     name: str
-    tables: tuple[paper.Table, ...]
+    tables: tuple[paper.PaperTable, ...]
     rows: tuple[tuple[str, tuple[Arm, ...], Figures], ...]
     evidence: tuple[str, ...]
     digits: int = 1
@@ -104,7 +104,7 @@ def _section(compared: Compared) -> Section:
     )
 
 
-def _whose(compared: Compared, table: paper.Table) -> str:
+def _whose(compared: Compared, table: paper.PaperTable) -> str:
     scale = f", {table.title.partition(', ')[2]}" if len(compared.tables) > 1 else ""
     return f"paper, {table.source}{scale}"
 
@@ -121,13 +121,13 @@ def _cell(values: Sequence[float], digits: int) -> str:
     return f"{found.mean:.{digits}f}{half}"
 
 
-def _theirs(compared: Compared, table: paper.Table, name: str) -> tuple[str, ...]:
+def _theirs(compared: Compared, table: paper.PaperTable, name: str) -> tuple[str, ...]:
     known = dict(zip(table.columns, table.rows[name], strict=True))
     figures = (known.get(column) for column in compared.columns)
     return tuple(shown.NONE if figure is None else f"{figure:.{compared.digits}f}" for figure in figures)
 
 
-def _caption(compared: Compared, table: paper.Table) -> str:
+def _caption(compared: Compared, table: paper.PaperTable) -> str:
     about = " Its figures were read off a plot." if table.approximate else ""
     note = f" {table.note}" if table.note else ""
     remark = f" {compared.remark}" if compared.remark else ""

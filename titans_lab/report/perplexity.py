@@ -109,7 +109,7 @@ def _table(lines: Mapping[str, Line], lengths: list[int]) -> Table:
     return Table(("whose", "model"), tuple(names), tuple(rows))
 
 
-def _paper(table: paper.Table, depth: str) -> dict[str, str]:
+def _paper(table: paper.PaperTable, depth: str) -> dict[str, str]:
     return {name: f"{value:.2f}" for name, value in zip(table.columns, table.rows[depth], strict=True) if value}
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from titans_lab.report.data import Material, Result, one_split
+from titans_lab.report.data import Material, RunResult, one_split
 from titans_lab.report.format import duration, join, plural, short
 from titans_lab.study import derived
 
@@ -86,7 +86,7 @@ def cost(material: Material) -> list[tuple[str, str]]:
     ]
 
 
-def _predicted(results: Sequence[Result]) -> str:
+def _predicted(results: Sequence[RunResult]) -> str:
     """Beside what was expected at launch of the runs of which that was known."""
     known = [each for each in results if each.wall_seconds is not None and each.predicted_seconds is not None]
     if not known:

@@ -42,7 +42,7 @@ def base_lines(study: Subject) -> str:
 def changed(study: Subject, outcome: Outcome) -> str:
     """Return a run's changes to the baseline's configuration."""
     changes = study.changes(outcome.run)
-    return ", ".join(f"{key}={show(value)}" for key, value in changes.items()) or "–"
+    return ", ".join(f"{key}={show(value)}" for key, value in changes.items()) or "none"
 
 
 def columns_of(metric: Metric) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from titans_lab.report.format import NONE, score
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table
-from titans_lab.report.trials import STATEMENT, VALUELESS, Search, Trial, dots, metrics, searches
+from titans_lab.report.trials import STATEMENT, VALUELESS, SearchTrials, TrialRow, dots, metrics, searches
 
 if TYPE_CHECKING:
     from titans_lab.report.data import Material
@@ -30,7 +30,7 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
         yield from search_space.sections(found)
 
 
-def _history(found: Sequence[Search]) -> Section:
+def _history(found: Sequence[SearchTrials]) -> Section:
     figure = Figure(
         name="search-history",
         title="Search: history",
@@ -54,22 +54,22 @@ def _history(found: Sequence[Search]) -> Section:
     return Section(figure.name, figure.title, figure.queries, caption, figure, table)
 
 
-def _states(search: Search) -> str:
+def _states(search: SearchTrials) -> str:
     states = [trial.state for trial in search.trials]
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
 
 
-def _best(search: Search) -> Iterator[tuple[tuple[str, str], Trial, int]]:
+def _best(search: SearchTrials) -> Iterator[tuple[tuple[str, str], TrialRow, int]]:
     ordered = sorted(search.valued, key=lambda trial: (not trial.feasible, search.sign * (trial.value or 0.0)))
     for trial in ordered[:BEST]:
         yield (search.name or "all", str(trial.number)), trial, search.place % len(PALETTE)
 
 
-def _params(trial: Trial, names: Sequence[str]) -> tuple[str, ...]:
+def _params(trial: TrialRow, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(spell(trial.params[name]) if name in trial.params else NONE for name in names)
 
 
-def _lost(search: Search, ended: Sequence[Trial]) -> Iterator[Json]:
+def _lost(search: SearchTrials, ended: Sequence[TrialRow]) -> Iterator[Json]:
     """Yield the trials without a value, drawn at the worst value of the others."""
     lost = [trial for trial in search.trials if trial.state in VALUELESS and trial.value is None]
     if lost and ended:
@@ -77,7 +77,7 @@ def _lost(search: Search, ended: Sequence[Trial]) -> Iterator[Json]:
         yield dots(search, lost, [trial.number for trial in lost], [edge] * len(lost), legend=False)
 
 
-def _order(search: Search, legend: bool) -> Iterator[Json]:
+def _order(search: SearchTrials, legend: bool) -> Iterator[Json]:
     ended = [trial for trial in search.trials if trial.value is not None]
     feasible = [trial for trial in ended if trial.feasible]
     best = accumulate((search.sign * (trial.value or 0.0) for trial in feasible), min)

@@ -12,12 +12,12 @@ from titans_lab.report.format import plural
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Section, of_figure
-from titans_lab.report.trials import STATEMENT, Search, dots, metrics
+from titans_lab.report.trials import STATEMENT, SearchTrials, dots, metrics
 from titans_lab.stats.importance import BINS, importances
 from titans_lab.stats.pareto import front
 
 
-def sections(found: Sequence[Search]) -> Iterator[Section]:
+def sections(found: Sequence[SearchTrials]) -> Iterator[Section]:
     """Yield the figures of all searches of a study together."""
     if any(_importances(search) for search in found):
         yield of_figure(_importance(found))
@@ -27,11 +27,11 @@ def sections(found: Sequence[Search]) -> Iterator[Section]:
         yield of_figure(_fronts([search for search in several if list(search.directions)[:2] == axes]))
 
 
-def _importances(search: Search) -> dict[str, float]:
+def _importances(search: SearchTrials) -> dict[str, float]:
     return importances([trial.params for trial in search.valued], [trial.value or 0.0 for trial in search.valued])
 
 
-def _importance(found: Sequence[Search]) -> Figure:
+def _importance(found: Sequence[SearchTrials]) -> Figure:
     names = list(dict.fromkeys(name for search in found for name in _importances(search)))
     return Figure(
         name="search-importance",
@@ -57,7 +57,7 @@ def _importance(found: Sequence[Search]) -> Figure:
     )
 
 
-def _bars(search: Search, legend: bool) -> Json:
+def _bars(search: SearchTrials, legend: bool) -> Json:
     found = _importances(search)
     return {
         "type": "bar",
@@ -71,7 +71,7 @@ def _bars(search: Search, legend: bool) -> Json:
     }
 
 
-def _slices(found: Sequence[Search]) -> Figure:
+def _slices(found: Sequence[SearchTrials]) -> Figure:
     names = list(dict.fromkeys(key for search in found for trial in search.valued for key in trial.params)) or [""]
     axes = [_slice(name, found) for name in names]
     traces = [
@@ -91,7 +91,7 @@ def _slices(found: Sequence[Search]) -> Figure:
     )
 
 
-def _slice(name: str, found: Sequence[Search]) -> Json:
+def _slice(name: str, found: Sequence[SearchTrials]) -> Json:
     places = [[trial.params.get(name) for trial in search.valued] for search in found]
     known = [value for each in places for value in each if value is not None]
     kind = _axis_type(known)
@@ -106,7 +106,7 @@ def _axis_type(values: Sequence[Any]) -> str:
     return "log" if min(values) > 0 and max(values) / min(values) >= LOG_FROM else "linear"
 
 
-def _fronts(found: Sequence[Search]) -> Figure:
+def _fronts(found: Sequence[SearchTrials]) -> Figure:
     first, second = list(found[0].directions)[:2]
     return Figure(
         name="search-front",
@@ -119,7 +119,7 @@ def _fronts(found: Sequence[Search]) -> Figure:
     )
 
 
-def _front(search: Search, first: str, second: str, legend: bool) -> Iterator[Json]:
+def _front(search: SearchTrials, first: str, second: str, legend: bool) -> Iterator[Json]:
     trials = [trial for trial in search.valued if {first, second} <= trial.objectives.keys()]
     pairs = [(trial.objectives[second], trial.objectives[first]) for trial in trials]
     yield dots(search, trials, [x for x, _ in pairs], [y for _, y in pairs], legend)

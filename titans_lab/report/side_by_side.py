@@ -25,7 +25,7 @@ COLUMNS: dict[str, Callable[[Speed], str]] = {
 
 
 @dataclass(frozen=True)
-class Series:
+class SpeedSeries:
     """An arm's speeds in one setting, by length."""
 
     arm: Arm
@@ -67,9 +67,9 @@ def table(material: Material, design: Design) -> Table:
     return Table(factor_names(design), tuple(COLUMNS), tuple(rows), words=("against",))
 
 
-def _series(material: Material, design: Design) -> list[Series]:
+def _series(material: Material, design: Design) -> list[SpeedSeries]:
     settings = dict.fromkeys(speed.setting for speed in material.speeds)
-    every = (Series(arm, setting, _speeds(material, arm, setting)) for arm in design.arms for setting in settings)
+    every = (SpeedSeries(arm, setting, _speeds(material, arm, setting)) for arm in design.arms for setting in settings)
     return [line for line in every if line.speeds]
 
 
@@ -77,7 +77,7 @@ def _speeds(material: Material, arm: Arm, setting: str) -> tuple[Speed, ...]:
     return tuple(speed for speed in material.speeds if speed.model == arm.model and speed.setting == setting)
 
 
-def _trace(line: Series, several: bool, named: bool) -> Json:
+def _trace(line: SpeedSeries, several: bool, named: bool) -> Json:
     arm, speeds = line.arm, line.speeds
     name = f"{arm.label} against {line.setting}" if named else arm.label
     hover = [
@@ -98,7 +98,7 @@ def _trace(line: Series, several: bool, named: bool) -> Json:
     )
 
 
-def _bars(line: Series) -> Json:
+def _bars(line: SpeedSeries) -> Json:
     return {
         "type": "data",
         "symmetric": False,

@@ -42,7 +42,7 @@ MEMORY = Price("peak memory", "peak_memory_bytes", MIB, {"title": "peak memory, 
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class PricedArm:
     """An arm by its done seeds that have both figures.
 
     Attributes:
@@ -104,24 +104,24 @@ def against(price: Price, design: Design, metric: Metric) -> Figure | None:
     )
 
 
-def _point(arm: Arm, price: Price) -> Point:
+def _point(arm: Arm, price: Price) -> PricedArm:
     found = [
         (one.run.seed, value / price.unit, one.score)
         for one in arm.done
         if one.score is not None and (value := getattr(one.result, price.column))
     ]
     seeds, prices, scores = (tuple(each) for each in zip(*found, strict=True)) if found else ((), (), ())
-    return Point(arm, seeds, prices, scores)
+    return PricedArm(arm, seeds, prices, scores)
 
 
-def _front(points: Sequence[Point], price: Price, metric: Metric) -> list[Point]:
+def _front(points: Sequence[PricedArm], price: Price, metric: Metric) -> list[PricedArm]:
     """Return the points on the Pareto front, ordered by price."""
     cost, loss = (1 if price.dear else -1), (1 if metric.direction == "minimize" else -1)
     kept = front([(cost * point.price.mean, loss * point.score.mean) for point in points])
     return sorted((points[index] for index in kept), key=lambda point: point.price.mean)
 
 
-def _given(points: Sequence[Point]) -> str:
+def _given(points: Sequence[PricedArm]) -> str:
     """Return what the means leave out."""
     spoiled = [point for point in points if point.diverged]
     counts = [f"{point.arm.label}: {point.diverged} of {len(point.arm.outcomes)}" for point in spoiled]
@@ -129,7 +129,7 @@ def _given(points: Sequence[Point]) -> str:
     return f" {seeds} ({join(counts, most=8)})." if counts else ""
 
 
-def _line(best: list[Point], price: Price) -> Json:
+def _line(best: list[PricedArm], price: Price) -> Json:
     """Return the best score for at most a memory, or for at least a speed."""
     return {
         "type": "scatter",
@@ -142,7 +142,7 @@ def _line(best: list[Point], price: Price) -> Json:
     }
 
 
-def _seeds(point: Point, price: Price) -> Json:
+def _seeds(point: PricedArm, price: Price) -> Json:
     small = {"color": plot.colour(point.arm), "symbol": plot.symbol(point.arm), "size": 6, "opacity": 0.45}
     hover = [
         f"{point.arm.label}, seed {seed}: {score(value)} at {_amount(cost, price)}"
@@ -151,7 +151,7 @@ def _seeds(point: Point, price: Price) -> Json:
     return plot.dots(point.arm, rounded(point.prices), point.scores, hover, marker=small)
 
 
-def _mean(point: Point, price: Price, kept: bool, legend: bool) -> Json:
+def _mean(point: PricedArm, price: Price, kept: bool, legend: bool) -> Json:
     edge = {"width": 2, "color": plot.INK} if kept else {"width": 0, "color": plot.INK}
     marker = {"color": plot.colour(point.arm), "symbol": plot.symbol(point.arm), "size": 12, "line": edge}
     diverged = f", {plural(point.diverged, 'seed')} diverged" if point.diverged else ""
@@ -161,12 +161,12 @@ def _mean(point: Point, price: Price, kept: bool, legend: bool) -> Json:
     return dot | whiskers | {"name": plot.text(point.name), "showlegend": legend}
 
 
-def _whisker(point: Point, found: Summary) -> Json:
+def _whisker(point: PricedArm, found: Summary) -> Json:
     half = [] if found.half_width is None else rounded([found.half_width])
     return {"type": "data", "array": half, "thickness": 1.2, "width": 4, "color": plot.colour(point.arm)}
 
 
-def _told(point: Point, price: Price) -> str:
+def _told(point: PricedArm, price: Price) -> str:
     return f"{point.name}: {score(point.score.mean)} at {_amount(point.price.mean, price)}"
 
 

@@ -26,7 +26,7 @@ VALUELESS = ("diverged", "oom", "failed")  # states of trials that were begun an
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialRow:
     """A row of the view `trials`."""
 
     number: int
@@ -39,7 +39,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchTrials:
     """The trials of an arm.
 
     Attributes:
@@ -54,7 +54,7 @@ class Search:
     place: int
     metric: str
     directions: dict[str, str]
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialRow, ...]
 
     @property
     def colour(self) -> str:
@@ -67,12 +67,12 @@ class Search:
         return 1 if self.directions[self.metric] == "minimize" else -1
 
     @property
-    def valued(self) -> list[Trial]:
+    def valued(self) -> list[TrialRow]:
         """The finished trials with a value."""
         return [trial for trial in self.trials if trial.state == "done" and trial.value is not None]
 
 
-def searches(material: Material) -> list[Search]:
+def searches(material: Material) -> list[SearchTrials]:
     """Return the searches of the study."""
     study, by_then = quoted(material.study.name), material.by_then("started")
     rows = material.evidence.ask(STATEMENT, SQL.format(study=study, by_then=by_then))
@@ -80,10 +80,10 @@ def searches(material: Material) -> list[Search]:
     return [_search(place, [row for row in rows if row["search"] == name]) for place, name in enumerate(names)]
 
 
-def _search(place: int, rows: Sequence[Json]) -> Search:
+def _search(place: int, rows: Sequence[Json]) -> SearchTrials:
     first = rows[0]
     trials = tuple(
-        Trial(
+        TrialRow(
             row["number"],
             row["state"],
             row["origin"] or "",
@@ -94,15 +94,15 @@ def _search(place: int, rows: Sequence[Json]) -> Search:
         )
         for row in rows
     )
-    return Search(first["arm"] or "", place, first["metric"], json.loads(first["directions"]), trials)
+    return SearchTrials(first["arm"] or "", place, first["metric"], json.loads(first["directions"]), trials)
 
 
-def metrics(found: Sequence[Search]) -> str:
+def metrics(found: Sequence[SearchTrials]) -> str:
     """Return the names of the first objectives."""
     return " or ".join(dict.fromkeys(search.metric for search in found))
 
 
-def dots(search: Search, trials: Sequence[Trial], x: Sequence[Any], y: Sequence[Any], legend: bool) -> Json:
+def dots(search: SearchTrials, trials: Sequence[TrialRow], x: Sequence[Any], y: Sequence[Any], legend: bool) -> Json:
     """Return one dot per trial, or a cross for a trial that did not finish."""
     symbol = SYMBOLS[search.place % len(SYMBOLS)]
     crosses = {"done": symbol} | dict.fromkeys(VALUELESS, "x")
@@ -121,7 +121,7 @@ def dots(search: Search, trials: Sequence[Trial], x: Sequence[Any], y: Sequence[
     }
 
 
-def told(search: Search, trial: Trial) -> str:
+def told(search: SearchTrials, trial: TrialRow) -> str:
     """Return what a trial's hover text says."""
     values = ", ".join(f"{name} {spell(value)}" for name, value in trial.params.items())
     who = f"{search.name}, trial" if search.name else "trial"

@@ -120,7 +120,7 @@ def test_the_forest_has_a_dot_for_every_pair_and_a_line_for_every_interval(lab):
     labels = figure.layout["yaxis"]["ticktext"]
     assert labels == ["depth 2<br><i>better</i>", "depth 3<br><i>inconclusive, 1 diverged</i>"]
     assert "Conditional on convergence" in figure.caption
-    assert "is found 80 times in 100" in figure.caption
+    assert "with 80 % power" in figure.caption
 
 
 def test_there_is_no_forest_of_one_arm_or_of_nothing(lab):

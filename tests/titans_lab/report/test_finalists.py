@@ -56,7 +56,7 @@ def test_a_better_finalist_is_said_to_be_better_and_its_row_is_the_paired_differ
         "The best finalist, trial 7, is better than the baseline with fresh seeds (loss -0.18"
     )
     cells = [dict(zip(found.table.columns, row.cells, strict=True)) for row in found.table.rows]
-    assert [row.heads for row in found.table.rows] == [("all", "the base"), ("all", "trial 0"), ("all", "trial 7")]
+    assert [row.heads for row in found.table.rows] == [("all", "baseline"), ("all", "trial 0"), ("all", "trial 7")]
     assert [row.best for row in found.table.rows] == [False, False, True]
     assert [each["verdict"] for each in cells] == ["–", first.verdict, second.verdict] == ["–", "worse", "better"]
     assert cells[2]["difference"] == f"{second.mean:+.4f}"

@@ -40,10 +40,10 @@ def test_needles_and_stories_stand_by_length(lab):
     needle, stories = sections(*lab.built)
     assert (needle.name, stories.name) == ("paper-niah-number-ruler", "paper-babilong-qa1")
     assert list(needle.table.columns) == ["1K", "2K", "4K", "8K", "16K"]
-    ours = cells(needle, "ours", "the base")
+    ours = cells(needle, "ours", "baseline")
     assert (ours["1K"], ours["2K"], ours["4K"]) == ("75.0", "50.0", "–")
     assert cells(needle, "paper, arXiv v1, table 2", "MAC")["16K"] == "97.4"
-    assert cells(stories, "ours", "the base")["2K"] == "25.0"
+    assert cells(stories, "ours", "baseline")["2K"] == "25.0"
     assert "not RULER-comparable" in needle.caption
 
 

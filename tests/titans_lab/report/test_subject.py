@@ -9,7 +9,7 @@ import pytest
 
 from titans_lab.report.check import check
 from titans_lab.report.render import page, store_report, study_report
-from titans_lab.report.subject import Selection, of_runs, of_store, of_study, of_swept
+from titans_lab.report.subject import PageScope, of_runs, of_store, of_study, of_swept
 from titans_lab.store.query import Snapshot
 from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig
@@ -39,7 +39,7 @@ def test_a_selection_is_what_its_record_says(swept):
     subjects = [of_study(swept.study, swept.runs, snapshot), of_swept("depth", snapshot), of_store(snapshot)]
     subjects += [of_runs([run.run_id for run in swept.runs[1:3]], snapshot)]
     for subject in subjects:
-        assert Selection.read(json.loads(json.dumps(subject.selection.record))) == subject.selection
+        assert PageScope.read(json.loads(json.dumps(subject.selection.record))) == subject.selection
     study, recorded, _, compared = subjects
     assert replace(recorded, drawn=study.drawn) == study
     assert [run.factors for run in compared.runs] == [{"model.memory.depth": 1}, {"model.memory.depth": 2}]

@@ -63,7 +63,7 @@ def test_an_arm_with_diverged_seeds_stays_and_is_marked(lab):
     assert second["text"][0].endswith(", on the front, 1 seed diverged")
     assert "diverged" not in first["text"][0]
     assert "On the front: depth 2 †. † Conditional on convergence" in figure.caption
-    assert figure.caption.endswith("not in the means (depth 2: 1 of 3).")
+    assert figure.caption.endswith("leave out diverged seeds (depth 2: 1 of 3).")
 
 
 def test_an_arm_has_one_colour_in_all_figures(design):
