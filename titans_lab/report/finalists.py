@@ -17,7 +17,7 @@ from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.metric import MEASURED
 from titans_lab.study.pairing import batches
-from titans_lab.study.record import config_of
+from titans_lab.study.record import config_in
 from titans_lab.study.study import Run
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _finalist(rows: Sequence[Mapping[str, Any]], paired: bool) -> Finalist:
 
 
 def _value(row: Mapping[str, Any]) -> float | None:
-    if row["state"] != "done":
+    if row["state"] != "done" or config_in(row["config"]) is None:
         return None
     figure = row["figure"]
     value = row[figure] if figure in MEASURED else DERIVED[figure](_run(row).config)
@@ -133,11 +133,12 @@ def _value(row: Mapping[str, Any]) -> float | None:
 
 def _batches(rows: Sequence[Mapping[str, Any]]) -> tuple[object, ...] | None:
     """Return what decides a finalist's batches; None before one of its runs is recorded."""
-    return next((batches(_run(row)) for row in rows if row["config"]), None)
+    return next((batches(_run(row)) for row in rows if config_in(row["config"])), None)
 
 
 def _run(row: Mapping[str, Any]) -> Run:
-    config = config_of({"config": json.loads(row["config"])})
+    config = config_in(row["config"])
+    assert config is not None
     return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", {})
 
 

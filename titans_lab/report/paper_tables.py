@@ -17,7 +17,7 @@ from titans_lab.report.lengths import STATEMENT as LENGTHS
 from titans_lab.report.lengths import Answers, facets
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.interval import summarise
-from titans_lab.tasks.series.settings import SeriesSettings
+from titans_lab.tasks.series import SeriesSettings
 
 PERCENT = 100.0
 HARNESS = """\

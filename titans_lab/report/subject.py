@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from titans_lab.errors import UserError
 from titans_lab.report.evidence import listed, quoted
 from titans_lab.study.axes import STUDY
-from titans_lab.study.config import RunConfig, TaskConfig
+from titans_lab.study.config import TaskConfig
 from titans_lab.study.fields import plain
 from titans_lab.study.identity import flatten
 from titans_lab.study.metric import RECORDED, Direction, Metric, Taken, find
-from titans_lab.study.record import config_of
+from titans_lab.study.record import config_in, config_of
 from titans_lab.study.study import Run
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def of_study(study: Study, runs: Sequence[Run], snapshot: Snapshot) -> Subject:
     """Return the subject of a report on a study file; runs that the store holds have the configuration recorded."""
     ids = [run.run_id for run in runs]
     rows = snapshot.ask(f"select run_id, config from runs where run_id in ({listed(ids)})").table.to_pylist()
-    configs = {row["run_id"]: _config(row["config"]) for row in rows if row["config"]}
+    configs = {row["run_id"]: config for row in rows if (config := config_in(row["config"]))}
     launched = snapshot.ask(f"select distinct run_id from studies where study = {quoted(study.name)} order by run_id")
     former = tuple(run_id for run_id in launched.table.column("run_id").to_pylist() if run_id not in set(ids))
     recorded = tuple(replace(run, config=configs.get(run.run_id, run.config)) for run in runs)
@@ -200,17 +200,15 @@ def _studies(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 def _runs(snapshot: Snapshot, ids: Sequence[str]) -> list[dict[str, Any]]:
     sql = f"select run_id, config, seed, data_hash from runs where run_id in ({listed(ids)})"
-    return snapshot.ask(sql).table.to_pylist()
+    rows = snapshot.ask(sql).table.to_pylist()
+    return [row | {"config": row["config"] if config_in(row["config"]) else None} for row in rows]
 
 
 def _stored_run(row: Mapping[str, Any]) -> Run:
     factors, solved = (json.loads(row.get(key) or "{}") for key in ("factors", "solved"))
     more = {"solved": solved, "baseline": bool(row.get("baseline"))}
-    return Run(row["run_id"], _config(row["config"]), row["seed"], row["data_hash"] or "", factors, **more)
-
-
-def _config(text: str) -> RunConfig:
-    return config_of({"config": json.loads(text)})
+    config = config_of({"config": json.loads(row["config"])})
+    return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", factors, **more)
 
 
 def _metric(record: Mapping[str, Any], runs: Sequence[Run]) -> Metric:
