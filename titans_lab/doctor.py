@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_lab.environment import library_version
+from titans_lab.environment import library_version, usable_cores
 from titans_lab.errors import UserError, install
 from titans_lab.executors.devices import gpus
+from titans_lab.executors.slots import slots_folder, stale_runtime_folder
 from titans_lab.store.files import DamagedError, link_new, temporary_file, write_bytes
 from titans_lab.store.store import Store
 from titans_lab.study.config import DataConfig, RunConfig, TaskConfig
@@ -113,7 +114,17 @@ def _room(root: Path) -> Iterator[Fact]:
     if memory is not None:
         little = "less than 1 GiB; end other programs" if memory < LEAST_BYTES else None
         yield Fact("free memory", f"{memory / 2**30:.1f} GiB", little)
-    yield Fact("cores", str(os.cpu_count()))
+    cores = usable_cores()
+    yield Fact("cores", f"{len(cores)} of {os.cpu_count()}: {', '.join(map(str, cores))}")
+    yield from _slots()
+
+
+def _slots() -> Iterator[Fact]:
+    """Yield whether this user has a folder for the slots of devices, which the sweeps of a machine share."""
+    try:
+        yield Fact("device slots", str(slots_folder()), stale_runtime_folder())
+    except (UserError, OSError) as error:
+        yield Fact("device slots", "none", str(error))
 
 
 def _free_memory() -> int | None:

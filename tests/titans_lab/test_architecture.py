@@ -44,11 +44,11 @@ MAY_IMPORT = {
     "titans_lab.study": f"titans_lab.durations titans_lab.errors titans_lab.plugins titans_lab.study.metric "
     "titans_lab.study.sections "
     f"titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
-    "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.tables "
-    "titans_lab.tasks.settings",
+    "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.study.metric "
+    "titans_lab.tables titans_lab.tasks.settings",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
-    "titans_lab.executors": "titans_lab.environment titans_lab.store",
+    "titans_lab.executors": "titans_lab.environment titans_lab.errors titans_lab.store",
     "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
     "titans_lab.study",
     "titans_lab.planning": f"titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study {LIGHT}",
