@@ -35,7 +35,9 @@ def prepare(
     valid: Annotated[str | None, typer.Option(metavar="SOURCE", help="A text of its own to hold out.")] = None,
     valid_fraction: Annotated[float, typer.Option(help="Else this share of the text, at its end.")] = 0.05,
     key: Annotated[str, typer.Option(help="Of the text in a JSON line or a row of a dataset.")] = "text",
-    limit: Annotated[int | None, typer.Option(min=1, metavar="BYTES", help="Read about so much and no more.")] = None,
+    limit: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Read at most so many bytes, such as 200000, 200K, 1.5M or 2G.")
+    ] = None,
     one_document: Annotated[
         bool, typer.Option("--one-document", help="Files, lines or rows go on from each other.")
     ] = False,
@@ -47,12 +49,15 @@ def prepare(
     """
     from titans_lab.data.prepare import Request
     from titans_lab.data.prepare import prepare as make
-    from titans_lab.data.sources import Source
+    from titans_lab.data.sources import Source, size_in_bytes
 
     held_out = Source(valid, key) if valid else None
-    request = Request(Source(source, key), held_out, tokenizer, valid_fraction, limit, one_document)
+    most = size_in_bytes(limit) if limit is not None else None
+    request = Request(Source(source, key), held_out, tokenizer, valid_fraction, most, one_document)
     with progress() as look:
-        manifest, was_there = make(request, output, lambda what, *of: look(f"{what}: {count(of[0])}B", *of))
+        manifest, was_there = make(
+            request, output.expanduser(), lambda what, *of: look(f"{what}: {count(of[0])}B", *of)
+        )
     if was_there:
         typer.echo(f"{output}: was prepared before, from the same; left as it is", err=True)
     _print(manifest, output, as_json)

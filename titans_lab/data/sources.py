@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from titans_lab.errors import UserError
 HUB = "hf:"
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
+UNITS = {"": 1, "K": 1000, "M": 1_000_000, "G": 1_000_000_000}
 PARQUET = b"PAR1"
 SOURCE = "the text"  # what errors call a file that no key of a study names
 TEXT = "a text, JSON lines or Parquet"
@@ -52,6 +54,19 @@ class Source:
         return self.name.startswith(HUB)
 
 
+def size_in_bytes(text: str) -> int:
+    """Return a size that is written as 200000, 200K, 1.5M or 2G (K, M and G are 1,000, 1,000,000, 1,000,000,000).
+
+    Raises:
+        UserError: It is none, or below 1.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", text.strip().upper())
+    size = int(float(found[1]) * UNITS[found[2]]) if found else 0
+    if size < 1:
+        raise UserError(f"--limit: {text!r} is no size; write bytes, such as 200000, 200K, 1.5M or 2G")
+    return size
+
+
 def documents(source: Source, utf8: bool) -> Iterator[Document]:
     """The documents in order, to be read in that order, each in blocks.
 
@@ -76,7 +91,7 @@ def documents(source: Source, utf8: bool) -> Iterator[Document]:
 
 def files(source: Source) -> list[Path]:
     """The file, or those of the folder and below in the order of their names, hidden ones left out."""
-    root = Path(source.name)
+    root = Path(source.name).expanduser()
     if not root.exists():
         raise UserError(f"{root}: no such file or folder, relative to {Path.cwd()}")
     if not root.is_dir():

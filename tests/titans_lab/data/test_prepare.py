@@ -89,6 +89,17 @@ def test_reading_stops_at_the_limit(text: Path, tmp_path: Path):
     assert b"".join(content(tmp_path / "out")).replace(b"\0", b"") == b"0" * 100 + b"1" * 100 + b"2" * 50
 
 
+def test_the_limit_is_kept_to_the_byte_and_cuts_no_character(text: Path, tmp_path: Path):
+    for limit in (200, 48):  # the second one is within the sign of the euro
+        made(text, tmp_path / str(limit), limit=limit, valid_fraction=0.5)
+    whole = TEXT.encode()
+    assert b"".join(content(tmp_path / "200")) == whole[:200]
+    shorter = b"".join(content(tmp_path / "48"))
+    assert whole.startswith(shorter)
+    assert 45 <= len(shorter) <= 48
+    assert shorter.decode()
+
+
 def test_blocks_are_the_documents_cut_where_no_tokenizer_looks(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(making, "BLOCK", 10)
     draw = random.Random()

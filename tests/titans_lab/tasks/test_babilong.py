@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from titans_lab.data.babi import parse_babi, split_stories
 from titans_lab.data.hidden import BabilongContents, babilong_contents
 from titans_lab.errors import UserError
-from titans_lab.tasks.babilong.task import Stories, is_right, labels_of, parse_babi, split_stories, stories
+from titans_lab.tasks.babilong.task import Stories, is_right, labels_of, stories
 from titans_lab.tasks.haystack import prose
 
 PLACES = frozenset("bathroom bedroom garden hallway kitchen office".split())  # noqa: SIM905
