@@ -207,7 +207,7 @@ class Sweep:
                 commit_dead(job.attempt, state, words)
             except (IsADirectoryError, NotADirectoryError) as error:  # of this run alone: the others go on
                 path = error.filename2 or error.filename
-                print(f"{path}: is a folder where a file belongs; titans-lab doctor names what to move", file=sys.stderr)
+                print(f"{path}: is a folder where a file belongs; `titans-lab doctor --fix` moves it", file=sys.stderr)
                 return "lost"
             committed = job.attempt.status() or job.attempt.folder.status()  # another attempt's, which was the first
         return committed.state if committed else state
