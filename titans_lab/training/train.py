@@ -119,7 +119,7 @@ class Trainer:
         rates = self.rates[1:] or self.rates  # the first line pays for the warm-up of every library
         rate = median(rates) if rates else None
         return {
-            "train_loss": self.last_loss if self.rates else None,  # stopped before the first line: there is none
+            "train_loss": self.last_loss if self.rates or math.isfinite(self.last_loss) else None,  # no line so far
             "steps": steps,
             "tokens": self._tokens(steps),
             "tokens_per_second": rate,
