@@ -22,8 +22,8 @@ MAY_IMPORT = {
     "titans.models.cost": "titans.mixers titans.models.config",
     "titans.models.presets": "",
     "titans.ops": "",
-    "titans.mixers": "titans.ops titans.mixers.registry titans.mixers.spec titans.models.config",
-    "titans.models": "titans.mixers titans.mixers.spec titans.ops titans.models.config",
+    "titans.mixers": "titans.mixers.registry titans.mixers.spec titans.models.config titans.ops",
+    "titans.models": "titans.mixers titans.mixers.spec titans.models.config titans.ops",
     "titans_lab": "",
     "titans_lab.errors": "",
     "titans_lab.durations": "",
@@ -42,6 +42,10 @@ MAY_IMPORT = {
     f"titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
     "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.tables "
     "titans_lab.tasks.settings",
+    "titans_lab.follow": "titans_lab.store",
+    "titans_lab.control": "titans_lab.selection titans_lab.store",
+    "titans_lab.launch": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.store "
+    "titans_lab.study titans_lab.sweep",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.executors": "titans_lab.environment titans_lab.store",
@@ -51,8 +55,8 @@ MAY_IMPORT = {
     "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.store "
     "titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
-    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.spending "
-    "titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.sweep "
+    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.launch titans_lab.planning "
+    "titans_lab.spending titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.sweep "
     "titans_lab.tasks.settings",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.output titans_lab.paper "
@@ -74,17 +78,18 @@ MAY_IMPORT = {
     "titans_lab.verify.checks": "titans.mixers titans.models titans.models.config titans.ops titans_lab.training "
     "titans_lab.verify titans_lab.verify.draw",
     "titans_lab.verify.__main__": "titans.models.config titans_lab.study titans_lab.verify titans_lab.verify.checks",
-    "titans_lab.bench": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
+    "titans_lab.bench": f"titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
     f"titans_lab.study {LIGHT}",
     "titans_lab.bench.peer": "titans.mixers titans.models.config",
     "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.tasks "
     "titans_lab.training",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
-    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.durations "
-    "titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table "
-    "titans_lab.output titans_lab.planning titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search "
-    "titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
-    "titans_lab.tables titans_lab.tasks.settings titans_lab.verify",
+    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.control titans_lab.data titans_lab.doctor "
+    "titans_lab.durations titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.follow "
+    "titans_lab.harness titans_lab.harness.table titans_lab.launch titans_lab.output titans_lab.planning "
+    "titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search titans_lab.selection "
+    "titans_lab.stats titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tables "
+    "titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: The half of a task without torch, whatever the task.

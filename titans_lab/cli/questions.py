@@ -1,4 +1,4 @@
-"""What `titans-lab eval` does with needles and stories."""
+"""`titans-lab eval` for needles and stories."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = ("evaluation", "task", "setting", "length", "count", "value", "low", "
 
 
 def print_questions(records: Store, run_id: str, chosen: Sequence[Choice], as_csv: bool, as_json: bool) -> None:
-    """Ask the run, and print the shares of right answers. Exit code 3: it broke."""
+    """Ask a run, and print the shares of right answers. Exit code 3: the evaluation broke."""
     from titans_lab.evaluation.evaluations import evaluate
 
     device = usable_devices()[0]
@@ -38,7 +38,7 @@ def print_questions(records: Store, run_id: str, chosen: Sequence[Choice], as_cs
 
 
 def each_length(kinds: Sequence[Choice], lengths: str, count: int, seed: int) -> list[Choice]:
-    """So many questions of each kind in each of the lengths that the option names."""
+    """Return so many questions of each kind at each of the lengths that the option names."""
     sizes = _sizes(lengths)
     return [(replace(asked, length=size, count=count, seed=seed), files) for asked, files in kinds for size in sizes]
 
@@ -51,7 +51,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def needles(record: dict[str, Any], kinds: str | None, template: str | None, sources: Sources) -> list[Choice]:
-    """Of the kinds that are named, else of the one that the run was trained on."""
+    """Return needles of the kinds that are named, or else of the kind that the run was trained on."""
     from titans_lab.evaluation.evaluations import ANSWER_TOKENS, Asked
     from titans_lab.study.record import config_of
 
@@ -60,23 +60,23 @@ def needles(record: dict[str, Any], kinds: str | None, template: str | None, sou
     wanted = kinds.split(",") if kinds else [trained.kind if trained else "passkey"]
     for kind in wanted:
         if kind not in KINDS:
-            raise UserError(f"--kinds {kinds}: {kind!r} is none of {', '.join(KINDS)}")
+            raise UserError(f"--kinds {kinds}: {kind!r} is not one of {', '.join(KINDS)}")
     template = template or (trained.template if trained else "ruler")
     return [(Asked("needle", kind, 0, 1, 0, ANSWER_TOKENS["needle"], template), sources) for kind in wanted]
 
 
 def stories(facts: Sequence[Path], text: Path | None) -> list[Choice]:
-    """Of each file."""
+    """Return the stories of each file."""
     from titans_lab.evaluation.evaluations import ANSWER_TOKENS, Asked, kind_of
 
     if not facts:
-        raise UserError("--facts: names no file; give one of bAbI stories, such as qa1_single-supporting-fact_test.txt")
+        raise UserError("--facts: missing; give a file of bAbI stories, such as qa1_single-supporting-fact_test.txt")
     asked = [Asked("babilong", kind_of(file.name), 0, 1, 0, ANSWER_TOKENS["babilong"]) for file in facts]
     return [(each, files(text, facts=file)) for each, file in zip(asked, facts, strict=True)]
 
 
 def files(text: Path | None, words: Path | None = None, facts: Path | None = None) -> Sources:
-    """What questions are made of, wherever the process is that reads it."""
+    """Return the files that questions are made from, by absolute paths."""
     from titans_lab.evaluation.evaluations import Sources
 
     return Sources(*(None if path is None else str(path.absolute()) for path in (text, words, facts)))
@@ -93,7 +93,7 @@ def _print(results: Sequence[Result], as_csv: bool, as_json: bool) -> None:
     elif rows:
         print_table(("task", "setting", "length", "right", "of", "95 % interval", ""), map(_cells, rows))
         for note in dict.fromkeys(row["note"] for row in rows):
-            typer.echo(f"\n{note}; kept in the view evals")
+            typer.echo(f"\n{note}; the store has these in the view evals")
 
 
 def _more(result: Result) -> dict[str, Any]:
@@ -103,5 +103,5 @@ def _more(result: Result) -> dict[str, Any]:
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     share, interval = f"{row['value']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}"
-    was = "recorded before" if row["recorded"] else ""
+    was = "from the store" if row["recorded"] else ""
     return row["task"], row["setting"], str(row["length"]), share, str(row["count"]), interval, was

@@ -21,7 +21,7 @@ from titans_lab.store.files import DamagedError, read_json, write_json
 
 #: How a trial stands: at work; with its values; stopped by the pruner; stopped before its last seed; without a number;
 #: out of memory; without a result; never started, for what was known of it before.
-TRIAL_STATES = frozenset({"running", "done", "pruned", "raced", "diverged", "oom", "failed", "infeasible"})
+TRIAL_STATES = frozenset({"running", "done", "pruned", "stopped", "diverged", "oom", "failed", "infeasible"})
 
 
 @dataclass(frozen=True)

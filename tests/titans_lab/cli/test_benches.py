@@ -135,9 +135,9 @@ def test_without_a_study_an_argument_is_an_override_of_the_default(cli: Any, arg
 
 
 def test_all_cores_are_one_process_s(bench: Workbench):
-    from titans_lab.cli.benches import _place
+    from titans_lab.cli.benches import _setup
     from titans_lab.executors.devices import cores
 
-    place = _place(5, None)
-    assert place.environment()["OMP_NUM_THREADS"] == str(len(cores()))
-    assert place.device == cores()[0]
+    setup = _setup(5, None)
+    assert setup.environment()["OMP_NUM_THREADS"] == str(len(cores()))
+    assert setup.device == cores()[0]
