@@ -71,6 +71,8 @@ class Lab:
 
     def start(self, *around: str) -> subprocess.Popen[str]:
         """A coordinator, which `around` another command starts: that has devices of its own."""
+        if around:
+            Path(f"{self.store}.devices").mkdir(exist_ok=True)
         env = ENV | ({"XDG_RUNTIME_DIR": f"{self.store}.devices"} if around else {})
         command = [*around, *self.sweep()]
         return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env)

@@ -7,15 +7,20 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_lab.environment import library_version
-from titans_lab.errors import install
+from titans_lab.environment import library_version, usable_cores
+from titans_lab.errors import UserError, install
 from titans_lab.executors.devices import gpus
-from titans_lab.store.files import link_new, temporary_file, write_bytes
+from titans_lab.executors.slots import slots_folder, stale_runtime_folder
+from titans_lab.store.files import DamagedError, link_new, temporary_file, write_bytes
+from titans_lab.store.store import Store
+from titans_lab.study.config import DataConfig, RunConfig, TaskConfig
+from titans_lab.study.record import config_of
 
 LEAST_BYTES = 2**30  # free, of disk and of memory
 OLDEST_TORCH = (2, 11)
@@ -49,6 +54,35 @@ def machine(root: Path) -> list[Fact]:
     return [*_torch(), *_gpus(), *_room(root), *_file_system(root), *_packages()]
 
 
+def data(store: Store) -> Iterator[Fact]:
+    """Whether the data of recorded runs are what these were trained on: a fact for each source that is a file."""
+    hashes: dict[tuple[DataConfig, TaskConfig], Counter[str]] = {}
+    configs: dict[tuple[DataConfig, TaskConfig], RunConfig] = {}
+    for folder in store.folders():
+        try:
+            record = folder.record()
+            config = config_of(record)
+        except (DamagedError, ValueError, TypeError, KeyError):
+            continue  # `titans_lab.store.check` names it
+        if config.task.settings.READS or config.task.settings.PATHS:
+            configs[config.data, config.task] = config
+            hashes.setdefault((config.data, config.task), Counter())[record["data_hash"]] += 1
+    for key, config in configs.items():
+        gone = any(not Path(path).exists() for path in config.data_paths())
+        source = config.data_source() + ": not on this machine" * gone
+        yield Fact("data", source, None if gone else _changed(config, hashes[key]))
+
+
+def _changed(config: RunConfig, hashes: Counter[str]) -> str | None:
+    try:
+        now = config.data_digest()
+    except UserError as error:
+        return str(error)
+    others = hashes.total() - hashes[now]
+    words = f"not what {others} of {hashes.total()} runs were trained on; put that back, or sweep their studies again"
+    return words if others else None
+
+
 def _torch() -> Iterator[Fact]:
     """In a process of its own: torch takes seconds, and a broken one takes the process with it."""
     done = subprocess.run([sys.executable, "-P", "-c", ASK_TORCH], capture_output=True, text=True, check=False)
@@ -80,7 +114,17 @@ def _room(root: Path) -> Iterator[Fact]:
     if memory is not None:
         little = "less than 1 GiB; end other programs" if memory < LEAST_BYTES else None
         yield Fact("free memory", f"{memory / 2**30:.1f} GiB", little)
-    yield Fact("cores", str(os.cpu_count()))
+    cores = usable_cores()
+    yield Fact("cores", f"{len(cores)} of {os.cpu_count()}: {', '.join(map(str, cores))}")
+    yield from _slots()
+
+
+def _slots() -> Iterator[Fact]:
+    """Yield whether this user has a folder for the slots of devices, which the sweeps of a machine share."""
+    try:
+        yield Fact("device slots", str(slots_folder()), stale_runtime_folder())
+    except (UserError, OSError) as error:
+        yield Fact("device slots", "none", str(error))
 
 
 def _free_memory() -> int | None:

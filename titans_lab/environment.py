@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 VMSTAT = Path("/proc/vmstat")
+CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 LIBRARIES = ("numpy", "pyarrow", "titans-lab", "torch", "triton")
 
 
@@ -48,6 +49,42 @@ def oom_kills() -> int:
     except OSError:
         return 0
     return int(counters.get("oom_kill", 0))
+
+
+def usable_cores() -> list[int]:
+    """Return the numbers of the cores that this process may use: its affinity, as many as its CPU quota allows."""
+    count = os.cpu_count() or 1
+    numbers = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(count))
+    quota = _cpu_quota()
+    return numbers if quota is None else numbers[: max(1, int(quota))]
+
+
+def _cpu_quota() -> float | None:
+    """Return the cores' worth of time that the control groups of this process leave it; None: any amount."""
+    try:
+        memberships = [line.split(":", 2) for line in MEMBERSHIP.read_text().splitlines()]
+    except OSError:
+        return None
+    quotas = []
+    for _, controllers, path in memberships:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = CGROUPS / controllers  # version 2 has all controllers in one tree
+        group = root / path.lstrip("/")
+        groups = [group, *group.parents][: len(group.parts) - len(root.parts) + 1]
+        quotas += [quota for each in groups if (quota := _quota_of(each)) is not None]
+    return min(quotas, default=None)
+
+
+def _quota_of(group: Path) -> float | None:
+    """Return the quota of one control group, of version 2 or 1, in cores; None where it has none."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((group / name).read_text() for name in names).split()
+        except (OSError, ValueError):
+            continue
+        return None if quota in ("max", "-1") else int(quota) / int(period)
+    return None
 
 
 def library_version(name: str) -> str | None:

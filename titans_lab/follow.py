@@ -8,6 +8,7 @@ from pathlib import Path
 
 from titans_lab.store.folder import Attempt
 from titans_lab.store.logs import row_of
+from titans_lab.tables import harmless
 
 PAUSE_SECONDS = 0.3
 
@@ -31,7 +32,7 @@ class _Tail:
         self.path, self.form, self.place = path, form, 0
 
     def new(self, ended: bool) -> Iterator[str]:
-        """Yield whole lines; what follows the last one, too, where the file has `ended`."""
+        """Yield whole lines, and what follows the last one where the file has `ended`. No line can steer a terminal."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -39,7 +40,8 @@ class _Tail:
             content = file.read()
         whole = content if ended else content[: content.rfind(b"\n") + 1]
         self.place += len(whole)
-        yield from map(self.form, whole.decode(errors="replace").splitlines())
+        for line in whole.decode(errors="replace").splitlines():
+            yield self.form("\t".join(map(harmless, line.split("\t"))))
 
 
 def _words(line: str) -> str:

@@ -108,6 +108,12 @@ def load(path: Path, overrides: Sequence[str]) -> tuple[Study, list[Run]]:
     return study, runs
 
 
+def data_warnings(runs: Sequence[Run]) -> list[str]:
+    """Return what in the data of runs is probably a mistake."""
+    sources = {(run.config.data, run.config.task): run.config for run in runs}.values()
+    return list(dict.fromkeys(line for each in sources for line in each.task.settings.warnings(each.data)))
+
+
 def usable_devices() -> tuple[list[Device], str]:
     """Return every GPU that torch can use, or else every core; and a warning where torch cannot use a GPU."""
     found = gpus()

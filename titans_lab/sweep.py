@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -202,7 +203,12 @@ class Sweep:
         committed = job.attempt.status()
         if committed is None:
             state, words = job.attempt.asked_to_stop() or (state, words)
-            commit_dead(job.attempt, state, words)
+            try:
+                commit_dead(job.attempt, state, words)
+            except (IsADirectoryError, NotADirectoryError) as error:  # of this run alone: the others go on
+                path = error.filename2 or error.filename
+                print(f"{path}: is a folder where a file belongs; `titans-lab doctor --fix` moves it", file=sys.stderr)
+                return "lost"
             committed = job.attempt.status() or job.attempt.folder.status()  # another attempt's, which was the first
         return committed.state if committed else state
 

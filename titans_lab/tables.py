@@ -137,7 +137,11 @@ def shown(value: Any) -> str:
     """Return a value for people: one line, six digits of a float, and control characters spelt out."""
     if value is None:
         return "-"
-    text = f"{value:.6g}" if isinstance(value, float) else exact(value)
+    return harmless(f"{value:.6g}" if isinstance(value, float) else exact(value))
+
+
+def harmless(text: str) -> str:
+    """Return a line of text with its control characters spelt out, which would steer a terminal."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 

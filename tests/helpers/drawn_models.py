@@ -13,7 +13,8 @@ from titans.mixers import registry
 from titans.models.config import MemoryConfig, ModelConfig, RecurrentConfig
 from titans.models.language_model import LanguageModel, use_reference
 
-#: The values to draw from, of each field whose type does not say them. A new field needs a line here.
+#: The values to draw from, of each field whose type does not say them. A new field needs a line here, or stays at its
+#: default where it is a mixer's own setting.
 VALUES: dict[str, list[Any]] = {
     "vocab_size": [7], "dim": [8, 12], "n_layers": [1, 2, 3], "n_heads": [1, 2], "mlp_ratio": [1.0],
     "persistent_tokens": [0, 3], "segment_len": [4, 6, 12], "window": [1, 5, 40], "conv_size": [1, 3],
@@ -38,6 +39,8 @@ def options(config: type, name: str) -> list[Any]:
     for part in parts:
         if get_origin(part) is Literal:
             found += get_args(part)
+        elif config in OWN and part in (int, float, str):
+            found.append(getattr(config(), name))
         else:
             found += {bool: [False, True], types.NoneType: [None]}[part]
     return found

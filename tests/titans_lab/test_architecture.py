@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import titans
 import titans_lab
+from titans_lab import tasks
 
 #: Needs no torch; of `titans.mixers`, the specifications.
 LIGHT = "titans titans.mixers titans.models.config titans.models.cost titans.models.presets"
@@ -22,8 +22,8 @@ MAY_IMPORT = {
     "titans.models.cost": "titans.mixers titans.models.config",
     "titans.models.presets": "",
     "titans.ops": "",
-    "titans.mixers": "titans.mixers.registry titans.mixers.spec titans.models.config titans.ops",
-    "titans.models": "titans.mixers titans.mixers.spec titans.models.config titans.ops",
+    "titans.mixers": "titans.ops titans.mixers.registry titans.mixers.spec titans.models.config",
+    "titans.models": "titans.mixers titans.mixers.spec titans.ops titans.models.config",
     "titans_lab": "",
     "titans_lab.errors": "",
     "titans_lab.durations": "",
@@ -34,39 +34,46 @@ MAY_IMPORT = {
     "titans_lab.tables": "",
     "titans_lab.study.sections": "",
     "titans_lab.study.metric": "titans_lab.errors",
-    "titans_lab.data": "titans_lab.errors titans_lab.study.sections",
+    "titans_lab.data": "titans_lab.data.arrow titans_lab.errors titans_lab.study.sections",
+    "titans_lab.data.arrow": "",
     "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.study.metric "
     "titans_lab.study.sections",
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
-    "titans_lab.study": f"titans_lab.durations titans_lab.errors titans_lab.study.metric titans_lab.study.sections "
-    f"titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
-    "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.tables "
+    "titans_lab.plugins": "titans.mixers.registry titans_lab.errors titans_lab.tasks.registry "
     "titans_lab.tasks.settings",
-    "titans_lab.follow": "titans_lab.store",
+    "titans_lab.study": f"titans_lab.durations titans_lab.errors titans_lab.plugins titans_lab.study.metric "
+    "titans_lab.study.sections "
+    f"titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
+    "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.study.metric "
+    "titans_lab.tables titans_lab.tasks.settings",
+    "titans_lab.follow": "titans_lab.store titans_lab.tables",
     "titans_lab.control": "titans_lab.selection titans_lab.store",
     "titans_lab.launch": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.store "
     "titans_lab.study titans_lab.sweep",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
-    "titans_lab.executors": "titans_lab.environment titans_lab.store",
-    "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store",
+    "titans_lab.executors": "titans_lab.environment titans_lab.errors titans_lab.store",
+    "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
+    "titans_lab.study",
     "titans_lab.planning": f"titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.spending": "titans_lab.study",
     "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.store "
     "titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
     "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.launch titans_lab.planning "
-    "titans_lab.spending titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.sweep "
+    "titans_lab.spending "
+    "titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.sweep "
     "titans_lab.tasks.settings",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.output titans_lab.paper "
-    "titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric "
-    "titans_lab.tasks.settings",
+    "titans_lab.report": "titans_lab titans_lab.environment titans_lab.errors titans_lab.harness.table "
+    "titans_lab.output titans_lab.paper titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study "
+    "titans_lab.study.metric titans_lab.tasks.settings",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study "
     "titans_lab.study.metric titans_lab.tasks.settings",
-    "titans_lab.training": "titans.models titans_lab.data titans_lab.environment titans_lab.errors "
+    "titans_lab.training": "titans_lab.plugins titans.models titans_lab.data titans_lab.environment titans_lab.errors "
     "titans_lab.planning titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks",
-    "titans_lab.evaluation": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
+    "titans_lab.evaluation": "titans_lab.plugins titans titans.models titans_lab.data titans_lab.environment "
+    "titans_lab.errors "
     "titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks "
     "titans_lab.tasks.settings titans_lab.training",
     "titans_lab.harness.table": "",
@@ -77,23 +84,25 @@ MAY_IMPORT = {
     "titans_lab.verify.draw": "titans.mixers titans.models titans.models.config titans.ops",
     "titans_lab.verify.checks": "titans.mixers titans.models titans.models.config titans.ops titans_lab.training "
     "titans_lab.verify titans_lab.verify.draw",
-    "titans_lab.verify.__main__": "titans.models.config titans_lab.study titans_lab.verify titans_lab.verify.checks",
-    "titans_lab.bench": f"titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
+    "titans_lab.verify.__main__": "titans_lab.plugins titans.models.config titans_lab.study titans_lab.verify "
+    "titans_lab.verify.checks",
+    "titans_lab.bench": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
     f"titans_lab.study {LIGHT}",
     "titans_lab.bench.peer": "titans.mixers titans.models.config",
     "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.tasks "
     "titans_lab.training",
-    "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.study",
+    "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.plugins "
+    "titans_lab.study",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.control titans_lab.data titans_lab.doctor "
     "titans_lab.durations titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.follow "
     "titans_lab.harness titans_lab.harness.table titans_lab.launch titans_lab.output titans_lab.planning "
-    "titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search titans_lab.selection "
-    "titans_lab.stats titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tables "
-    "titans_lab.tasks.settings titans_lab.verify",
+    "titans_lab.plugins titans_lab.progress titans_lab.report titans_lab.scaling titans_lab.search "
+    "titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
+    "titans_lab.tables titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
-#: The half of a task without torch, whatever the task.
-SLICE = re.compile(r"^(titans_lab\.tasks)\.\w+\.settings$")
+#: The half of a task without torch: the package itself, whose other modules are the half with torch.
+SLICES = {f"titans_lab.tasks.{path.parent.name}" for path in Path(str(tasks.__file__)).parent.glob("*/__init__.py")}
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
     "torch": "titans.ops titans.mixers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
@@ -101,7 +110,7 @@ BELONGS_TO = {
     "titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw",
     "triton": "titans.ops",
     "duckdb": "titans_lab.store",
-    "pyarrow": "titans_lab.store",
+    "pyarrow": "titans_lab.data.arrow titans_lab.store",
     "plotly": "titans_lab.report",
     "optuna": "titans_lab.search",
     "jinja2": "titans_lab.report",
@@ -117,7 +126,8 @@ BELONGS_TO = {
 
 def room(module: str) -> str | None:
     """None: a module of another distribution."""
-    module = SLICE.sub(r"\1.settings", module)
+    if module in SLICES:
+        return "titans_lab.tasks.settings"
     return max((name for name in MAY_IMPORT if f"{module}.".startswith(f"{name}.")), key=len, default=None)
 
 
@@ -126,6 +136,8 @@ def imports() -> Iterator[tuple[Path, str, str]]:
     for package in (titans, titans_lab):
         folder = Path(str(package.__file__)).parent
         for path in sorted(folder.rglob("*.py")):
+            if "example_plugin" in path.parts:  # a user's folder, which imports what a user may
+                continue
             here = room(".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"))
             assert here is not None
             for node in ast.walk(ast.parse(path.read_text())):

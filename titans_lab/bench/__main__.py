@@ -17,6 +17,7 @@ import torch
 from titans.models.config import ModelConfig
 from titans.models.language_model import LanguageModel, use_kernel
 from titans_lab.bench.step import alternate, build, peak_bytes, product, step_of
+from titans_lab.plugins.loading import load_inherited
 from titans_lab.study.fields import build as build_config
 from titans_lab.study.identity import flatten
 
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     torch.set_flush_denormal(True)  # as workers do
+    load_inherited()
     warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # norms under autocast: only slower
     print(json.dumps(answer(json.load(sys.stdin), given.rounds, torch.device(given.device))), flush=True)
 

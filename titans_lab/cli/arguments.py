@@ -95,10 +95,12 @@ def open_store(folder: Path | None, there: bool = False) -> Store:
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
     """Return the study and its runs. Warnings go to standard error."""
-    from titans_lab.launch import load
+    from titans_lab.launch import data_warnings, load
 
     study, runs = load(path, overrides or [])
     warn(study)
+    for line in data_warnings(runs):
+        note(f"warning: {line}")
     if len(runs) < study.combinations:
         same = study.combinations - len(runs)
         note(f"note: {same} of {study.combinations} combinations are the same run as another one")

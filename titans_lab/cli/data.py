@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from titans_lab.cli.arguments import AsJson
-from titans_lab.cli.output import count, print_table, progress
+from titans_lab.cli.output import count, note, print_table, progress
 
 if TYPE_CHECKING:
     from titans_lab.data.prepared import Manifest
@@ -38,7 +38,7 @@ def prepare(
     ] = 0.05,
     key: Annotated[str, typer.Option(help="The key of the text in a JSON line or in a row of a dataset.")] = "text",
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="BYTES", help="The most to read of the text, about.")
+        str | None, typer.Option(metavar="SIZE", help="The most bytes to read, such as 200000, 200K, 1.5M or 2G.")
     ] = None,
     one_document: Annotated[
         bool, typer.Option("--one-document", help="Join files, lines or rows to one document.")
@@ -51,14 +51,19 @@ def prepare(
     """
     from titans_lab.data.prepare import Request
     from titans_lab.data.prepare import prepare as make
-    from titans_lab.data.sources import Source
+    from titans_lab.data.sources import Source, size_in_bytes
 
     held_out = Source(valid, key) if valid else None
-    request = Request(Source(source, key), held_out, tokenizer, valid_fraction, limit, one_document)
+    most = size_in_bytes(limit) if limit is not None else None
+    request = Request(Source(source, key), held_out, tokenizer, valid_fraction, most, one_document)
     with progress() as look:
-        manifest, was_there = make(request, output, lambda what, *of: look(f"{what}: {count(of[0])}B", *of))
+        manifest, was_there = make(
+            request, output.expanduser(), lambda what, *of: look(f"{what}: {count(of[0])}B", *of)
+        )
     if was_there:
-        typer.echo(f"{output}: the same command has prepared it before; it stays as it is", err=True)
+        note(f"{output}: the same command has prepared it before; it stays as it is")
+    if manifest.train.text_sha256 == manifest.valid.text_sha256:
+        note("warning: --valid: this is the training text, so that validation measures memorization")
     _print(manifest, output, as_json)
 
 
@@ -68,11 +73,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print what a prepared folder contains, and check its files."""
-    from titans_lab.data.prepared import check_files, read_manifest, read_tokenizer
+    from titans_lab.data.prepared import read_manifest, verify
 
     manifest = read_manifest(folder)
-    read_tokenizer(folder, manifest)
-    check_files(folder, manifest)
+    verify(folder, manifest)
     _print(manifest, folder, as_json)
 
 

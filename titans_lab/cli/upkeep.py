@@ -149,12 +149,12 @@ def doctor(
 
     Exit code 3: something was found.
     """
-    from titans_lab.doctor import machine
+    from titans_lab.doctor import data, machine
     from titans_lab.store.check import faults, quarantine
     from titans_lab.store.store import writing
 
     records = open_store(store)
-    facts = machine(records.root)
+    facts = [*machine(records.root), *data(records)]
     found = faults(records) if records.root.exists() else []
     with writing(records):
         folder = quarantine(records, found) if fix else None

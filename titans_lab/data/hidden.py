@@ -5,17 +5,34 @@ from __future__ import annotations
 import hashlib
 import platform
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from titans_lab.data.files import read_bytes
 from titans_lab.errors import UserError
 
+LOOKED_AT = 10_000  # pairs of words: as many as are drawn before a needle gives up
 WORD_FILES = ("adjectivelist.txt", "nounlist.txt")
 WORDS_WANTED = "a folder with adjectivelist.txt and nounlist.txt, one word a line, as wonderwords has them"
 PROSE_WANTED = "a text file, plain or gzip, or null for Python's documentation"
 BOOKS_WANTED = "a book as text, plain or gzip, or a folder of them"
 FACTS_WANTED = "a file of bAbI stories, plain or gzip"
 _BOOK_BEGINS, _BOOK_ENDS = b"*** START OF TH", b"*** END OF TH"  # of Project Gutenberg's files
+
+
+def for_testing(text: str, share: int = 10) -> bool:
+    """Return whether a text is one of those, one in `share`, that no training sees: by its hash, whoever asks."""
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % share == 0
+
+
+def check_words(folder: str) -> None:
+    """Raise UserError where lists make no pair of words to train on, or none for tests."""
+    adjectives, nouns = (file.decode(errors="replace").split() for file in read_words(folder))
+    pairs = (f"{adjective}-{noun}" for adjective in adjectives for noun in nouns)
+    sides = {for_testing(pair) for pair in islice(pairs, LOOKED_AT)}
+    for testing in {False, True} - sides:
+        part = "for tests (one in ten, by its hash)" if testing else "to train on"
+        raise UserError(f"task.needle.words: {folder}: none of its pairs of words is {part}; give longer lists")
 
 
 def read_prose(path: str | None) -> bytes:

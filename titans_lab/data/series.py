@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,7 +23,10 @@ from titans_lab.errors import UserError
 
 ETT_CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 ETT_MONTHS = (12, 16, 20)  # ends of the parts; a month has 30 days, and what follows is not used
-WANTED = "a CSV file, plain or gzip, with a column `date` and then a column of numbers for each channel"
+WANTED = "a CSV file (plain, gzip, bz2, xz or zstd) with a column `date` and then a column of numbers for each channel"
+
+ROUNDING = 8 * np.finfo(np.float64).eps  # as a share of a channel's largest value
+LARGEST_SCALED = 1e15  # whose square is far from float32's end, summed as well
 
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
@@ -84,7 +88,8 @@ def load_series(path: str) -> Series:
         raise UserError(f"{path}:1: the columns are {', '.join(names)}; give {WANTED}")
     dates, values = _cells(rows, names, path)
     ends = _ends(tuple(names[1:]), dates, path)
-    values = _scaled(values, ends[0])
+    _check_order(dates, path)
+    values = _scaled(values, ends[0], names[1:], path)
     values.flags.writeable = False
     return Series(path, hashlib.sha256(content).hexdigest(), tuple(names[1:]), values, ends)
 
@@ -150,8 +155,40 @@ def _date(text: str, place: str) -> datetime:
         raise UserError(f"{place}: date: {text!r} is no date such as 2016-07-01 00:00:00; mend the line") from error
 
 
-def _scaled(values: np.ndarray, train: int) -> np.ndarray:
-    """Mean 0 and deviation 1 over the first `train` rows; a channel that is constant there keeps its scale."""
-    deviation = values[:train].std(0)
-    scaled = (values - values[:train].mean(0)) / np.where(deviation > 0, deviation, 1)
+def _scaled(values: np.ndarray, train: int, channels: Sequence[str], path: str) -> np.ndarray:
+    """Return the values with mean 0 and deviation 1 over the first `train` rows, float32.
+
+    A channel that is constant there keeps its scale. Its range tells, as the rounding of the mean alone gives it a
+    deviation above 0; numbers that differ by a few units in the last place count as equal.
+    """
+    part = values[:train]
+    varies = np.ptp(part, 0) > ROUNDING * np.abs(part).max(0)
+    scaled = (values - part.mean(0)) / np.where(varies, part.std(0), 1)
+    if (large := np.abs(scaled).max(0) > LARGEST_SCALED).any():
+        raise UserError(
+            f"{path}: {channels[int(large.argmax())]}: reaches more than {LARGEST_SCALED:.0e} deviations of its "
+            "training part, and squared errors of such values are no numbers; leave the column out"
+        )
     return scaled.astype(np.float32)
+
+
+def _check_order(dates: Sequence[str], path: str) -> None:
+    """Raise UserError where dates go back, as in a file that has the newest first; those of no known form may."""
+    times = _times(dates)
+    back = [row for row in range(1, len(times)) if times[row] < times[row - 1]]
+    if back:
+        row = back[0]
+        raise UserError(
+            f"{path}:{row + 2}: date: {dates[row]!r} is before {dates[row - 1]!r} in the line above, as in {len(back)} "
+            "of the lines; sort them by date, the oldest first"
+        )
+
+
+def _times(dates: Sequence[str]) -> list[Any]:
+    """Return what orders the dates: times or numbers, whichever all of them are; empty where they are neither."""
+    for read in (datetime.fromisoformat, float):
+        with suppress(ValueError, TypeError):
+            times = [read(date) for date in dates]
+            sorted(times)  # a TypeError where some have a time zone and others none
+            return times
+    return []

@@ -21,6 +21,7 @@ import torch
 
 from titans_lab.errors import UserError
 from titans_lab.evaluation.trained import Trained, load_run
+from titans_lab.plugins.loading import load_inherited
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store, writing
 from titans_lab.store.weights import find_run
@@ -69,6 +70,7 @@ def serve(kind: type[Examined], module: str, description: str) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     given = parser.parse_args()
     torch.set_flush_denormal(True)  # as workers do
+    load_inherited()
     question = json.load(sys.stdin)
     store = Store(Path(question["store"]))
     examined = kind(store, find_run(store, question["run"]), torch.device(given.device))

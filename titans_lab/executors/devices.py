@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from titans_lab.environment import processor
+from titans_lab.environment import processor, usable_cores
 
 #: For glibc: a tensor's memory is kept when it is freed, in large pages. Else every step asks the system for it again,
 #: page by page, which costs a deep memory a third of its time. Other systems' allocators do not look at this.
@@ -48,10 +48,9 @@ class Device:
 
 
 def cores() -> list[Device]:
-    """One place for each core that this process may use."""
+    """Return a device slot for each core that this process may use, by the system's number of the core."""
     name = processor()
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return [Device("cpu", str(i), f"core {i}", name) for i in range(count)]
+    return [Device("cpu", str(number), f"core {number}", name) for number in usable_cores()]
 
 
 def gpus() -> list[Device]:

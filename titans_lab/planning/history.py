@@ -13,7 +13,7 @@ from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import versions
-from titans_lab.study.record import config_of
+from titans_lab.study.record import config_in
 from titans_lab.study.study import Run
 
 SQL = """
@@ -102,7 +102,7 @@ def read_history(store: Store) -> History:
 
 
 def _past(row: dict[str, Any]) -> Past | None:
-    config = None if row["config"] is None else _config(row["config"])
+    config = config_in(row["config"])
     if config is None:
         return None
     seconds, steps = row["wall_seconds"], row["steps"]
@@ -117,15 +117,6 @@ def _past(row: dict[str, Any]) -> Past | None:
         peak_bytes=row["peak_memory_bytes"] or None,
         score=row["score"] if row["state"] == "done" else None,
     )
-
-
-@lru_cache(maxsize=20_000)  # the seeds of a configuration share its text
-def _config(text: str) -> RunConfig | None:
-    """Return the configuration of a record; None where it does not fit this version."""
-    try:
-        return config_of({"config": json.loads(text)})
-    except ValueError:
-        return None
 
 
 @lru_cache(maxsize=1000)  # runs of one machine share the text

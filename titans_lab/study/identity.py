@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import titans
 from titans.models.config import ModelConfig, effective
+from titans_lab.plugins.loading import plugins_of
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import LEAVES, Leaf
 
@@ -36,6 +37,8 @@ def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
         "seed": seed,
         "versions": versions(config),
     }
+    if used := plugins_of(config.model.mixers, config.task.name):
+        record["plugins"] = used
     return _digest(record)
 
 

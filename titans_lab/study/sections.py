@@ -6,11 +6,27 @@ its numbers, and so its id.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 PROFILE_AFTER = 6  # steps: the first ones pay for what all need
 OUTSIDE = {"identity": False}  # field metadata: changes where or how a run happens, not its numbers
+
+
+def expand_paths(section: object, names: Iterable[str]) -> None:
+    """Put the user's home in the place of a `~` that a path of a section begins with.
+
+    Raises:
+        ValueError: A path is empty, as where a variable of the shell is not set.
+    """
+    for name in names:
+        path = getattr(section, name)
+        if path is not None and not path.strip():
+            raise ValueError(f"{name}: is empty; name a file or a folder, or write null")
+        if path is not None and path.startswith("~"):
+            object.__setattr__(section, name, os.path.expanduser(path))  # noqa: PTH111 Path's raises at some names
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,7 @@ class DataConfig:
     valid_bytes: int | None = None
 
     def __post_init__(self) -> None:
+        expand_paths(self, ("path", "valid_path", "test_path"))
         if not 0 < self.valid_fraction < 1:
             raise ValueError(f"valid_fraction: {self.valid_fraction} is not between 0 and 1")
         if self.valid_bytes is not None and self.valid_bytes < 2:

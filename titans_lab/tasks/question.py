@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 #: What lengths are counted in: a token is a byte of UTF-8.
@@ -26,8 +25,3 @@ class Question:
     target: str
     depth: float
     about: str
-
-
-def for_testing(text: str, share: int = 10) -> bool:
-    """Whether a text is one of those, one in `share`, that no training sees: by its hash, whoever asks."""
-    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % share == 0

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from titans_lab.plugins.loading import load_inherited
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig, RunConfig
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     given = parser.parse_args()
     torch.set_flush_denormal(True)  # as workers do
+    load_inherited()
     print(json.dumps(measure(json.load(sys.stdin), torch.device(given.device))), flush=True)
 
 

@@ -48,9 +48,11 @@ def _attend(attempt: Attempt, device: str) -> bool:
     with attempt.claim.kept():  # from here on, and then what takes its time
         import torch
 
+        from titans_lab.plugins.loading import load_inherited
         from titans_lab.training.worker import attend
 
         torch.set_flush_denormal(True)  # a memory that forgets fills with them, at a fifth of the speed
+        load_inherited()
         ending = Ending()
         ending.listen()
         try:

@@ -15,6 +15,7 @@ from time import perf_counter
 import torch
 
 from titans.models.config import ModelConfig
+from titans_lab.plugins.loading import load_inherited
 from titans_lab.study.fields import build
 from titans_lab.study.identity import flatten
 from titans_lab.verify.checks import CHECKS, CheckCase
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_flush_denormal(True)  # as workers do
+    load_inherited()
     warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # norms under autocast: only slower
     for values, precisions, kernel in json.load(sys.stdin):
         config = build(ModelConfig, dict(flatten(values)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from drawn_models import assembled, configurations, options, random_model, switches, with_the_oracle
+from drawn_models import OWN, assembled, configurations, options, random_model, switches, with_the_oracle
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
@@ -106,7 +106,10 @@ NEEDS: dict[str, dict[type, dict[str, Any]]] = {
     "gate_span": {MemoryConfig: {"chunk_size": 6, "update_every": 3}},
 }
 SIZES = {"vocab_size", "dim", "n_layers", "n_heads", "mlp_ratio", "theta_scale"}  # of one value here, or no switch
-CHOICES = [(config, name) for config, name in switches() if name not in SIZES and config is not RecurrentConfig]
+CHOICES = [
+    (config, name) for config, name in switches()
+    if name not in SIZES and config is not RecurrentConfig and not (config in OWN and len(options(config, name)) < 2)
+]  # fmt: skip
 
 
 def behaviour(config, name, value):

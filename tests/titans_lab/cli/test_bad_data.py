@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 SERIES = (
@@ -13,12 +17,16 @@ SERIES = (
 )
 GENOME = "base: {task: {name: genome}, train: {seq_len: 8, batch_size: 2, tokens: 60}}"
 DNA = "base: {task: {name: dna}, train: {seq_len: 8, batch_size: 2, tokens: 60}}"
+TEXT = "base: {train: {seq_len: 64, batch_size: 2, tokens: 256}}"
+STORIES = "base: {task: {name: babilong}, train: {seq_len: 140, batch_size: 2, tokens: 560}}"
+PROSE = b"The memory learns at test time, and forgets what it need not keep. "
 TABLE = "\n".join(["date,a,b", *(f"2020-01-01,{i},{i % 7}" for i in range(40))]).encode()
+DAYS = [b"2020-01-%02d,%d,%d" % (day, day, day % 7) for day in range(1, 31)]
 LABELLED = b"sequence,label\nACGT,0\nCCGT,1\n"
 
 CASES: dict[str, tuple[str, bytes | None, str]] = {
     "a wrong path": (SERIES, None, "data.path: cannot read"),
-    "a truncated gzip": (SERIES, gzip.compress(TABLE)[:-9], "is damaged gzip"),
+    "a truncated gzip": (SERIES, gzip.compress(TABLE)[:-9], "is damaged or cut off"),
     "an empty file": (SERIES, b"", "is empty"),
     "a missing column": (SERIES, TABLE.replace(b"date,", b"day,", 1), "data:1: the columns are day, a, b"),
     "a missing cell": (SERIES, TABLE + b"\n2020-01-01,3", "data:42: 2 cells"),
@@ -27,6 +35,33 @@ CASES: dict[str, tuple[str, bytes | None, str]] = {
     "a label of its own": (GENOME, LABELLED + b"GGGT,2\n", "has 3 labels (0, 1, 2)"),
     "no label": (GENOME, LABELLED.replace(b"label", b"kind"), "data:1: the columns are sequence, kind"),
     "a letter that is no base": (GENOME, LABELLED + b"GG?T,1\n", "data:4: '?' is no base"),
+    "a series with the newest first": (
+        SERIES,
+        b"\n".join([b"date,a,b", *reversed(DAYS)]),
+        "data:3: date: '2020-01-29' is before '2020-01-30' in the line above, as in 29 of the lines; sort them",
+    ),
+    "a series in no order": (
+        SERIES,
+        b"\n".join([b"date,a,b", *DAYS[15:], *DAYS[:15]]),
+        "data:17: date: '2020-01-01' is before '2020-01-30' in the line above, as in 1 of the lines; sort them",
+    ),
+    "a text shorter than a window": (
+        TEXT,
+        PROSE,
+        "train.seq_len: 64 and one more to predict are",
+    ),
+    "a Parquet file": (TEXT, b"PAR1" + PROSE * 9, "data is a Parquet file, no text; `titans-lab data prepare FILE"),
+    "a zip archive": (TEXT, b"PK\x03\x04" + PROSE * 9, "data is a zip archive, no text; unpack it"),
+    "a tar archive in gzip": (TEXT, gzip.compress(PROSE.ljust(257, b"\0") + b"ustar" + PROSE * 9), "is a tar archive"),
+    "text in UTF-16": (
+        TEXT,
+        (PROSE * 9).decode().encode("utf-16"),
+        "data is text in UTF-16, no text; write it",
+    ),
+    "numbers as bytes": (TEXT, bytes(range(256)) * 9, "data is no text: 10% of its bytes are control characters"),
+    "cut off bz2": (TEXT, bz2.compress(PROSE * 99)[:-9], "data is damaged or cut off"),
+    "cut off xz": (TEXT, lzma.compress(PROSE * 99)[:-9], "data is damaged or cut off"),
+    "cut off zstd": (TEXT, pa.compress(PROSE * 99, "zstd", asbytes=True)[:-9], "data is damaged or cut off"),
     "a FASTA file without a header": (DNA, b"ACGT\nACGT\n", "data:1: a sequence without a header"),
 }
 
@@ -52,3 +87,65 @@ def test_a_missing_file_of_a_shipped_study_is_named_with_where_to_look(cli: Any)
     assert ended.code == 2
     assert "data.path: cannot read data/nowhere.csv (No such file or directory)" in ended.err
     assert ended.err.endswith("The first lines of the study may say where to get it\n")
+
+
+@pytest.mark.parametrize("name", ["/proc/kmsg", "/dev/zero", "pipe", "empty"])
+def test_what_may_never_end_is_refused_and_not_read(cli: Any, tmp_path: Path, name: str):
+    (tmp_path / "study.yaml").write_text(TEXT)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").touch()
+    ended = cli("plan", tmp_path / "study.yaml", f"data.path={tmp_path / name}", "--store", tmp_path / "results")
+    assert (ended.code, ended.out) == (2, "")
+    assert "is a device or a pipe, not a file; give" in ended.err or "is empty; give" in ended.err
+
+
+def test_a_path_that_a_variable_left_empty_is_refused(cli: Any, tmp_path: Path):
+    (tmp_path / "study.yaml").write_text(TEXT)
+    for override in ("data.path=''", "data.path=' '"):
+        ended = cli("plan", tmp_path / "study.yaml", override, "--store", tmp_path / "results")
+        assert (ended.code, ended.out) == (2, "")
+        assert "data.path: is empty; name a file or a folder, or write null" in ended.err
+
+
+def test_a_home_is_understood(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "study.yaml").write_text(TEXT)
+    (tmp_path / "text").write_bytes(PROSE * 99)
+    assert cli("plan", tmp_path / "study.yaml", "data.path=~/text", "--store", tmp_path / "results").code == 0
+
+
+def test_a_story_that_no_sequence_holds_is_refused(cli: Any, tmp_path: Path):
+    story = "1 Mary%d moved to the bathroom.\n2 Where is Mary%d?\tbathroom\t1\n"
+    (tmp_path / "facts").write_text("".join(story % (number, number) for number in range(60)) + "\n\n")
+    (tmp_path / "book").write_bytes(PROSE * 99)
+    (tmp_path / "study.yaml").write_text(STORIES)
+    overrides = (f"task.babilong.facts={tmp_path / 'facts'}", f"data.path={tmp_path / 'book'}")
+    assert cli("plan", tmp_path / "study.yaml", *overrides, "--store", tmp_path / "results").code == 0
+    ended = cli("plan", tmp_path / "study.yaml", *overrides, "train.seq_len=70", "--store", tmp_path / "results")
+    assert (ended.code, ended.out) == (2, "")
+    assert "train.seq_len: 70 is too short for any story" in ended.err
+
+
+def test_two_words_are_too_few_for_needles_that_are_words(cli: Any, tmp_path: Path):
+    study = "base: {task: {name: needle, needle: {kind: word}}, train: {seq_len: 512, batch_size: 2, tokens: 2048}}"
+    (tmp_path / "study.yaml").write_text(study)
+    for name in ("adjectivelist.txt", "nounlist.txt"):
+        (tmp_path / name).write_text("calm")
+    override = f"task.needle.words={tmp_path}"
+    ended = cli("plan", tmp_path / "study.yaml", override, "--store", tmp_path / "results")
+    assert (ended.code, ended.out) == (2, "")
+    assert "none of its pairs of words is" in ended.err
+
+
+def test_a_test_file_that_is_the_training_file_is_a_warning(cli: Any, tmp_path: Path):
+    (tmp_path / "study.yaml").write_text(GENOME)
+    rows = b"".join(b"%s,%d\n" % (b"ACGT"[n % 4 :] + b"ACGT" * (n // 4 + 1), n % 2) for n in range(40))
+    for name in ("data", "test"):
+        (tmp_path / name).write_bytes(b"sequence,label\n" + rows)
+    overrides = (f"data.path={tmp_path / 'data'}", f"data.test_path={tmp_path / 'test'}", "data.valid_fraction=0.3")
+    ended = cli("plan", tmp_path / "study.yaml", *overrides, "--store", tmp_path / "results")
+    assert ended.code == 0
+    assert "warning: data.test_path: has the content of data.path" in ended.err
+    (tmp_path / "text").write_bytes(PROSE * 9)
+    ended = cli("data", "prepare", tmp_path / "text", "--valid", tmp_path / "text", "-o", tmp_path / "out")
+    assert (ended.code, "warning: --valid: is the text to train on" in ended.err) == (0, True)

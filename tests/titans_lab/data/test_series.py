@@ -55,6 +55,23 @@ def test_a_constant_channel_is_0(write: Write):
     assert (load_series(write(lines)).values[:, 1] == 0).all()
 
 
+def test_a_channel_that_is_constant_but_for_rounding_keeps_its_scale(write: Write):
+    series = load_series(write([f"2020-01-01,{i % 5},{14.62 if i < 480 else 14.72}" for i in range(600)]))
+    assert np.full((420, 2), 14.62).std(0).all()  # the mean is rounded
+    assert np.abs(series.values[:420, 1]).max() < 1e-6
+    np.testing.assert_allclose(series.values[480:, 1], 0.1, rtol=1e-6)
+
+
+def test_values_whose_squares_are_no_numbers_are_refused(write: Write):
+    with pytest.raises(UserError, match=r"b: reaches more than 1e\+15 deviations .*leave the column"):
+        load_series(write([f"2020-01-01,{i % 5},{7 if i < 480 else 1e30}" for i in range(600)]))
+
+
+@pytest.mark.parametrize("dates", [["1", "2", "10", "11"], ["01/02", "x", "", "a"], ["2020-01-01"] * 4])
+def test_dates_in_order_or_of_no_known_form_are_taken_as_they_are(write: Write, dates: list[str]):
+    assert len(load_series(write([f"{date},{i},{i % 3}" for i, date in enumerate(dates)])).values) == 4
+
+
 def test_windows_cover_each_part_once_and_only_their_inputs_reach_back(write: Write):
     series = load_series(write(rows(100, 2)))
     for part, begin, end in zip(PARTS, (0, 70, 80), (70, 80, 100), strict=True):

@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from titans_lab.data import sources
-from titans_lab.data.sources import Source, documents
+from titans_lab.data.sources import Source, documents, size_in_bytes
 from titans_lab.errors import UserError
 
 LINES = b"one\ntwo \xe2\x82\xac\nthree"
@@ -91,8 +93,45 @@ def test_bad_input_is_named_by_file_and_line(tmp_path: Path, name: str, content:
 
 
 def test_bytes_may_be_any(tmp_path: Path):
-    (tmp_path / "x").write_bytes(b"\xff\0")
-    assert read(tmp_path / "x", utf8=False) == [b"\xff\0"]
+    (tmp_path / "x").write_bytes(b"caf\xe9")
+    assert read(tmp_path / "x", utf8=False) == [b"caf\xe9"]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_document(tmp_path: Path):
+    (tmp_path / "x.jsonl").write_bytes(b"\xef\xbb\xbf" + ROW)
+    (tmp_path / "y.txt").write_bytes(b"\xef\xbb\xbf" + LINES)
+    assert read(tmp_path) == [b"fine", LINES]
+
+
+def test_the_rows_of_a_parquet_file_are_documents(tmp_path: Path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"id": [1, 2], "text": ["one", "two €"], "body": ["a", None]}), path)
+    assert read(path) == [b"one", "two €".encode()]
+    with pytest.raises(UserError, match=r"rows\.parquet: row 1: no 'words'; .* with --key: id, text, body"):
+        read(path, key="words")
+    with pytest.raises(UserError, match=r"rows\.parquet: row 2: 'body' holds no text, but NoneType"):
+        read(path, key="body")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"rows\.parquet: row 1: cannot be read .*; fetch the file again"):
+        read(path)
+
+
+def test_a_folder_with_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: Path):
+    (tmp_path / "a.txt").write_bytes(LINES)
+    (tmp_path / "b.zip").write_bytes(b"PK\x03\x04" + LINES)
+    with pytest.raises(UserError, match=r"b\.zip: is a zip archive, no text; unpack it"):
+        read(tmp_path, utf8=False)
+
+
+@pytest.mark.parametrize(("text", "size"), [("200000", 200_000), ("1K", 1000), ("1.5m", 1_500_000), ("2GB", 2 * 10**9)])
+def test_a_size_has_a_unit(text: str, size: int):
+    assert size_in_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1X", "many", "0.1"])
+def test_what_is_no_size_is_refused(text: str):
+    with pytest.raises(UserError, match=r"--limit: .* is no size; write bytes, such as 200000, 200K"):
+        size_in_bytes(text)
 
 
 def test_a_wrong_path_and_an_empty_folder_are_named(tmp_path: Path):

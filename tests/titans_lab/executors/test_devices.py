@@ -94,17 +94,44 @@ def test_a_worker_on_a_core_keeps_freed_memory_unless_the_user_says_how(monkeypa
 def test_of_devices_that_compute_alike_one_stands_for_all(nvidia_smi: Path):
     assert indices(one_of_each(gpus())) == "01"
     [core] = one_of_each(cores())
-    assert (core.index, core.hardware) == ("0", processor())
+    assert core.hardware == processor()
 
 
 def test_there_is_a_place_for_each_core_that_the_process_may_use():
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert [core.index for core in cores()] == [str(i) for i in range(allowed or 1)]
     if not hasattr(os, "sched_setaffinity"):
         return
     before = os.sched_getaffinity(0)
     try:
-        os.sched_setaffinity(0, {min(before)})
-        assert len(cores()) == 1
+        os.sched_setaffinity(0, {max(before)})
+        assert [core.index for core in cores()] == [str(max(before))]
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "count"),
+    [
+        ("0::/\n", {"cpu.max": "200000 100000\n"}, 2),
+        ("0::/job/step\n", {"job/cpu.max": "100000 100000\n", "job/step/cpu.max": "max 100000\n"}, 1),
+        ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, 8),
+        (
+            "3:cpu,cpuacct:/x\n",
+            {"cpu,cpuacct/x/cpu.cfs_quota_us": "300000\n", "cpu,cpuacct/x/cpu.cfs_period_us": "100000\n"},
+            3,
+        ),
+        ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ("1:memory:/\n", {"memory/cpu.max": "100000 100000\n"}, 8),
+    ],
+)
+def test_a_quota_bounds_the_cores(
+    membership: str, files: dict[str, str], count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    (tmp_path / "membership").write_text(membership)
+    monkeypatch.setattr("titans_lab.environment.CGROUPS", tmp_path)
+    monkeypatch.setattr("titans_lab.environment.MEMBERSHIP", tmp_path / "membership")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8, 16)), raising=False)
+    assert [core.index for core in cores()] == [str(number) for number in range(8, 8 + count)]

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from titans_lab.errors import UserError
 from titans_lab.executors.devices import Device
-from titans_lab.executors.slots import DeviceBusy, places, take_slot
+from titans_lab.executors.slots import DeviceBusy, places, stale_runtime_folder, take_slot
 
 GPU, OTHER = (Device("cuda", f"GPU-{name}", f"GPU {name}", "H200") for name in "ab")
 
@@ -59,3 +61,47 @@ def test_without_a_folder_for_the_session_there_is_one_for_the_user(tmp_path: Pa
     [folder] = tmp_path.iterdir()
     assert folder.name.startswith("titans-lab-")
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("given", ["gone/1000", "a file"])
+def test_a_stale_folder_of_the_session_is_passed_over(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a file").touch()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    assert stale_runtime_folder() is None
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / given))
+    take_slot(GPU)
+    assert [path.name for path in (tmp_path / "tmp").iterdir()] == [f"titans-lab-{os.getuid()}"]
+    assert "XDG_RUNTIME_DIR" in (stale_runtime_folder() or "")
+
+
+@pytest.mark.parametrize("how", ["link", "file", "another's"])
+def test_a_folder_that_is_not_the_users_own_is_refused(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = tmp_path / f"titans-lab-{os.getuid()}"
+    (tmp_path / "victim").mkdir()
+    if how == "link":
+        folder.symlink_to(tmp_path / "victim")
+    elif how == "file":
+        folder.touch()
+    else:
+        folder.mkdir()
+        uid = os.getuid()
+        folder.rename(tmp_path / f"titans-lab-{uid + 1}")
+        monkeypatch.setattr(os, "getuid", lambda: uid + 1)
+    with pytest.raises(UserError, match="not a folder of this user"):
+        take_slot(GPU)
+    assert list((tmp_path / "victim").iterdir()) == []
+
+
+def test_a_folder_that_others_can_read_is_closed_and_a_slot_is_no_link(tmp_path: Path):
+    folder = tmp_path / "titans-lab"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    take_slot(GPU)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    (folder / "cuda-GPU-b-0").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="symbolic link"):
+        take_slot(OTHER)
+    assert not (tmp_path / "elsewhere").exists()

@@ -11,6 +11,7 @@ import pytest
 from variants import VARIANTS, of_variant
 
 import titans
+from titans.mixers.registry import settings_classes
 from titans.models.config import MemoryConfig, ModelConfig, reads
 from titans.models.config.effective import BACKBONE
 from titans_lab.study import identity
@@ -18,12 +19,13 @@ from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfi
 from titans_lab.study.fields import LEAVES, build, walk
 from titans_lab.study.identity import facts, flatten, model_id, read_values, run_id
 from titans_lab.study.study import Run, load_study
-from titans_lab.tasks.mqar.settings import MqarSettings
+from titans_lab.tasks.mqar import MqarSettings
 from titans_lab.tasks.registry import all_settings
 
 HASH = "0" * 64
-#: What is said of each field.
-DECISIONS = dict(
+#: What is said of each field. A setting that is one mixer's own decides, unless the file says otherwise.
+OWN = tuple(f"model.{mixer}." for mixer in settings_classes())
+DECISIONS = dict.fromkeys((key for key in LEAVES if key.startswith(OWN)), "decides") | dict(
     line.split(": ", 1)
     for line in Path(__file__).with_name("identity.txt").read_text().splitlines()
     if line and not line.startswith("#")

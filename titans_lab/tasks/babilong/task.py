@@ -7,93 +7,23 @@ and answer too. One story in ten, by the hash of its text, and the last tenth of
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from titans_lab.data.babi import LONGEST_ANSWER, Asked, chosen_stories, parse_babi, question_and_facts, size_of
 from titans_lab.data.hidden import BabilongContents, babilong_contents
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
-from titans_lab.tasks.babilong.settings import BabilongSettings
+from titans_lab.tasks.babilong import BabilongSettings
 from titans_lab.tasks.haystack import Haystack, part_of, prose
-from titans_lab.tasks.question import Question, for_testing
+from titans_lab.tasks.question import Question
 from titans_lab.tasks.recall import RecallTask
 from titans_lab.tasks.task import random_of
 
-TAIL = "\n\nQuestion: {question}\nAnswer:"
 LIST_FROM = 4  # letters: an answer of so many with a comma is a list; a shorter one is a pair of directions, as "n,e"
-LONGEST_ANSWER = 40  # bytes; the longest of bAbI is a list of three things
-_FACT = re.compile(r"(\d+) ([^\t]*\S)\s*")
-_QUESTION = re.compile(r"(\d+) ([^\t]*\S)\s*\t\s*([^\t]*\S)\s*\t\s*(\d+(?: \d+)*)\s*")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question of a story.
-
-    Attributes:
-        facts: What the story has told so far.
-        question: Ends with a question mark.
-        answer: A word, or some with commas between them.
-        support: Indices of the facts that it follows from.
-        story: All of the story, which decides whether it is for testing.
-    """
-
-    facts: tuple[str, ...]
-    question: str
-    answer: str
-    support: tuple[int, ...]
-    story: str
-
-
-def parse_babi(text: str, source: str) -> list[Asked]:
-    """The questions of a bAbI file in order. UserError, with the line, where one is no fact and no question."""
-    asked: list[Asked] = []
-    for first, lines in _stories(text, source):
-        asked += _questions(first, lines, source)
-    if not asked:
-        raise UserError(
-            f"{source}: has no question; give a file of bAbI tasks, such as qa1_single-supporting-fact_train.txt"
-        )
-    return asked
-
-
-def _stories(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
-    """Number of its first line, and the lines, of each story: where they count from 1 again."""
-    lines: list[str] = []
-    first = 1
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.startswith("1 ") and lines:
-            yield first, lines
-            lines, first = [], number
-        lines.append(line)
-    if lines:
-        yield first, lines
-
-
-def _questions(first: int, lines: Sequence[str], source: str) -> Iterator[Asked]:
-    facts: dict[int, str] = {}
-    for place, line in enumerate(lines):
-        question, fact = _QUESTION.fullmatch(line), _FACT.fullmatch(line)
-        told = question or fact
-        if told is None or int(told[1]) != place + 1:
-            raise UserError(
-                f"{source}:{first + place}: {line[:60]!r} is no line of a bAbI story: 'NUMBER FACT' or 'NUMBER QUESTION"
-                f"<tab>ANSWER<tab>NUMBERS OF FACTS', with the number {place + 1}"
-            )
-        if question is None:
-            facts[place + 1] = told[2]
-            continue
-        index = {each: where for where, each in enumerate(facts)}
-        support = [int(each) for each in question[4].split()]
-        if not index.keys() >= set(support):
-            raise UserError(f"{source}:{first + place}: the facts {question[4]} are not all told before the question")
-        yield Asked(
-            tuple(facts.values()), question[2], question[3], tuple(index[each] for each in support), "\n".join(lines)
-        )
 
 
 def labels_of(asked: Sequence[Asked]) -> frozenset[str]:
@@ -137,7 +67,7 @@ class Stories:
     @cached_property
     def _sizes(self) -> np.ndarray:
         """Bytes of each question's story, the question included, in that order."""
-        return np.array([_size(self.asked[index]) for index in self._order])
+        return np.array([size_of(self.asked[index]) for index in self._order])
 
     def count(self, length: int, answer_tokens: int | None = None) -> int:
         """How many different questions there are that fit into a length."""
@@ -158,9 +88,9 @@ class Stories:
                 f"length {length}: too short for any story; the shortest takes {min(self._sizes)} tokens and its answer"
             )
         asked = self.asked[fitting[number % len(fitting)]]
-        tail, facts, answer = *_words(asked), f" {asked.answer}.".encode()
+        tail, facts, answer = *question_and_facts(asked), f" {asked.answer}.".encode()
         left = len(answer) if answer_tokens is None else answer_tokens
-        room = length - left - _size(asked) if length else 0
+        room = length - left - size_of(asked) if length else 0
         numbers = random_of("babilong", self.seed, self.testing, length, number)
         context, places = self._hide(facts, room, numbers)
         depth = min(places[index] for index in asked.support) / max(len(context), 1)
@@ -180,21 +110,6 @@ class Stories:
         return b"".join([*pieces, hay[before:]]), places
 
 
-def _words(asked: Asked) -> tuple[bytes, list[bytes]]:
-    """The question as it ends the prompt, and the facts."""
-    return TAIL.format(question=asked.question).encode(), [f"{fact} ".encode() for fact in asked.facts]
-
-
-def _size(asked: Asked) -> int:
-    tail, facts = _words(asked)
-    return len(tail) + sum(map(len, facts))
-
-
-def split_stories(asked: Sequence[Asked], testing: bool) -> list[Asked]:
-    """The questions of the stories that are for testing, or of all others."""
-    return [each for each in asked if for_testing(each.story) is testing]
-
-
 class BabilongTask(RecallTask):
     """Stories of up to `train.seq_len` bytes, filled up with a book."""
 
@@ -211,8 +126,5 @@ class BabilongTask(RecallTask):
 def stories(contents: BabilongContents, seed: int, testing: bool) -> Stories:
     """Questions for training, or for tests; the last tenth of the book is for tests."""
     asked = parse_babi(contents.facts.decode(errors="replace"), contents.facts_source)
-    chosen = split_stories(asked, testing)
-    if not chosen:
-        part = "for tests (one in ten, by its hash)" if testing else "to train on"
-        raise UserError(f"{contents.facts_source}: none of its stories is {part}; give a file with more of them")
-    return Stories(chosen, prose(part_of(contents.book, testing)), seed, testing, labels_of(asked))
+    chosen, book = chosen_stories(contents, testing), prose(part_of(contents.book, testing))
+    return Stories(chosen, book, seed, testing, labels_of(asked))

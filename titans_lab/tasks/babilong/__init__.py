@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from titans.models.config import ModelConfig
+from titans_lab.errors import UserError
 from titans_lab.study.metric import Metric
-from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.study.sections import DataConfig, TrainConfig, expand_paths
 from titans_lab.tasks.settings import PATH, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class BabilongSettings(TaskSettings):
     test_examples: int = 200
 
     def __post_init__(self) -> None:
+        expand_paths(self, self.PATHS)
         if self.test_examples < 1:
             raise ValueError(f"test_examples: {self.test_examples} is below 1")
 
@@ -48,6 +50,20 @@ class BabilongSettings(TaskSettings):
         if self.facts is None:
             raise ValueError("task.babilong.facts: null; name a file of bAbI stories")
         check_bytes(model)
+
+    def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
+        """Refuse stories of which none is so short that a sequence holds it, for training or for tests."""
+        from titans_lab.data.babi import shortest
+        from titans_lab.data.hidden import babilong_contents
+
+        contents = babilong_contents(self.facts, data.path)
+        for testing in (False, True):
+            if (least := shortest(contents, testing)) > train.seq_len + 1:
+                part = "for tests" if testing else "to train on"
+                raise UserError(
+                    f"train.seq_len: {train.seq_len} is too short for any story {part}: the shortest one takes "
+                    f"{least - 1} bytes; set train.seq_len={least - 1} or more"
+                )
 
     def digest(self, data: DataConfig) -> str:
         """Return the hash over the stories and the book."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from titans.models.config import ModelConfig
 from titans_lab.study.metric import Metric
-from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.study.sections import DataConfig, TrainConfig, expand_paths
 from titans_lab.tasks.settings import PATH, TaskSettings, check_bytes
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class NeedleSettings(TaskSettings):
     words: str | None = field(default=None, metadata=PATH)
 
     def __post_init__(self) -> None:
+        expand_paths(self, self.PATHS)
         if self.test_examples < 1:
             raise ValueError(f"test_examples: {self.test_examples} is below 1")
 
@@ -61,6 +62,13 @@ class NeedleSettings(TaskSettings):
                 f"train.seq_len: {train.seq_len} is below the {LONGEST[self.template]} bytes that a needle and "
                 f"its question can take (task.needle.template is {self.template})"
             )
+
+    def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
+        """Refuse lists of words that give no value to train on, or none for tests."""
+        from titans_lab.data.hidden import check_words
+
+        if self.kind == "word" and self.words is not None:
+            check_words(self.words)
 
     def digest(self, data: DataConfig) -> str:
         """Return the hash over the prose and the lists of words."""

@@ -1,0 +1,111 @@
+"""Stories and questions of bAbI (Weston et al., arXiv 1502.05698), read and checked line by line. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from titans_lab.data.hidden import BabilongContents, for_testing
+from titans_lab.errors import UserError
+
+TAIL = "\n\nQuestion: {question}\nAnswer:"
+LONGEST_ANSWER = 40  # bytes; the longest of bAbI is a list of three things
+_FACT = re.compile(r"(\d+) ([^\t]*\S)\s*")
+_QUESTION = re.compile(r"(\d+) ([^\t]*\S)\s*\t\s*([^\t]*\S)\s*\t\s*(\d+(?: \d+)*)\s*")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question of a story.
+
+    Attributes:
+        facts: What the story has told so far.
+        question: Ends with a question mark.
+        answer: A word, or some with commas between them.
+        support: Indices of the facts that it follows from.
+        story: All of the story, which decides whether it is for testing.
+    """
+
+    facts: tuple[str, ...]
+    question: str
+    answer: str
+    support: tuple[int, ...]
+    story: str
+
+
+def parse_babi(text: str, source: str) -> list[Asked]:
+    """The questions of a bAbI file in order. UserError, with the line, where one is no fact and no question."""
+    asked: list[Asked] = []
+    for first, lines in _stories(text, source):
+        asked += _questions(first, lines, source)
+    if not asked:
+        raise UserError(
+            f"{source}: has no question; give a file of bAbI tasks, such as qa1_single-supporting-fact_train.txt"
+        )
+    return asked
+
+
+def _stories(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
+    """Number of its first line, and the lines, of each story: where they count from 1 again."""
+    lines: list[str] = []
+    first = 1
+    for number, line in enumerate(text.rstrip().splitlines(), start=1):
+        if line.startswith("1 ") and lines:
+            yield first, lines
+            lines, first = [], number
+        lines.append(line)
+    if lines:
+        yield first, lines
+
+
+def _questions(first: int, lines: Sequence[str], source: str) -> Iterator[Asked]:
+    facts: dict[int, str] = {}
+    for place, line in enumerate(lines):
+        question, fact = _QUESTION.fullmatch(line), _FACT.fullmatch(line)
+        told = question or fact
+        if told is None or int(told[1]) != place + 1:
+            raise UserError(
+                f"{source}:{first + place}: {line[:60]!r} is no line of a bAbI story: 'NUMBER FACT' or 'NUMBER QUESTION"
+                f"<tab>ANSWER<tab>NUMBERS OF FACTS', with the number {place + 1}"
+            )
+        if question is None:
+            facts[place + 1] = told[2]
+            continue
+        index = {each: where for where, each in enumerate(facts)}
+        support = [int(each) for each in question[4].split()]
+        if not index.keys() >= set(support):
+            raise UserError(f"{source}:{first + place}: the facts {question[4]} are not all told before the question")
+        yield Asked(
+            tuple(facts.values()), question[2], question[3], tuple(index[each] for each in support), "\n".join(lines)
+        )
+
+
+def question_and_facts(asked: Asked) -> tuple[bytes, list[bytes]]:
+    """The question as it ends the prompt, and the facts."""
+    return TAIL.format(question=asked.question).encode(), [f"{fact} ".encode() for fact in asked.facts]
+
+
+def size_of(asked: Asked) -> int:
+    tail, facts = question_and_facts(asked)
+    return len(tail) + sum(map(len, facts))
+
+
+def split_stories(asked: Sequence[Asked], testing: bool) -> list[Asked]:
+    """The questions of the stories that are for testing, or of all others."""
+    return [each for each in asked if for_testing(each.story) is testing]
+
+
+def chosen_stories(contents: BabilongContents, testing: bool) -> list[Asked]:
+    """Return the questions to train on, or to test on; UserError where the file has none, or none for this."""
+    asked = parse_babi(contents.facts.decode(errors="replace"), contents.facts_source)
+    chosen = split_stories(asked, testing)
+    if not chosen:
+        part = "for tests (one in ten, by its hash)" if testing else "to train on"
+        raise UserError(f"{contents.facts_source}: none of its stories is {part}; give a file with more of them")
+    return chosen
+
+
+def shortest(contents: BabilongContents, testing: bool) -> int:
+    """Return the bytes that the shortest story to train on, or to test on, takes with its question and its answer."""
+    return min(map(size_of, chosen_stories(contents, testing))) + LONGEST_ANSWER
