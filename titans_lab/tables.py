@@ -11,14 +11,22 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
 TextFormat = Literal["table", "csv", "json", "markdown"]
+Format = Literal["table", "csv", "json", "markdown", "parquet"]
 Rows = Iterable[Iterable[Any]]
 
+SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
 GAP = "  "
 NARROWEST = 10  # characters to which a column of text may be cut so that a table fits
+
+
+def format_of(output: Path | None) -> Format:
+    """Return the format that the name of a file asks for; a table where it asks for none."""
+    return SUFFIXES.get(output.suffix.lower(), "table") if output else "table"
 
 
 def to_text(form: TextFormat, names: Sequence[str], rows: Rows, width: int | None = None) -> str:

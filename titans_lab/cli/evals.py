@@ -9,7 +9,7 @@ import typer
 
 from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, open_store
 from titans_lab.cli.harness import print_harness
-from titans_lab.cli.questions import each_length, files, needles, print_questions, stories
+from titans_lab.cli.questions import lengths_of, print_questions
 from titans_lab.errors import UserError
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The start of a run's id, as `titans-lab plan` shows it.")]
@@ -86,6 +86,7 @@ def evaluate(
 
     Exit code 3: the evaluation broke.
     """
+    from titans_lab.evaluation.choices import at_lengths, needles, stories
     from titans_lab.store.weights import check_weights, find_run
 
     _refuse_idle(context, task)
@@ -96,10 +97,10 @@ def evaluate(
         print_harness(records, folder.run_id, task, data, online, limit, as_csv, as_json)
         return
     if task == "needle":
-        asked = needles(folder.record(), kinds, template, files(text, words))
+        asked = needles(folder.record(), kinds.split(",") if kinds else [], template, text, words)
     else:
         asked = stories(facts or [], text)
-    print_questions(records, folder.run_id, each_length(asked, lengths, count, seed), as_csv, as_json)
+    print_questions(records, folder.run_id, at_lengths(asked, lengths_of(lengths), count, seed), as_csv, as_json)
 
 
 def _refuse_idle(context: typer.Context, task: str) -> None:
