@@ -38,7 +38,7 @@ from (
 
 
 @dataclass(frozen=True)
-class Selection:
+class PageScope:
     """What a page says that it was drawn for: enough to draw it anew from the same store.
 
     Attributes:
@@ -61,7 +61,7 @@ class Selection:
         return dataclasses.asdict(self) | {"drawn": self.drawn.isoformat()}
 
     @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Selection:
+    def read(cls, record: Mapping[str, Any]) -> PageScope:
         """Return the selection that `record` was made of; ValueError, KeyError or TypeError for anything else."""
         kinds = get_args(Kind)
         kind, name = kinds[kinds.index(record["kind"])], record["name"]
@@ -116,9 +116,9 @@ class Subject:
         return {key: value for key, value in _values(run).items() if _differ(value, self.base.get(key))}
 
     @property
-    def selection(self) -> Selection:
+    def selection(self) -> PageScope:
         """What the page says that it was drawn for."""
-        return Selection(self.kind, self.name, tuple(run.run_id for run in self.runs), self.former, self.drawn)
+        return PageScope(self.kind, self.name, tuple(run.run_id for run in self.runs), self.former, self.drawn)
 
 
 def of_study(study: Study, runs: Sequence[Run], snapshot: Snapshot) -> Subject:
