@@ -90,7 +90,8 @@ def __getattr__(name):
             with judging(model):
                 loss = self.losses(model, batch).sum().item() / self.terms(batch)
                 right = (model(batch[0])[0].argmax(-1) == batch[1]).float().mean().item()
-            return [Score(self.settings.LOSS, loss, self.terms(batch)), Score(self.settings.METRIC, right, self.terms(batch))]
+            count = self.terms(batch)
+            return [Score(self.settings.LOSS, loss, count), Score(self.settings.METRIC, right, count)]
 
         def inputs(self, tokens):
             return self.drawn("test")[0]
@@ -109,7 +110,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def lab(folder: Path, *arguments: str, status: int = 0) -> str:
-    """Run the program in a folder and return its standard output, or, where it fails as expected, its standard error."""
+    """Run the program in a folder; return its standard output, or its standard error where it is meant to fail."""
     environment = os.environ | {"XDG_CONFIG_HOME": str(folder / "config"), "TITANS_LAB_PLUGINS": ""}
     command = [sys.executable, "-P", "-m", "titans_lab", *arguments]
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
