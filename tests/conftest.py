@@ -16,9 +16,10 @@ os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # several test p
 for _name in ("TITANS_LAB_STORE", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(_name, None)  # the user's must not decide what is tested
 
-#: The places on devices that sweeps share: not with other tests, which would wait for each other.
-os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="titans-lab-tests-")
-atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
+#: The places on devices that sweeps share, and what is remembered of data: not the user's, and not with other tests.
+for _name in ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME"):
+    os.environ[_name] = tempfile.mkdtemp(prefix="titans-lab-tests-")
+    atexit.register(shutil.rmtree, os.environ[_name], ignore_errors=True)
 
 #: Of the whole session: the processes of pytest-xdist inherit it from the one that starts them.
 SEED = int(os.environ.setdefault("TITANS_TEST_SEED", str(secrets.randbits(32))))

@@ -7,15 +7,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from titans_lab.environment import library_version
-from titans_lab.errors import install
+from titans_lab.errors import UserError, install
 from titans_lab.executors.devices import gpus
-from titans_lab.store.files import link_new, temporary_file, write_bytes
+from titans_lab.store.files import DamagedError, link_new, temporary_file, write_bytes
+from titans_lab.store.store import Store
+from titans_lab.study.config import DataConfig, RunConfig, TaskConfig
+from titans_lab.study.record import config_of
 
 LEAST_BYTES = 2**30  # free, of disk and of memory
 OLDEST_TORCH = (2, 11)
@@ -47,6 +51,35 @@ class Fact:
 def machine(root: Path) -> list[Fact]:
     """The facts of this machine, for a store at `root`, there or not."""
     return [*_torch(), *_gpus(), *_room(root), *_file_system(root), *_packages()]
+
+
+def data(store: Store) -> Iterator[Fact]:
+    """Whether the data of recorded runs are what these were trained on: a fact for each source that is a file."""
+    hashes: dict[tuple[DataConfig, TaskConfig], Counter[str]] = {}
+    configs: dict[tuple[DataConfig, TaskConfig], RunConfig] = {}
+    for folder in store.folders():
+        try:
+            record = folder.record()
+            config = config_of(record)
+        except (DamagedError, ValueError, TypeError, KeyError):
+            continue  # `titans_lab.store.check` names it
+        if config.task.settings.READS or config.task.settings.PATHS:
+            configs[config.data, config.task] = config
+            hashes.setdefault((config.data, config.task), Counter())[record["data_hash"]] += 1
+    for key, config in configs.items():
+        gone = any(not Path(path).exists() for path in config.data_paths())
+        source = config.data_source() + ": not on this machine" * gone
+        yield Fact("data", source, None if gone else _changed(config, hashes[key]))
+
+
+def _changed(config: RunConfig, hashes: Counter[str]) -> str | None:
+    try:
+        now = config.data_digest()
+    except UserError as error:
+        return str(error)
+    others = hashes.total() - hashes[now]
+    words = f"not what {others} of {hashes.total()} runs were trained on; put that back, or sweep their studies again"
+    return words if others else None
 
 
 def _torch() -> Iterator[Fact]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError, nearest
-from titans_lab.store.files import Damage, read_json
+from titans_lab.store.files import Damage
 from titans_lab.store.folder import Attempt
+from titans_lab.store.records import read_study
 from titans_lab.store.status import STATES
 from titans_lab.store.store import Store
 from titans_lab.store.weights import find_run
@@ -19,7 +19,7 @@ from titans_lab.study.derived import DERIVED
 from titans_lab.study.expression import parse_expression
 from titans_lab.study.fields import plain
 from titans_lab.study.identity import flatten
-from titans_lab.study.record import config_of
+from titans_lab.study.record import config_in
 from titans_lab.study.settings import HINTS
 from titans_lab.study.study import load_study
 
@@ -94,9 +94,9 @@ def select(store: Store, targets: Sequence[str], wanted: Filter) -> Selection:
 def named_runs(store: Store, target: str) -> list[str]:
     """The ids of the runs of a study as last swept, or of the run whose id begins so. UserError: no such thing."""
     name = study_name(target)
-    record = next((read_json(path) for path in store.study_paths() if path.stem == name), None)
+    record = next((read_study(path) for path in store.study_paths() if path.stem == name), None)
     if record is not None:
-        return [str(run["run_id"]) for run in record["runs"]]
+        return [run["run_id"] for run in record["runs"]]
     if name != target:
         raise UserError(f"{target}: the study {name} was not swept into {store.root}; --store names another store")
     return [find_run(store, target).run_id]
@@ -122,9 +122,10 @@ def study_name(target: str) -> str:
 def _meets(row: dict[str, Any], wanted: Filter) -> bool:
     if wanted.holds is None:
         return not wanted.states or row["state"] in wanted.states
-    if row["config"] is None or row["seed"] is None:
-        return False  # its record is damaged, which is told
-    return wanted.meets(row["state"], config_of({"config": json.loads(row["config"])}), row["seed"])
+    config = config_in(row["config"])
+    if config is None or row["seed"] is None:
+        return False  # the record is damaged or of another version, which is told
+    return wanted.meets(row["state"], config, row["seed"])
 
 
 def _without_config(row: dict[str, Any]) -> dict[str, Any]:

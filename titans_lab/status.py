@@ -9,9 +9,10 @@ from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.store.compacted import Compacted
-from titans_lab.store.files import Damage, DamagedError, read_json
+from titans_lab.store.files import Damage, DamagedError
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import latest_row, read_latest
+from titans_lab.store.records import read_run, read_status, read_study
 from titans_lab.store.status import Status
 from titans_lab.store.store import Store
 from titans_lab.study import derived
@@ -34,13 +35,11 @@ def store_status(store: Store) -> tuple[list[dict[str, Any]], list[Damage]]:
     rows = []
     for path in store.study_paths():
         try:
-            record = read_json(path)
-            ids = [str(run["run_id"]) for run in record["runs"]]
-            rows.append({"study": record["name"], **_counts([states.get(run_id, ("pending", None)) for run_id in ids])})
+            ids = [run["run_id"] for run in read_study(path)["runs"]]
         except DamagedError as error:
             damage.append(error.damage)
-        except (KeyError, TypeError) as error:
-            damage.append(Damage(path, f"is not a record of a study: {error!r}"))
+        else:
+            rows.append({"study": path.stem, **_counts([states.get(run_id, ("pending", None)) for run_id in ids])})
     return rows, damage
 
 
@@ -50,7 +49,7 @@ def damage_of(runs: Sequence[Run], store: Store) -> list[Damage]:
     for folder in (store.run(run.run_id) for run in runs):
         status, damage = _commit(folder)
         latest = None if status else folder.latest()
-        found += [damage, _damage(read_json, folder.record_path)]
+        found += [damage, _damage(read_run, folder.record_path)]
         found += [_damage(read_latest, latest.metrics_path)] if latest else []
     return [damage for damage in found if damage]
 
@@ -99,7 +98,7 @@ def _states(store: Store) -> tuple[dict[str, tuple[str, str | None]], list[Damag
 
 def _commit(folder: RunFolder) -> tuple[Status | None, Damage | None]:
     try:
-        return Status.read(folder.commit_path()), None
+        return read_status(folder.commit_path()), None
     except FileNotFoundError:
         return None, None
     except DamagedError as error:

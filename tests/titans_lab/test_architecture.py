@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import titans
 import titans_lab
+from titans_lab import tasks
 
 #: Needs no torch; of `titans.mixers`, the specifications.
 LIGHT = "titans titans.mixers titans.models.config titans.models.cost titans.models.presets"
@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "titans_lab.tables": "",
     "titans_lab.study.sections": "",
     "titans_lab.study.metric": "titans_lab.errors",
-    "titans_lab.data": "titans_lab.errors titans_lab.study.sections",
+    "titans_lab.data": "titans_lab.data.arrow titans_lab.errors titans_lab.study.sections",
+    "titans_lab.data.arrow": "",
     "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.study.metric "
     "titans_lab.study.sections",
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
@@ -48,7 +49,8 @@ MAY_IMPORT = {
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.executors": "titans_lab.environment titans_lab.store",
-    "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store",
+    "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
+    "titans_lab.study",
     "titans_lab.planning": f"titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.spending": "titans_lab.study",
     "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.store "
@@ -58,9 +60,9 @@ MAY_IMPORT = {
     "titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.sweep "
     "titans_lab.tasks.settings",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.report": "titans_lab titans_lab.errors titans_lab.harness.table titans_lab.output titans_lab.paper "
-    "titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric "
-    "titans_lab.tasks.settings",
+    "titans_lab.report": "titans_lab titans_lab.environment titans_lab.errors titans_lab.harness.table "
+    "titans_lab.output titans_lab.paper titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study "
+    "titans_lab.study.metric titans_lab.tasks.settings",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study "
     "titans_lab.study.metric titans_lab.tasks.settings",
     "titans_lab.training": "titans_lab.plugins titans.models titans_lab.data titans_lab.environment titans_lab.errors "
@@ -94,8 +96,8 @@ MAY_IMPORT = {
     "titans_lab.tables titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
-#: The half of a task without torch, whatever the task.
-SLICE = re.compile(r"^(titans_lab\.tasks)\.\w+\.settings$")
+#: The half of a task without torch: the package itself, whose other modules are the half with torch.
+SLICES = {f"titans_lab.tasks.{path.parent.name}" for path in Path(str(tasks.__file__)).parent.glob("*/__init__.py")}
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
     "torch": "titans.ops titans.mixers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
@@ -103,7 +105,7 @@ BELONGS_TO = {
     "titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw",
     "triton": "titans.ops",
     "duckdb": "titans_lab.store",
-    "pyarrow": "titans_lab.store",
+    "pyarrow": "titans_lab.data.arrow titans_lab.store",
     "plotly": "titans_lab.report",
     "optuna": "titans_lab.search",
     "jinja2": "titans_lab.report",
@@ -119,7 +121,8 @@ BELONGS_TO = {
 
 def room(module: str) -> str | None:
     """None: a module of another distribution."""
-    module = SLICE.sub(r"\1.settings", module)
+    if module in SLICES:
+        return "titans_lab.tasks.settings"
     return max((name for name in MAY_IMPORT if f"{module}.".startswith(f"{name}.")), key=len, default=None)
 
 

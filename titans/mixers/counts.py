@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def squares(length: int, size: int) -> int:
-    """Pairs of tokens inside the same part, for parts of `size` and a shorter last one."""
+    """Return the pairs of tokens that are in the same chunk of `size` tokens; the last chunk may be shorter."""
     return length // size * size**2 + (length % size) ** 2
 
 
 def triangles(length: int, size: int) -> int:
-    """Pairs of different tokens inside the same part: what a column of a triangular system costs to solve."""
+    """Return the pairs of different tokens in the same chunk: the cost of a column of a triangular system."""
     return (squares(length, size) - length) // 2

@@ -1,4 +1,4 @@
-"""What every sequence mixer offers, so that a block needs to know no more of it."""
+"""The interface of a sequence mixer: the block that holds one knows nothing else of it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from torch import Tensor, nn
 
 
 class Mixer(nn.Module, ABC):
-    """A map of streams: built from a `ModelConfig` alone, it goes on from the state that it left.
+    """A causal map of sequences that continues from the state it left, built from a `ModelConfig` alone.
 
-    A state is a tree of named tuples over tensors and numbers. However a sequence is cut, the parts give what the whole
-    gives, and no output depends on a later token.
+    The state is a named tuple of tensors, numbers and further named tuples. A sequence may be cut anywhere: its parts
+    give the outputs of the whole. No output depends on a later token.
     """
 
     @abstractmethod
     def start(self, batch: int) -> Any:
-        """The state of so many streams before their first token."""
+        """Return the state of `batch` sequences before their first token."""
 
     @abstractmethod
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The next tokens `[batch, time, dim]`; the output, shaped like x, and the state after them."""
+        """Return the outputs for the next tokens, both `[batch, time, dim]`, and the state after these tokens."""
 
 
 @runtime_checkable
 class HasKernels(Protocol):
-    """A module that can be computed in several ways, which differ in speed and rounding alone."""
+    """A module with several implementations, which differ in speed and rounding alone."""
 
     def use_kernel(self, kernel: str) -> None:
-        """Compute with the kernel of this name; a name that only other modules know changes nothing."""
+        """Choose the implementation of this name. A name that only other modules know changes nothing."""

@@ -1,4 +1,4 @@
-"""Small parts that mixers share: heads, rotary positions, the short convolution, the product of two branches."""
+"""Modules and functions that several mixers share: heads, rotary positions, norm, short convolution, projections."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from torch import Tensor, nn
 
 from titans.models.config import ModelConfig
 
-#: Of a recurrence's step sizes at the start, as Mamba has them (arXiv 2312.00752): the slowest's and the fastest's.
+#: Smallest and largest initial step size of a recurrence, as in Mamba (arXiv 2312.00752).
 STEP_RANGE = 0.001, 0.1
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """`[batch, time, heads * dim]` to `[batch, heads, time, dim]`."""
+    """Reshape `[batch, time, heads * dim]` to `[batch, heads, time, dim]`."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """`[batch, heads, time, dim]` to `[batch, time, heads * dim]`."""
+    """Reshape `[batch, heads, time, dim]` to `[batch, time, heads * dim]`."""
     return x.transpose(1, 2).flatten(2)
 
 
 def rotate(x: Tensor, first: int = 0, base: float = 10_000.0) -> Tensor:
-    """Rotary positions first, first + 1, ... (RoFormer, arXiv 2104.09864) on `[..., time, dim]`.
+    """Rotate `[..., time, dim]` by the positions first, first + 1, ... (RoFormer, arXiv 2104.09864).
 
-    The angles are taken in float64: in float32 those of a millionth token are off by several hundredths.
+    Angles are computed in float64. In float32, the angle of the millionth token is wrong by several hundredths.
     """
     time, dim = x.shape[-2:]
     rates = base ** (-torch.arange(0, dim, 2, device=x.device, dtype=torch.float64) / dim)
@@ -36,26 +36,32 @@ def rotate(x: Tensor, first: int = 0, base: float = 10_000.0) -> Tensor:
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
-    """With a bias that starts at 0: torch would draw it from its global generator, which no run seeds."""
+    """Return a linear layer whose bias starts at 0. torch would draw the bias from its global generator, unseeded."""
     layer = nn.Linear(inputs, outputs)
     nn.init.zeros_(layer.bias)
     return layer
 
 
 def inverse_softplus(x: Tensor) -> Tensor:
-    """Of positive numbers."""
+    """Return y with softplus(y) = x for positive x `[...]`, elementwise."""
     return x + torch.log(-torch.expm1(-x))
 
 
 class RMSNorm(nn.RMSNorm):
-    """With one epsilon: torch's own is that of the input's type, by which a model would differ with its precision."""
+    """torch's RMSNorm with the same epsilon in every precision; torch's default depends on the input's type."""
 
     def __init__(self, dim: int, eps: float = torch.finfo(torch.float32).eps) -> None:
         super().__init__(dim, eps=eps)
 
 
 class CausalConvolution(nn.Module):
-    """Depthwise convolution over time: each channel mixes its own last `width` values, and adds a bias if asked to."""
+    """A depthwise convolution over time: each channel mixes its own last `width` values.
+
+    Args:
+        dim: Channels.
+        width: Taps.
+        bias: Whether a bias is added.
+    """
 
     def __init__(self, dim: int, width: int, bias: bool = False) -> None:
         super().__init__()
@@ -64,7 +70,15 @@ class CausalConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
     def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x `[batch, time, dim]` and the `width - 1` inputs before it (None: zeros); the output, and the new tail."""
+        """Convolve the next inputs of a stream.
+
+        Args:
+            x: The next inputs, `[batch, time, dim]`.
+            tail: The `width - 1` inputs before them, `[batch, width - 1, dim]`. None: zeros.
+
+        Returns:
+            The outputs, shaped like x, and the tail after x.
+        """
         if tail is None:
             tail = x.new_zeros(x.shape[0], self.width - 1, x.shape[2])
         stream = torch.cat((tail, x), 1)
@@ -73,13 +87,17 @@ class CausalConvolution(nn.Module):
 
 
 class Projection(nn.Module):
-    """x W, short convolution, SiLU, heads, unit length: the way to q, k and v of N25 and of its rivals.
+    """The way to q, k or v: matrix, short convolution, SiLU, split into heads, L2 norm.
+
+    The Titans paper's NeurIPS 2025 camera-ready has all of these, and so have linear-attention models.
 
     Args:
-        dim, width: Of the input, and of the output's heads together.
-        heads: How many.
-        conv_size: Of the convolution; 1 is none.
-        silu, unit: Whether there is a SiLU, and whether a head's vector is brought to length 1.
+        dim: Width of the input.
+        width: Width of the output's heads together.
+        heads: Number of heads.
+        conv_size: Taps of the convolution; 1 is no convolution.
+        silu: Whether there is a SiLU.
+        unit: Whether each head's vector is divided by its length.
     """
 
     def __init__(self, dim: int, width: int, heads: int, conv_size: int, silu: bool, unit: bool) -> None:
@@ -89,7 +107,7 @@ class Projection(nn.Module):
         self.convolution = CausalConvolution(width, conv_size) if conv_size > 1 else None
 
     def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """`[batch, time, dim]` to `[batch, heads, time, head_dim]`; the tail is the convolution's."""
+        """Return `[batch, heads, time, head_dim]` for tokens `[batch, time, dim]`, and the convolution's tail."""
         x = self.linear(x)
         if self.convolution is not None:
             x, tail = self.convolution(x, tail)
@@ -98,7 +116,7 @@ class Projection(nn.Module):
 
 
 class Product(nn.Module):
-    """The product of two branches, attention and memory: (x) of V1 section 4.2, in one of the ways it is read."""
+    """The product of attention and memory, in one of the readings of `model.combine` (Titans, section 4.2)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -107,6 +125,6 @@ class Product(nn.Module):
         self.value, self.gate = (RMSNorm(config.dim) if normalised else nn.Identity() for _ in range(2))
 
     def forward(self, value: Tensor, gate: Tensor) -> Tensor:
-        """value, gate `[batch, time, dim]`."""
+        """Return the product of two branches, all `[batch, time, dim]`."""
         gate = self.gate(gate)
         return self.value(value) * (torch.sigmoid(gate) if self.sigmoid else gate)

@@ -1,4 +1,4 @@
-"""What recurrent mixers with a matrix for a state share: the way in, the recurrence, the way out, and the stream."""
+"""Modules of mixers whose state is a matrix for each head: inputs, recurrence, decay and readout."""
 
 from __future__ import annotations
 
@@ -13,25 +13,21 @@ from titans.mixers.mixer import Mixer
 from titans.mixers.parts import STEP_RANGE, Projection, RMSNorm, inverse_softplus, merge_heads, split_heads
 from titans.mixers.recurrence_cost import Sizes
 from titans.models.config import ModelConfig
-from titans.ops import (
-    gated_linear_attention,
-    naive_gated_delta_rule,
-    naive_gated_linear_attention,
-)
-from titans.ops.fla import Kernel
+from titans.ops import gated_linear_attention, naive_gated_delta_rule, naive_gated_linear_attention
+from titans.ops.fla import KernelName
 
-Operator: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
+Operator: TypeAlias = Callable[..., tuple[Tensor, Tensor]]  # returns outputs and the end state
 
-EPSILON = 1e-5  # of the norms of what is read
+EPSILON = 1e-5  # of the norms behind the recurrence, as published
 
 
 class MatrixStream(NamedTuple):
-    """What a recurrence carries from token to token.
+    """The state of a recurrence between two tokens.
 
     Attributes:
         state: `[batch, heads, d_k, d_v]`.
-        tails: Of the short convolutions, in the mixer's order; None before the first token, or where there is none.
-        position: Of the next token, where the mixer counts them.
+        tails: Tails of the short convolutions, in the mixer's order. None at the start and without convolution.
+        position: Position of the next token, in mixers with rotary positions.
     """
 
     state: Tensor
@@ -40,7 +36,13 @@ class MatrixStream(NamedTuple):
 
 
 class QueryKeyValue(nn.Module):
-    """q, k and v of a mixer, each in heads."""
+    """The projections of a mixer to queries, keys and values.
+
+    Args:
+        sizes: Widths.
+        silu: Whether all three pass a SiLU.
+        unit: Whether queries and keys are divided by their length.
+    """
 
     def __init__(self, sizes: Sizes, *, silu: bool, unit: bool) -> None:
         super().__init__()
@@ -50,7 +52,7 @@ class QueryKeyValue(nn.Module):
         self.state_shape = (sizes.heads, sizes.d_k, sizes.d_v)
 
     def start(self, batch: int, extra_values: int = 0) -> MatrixStream:
-        """Zeros, and no tails yet."""
+        """Return a state of zeros, with `extra_values` more columns."""
         heads, d_k, d_v = self.state_shape
         state = self.q.linear.weight.new_zeros(batch, heads, d_k, d_v + extra_values)
         return MatrixStream(state, (None, None, None))
@@ -58,17 +60,21 @@ class QueryKeyValue(nn.Module):
     def forward(
         self, x: Tensor, tails: tuple[Tensor | None, ...]
     ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor | None, ...]]:
-        """q and k `[batch, heads, time, d_k]`, v `[batch, heads, time, d_v]`, and the new tails."""
+        """Return q and k `[batch, heads, time, d_k]`, v `[batch, heads, time, d_v]`, and the new tails."""
         found = [project(x, tail) for project, tail in zip((self.q, self.k, self.v), tails, strict=True)]
         (q, q_tail), (k, k_tail), (v, v_tail) = found
         return q, k, v, (q_tail, k_tail, v_tail)
 
 
 class Readout(nn.Module):
-    """RMSNorm of each head, a SiLU gate from the token if there is one, output projection.
+    """The way out of a recurrence: RMSNorm of each head, an optional SiLU gate from the token, output projection.
 
-    The norm sees what queries over the square root of their width read: its epsilon, as published, is no rounding but
-    keeps what is hardly read from being blown up.
+    Outputs are scaled by d_k^-1/2 before the norm, as published. The norm's epsilon is large enough to matter: it keeps
+    outputs near 0 from being amplified.
+
+    Args:
+        sizes: Widths.
+        gated: Whether there is a gate.
     """
 
     def __init__(self, sizes: Sizes, *, gated: bool) -> None:
@@ -79,7 +85,7 @@ class Readout(nn.Module):
         self.out = nn.Linear(sizes.values, sizes.dim, bias=False)
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:
-        """What was read `[batch, heads, time, d_v]`, and the tokens `[batch, time, dim]`; shaped like these."""
+        """Return `[batch, time, dim]` for the recurrence's outputs `[batch, heads, time, d_v]` and its tokens x."""
         y = self.norm(self.scale * y)
         if self.gate is not None:
             y = y * F.silu(split_heads(self.gate(x), self.heads))
@@ -94,23 +100,23 @@ class MatrixMixer(Mixer):
         operator: `gated_linear_attention` or `gated_delta_rule`.
 
     Attributes:
-        kernel: What computes the operator: see `titans.ops.fla`.
+        kernel: Implementation of the operator: see `titans.ops.fla`.
     """
 
-    kernel: Kernel = "auto"
+    kernel: KernelName = "auto"
 
     def __init__(self, config: ModelConfig, operator: Operator) -> None:
         super().__init__()
         self.operator, self.chunk_size = operator, config.recurrent.chunk_size
 
     def use_kernel(self, kernel: str) -> None:
-        """Compute with the kernels of flash-linear-attention ("fla") or, for any other name, with torch."""
+        """Use flash-linear-attention for "fla", and torch for any other name."""
         self.kernel = "fla" if kernel == "fla" else "torch"
 
     def recur(self, state: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
         """Return the operator's outputs `[batch, heads, time, d_v]` and end state `[batch, heads, d_k, d_v]`.
 
-        A state sums all that is written, so it is computed in its own precision, under autocast too.
+        The state is a sum over all tokens, so it keeps its own precision under autocast.
         """
         with torch.autocast(state.device.type, enabled=False):
             exact = (x.to(state.dtype) for x in given)
@@ -126,11 +132,15 @@ def recur_token_by_token(mixer: MatrixMixer) -> None:
 
 
 class Decay(nn.Module):
-    """Mamba-2's decay of a head, exp(-A dt) with dt = softplus(x W + bias): also Gated DeltaNet's.
+    """The decay of Mamba-2, also of Gated DeltaNet: exp(-A dt) for each head and token, dt = softplus(x W + bias).
 
-    At the start A and dt of the heads are the quantiles of the distributions that they were published with, A of a
-    uniform one and dt of a log-uniform one: so a model depends on its seed by its matrices alone. They grow together,
-    which gives the heads the widest range of time scales.
+    A and dt start at the quantiles of the distributions that were published: A uniform, dt log-uniform. So the initial
+    values of a model depend on its seed through the matrices alone. Both grow from the first head to the last, which
+    gives the heads the widest range of time scales.
+
+    Args:
+        heads: Number of heads.
+        lowest: Lower end of the distribution of A. The upper end is 16.
     """
 
     def __init__(self, heads: int, lowest: float) -> None:
@@ -142,6 +152,6 @@ class Decay(nn.Module):
         self.step_bias = nn.Parameter(inverse_softplus(step).float())
 
     def forward(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits `[batch, time, heads]` of dt; dt and the log-decay, each `[batch, heads, time]`."""
+        """Return dt and the log-decay, each `[batch, heads, time]`, for logits x W `[batch, time, heads]`."""
         step = F.softplus((logits + self.step_bias).mT)
         return step, -self.log_rate.exp().unsqueeze(-1) * step

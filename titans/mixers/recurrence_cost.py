@@ -1,4 +1,7 @@
-"""Sizes of mixers whose state is a matrix a head, and what linear attention with decay and the delta rule cost."""
+"""Sizes of mixers whose state is a matrix for each head, and the cost of linear attention and of the delta rule.
+
+Counts of products are multiply-adds. The operators compute by chunks, so their counts depend on the chunk.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from titans.models.config import ModelConfig
 #: Fields of `model.recurrent` that a mixer reads, and the published values that null stands for.
 Published: TypeAlias = Mapping[str, float]
 
-SIZES = frozenset({"n_heads", "recurrent.chunk_size"})  # what all of them read
+#: What all of these mixers read, besides published sizes.
+SIZES = frozenset({"n_heads", "recurrent.chunk_size"})
 
 
 class Sizes(NamedTuple):
@@ -18,9 +22,9 @@ class Sizes(NamedTuple):
 
     Attributes:
         dim: Width of the residual stream.
-        heads: Heads of queries, keys and values.
-        keys, values: Widths of all heads together.
-        conv_size: Taps of the short convolution on queries, keys and values; 1 is none.
+        heads: Number of heads.
+        keys, values: Widths of the keys and the values, all heads together.
+        conv_size: Taps of the short convolution on queries, keys and values; 1 is no convolution.
         chunk_size: Tokens that are computed together.
     """
 
@@ -33,12 +37,12 @@ class Sizes(NamedTuple):
 
     @property
     def d_k(self) -> int:
-        """Width of a head's keys."""
+        """Width of one head's keys."""
         return self.keys // self.heads
 
     @property
     def d_v(self) -> int:
-        """Width of a head's values."""
+        """Width of one head's values."""
         return self.values // self.heads
 
     @property
@@ -48,7 +52,7 @@ class Sizes(NamedTuple):
 
 
 def size(config: ModelConfig, published: Published, name: str) -> float:
-    """Return a field of `model.recurrent`, or the published value that null stands for."""
+    """Return a field of `model.recurrent`, or the published value where the field is null."""
     given: float | None = getattr(config.recurrent, name)
     return published[name] if given is None else given
 
@@ -59,9 +63,9 @@ def width(config: ModelConfig, published: Published, name: str, heads: int) -> i
 
 
 def sizes(config: ModelConfig, published: Published) -> Sizes:
-    """Return the widths of a mixer with queries, keys and values, given or published.
+    """Return the widths of a mixer with queries, keys and values.
 
-    A mixer that was published without a convolution has `recurrent.conv_size`; the others have `conv_size`.
+    A mixer that was published without a convolution reads `recurrent.conv_size`, the others read `conv_size`.
     """
     heads = config.n_heads
     keys, values = (width(config, published, name, heads) for name in ("expand_k", "expand_v"))
@@ -70,47 +74,62 @@ def sizes(config: ModelConfig, published: Published) -> Sizes:
 
 
 def convolution(channels: int, conv_size: int) -> int:
-    """Weights of a convolution, and multiply-adds a token."""
+    """Return the weights of a short convolution, which are also its multiply-adds for one token."""
     return channels * conv_size if conv_size > 1 else 0
 
 
 def projections(s: Sizes) -> int:
-    """Parameters of q, k and v, and multiply-adds a token."""
+    """Return the parameters of q, k and v, which are also their multiply-adds for one token."""
     return s.dim * s.channels + convolution(s.channels, s.conv_size)
 
 
 def readout(s: Sizes, gated: bool) -> int:
-    """Multiply-adds a token of the gate and the output projection, and their parameters."""
+    """Return the parameters of gate and output projection, which are also their multiply-adds for one token."""
     return (1 + gated) * s.dim * s.values
 
 
 def matrix_state(s: Sizes, extra: int = 0) -> int:
-    """The matrices of all heads, with so many more columns, and the tails of the convolutions."""
+    """Return the numbers in a stream: the heads' matrices, `extra` columns wider, and the tails of convolutions."""
     return s.heads * s.d_k * (s.d_v + extra) + (s.conv_size - 1) * s.channels
 
 
 def linear_attention(heads: int, d_k: int, d_v: int, length: int, chunk_size: int, key_heads: int | None = None) -> int:
-    """Linear attention by chunks with a decay that the channels share: scores, reads inside and before, writes."""
+    """Return the multiply-adds of linear attention whose decay is the same for all channels of a head.
+
+    Args:
+        heads: Heads of the values.
+        d_k, d_v: Widths of one head's keys and values.
+        length: Tokens of the sequence.
+        chunk_size: Tokens of a chunk.
+        key_heads: Heads of queries and keys; None: as many as of the values.
+    """
     size = min(chunk_size, length)
     scores = (heads if key_heads is None else key_heads) * size * d_k
-    return _rows(length, size) * (scores + heads * (size * d_v + 2 * d_k * d_v))
+    return _padded(length, size) * (scores + heads * (size * d_v + 2 * d_k * d_v))
 
 
 def channel_attention(s: Sizes, length: int) -> int:
-    """With a decay for each channel: scores by doubling, of each pair of tokens below the diagonal."""
+    """Return the multiply-adds of linear attention whose decay differs by channel.
+
+    Its scores are built by doubling blocks, so they cost the pairs of tokens below the diagonal of a chunk.
+    """
     size = 1 << (min(s.chunk_size, length) - 1).bit_length()
-    rows, pairs = _rows(length, size), _rows(length, size) // size * (size * (size - 1) // 2)
+    rows = _padded(length, size)
+    pairs = rows // size * (size * (size - 1) // 2)
     return s.heads * (pairs * s.d_k + rows * (size * s.d_v + 2 * s.d_k * s.d_v))
 
 
 def delta_rule(s: Sizes, length: int) -> int:
-    """Two products of keys and one of values in a chunk, three with a state, and a triangular system."""
+    """Return the multiply-adds of the delta rule.
+
+    A chunk has two products of keys, one of values, three with the state, and a triangular system for keys and values.
+    """
     size = min(s.chunk_size, length)
-    rows = _rows(length, size)
+    rows = _padded(length, size)
     system = rows // size * (size * (size - 1) // 2) * (s.d_k + s.d_v)
     return s.heads * (rows * (size * (2 * s.d_k + s.d_v) + 3 * s.d_k * s.d_v) + system)
 
 
-def _rows(length: int, size: int) -> int:
-    """Tokens with those that fill up the last chunk."""
+def _padded(length: int, size: int) -> int:
+    """Return the tokens of a sequence whose last chunk is padded to its full size."""
     return -(-length // size) * size

@@ -16,16 +16,19 @@ from titans.mixers.spec import HybridSpec, MixerSpec
 
 Spec: TypeAlias = MixerSpec | HybridSpec
 
+#: The order of the families in tables and lists.
+FAMILIES = ("Titans", "test-time training", "attention", "recurrent network", "linear recurrence", "hybrid")
+
 _added: dict[str, Spec] = {}
 
 
 def variants() -> tuple[str, ...]:
-    """Return the names that `ModelConfig.variant` may have: those of this package, then those of others."""
+    """Return the names that `ModelConfig.variant` may have, family by family; those that `register` added come last."""
     return (*_shipped(), *_added)
 
 
 def spec(variant: str) -> Spec:
-    """Return what a variant says about itself. Raise `ValueError` with a near name for an unknown one."""
+    """Return the specification of a variant. Raise `ValueError`, with the nearest name, if there is none."""
     found = _shipped().get(variant) or _added.get(variant)
     if found is None:
         near = difflib.get_close_matches(variant, variants(), n=1)
@@ -35,7 +38,7 @@ def spec(variant: str) -> Spec:
 
 
 def mixer(name: str) -> MixerSpec:
-    """Return what a mixer says about itself. Raise `ValueError` for the name of a hybrid or of nothing."""
+    """Return the specification of a mixer. Raise `ValueError` for a hybrid, and for an unknown name."""
     found = spec(name)
     if not isinstance(found, MixerSpec):
         raise ValueError(f"{name}: is a pattern of mixers ({', '.join(found.pattern)}), not a mixer")
@@ -48,23 +51,47 @@ def pattern(variant: str) -> tuple[str, ...]:
 
 
 def settings_classes() -> dict[str, type]:
-    """Return the classes of mixers' own settings, by the mixer's name: the sections `model.<mixer>`."""
+    """Return the classes of mixers' own settings by the mixer's name: the sections `model.<mixer>` of a study."""
     specs = (spec(name) for name in variants())
     return {each.name: each.settings for each in specs if isinstance(each, MixerSpec) and each.settings}
 
 
-def register(added: Spec) -> None:
-    """Add a mixer or a hybrid of another package, so that studies, costs, tests and workers know its name.
+def canonical_settings(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return mixers' own settings in one order and without those at their defaults, so that equal ones are equal.
 
     Raises:
-        ValueError: The name is taken by another specification or names a field of `ModelConfig`; a hybrid's pattern
-            has an unknown mixer; the settings lack a default or belong to another mixer.
+        ValueError: One is of no mixer's class, or two are of the same class.
     """
-    if (known := _shipped().get(added.name) or _added.get(added.name)) is not None:
-        if known is added:
-            return
-        raise ValueError(f"{added.name}: another mixer has this name; give yours one of its own")
-    _check(added)
+    classes = settings_classes()
+    by_class = {type(each): each for each in given}
+    if len(by_class) < len(given) or by_class.keys() - classes.values():
+        names = ", ".join(sorted(kind.__name__ for kind in classes.values()))
+        found = ", ".join(sorted(kind.__name__ for kind in map(type, given)))
+        raise ValueError(f"settings: {found} given; give at most one of each of {names}")
+    return tuple(by_class[kind] for kind in classes.values() if kind in by_class and by_class[kind] != kind())
+
+
+def register(added: Spec) -> None:
+    """Add a mixer or a hybrid of another package. Studies, costs, models and verification then know its name.
+
+    Call this before a configuration with the new name is made, in every process that makes one.
+
+    Raises:
+        ValueError: The name is taken or is no word; a hybrid's pattern has an unknown mixer; a setting has no default,
+            or the class of the settings belongs to another mixer.
+    """
+    known = _shipped().get(added.name) or _added.get(added.name)
+    if known is added:
+        return
+    if known is not None:
+        raise ValueError(f"{added.name}: another mixer has this name; choose another one")
+    if not added.name.isidentifier():
+        raise ValueError(f"{added.name!r}: the name of a mixer is a word of letters, digits and underscores")
+    if isinstance(added, HybridSpec):
+        for name in added.pattern:
+            mixer(name)
+    elif added.settings is not None:
+        _check_settings(added.name, added.settings)
     _added[added.name] = added
 
 
@@ -80,37 +107,17 @@ def specs_in(module: ModuleType) -> Iterator[Spec]:
 
 @cache
 def _shipped() -> dict[str, Spec]:
-    """Import each folder of `titans.mixers`; files beside the folders are what several mixers share."""
-    folders = sorted(found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)]) if found.ispkg)
+    """Import the folders of this package. Files beside the folders are what several mixers share."""
+    folders = (found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)]) if found.ispkg)
     modules = [import_module(f"titans.mixers.{name}") for name in folders]
-    return {found.name: found for module in modules for found in specs_in(module)}
+    specs = {found for module in modules for found in specs_in(module)}
+    return {found.name: found for found in sorted(specs, key=lambda spec: (FAMILIES.index(spec.family), spec.name))}
 
 
-def _check(added: Spec) -> None:
-    if not added.name.isidentifier():
-        raise ValueError(f"{added.name!r}: a mixer's name is a word of letters, digits and underscores")
-    if isinstance(added, HybridSpec):
-        for name in added.pattern:
-            mixer(name)
-        return
-    owned = {kind: name for name, kind in settings_classes().items()}
-    if added.settings in owned:
-        raise ValueError(f"{added.name}: {added.settings.__name__} are the settings of {owned[added.settings]} already")
-    for each in fields(added.settings) if added.settings else ():
+def _check_settings(name: str, settings: Any) -> None:
+    owned = {kind: mixer for mixer, kind in settings_classes().items()}
+    if settings in owned:
+        raise ValueError(f"{name}: {settings.__name__} is the class of the settings of {owned[settings]}; make another")
+    for each in fields(settings):
         if each.default is MISSING and each.default_factory is MISSING:
-            raise ValueError(f"{added.name}: the setting {each.name} has no default")
-
-
-def canonical_settings(given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return mixers' own settings in one order and without those at their defaults, so that equal ones are equal.
-
-    Raises:
-        ValueError: One is of no registered class, or two are of the same.
-    """
-    classes = settings_classes()
-    by_class = {type(each): each for each in given}
-    if len(by_class) < len(given) or by_class.keys() - classes.values():
-        names = ", ".join(sorted(kind.__name__ for kind in classes.values()))
-        found = ", ".join(sorted(kind.__name__ for kind in map(type, given)))
-        raise ValueError(f"settings: {found} given; wanted is at most one of each of {names}")
-    return tuple(by_class[kind] for kind in classes.values() if kind in by_class and by_class[kind] != kind())
+            raise ValueError(f"{name}: the setting {each.name} has no default; give it one")

@@ -1,4 +1,4 @@
-"""What a sequence mixer says about itself: a specification, which imports no torch, so that planning is instant."""
+"""The specification of a sequence mixer: all that is to be known of it without torch, so that planning is instant."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ Config: TypeAlias = Any
 Values: TypeAlias = Mapping[str, Any]
 
 
-def _unchanged(config: Config, values: Values) -> Values:
-    return values
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MixerSpec:
-    """A sequence mixer: what it is, what it reads of a `ModelConfig`, what it costs, and where its layer is.
+    """What a mixer is, what it reads of a `ModelConfig`, what it costs, and where its layer is.
 
-    A mixer is a folder: this specification is in its `__init__.py`, and what imports torch is in other files of it.
-    Costs are exact closed forms. Tests compare them with the layer's counted parameters, FLOPs and state.
+    A mixer is a folder. Its `__init__.py` holds the specification, its other files may import torch. Costs are exact
+    closed forms: tests compare them with the parameters, FLOPs and state of the layer.
 
     Attributes:
-        name: Name of the mixer, and of the variant whose blocks all have it.
-        summary: What the mixer is, in a line for the table of variants.
+        name: Name of the mixer, and of the variant whose blocks all have the mixer.
+        summary: What the mixer is, in one line for the table of variants.
         source: Where the mixer was published, for the same table.
-        family: Mixers of one kind stand together in that table.
-        layer: The layer, a `titans.mixers.mixer.Mixer` built from a `ModelConfig` alone, as "module:Class". Only what
-            computes imports it.
-        state: The named tuple that its streams carry from token to token, as "module:Class".
-        parameters: Trainable numbers of the mixer in one block, of a configuration.
-        multiply_adds: Multiply-adds of a forward pass, of a configuration, a length and a batch; FLOPs are twice that.
-        state_size: Numbers that a stream carries after a length at a chunk's boundary, of a configuration and a length.
-        reads: The keys of `ModelConfig` that the mixer reads, besides `dim` and its own settings: names of fields, of
-            sections ("memory"), or dotted ("memory.chunk_size").
-        published: Fields of `model.recurrent` that the mixer reads, and the published value that null stands for.
-        settings: A frozen dataclass of settings of its own, each with a default. A study sets them as
-            `model.<mixer>.<field>`, and `ModelConfig.settings_of` gives them to the layer.
+        family: Kind of mixer: those of a family stand together in the table.
+        layer: The layer as "module:Class": a `titans.mixers.mixer.Mixer`, built from a `ModelConfig` alone. It is
+            imported only where a model is built.
+        state: The named tuple that the layer carries between two tokens, as "module:Class".
+        parameters: Trainable parameters of the layer, given a configuration.
+        multiply_adds: Multiply-adds of a forward pass, given a configuration, the length of the sequences and their
+            number; FLOPs are twice that.
+        state_size: Numbers in the state of a sequence, given a configuration and the length of the sequence, which ends
+            at the end of a chunk.
+        reads: The keys of `ModelConfig` that the mixer reads besides `dim` and its own settings: names of fields, of
+            sections ("memory"), or dotted keys ("memory.chunk_size").
+        published: Fields of `model.recurrent` that the mixer reads, with the published values that null stands for.
+        settings: Settings of its own: a frozen dataclass whose fields have defaults, described under "Attributes:" in
+            its docstring. A study sets them as `model.<name>.<field>`, and the layer gets them by
+            `ModelConfig.settings_of`.
         state_grows: Whether the state grows with the sequence, as a key-value cache does.
-        check: Raise a `ValueError` that begins with the key for a configuration that the mixer cannot have.
-        canonical: Values that the mixer reads, by dotted key, in one spelling: it returns the values that mean the same
-            in one form, and without those that make no difference. Two models with equal ones are the same function.
-        leaks: The key of a setting by which a token sees later ones, if the configuration has one.
-        reduced: Settings of its own with every switch as it is and less of what there is only more of, so that the
-            mixer can be verified in seconds.
+        check: A function that raises `ValueError`, beginning with the key, for a configuration that is impossible.
+        canonical: A function of a configuration and of the values that the mixer reads, by dotted key. It returns the
+            values in one spelling and without those that make no difference, so that models with equal ones are the
+            same function and runs of them the same run.
+        leaks: A function that returns the key of a setting by which a token sees later ones, or None.
+        reduced: A function that returns settings of its own with the same switches and smaller sizes, for verification
+            in seconds.
         reference: A function, as "module:function", that makes a layer compute by its reference implementation: slow,
             and evidently what was published. `titans-lab verify` compares the two. None: there is none.
-        golden_loss: Validation loss in bits per byte after six steps of `tests/titans_lab/test_golden.py`.
+        golden_loss: Validation loss in bits per byte after the six training steps of tests/titans_lab/test_golden.py.
     """
 
     name: str
@@ -66,7 +66,7 @@ class MixerSpec:
     settings: type | None = None
     state_grows: bool = False
     check: Callable[[Config], None] = lambda config: None
-    canonical: Callable[[Config, Values], Values] = _unchanged
+    canonical: Callable[[Config, Values], Values] = lambda config, values: values
     leaks: Callable[[Config], str | None] = lambda config: None
     reduced: Callable[[Any], Any] = lambda settings: settings
     reference: str | None = None
@@ -78,7 +78,7 @@ class MixerSpec:
         return (self.name,)
 
     def build(self, config: Config) -> Any:
-        """Import the layer and return one for a block of this model."""
+        """Import the layer and return one for a block of a model."""
         return pkgutil.resolve_name(self.layer)(config)
 
     def use_reference(self, layer: Any) -> None:
@@ -93,10 +93,10 @@ class HybridSpec:
 
     Attributes:
         name: Name of the variant.
-        summary: What the variant is, in a line for the table of variants.
+        summary: What the variant is, in one line for the table of variants.
         source: Where the variant was published.
         pattern: The mixers that its blocks take turns with.
-        family, golden_loss: As in `MixerSpec`.
+        family, golden_loss: See `MixerSpec`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A sequence into the place of its last token, and out of it again: the backbone of MAD's compression task."""
+"""An autoencoder of sequences, the model of MAD's compression task."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from titans.mixers.parts import RMSNorm, linear
 from titans.models.backbone import Backbone, initialise
 from titans.models.config import ModelConfig
 
-SLOWEST = 10_000.0  # of the sines and cosines that say a position
+SLOWEST = 10_000.0  # wavelength over 2 pi of the slowest sine of a position
 
 
 class AutoEncoder(Backbone):
-    """Embedding, blocks and norm; then, for every position, an MLP of what came out at the last one (arXiv 2403.17844).
+    """Embedding, blocks and norm, whose last output is the code; an MLP decodes the code at every position.
+
+    MAD (arXiv 2403.17844) describes the model.
 
     Args:
         config: What to build.
-        seed: Of the initial values, as in `LanguageModel`.
+        seed: Seed of the initial values, as in `LanguageModel`.
 
     Raises:
         ValueError: `dim` is odd.
@@ -36,17 +38,17 @@ class AutoEncoder(Backbone):
         initialise(self, seed)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits `[batch, time, vocab_size]` of the tokens `[batch, time]` themselves."""
+        """Return the logits `[batch, time, vocab_size]` of the tokens `[batch, time]` themselves."""
         code = self.hidden(self.embedding(tokens))[0][:, -1:]
         return self.head(self.decoder(code + positions(tokens.shape[1], code)))
 
     def logits_at(self, tokens: Tensor, wanted: Tensor) -> Tensor:
-        """Logits `[places, vocab_size]` where `wanted` `[batch, time]` is true."""
+        """Return the logits `[places, vocab_size]` of tokens where `wanted` is true, both `[batch, time]`."""
         return self(tokens)[wanted]
 
 
 def positions(length: int, like: Tensor) -> Tensor:
-    """Sines and cosines `[length, dim]` of each position (arXiv 1706.03762), with the width and type of `like`."""
+    """Return sines and cosines `[length, dim]` of each position (arXiv 1706.03762), for `like` `[..., dim]`."""
     half = like.shape[-1] // 2
     rates = SLOWEST ** -torch.linspace(0, 1, half, device=like.device)
     angles = torch.arange(length, device=like.device)[:, None] * rates

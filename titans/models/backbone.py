@@ -1,4 +1,4 @@
-"""The blocks that every model is built round, and initial values, which depend on (seed, tensor name) alone."""
+"""The blocks that every model is built on, and their initial values, which depend on seed and tensor name alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from titans.mixers import registry
 from titans.mixers.parts import RMSNorm
 from titans.models.config import ModelConfig
 
-#: What a model carries from token to token: named tuples of tensors, a mixer's for each block.
+#: The state of a model between two tokens: for each block the state of its mixer.
 ModelState = tuple[Any, ...]
 
 
 class SwiGLU(nn.Module):
-    """Feed-forward layer with a gate (arXiv 2002.05202)."""
+    """A feed-forward layer with a gate (arXiv 2002.05202)."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -27,12 +27,17 @@ class SwiGLU(nn.Module):
         self.down = nn.Linear(hidden, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[..., dim]` to the same."""
+        """Map `[..., dim]` to the same shape."""
         return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
 class Block(nn.Module):
-    """x + mixer(norm(x)), then x + feed_forward(norm(x)); the mixer by its name."""
+    """A Llama-style block: a mixer, then a SwiGLU, each behind an RMSNorm and beside a residual stream.
+
+    Args:
+        config: What to build.
+        mixer: Name of the mixer.
+    """
 
     def __init__(self, config: ModelConfig, mixer: str) -> None:
         super().__init__()
@@ -40,23 +45,19 @@ class Block(nn.Module):
         self.mixer = registry.mixer(mixer).build(config)
         self.feed_forward = SwiGLU(config.dim, config.hidden)
 
-    def start(self, batch: int) -> Any:
-        """The mixer's state before the first token."""
-        return self.mixer.start(batch)
-
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The next tokens `[batch, time, dim]`; the output, and the mixer's state after them."""
+        """Return the outputs for the next tokens, both `[batch, time, dim]`, and the mixer's state after them."""
         y, state = self.mixer(self.mixer_norm(x), state)
         x = x + y
         return x + self.feed_forward(self.feed_forward_norm(x)), state
 
 
 class Backbone(nn.Module):
-    """Blocks and a norm, for a model that brings what is before and behind them, and that calls `initialise` last.
+    """Blocks and a norm. A model adds what comes before and after them, and calls `initialise` when all is built.
 
     Attributes:
         config: What is built.
-        recompute: In the backward pass, go through each block once more instead of keeping what is in it.
+        recompute: Whether the backward pass recomputes each block instead of keeping its activations.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -67,31 +68,38 @@ class Backbone(nn.Module):
         self.norm = RMSNorm(config.dim)
 
     def start(self, batch: int) -> ModelState:
-        """The state before the first token, a mixer's for each block."""
-        return tuple(block.start(batch) for block in self.blocks)  # type: ignore[operator]
+        """Return the state of `batch` sequences before their first token."""
+        return tuple(block.mixer.start(batch) for block in self.blocks)  # type: ignore[union-attr, operator]
 
     def hidden(self, x: Tensor, state: ModelState | None = None) -> tuple[Tensor, ModelState]:
-        """Through blocks and norm, `[batch, time, dim]` to the same, and the state behind; from the start without one.
+        """Pass embedded tokens through blocks and norm.
 
-        However a sequence is cut, the parts give what the whole gives; the state does not grow, save a transformer's.
+        A sequence may be cut anywhere: its parts give the outputs of the whole.
+
+        Args:
+            x: The next tokens, `[batch, time, dim]`.
+            state: The state before them. None: they are the first.
+
+        Returns:
+            The outputs, shaped like x, and the state after the tokens.
         """
         states = []
         for block, before in zip(self.blocks, self.start(x.shape[0]) if state is None else state, strict=True):
-            x, after = self._through(block, x, before)
+            if self.recompute and torch.is_grad_enabled():
+                x, after = checkpoint(block, x, before, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x, after = block(x, before)
             states.append(after)
         return self.norm(x), tuple(states)
-
-    def _through(self, block: nn.Module, x: Tensor, before: Any) -> tuple[Tensor, Any]:
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(block, x, before, use_reentrant=False, preserve_rng_state=False)
-        return block(x, before)
 
 
 @torch.no_grad()
 def initialise(model: nn.Module, seed: int) -> None:
-    """Draw every matrix from a normal distribution of its own, by (seed, tensor name); gains and biases stay as built.
+    """Draw each matrix from a normal distribution with a generator of its own, seeded by (seed, tensor name).
 
-    The deviation is fan_in^-1/2, unless the module that holds the tensor names another in its `init_std`.
+    So a tensor that two models share by name and shape starts equal in both. The standard deviation is fan_in^-1/2,
+    unless the module's `init_std` has another one for the tensor. Embeddings have 1. Gains and biases stay as they were
+    built.
     """
     for path, module in model.named_modules():
         for name, tensor in module.named_parameters(recurse=False):

@@ -1,4 +1,4 @@
-"""Classification of whole sequences with the same blocks as a language model's."""
+"""A classifier of whole sequences, with the blocks of a language model."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from titans.models.config import ModelConfig
 
 
 class Classifier(Backbone):
-    """Embedding, blocks, the mean over a sequence's tokens, and a linear head.
+    """Embedding, blocks, mean over the tokens of a sequence, and a linear head.
 
-    The blocks are causal, so what stands behind a sequence to fill a batch changes nothing before it, and the mean
-    leaves it out.
+    Padding after a sequence changes nothing: the blocks are causal, and the mean leaves it out.
 
     Args:
-        config: Of the embedding and the blocks.
-        classes: How many there are.
-        seed: Of the initial values.
+        config: Configuration of embedding and blocks.
+        classes: Number of classes.
+        seed: Seed of the initial values, as in `LanguageModel`.
     """
 
     def __init__(self, config: ModelConfig, classes: int, seed: int = 0) -> None:
@@ -29,7 +28,12 @@ class Classifier(Backbone):
         initialise(self, seed)
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits `[batch, classes]` of sequences `[batch, time]`, each of its first `lengths` `[batch]` tokens."""
+        """Return the logits `[batch, classes]` of sequences.
+
+        Args:
+            tokens: `[batch, time]`.
+            lengths: Number of tokens of each sequence without padding, `[batch]`. None: all.
+        """
         x, _ = self.hidden(self.embedding(tokens))
         if lengths is None:
             return self.head(x.mean(1))

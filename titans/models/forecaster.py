@@ -1,4 +1,4 @@
-"""Forecasts of time series with the same blocks as a language model's: tokens are patches of one channel's past."""
+"""A forecaster of time series, with the blocks of a language model. Tokens are patches of one channel's past."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ Normalisation = Literal["last", "revin"]
 
 
 class Forecaster(Backbone):
-    """A linear forecast, and what patches, blocks and a head add to it.
+    """The sum of a linear forecast and of a forecast by patches, blocks and a head.
 
-    The linear forecast gives the future's differences to the last value from the past's (NLinear, arXiv 2205.13504).
-    The rest has the past of one channel, normalised and cut into patches that follow one another, each embedded as a
-    token (PatchTST, arXiv 2211.14730); its head sees what the blocks give for all of them. Such a linear map beside the
-    blocks is TiDE's (arXiv 2304.08424). Both begin at 0, so that the first forecast repeats the last value.
+    The linear forecast maps the past's differences from the last value to the future's (NLinear, arXiv 2205.13504). For
+    the other, the normalised past of one channel is cut into patches, each embedded as a token (PatchTST, arXiv
+    2211.14730), and the head reads the blocks' outputs for all of them. TiDE (arXiv 2304.08424) has such a linear map
+    beside the blocks. Both maps start at 0, so that the first forecast repeats the last value.
 
     Args:
-        config: Of the blocks; `vocab_size` is not read.
-        tokens: Patches, a divisor of `look_back`.
+        config: Configuration of the blocks; `vocab_size` is not read.
+        tokens: Number of patches, a divisor of `look_back`.
         look_back: Steps of the past.
         horizon: Steps of the future.
-        normalisation: Of what the blocks see, undone in what they add: less the "last" value, or less the past's mean
-            and over its deviation ("revin": reversible instance normalisation without the affine map).
-        seed: Of the initial values.
+        normalisation: Normalisation of the blocks' input, undone in their forecast: subtract the "last" value, or
+            subtract the mean and divide by the deviation of the past ("revin": reversible instance normalisation
+            without the affine map).
+        seed: Seed of the initial values, as in `LanguageModel`.
 
     Raises:
         ValueError: `tokens` does not divide `look_back`.
@@ -49,14 +50,14 @@ class Forecaster(Backbone):
         initialise(self, seed)
 
     def forward(self, past: Tensor) -> Tensor:
-        """`[batch, look_back]`, one channel each, to `[batch, horizon]`."""
+        """Return the forecasts `[batch, horizon]` of single channels `[batch, look_back]`."""
         last, (level, scale) = past[:, -1:], self._frame(past)
         patches = ((past - level) / scale).unflatten(1, (self.tokens, -1))
         seen, _ = self.hidden(self.embedding(patches))
         return last + self.direct(past - last) + scale * self.head(seen.flatten(1))
 
     def _frame(self, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Level and scale `[batch, 1]` of each past."""
+        """Return level and scale `[batch, 1]` of each past `[batch, look_back]`."""
         if self.normalisation == "last":
             return past[:, -1:], torch.ones_like(past[:, -1:])
         variance, mean = torch.var_mean(past, 1, correction=0, keepdim=True)

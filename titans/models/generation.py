@@ -1,4 +1,4 @@
-"""Prompt in, continuation out, and the state in between on disk."""
+"""Generation of text, and states of streams in files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ from titans.models.language_model import LanguageModel, ModelState
 
 @torch.no_grad()
 def prefill(model: LanguageModel, tokens: Tensor, state: ModelState | None = None, piece: int = 4096) -> ModelState:
-    """The state after a prompt `[batch, time]` of any length, in pieces, so that memory stays constant."""
+    """Return the state after a prompt of any length, in constant memory.
+
+    Args:
+        model: What reads.
+        tokens: The prompt, `[batch, time]`.
+        state: The state before the prompt. None: the prompt is the beginning.
+        piece: Tokens that are read at a time.
+    """
     state = model.start(tokens.shape[0]) if state is None else state
-    for part in tokens.split(piece, 1) if tokens.shape[1] else ():  # which would be one without a token
-        _, state = model.advance(part, state)
+    for begin in range(0, tokens.shape[1], piece):
+        _, state = model.advance(tokens[:, begin : begin + piece], state)
     return state
 
 
@@ -33,12 +40,18 @@ def generate(
     generator: torch.Generator | None = None,
     state: ModelState | None = None,
 ) -> Tensor:
-    """Draw `count` tokens after a prompt `[batch, time]`; temperature 0 takes the likeliest. `[batch, count]`.
+    """Return a continuation `[batch, count]` of a prompt.
 
-    With a state the prompt goes on from there, so that a long one can come in pieces: `prefill`, its last token here.
+    Args:
+        model: What generates.
+        prompt: `[batch, time]`, at least one token.
+        count: Number of tokens to draw.
+        temperature: Divisor of the logits; 0 takes the most likely token.
+        generator: Source of random numbers; None: torch's default.
+        state: The state before the prompt, for example of `prefill`. None: the prompt is the beginning.
 
     Raises:
-        ValueError: An empty prompt: there is nothing to predict from.
+        ValueError: The prompt is empty.
     """
     if not prompt.shape[1]:
         raise ValueError("prompt: has no token; give at least one")
@@ -46,15 +59,13 @@ def generate(
     token, drawn = prompt[:, -1:], []
     for _ in range(count):
         logits, state = model.advance(token, state)
-        token = _draw(logits[:, -1].float(), temperature, generator)
+        last = logits[:, -1].float()
+        if temperature == 0:
+            token = last.argmax(-1, keepdim=True)
+        else:
+            token = torch.multinomial(torch.softmax(last / temperature, -1), 1, generator=generator)
         drawn.append(token)
     return torch.cat(drawn, 1) if drawn else prompt[:, :0]
-
-
-def _draw(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
-    if temperature == 0:
-        return logits.argmax(-1, keepdim=True)
-    return torch.multinomial(torch.softmax(logits / temperature, -1), 1, generator=generator)
 
 
 def save_state(state: ModelState, path: Path) -> None:
@@ -63,21 +74,17 @@ def save_state(state: ModelState, path: Path) -> None:
 
 
 def load_state(path: Path, device: torch.device | None = None) -> ModelState:
-    """Read a state that `save_state` wrote; a file that holds anything else is refused."""
-    with torch.serialization.safe_globals(_state_types()):
+    """Read a state that `save_state` wrote. A file that holds anything but states of mixers is refused."""
+    specs = (registry.spec(name) for name in registry.variants())
+    states = {pkgutil.resolve_name(spec.state) for spec in specs if isinstance(spec, MixerSpec)}
+    allowed: list[Any] = list({kind for state in states for kind in _named_tuples(state)})
+    with torch.serialization.safe_globals(allowed):
         state: ModelState = torch.load(path, map_location=device, weights_only=True)
     return state
 
 
-def _state_types() -> list[Any]:
-    """Return the named tuples that the mixers' states are made of: all classes that a file of a state may name."""
-    specs = (registry.spec(name) for name in registry.variants())
-    states = {pkgutil.resolve_name(spec.state) for spec in specs if isinstance(spec, MixerSpec)}
-    return list({kind for state in states for kind in _named_tuples(state)})
-
-
 def _named_tuples(hint: Any) -> Iterator[type]:
-    """The named tuples in a type hint, those in the fields of others included."""
+    """Yield the named tuples in a type hint, and those in the fields of others."""
     is_named = hasattr(hint, "_fields")
     if is_named:
         yield hint

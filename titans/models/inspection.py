@@ -1,4 +1,4 @@
-"""Looking inside the memories of a model while it reads, block by block; the model is left as it was."""
+"""Diagnostics of the memories of a model while it reads, block by block."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ __all__ = ["MemoryDiagnostics", "inspect"]
 
 @torch.no_grad()
 def inspect(model: Backbone, tokens: Tensor) -> dict[int, MemoryDiagnostics]:
-    """What goes on in each memory while the model, in evaluation mode, reads tokens `[batch, time]` from their start.
+    """Return the diagnostics of each memory while the model, in evaluation mode, reads tokens `[batch, time]`.
 
-    Persistent tokens have no place in time and are left out, though the memory may have been written with them.
+    The tokens are the first of their sequences. Persistent tokens have no position and are left out, even where they
+    are written to the memory. The model is left as it was.
 
     Returns:
-        The figures by number of the block, of those that have a memory. `weight_norm` is relative to the initial
-        weights; NaN where these are zero.
+        The diagnostics by number of the block, for blocks with a memory. `weight_norm` is relative to the norm of the
+        initial weights; NaN where these are zero.
     """
     with _evaluating(model), ExitStack() as stack:
         witnesses = {block: stack.enter_context(_watching(memory)) for block, memory in _memories(model)}
@@ -34,10 +35,10 @@ def inspect(model: Backbone, tokens: Tensor) -> dict[int, MemoryDiagnostics]:
 
 
 class _Witness:
-    """Stands in for a memory's operator: passes every call on, and looks into those that write the sequence's tokens.
+    """An operator that forwards every call to a memory's own operator and diagnoses those that write sequence tokens.
 
-    These are the calls from within the layer's forward. What is written outside of it are the persistent tokens, and
-    tokens that a reading of MAC settles ahead of time, which are written again in their turn.
+    These are the calls within the layer's `forward`. Outside of it, the layer writes persistent tokens, and MAC with
+    `read: end_leaks` writes tokens ahead of their turn.
     """
 
     def __init__(self, memory: NeuralMemory) -> None:
@@ -54,29 +55,29 @@ class _Witness:
         return self.operator(q, *written, *form, **switches)
 
     def begin(self, *_: Any) -> None:
-        """The layer's forward begins."""
+        """Note that the layer's `forward` begins."""
         self.reading = True
 
     def end(self, *_: Any) -> None:
-        """It has ended."""
+        """Note that the layer's `forward` has ended."""
         self.reading = False
 
     def figures(self) -> MemoryDiagnostics:
-        """Of all tokens."""
+        """Return the diagnostics of all tokens."""
         found = join(self.parts)
         first = weight_norms(tuple(self.memory.initial), self.memory.config.gain != "none")[..., None]
         return found._replace(weight_norm=torch.where(first > 0, found.weight_norm / first, torch.nan))
 
 
 def _memories(model: Backbone) -> Iterator[tuple[int, NeuralMemory]]:
-    """The memories and the numbers of their blocks; a block has at most one."""
+    """Yield the memories with the numbers of their blocks. A block has at most one."""
     for block, layer in enumerate(model.blocks):
         yield from ((block, module) for module in layer.modules() if isinstance(module, NeuralMemory))
 
 
 @contextmanager
 def _watching(memory: NeuralMemory) -> Iterator[_Witness]:
-    """A witness in the place of the memory's operator."""
+    """Replace the memory's operator by a witness, for a while."""
     witness = _Witness(memory)
     memory.operator = witness
     try:
@@ -88,7 +89,7 @@ def _watching(memory: NeuralMemory) -> Iterator[_Witness]:
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and then each module's own again."""
+    """Put a model into evaluation mode, for a while."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

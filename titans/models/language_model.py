@@ -1,4 +1,4 @@
-"""A language model over any of the mixers."""
+"""A language model over any mixer."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class LanguageModel(Backbone):
 
     Args:
         config: What to build.
-        seed: Of the initial values. A tensor that two models share by name and shape starts equal in both, whatever
-            else they have, so that runs can be compared in pairs.
+        seed: Seed of the initial values. Models with the same seed share the values of tensors with the same name and
+            shape, so that runs can be compared in pairs.
     """
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
@@ -30,34 +30,45 @@ class LanguageModel(Backbone):
         initialise(self, seed)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits `[batch, time, vocab_size]` of the next token, from whole sequences `[batch, time]`."""
+        """Return the logits `[batch, time, vocab_size]` of the next tokens, for whole sequences `[batch, time]`."""
         return self.advance(tokens, self.start(tokens.shape[0]))[0]
 
     def advance(self, tokens: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """Logits for the next tokens of streams, one or many, and the state after them.
+        """Read the next tokens of a stream, one or many.
 
-        However a sequence is cut, the parts give what the whole gives; the state does not grow, save a transformer's.
+        A sequence may be cut anywhere: its parts give the logits of the whole. The state has constant size, except that
+        the key-value cache of full attention grows.
+
+        Args:
+            tokens: `[batch, time]`.
+            state: The state before them, from `start` or from an earlier call.
+
+        Returns:
+            The logits `[batch, time, vocab_size]` of the tokens after each, and the state after the tokens.
         """
         return self.mix(self.embedding(tokens), state)
 
     def logits_at(self, tokens: Tensor, wanted: Tensor) -> Tensor:
-        """Logits `[places, vocab_size]` where `wanted` `[batch, time]` is true: for few places far cheaper than all."""
+        """Return the logits `[places, vocab_size]` where `wanted` `[batch, time]` is true.
+
+        For few places of `tokens` `[batch, time]` this is far cheaper than the logits of all.
+        """
         return self.head(self.hidden(self.embedding(tokens))[0][wanted])
 
     def mix(self, x: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """`advance` from embedded tokens `[batch, time, dim]`."""
+        """Do the same as `advance` for embedded tokens `[batch, time, dim]`."""
         x, state = self.hidden(x, state)
         return self.head(x), state
 
 
 def use_kernel(model: nn.Module, kernel: str) -> None:
-    """Let every part of a model compute with a kernel: one of `neural_memory`, or "fla" for recurrent mixers."""
+    """Make all modules of a model compute with a kernel: one of `neural_memory`, or "fla" for recurrent mixers."""
     for module in model.modules():
         if isinstance(module, HasKernels):
             module.use_kernel(kernel)
 
 
 def use_reference(model: Backbone) -> None:
-    """Let every mixer of a model compute by its reference implementation, where it has one."""
+    """Make all mixers of a model compute by their reference implementations, where they have one."""
     for name, block in zip(model.config.mixers, model.blocks, strict=True):
         registry.mixer(name).use_reference(block.mixer)

@@ -1,13 +1,13 @@
-"""Named configurations: the papers' own, other people's semantics as switches, and the four sizes. Without torch."""
+"""Named configurations: the Titans paper's two editions, other implementations, and the paper's four sizes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# The papers give no initial gates: the step size, momentum and forgetting at the start stay at our defaults in the two
-# after them (`theta_scale`, `eta_bias`, `alpha_bias`), and V1's activation and expansion too. They do not damp theta.
+# Neither edition gives initial gates, so both presets leave `theta_scale`, `eta_bias` and `alpha_bias` at the defaults
+# of this project. The arXiv v1 gives no activation and no expansion either. Neither edition damps theta.
 
-#: N25's defaults for all of its variants.
+#: Defaults of the NeurIPS 2025 camera-ready for all of its variants.
 NEURIPS = {
     "segment_len": 512,
     "window": 2048,
@@ -20,18 +20,19 @@ NEURIPS = {
     "mac": {"long_term_tokens": 256, "positions": "psh"},
 }  # fmt: skip
 
-#: Values of a model's configuration, section by section; what one does not name stays at its default.
+#: Values of a model's configuration, section by section. What a preset does not name stays at its default.
 PRESETS: dict[str, dict[str, Any]] = {
-    # V1: a plain MLP, scalar gates for each head, eq. 12's loss; it names no chunk, segment or window.
+    # The arXiv v1: a plain MLP, scalar gates for each head, the loss of eq. 12. It names no chunk, segment or window.
     "paper-v1": {
         "memory": {"residual": False, "gates_per_layer": False, "gate_channels": "none", "theta_damping": False},
         "mac": {"positions": "phs"},
     },
     "paper-neurips": NEURIPS,
-    # titans-pytorch 0.5.5 with batch_size = chunk_size = 64: one update a chunk, a read that lags up to its last token.
-    # theta is at most max_lr = 1 = 2 theta_scale / chunk_size, and all gates begin near 1/2. With one head it has no
-    # output gate. tests/peers holds the layer equal to its NeuralMemory, but for two pre-norms: here a block has one.
-    # Its MAC adds what is read to the stream that attention sees: nearest is to write and read the segment first.
+    # titans-pytorch 0.5.5 with batch_size = chunk_size = 64: one update for each chunk, and a read that lags up to the
+    # chunk's last token. theta is at most max_lr = 1 = 2 theta_scale / chunk_size, and all gates start near 1/2. With
+    # one head there is no output gate. tests/peers compares the layer with its NeuralMemory; two norms before it are
+    # one here, the block's. Its MAC adds what was read to the stream that attention sees. The nearest reading here is
+    # to write and read the segment before attention.
     "titans-pytorch": {
         "conv_size": 1,
         "qkv_activation": "none",
@@ -43,10 +44,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
         "mac": {"write": "input", "order": "write_first"},
     },
-    # arXiv 2407.04620 and its code, ttt-lm-pytorch, with the Transformer backbone: no convolution, no gate on the
-    # output; the state of the chunk's tokens so far, at the chunk's anchor; no momentum, no forgetting. Its step is
-    # eta_base sigmoid(w x), eta_base 1 and 0.1, over the chunk's tokens and the head's width; unit keys, ours, stand
-    # for the latter. Not carried over: rotary positions in q and k, biases, steps that shrink within the chunk.
+    # arXiv 2407.04620 and its code, ttt-lm-pytorch, with the Transformer backbone: no convolution, no output gate, no
+    # momentum, no forgetting; gradients at the start of the chunk, reads after the token's own write. The step size is
+    # eta_base sigmoid(w x) over the chunk's tokens and the head's width, with eta_base 1 and 0.1. This project's
+    # keys of length 1 replace the division by the width. Missing: rotary positions in q and k, biases, and steps that
+    # shrink within the chunk.
     "ttt-linear": {
         "variant": "lmm", "persistent_tokens": 0, "conv_size": 1, "qkv_activation": "none",
         "memory": {
@@ -61,7 +63,9 @@ PRESETS: dict[str, dict[str, Any]] = {
             "gain": "learned", "gates_per_layer": False, "theta_scale": 0.05, "output_gate": "none",
         },
     },
-    # N25, table of models; its tokenizer has 32,000 tokens.
+    # Blocks, width and heads of the models that the NeurIPS 2025 camera-ready calls by these sizes; its tokenizer has
+    # 32,000 tokens. The names are the paper's, not counts: with paper-neurips, mac has 220M, 668M, 1446M and 1959M
+    # parameters, lmm 189M, 561M, 1210M and 1648M, transformer 141M, 393M, 834M and 1113M.
     "170M": {"vocab_size": 32_000, "n_layers": 12, "dim": 768, "n_heads": 16},
     "340M": {"vocab_size": 32_000, "n_layers": 24, "dim": 1024, "n_heads": 16},
     "760M": {"vocab_size": 32_000, "n_layers": 24, "dim": 1536, "n_heads": 16},

@@ -1,4 +1,7 @@
-"""Pure functions on tensors, no modules, no configuration: an operator a folder, a naive form beside each fast one."""
+"""Pure functions on tensors, without modules and configuration.
+
+Each operator has a folder, with a reference implementation, `naive.py`, beside its fast forms.
+"""
 
 from titans.ops.gated_delta_rule import gated_delta_rule, naive_gated_delta_rule
 from titans.ops.gated_linear_attention import gated_linear_attention, naive_gated_linear_attention

@@ -1,15 +1,23 @@
-"""Checks on what an operator is given: a `ValueError` names the argument."""
+"""The checks on the arguments of the operators: each `ValueError` names the argument that is wrong."""
 
 from __future__ import annotations
+
+import warnings
+from functools import cache
 
 import torch
 from torch import Tensor
 
 
 def expect(name: str, x: Tensor, like: Tensor, *shape: int | tuple[int, ...], reference: str = "v") -> None:
-    """Raise `ValueError` unless x has this shape, a tuple holding choices, and the type and device of `like`.
+    """Raise a `ValueError` unless x has the shape, the dtype and the device that it needs.
 
-    `reference`: What the message calls `like`.
+    Args:
+        name: The argument's name.
+        x: Any tensor `[...]`.
+        like: The tensor whose dtype and device x needs.
+        shape: The sizes of x; a tuple lists the sizes to choose from.
+        reference: The name of `like` in the message.
     """
     sizes = [size if isinstance(size, tuple) else (size,) for size in shape]
     if x.dim() != len(sizes) or any(got not in choices for got, choices in zip(x.shape, sizes, strict=True)):
@@ -20,7 +28,13 @@ def expect(name: str, x: Tensor, like: Tensor, *shape: int | tuple[int, ...], re
 
 
 def check_streams(q: Tensor, k: Tensor, v: Tensor, state: Tensor | None) -> None:
-    """Raise `ValueError` where queries, keys, values and state do not fit together."""
+    """Raise a `ValueError` where queries, keys, values and state do not fit together.
+
+    Args:
+        q, k: `[batch, heads, time, d_k]`, or one head that serves all of v's.
+        v: `[batch, heads, time, d_v]`.
+        state: `[batch, heads, d_k, d_v]`; None: zeros.
+    """
     if v.dim() != 4 or not v.is_floating_point():
         raise ValueError(f"v: expected floating-point [batch, heads, time, d_v], got {v.dtype} {list(v.shape)}")
     batch, heads, time, d_v = v.shape
@@ -33,9 +47,10 @@ def check_streams(q: Tensor, k: Tensor, v: Tensor, state: Tensor | None) -> None
 
 
 def check_log_decay(log_decay: Tensor | None, v: Tensor, *channels: int) -> None:
-    """Raise `ValueError` where a log-decay has another shape than `[batch, heads, time, *channels]` or is above 0.
+    """Raise a `ValueError` where a log-decay is not `[batch, heads, time, *channels]`, or is above 0.
 
-    Values are looked at on a CPU only: on a GPU that would stall the stream.
+    A batch or heads of 1 serve all of v's, `[batch, heads, time, d_v]`. The values are checked on a CPU only. On a GPU,
+    looking at them would stall the stream.
     """
     if log_decay is None:
         return
@@ -43,3 +58,9 @@ def check_log_decay(log_decay: Tensor | None, v: Tensor, *channels: int) -> None
     expect("log_decay", log_decay, v, (batch, 1), (heads, 1), time, *channels)
     if log_decay.device.type == "cpu" and not torch.compiler.is_compiling() and bool((log_decay > 0).any()):
         raise ValueError("log_decay: has a value above 0; it is the logarithm of a decay in [0, 1]")
+
+
+@cache
+def warn_unsupported(kernel: str, reason: str) -> None:
+    """Warn, once for each reason, that the kernel that is asked for does not support a call, and torch runs it."""
+    warnings.warn(f"kernel={kernel!r} does not support a call, which runs in torch instead: {reason}", stacklevel=4)

@@ -1,13 +1,12 @@
-"""The kernels of flash-linear-attention (package `fla`) behind this library's operators: where they are asked for.
+"""The kernels of flash-linear-attention (package `fla`), for the operators that are asked to run on them.
 
-They have not been measured here, nor run: no GPU was at hand. So "auto" is torch. They compute products of float32 in
-TF32 or less as Triton chooses, and do not take a log-decay of -inf.
+These kernels have been neither run nor measured here, as no GPU was at hand. So "auto" is torch. They compute products
+of float32 in TF32 or less as Triton chooses, and do not take a log-decay of -inf.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from functools import cache
 from importlib import import_module
 from typing import Any, Literal
@@ -15,28 +14,37 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-Kernel = Literal["auto", "torch", "fla"]
-WIDEST_KEY = 256  # of its delta rule
+from titans.ops.arguments import warn_unsupported
+
+KernelName = Literal["auto", "torch", "fla"]
+WIDEST_KEY = 256  # of the delta rule of fla
 
 
-def uses_fla(kernel: Kernel, v: Tensor, d_k: int) -> bool:
-    """Whether a call runs on fla's kernels. Where they are asked for and cannot, torch does it, which is said once.
+def uses_fla(kernel: KernelName, v: Tensor, d_k: int) -> bool:
+    """Return whether a call runs on the kernels of fla.
+
+    Where they are asked for and do not support the call, torch runs it, and a warning says so once.
+
+    Args:
+        kernel: The kernel that is asked for.
+        v: `[batch, heads, time, d_v]`.
+        d_k: The width of a key.
 
     Raises:
-        ValueError: No such kernel.
+        ValueError: There is no such kernel.
     """
     if kernel not in ("auto", "torch", "fla"):
         raise ValueError(f"kernel: {kernel!r} is not one of auto, torch, fla")
     if kernel != "fla":
         return False
-    reason = not_covered(v, d_k)
+    reason = unsupported(v, d_k)
     if reason is not None:
-        _say_once(reason)
+        warn_unsupported(kernel, reason)
     return reason is None
 
 
-def not_covered(v: Tensor, d_k: int) -> str | None:
-    """Why fla's kernels cannot do a call; None: they can."""
+def unsupported(v: Tensor, d_k: int) -> str | None:
+    """Return why the kernels of fla cannot run a call with values v `[batch, heads, time, d_v]`; None: they can."""
     reasons = {
         f"its tensors are on {v.device.type}, not on a GPU": not v.is_cuda,
         "flash-linear-attention is not installed (pip install flash-linear-attention)": not _installed(),
@@ -49,7 +57,10 @@ def not_covered(v: Tensor, d_k: int) -> str | None:
 def fla_linear_attention(
     q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`gated_linear_attention` by `chunk_gla`, or `chunk_simple_gla` where all channels share a decay."""
+    """Run `gated_linear_attention` on `chunk_gla`, or on `chunk_simple_gla` where all channels share a decay.
+
+    Arguments, in the shapes `[...]` of `gated_linear_attention`, and result are those of that function.
+    """
     if log_decay is None:
         log_decay = v.new_zeros(v.shape[:3])
     name, op = ("chunk_simple_gla", "simple_gla") if log_decay.dim() == 3 else ("chunk_gla", "gla")
@@ -59,13 +70,13 @@ def fla_linear_attention(
 def fla_delta_rule(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`gated_delta_rule` by `chunk_gated_delta_rule`."""
+    """Run `gated_delta_rule` on `chunk_gated_delta_rule`; the shapes `[...]` are those of `gated_delta_rule`."""
     g = v.new_zeros(v.shape[:3]) if log_decay is None else log_decay
     return _call("gated_delta_rule", "chunk_gated_delta_rule", state, q=q, k=k, v=v, g=g, beta=beta)
 
 
 def _call(op: str, name: str, state: Tensor, **tensors: Tensor) -> tuple[Tensor, Tensor]:
-    """One of fla's functions, whose time comes before the heads and whose state is in float32."""
+    """Call a function of fla, where time comes before the heads and the state is in float32."""
     batch, heads = tensors["v"].shape[:2]
     given = {key: x.expand(batch, heads, *x.shape[2:]).transpose(1, 2) for key, x in tensors.items()}
     function: Any = getattr(import_module(f"fla.ops.{op}"), name)
@@ -76,8 +87,3 @@ def _call(op: str, name: str, state: Tensor, **tensors: Tensor) -> tuple[Tensor,
 @cache
 def _installed() -> bool:
     return importlib.util.find_spec("fla") is not None and importlib.util.find_spec("triton") is not None
-
-
-@cache
-def _say_once(reason: str) -> None:
-    warnings.warn(f"kernel='fla' does not cover a call, which runs in torch instead: {reason}", stacklevel=4)

@@ -64,11 +64,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a prepared folder holds, and check that it still holds it."""
-    from titans_lab.data.prepared import check_files, read_manifest, read_tokenizer
+    from titans_lab.data.prepared import read_manifest, verify
 
     manifest = read_manifest(folder)
-    read_tokenizer(folder, manifest)
-    check_files(folder, manifest)
+    verify(folder, manifest)
     _print(manifest, folder, as_json)
 
 

@@ -13,7 +13,7 @@ import typer
 from titans_lab.cli.arguments import usable_devices
 from titans_lab.cli.output import FAILED, collect, print_rows, print_table
 from titans_lab.errors import UserError
-from titans_lab.tasks.needle.settings import KINDS, NeedleSettings
+from titans_lab.tasks.needle import KINDS, NeedleSettings
 
 if TYPE_CHECKING:
     from titans_lab.evaluation.evaluations import Asked, Result, Sources

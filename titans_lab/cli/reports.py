@@ -46,14 +46,17 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     check: Annotated[
         Path | None,
-        typer.Option("--check", metavar="FILE", help="Write nothing: ask the SQL of this report again."),
+        typer.Option(
+            "--check", metavar="FILE", help="Write nothing: compare this report with the page that the store gives."
+        ),
     ] = None,
     store: StoreFolder = None,
 ) -> None:
     """Write a study's results, or a whole store's, as one HTML page that needs no network.
 
     Give the overrides that the sweep was given: they decide which runs belong to the study.
-    Exit code 3 of --check: the store says something else than the report; what differs is told.
+    --check draws the page anew from the store and compares the bytes. It takes the study as the store recorded its
+    last sweep; name the study file if that has changed since. Exit code 3: the report differs, and it says how.
     """
     from titans_lab.report import write
 
@@ -62,7 +65,7 @@ def report(
     records = open_store(store)
     root = records.root
     if check:
-        _check(check, root)
+        _check(check, root, study, overrides)
         return
     told = _report(study, overrides, root)
     suffix = f".{form}" if form in (Format.html, Format.md, Format.json) else f"-{form}"
@@ -139,16 +142,16 @@ def _files(told: Report, form: Format) -> dict[str, str | bytes]:
     return {f"{name}.{form}": content for name, content in images(figures, form.value).items()}
 
 
-def _check(path: Path, root: Path) -> None:
+def _check(path: Path, root: Path, study: Path | None, overrides: list[str] | None) -> None:
     from titans_lab.report.check import check
 
-    found = check(path, root)
+    found = check(path, root, load(study, overrides) if study else None)
     for line in found.differences:
         typer.echo(line)
     if found.note:
-        typer.echo(f"{path}: not verified as a whole: {found.note}", err=True)
+        typer.echo(f"{path}: not checked, for it was {found.note}; install the versions that drew it", err=True)
     if found.differences:
-        typer.echo(f"{path}: not what the store at {root} says", err=True)
+        typer.echo(f"{path}: NOT the page that the store at {root} gives", err=True)
     if found.differences or found.note:
         raise typer.Exit(FAILED)
-    typer.echo(f"{path}: the {found.statements} statements give what it says", err=True)
+    typer.echo(f"{path}: the page that the store at {root} gives, byte for byte", err=True)

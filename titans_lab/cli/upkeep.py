@@ -198,12 +198,12 @@ def doctor(
     import json
 
     from titans_lab.cli.output import print_table
-    from titans_lab.doctor import machine
+    from titans_lab.doctor import data, machine
     from titans_lab.store.check import faults, quarantine
     from titans_lab.store.store import writing
 
     records = open_store(store)
-    facts = machine(records.root)
+    facts = [*machine(records.root), *data(records)]
     found = faults(records) if records.root.exists() else []
     with writing(records):
         folder = quarantine(records, found) if fix else None

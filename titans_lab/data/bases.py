@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from titans_lab.data.files import read_bytes
+from titans_lab.data.files import COMPRESSED
 from titans_lab.errors import UserError
 
 BASES = b"ACGTN"  # N: unknown
 AMBIGUOUS = b"RYSWKMBDHV"  # of IUPAC, for one of several bases: read as N
 NO_BASE = 255
-FASTA = "a FASTA file, plain or gzip"
+FASTA = f"a FASTA file ({COMPRESSED})"
 
 
 def _codes() -> np.ndarray:
@@ -26,13 +26,12 @@ CODES = _codes()
 _LETTERS = np.frombuffer(BASES, np.uint8)
 
 
-def read_fasta(path: str) -> bytes:
-    """The bases of a FASTA file as letters of `BASES`, in order; an N stands between two records.
+def fasta_bases(content: bytes, path: str) -> bytes:
+    """Return the bases of a FASTA file as letters of `BASES`, in order; an N stands between two records.
 
     Raises:
         UserError: Naming file and line, where it is none.
     """
-    content = read_bytes(path, "data.path", FASTA)
     records: list[list[bytes]] = []
     for line, text in enumerate(content.splitlines(), 1):
         if text.startswith(b">"):

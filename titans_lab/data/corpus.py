@@ -8,20 +8,21 @@ import platform
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from titans_lab.data.bases import FASTA, read_fasta
-from titans_lab.data.files import read_any_bytes, signature
-from titans_lab.data.prepared import Manifest, map_part, read_manifest, read_tokenizer
+from titans_lab.data.bases import FASTA, fasta_bases
+from titans_lab.data.files import COMPRESSED, open_file, read_content
+from titans_lab.data.prepared import Manifest, map_part, read_manifest, verify
+from titans_lab.data.remembered import remembered
 from titans_lab.data.tokenizer import BYTES, Tokenizer
 from titans_lab.errors import UserError
 from titans_lab.study.sections import DataConfig
 
-LARGEST_FILE = 2**30  # bytes; each plan hashes a file, and each worker holds it in memory
-TEXT = "a text file, plain or gzip, a prepared folder, or null for Python's standard library"
+TEXT = f"a text file ({COMPRESSED}), a prepared folder, or null for Python's standard library"
 SMALLEST_PART = 2  # bytes of either part: one to read and one to predict
 
 # Installers and distributions strip, move or rewrite these; without them two installs of one Python version agree.
@@ -59,49 +60,51 @@ class Corpus:
 
 
 def load_corpus(config: DataConfig, fasta: bool = False) -> Corpus:
-    """Read and split the text; `UserError` if it cannot be read or is too small for the split.
+    """Read and split the text.
 
     Args:
         config: What to read.
         fasta: The text are the bases of a FASTA file, without headers and line ends.
+
+    Raises:
+        UserError: The text cannot be read, is too short to be split, or is not what its folder says.
     """
-    corpus = _plain_corpus(config, fasta) if fasta or not _is_folder(config) else _prepared_corpus(config)
+    if not fasta and _is_folder(config):
+        manifest, tokenizer = _verified(config)
+        train, valid = (map_part(Path(str(config.path)), manifest, name) for name in ("train", "valid"))
+        corpus = Corpus(corpus_source(config), manifest.digest, train, valid, tokenizer)
+    else:
+        content = _plain_text(config.path, fasta)
+        cut = _cut(config, len(content))
+        tokens = np.frombuffer(content, dtype=np.uint8)
+        corpus = Corpus(corpus_source(config), hashlib.sha256(content).hexdigest(), tokens[:cut], tokens[cut:])
     return replace(corpus, valid=corpus.first_bytes(config.valid_bytes))
 
 
 def corpus_digest(config: DataConfig, fasta: bool = False) -> str:
-    """`Corpus.digest` alone, with the same checks; remembered within a process while the file is unchanged."""
-    if not fasta and _is_folder(config):
-        return _manifest(config).digest
-    unchanged = signature(str(config.path), "data.path", FASTA) if fasta else _signature(config.path)
-    digest, size = _measure(config.path, fasta, unchanged)
-    _cut(config, size)
-    return digest
+    """Return `Corpus.digest` alone, with the same checks; nothing is read of a file that is known to be unchanged."""
+    return _measure(config, fasta)[0]
 
 
-def corpus_source(config: DataConfig) -> str:
-    """`Corpus.source` alone; reads nothing."""
-    return f"Python {platform.python_version()} standard library" if config.path is None else config.path
+def check_window(config: DataConfig, length: int, fasta: bool = False) -> None:
+    """Raise UserError where the training part has not one window of `length` tokens and one more to predict."""
+    refuse_short(_measure(config, fasta)[1], length, corpus_source(config))
 
 
-def trained_tokenizer(config: DataConfig, vocabulary: int, digest: str) -> Tokenizer:
-    """That of a run whose data had this digest; UserError where it has none, or its folder is gone or changed."""
-    path = config.path
-    if _is_folder(config):
-        manifest = _manifest(config)
-        if manifest.digest != digest:
-            raise UserError(f"data.path: {path} is not what the run was trained on; prepare that text again")
-        return read_tokenizer(Path(str(path)), manifest)
-    if path is not None and not Path(path).exists() and vocabulary > len(BYTES.pieces):
-        raise UserError(f"data.path: {path} is gone, and with it the run's tokenizer; put it back")
-    return BYTES
+def refuse_short(tokens: int, length: int, source: str) -> None:
+    """Raise UserError where so many tokens to train on are not one window of `length` and one more to predict."""
+    if tokens <= length:
+        raise UserError(
+            f"train.seq_len: {length} and one more to predict are more than the {tokens} tokens that {source} has to "
+            "train on; lower train.seq_len or give a longer text"
+        )
 
 
 def check_vocabulary(config: DataConfig, given: int) -> None:
-    """UserError where the text has tokens that a model's vocabulary has no place for."""
+    """Raise UserError where the text has tokens that a model's vocabulary has no place for."""
     if not _is_folder(config):
         return  # every model has place for a byte
-    manifest = _manifest(config)
+    manifest, _ = _verified(config)
     if given < manifest.vocabulary:
         raise UserError(
             f"model.vocab_size: {given} is below the {manifest.vocabulary} tokens of {config.path} "
@@ -109,54 +112,68 @@ def check_vocabulary(config: DataConfig, given: int) -> None:
         )
 
 
+def corpus_source(config: DataConfig) -> str:
+    """Return `Corpus.source` alone; reads nothing."""
+    return f"Python {platform.python_version()} standard library" if config.path is None else config.path
+
+
+def trained_tokenizer(config: DataConfig, vocabulary: int, digest: str) -> Tokenizer:
+    """Return the tokenizer of a run on a text that had this digest; UserError where its folder is gone or changed."""
+    path = config.path
+    if _is_folder(config):
+        manifest, tokenizer = _verified(config)
+        if manifest.digest != digest:
+            raise UserError(f"data.path: {path} is not what the run was trained on; prepare that text again")
+        return tokenizer
+    if path is not None and not Path(path).exists() and vocabulary > len(BYTES.pieces):
+        raise UserError(f"data.path: {path} is gone, and with it the run's tokenizer; put it back")
+    return BYTES
+
+
 def _is_folder(config: DataConfig) -> bool:
     return config.path is not None and os.path.isdir(config.path)  # noqa: PTH112 Path's raises at some names
 
 
-def _manifest(config: DataConfig) -> Manifest:
+def _verified(config: DataConfig) -> tuple[Manifest, Tokenizer]:
+    """Return what a prepared folder holds; UserError where it does not hold that."""
     if config.valid_fraction != DataConfig().valid_fraction:
         raise UserError(
             f"data.valid_fraction: {config.path} was split when it was prepared (its --valid-fraction); remove this one"
         )
     try:
-        return read_manifest(Path(str(config.path)))
+        manifest = read_manifest(Path(str(config.path)))
+        return manifest, verify(Path(str(config.path)), manifest)
     except UserError as error:
         raise UserError(f"data.path: {error}") from error
 
 
-def _prepared_corpus(config: DataConfig) -> Corpus:
-    folder, manifest = Path(str(config.path)), _manifest(config)
-    train, valid = (map_part(folder, manifest, name) for name in ("train", "valid"))
-    return Corpus(corpus_source(config), manifest.digest, train, valid, read_tokenizer(folder, manifest))
+def _measure(config: DataConfig, fasta: bool) -> tuple[str, int]:
+    """Return the digest of a text and its tokens to train on, with the checks of `load_corpus`."""
+    if not fasta and _is_folder(config):
+        manifest, _ = _verified(config)
+        return manifest.digest, manifest.train.tokens
+    if config.path is None:
+        digest, size = _of_the_standard_library()
+    else:
+        path, kind = Path(config.path), "bases" if fasta else "text"
+        find = partial(_hash_and_size, path=config.path, fasta=fasta)
+        digest, size = remembered(path, "data.path", FASTA if fasta else TEXT, kind, find)
+    return digest, _cut(config, size)
 
 
-def _plain_corpus(config: DataConfig, fasta: bool) -> Corpus:
-    content = _read(config.path, fasta)
-    cut = _cut(config, len(content))
-    tokens = np.frombuffer(content, dtype=np.uint8)
-    return Corpus(corpus_source(config), hashlib.sha256(content).hexdigest(), tokens[:cut], tokens[cut:])
-
-
-@lru_cache(maxsize=64)
-def _measure(path: str | None, fasta: bool, signature: tuple[int, int] | None) -> tuple[str, int]:
-    content = _read(path, fasta)
+def _hash_and_size(file: BinaryIO, path: str, fasta: bool) -> tuple[str, int]:
+    content = _content(file, path, fasta)
     return hashlib.sha256(content).hexdigest(), len(content)
 
 
-def _signature(path: str | None) -> tuple[int, int] | None:
-    if path is None:
-        return None
-    size, changed = signature(path, "data.path", TEXT)
-    if size > LARGEST_FILE:
-        raise UserError(
-            f"data.path: {path} has {size} bytes, more than {LARGEST_FILE}: too large to read each time; "
-            f"read it once with `titans-lab data prepare {path} -o FOLDER`, and then data.path=FOLDER"
-        )
-    return size, changed
+@cache
+def _of_the_standard_library() -> tuple[str, int]:
+    content = _standard_library(Path(sysconfig.get_path("stdlib")))
+    return hashlib.sha256(content).hexdigest(), len(content)
 
 
 def _cut(config: DataConfig, size: int) -> int:
-    """Bytes of the training part."""
+    """Return the bytes of the training part."""
     held_out = int(size * config.valid_fraction)
     if min(size - held_out, held_out) < SMALLEST_PART:
         raise UserError(
@@ -166,10 +183,16 @@ def _cut(config: DataConfig, size: int) -> int:
     return size - held_out
 
 
-def _read(path: str | None, fasta: bool) -> bytes:
+def _plain_text(path: str | None, fasta: bool) -> bytes:
     if path is None:
         return _standard_library(Path(sysconfig.get_path("stdlib")))
-    return read_fasta(path) if fasta else read_any_bytes(path, "data.path", TEXT)
+    with open_file(path, "data.path", FASTA if fasta else TEXT) as file:
+        return _content(file, path, fasta)
+
+
+def _content(file: BinaryIO, path: str, fasta: bool) -> bytes:
+    content = read_content(file, path, "data.path", FASTA if fasta else TEXT)
+    return fasta_bases(content, path) if fasta else content
 
 
 def _standard_library(root: Path) -> bytes:

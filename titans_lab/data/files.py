@@ -1,78 +1,192 @@
-"""Files that a user names as data: their bytes, unpacked, and what is said when one cannot be read."""
+"""Files that a user names as data: opened, unpacked, and refused by name where they are no text or no file at all."""
 
 from __future__ import annotations
 
+import bz2
 import csv
 import errno
 import gzip
+import lzma
+import os
 import stat
 import zlib
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import IO, BinaryIO, NamedTuple, cast
+
+import numpy as np
 
 from titans_lab.errors import UserError
 
-GZIP_MAGIC = b"\x1f\x8b"
+BLOCK = 1 << 20  # bytes
+LARGEST = 2**30  # bytes, unpacked, of a file that is held in memory
+COMPRESSED = "plain, gzip, bz2, xz or zstd"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+GZIP, BZ2, XZ, ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"  # how compressed files begin
+#: What reading a compressed file raises where it is damaged or ends early.
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError)
+#: How files that are no text begin, what they are, and what to do with one.
+FOREIGN = {
+    b"PAR1": ("a Parquet file", "`titans-lab data prepare FILE -o FOLDER` reads its text"),
+    b"ARROW1": ("an Arrow file", "write its text as Parquet or JSON lines"),
+    b"Obj\x01": ("an Avro file", "write its text as Parquet or JSON lines"),
+    b"PK\x03\x04": ("a zip archive", "unpack it"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it"),
+    b"Rar!\x1a\x07": ("a rar archive", "unpack it"),
+    b"\x04\x22\x4d\x18": ("compressed by lz4", "unpack it"),
+    b"\xff\xfe": ("text in UTF-16", "write it as UTF-8: iconv -f UTF-16 -t UTF-8"),
+    b"\xfe\xff": ("text in UTF-16", "write it as UTF-8: iconv -f UTF-16 -t UTF-8"),
+    b"%PDF-": ("a PDF", "write its text to a file"),
+}
+TAR, TAR_AT = b"ustar", 257
+SAMPLE = 1 << 16  # bytes
+MOST_CONTROLS = 0.01  # share of the bytes of a text; compressed bytes have a tenth, and tables of numbers far more
+_CONTROLS = np.isin(np.arange(256), list(set(range(32)) - set(b"\t\n\v\f\r\b\x1b")))
 
 Row = tuple[int, list[str]]  # its line, counted from 1, and its cells
 
 
-def read_bytes(path: str, key: str, wanted: str) -> bytes:
-    """The content of a file, unpacked if it is gzip.
+class Signature(NamedTuple):
+    """What is known of a file without reading it. A file whose signature stays has not been written to."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+
+def open_file(path: str | Path, key: str, wanted: str) -> BinaryIO:
+    """Open a file for reading.
 
     Args:
         path: The file.
         key: Where it was named, for errors: "data.path".
-        wanted: What it should be, for errors: "a CSV file, plain or gzip".
+        wanted: What it should be, for errors: "a CSV file".
 
     Raises:
-        UserError: It cannot be read, is damaged gzip, or holds nothing.
+        UserError: It cannot be read, or is no regular file: a device or a pipe may never end.
     """
-    content = read_any_bytes(path, key, wanted)
+    if "\0" in str(path):
+        raise UserError(f"{key}: {str(path)!r} is no path: it holds a zero byte")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe is not waited for
+        kind = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(kind):
+            os.close(descriptor)
+            found = "a folder" if stat.S_ISDIR(kind) else "a device or a pipe"
+            raise UserError(f"{key}: {path} is {found}, not a file; give {wanted}")
+    except OSError as error:
+        origin = ". The first lines of the study may say where to get it" if error.errno == errno.ENOENT else ""
+        raise UserError(
+            f"{key}: cannot read {path!s:.200} ({error.strerror}); give {wanted}, relative to {Path.cwd()}{origin}"
+        ) from error
+    return os.fdopen(descriptor, "rb")
+
+
+def signature(path: str | Path, key: str, wanted: str) -> Signature:
+    """Return what is known of a file without reading it. Raises UserError as `open_file`."""
+    with open_file(path, key, wanted) as file:
+        return signature_of(file)
+
+
+def signature_of(file: IO[bytes]) -> Signature:
+    """Return what is known of an open file."""
+    status = os.fstat(file.fileno())
+    return Signature(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def read_bytes(path: str | Path, key: str, wanted: str) -> bytes:
+    """Return the content of a file of text, unpacked.
+
+    Args:
+        path: The file, plain or compressed.
+        key: Where it was named, for errors: "data.path".
+        wanted: What it should be, for errors: "a CSV file".
+
+    Raises:
+        UserError: It cannot be read, is damaged, is no text, holds nothing, or is too large to be held in memory.
+    """
+    with open_file(path, key, wanted) as file:
+        return read_content(file, str(path), key, wanted)
+
+
+def read_content(file: BinaryIO, path: str, key: str, wanted: str) -> bytes:
+    """Return the content of an open file of text; else as `read_bytes`."""
+    size = signature_of(file).size
+    if size > LARGEST:
+        raise _too_large(path, key)
+    try:
+        # A file of the kernel's, such as /proc/kmsg, says that it has no bytes, and may keep its reader for ever.
+        content = unpacked(file).read(LARGEST + 1) if size else b""
+    except DAMAGE as error:
+        raise UserError(f"{key}: {path} is damaged or cut off ({error}); fetch or compress it again") from error
+    if len(content) > LARGEST:
+        raise _too_large(path, key)
     if not content.strip():
         raise UserError(f"{key}: {path} is empty; give {wanted}")
-    return content
+    refuse_foreign(content, f"{key}: {path}", wanted)
+    return content.removeprefix(BYTE_ORDER_MARK)
 
 
-def read_any_bytes(path: str, key: str, wanted: str) -> bytes:
-    """`read_bytes`, where an empty file will do."""
-    try:
-        content = Path(path).read_bytes()
-        return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{key}: {path} is damaged gzip ({error}); fetch or compress it again") from error
-    except OSError as error:
-        raise _unreadable(path, error, key, wanted) from error
+def unpacked(file: BinaryIO) -> BinaryIO:
+    """Return a reader of what a file holds, plain or told by its first bytes. It raises `DAMAGE` while it is read."""
+    begin = file.read(max(map(len, (GZIP, BZ2, XZ, ZSTD))))
+    file.seek(0)
+    if begin.startswith(ZSTD):
+        from titans_lab.data.arrow import unpacked_zstd
+
+        return unpacked_zstd(file)
+    if begin.startswith(GZIP):
+        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+    if begin.startswith(BZ2):
+        return cast(BinaryIO, bz2.BZ2File(file))
+    return cast(BinaryIO, lzma.LZMAFile(file)) if begin.startswith(XZ) else file
 
 
-def signature(path: str, key: str, wanted: str) -> tuple[int, int]:
-    """Size and time of change of a file: what was found out about it holds while these do. Raises UserError."""
-    if "\0" in path:
-        raise UserError(f"{key}: {path!r} is no path: it holds a zero byte")
-    try:
-        status = Path(path).stat()
-    except OSError as error:
-        raise _unreadable(path, error, key, wanted) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{key}: {path} is no file, but a folder, a device or a pipe; give {wanted}")
-    return status.st_size, status.st_mtime_ns
+def refuse_foreign(begin: bytes, place: str, wanted: str) -> None:
+    """Raise UserError where the bytes that a file begins with are plainly no text.
+
+    Args:
+        begin: Unpacked; of these at most `SAMPLE` at either end and in the middle are looked at.
+        place: What the error begins with: key and file.
+        wanted: What the file should be.
+    """
+    found = next((facts for magic, facts in FOREIGN.items() if begin.startswith(magic)), None)
+    if begin[TAR_AT : TAR_AT + len(TAR)] == TAR:
+        found = ("a tar archive", "unpack it")
+    if found:
+        raise UserError(f"{place} is {found[0]}, no text; {found[1]}")
+    middle = len(begin) // 2
+    for part in (begin[:SAMPLE], begin[middle : middle + SAMPLE], begin[-SAMPLE:]):
+        share = _CONTROLS[np.frombuffer(part, np.uint8)].mean() if part else 0
+        if share > MOST_CONTROLS:
+            raise UserError(
+                f"{place} is no text: {share:.0%} of its bytes are control characters, as in compressed or binary "
+                f"data; give {wanted}"
+            )
 
 
-def _unreadable(path: str, error: OSError, key: str, wanted: str) -> UserError:
-    origin = ". The first lines of the study may say where to get it" if error.errno == errno.ENOENT else ""
+def _too_large(path: str, key: str) -> UserError:
     return UserError(
-        f"{key}: cannot read {path:.200} ({error.strerror}); give {wanted}, relative to {Path.cwd()}{origin}"
+        f"{key}: {path} has more than {LARGEST} bytes, unpacked: too large to read each time; "
+        f"read it once with `titans-lab data prepare {path} -o FOLDER`, and then data.path=FOLDER"
     )
 
 
 def table(content: bytes, path: str) -> tuple[list[str], Iterator[Row]]:
-    """The column names and the rows of a text with one header line, separated by tabs if that has one, else by commas.
+    """Return the column names and the rows of a text with one header line.
+
+    Cells are separated by tabs if the header has one, else by commas. Blank lines at the end are no rows.
 
     Raises:
         UserError: Naming file and line, where a row has other than a cell for each column.
     """
     lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    while not lines[-1].strip():
+        lines.pop()
     rows = csv.reader(lines, delimiter="\t" if "\t" in lines[0] else ",")
     names = next(rows)
     return names, _even(rows, len(names), path)

@@ -21,8 +21,18 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from titans_lab.data.prepared import FORMAT, TOKENIZER, Manifest, Part, file_digest, read_manifest, write_manifest
-from titans_lab.data.sources import BLOCK, Document, Source, documents, files
+from titans_lab.data.files import BLOCK
+from titans_lab.data.prepared import (
+    FORMAT,
+    TOKENIZER,
+    Manifest,
+    Part,
+    part_content,
+    read_manifest,
+    verify,
+    write_manifest,
+)
+from titans_lab.data.sources import Document, Source, documents, files
 from titans_lab.data.tokenizer import BYTES, SEPARATOR, SMALLEST, Tokenizer, read_bpe, train_bpe
 from titans_lab.errors import UserError
 
@@ -44,7 +54,7 @@ class Request:
         valid: A text to hold out whole.
         tokenizer: "bytes", "bpe:N" or "gpt2:VOCABULARY,MERGES".
         valid_fraction: Share of the bytes, at the end, held out where there is no `valid`.
-        limit: Read about so many bytes of the source at most.
+        limit: Read so many bytes of the source at most; a character that the limit cuts in two is left out.
         one_document: All of a source is one document, for rows that are lines of one.
     """
 
@@ -111,6 +121,7 @@ def _existing(folder: Path, record: dict[str, Any]) -> Manifest:
     if not folder.is_dir():
         raise UserError(f"{folder}: exists and is no folder; give another -o")
     manifest = read_manifest(folder)
+    verify(folder, manifest)
     if manifest.request != json.loads(json.dumps(record)):
         raise UserError(f"{folder}: exists and was prepared from something else; give another -o or remove it")
     return manifest
@@ -157,15 +168,23 @@ def _text(
 
 
 def _copy(found: Iterator[Document], limit: int | None, file: IO[bytes], look: Look) -> Iterator[int]:
-    """Write documents until the limit is passed; where each ends."""
+    """Write documents up to the limit; yield where each ends."""
     for document in found:
         for block in document:
-            file.write(block)
+            room = len(block) if limit is None else limit - file.tell()
+            file.write(_first_bytes(block, room))
             look("reading", file.tell(), limit)
-            if limit and file.tell() >= limit:
+            if len(block) >= room and limit is not None:
                 yield file.tell()
                 return
         yield file.tell()
+
+
+def _first_bytes(text: bytes, size: int) -> bytes:
+    """Return at most so many bytes, without a character of UTF-8 that would be cut in two."""
+    while 0 < size < len(text) and text[size] & 0b1100_0000 == 0b1000_0000:
+        size -= 1
+    return text[:size]
 
 
 def _split(text: mmap.mmap, spans: list[Span], fraction: float, name: str) -> tuple[list[Span], list[Span]]:
@@ -233,7 +252,7 @@ def _write_part(path: Path, tokenizer: Tokenizer, dtype: np.dtype[Any], blocks: 
                 sha.update(content)
                 file.write(whole.astype(dtype.newbyteorder("<")).tobytes())
                 size, tokens, documents = size + len(content), tokens + len(whole), documents + block.begins
-    return Part(tokens, size, documents, sha.hexdigest(), file_digest(path))
+    return Part(tokens, size, documents, sha.hexdigest(), part_content(path, dtype.name).sha256)
 
 
 def _batches(blocks: Iterator[Block]) -> Iterator[list[Block]]:

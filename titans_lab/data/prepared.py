@@ -7,28 +7,33 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from titans_lab.data.files import BLOCK, open_file
+from titans_lab.data.remembered import remembered
 from titans_lab.data.tokenizer import Tokenizer, from_definition
 from titans_lab.errors import UserError
 
 FORMAT = 1
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 PARTS = ("train", "valid")
+DTYPES = ("uint8", "uint16", "uint32")
+WANTED = "a folder that `titans-lab data prepare` made"
+LARGEST_RECORD = 1 << 28  # bytes of a manifest or a tokenizer
 
 
 @dataclass(frozen=True)
 class Part:
-    """Of the training text or of the held-out one.
+    """The training text or the held-out one.
 
     Attributes:
-        tokens: Those in the file `train.bin` or `valid.bin`, little-endian.
-        bytes: What they stand for; an end between two documents is one.
-        documents: Begun in it.
-        text_sha256: Of these bytes, in hex.
-        file_sha256: Of the file.
+        tokens: Tokens in the file `train.bin` or `valid.bin`, little-endian.
+        bytes: Bytes of text that they stand for; the end between two documents counts as one.
+        documents: Documents that begin in it.
+        text_sha256: SHA-256 of these bytes, in hex: equal for one text, whatever its tokenizer.
+        file_sha256: SHA-256 of the file.
     """
 
     tokens: int
@@ -38,19 +43,26 @@ class Part:
     file_sha256: str
 
 
+class Content(NamedTuple):
+    """What the bytes of a part come to: their SHA-256 in hex, and the largest token."""
+
+    sha256: str
+    largest: int
+
+
 @dataclass(frozen=True)
 class Manifest:
-    """What a prepared folder holds.
+    """What a prepared folder says that it holds.
 
     Attributes:
-        format: Of the folder.
+        format: Version of the folder's layout.
         request: What was asked for, and the files that were read, with their sizes and times.
-        tokenizer: Its name.
-        tokenizer_sha256: Of its definition, which is in `tokenizer.json`.
-        vocabulary: Its tokens: the least that `model.vocab_size` can be.
-        dtype: Of a token.
-        train: To train on.
-        valid: Held out.
+        tokenizer: Name of the tokenizer.
+        tokenizer_sha256: SHA-256 of its definition, which is in `tokenizer.json`.
+        vocabulary: Tokens that it has: the least that `model.vocab_size` can be.
+        dtype: Type of a token in the files.
+        train: The text to train on.
+        valid: The held-out text.
     """
 
     format: int
@@ -64,68 +76,117 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the text of both parts and the tokenizer, in hex; of where they are from it knows nothing."""
-        facts = [self.train.text_sha256, self.valid.text_sha256, self.tokenizer_sha256]
+        """Return the SHA-256 over the tokens of both parts and what they mean, in hex; not over where they are from."""
+        facts = [self.train.file_sha256, self.valid.file_sha256, self.dtype, self.tokenizer_sha256]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What a folder holds; UserError where that is nothing, damaged, or of a later format."""
+    """Return what a folder says that it holds.
+
+    `verify` finds out whether it does; here its files have only the sizes that they should have.
+
+    Raises:
+        UserError: It is no prepared folder, or a damaged one, or of a later format.
+    """
     path = folder / MANIFEST
+    if not path.exists():
+        raise UserError(f"{folder}: not a prepared folder; `titans-lab data prepare` makes one of a text")
+    content = _content(path)
     try:
-        record = json.loads(path.read_bytes())
-        parts = {name: Part(**record[name]) for name in PARTS}
-        manifest = Manifest(**record | parts)
-    except FileNotFoundError as error:
-        raise UserError(f"{folder}: not a prepared folder; `titans-lab data prepare` makes one of a text") from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        record = json.loads(content)
+        manifest = Manifest(**record | {name: Part(**record[name]) for name in PARTS})
+        _check_shape(manifest)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{path}: damaged or of another version ({error}); prepare the data again") from error
-    if manifest.format != FORMAT:
-        raise UserError(f"{path}: of format {manifest.format}, and this version reads {FORMAT}; prepare the data again")
-    _check_sizes(folder, manifest)
+    for name in PARTS:
+        _check_size(folder / f"{name}.bin", manifest, getattr(manifest, name))
     return manifest
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Into a folder that is being made."""
+    """Write the manifest into a folder that is being made."""
     (folder / MANIFEST).write_text(json.dumps(dataclasses.asdict(manifest), indent=1) + "\n")
 
 
+def verify(folder: Path, manifest: Manifest) -> Tokenizer:
+    """Read the files of a folder to their end unless they are known to be unchanged; return its tokenizer.
+
+    Raises:
+        UserError: One of them is not what the manifest says, byte for byte, or a token is beyond the vocabulary.
+    """
+    for name in PARTS:
+        path, part = folder / f"{name}.bin", getattr(manifest, name)
+        content = part_content(path, manifest.dtype)
+        if content.sha256 != part.file_sha256:
+            raise UserError(f"{path}: its content has changed since it was prepared; prepare the data again")
+        if content.largest >= manifest.vocabulary:
+            raise UserError(
+                f"{path}: has token {content.largest}, and {MANIFEST} names {manifest.vocabulary} tokens; "
+                "prepare the data again"
+            )
+    return read_tokenizer(folder, manifest)
+
+
+def part_content(path: Path, dtype: str) -> Content:
+    """Return what the bytes of a part come to; UserError where they cannot be read."""
+
+    def find(file: BinaryIO) -> list[Any]:
+        sha, largest = hashlib.sha256(), 0
+        while block := file.read(BLOCK):
+            sha.update(block)
+            largest = max(largest, int(np.frombuffer(block, _little_endian(dtype)).max()))
+        return [sha.hexdigest(), largest]
+
+    return Content(*remembered(path, "tokens", WANTED, dtype, find))
+
+
 def read_tokenizer(folder: Path, manifest: Manifest) -> Tokenizer:
-    """The folder's tokenizer; UserError where it is not what the manifest says."""
+    """Return the folder's tokenizer; UserError where it is not what the manifest says."""
     path = folder / TOKENIZER
     try:
-        tokenizer = from_definition(manifest.tokenizer, json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        tokenizer = from_definition(manifest.tokenizer, json.loads(_content(path)), str(path))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: missing or damaged ({error}); prepare the data again") from error
-    if tokenizer.digest != manifest.tokenizer_sha256:
+    if tokenizer.digest != manifest.tokenizer_sha256 or len(tokenizer.pieces) != manifest.vocabulary:
         raise UserError(f"{path}: not the tokenizer that {MANIFEST} names; prepare the data again")
     return tokenizer
 
 
 def map_part(folder: Path, manifest: Manifest, name: str) -> np.ndarray:
-    """The tokens of "train" or "valid", read from the disk as they are used."""
-    return np.memmap(folder / f"{name}.bin", dtype=np.dtype(manifest.dtype).newbyteorder("<"), mode="r")
+    """Return the tokens of "train" or "valid" as an array `[tokens]` that is read from the disk as it is used."""
+    return np.memmap(folder / f"{name}.bin", dtype=_little_endian(manifest.dtype), mode="r")
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _content(path: Path) -> bytes:
+    with open_file(path, "a part of it", WANTED) as file:
+        return file.read(LARGEST_RECORD)
 
 
-def check_files(folder: Path, manifest: Manifest) -> None:
-    """UserError where a part is not byte for byte what was written."""
+def _little_endian(dtype: str) -> np.dtype[Any]:
+    return np.dtype(dtype).newbyteorder("<")
+
+
+def _check_shape(manifest: Manifest) -> None:
+    """Raise ValueError where a value is not of its kind: the file may be anybody's."""
+    if manifest.format != FORMAT:
+        raise ValueError(f"format: {manifest.format!r} is not {FORMAT}, which this version reads")
+    if manifest.dtype not in DTYPES:
+        raise ValueError(f"dtype: {manifest.dtype!r} is none of {', '.join(DTYPES)}")
+    counts = {"vocabulary": manifest.vocabulary}
     for name in PARTS:
-        if file_digest(path := folder / f"{name}.bin") != getattr(manifest, name).file_sha256:
-            raise UserError(f"{path}: its content has changed since it was written; prepare the data again")
+        part = getattr(manifest, name)
+        counts |= {f"{name}.{key}": getattr(part, key) for key in ("tokens", "bytes", "documents")}
+    for key, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{key}: {value!r} is no number of them")
+    if not isinstance(manifest.request, dict) or not isinstance(manifest.tokenizer, str):
+        raise ValueError("request or tokenizer: not what `titans-lab data prepare` writes")
 
 
-def _check_sizes(folder: Path, manifest: Manifest) -> None:
-    for name in PARTS:
-        path = folder / f"{name}.bin"
-        wanted = getattr(manifest, name).tokens * np.dtype(manifest.dtype).itemsize
-        found = path.stat().st_size if path.exists() else None
-        if found != wanted:
-            state = "missing" if found is None else f"{found} bytes long, not {wanted}"
-            raise UserError(f"{path}: {state}; prepare the data again")
+def _check_size(path: Path, manifest: Manifest, part: Part) -> None:
+    if not path.exists():
+        raise UserError(f"{path}: missing; prepare the data again")
+    found, wanted = path.stat().st_size, part.tokens * np.dtype(manifest.dtype).itemsize
+    if found != wanted:
+        raise UserError(f"{path}: {found} bytes long, not {wanted}; prepare the data again")

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import json
-import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from titans_lab.data.files import GZIP_MAGIC
+from titans_lab.data.files import (
+    BLOCK,
+    BYTE_ORDER_MARK,
+    DAMAGE,
+    SAMPLE,
+    open_file,
+    refuse_foreign,
+    signature_of,
+    unpacked,
+)
 from titans_lab.errors import UserError
 
-BLOCK = 1 << 20  # bytes
 HUB = "hf:"
 JSON_LINES = (".jsonl", ".ndjson", ".json")
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+PARQUET = b"PAR1"
+SOURCE = "the text"  # what errors call a file that no key of a study names
+TEXT = "a text, JSON lines or Parquet"
 
 Document = Iterator[bytes]
 
@@ -27,10 +37,11 @@ class Source:
     """Where a text is from.
 
     Attributes:
-        name: A file or a folder of files, each plain or gzip, or `hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`, a dataset of
-            Hugging Face's, which alone goes to the network. A file is JSON lines if its name says so (.jsonl,
-            .ndjson, .json, or one of these and .gz), and one document otherwise.
-        key: Of the text in a JSON line or a row.
+        name: A file or a folder of files, each plain or compressed, or `hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`, a
+            dataset on the Hugging Face hub; only this one needs the network. A file is Parquet if it begins so, JSON
+            lines if its name says so (.jsonl, .ndjson, .json, also behind .gz, .bz2, .xz or .zst), and one document
+            otherwise.
+        key: Name of the text in a JSON line or a row.
     """
 
     name: str
@@ -55,7 +66,9 @@ def documents(source: Source, utf8: bool) -> Iterator[Document]:
         yield from map(_one, _rows(source))
         return
     for path in files(source):
-        if is_json_lines(path):
+        if _begin(path).startswith(PARQUET):
+            yield from map(_one, _parquet(path, source.key))
+        elif is_json_lines(path):
             yield from map(_one, _json_lines(path, source.key))
         else:
             yield _checked(_blocks(path), path) if utf8 else _blocks(path)
@@ -66,7 +79,7 @@ def files(source: Source) -> list[Path]:
     root = Path(source.name)
     if not root.exists():
         raise UserError(f"{root}: no such file or folder, relative to {Path.cwd()}")
-    if root.is_file():
+    if not root.is_dir():
         return [root]
     found = sorted(path for path in root.rglob("*") if path.is_file() and not _hidden(path.relative_to(root)))
     if not found:
@@ -75,8 +88,9 @@ def files(source: Source) -> list[Path]:
 
 
 def is_json_lines(path: Path) -> bool:
-    """By the name."""
-    return path.name.lower().removesuffix(".gz").endswith(JSON_LINES)
+    """Return whether a file has a document a line, told by its name."""
+    name = path.name.lower()
+    return next((name.removesuffix(each) for each in PACKED if name.endswith(each)), name).endswith(JSON_LINES)
 
 
 def _hidden(path: Path) -> bool:
@@ -87,16 +101,28 @@ def _one(text: bytes) -> Document:
     yield text
 
 
-def open_text(path: Path) -> BufferedIOBase:
-    """The content of a file that may be gzip, which is told by its first bytes; UserError where it is empty."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(2)
-        if not magic:
-            raise UserError(f"{path}: empty; fetch it again or leave it out")
-        return gzip.open(path) if magic == GZIP_MAGIC else path.open("rb")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+@contextmanager
+def open_text(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of text, unpacked, behind its byte-order mark; UserError where it is empty or plainly no text."""
+    begin = _begin(path)
+    refuse_foreign(begin, f"{path}:", TEXT)
+    with open_file(path, SOURCE, TEXT) as packed:
+        file = unpacked(packed)
+        if begin.startswith(BYTE_ORDER_MARK):
+            file.read(len(BYTE_ORDER_MARK))
+        yield file
+
+
+def _begin(path: Path) -> bytes:
+    """Return the bytes that a file begins with, unpacked; UserError where there are none."""
+    with open_file(path, SOURCE, TEXT) as file:
+        try:
+            begin = unpacked(file).read(SAMPLE) if signature_of(file).size else b""
+        except DAMAGE as error:
+            raise _damaged(path, 1, error) from error
+    if not begin:
+        raise UserError(f"{path}: empty; fetch it again or leave it out")
+    return begin
 
 
 def _blocks(path: Path) -> Document:
@@ -107,10 +133,10 @@ def _blocks(path: Path) -> Document:
             line += block.count(b"\n")
 
 
-def _read(file: BufferedIOBase, path: Path, line: int) -> bytes:
+def _read(file: BinaryIO, path: Path, line: int) -> bytes:
     try:
-        return file.read(BLOCK) + file.readline()  # whole lines, and so whole characters
-    except (EOFError, zlib.error, OSError) as error:
+        return file.read(BLOCK) + file.readline(BLOCK)  # whole lines, and so whole characters, as a rule
+    except DAMAGE as error:
         raise _damaged(path, line, error) from error
 
 
@@ -119,7 +145,7 @@ def _damaged(path: Path, line: int, error: Exception) -> UserError:
 
 
 def _checked(blocks: Document, path: Path) -> Document:
-    """The same blocks; UserError at the first byte that is not UTF-8."""
+    """Yield the same blocks; UserError at the first byte that is not UTF-8."""
     decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
     for block in blocks:
         _decode(decoder, block, path, line)
@@ -144,7 +170,7 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for line, content in enumerate(file, 1):
                 if content.strip():
                     yield line, _object(content, f"{path}:{line}")
-        except (EOFError, zlib.error, OSError) as error:
+        except DAMAGE as error:
             raise _damaged(path, line + 1, error) from error
 
 
@@ -178,6 +204,20 @@ def _text(row: dict[str, Any], key: str, place: str) -> bytes:
         return row[key].encode()
     except UnicodeEncodeError as error:
         raise UserError(f"{place}: {key!r} holds half a character (a lone surrogate)") from error
+
+
+def _parquet(path: Path, key: str) -> Iterator[bytes]:
+    from titans_lab.data.arrow import parquet_rows
+
+    number = 0
+    with open_file(path, SOURCE, TEXT) as file:
+        try:
+            for number, row in enumerate(parquet_rows(file, key), 1):
+                yield _text(row, key, f"{path}: row {number}")
+        except OSError as error:
+            raise UserError(f"{path}: row {number + 1}: cannot be read ({error}); fetch the file again") from error
+    if not number:
+        raise UserError(f"{path}: empty; it has no row")
 
 
 def _rows(source: Source) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from titans_lab.data.files import read_bytes
 from titans_lab.errors import UserError, install
 
 if TYPE_CHECKING:
@@ -125,40 +126,42 @@ def train_bpe(name: str, size: int, blocks: Iterable[bytes]) -> BpeTokenizer:
     return BpeTokenizer(name, model["vocab"] | {END_OF_TEXT: len(model["vocab"])}, [tuple(m) for m in model["merges"]])
 
 
-def from_definition(name: str, definition: dict[str, Any]) -> Tokenizer:
-    """The tokenizer that gave the definition."""
+def from_definition(name: str, definition: dict[str, Any], place: str) -> Tokenizer:
+    """Return the tokenizer that gave the definition; UserError, beginning with `place`, where none did."""
     if definition["type"] == "bytes":
         return BYTES
-    return BpeTokenizer(name, definition["vocabulary"], [(left, right) for left, right in definition["merges"]])
+    vocabulary = definition["vocabulary"]
+    _check_vocabulary(vocabulary, place)
+    return BpeTokenizer(name, vocabulary, [_pair(" ".join(pair), vocabulary, place) for pair in definition["merges"]])
 
 
 def read_bpe(name: str, vocabulary_path: Path, merges_path: Path) -> BpeTokenizer:
-    """A BPE from the two files of GPT-2's: token to number in JSON, and a pair to merge a line."""
+    """Return a BPE from the two files of GPT-2's: token to number in JSON, and a pair to merge a line."""
+    wanted = "GPT-2's vocab.json and merges.txt"
+    letters, ranks = (read_bytes(path, "--tokenizer", wanted) for path in (vocabulary_path, merges_path))
     try:
-        vocabulary = json.loads(vocabulary_path.read_text(encoding="utf-8"))
-        lines = merges_path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        vocabulary = json.loads(letters.decode())
+        lines = ranks.decode().split("\n")
     except ValueError as error:  # no UTF-8 in either, or no JSON in the first
         raise UserError(f"{vocabulary_path}, {merges_path}: not a BPE's vocabulary and merges ({error})") from error
-    _check_vocabulary(vocabulary, vocabulary_path)
+    _check_vocabulary(vocabulary, str(vocabulary_path))
     numbered = [(f"{merges_path}:{number}", line) for number, line in enumerate(lines, 1)]
     pairs = [(place, line) for place, line in numbered if line and not line.startswith("#version")]
     return BpeTokenizer(name, vocabulary, [_pair(line, vocabulary, place) for place, line in pairs])
 
 
-def _check_vocabulary(vocabulary: Any, path: Path) -> None:
+def _check_vocabulary(vocabulary: Any, place: str) -> None:
     if not isinstance(vocabulary, dict) or sorted(map(repr, vocabulary.values())) != sorted(
         map(repr, range(len(vocabulary)))
     ):
-        raise UserError(f"{path}: not a vocabulary: a JSON object of tokens to the numbers 0, 1, 2 and so on")
+        raise UserError(f"{place}: not a vocabulary: a JSON object of tokens to the numbers 0, 1, 2 and so on")
     if END_OF_TEXT not in vocabulary:
-        raise UserError(f"{path}: has no {END_OF_TEXT}")
+        raise UserError(f"{place}: has no {END_OF_TEXT}")
     letters = set(_byte_letters())
     if odd := next((token for token in vocabulary if token != END_OF_TEXT and not letters.issuperset(token)), None):
-        raise UserError(f"{path}: {odd!r} is not in the letters that GPT-2 writes bytes with")
+        raise UserError(f"{place}: {odd!r} is not in the letters that GPT-2 writes bytes with")
     if missing := letters - vocabulary.keys():
-        raise UserError(f"{path}: {len(missing)} of the 256 bytes are no tokens")
+        raise UserError(f"{place}: {len(missing)} of the 256 bytes are no tokens")
 
 
 def _pair(line: str, vocabulary: dict[str, int], place: str) -> tuple[str, str]:

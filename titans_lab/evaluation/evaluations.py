@@ -17,8 +17,8 @@ from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device
 from titans_lab.stats.proportion import wilson
 from titans_lab.store.store import Store
-from titans_lab.tasks.babilong.settings import BabilongSettings
-from titans_lab.tasks.needle.settings import NeedleSettings
+from titans_lab.tasks.babilong import BabilongSettings
+from titans_lab.tasks.needle import NeedleSettings
 from titans_lab.tasks.settings import TaskSettings
 
 #: Raised when the numbers that the same evaluation gives change.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +58,11 @@ def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> T
     config = config_of(record)
     _reads_tokens(folder, config)
     model = LanguageModel(config.model, record["seed"])
-    model.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
+    try:
+        model.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
+    except (RuntimeError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise UserError(f"run {folder.run_id}: its weights do not load ({first}); sweep its study again") from error
     return Trained(folder.run_id, model.to(device).eval(), config, record["seed"], record["data_hash"])
 
 

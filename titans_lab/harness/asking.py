@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import titans
-from titans_lab.data.prepared import file_digest
+from titans_lab.data.remembered import file_digest
 from titans_lab.errors import UserError
 from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device
@@ -78,7 +78,7 @@ def source(asked: Asked) -> tuple[str, str]:
     if asked.data is None:
         return "hub", "hub"
     path, split = find(asked.task, Path(asked.data))
-    return split, file_digest(path)
+    return split, file_digest(path, "--data", "a file of rows")
 
 
 def evaluation_id(run_id: str, asked: Asked, digest: str, harness: str) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import versions
-from titans_lab.study.record import config_of
+from titans_lab.study.record import config_in
 from titans_lab.study.study import Run
 
 SQL = """
@@ -67,7 +66,7 @@ def read_history(store: Store) -> list[Past]:
 
 
 def _past(row: dict[str, Any]) -> Past | None:
-    config = _config(row["config"])
+    config = config_in(row["config"])
     if config is None:
         return None
     env = json.loads(row["env"] or "{}")
@@ -83,15 +82,6 @@ def _past(row: dict[str, Any]) -> Past | None:
         peak_bytes=row["peak_memory_bytes"] or None,
         score=row["score"] if row["state"] == "done" else None,
     )
-
-
-@lru_cache(maxsize=20_000)  # the seeds of a configuration share its text
-def _config(text: str) -> RunConfig | None:
-    """None where a later version refuses what was recorded."""
-    try:
-        return config_of({"config": json.loads(text)})
-    except ValueError:
-        return None
 
 
 def _hardware(row: dict[str, Any], env: dict[str, Any], config: RunConfig) -> Hardware | None:

@@ -7,10 +7,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
 import titans.mixers.registry as mixers
 import titans_lab.tasks.registry as tasks
@@ -18,7 +17,6 @@ from titans_lab.errors import UserError
 from titans_lab.plugins.consent import check_allowed
 from titans_lab.plugins.importer import finder
 from titans_lab.plugins.source import Plugin, find
-from titans_lab.tasks.settings import TaskSettings
 
 INHERITED = "TITANS_LAB_PLUGINS"  # the environment variable that tells a child process what its parent has loaded
 
@@ -81,7 +79,7 @@ def _execute(plugin: Plugin) -> None:
         specs = [
             spec for spec in mixers.specs_in(module) if spec.name not in known or mixers.spec(spec.name) is not spec
         ]
-        settings = list(_tasks_in(module))
+        settings = list(tasks.tasks_in(module))
         if not specs and not settings:
             raise UserError(f"{plugin.source}: offers no mixer and no task; define a MixerSpec or a TaskSettings in it")
         for spec in specs:
@@ -112,13 +110,6 @@ def _unload(plugin: Plugin) -> None:
     finder.plugins.pop(plugin.name, None)
     for module in [each for each in sys.modules if each == plugin.module or each.startswith(plugin.module + ".")]:
         del sys.modules[module]
-
-
-def _tasks_in(module: ModuleType) -> Iterator[type[TaskSettings]]:
-    for value in vars(module).values():
-        own = isinstance(value, type) and issubclass(value, TaskSettings) and value.__module__ == module.__name__
-        if own and "NAME" in vars(value):
-            yield value
 
 
 def _place(plugin: Plugin, error: BaseException) -> str:

@@ -231,7 +231,10 @@ def spell(value: Any) -> str:
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """The shortest ends of dotted keys that still tell them apart, in words."""
-    return {key: _shortest(key, [other for other in keys if other != key]).replace("_", " ") for key in keys}
+    return {
+        key: _shortest(key, [other for other in keys if other != key]).removeprefix("n_").replace("_", " ")
+        for key in keys
+    }
 
 
 def _shortest(key: str, others: list[str]) -> str:

@@ -1,37 +1,49 @@
-"""Whether the numbers of a report are what the store says.
+"""Whether a report is the page that the store gives.
 
-A report may come from a stranger: nothing of it is run but its SQL, which sees the store in the sandbox of
-`titans_lab.store.query`, for a limited time. What it says is then held against two things:
+A report may come from a stranger. The check reads one block of it, the first: what the page was drawn for, which is run
+ids and a time. It then draws the page anew from the store and compares the bytes, so nothing else on the page is
+parsed, and none of its SQL is run. Equal stores give equal pages as long as the versions are the same
+(`titans_lab.report.render.versions`).
 
-* each statement against the store's answer now, value by value;
-* the page against one that is built anew from the store, about the runs that the report names: its statements,
-  sections, figures and scripts. Equal stores give equal pages, so whatever else the page shows, the store does not.
-  This needs the version of the tool, and of plotly, that wrote the report.
+What belongs to the time of drawing is compared by rule: a page shows no run that was recorded later than the page says
+that it was drawn, and leaves out no run of the study that had begun by then.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from titans_lab.errors import UserError
-from titans_lab.report.evidence import Evidence, Json
 from titans_lab.report.render import page, report, versions
-from titans_lab.report.subject import remembered
+from titans_lab.report.subject import Selection, Subject, of_runs, of_store, of_study, of_swept
 from titans_lab.store.query import Snapshot
 
-SECONDS = 60.0  # that one statement may take
-TOLERANCE = 1e-12  # of values, relative: sums may be taken in another order
-DRAWN_TOLERANCE = 1e-6  # of what is drawn, which is rounded
-MOST = 5  # differences of one statement that are told
-_DATA = re.compile(r'<script type="application/json" id="(\w+)">(.*?)</script>', re.DOTALL)
-_SECTION = re.compile(r'<section aria-labelledby="[^"]+".*?</section>', re.DOTALL)
-_TITLE = re.compile(r"<h2[^>]*>(.*?)</h2>", re.DOTALL)
+if TYPE_CHECKING:
+    from titans_lab.study.study import Run, Study
+
+#: What stands before the block, which ends at the next end of a script. Bytes from there on are compared, never parsed.
+OPENING = b"""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<script id="origin" type="application/json">"""
+CLOSING = b"</script>\n"
+MOST_BYTES = 2**28  # of a page: one of 10,000 runs has some 2**25
+MOST_ORIGIN = 2**24  # of the block
+MOST_VERSIONS = 16
+MOST_LETTERS = 160  # of an excerpt, or of a word of the page in a message
+MOST_TOLD = 5  # differences of one part of the page that are named
+START, BEFORE, AFTER = 32, 24, 64  # letters of an excerpt: of the line's start, and around the first difference
+#: Where a part of our own page begins, and the name of a part.
+PART = re.compile(rb"(?=\n<(?:style|header|main|nav|section|script|noscript|/main)\b)")
+NAME = re.compile(rb'\n?<[!/]?(\w+)[^>"]*(?:"([^">]*)")?')
 
 
 @dataclass(frozen=True)
@@ -39,161 +51,184 @@ class Checked:
     """What a check found.
 
     Attributes:
-        statements: How many were asked.
-        differences: A line each; none: all is as the store says.
-        note: What could not be checked, and why; or "".
+        differences: How the page differs from what the store gives, a line each; none: the bytes are equal.
+        note: Why the page cannot be compared; empty if it can.
     """
 
-    statements: int
     differences: tuple[str, ...]
-    note: str
+    note: str = ""
 
 
-def check(path: Path, root: Path) -> Checked:
-    """The report in the file `path` against the store at `root`; UserError where it is none of ours."""
-    html, snapshot = _read(path), Snapshot(root)
-    carried = _carried(path, html)
-    statements: Mapping[str, Json] = carried["statements"]
-    found = [line for name, each in statements.items() for line in _asked(name, each, snapshot)]
-    if carried["version"] != versions():
-        note = f"written by {_told(carried['version'])}, this is {_told(versions())}"
-        return Checked(len(statements), tuple(found), f"{note}: its figures and tables were not built anew")
-    found += _rebuilt(html, carried, snapshot)
-    return Checked(len(statements), tuple(dict.fromkeys(found)), "")
+def check(path: Path, root: Path, study: tuple[Study, Sequence[Run]] | None = None) -> Checked:
+    """Compare the report in the file `path` with the page that the store at `root` gives.
+
+    Args:
+        path: The report.
+        root: The store.
+        study: The study that the page is about, with its runs; None: as the store recorded its last sweep.
+
+    Raises:
+        UserError: If the file is not a report, or the store has no record of what the page is about.
+    """
+    theirs, snapshot = _content(path), Snapshot(root)
+    selection, drawn_with = _origin(path, theirs)
+    if drawn_with != versions():
+        return Checked((), f"drawn by {_listed(drawn_with)}; this is {_listed(versions())}")
+    whole = _whole(selection, snapshot, study)
+    known = {run.run_id: run for run in whole.runs}
+    if unknown := [*_unknown(selection, known, snapshot)]:
+        return Checked(tuple(unknown))
+    runs = tuple(known[run_id] for run_id in selection.runs)
+    subject = replace(whole, runs=runs, former=selection.former, drawn=selection.drawn)
+    ours = page(report(subject, snapshot)).encode(errors="replace")
+    found = [*_left_out(selection, whole, snapshot), *_later(selection, snapshot)]
+    return Checked((*found, *(() if ours == theirs else differences(theirs, ours))))
 
 
-def _read(path: Path) -> str:
+def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a regular file; name a report, an HTML file")
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); name a report, an HTML file") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not text; name a report, an HTML file") from error
+    if len(content) > MOST_BYTES:
+        raise UserError(f"{path}: larger than any report ({MOST_BYTES // 2**20} MiB); name a report, an HTML file")
+    return content
 
 
-def _carried(path: Path, html: str) -> Json:
-    """What a page carries of the numbers' origin."""
+def _origin(path: Path, content: bytes) -> tuple[Selection, dict[str, str]]:
+    """Return what a page says that it was drawn for, and with which versions."""
+    end = content.find(CLOSING, len(OPENING), len(OPENING) + MOST_ORIGIN)
     try:
-        carried = json.loads(dict(_DATA.findall(html))["evidence"])
-        if not all(map(_is_statement, carried["statements"].values())) or not remembered(carried["study"]).record:
+        if not content.startswith(OPENING) or end < 0:
             raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: carries no evidence that can be checked; is it a report, and whole?") from error
-    return carried
+        origin = json.loads(content[len(OPENING) : end])
+        selection, drawn_with = Selection.read(origin["selection"]), dict(origin["versions"])
+        if len(drawn_with) > MOST_VERSIONS or not all(isinstance(text, str) for text in drawn_with.values()):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not a report of titans-lab, or changed in its first block, which says what the page was drawn "
+            "for; ask for the report again"
+        ) from error
+    return selection, drawn_with
 
 
-def _is_statement(record: Json) -> bool:
-    rows, width = record["rows"], len(record["columns"])
-    return (
-        type(record["sql"]) is str and type(record["condensed"]) is bool and all(len(row) == width > 0 for row in rows)
+def _whole(selection: Selection, snapshot: Snapshot, study: tuple[Study, Sequence[Run]] | None) -> Subject:
+    """Return the subject with all of the runs that the store or the study file gives it today."""
+    if study is not None:
+        return of_study(*study, snapshot)
+    if selection.kind == "comparison":
+        known = _recorded(snapshot, "config is not null")
+        return of_runs([run_id for run_id in selection.runs if run_id in known], snapshot)
+    return of_store(snapshot) if selection.kind == "store" else of_swept(selection.name, snapshot)
+
+
+def _unknown(selection: Selection, known: Mapping[str, Run], snapshot: Snapshot) -> Iterator[str]:
+    """Name the runs of the page that are not among the `known` ones of its subject."""
+    recorded = _recorded(snapshot)
+    yield from _few(
+        f"run {_shown(run_id)}: not among the runs that the store records for this page"
+        for run_id in selection.runs
+        if run_id not in known
+    )
+    yield from _few(
+        f"run {_shown(run_id)}: called a former run of the study, and the store has no record of it"
+        for run_id in selection.former
+        if run_id not in recorded
     )
 
 
-def _asked(name: str, carried: Json, snapshot: Snapshot) -> list[str]:
-    evidence = Evidence(snapshot, seconds=SECONDS)
-    try:
-        evidence.ask(name, carried["sql"])
-    except UserError as error:
-        return [f"{name}: {error}"]
-    now = evidence.statements[name].record(carried["condensed"])
-    return _at_most([f"{name}: {line}" for line in _table_differences(carried, now)], name)
+def _left_out(selection: Selection, whole: Subject, snapshot: Snapshot) -> Iterator[str]:
+    """Name the runs of the subject that had begun when the page was drawn, and that it does not mention."""
+    mentioned = {*selection.runs, *selection.former}
+    begun = _recorded(snapshot, f"started <= timestamp '{selection.drawn.isoformat(' ')}'")
+    return _few(
+        f"run {run.run_id}: left out, although it had begun when the page was drawn"
+        for run in whole.runs
+        if run.run_id in begun and run.run_id not in mentioned
+    )
 
 
-def _table_differences(carried: Json, now: Json) -> Iterator[str]:
-    if carried["columns"] != now["columns"]:
-        yield f"columns {_shown(carried['columns'])} in the report, {_shown(now['columns'])} in the store"
-        return
-    theirs, ours = _by_first(carried["rows"]), _by_first(now["rows"])
-    for whose in dict.fromkeys([*theirs, *ours]):
-        one, other = theirs.get(whose, []), ours.get(whose, [])
-        if len(one) != len(other):
-            yield f"{whose}: {len(one)} rows in the report, {len(other)} in the store"
+def _later(selection: Selection, snapshot: Snapshot) -> Iterator[str]:
+    """Name the runs that ended after the page was drawn."""
+    ended = _recorded(snapshot, f"finished > timestamp '{selection.drawn.isoformat(' ')}'")
+    return _few(
+        f"run {run_id}: ended after the page was drawn; draw the page again"
+        for run_id in selection.runs
+        if run_id in ended
+    )
+
+
+def _recorded(snapshot: Snapshot, condition: str = "true") -> set[str]:
+    rows = snapshot.ask(f"select run_id from runs where {condition}")
+    return set(rows.table.column("run_id").to_pylist())
+
+
+def differences(theirs: bytes, ours: bytes) -> Iterator[str]:
+    """Name the parts of our page that theirs lacks, and what stands in their place, in time linear in both."""
+    at, absent = 0, list[bytes]()
+    for part in PART.split(ours):
+        found = theirs.find(part, at)
+        if found < 0:
+            absent.append(part)
             continue
-        for before, after in zip(one, other, strict=True):
-            yield from _row_differences(whose, carried["columns"], before, after)
+        yield from _difference(theirs[at:found], absent, f"before {_name(part)}")
+        at, absent = found + len(part), []
+    yield from _difference(theirs[at:], absent, "at the end of the page")
 
 
-def _row_differences(whose: str, columns: Sequence[Any], before: Sequence[Any], after: Sequence[Any]) -> Iterator[str]:
-    for column, old, new in zip(columns, before, after, strict=True):
-        if not _same(old, new, TOLERANCE):
-            yield f"{whose}: {_shown(column)}: {_shown(old)} in the report, {_shown(new)} in the store"
+def _difference(theirs: bytes, absent: list[bytes], where: str) -> Iterator[str]:
+    """Describe what a page has in the place of some parts of ours, line by line."""
+    names = ", ".join(map(_name, absent))
+    if not theirs:
+        yield from [f"{names}: not on the page"] if absent else []
+    elif not absent:
+        yield f"{where}: {len(theirs):,} bytes that the store does not give: {_excerpt(theirs.lstrip(), 0)}"
+    else:
+        old, new = theirs.split(b"\n"), b"".join(absent).split(b"\n")
+        known, seen = {*new}, {*old}
+        extra, lacking = [line for line in old if line not in known], [line for line in new if line not in seen]
+        yield from _few(f"{names}: {_pair(*lines)}" for lines in zip_longest(extra, lacking, fillvalue=b""))
+        yield from [] if extra or lacking else [f"{names}: lines in another order, or more than once"]
 
 
-def _rebuilt(html: str, carried: Json, snapshot: Snapshot) -> Iterator[str]:
-    """How the page differs from the one that the store gives now."""
-    told = report(remembered(carried["study"]), snapshot)
-    anew = page(told).encode(errors="replace").decode()
-    mine = _carried(Path("anew"), anew)
-    for name in dict.fromkeys([*carried["statements"], *mine["statements"]]):
-        if carried["statements"].get(name, {}).get("sql") != mine["statements"].get(name, {}).get("sql"):
-            yield f"{_shown(name)}: not the statement that this version asks"
-    if carried["study"] != mine["study"]:
-        yield "the study: not as the report's own record of it"
-    yield from _drawn_differences(html, anew)
-    yield from _shown_differences(html, anew)
+def _pair(theirs: bytes, ours: bytes) -> str:
+    letters = zip(theirs, ours, strict=False)
+    at = next((place for place, (one, other) in enumerate(letters) if one != other), min(len(theirs), len(ours)))
+    page, store = (f"{_excerpt(line, at)}" if line else "nothing" for line in (theirs, ours))
+    return f"the page has {page}, the store gives {store}"
 
 
-def _drawn_differences(html: str, anew: str) -> Iterator[str]:
-    theirs, ours = (_figures(page) for page in (html, anew))
-    for name in dict.fromkeys([*theirs, *ours]):
-        if not _same(theirs.get(name), ours.get(name), DRAWN_TOLERANCE):
-            yield f"figure {_shown(name)}: not drawn as the store gives it"
+def _excerpt(line: bytes, at: int) -> str:
+    """Return the beginning of a line, which says what the line is about, and what stands at a place of it."""
+    first = max(START, at - BEFORE)
+    whole = line[: START + AFTER] if first == START else line[:START] + b" ... " + line[first : at + AFTER]
+    return _shown(whole.decode(errors="replace").strip())
 
 
-def _figures(html: str) -> Json:
-    try:
-        return dict(json.loads(dict(_DATA.findall(html))["drawing"])["figures"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
+def _name(part: bytes) -> str:
+    """Return the name of a part of our own page: its tag, and its id where it has one."""
+    found = NAME.match(part)
+    assert found
+    return " ".join(word.decode() for word in found.groups() if word).removesuffix("-title")
 
 
-def _shown_differences(html: str, anew: str) -> Iterator[str]:
-    theirs, ours = (list(_sections(page)) for page in (html, anew))
-    for title in dict.fromkeys(title for title, _ in (*theirs, *ours)):
-        if [text for name, text in theirs if name == title] != [text for name, text in ours if name == title]:
-            yield f"section {_shown(title)}: not as the store gives it"
-    if _rest(html) != _rest(anew):
-        yield "the page outside of its sections, or its scripts: not as this version writes them"
+def _few(lines: Iterator[str]) -> Iterator[str]:
+    """Yield the first lines, and then how many more there are."""
+    whole = list(lines)
+    yield from whole[:MOST_TOLD]
+    if len(whole) > MOST_TOLD:
+        yield f"and {len(whole) - MOST_TOLD} more of this kind"
 
 
-def _sections(html: str) -> Iterator[tuple[str, str]]:
-    for text in _SECTION.findall(html):
-        title = _TITLE.search(text)
-        yield (title[1] if title else "", text)
-
-
-def _rest(html: str) -> str:
-    """With a mark for each block, so that one too many is noticed: a browser takes the first of two."""
-    return _SECTION.sub("<section>", _DATA.sub(r"[\1]", html))
-
-
-def _same(one: Any, other: Any, tolerance: float) -> bool:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key], tolerance) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other, [tolerance] * len(one)))
-    if isinstance(one, float | int) and isinstance(other, float | int):
-        return math.isclose(one, other, rel_tol=tolerance, abs_tol=0.0)
-    return type(one) is type(other) and one == other
-
-
-def _by_first(rows: Sequence[Sequence[Any]]) -> dict[str, list[Sequence[Any]]]:
-    groups: dict[str, list[Sequence[Any]]] = {}
-    for row in rows:
-        groups.setdefault(_shown(row[0]), []).append(row)
-    return groups
-
-
-def _at_most(lines: list[str], name: str) -> list[str]:
-    return lines if len(lines) <= MOST else [*lines[:MOST], f"{name}: {len(lines) - MOST} more"]
-
-
-def _shown(value: Any) -> str:
-    """On one line, and without what would steer a terminal."""
-    text = value if isinstance(value, str) else json.dumps(value)
+def _shown(text: str) -> str:
+    """Return text on one line, without what would steer a terminal."""
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."
 
 
-def _told(version: Any) -> str:
-    return _shown(", ".join(map(str, version)) if isinstance(version, list) else version)
+def _listed(named: Mapping[str, str]) -> str:
+    return ", ".join(_shown(f"{name} {version}") for name, version in named.items())

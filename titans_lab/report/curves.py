@@ -12,7 +12,7 @@ from titans_lab.report.data import CURVE_POINTS, POINT, Material, Outcome, Point
 from titans_lab.report.format import join
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
-from titans_lab.tasks.text.settings import BITS_PER_BYTE
+from titans_lab.tasks.text import BITS_PER_BYTE
 
 EARLY = 0.2  # share of the tokens whose steep losses do not set the range
 UNIFORM = 8.0  # bits per byte of knowing nothing: what is higher is no learning; other units have no such loss

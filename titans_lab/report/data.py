@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from titans_lab.report.evidence import Evidence, Row, listed
-from titans_lab.report.pinned import models
+from titans_lab.report.evidence import Evidence, Row, by_then, listed
 from titans_lab.report.subject import Subject, of_study
 from titans_lab.study.config import TaskConfig
+from titans_lab.study.identity import model_id
 from titans_lab.study.metric import Metric
 
 if TYPE_CHECKING:
@@ -160,10 +160,9 @@ class Material:
         """The runs' ids as a list for SQL's `in`."""
         return listed(outcome.run.run_id for outcome in self.outcomes)
 
-    @property
-    def evaluations(self) -> str:
-        """The ids of what finished runs were asked later, in the same way."""
-        return listed(self.study.pinned.evaluations)
+    def by_then(self, column: str) -> str:
+        """Return the SQL condition that the time in `column` is not after the time of drawing, or is unknown."""
+        return by_then(column, self.study.drawn)
 
 
 def gather(study: Study, runs: Sequence[Run], root: Path) -> Material:
@@ -240,8 +239,8 @@ with points as (
   where run_id in ({listed(run.run_id for run in runs)}) and tokens is not null
 )
 select run_id, bucket, max(tokens) as tokens, max(step) as steps, max(elapsed_seconds) as seconds,
-       avg(loss) filter (isfinite(loss)) as loss,
-       avg(valid_loss) filter (isfinite(valid_loss)) as valid_loss
+       avg(loss order by loss) filter (isfinite(loss)) as loss,
+       avg(valid_loss order by valid_loss) filter (isfinite(valid_loss)) as valid_loss
 from points
 group by run_id, bucket
 order by run_id, bucket"""
@@ -261,11 +260,12 @@ order by context"""
 
 def _benches_sql(study: Subject) -> str:
     """The latest of each kind."""
+    models = listed(dict.fromkeys(model_id(run.config.model) for run in study.runs))
     columns = ", ".join(field.name for field in fields(Speed))
     return f"""\
 select {columns}
 from benches
-where model in ({models(study.runs)}) and bench in ({listed(study.pinned.benches)})
+where model in ({models}) and {by_then("started", study.drawn)}
   and length > 0 and against is not null and isfinite(tokens_per_second + ratio + ratio_low + ratio_high)
 qualify row_number() over (
   partition by model, length, against, batch, precision, kernel, device_name, threads order by started desc, bench

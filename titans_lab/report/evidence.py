@@ -1,48 +1,47 @@
-"""The evidence of a report: the SQL that its numbers come from, pinned, with what the store answered.
+"""The evidence of a report: each SQL statement that its numbers come from, with the store's answer.
 
-The contract of every section:
+The rules for a section:
 
-* A number on the page comes from the result of a statement that was asked through `Evidence.ask`, and from nothing
-  else of the store. The section names its statements (`Section.evidence`), and the page shows them on demand.
-* A statement is pinned: it names the run ids (or benches, or data) that it is about, by `listed`, so that it has the
-  same answer when the store has grown since. Its order is total (`order by` all that tells rows apart), and nothing in
-  it hangs on the time or the machine.
-* The first column tells whose a row is: the run's id, where there is one.
+* Each number on the page comes from the result of a statement asked through `Evidence.ask`, and from nothing else in
+  the store. The section names its statements (`Section.evidence`), and the page shows them on demand.
+* A statement gives the same rows in the same order, to the last bit, as long as the store holds the same records. It
+  names its run ids (`listed`), leaves out what was recorded after the page was drawn (`by_then`), sorts by all that
+  tells rows apart, and sums floats in a fixed order: `avg(loss order by loss)`.
+* The first column says which run a row is about, if it is about one.
 
-The page carries every statement and its result. `titans-lab report --check FILE` asks the store again, in the sandbox
-of `titans_lab.store.query`, and then builds the page anew from the store and compares the sections: see
+`titans-lab report --check FILE` draws the page anew from the store and compares the bytes: see
 `titans_lab.report.check`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from titans_lab.store.files import Damage
     from titans_lab.store.query import Snapshot
 
 Row = dict[str, Any]
 Json = dict[str, Any]
 
-#: A larger result is carried as a row for every run: how many rows it has, and a checksum of each column.
-MOST_CELLS = 30_000
-NULL = 0.6180339887  # what stands for null in a checksum: no number that anything has
+MOST_CELLS = 30_000  # of a result that the page carries; of a larger one it carries the SHA-256
 
 
 @dataclass(frozen=True)
 class Statement:
-    """SQL and the store's answer.
+    """A SQL statement with the store's answer.
 
     Attributes:
-        name: On the page.
-        sql: Pinned.
-        columns: Of the result.
-        rows: Of the result.
+        name: The name by which sections refer to it.
+        sql: The statement.
+        columns: Names of the result's columns.
+        rows: The result.
     """
 
     name: str
@@ -50,12 +49,14 @@ class Statement:
     columns: tuple[str, ...]
     rows: Sequence[Row] = field(repr=False)
 
-    def record(self, condensed: bool | None = None) -> Json:
-        """As the page carries it: condensed if it is large, or as told."""
-        large = len(self.columns) * len(self.rows) > MOST_CELLS if condensed is None else condensed
-        columns = (self.columns[0], "rows", *self.columns[1:]) if large else self.columns
-        rows = _condensed(self) if large else [[_plain(value) for value in row.values()] for row in self.rows]
-        return {"sql": self.sql, "condensed": large, "columns": list(columns), "rows": rows}
+    @property
+    def record(self) -> Json:
+        """The statement as the page carries it: with its rows, or with their SHA-256 if there are many."""
+        rows = [[_plain(value) for value in row.values()] for row in self.rows]
+        lines = [json.dumps(row, separators=(",", ":")) for row in rows]
+        record = {"sql": self.sql, "columns": list(self.columns), "count": len(rows)}
+        record["sha256"] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return record | {"rows": rows if len(self.columns) * len(rows) <= MOST_CELLS else []}
 
 
 @dataclass
@@ -63,69 +64,49 @@ class Evidence:
     """Asks a store, and keeps each statement with its answer.
 
     Attributes:
-        snapshot: The store, read once, so that all statements see the same.
-        statements: By name, in the order in which they were asked.
-        damage: Records of the store that could not be read.
-        seconds: That a statement may take; None: as long as it does.
+        snapshot: The store, read once, so that all statements see the same records.
+        statements: The statements by name, in the order in which they were asked.
+        damage: Records of the store that cannot be read.
     """
 
     snapshot: Snapshot
     statements: dict[str, Statement] = field(default_factory=dict)
     damage: dict[str, None] = field(default_factory=dict)
-    seconds: float | None = None
 
     def ask(self, name: str, sql: str) -> Sequence[Row]:
-        """The rows of `sql`, which the page will show under `name`; asked once for each name."""
+        """Return the rows of `sql`, which the page will show under `name`; a name stands for one statement."""
         known = self.statements.get(name)
         assert known is None or known.sql == sql, f"{name}: two statements of one name"
         if known is None:
-            answer = self.snapshot.ask(sql, seconds=self.seconds)
-            self.damage |= dict.fromkeys(map(str, answer.damage))
+            answer = self.snapshot.ask(sql)
+            self.damage |= dict.fromkeys(self._damaged(each) for each in answer.damage)
             rows = answer.table.to_pylist()
             known = self.statements[name] = Statement(name, sql, tuple(answer.table.column_names), rows)
         return known.rows
 
-    def records(self) -> dict[str, Json]:
-        """All of it, as the page carries it."""
-        return {name: statement.record() for name, statement in self.statements.items()}
+    def _damaged(self, found: Damage) -> str:
+        """Return a record's path and what is wrong with it; the path does not say where the store is."""
+        inside = found.path.is_relative_to(self.snapshot.root)
+        return f"{found.path.relative_to(self.snapshot.root) if inside else found.path}: {found.reason}"
 
 
 def listed(ids: Iterable[str]) -> str:
-    """A list for SQL's `in`."""
+    """Return a list for SQL's `in`."""
     return ", ".join(map(quoted, ids)) or "null"
 
 
 def quoted(text: str) -> str:
-    """A string of SQL."""
+    """Return a string of SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def _condensed(statement: Statement) -> list[list[Any]]:
-    first, *others = statement.columns
-    groups: dict[Any, list[Row]] = {}
-    for row in statement.rows:
-        groups.setdefault(row[first], []).append(row)
-    return [
-        [_plain(whose), len(rows), *(_checksum([row[name] for row in rows]) for name in others)]
-        for whose, rows in groups.items()
-    ]
-
-
-def _checksum(values: Sequence[Any]) -> float:
-    """Another number wherever a value changes or two change places."""
-    return math.fsum(place * _number(value) for place, value in enumerate(values, 1))
-
-
-def _number(value: Any) -> float:
-    if value is None:
-        return NULL
-    if isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    return float(zlib.crc32(str(value).encode()))
+def by_then(column: str, time: datetime) -> str:
+    """Return the SQL condition that the time in `column` is not after `time`, or is unknown."""
+    return f"coalesce({column} <= timestamp '{time.isoformat(' ')}', true)"
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it."""
+    """Return a value as JSON has it."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):

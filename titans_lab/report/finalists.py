@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from titans_lab.report import differences
 from titans_lab.report.arms import PALETTE, spell
-from titans_lab.report.evidence import listed
+from titans_lab.report.evidence import quoted
 from titans_lab.report.format import NONE, p_value, plural, score, signed
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.metric import MEASURED
 from titans_lab.study.pairing import batches
-from titans_lab.study.record import config_of
+from titans_lab.study.record import config_in
 from titans_lab.study.study import Run
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SQL = f"""\
 select f.run_id, f.search, f.arm, f.number, f.params, f.seed, f.metric, f.figure, f.direction,
        r.state, r.config, r.data_hash, {", ".join(f"r.{column}" for column in MEASURED)}
 from finalists f left join runs r using (run_id)
-where concat(f.search, '/', f.run_id) in ({{ids}})
+where f.study = {{study}} and {{by_then}}
 order by f.search, f.number nulls first, f.seed, f.run_id"""
 #: Columns of a table of differences, less what the first ones here say.
 COLUMNS = {name: cell for name, cell in differences.COLUMNS.items() if name != "diverged"}
@@ -91,10 +91,8 @@ class Final:
 
 def section(material: Material) -> Section | None:
     """A table of every search's finalists, and whether the best beats the base; None before any were chosen."""
-    ids = material.study.pinned.finalists
-    if not ids:
-        return None
-    rows = material.evidence.ask(STATEMENT, SQL.format(ids=listed(ids)))
+    study, by_then = quoted(material.study.name), material.by_then("r.started")
+    rows = material.evidence.ask(STATEMENT, SQL.format(study=study, by_then=by_then))
     names = dict.fromkeys(row["search"] for row in rows)
     finals = [final for name in names if (final := _final([row for row in rows if row["search"] == name]))]
     if not finals:
@@ -126,7 +124,7 @@ def _finalist(rows: Sequence[Mapping[str, Any]], paired: bool) -> Finalist:
 
 
 def _value(row: Mapping[str, Any]) -> float | None:
-    if row["state"] != "done":
+    if row["state"] != "done" or config_in(row["config"]) is None:
         return None
     figure = row["figure"]
     value = row[figure] if figure in MEASURED else DERIVED[figure](_run(row).config)
@@ -135,11 +133,12 @@ def _value(row: Mapping[str, Any]) -> float | None:
 
 def _batches(rows: Sequence[Mapping[str, Any]]) -> tuple[object, ...] | None:
     """What decides a candidate's batches; None before any of its runs is recorded."""
-    return next((batches(_run(row)) for row in rows if row["config"]), None)
+    return next((batches(_run(row)) for row in rows if config_in(row["config"])), None)
 
 
 def _run(row: Mapping[str, Any]) -> Run:
-    config = config_of({"config": json.loads(row["config"])})
+    config = config_in(row["config"])
+    assert config is not None
     return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", {})
 
 

@@ -51,7 +51,7 @@ from memory join ends using (run_id, step)
 where position is not null
 group by {each}, position
 order by {each}, position"""
-MEANS = ", ".join(f"avg({name}) filter (isfinite({name})) as {name}" for name in FIGURES)
+MEANS = ", ".join(f"avg({name} order by {name}) filter (isfinite({name})) as {name}" for name in FIGURES)
 READING = (
     "Means over the first windows of the validation text and the done seeds of an arm{where}. Surprise is the norm of "
     "the gradient by which the memory is written; the weights are those that a token finds."

@@ -35,12 +35,13 @@ with answers as (
   ) = 1
 )"""
 SQL = """\
-select run_id, task, setting, length, sum(value * count) / sum(count) as share, cast(sum(count) as bigint) as asked
+select run_id, task, setting, length,
+       sum(value * count order by value, count) / sum(count) as share, cast(sum(count) as bigint) as asked
 from largest
 group by run_id, task, setting, length
 order by run_id, task, setting, length"""
 WHERE = """\
-run_id in ({ids}) and (evaluation is null or evaluation in ({evaluations}))
+run_id in ({ids}) and {by_then}
     and metric = 'accuracy' and length is not null and depth is null and baseline is null"""
 BESIDE = 0.03  # octaves between the arms at a length
 NAMES = {"needle": "Needle in a haystack", "babilong": "BABILong", "mqar": "Associative recall"}
@@ -105,7 +106,7 @@ class Facet:
 def of_largest(sql: str, where: str, material: Material) -> str:
     """A statement about the rows that meet `where`: of each run, task, setting and length the evaluation that asked
     the most, and the later one of two that asked as much."""
-    met = where.format(ids=material.ids, evaluations=material.evaluations)
+    met = where.format(ids=material.ids, by_then=material.by_then("finished"))
     return f"{LARGEST.format(where=met)}\n{sql}"
 
 

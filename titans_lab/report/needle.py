@@ -20,12 +20,12 @@ STATEMENT = "depths"
 PARTS = 10  # of the depth
 SQL = f"""\
 select run_id, setting, length, cast(least(floor(depth * {PARTS}), {PARTS - 1}) as integer) as part,
-       cast(sum(value * count) as bigint) as found, cast(sum(count) as bigint) as asked
+       cast(sum(value * count order by value, count) as bigint) as found, cast(sum(count) as bigint) as asked
 from largest
 group by run_id, setting, length, part
 order by run_id, setting, length, part"""
 WHERE = """\
-run_id in ({ids}) and evaluation in ({evaluations})
+run_id in ({ids}) and evaluation is not null and {by_then}
     and task = 'needle' and metric = 'accuracy' and length is not null and depth is not null"""
 MOST = 12  # frames: a study of more shows the first, and says so
 FRAME = 150  # pixels

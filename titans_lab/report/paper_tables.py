@@ -17,13 +17,14 @@ from titans_lab.report.lengths import STATEMENT as LENGTHS
 from titans_lab.report.lengths import Answers, facets
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.interval import summarise
-from titans_lab.tasks.series.settings import SeriesSettings
+from titans_lab.tasks.series import SeriesSettings
 
 PERCENT = 100.0
 HARNESS = """\
 select run_id, task, metric, value, count
 from evals
-where run_id in ({ids}) and evaluation in ({evaluations}) and task in ({tasks}) and position is null
+where run_id in ({ids}) and evaluation is not null and {by_then}
+  and task in ({tasks}) and position is null
 qualify row_number() over (
   partition by run_id, task, metric order by count desc, finished desc nulls last, evaluation
 ) = 1
@@ -152,7 +153,7 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _language(material: Material, design: Design) -> Iterator[Compared]:
-    parts = {"ids": material.ids, "evaluations": material.evaluations}
+    parts = {"ids": material.ids, "by_then": material.by_then("finished")}
     rows = material.evidence.ask("harness", HARNESS.format(**parts, tasks=", ".join(map(quoted, TASKS))))
     by_run: dict[str, dict[tuple[str, str], float]] = {}
     for row in rows:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import titans_lab
+from titans_lab.environment import library_version
 from titans_lab.errors import UserError
 from titans_lab.output import write_output
 from titans_lab.report import head, plot, provenance, runs, tables
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 DIGITS = 7  # of a number in a figure
+#: Libraries that numbers on the page go through, the rooms of our own code that they do, and its kinds of files.
+LIBRARIES = ("plotly", "numpy", "scipy", "duckdb")
+ROOMS = ("report", "paper", "scaling", "stats", "study")
+SUFFIXES = (".py", ".html", ".css", ".js")
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def render(study: Study, runs: Sequence[Run], root: Path) -> str:
 
 
 def page(told: Report) -> str:
-    """The report as HTML."""
+    """Return the report as HTML."""
     import jinja2
     from plotly.offline import get_plotlyjs
 
@@ -102,20 +108,28 @@ def page(told: Report) -> str:
     return environment.get_template("template.html").render(_parts(told), plotly=get_plotlyjs())
 
 
+def versions() -> dict[str, str]:
+    """Return what decides the bytes of a page, given the store: versions, and a digest of the report's own sources."""
+    installed = {name: library_version(name) or "unknown" for name in LIBRARIES}
+    return {"titans-lab": f"{titans_lab.__version__} (sources {_digest()})"} | installed
+
+
+def _digest() -> str:
+    """Return eight hexadecimal digits over the rooms whose code decides what a page says."""
+    package, found = HERE.parent, hashlib.sha256()
+    for path in sorted(path for room in ROOMS for path in (package / room).rglob("*")):
+        if path.suffix in SUFFIXES:
+            found.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()[:8]
+
+
 def _rounded(value: Any) -> Any:
-    """To more digits than a screen can show: the exact values are in the evidence."""
+    """Round to more digits than a screen can show: the exact values are in the evidence."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
     return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def versions() -> list[str]:
-    """What decides how a page looks, given the store."""
-    import plotly
-
-    return [f"titans-lab {titans_lab.__version__}", f"plotly {plotly.__version__}"]
 
 
 def _parts(told: Report) -> dict[str, Any]:
@@ -133,14 +147,8 @@ def _parts(told: Report) -> dict[str, Any]:
         "origins": provenance.origins(found),
         "warnings": provenance.warnings(found),
         "data_note": provenance.data_note(found),
-        "drawing": {
-            "figures": {figure.name: _rounded(figure.drawing) for figure in figures},
-            "config": plot.CONFIG,
-            "dark": plot.dark_colours(),
-        },
-        "evidence": {
-            "version": versions(),
-            "study": found.study.record,
-            "statements": found.evidence.records(),
-        },
+        "origin": {"selection": found.study.selection.record, "versions": versions()},
+        "drawings": {figure.name: _rounded(figure.drawing) for figure in figures},
+        "settings": {"config": plot.CONFIG, "dark": plot.dark_colours()},
+        "statements": {name: statement.record for name, statement in found.evidence.statements.items()},
     }

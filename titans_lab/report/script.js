@@ -1,8 +1,9 @@
 // Draws the figures in the colours of the page: light, dark, and light again on paper. Shows the SQL on demand.
-const drawing = JSON.parse(document.getElementById("drawing").textContent);
-const statements = JSON.parse(document.getElementById("evidence").textContent).statements;
+const settings = JSON.parse(document.getElementById("settings").textContent);
+const statements = JSON.parse(document.getElementById("evidence").textContent);
+const figures = [...document.querySelectorAll("script[data-figure]")].map((each) => [each.dataset.figure, JSON.parse(each.textContent)]);
 const LEGEND_ROW = 30;
-const config = { ...drawing.config, displayModeBar: window.matchMedia("(hover: hover)").matches ? "hover" : false };
+const config = { ...settings.config, displayModeBar: window.matchMedia("(hover: hover)").matches ? "hover" : false };
 const preference = window.matchMedia("(prefers-color-scheme: dark)");
 const theme = document.getElementById("theme");
 
@@ -22,13 +23,13 @@ async function makeRoom(element, layout) {
 }
 
 async function draw(dark) {
-  const colours = dark ? drawing.dark : {};
-  for (const [name, figure] of Object.entries(drawing.figures)) {
+  const colours = dark ? settings.dark : {};
+  for (const [name, figure] of figures) {
     const { data, layout } = recoloured(shaped(name, figure), colours);
     await Plotly.react(name, data, layout, config);
     await makeRoom(document.getElementById(name), layout);
   }
-  document.documentElement.dataset.drawn = Object.keys(drawing.figures).length;
+  document.documentElement.dataset.drawn = figures.length;
 }
 
 function isDark() {

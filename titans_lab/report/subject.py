@@ -1,4 +1,4 @@
-"""What a report is about: a study as its file says, or as the store remembers it."""
+"""What a report is about: the runs of a study, of a whole store or of a comparison, up to the time of drawing."""
 
 from __future__ import annotations
 
@@ -6,30 +6,70 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from titans_lab.errors import UserError
 from titans_lab.report.evidence import listed, quoted
-from titans_lab.report.pinned import Pinned, pinned
 from titans_lab.study.axes import STUDY
-from titans_lab.study.config import RunConfig, TaskConfig
-from titans_lab.study.fields import build, plain
+from titans_lab.study.config import TaskConfig
+from titans_lab.study.fields import plain
 from titans_lab.study.identity import flatten
 from titans_lab.study.metric import RECORDED, Direction, Metric, Taken, find
-from titans_lab.study.record import config_of
+from titans_lab.study.record import config_in, config_of
 from titans_lab.study.study import Run
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
     from titans_lab.study.study import Study
 
-DATA_HASH = "data_hash"  # stands among the values of a configuration, as what else tells runs apart
-STORED = """\
-select study, question, expect, metric_asked, run_id, baseline, factors, config, seed, data_hash
-from studies left join runs using (run_id)
-order by study, config, seed"""
-ALL = "all studies"  # the name of what a whole store of several studies is
+Kind = Literal["study", "store", "comparison"]
+
+DATA_HASH = "data_hash"  # listed with the configuration: it tells runs apart, too
+#: Names that no study can have, for they contain spaces.
+ALL, COMPARED = "all studies", "comparison of runs"
+LATEST = """\
+select max(moment) as moment
+from (
+  select finished as moment from runs union all select finished from evals
+  union all select started from benches union all select started from trials
+)"""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a page says that it was drawn for: enough to draw it anew from the same store.
+
+    Attributes:
+        kind: One study, all studies of the store, or a comparison of runs.
+        name: The study's name.
+        runs: Ids of the runs, in the order of the page.
+        former: Ids of the runs that the page names as no longer part of the study.
+        drawn: Time of drawing, UTC: no later record is on the page.
+    """
+
+    kind: Kind
+    name: str
+    runs: tuple[str, ...]
+    former: tuple[str, ...]
+    drawn: datetime
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The selection as JSON data, from which `read` makes it again."""
+        return dataclasses.asdict(self) | {"drawn": self.drawn.isoformat()}
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Selection:
+        """Return the selection that `record` was made of; ValueError, KeyError or TypeError for anything else."""
+        kinds = get_args(Kind)
+        kind, name = kinds[kinds.index(record["kind"])], record["name"]
+        runs, former = (tuple(record[key]) for key in ("runs", "former"))
+        drawn = datetime.fromisoformat(record["drawn"])
+        if not all(isinstance(text, str) for text in (name, *runs, *former)) or drawn.tzinfo:
+            raise TypeError
+        return cls(kind, name, runs, former, drawn)
 
 
 @dataclass(frozen=True)
@@ -37,28 +77,28 @@ class Subject:
     """What a report is about.
 
     Attributes:
-        name: Of the study.
-        question: What it asks.
-        expect: What it was expected to show.
-        runs: In its order.
-        combinations: Points times seeds: more than runs where some are the same.
-        former: Runs that its last sweep launched and that are not of it as it stands today.
-        pinned: What else of the store it is about.
-        metric: By which its arms are compared; None: by the task's.
+        kind: One study, all studies of the store, or a comparison of runs.
+        name: The study's name.
+        question: What the study asks.
+        expect: What the study was expected to show.
+        runs: The runs, in the order of the study, with their configurations as recorded.
+        former: Ids of the runs that the last sweep of the study launched and that are not part of it today.
+        metric: The figure by which the study compares its arms; None: the task's own.
+        drawn: Time of drawing, UTC: no later record is on the page.
     """
 
+    kind: Kind
     name: str
     question: str
     expect: str
     runs: tuple[Run, ...] = field(repr=False)
-    combinations: int
-    former: tuple[str, ...] = ()
-    pinned: Pinned = field(default_factory=Pinned)
-    metric: Metric | None = None
+    former: tuple[str, ...]
+    metric: Metric | None
+    drawn: datetime
 
     @property
     def factors(self) -> dict[str, tuple[Any, ...]]:
-        """What varies, by dotted key, and its values in the order of the runs."""
+        """The varied keys, dotted, and their values in the order of the runs."""
         values: dict[str, dict[tuple[type, Any], None]] = {}
         for run in self.runs:
             for key, value in run.factors.items():
@@ -67,108 +107,119 @@ class Subject:
 
     @cached_property
     def base(self) -> dict[str, Any]:
-        """The configuration that others are shown as differences to, by dotted key: the baseline's, else the first."""
+        """The configuration of the baseline, else of the first run, by dotted key; runs are shown as changes to it."""
         base = next((run for run in self.runs if run.baseline), self.runs[0])
         return _values(base)
 
     def changes(self, run: Run) -> dict[str, Any]:
-        """The values in which a run's configuration differs from `base`."""
+        """Return the values in which a run's configuration differs from `base`."""
         return {key: value for key, value in _values(run).items() if _differ(value, self.base.get(key))}
 
     @property
-    def record(self) -> dict[str, Any]:
-        """As plain data, from which `remembered` makes it again."""
-        texts = {"name": self.name, "question": self.question, "expect": self.expect}
-        counts = {"combinations": self.combinations, "former": list(self.former), "pinned": self.pinned.record}
-        runs = [self._run_record(run) for run in self.runs]
-        counts |= {"metric": dataclasses.asdict(self.metric)} if self.metric else {}
-        return texts | counts | {"base": self.base if runs else {}, "runs": runs}
-
-    def _run_record(self, run: Run) -> dict[str, Any]:
-        facts = {"run_id": run.run_id, "seed": run.seed, "factors": run.factors, "changes": self.changes(run)}
-        facts |= {"baseline": True} if run.baseline else {}
-        return facts | ({"solved": run.solved} if run.solved else {})
+    def selection(self) -> Selection:
+        """What the page says that it was drawn for."""
+        return Selection(self.kind, self.name, tuple(run.run_id for run in self.runs), self.former, self.drawn)
 
 
 def of_study(study: Study, runs: Sequence[Run], snapshot: Snapshot) -> Subject:
-    """A study as its file says, beside what the store remembers of its last sweep."""
-    rows = snapshot.ask(f"select distinct run_id from studies where study = {quoted(study.name)} order by run_id")
-    mine = {run.run_id for run in runs}
-    former = tuple(run_id for run_id in rows.table.column("run_id").to_pylist() if run_id not in mine)
-    more = pinned(runs, snapshot, study.name)
+    """Return the subject of a report on a study file; runs that the store holds have the configuration recorded."""
+    ids = [run.run_id for run in runs]
+    rows = snapshot.ask(f"select run_id, config from runs where run_id in ({listed(ids)})").table.to_pylist()
+    configs = {row["run_id"]: config for row in rows if (config := config_in(row["config"]))}
+    launched = snapshot.ask(f"select distinct run_id from studies where study = {quoted(study.name)} order by run_id")
+    former = tuple(run_id for run_id in launched.table.column("run_id").to_pylist() if run_id not in set(ids))
+    recorded = tuple(replace(run, config=configs.get(run.run_id, run.config)) for run in runs)
     texts = study.name, study.question, study.expect
-    return Subject(*texts, tuple(runs), study.combinations, former, more, study.metric)
+    return Subject("study", *texts, recorded, former, study.metric, _now(snapshot))
+
+
+def of_swept(name: str, snapshot: Snapshot) -> Subject:
+    """Return the subject of a report on a study as its last sweep recorded it; UserError if the store has none."""
+    records = [each for each in _studies(snapshot) if each["study"] == name]
+    if not records:
+        raise UserError(f"study {name}: the store has no record of a sweep of it; name the study file")
+    first, runs = records[0], tuple(_stored_run(row) for row in records if row["config"])
+    metric = _metric(json.loads(first["metric_asked"]), runs) if first["metric_asked"] else None
+    texts = name, first["question"] or "", first["expect"] or ""
+    return Subject("study", *texts, runs, (), metric, _now(snapshot))
 
 
 def of_store(snapshot: Snapshot) -> Subject:
-    """All that was swept into a store: its study, or all of them, told apart by their names."""
-    rows = snapshot.ask(STORED).table.to_pylist()
+    """Return the subject of a report on a whole store: all of its studies, or the only one.
+
+    Raises:
+        UserError: If no study was swept into the store.
+    """
+    rows = _studies(snapshot)
     names = list(dict.fromkeys(row["study"] for row in rows))
     if not names:
         raise UserError("no study was swept into this store; name a study file, or sweep one")
-    distinct: dict[str, Run] = {}
+    if len(names) == 1:
+        return replace(of_swept(names[0], snapshot), kind="store")
+    runs: dict[str, Run] = {}
     for row in rows:
-        if row["config"]:
-            distinct.setdefault(row["run_id"], _stored_run(row, len(names) > 1))
-    runs = tuple(distinct.values())
-    if len(names) > 1:
-        return Subject(ALL, "", "", runs, len(rows), pinned=pinned(runs, snapshot, None))
-    texts = rows[0]["question"] or "", rows[0]["expect"] or ""
-    asked = rows[0]["metric_asked"]
-    more, metric = pinned(runs, snapshot, names[0]), _metric(json.loads(asked), runs) if asked else None
-    return Subject(names[0], *texts, runs, len(rows), pinned=more, metric=metric)
+        if row["config"] and row["run_id"] not in runs:
+            run = _stored_run(row)
+            name = ": ".join([row["study"], *filter(None, [run.factors.pop(STUDY, "")])])
+            runs[run.run_id] = replace(run, factors={STUDY: name} | run.factors)
+    return Subject("store", ALL, "", "", tuple(runs.values()), (), None, _now(snapshot))
 
 
 def of_runs(ids: Sequence[str], snapshot: Snapshot) -> Subject:
-    """Runs of any studies, in this order, told apart by the values in which they differ; seeds of one are one arm."""
-    columns = "run_id, config, seed, data_hash, false as baseline, null as factors"
-    sql = f"select {columns} from runs where run_id in ({listed(ids)})"
-    rows = {row["run_id"]: row for row in snapshot.ask(sql).table.to_pylist()}
-    unknown = [run_id for run_id in ids if not rows.get(run_id, {}).get("config")]
-    if unknown:
-        raise UserError(f"run {unknown[0]}: its record cannot be read, so there is nothing to compare")
-    runs = [_stored_run(rows[run_id], False) for run_id in dict.fromkeys(ids)]
-    subject = Subject("compare", "", "", tuple(runs), len(runs))
+    """Return the subject of a comparison of runs, in the order of `ids`.
+
+    The factors are the values in which the configurations differ; runs that differ in their seeds alone are one arm.
+
+    Raises:
+        UserError: If the store cannot read the record of one of them.
+    """
+    rows = {row["run_id"]: row for row in _runs(snapshot, ids)}
+    for run_id in ids:
+        if not rows.get(run_id, {}).get("config"):
+            raise UserError(f"run {run_id}: its record cannot be read, so there is nothing to compare")
+    runs = [_stored_run(rows[run_id]) for run_id in dict.fromkeys(ids)]
+    subject = Subject("comparison", COMPARED, "", "", tuple(runs), (), None, _now(snapshot))
     differing = dict.fromkeys(key for run in runs for key in subject.changes(run))
-    told = [replace(run, factors={key: _values(run).get(key) for key in differing}) for run in runs]
-    return replace(subject, runs=tuple(told), pinned=pinned(runs, snapshot, None))
+    named = (replace(run, factors={key: _values(run).get(key) for key in differing}) for run in runs)
+    return replace(subject, runs=tuple(named))
 
 
-def remembered(record: Mapping[str, Any]) -> Subject:
-    """What `Subject.record` was made of; ValueError, KeyError or TypeError where it is something else."""
-    runs = tuple(_remembered_run(each, record["base"]) for each in record["runs"])
-    name, question, expect = (str(record[key]) for key in ("name", "question", "expect"))
-    former, more = tuple(map(str, record["former"])), Pinned.remembered(record["pinned"])
-    metric = _metric(record["metric"], runs) if "metric" in record else None
-    return Subject(name, question, expect, runs, int(record["combinations"]), former, more, metric)
+def _now(snapshot: Snapshot) -> datetime:
+    """Return the present, UTC, or the time of the store's last record if a clock elsewhere is ahead of this one."""
+    latest = snapshot.ask(LATEST).table.column("moment").to_pylist()[0]
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return max(now, latest or now)
+
+
+def _studies(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Return the rows of the view `studies` in the order of their records, each with what the store has of its run."""
+    rows = snapshot.ask("select * from studies").table.to_pylist()
+    runs = {row["run_id"]: row for row in _runs(snapshot, [row["run_id"] for row in rows])}
+    return [{"config": None} | runs.get(row["run_id"], {}) | row for row in rows]
+
+
+def _runs(snapshot: Snapshot, ids: Sequence[str]) -> list[dict[str, Any]]:
+    sql = f"select run_id, config, seed, data_hash from runs where run_id in ({listed(ids)})"
+    rows = snapshot.ask(sql).table.to_pylist()
+    return [row | {"config": row["config"] if config_in(row["config"]) else None} for row in rows]
+
+
+def _stored_run(row: Mapping[str, Any]) -> Run:
+    factors, solved = (json.loads(row.get(key) or "{}") for key in ("factors", "solved"))
+    more = {"solved": solved, "baseline": bool(row.get("baseline"))}
+    config = config_of({"config": json.loads(row["config"])})
+    return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", factors, **more)
 
 
 def _metric(record: Mapping[str, Any], runs: Sequence[Run]) -> Metric:
-    """Return the metric of a record as the task of the runs has it: nothing else of the record becomes SQL.
-
-    Raises:
-        ValueError, KeyError, TypeError: The record is none of a metric, or runs of the task record no such metric.
-    """
+    """Return the metric of a record as the task of the runs has it: nothing else of the record becomes SQL."""
     directions, times = get_args(Direction), get_args(Taken)
-    direction, taken = directions[directions.index(record["direction"])], times[times.index(record["taken"])]
     task = next((run.config.task for run in runs), TaskConfig()).settings
-    return find(task.metrics() | RECORDED, str(record["name"]), direction, taken)
-
-
-def _remembered_run(facts: Mapping[str, Any], base: Mapping[str, Any]) -> Run:
-    values = {**base, **facts["changes"]}
-    data_hash = str(values.pop(DATA_HASH))
-    config, solved = build(RunConfig, values), facts.get("solved", {})
-    more = {"solved": solved, "baseline": bool(facts.get("baseline"))}
-    return Run(str(facts["run_id"]), config, int(facts["seed"]), data_hash, dict(facts["factors"]), **more)
-
-
-def _stored_run(row: Mapping[str, Any], several: bool) -> Run:
-    factors = json.loads(row["factors"] or "{}")
-    if several:
-        factors = {STUDY: ": ".join([row["study"], *filter(None, [factors.pop(STUDY, "")])])} | factors
-    config = config_of({"config": json.loads(row["config"])})
-    return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", factors, baseline=bool(row["baseline"]))
+    try:
+        direction, taken = directions[directions.index(record["direction"])], times[times.index(record["taken"])]
+        return find(task.metrics() | RECORDED, str(record["name"]), direction, taken)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"metric: the record of the study has one that cannot be read ({error})") from error
 
 
 def _values(run: Run) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from titans_lab.report import plot
 from titans_lab.report.arms import PALETTE, SYMBOLS, spell
-from titans_lab.report.evidence import listed
+from titans_lab.report.evidence import quoted
 from titans_lab.report.format import score
 from titans_lab.report.plot import Json
 
@@ -20,7 +20,7 @@ STATEMENT = "trials"
 SQL = """\
 select search, arm, number, origin, state, feasible, params, value, objectives, direction, directions, metric
 from trials
-where concat(search, '/', number) in ({trials})
+where study = {study} and {by_then}
 order by search, number"""
 VALUELESS = ("diverged", "oom", "failed")  # states of trials that were begun and came to nothing
 
@@ -74,10 +74,8 @@ class Search:
 
 def searches(material: Material) -> list[Search]:
     """Of the study; none where it has none."""
-    trials = material.study.pinned.trials
-    if not trials:
-        return []
-    rows = material.evidence.ask(STATEMENT, SQL.format(trials=listed(trials)))
+    study, by_then = quoted(material.study.name), material.by_then("started")
+    rows = material.evidence.ask(STATEMENT, SQL.format(study=study, by_then=by_then))
     names = dict.fromkeys(row["search"] for row in rows)
     return [_search(place, [row for row in rows if row["search"] == name]) for place, name in enumerate(names)]
 

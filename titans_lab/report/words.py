@@ -35,9 +35,7 @@ def progress(material: Material) -> str:
     if not counts:
         return "The study has no runs."
     states = [f"{counts[state]} {words}" for state, words in TOLD.items() if counts[state]]
-    same = material.study.combinations - len(material.outcomes)
-    note = f" ({plural(same, 'more combination')} would be the same as one of them)" if same else ""
-    return f"{plural(len(material.outcomes), 'run')}{note}: {join(states, most=len(states))}."
+    return f"{plural(len(material.outcomes), 'run')}: {join(states, most=len(states))}."
 
 
 def verdict(material: Material, design: Design) -> str:

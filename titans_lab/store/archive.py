@@ -19,21 +19,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 from titans_lab.errors import UserError
 from titans_lab.output import output_file
 from titans_lab.store.check import faults
 from titans_lab.store.checkpoints import CHECKPOINT
-from titans_lab.store.files import DamagedError, json_bytes, read_bytes, read_json
+from titans_lab.store.files import DamagedError, json_bytes, read_bytes
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.names import NUMBER, PART, is_inside
-from titans_lab.store.searches import SearchFolder, definition_record
+from titans_lab.store.records import read_contents, read_search
+from titans_lab.store.searches import SearchFolder
 from titans_lab.store.store import Store
 
 CONTENTS = "contents.json"
 FORM = 1
 MOST = 100_000_000  # bytes of the list of contents
+LONGEST_NAME = 1024  # bytes
 #: The records that travel. A claim and a request to stop do not: they are of their machine and their moment.
 _RECORD = re.compile(
     rf"(?:studies|ngram_baselines|benches)/{PART}\.json|searches/{PART}/(?:search|finalists|trials/{NUMBER})\.json"
@@ -41,6 +43,22 @@ _RECORD = re.compile(
     rf"(?:env|status|archived)\.json|[a-z_]+\.(?:jsonl|parquet)|weights\.pt|{CHECKPOINT}"
     rf"|log\.txt|profile\.txt|trace\.json\.gz|evals/{PART}\.json))"
 )
+
+
+class _Plain(tarfile.TarInfo):
+    """A header as `export` writes it: of a file, or of a name that is too long for the header of its file.
+
+    The sizes in headers of other kinds would decide how much memory and disk is taken before anything is checked.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return the header that is in a block. ReadError where it is of another kind."""
+        header = super().frombuf(buf, encoding, errors)
+        is_name = header.type == tarfile.GNUTYPE_LONGNAME and 0 <= header.size <= LONGEST_NAME
+        if not is_name and header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            raise tarfile.ReadError(f"{header.name!r} is no plain file")
+        return header
 
 
 @dataclass
@@ -74,7 +92,10 @@ def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, pat
         and is_inside(store.root, file)
     }
     described = {name: _digest(file) for name, file in names.items()}
-    with output_file(path) as output, tarfile.open(fileobj=output, mode="w:gz", compresslevel=6) as archive:
+    with (
+        output_file(path) as output,
+        tarfile.open(fileobj=output, mode="w:gz", compresslevel=6, format=tarfile.GNU_FORMAT) as archive,
+    ):
         _add(archive, CONTENTS, io.BytesIO(content := json_bytes({"form": FORM, "files": described})), len(content))
         for name, file in names.items():
             with file.open("rb") as stream:
@@ -101,7 +122,7 @@ def bring(store: Store, path: Path) -> Imported:
 def _of_search(search: SearchFolder, studies: Sequence[str] | None) -> list[Path]:
     """The records of a search, where its study is wanted, or where nobody can say whose it is."""
     with suppress(DamagedError, FileNotFoundError):
-        if studies is not None and definition_record(search.definition_path).get("study") not in (None, *studies):
+        if studies is not None and read_search(search.definition_path)["study"] not in studies:
             return []
     files = [search.definition_path, search.finalists_path, *search.trial_paths()]
     return [file for file in files if file.exists()]
@@ -124,19 +145,22 @@ def _unpacked(store: Store, path: Path) -> Iterator[Store]:
     folder = store.root / f".import-{secrets.token_hex(4)}"
     folder.mkdir()
     try:
-        with tarfile.open(path, "r|gz") as archive:
+        with _opened(path) as stream, tarfile.open(fileobj=stream, mode="r|gz", tarinfo=_Plain) as archive:
             _unpack(archive, folder, path)
         yield Store(folder)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        if str(error.filename) != str(path):
-            raise
-        raise UserError(f"{path}: cannot be read ({error.strerror}); name an archive of titans-lab export") from error
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, RecursionError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise UserError(f"{path}: is no archive of titans-lab, or is cut off ({error})") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); name an archive of titans-lab export") from error
 
 
 def _unpack(archive: tarfile.TarFile, folder: Path, path: Path) -> None:
@@ -148,7 +172,7 @@ def _unpack(archive: tarfile.TarFile, folder: Path, path: Path) -> None:
         if stream is None or member.name not in expected:
             raise UserError(f"{path}: {member.name!r} is not in its list of contents; nothing was imported")
         digest = expected.pop(member.name)
-        if not isinstance(digest, dict) or digest.get("bytes") != member.size:  # before a disk is filled
+        if digest["bytes"] != member.size:  # before a disk is filled
             raise UserError(f"{path}: {member.name} is not what was exported (its size differs)")
         place = folder / member.name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -166,13 +190,22 @@ def _contents(archive: tarfile.TarFile, first: tarfile.TarInfo | None, folder: P
     if first is None or stream is None or first.name != CONTENTS:
         raise UserError(f"{path}: does not begin with {CONTENTS}, so it is no archive of titans-lab export")
     (folder / CONTENTS).write_bytes(stream.read())
-    record = read_json(folder / CONTENTS)
-    if record.get("form") != FORM or not isinstance(record.get("files"), dict):
+    try:
+        contents = read_contents(folder / CONTENTS)
+    except DamagedError as error:
+        what = f"its {CONTENTS} {error.damage.reason}"
+        raise UserError(f"{path}: {what}; export the store again with this version of titans-lab") from error
+    if contents["form"] != FORM:
         raise UserError(f"{path}: was written by another version of titans-lab; export it with this one")
-    for name in record["files"]:
+    files: dict[str, Any] = contents["files"]
+    for name in files:
         if not _RECORD.fullmatch(name):
             raise UserError(f"{path}: {name!r} is no path of a store; nothing was imported")
-    return record["files"]
+    needed, free = sum(digest["bytes"] for digest in files.values()), shutil.disk_usage(folder).free
+    if needed > free:
+        gigabytes = f"needs {needed / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB are free"
+        raise UserError(f"{path}: {gigabytes} in {folder.parent}; make room, or name another store with --store")
+    return files
 
 
 def _refuse(staged: Store, found: Imported) -> None:

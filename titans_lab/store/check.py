@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from titans_lab.errors import UserError
 from titans_lab.store.checkpoints import checkpoints
 from titans_lab.store.columns import LOGS, VIEWS
 from titans_lab.store.compacted import Compacted, manifest_path, marks_of
-from titans_lab.store.files import Damage, DamagedError, read_bytes, read_json
+from titans_lab.store.files import Damage, DamagedError, read_bytes
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import digest_of, read_lines
 from titans_lab.store.names import is_inside, leads_out
-from titans_lab.store.status import Status
+from titans_lab.store.records import (
+    UnknownConfiguration,
+    read_bench,
+    read_env,
+    read_evaluation,
+    read_finalists,
+    read_ngram_baselines,
+    read_run,
+    read_search,
+    read_status,
+    read_stop,
+    read_study,
+    read_trial,
+    read_verified,
+)
 from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
 
@@ -58,12 +73,12 @@ def quarantine(store: Store, found: list[Fault]) -> Path | None:
 
 
 def _run(run: RunFolder) -> Iterator[Fault]:
-    yield from _json(run.record_path, "sweep its study: it is written again", required=bool(run.attempts()))
+    yield from _record(run.record_path, read_run, "sweep its study: it is written again", bool(run.attempts()))
     yield from _commit(run, run.status_path)
     for path in run.attempts():
         yield from _attempt(run, Attempt(path))
     for path in run.evaluation_paths():
-        yield from _json(path, "ask the run again: titans-lab eval")
+        yield from _record(path, read_evaluation, "ask the run again: titans-lab eval")
     for saved in checkpoints(run):
         try:
             saved.check()
@@ -74,8 +89,8 @@ def _run(run: RunFolder) -> Iterator[Fault]:
 def _attempt(run: RunFolder, attempt: Attempt) -> Iterator[Fault]:
     for path in (attempt.status_path, attempt.archived_path):
         yield from _commit(run, path)
-    yield from _json(attempt.env_path, "host and versions of this attempt are unknown")
-    yield from _json(attempt.stop_path, "ask the run to stop again: titans-lab cancel")
+    yield from _record(attempt.env_path, read_env, "host and versions of this attempt are unknown")
+    yield from _record(attempt.stop_path, read_stop, "ask the run to stop again: titans-lab cancel")
     for log, columns in LOGS.items():
         try:
             damaged = read_lines(attempt.lines_path(log), columns)[1]
@@ -89,7 +104,7 @@ def _attempt(run: RunFolder, attempt: Attempt) -> Iterator[Fault]:
 def _commit(run: RunFolder, path: Path) -> Iterator[Fault]:
     """A status.json, and the files that it vouches for."""
     try:
-        status = Status.read(path)
+        status = read_status(path)
     except FileNotFoundError:
         return
     except DamagedError as error:
@@ -114,12 +129,14 @@ def _again(run: RunFolder) -> str:
     return f"to train it again: titans-lab rm {run.run_id}, then sweep its study"
 
 
-def _json(path: Path, remedy: str, required: bool = False) -> Iterator[Fault]:
+def _record(path: Path, read: Callable[[Path], object], remedy: str, required: bool = False) -> Iterator[Fault]:
     try:
-        read_json(path)
+        read(path)
     except FileNotFoundError:
         if required:
             yield Fault(Damage(path, "is missing"), remedy, movable=False)
+    except UnknownConfiguration as error:
+        yield Fault(error.damage, "the run is left out here, and stays for the version that wrote it", movable=False)
     except DamagedError as error:
         yield Fault(error.damage, remedy)
 
@@ -143,22 +160,25 @@ def _links(store: Store) -> Iterator[Fault]:
 
 def _records(store: Store) -> Iterator[Fault]:
     for path in store.study_paths():
-        yield from _json(path, "sweep the study: it is written again")
+        yield from _record(path, read_study, "sweep the study: it is written again")
     for search in store.searches():
-        yield from _json(search.definition_path, "tune the study: it is written again", required=True)
-        for path in [search.finalists_path, *search.trial_paths()]:
-            yield from _json(path, "the search goes on without it")
-    for path in [*store.floor_paths(), *store.bench_paths(), *sorted((store.root / "verified").glob("[!.]*.json"))]:
-        yield from _json(path, "it is measured again when it is needed")
+        yield from _record(search.definition_path, read_search, "tune the study: it is written again", required=True)
+        yield from _record(search.finalists_path, read_finalists, "the search goes on without it")
+        for path in search.trial_paths():
+            yield from _record(path, read_trial, "the search goes on without it")
+    measured = [(store.floor_paths(), read_ngram_baselines), (store.bench_paths(), read_bench)]
+    for paths, read in [*measured, (store.verified_paths(), read_verified)]:
+        for path in paths:
+            yield from _record(path, read, "it is measured again when it is needed")
 
 
 def _studies(store: Store) -> Iterator[Fault]:
     """Studies of runs that are not there."""
     for path in store.study_paths():
         try:
-            runs = [store.run(str(run["run_id"])) for run in read_json(path)["runs"]]
-        except (DamagedError, KeyError, TypeError, ValueError):
-            continue  # which is named already
+            runs = [store.run(run["run_id"]) for run in read_study(path)["runs"]]
+        except UserError:
+            continue  # the record is named already, or the link in the place of a run is
         missing = [run.run_id for run in runs if not run.path.is_dir()]
         if missing:
             words = f"names {len(missing)} of {len(runs)} runs that are not there, such as {missing[0]}"

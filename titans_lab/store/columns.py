@@ -187,6 +187,7 @@ STUDIES = (
     RUN_ID,
     Column("baseline", bool, "whether it is of an arm that others are compared with"),
     Column("factors", str, "JSON: the varied keys and this run's values; factors->>'model.memory.depth' reads one"),
+    Column("solved", str, "JSON: the keys that the study solved for to hold a cost equal, and this run's values"),
     Column("path", str, "study file"),
     Column("overrides", str, "JSON: overrides of the command line"),
 )

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from titans_lab.store import arrow
 from titans_lab.store.columns import LOGS, VIEWS
-from titans_lab.store.files import DamagedError, read_json
+from titans_lab.store.files import DamagedError
 from titans_lab.store.logs import committed_bytes, read_parquet
-from titans_lab.store.names import is_name, path_of
+from titans_lab.store.names import path_of
+from titans_lab.store.records import read_manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 #: The views whose rows belong to one run each.
 OF_RUNS = ("runs", *LOGS, "failures")
+
 #: Another one than that of a manifest: the views have changed, and it no longer counts.
 FORM = hashlib.sha256(repr([(view, c.name, c.type) for view in OF_RUNS for c in VIEWS[view]]).encode()).hexdigest()
 
@@ -71,18 +73,15 @@ class Compacted:
         """Of the store at `root`; None where there is none for today's views, DamagedError where it cannot be used."""
         path = manifest_path(root)
         try:
-            record = read_json(path)
+            record = read_manifest(path)
         except FileNotFoundError:
             return None
-        try:
-            if record["form"] != FORM:
-                return None
-            files, runs = record["files"], record["runs"]
-            entries = {run_id: Entry(tuple(marks), *rest) for run_id, (marks, *rest) in runs.items()}
-            assert files.keys() == set(OF_RUNS)
-            assert all(map(is_name, (*(file["name"] for file in files.values()), *entries)))
-        except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
-            raise DamagedError(path, f"is no manifest ({error!r}); `titans-lab compact` writes another") from error
+        if record["form"] != FORM:
+            return None
+        files = record["files"]
+        if files.keys() != set(OF_RUNS):
+            raise DamagedError(path, f"is of another form: its files are not {', '.join(OF_RUNS)}")
+        entries = {run_id: Entry(tuple(marks), *rest) for run_id, (marks, *rest) in record["runs"].items()}
         same = {run_id: entry for run_id, entry in entries.items() if marks_of(root, run_id) == entry.marks}
         return cls(path.parent, files, same, len(entries) - len(same))
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.store.claims import NOBODY, AlreadyRunning, Claim, Holder, Watch
-from titans_lab.store.files import DamagedError, read_json, write_json
+from titans_lab.store.files import DamagedError, write_json
 from titans_lab.store.names import NUMBER, PART, ForeignName, folders_in, is_inside, leads_out, listed, path_of
+from titans_lab.store.records import read_env, read_evaluation, read_run, read_status, read_stop
 from titans_lab.store.status import COMMITTED_FILE, FINISHED, STOPPED, Status
 
 _EVALUATION = re.compile(rf"evals/{PART}\.json")
@@ -43,7 +44,7 @@ class Attempt:
     def env(self) -> dict[str, Any]:
         """What is in it; nothing where the worker died before, or while, it wrote that."""
         try:
-            return read_json(self.env_path)
+            return read_env(self.env_path)
         except (FileNotFoundError, DamagedError):
             return {}
 
@@ -61,7 +62,7 @@ class Attempt:
         """Its commit; None where there is none that can be read."""
         for path in (self.folder.status_path, self.status_path):
             with suppress(FileNotFoundError, DamagedError):
-                status = Status.read(path)
+                status = read_status(path)
                 if status.attempt == self.number:
                     return status
         return None
@@ -113,12 +114,12 @@ class Attempt:
         write_json(self.stop_path, {"state": state, "why": why})
 
     def asked_to_stop(self) -> tuple[str, str] | None:
-        """The state to commit and why; None where nobody asked."""
+        """Return the state to commit and why; None where nobody asked, or the request cannot be read."""
         try:
-            asked = read_json(self.stop_path)
-        except FileNotFoundError:
+            asked = read_stop(self.stop_path)
+        except (FileNotFoundError, DamagedError):
             return None
-        return str(asked["state"]), str(asked["why"])
+        return asked["state"], asked["why"]
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class RunFolder:
     def evaluation(self, name: str) -> dict[str, Any] | None:
         """A later evaluation; None where there is none that can be read."""
         try:
-            return read_json(self.evaluation_path(name))
+            return read_evaluation(self.evaluation_path(name))
         except (FileNotFoundError, DamagedError):
             return None
 
@@ -198,7 +199,7 @@ class RunFolder:
     def create(self, record: Mapping[str, Any]) -> None:
         """Write what the run is, unless a readable record is there already."""
         try:
-            read_json(self.record_path)
+            read_run(self.record_path)
         except (FileNotFoundError, DamagedError):
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.record_path, record)
@@ -206,14 +207,14 @@ class RunFolder:
     def record(self) -> dict[str, Any]:
         """What the run is; UserError where that cannot be read."""
         try:
-            return read_json(self.record_path)
+            return read_run(self.record_path)
         except FileNotFoundError:
             raise UserError(f"{self.record_path}: not there; sweep the study that this run belongs to") from None
 
     def status(self) -> Status | None:
         """The commit that counts; None where there is none that can be read."""
         try:
-            return Status.read(self.commit_path())
+            return read_status(self.commit_path())
         except (FileNotFoundError, DamagedError):
             return None
 
@@ -249,7 +250,7 @@ class RunFolder:
 
     def archive(self) -> None:
         """Have the next sweep run it again, although it has a result, which moves into the folder of its attempt."""
-        attempt = self.attempt(Status.read(self.status_path).attempt)
+        attempt = self.attempt(read_status(self.status_path).attempt)
         with suppress(FileNotFoundError):
             (self.path / "evals").rename(attempt.path / "evals")  # they are of its weights
         self.status_path.replace(attempt.archived_path)

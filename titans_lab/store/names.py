@@ -13,7 +13,7 @@ from pathlib import Path
 from titans_lab.errors import UserError
 
 #: One part of a path, not hidden: the name of a run, a study, a search or any other record.
-PART = r"(?!\.)[A-Za-z0-9._-]{1,120}"
+PART = "[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}"
 #: The number of an attempt or a trial.
 NUMBER = r"(?:0|[1-9][0-9]{0,8})"
 _PART = re.compile(PART)
@@ -21,11 +21,6 @@ _PART = re.compile(PART)
 
 class ForeignName(UserError):
     """A name that must not become a path."""
-
-
-def is_name(name: object) -> bool:
-    """Return whether `name` is one part of a path, as every record has it for a name."""
-    return isinstance(name, str) and bool(_PART.fullmatch(name))
 
 
 def path_of(folder: Path, name: object, shape: re.Pattern[str] = _PART) -> Path:

@@ -83,6 +83,7 @@ class Snapshot:
             raise UserError(
                 f"{root}: no such folder; name the store with --store or TITANS_LAB_STORE, or sweep a study"
             )
+        self.root = root
         self._memory = memory
         self._reader = Reader(Store(root))
         self._tables: dict[str, pa.Table | ds.Dataset] = {}

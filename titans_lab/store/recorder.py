@@ -67,14 +67,11 @@ class Recorder:
                     os.fsync(lines.fileno())
         return {log: {"bytes": each.size, "sha256": each.sha256.hexdigest()} for log, each in self._written.items()}
 
-    def go_on(self, earlier: Attempt, position: Position) -> None:
-        """Begin with what an earlier attempt had logged at a position; DamagedError where it no longer has."""
-        if not position.keys() <= LOGS.keys():  # the names of files that would be written
-            raise DamagedError(earlier.path, f"has no log {', '.join(position.keys() - LOGS.keys())}")
-        logged = {log: _beginning(earlier.lines_path(log), digest) for log, digest in position.items()}
-        for log, lines in logged.items():
-            if lines:
-                self._append(log, lines)
+    def begin_with(self, lines: Mapping[str, bytes]) -> None:
+        """Begin each log with the lines that an earlier attempt had logged: see `logged`."""
+        for log, some in lines.items():
+            if some:
+                self._append(log, some)
 
     def _append(self, log: str, lines: bytes) -> None:
         with self.attempt.lines_path(log).open("ab") as file:
@@ -84,6 +81,11 @@ class Recorder:
     def commit(self, state: str, summary: Mapping[str, Any], error: str | None = None) -> bool:
         """End the attempt; see `commit`."""
         return commit(self.attempt, state, summary, error)
+
+
+def logged(attempt: Attempt, position: Position) -> dict[str, bytes]:
+    """Return the lines of each log that an attempt had at a position. DamagedError where it no longer has them."""
+    return {log: _beginning(attempt.lines_path(log), digest) for log, digest in position.items()}
 
 
 def commit_dead(attempt: Attempt, state: str, error: str) -> bool:

@@ -17,11 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.store.claims import AlreadyRunning, Claim, Holder
-from titans_lab.store.files import DamagedError, read_json, write_json
-
-#: How a trial stands: at work; with its values; stopped by the pruner; stopped before its last seed; without a number;
-#: out of memory; without a result; never started, for what was known of it before.
-TRIAL_STATES = frozenset({"running", "done", "pruned", "raced", "diverged", "oom", "failed", "infeasible"})
+from titans_lab.store.files import DamagedError, write_json
+from titans_lab.store.records import read_trial
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class SearchFolder:
         found = []
         for path in self.trial_paths():
             with suppress(DamagedError, FileNotFoundError):
-                found.append(trial_record(path))
+                found.append(read_trial(path))
         return found
 
     @contextmanager
@@ -83,29 +80,6 @@ class SearchFolder:
         claim.take(Holder.of(os.getpid()))
         with claim.kept():
             yield
-
-
-def trial_record(path: Path) -> dict[str, Any]:
-    """A trial; DamagedError where it is none."""
-    record = read_json(path)
-    wanted = {"params": dict, "runs": list, "reports": dict, "limits": dict, "attributes": dict}
-    wrong = [key for key, kind in wanted.items() if not isinstance(record.get(key), kind)]
-    if record.get("state") not in TRIAL_STATES:
-        wrong.append("state")
-    if str(record.get("number")) != path.stem:
-        wrong.append("number")
-    if wrong:
-        raise DamagedError(path, f"is not a record of a trial: see {', '.join(wrong)}")
-    return record
-
-
-def definition_record(path: Path) -> dict[str, Any]:
-    """What is searched; DamagedError where it is not that."""
-    record = read_json(path)
-    objectives = record.get("objectives")
-    if not isinstance(objectives, list) or not objectives or not all(len(each) == 3 for each in objectives):
-        raise DamagedError(path, "is not a record of a search: see objectives")
-    return record
 
 
 def trial_row(record: Mapping[str, Any], objectives: Sequence[str]) -> dict[str, Any]:

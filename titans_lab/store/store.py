@@ -24,16 +24,17 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
-from titans_lab.store.files import DamagedError, read_json, write_json
+from titans_lab.store.files import DamagedError, write_json
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.names import PART, check_inside, folders_in, listed, path_of
+from titans_lab.store.records import read_ngram_baselines, read_verified
 from titans_lab.store.searches import SearchFolder
 
 _REPORT = re.compile(rf"reports/{PART}")
@@ -113,7 +114,7 @@ class Store:
 
     def has_ngram_baseline(self, key: str) -> bool:
         """Whether a readable record of these floors is there."""
-        return self._has("ngram_baselines", key)
+        return self._has("ngram_baselines", key, read_ngram_baselines)
 
     def floor_paths(self) -> list[Path]:
         """Records of floors, by key."""
@@ -134,13 +135,17 @@ class Store:
         """
         self._save("verified", key, record)
 
+    def verified_paths(self) -> list[Path]:
+        """Return the records of verifications, by key."""
+        return listed(self.root / "verified", "*.json")
+
     def has_verified(self, key: str) -> bool:
         """Whether a readable record of that verification is there."""
-        return self._has("verified", key)
+        return self._has("verified", key, read_verified)
 
-    def _has(self, kind: str, name: str) -> bool:
+    def _has(self, kind: str, name: str, read: Callable[[Path], object]) -> bool:
         try:
-            read_json(path_of(self.root / kind, f"{name}.json"))
+            read(path_of(self.root / kind, f"{name}.json"))
         except (FileNotFoundError, DamagedError):
             return False
         return True

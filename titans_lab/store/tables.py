@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from operator import itemgetter
@@ -13,14 +13,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from titans_lab.store import arrow
 from titans_lab.store.columns import LOGS, RUN_ID, SECTIONS, VIEWS
 from titans_lab.store.compacted import OF_RUNS, Compacted
-from titans_lab.store.files import Damage, DamagedError, read_json
+from titans_lab.store.files import Damage, DamagedError
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import read_lines, read_parquet
-from titans_lab.store.searches import SearchFolder, definition_record, trial_record, trial_row
+from titans_lab.store.records import (
+    read_bench,
+    read_env,
+    read_evaluation,
+    read_finalists,
+    read_ngram_baselines,
+    read_run,
+    read_search,
+    read_status,
+    read_study,
+    read_trial,
+)
+from titans_lab.store.searches import SearchFolder, trial_row
 from titans_lab.store.status import COMMITTED, FAILED, Status
 from titans_lab.store.store import Store
 from titans_lab.study.record import metric_columns
-from titans_lab.tasks.text.settings import TextSettings
+from titans_lab.tasks.text import TextSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,7 +124,7 @@ class Reader:
         return table
 
     def _find(self, folder: RunFolder) -> Found:
-        status = self._read(Status.read, folder.commit_path())
+        status = self._read(read_status, folder.commit_path())
         state = status.state if status else folder.state()
         if status is None and state in COMMITTED:  # it ended between the two looks
             return self._find(folder)
@@ -121,7 +133,7 @@ class Reader:
     def _runs(self) -> Iterator[Row]:
         for found in self.found:
             begun = found.state != "pending"
-            record = self._read(read_json, found.folder.record_path, required=begun)
+            record = self._read(read_run, found.folder.record_path, required=begun)
             if record is None and not begun:
                 continue  # its folder was just made, or its record is damaged, which was noted
             yield found.folder.record_path, self._run(found, record or {})
@@ -152,7 +164,7 @@ class Reader:
         }
 
     def _live_env(self, latest: Attempt | None) -> dict[str, Any]:
-        return (self._read(read_json, latest.env_path) if latest else None) or {}
+        return (self._read(read_env, latest.env_path) if latest else None) or {}
 
     def _failures(self) -> Iterator[Row]:
         for found in self.found:
@@ -166,7 +178,7 @@ class Reader:
         """Of an attempt, the last or an earlier one."""
         if found.status and found.status.attempt == attempt.number:
             return found.status
-        return self._read(Status.read, attempt.status_path) or self._read(Status.read, attempt.archived_path)
+        return self._read(read_status, attempt.status_path) or self._read(read_status, attempt.archived_path)
 
     def _lives(self, found: Found, attempt: Attempt) -> bool:
         latest = found.folder.latest()
@@ -199,10 +211,9 @@ class Reader:
 
     def _later(self) -> Iterator[Row]:
         for found in self.found:
-            for path in found.folder.evaluation_paths():
-                record = self._read(partial(_record, kind="an evaluation", rows="rows"), path) or {}
+            for path, record in self._sound(read_evaluation, found.folder.evaluation_paths()):
                 whose = {RUN_ID.name: found.folder.run_id, "evaluation": path.stem, "finished": record.get("finished")}
-                for row in record.get("rows", ()):
+                for row in record["rows"]:
                     yield path, {**row, **whose}
 
     def _run_logged(self, found: Found, log: str) -> pa.Table | None:
@@ -224,23 +235,21 @@ class Reader:
         return arrow.table(rows, LOGS[log])
 
     def _studies(self) -> Iterator[Row]:
-        for path in self.store.study_paths():
-            record = self._read(study_of, path) or {}
-            for run in record.get("runs", ()):
+        for path, record in self._sound(read_study, self.store.study_paths()):
+            for run in record["runs"]:
                 values = {"factors": _json(run.get("factors")), "overrides": _json(record.get("overrides"))}
+                values["solved"] = _json(run.get("solved"))
                 values["metric_asked"] = _json(record.get("metric"))
                 yield path, {**record, **run, **values, "study": record.get("name")}
 
     def _ngram_baselines(self) -> Iterator[Row]:
-        for path in self.store.floor_paths():
-            record = self._read(_floor, path) or {}
-            for context, bits in record.get("bits_per_byte", {}).items():
+        for path, record in self._sound(read_ngram_baselines, self.store.floor_paths()):
+            for context, bits in record["bits_per_byte"].items():
                 yield path, {**record, "context": int(context), "bits_per_byte": bits}
 
     def _benches(self) -> Iterator[Row]:
-        for path in self.store.bench_paths():
-            record = self._read(partial(_record, kind="a bench", rows="rows"), path) or {}
-            for row in record.get("rows", ()):
+        for path, record in self._sound(read_bench, self.store.bench_paths()):
+            for row in record["rows"]:
                 values = {name: _json(row.get(name)) for name in ("seconds", "config")}
                 values["versions"] = _json(record.get("versions"))
                 yield path, {**record, **row, **values}
@@ -248,26 +257,31 @@ class Reader:
     def _trials(self) -> Iterator[Row]:
         for folder, what in self._searches():
             names = [name for name, _, _ in what["objectives"]]
-            for path in folder.trial_paths():
-                trial = self._read(trial_record, path)
-                if trial is not None:
-                    yield path, what | trial_row(trial, names)
+            for path, trial in self._sound(read_trial, folder.trial_paths()):
+                yield path, what | trial_row(trial, names)
 
     def _finalists(self) -> Iterator[Row]:
         for folder, what in self._searches():
-            record = self._read(partial(_record, kind="finalists", rows="runs"), folder.finalists_path) or {}
-            for run in record.get("runs", ()):
-                yield folder.finalists_path, {**what, **run, "params": _json(run.get("params"))}
+            for path, record in self._sound(read_finalists, [folder.finalists_path]):
+                for run in record["runs"]:
+                    yield path, {**what, **run, "params": _json(run["params"])}
 
     def _searches(self) -> Iterator[tuple[SearchFolder, dict[str, Any]]]:
         """Each search, and the columns that all of its rows share."""
         for folder in self.store.searches():
-            what = self._read(definition_record, folder.definition_path, required=True)
+            what = self._read(read_search, folder.definition_path, required=True)
             if what is not None:
                 name, figure, direction = what["objectives"][0]
                 directions = _json({name: direction for name, _, direction in what["objectives"]})
                 shared = {"metric": name, "figure": figure, "direction": direction, "directions": directions}
                 yield folder, {**what, "search": folder.name, **shared}
+
+    def _sound(self, read: Callable[[Path], T], paths: Iterable[Path]) -> Iterator[tuple[Path, T]]:
+        """Yield the records that can be read."""
+        for path in paths:
+            record = self._read(read, path)
+            if record is not None:
+                yield path, record
 
     def _read(self, read: Callable[[Path], T], path: Path, required: bool = False) -> T | None:
         try:
@@ -279,31 +293,6 @@ class Reader:
         except DamagedError as error:
             self.damage.append(error.damage)
             return None
-
-
-def _record(path: Path, kind: str, rows: str) -> dict[str, Any]:
-    """One with a list of objects."""
-    record = read_json(path)
-    listed = record.get(rows)
-    if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
-        raise DamagedError(path, f"is not a record of {kind}: see {rows}")
-    return record
-
-
-def study_of(path: Path) -> dict[str, Any]:
-    """Return the record of a study. DamagedError where it is none, or is another study's."""
-    record = _record(path, "a study", "runs")
-    if record.get("name") != path.stem:
-        raise DamagedError(path, f"is not a record of a study: its name is not {path.stem}")
-    return record
-
-
-def _floor(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    bits = record.get("bits_per_byte")
-    if not isinstance(bits, dict) or not all(context.isdecimal() for context in bits):
-        raise DamagedError(path, "is not a record of floors: see bits_per_byte")
-    return record
 
 
 def _json(value: Any) -> str | None:

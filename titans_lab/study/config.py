@@ -84,6 +84,12 @@ class RunConfig:
         """Return where the run's data are from, for people; reads no file."""
         return self.task.settings.source(self.data)
 
+    def data_paths(self) -> list[str]:
+        """Return the files and folders that the run's data are read from."""
+        data, settings = self.data, self.task.settings
+        given = [getattr(data, key) for key in ("path", "valid_path", "test_path") if key in settings.READS]
+        return [path for path in (*given, *(getattr(settings, name) for name in settings.PATHS)) if path is not None]
+
     def check_data(self) -> None:
         """Refuse data that do not serve this run, before any worker starts; UserError."""
         self.task.settings.check_data(self.model, self.data, self.train)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +63,29 @@ def study_record(study: Study, runs: Sequence[Run], overrides: Sequence[str]) ->
         "expect": study.expect,
         "overrides": list(overrides),
         "metric": study.metric and dataclasses.asdict(study.metric),
-        "runs": [{"run_id": run.run_id, "factors": run.factors, "baseline": run.baseline} for run in runs],
+        "runs": [_run_facts(run) for run in runs],
     }
+
+
+def _run_facts(run: Run) -> dict[str, Any]:
+    """Return what a study says of one of its runs."""
+    return {"run_id": run.run_id, "factors": run.factors, "solved": run.solved, "baseline": run.baseline}
+
+
+def config_in(text: str | None) -> RunConfig | None:
+    """Return the configuration that a run was recorded with, given as JSON.
+
+    None where this process has no such configuration: a later version wrote it, or a plugin that is not loaded here.
+    """
+    try:
+        return _config_in(text) if text else None
+    except (ValueError, TypeError, KeyError, AttributeError):  # the values of a record may be of any type
+        return None
+
+
+@lru_cache(maxsize=20_000)  # the seeds of an arm share their configuration
+def _config_in(text: str) -> RunConfig:
+    return config_of({"config": json.loads(text)})
 
 
 def config_of(record: dict[str, Any]) -> RunConfig:

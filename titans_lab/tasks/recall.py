@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans_lab.study.config import RunConfig
-from titans_lab.tasks.babilong.settings import BabilongSettings
-from titans_lab.tasks.needle.settings import NeedleSettings
+from titans_lab.tasks.babilong import BabilongSettings
+from titans_lab.tasks.needle import NeedleSettings
 from titans_lab.tasks.question import Question
 from titans_lab.tasks.task import IGNORED, Batch, Score, Task, precise
 

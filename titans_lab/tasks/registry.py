@@ -1,53 +1,55 @@
-"""The tasks by name, without torch: those of the folders in `titans_lab/tasks`, and those that a plugin registers.
+"""The tasks by name: those in the folders of `titans_lab.tasks`, and those that `register` adds. Imports no torch.
 
-A folder with a `settings.py` is a task: the subclass of `TaskSettings` in it that has a `NAME`. A family of tasks, such
-as the six of MAD, may share a folder and has several such classes.
+A folder is a task: the subclass of `TaskSettings` in its `__init__.py` that has a `NAME`. A family of tasks, such as
+the six of MAD, may share a folder and has several such classes.
 """
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
+from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from titans_lab.tasks.settings import TaskSettings
 
-_TASKS: dict[str, type[TaskSettings]] = {}
+_added: dict[str, type[TaskSettings]] = {}
 
 
 def all_settings() -> dict[str, type[TaskSettings]]:
-    """Return the settings of every task by the task's name: the folders' tasks in alphabetical order, then plugins'."""
-    _discover()
-    return dict(_TASKS)
+    """Return the settings of every task by the task's name: the folders' in alphabetical order, then what was added."""
+    return _shipped() | _added
 
 
 def register(settings: type[TaskSettings]) -> None:
-    """Make a task known by its `NAME`.
+    """Add a task of another package, so that studies, costs, records and workers know its `NAME`.
 
     Raises:
         ValueError: Another task has that name.
     """
-    _discover()
-    _add(settings)
+    if all_settings().get(settings.NAME, settings) is not settings:
+        raise ValueError(f"{settings.__module__}: another task is named {settings.NAME!r}; choose another NAME")
+    _added[settings.NAME] = settings
 
 
 def unregister(name: str) -> None:
     """Forget a task that `register` added."""
-    del _TASKS[name]
+    del _added[name]
+
+
+def tasks_in(module: ModuleType) -> Iterator[type[TaskSettings]]:
+    """Yield the tasks of a module's own: not those imported, and not what the tasks of a family have in common."""
+    for found in vars(module).values():
+        own = isinstance(found, type) and issubclass(found, TaskSettings) and found.__module__ == module.__name__
+        if own and "NAME" in vars(found):
+            yield found
 
 
 @cache
-def _discover() -> None:
-    """Import the settings of every folder, once."""
-    for folder in sorted(file.parent.name for file in Path(__file__).parent.glob("*/settings.py")):
-        module = importlib.import_module(f"titans_lab.tasks.{folder}.settings")
-        for found in vars(module).values():
-            if isinstance(found, type) and issubclass(found, TaskSettings) and found.__module__ == module.__name__:
-                _add(found)
-
-
-def _add(settings: type[TaskSettings]) -> None:
-    if "NAME" not in vars(settings):
-        return  # what the tasks of a family have in common
-    if _TASKS.setdefault(settings.NAME, settings) is not settings:
-        raise ValueError(f"{settings.__module__}: another task is named {settings.NAME!r}; choose another NAME")
+def _shipped() -> dict[str, type[TaskSettings]]:
+    """Import the first half of every folder, once."""
+    folders = [each.name for each in pkgutil.iter_modules([str(Path(__file__).parent)]) if each.ispkg]
+    modules = [import_module(f"titans_lab.tasks.{folder}") for folder in folders]
+    return {settings.NAME: settings for module in modules for settings in tasks_in(module)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -11,8 +12,10 @@ import torch
 
 from titans_lab.store.checkpoints import Saved, checkpoints, save_checkpoint
 from titans_lab.store.files import DamagedError
-from titans_lab.store.recorder import Recorder
+from titans_lab.store.recorder import Recorder, logged
+from titans_lab.store.records import check_checkpoint
 from titans_lab.store.succession import goes_on_alike
+from titans_lab.training.microbatch import is_out_of_memory
 
 MOST_SHARE = 0.05  # of a run's time, that goes into checkpoints
 
@@ -44,21 +47,24 @@ class Checkpoints:
         end, self._step = perf_counter(), step
         self._due = end + max(self.every, (end - begin) / MOST_SHARE)
 
-    def resume(self) -> State | None:
-        """The state of the last one that is sound, its lines at the beginning of this attempt's; None: there is none.
+    def resume(self, load: Callable[[State], None]) -> None:
+        """Load the last sound checkpoint of the run, if any, and begin this attempt's logs with what led up to it.
 
-        One that is damaged is named on stderr, and the one before is taken.
+        A checkpoint that is damaged, or that does not load, is named on stderr, and the one before is taken.
+
+        Args:
+            load: Takes over a state. Where it raises, nothing of that state may be left.
         """
         for saved in checkpoints(self.recorder.attempt.folder):
             try:
-                state = self._taken_up(saved)
+                lines = self._load(saved, load)
             except DamagedError as error:
                 print(f"{error}; going on from the checkpoint before, or from the start", file=sys.stderr)
             else:
+                self.recorder.begin_with(lines)
                 self._step = saved.step
                 self._note(saved)
-                return state
-        return None
+                return
 
     def _note(self, saved: Saved) -> None:
         env = self.recorder.env
@@ -66,8 +72,19 @@ class Checkpoints:
         begin = {"attempt": saved.attempt.number, "step": saved.step}
         self.recorder.note({"resumed_from": begin, "deterministic": alike})
 
-    def _taken_up(self, saved: Saved) -> State:
+    def _load(self, saved: Saved, load: Callable[[State], None]) -> dict[str, bytes]:
+        """Load a checkpoint, and return the lines that led up to it. DamagedError where either is impossible."""
         saved.check()
-        content = torch.load(saved.path, map_location="cpu", weights_only=True)
-        self.recorder.go_on(saved.attempt, content["logs"])
-        return content["state"]
+        try:
+            content = torch.load(saved.path, map_location="cpu", weights_only=True)
+            check_checkpoint(saved.path, content)
+            lines = logged(saved.attempt, content["logs"])
+            load(content["state"])
+        except DamagedError:
+            raise
+        except Exception as error:  # of another torch or another version: whatever it is, an older one may do
+            if is_out_of_memory(error):
+                raise
+            first = (str(error).splitlines() or [""])[0]
+            raise DamagedError(saved.path, f"does not load: {type(error).__name__}: {first}") from error
+        return lines

@@ -51,12 +51,10 @@ class Trainer:
 
     def __init__(self, config: RunConfig, seed: int, task: Task, device: torch.device, recorder: Recorder) -> None:
         self.config, self.task, self.device, self.recorder = config, task, device, recorder
-        self.model = task.model(config, seed).to(device)
-        self.model.recompute = config.speed.recompute
-        use_kernel(self.model, kernel(config, device.type))
+        self.seed = seed
+        self._start()
         self.product_rate = product_rate(device, config.train.precision)
         self.flops_per_token = costs(config)["flops_per_token"]
-        self.optimizer = optimizer_for(self.model, config.train)
         batch = config.train.batch_size
         self.micro_batches = MicroBatches(batch, config.speed.micro_batch or batch, self._halved)
         self.checkpoints = Checkpoints(recorder, config.log.checkpoint_seconds)
@@ -77,8 +75,7 @@ class Trainer:
             Stopped: `should_stop`, which is asked after every step and while the model is evaluated, named a state.
         """
         self.begin = perf_counter()
-        if (state := self.checkpoints.resume()) is not None:
-            self.load_state(state)
+        self.checkpoints.resume(self.load_state)
         with profiled(self.config.speed.profile, self.recorder.attempt.path) as self.stepped:
             while not self._rest():
                 self._step()
@@ -103,10 +100,16 @@ class Trainer:
         }
 
     def load_state(self, state: State) -> None:
-        """Go on from what `state` gave."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.stretch = Stretch(**state["stretch"])
+        """Go on from what `state` gave. Where that does not fit, training begins as if nothing had been loaded."""
+        try:
+            if state["step"] > self.config.train.steps:
+                raise ValueError(f"step {state['step']} of {self.config.train.steps}")
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.stretch = Stretch(**state["stretch"])
+        except Exception:
+            self._start()
+            raise
         self.step, self.rates, self.last_loss = state["step"], state["rates"], state["last_loss"]
         self.peak = state["peak"]
         self.begin = perf_counter() - state["elapsed"]
@@ -124,6 +127,13 @@ class Trainer:
             "wall_seconds": perf_counter() - self.begin,
             "peak_memory_bytes": self._peak(),
         }
+
+    def _start(self) -> None:
+        """Make the model and the optimiser that training begins with."""
+        self.model = self.task.model(self.config, self.seed).to(self.device)
+        self.model.recompute = self.config.speed.recompute
+        use_kernel(self.model, kernel(self.config, self.device.type))
+        self.optimizer = optimizer_for(self.model, self.config.train)
 
     def _rest(self) -> bool:
         """What there is to do between two steps; whether the last one is taken."""

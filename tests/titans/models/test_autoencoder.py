@@ -7,8 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from titans.models.autoencoder import AutoEncoder, positions
 from titans.models.config import ModelConfig
 from titans.models.cost import forward_flops, parameters
-from titans_lab.tasks.mad.settings import CompressionSettings
-from titans_lab.tasks.text.settings import TextSettings
+from titans_lab.tasks.mad import CompressionSettings
+from titans_lab.tasks.text import TextSettings
 
 CONFIG = ModelConfig(variant="transformer", vocab_size=11, dim=16, n_layers=2, n_heads=2)
 

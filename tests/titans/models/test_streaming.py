@@ -75,7 +75,7 @@ def test_float32_agrees_to_a_hundred_thousandth(variant):
     ids=str,
 )  # fmt: skip
 def test_any_reading_of_mac_streams(mac):
-    model, tokens = random_model("mac", settings=(mac,)), torch.randint(0, 11, (2, LENGTH))
+    model, tokens = random_model("mac", mac=mac), torch.randint(0, 11, (2, LENGTH))
     with torch.no_grad():
         whole = model(tokens)
         torch.testing.assert_close(in_parts(model, tokens, [7, 13, 14, 30]), whole, rtol=0, atol=1e-9)

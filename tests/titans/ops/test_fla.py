@@ -1,4 +1,4 @@
-"""The kernels of flash-linear-attention, behind the operators."""
+"""The kernels of flash-linear-attention under the operators that are asked to run on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from recurrence_case import in_float32, results, streams, worst_error
 
 from titans.ops import gated_delta_rule, gated_linear_attention
-from titans.ops.fla import _say_once, not_covered
+from titans.ops.arguments import warn_unsupported
+from titans.ops.fla import unsupported
 
 
 def arguments(form, time=100):
@@ -33,9 +34,9 @@ def operator(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_where_they_cannot_run_torch_does_which_is_said_once(form):
+def test_a_call_that_they_do_not_support_runs_in_torch_with_one_warning(form):
     given = arguments(form)
-    _say_once.cache_clear()
+    warn_unsupported.cache_clear()
     with pytest.warns(UserWarning, match=r"runs in torch instead: its tensors are on cpu") as said:
         found = [operator(form)(**given, kernel="fla") for _ in range(2)]
     assert len(said) == 1
@@ -51,6 +52,6 @@ def test_where_they_cannot_run_torch_does_which_is_said_once(form):
 def test_on_a_gpu_they_give_what_torch_gives(form):
     """Outputs, end state and every gradient, to what TF32 leaves."""
     given = {name: x.detach().cuda().requires_grad_() for name, x in arguments(form).items()}
-    assert not_covered(given["v"], given["k"].shape[-1]) is None
+    assert unsupported(given["v"], given["k"].shape[-1]) is None
     errors = worst_error(*(results(operator(form), given, kernel=kernel) for kernel in ("fla", "torch")))
     assert max(errors.values()) < 1e-2, errors

@@ -1,4 +1,4 @@
-"""Which kernel a call uses, where triton need not be installed."""
+"""The kernel that a call runs on; triton need not be installed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 from memory_case import memory_arguments, results, worst_error
 
 from titans.ops import naive_neural_memory, neural_memory
+from titans.ops.arguments import warn_unsupported
 from titans.ops.neural_memory import compiled, kernels
 
 
@@ -28,11 +29,11 @@ def test_auto_on_a_cpu_is_torch_under_the_interpreter_too(monkeypatch):
     assert max(worst_error(ours, plain).values()) == 0
 
 
-def test_what_triton_does_not_cover_runs_in_torch_and_says_so_once(monkeypatch, recwarn):
+def test_a_call_that_triton_does_not_support_runs_in_torch_with_one_warning(monkeypatch, recwarn):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    kernels._warn_once.cache_clear()
+    warn_unsupported.cache_clear()
     arguments = memory_arguments(5, 3, dtype=torch.float32)
-    with pytest.warns(UserWarning, match="kernel='triton' does not cover a call, which runs in torch instead: "):
+    with pytest.warns(UserWarning, match="kernel='triton' does not support a call, which runs in torch instead: "):
         y, _ = neural_memory(**arguments, kernel="triton")
     recwarn.clear()
     neural_memory(**arguments, kernel="triton")
@@ -45,15 +46,15 @@ compiling = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor
 
 @compiling
 @pytest.mark.parametrize("depth", [1, 2])
-def test_compiled_steps_give_what_the_oracle_gives(depth):
+def test_compiled_chunks_equal_the_naive_form(depth):
     arguments = memory_arguments(19, depth)  # four chunks, and the beginning of one that is not compiled
     ours = results(neural_memory, arguments, chunk_size=4, residual=depth == 2, kernel="compiled")
-    oracle = results(naive_neural_memory, arguments, chunk_size=4, residual=depth == 2)
-    assert max(worst_error(ours, oracle).values()) < 1e-9
+    naive = results(naive_neural_memory, arguments, chunk_size=4, residual=depth == 2)
+    assert max(worst_error(ours, naive).values()) < 1e-9
 
 
 @compiling
-def test_too_many_shapes_are_an_error_and_not_slow(monkeypatch):
+def test_too_many_shapes_are_an_error_instead_of_slow(monkeypatch):
     monkeypatch.setitem(compiled.OPTIONS, "recompile_limit", 1)
     torch._dynamo.reset()
     neural_memory(**memory_arguments(8, 1), chunk_size=4, kernel="compiled")

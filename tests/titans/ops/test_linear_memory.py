@@ -11,7 +11,7 @@ from titans.ops import naive_gated_delta_rule, naive_neural_memory, neural_memor
 
 
 def gated_delta_rule(state, decay, **rule):
-    """The oracle, whose state is the transpose of the memory's weights."""
+    """Run the rule's reference implementation, whose state is the transpose of the memory's weights."""
     y, end = naive_gated_delta_rule(**rule, log_decay=decay.log(), state=state.mT)
     return y, end.mT
 

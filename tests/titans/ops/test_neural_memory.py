@@ -9,7 +9,7 @@ from titans.ops import MemoryState, naive_neural_memory, neural_memory, read_mem
 TOLERANCE = 1e-9
 
 
-def assert_equal_to_oracle(arguments, **switches):
+def assert_equal_to_naive(arguments, **switches):
     errors = worst_error(
         results(neural_memory, arguments, **switches), results(naive_neural_memory, arguments, **switches)
     )
@@ -21,7 +21,7 @@ def assert_equal_to_oracle(arguments, **switches):
 @pytest.mark.parametrize("time", [1, 15, 63, 200])
 def test_closed_form_equals_token_by_token(depth, chunk_size, time):
     arguments = memory_arguments(time, depth, batch=1 if time > 63 else 2)
-    assert_equal_to_oracle(arguments, chunk_size=chunk_size)
+    assert_equal_to_naive(arguments, chunk_size=chunk_size)
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -29,7 +29,7 @@ def test_closed_form_equals_token_by_token(depth, chunk_size, time):
 @pytest.mark.parametrize("loss", ["sum", "mean", "half"])
 def test_memory_forms_and_losses(residual, activation, loss):
     arguments = memory_arguments(21, 3)
-    assert_equal_to_oracle(arguments, chunk_size=8, residual=residual, activation=activation, loss=loss)
+    assert_equal_to_naive(arguments, chunk_size=8, residual=residual, activation=activation, loss=loss)
 
 
 @pytest.mark.parametrize("momentum", [False, True])
@@ -38,7 +38,7 @@ def test_memory_forms_and_losses(residual, activation, loss):
 @pytest.mark.parametrize("outer_gradient", [False, True])
 def test_gates_off_shared_and_stopped(momentum, forgetting, per_layer, outer_gradient):
     arguments = memory_arguments(21, 2, momentum=momentum, forgetting=forgetting, per_layer=per_layer)
-    assert_equal_to_oracle(arguments, chunk_size=8, residual=True, outer_gradient=outer_gradient)
+    assert_equal_to_naive(arguments, chunk_size=8, residual=True, outer_gradient=outer_gradient)
 
 
 def test_stopped_outer_gradient_reaches_gates_queries_and_state_only():
@@ -54,13 +54,13 @@ def test_gates_at_their_ends(name, value):
     arguments = memory_arguments(21, 2)
     some = torch.rand_like(arguments[name]) < 0.3
     arguments[name] = torch.where(some, value, arguments[name].detach()).requires_grad_()
-    assert_equal_to_oracle(arguments, chunk_size=8)
+    assert_equal_to_naive(arguments, chunk_size=8)
 
 
 def test_mixed_gates_one_shared_one_per_layer():
     arguments = memory_arguments(21, 3)
     arguments["eta"] = torch.rand(2, 2, 21, dtype=torch.float64, requires_grad=True)
-    assert_equal_to_oracle(arguments, chunk_size=8)
+    assert_equal_to_naive(arguments, chunk_size=8)
 
 
 def test_parts_split_at_chunk_boundaries_give_the_whole():
@@ -117,7 +117,7 @@ def test_keys_that_were_read_from_the_memory_are_constants_to_its_inner_loss():
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-def test_without_gradient_the_oracle_still_runs():
+def test_without_gradient_the_naive_form_still_runs():
     arguments = memory_arguments(7, 2)
     with torch.no_grad():
         y, _ = naive_neural_memory(**arguments)
@@ -162,8 +162,8 @@ def test_a_state_of_the_wrong_shape_names_the_layer():
 
 @pytest.mark.parametrize("time", [1, 8, 41, 200])
 @pytest.mark.parametrize("per_layer", [False, True])
-def test_what_is_not_kept_is_computed_again(time, per_layer):
-    """Without a budget: chunks in groups, their products gone through twice."""
+def test_what_is_not_kept_is_recomputed(time, per_layer):
+    """Without a budget chunks go in groups, and their products are computed twice."""
     arguments = memory_arguments(time, 3, per_layer=per_layer, batch=1)
     again = results(neural_memory, arguments, chunk_size=4, memory_budget=0)
     errors = worst_error(again, results(naive_neural_memory, arguments, chunk_size=4))

@@ -1,4 +1,4 @@
-"""Any switches of the operator, drawn together: the closed form equals the recurrence."""
+"""Any switches of the operator, drawn together: the closed form equals the naive form."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _arguments(draw, depth, gain, step, generator):
 @given(cases())
 def test_closed_form_equals_the_recurrence_for_any_switches(case):
     arguments, switches = case
-    oracle = results(naive_neural_memory, arguments, **switches)
-    assume(all(x.abs().max() < LARGEST for x in oracle.values()))
-    errors = worst_error(results(neural_memory, arguments, **switches), oracle)
+    naive = results(naive_neural_memory, arguments, **switches)
+    assume(all(x.abs().max() < LARGEST for x in naive.values()))
+    errors = worst_error(results(neural_memory, arguments, **switches), naive)
     assert max(errors.values()) < 1e-9, errors

@@ -19,7 +19,7 @@ from memory_case import memory_arguments, results, worst_error
 from torch.utils import _pytree as pytree
 
 from titans.ops import naive_neural_memory, neural_memory
-from titans.ops.neural_memory import kernels
+from titans.ops.arguments import warn_unsupported
 from titans.ops.neural_memory.coefficients import Coefficients
 from titans.ops.neural_memory.scan import TORCH
 from titans.ops.neural_memory.state import MemoryState, Switches
@@ -46,7 +46,7 @@ def case(time, depth, **sizes):
     return memory_arguments(time, depth, dtype=torch.float32, **{"batch": 1, "heads": 2, "dim": 16} | sizes)
 
 
-def assert_equal_to_oracle(arguments, *, memory_budget=2**20, **switches):
+def assert_equal_to_naive(arguments, *, memory_budget=2**20, **switches):
     ours = results(neural_memory, arguments, kernel="triton", memory_budget=memory_budget, **switches)
     errors = worst_error(ours, results(naive_neural_memory, arguments, **switches))
     assert max(errors.values()) < TOLERANCE, errors
@@ -80,7 +80,7 @@ def test_the_scan_equals_torch_s(depth, residual):
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize(("time", "chunk_size"), [(1, 16), (33, 16), (11, 5), (3, 1)])
 def test_lengths(depth, time, chunk_size):
-    assert_equal_to_oracle(case(time, depth), chunk_size=chunk_size, residual=True)
+    assert_equal_to_naive(case(time, depth), chunk_size=chunk_size, residual=True)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_lengths(depth, time, chunk_size):
 )
 def test_widths_and_chunks(dim, expansion, depth, chunk_size):
     arguments = case(chunk_size + 3, depth, dim=dim, expansion=expansion, heads=1)
-    assert_equal_to_oracle(arguments, chunk_size=chunk_size, residual=True, loss="mean")
+    assert_equal_to_naive(arguments, chunk_size=chunk_size, residual=True, loss="mean")
 
 
 @pytest.mark.parametrize("activation", ["gelu", "silu", "relu"])
 @pytest.mark.parametrize(("residual", "loss"), [(False, "half"), (True, "sum"), (False, "mean")])
 def test_memory_forms_and_losses(activation, residual, loss):
-    assert_equal_to_oracle(case(12, 2), chunk_size=8, residual=residual, activation=activation, loss=loss)
+    assert_equal_to_naive(case(12, 2), chunk_size=8, residual=residual, activation=activation, loss=loss)
 
 
 @pytest.mark.parametrize("depth", [1, 2])
@@ -109,13 +109,13 @@ def test_memory_forms_and_losses(activation, residual, loss):
         ({}, {"update_every": 4, "ascent": True}),
         ({}, {"memory_budget": 0}),
     ],
-    ids=["shared gates", "no momentum", "reset momentum", "stopped gradient", "updates of four", "computed once more"],
+    ids=["shared gates", "no momentum", "reset momentum", "stopped gradient", "updates of four", "recomputed"],
 )
 def test_gates_and_switches(depth, gates, switches):
-    assert_equal_to_oracle(case(20, depth, **gates), chunk_size=8, residual=True, **switches)
+    assert_equal_to_naive(case(20, depth, **gates), chunk_size=8, residual=True, **switches)
 
 
-def test_without_gradient_the_states_take_turns():
+def test_without_gradient_two_places_hold_the_states():
     arguments = case(40, 2)
     with torch.no_grad():
         y, end = neural_memory(**arguments, chunk_size=8, kernel="triton")
@@ -137,8 +137,8 @@ def test_without_gradient_the_states_take_turns():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_not_covered_is_named(arguments, switches, reason):
-    kernels._warn_once.cache_clear()
+def test_what_is_not_supported_is_named(arguments, switches, reason):
+    warn_unsupported.cache_clear()
     with pytest.warns(UserWarning, match=reason):
         y, _ = neural_memory(**arguments, **switches, kernel="triton")
     torch.testing.assert_close(y, neural_memory(**arguments, **switches, kernel="torch")[0], rtol=0, atol=0)

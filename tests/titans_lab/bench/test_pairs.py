@@ -25,13 +25,13 @@ def test_what_makes_no_difference_to_the_speed_makes_no_case():
     depths = [with_model(variant="transformer", memory=MemoryConfig(depth=depth)) for depth in (1, 2)]
     assert len(cases(depths, [], None)) == 1
     compiled = dataclasses.replace(CONFIG, speed=SpeedConfig(kernel="compiled"))
-    assert len(cases([CONFIG, with_train(precision="bfloat16"), with_train(batch=4), compiled], [], None)) == 4
+    assert len(cases([CONFIG, with_train(precision="bfloat16"), with_train(batch_size=4), compiled], [], None)) == 4
 
 
 def test_length_and_batch_are_the_configurations_own_unless_given():
     [own] = cases([CONFIG], [], None)
     assert (own.length, own.batch) == (64, 2)
-    given = cases([CONFIG, with_train(length=128)], [32, 512], 8)
+    given = cases([CONFIG, with_train(seq_len=128)], [32, 512], 8)
     assert [(case.length, case.batch) for case in given] == [(32, 8), (512, 8)]
 
 
@@ -49,7 +49,7 @@ def test_a_pair_differs_in_the_variant_alone():
 
 
 def test_a_baseline_that_cannot_be_is_the_users_to_mend():
-    [case] = cases([with_model(segment=10)], [], None)
+    [case] = cases([with_model(segment_len=10)], [], None)
     with pytest.raises(UserError, match=r"^--against mac: segment_len: 10 is not a multiple of memory\.chunk_size"):
         paired([case], "mac")
 

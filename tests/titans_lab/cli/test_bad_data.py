@@ -18,7 +18,7 @@ LABELLED = b"sequence,label\nACGT,0\nCCGT,1\n"
 
 CASES: dict[str, tuple[str, bytes | None, str]] = {
     "a wrong path": (SERIES, None, "data.path: cannot read"),
-    "a truncated gzip": (SERIES, gzip.compress(TABLE)[:-9], "is damaged gzip"),
+    "a truncated gzip": (SERIES, gzip.compress(TABLE)[:-9], "is damaged or cut off"),
     "an empty file": (SERIES, b"", "is empty"),
     "a missing column": (SERIES, TABLE.replace(b"date,", b"day,", 1), "data:1: the columns are day, a, b"),
     "a missing cell": (SERIES, TABLE + b"\n2020-01-01,3", "data:42: 2 cells"),

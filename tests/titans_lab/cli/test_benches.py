@@ -102,7 +102,7 @@ PEER = pytest.mark.skipif(bool(importlib.util.find_spec("titans_pytorch")), reas
     ("arguments", "words"),
     [
         (["--against", "transfomer"], "--against transfomer: no such baseline; did you mean transformer?"),
-        (["--against", "hyena"], "valid here: lmm, mac, mag, mal, transformer, "),
+        (["--against", "hyena"], "valid here: lmm, mac, mag, mal, ttt_linear, "),
         pytest.param(["--against", "titans-pytorch"], "not installed; pip install titans-pytorch, or", marks=PEER),
         (["--against", "mac", "model.memory.chunk_size=24"], "--against mac: segment_len: 64 is not a multiple of"),
         (["--length", "0"], "--length 0: '0' is no number of tokens; write such as 512,2048"),

@@ -46,12 +46,13 @@ def test_a_report_is_held_against_its_store(cli: Any, swept: Any, tmp_path: Path
     assert cli("report", swept.bench.study, *swept.overrides, "-o", path, *store).code == 0
     code, out, err = cli("report", "--check", path, *store)
     assert (code, out) == (0, "")
-    assert "statements give what it says" in err
+    assert f"{path}: the page that the store at {swept.bench.store.root} gives, byte for byte" in err
     path.write_text(path.read_text().replace("Does it run?", "It does.", 1))
     code, out, err = cli("report", "--check", path, *store)
     assert code == 3
-    assert "not as this version writes them" in out
-    assert "not what the store" in err
+    assert out.startswith("header: the page has ")
+    assert "NOT the page that the store" in err
+    assert cli("report", swept.bench.study, *swept.overrides, "--check", path, *store).code == 3
 
 
 def test_a_whole_store_and_every_format(cli: Any, swept: Any, tmp_path: Path):
@@ -74,7 +75,7 @@ def test_runs_side_by_side(cli: Any, swept: Any, tmp_path: Path):
     code, out, _ = cli("compare", one.run_id[:10], other.run_id, "-o", path, *store)
     assert code == 0
     assert one.run_id in out.splitlines()[0]
-    assert "<h1>compare</h1>" in path.read_text()
+    assert "<h1>comparison of runs</h1>" in path.read_text()
     code, _, err = cli("compare", one.run_id, one.run_id, *store)
     assert code == 2
     assert "name two or more" in err

@@ -6,13 +6,18 @@ from pathlib import Path
 import pytest
 from shared_data import shared
 
-from titans_lab.data.bases import encoded, read_fasta
+from titans_lab.data.bases import FASTA, encoded, fasta_bases
+from titans_lab.data.files import read_bytes
 from titans_lab.errors import UserError
 
 
 def fasta(tmp_path: Path, content: bytes) -> str:
     (tmp_path / "some.fa").write_bytes(content)
     return str(tmp_path / "some.fa")
+
+
+def read_fasta(path: str) -> bytes:
+    return fasta_bases(read_bytes(path, "data.path", FASTA), path)
 
 
 def test_bases_are_numbered_whatever_their_case_and_the_ambiguous_are_unknown():

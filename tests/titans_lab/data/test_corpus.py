@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import titans_lab.data.corpus
+import titans_lab.data.files
 from titans_lab.data.corpus import _standard_library, corpus_digest, load_corpus
 from titans_lab.errors import UserError
 from titans_lab.study.config import DataConfig
 
-TEXT = bytes(range(200)) * 5
+TEXT = bytes(range(56, 256)) * 5
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_the_digest_follows_the_content_of_a_changed_file(text: Path):
     config = DataConfig(path=str(text))
     before = corpus_digest(config)
     assert before == load_corpus(config).digest
-    text.write_bytes(TEXT[::-1])
+    text.write_bytes(TEXT[1:] + TEXT[:1])
     os.utime(text, (0, 0))
     assert corpus_digest(config) == load_corpus(config).digest != before
 
@@ -102,12 +102,12 @@ def damaged(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (gzip.compress(TEXT, mtime=0)[:-5], "damaged gzip"),
-        (gzip.compress(TEXT, mtime=0)[:4], "damaged gzip"),
-        (damaged(os.urandom(4000)), "damaged gzip"),
-        (gzip.compress(TEXT, mtime=0) + b"tail", "damaged gzip"),
-        (b"", "has 0 bytes"),
-        (gzip.compress(b"", mtime=0), "has 0 bytes"),
+        (gzip.compress(TEXT, mtime=0)[:-5], "is damaged or cut off"),
+        (gzip.compress(TEXT, mtime=0)[:4], "is damaged or cut off"),
+        (damaged(os.urandom(4000)), "is damaged or cut off"),
+        (gzip.compress(TEXT, mtime=0) + b"tail", "is damaged or cut off"),
+        (b"", "is empty"),
+        (gzip.compress(b"", mtime=0), "is empty"),
         (b"too short", "data.valid_fraction"),
     ],
     ids=range(7),  # the contents differ from process to process
@@ -133,8 +133,8 @@ def test_a_missing_file_or_a_folder_is_named(tmp_path: Path, name: str, complain
 
 
 def test_a_file_that_is_too_large_to_read_each_time_is_to_be_prepared(text: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(titans_lab.data.corpus, "LARGEST_FILE", len(TEXT) - 1)
+    monkeypatch.setattr(titans_lab.data.files, "LARGEST", len(TEXT) - 1)
     with pytest.raises(
-        UserError, match=r"^data\.path: .* has 1000 bytes, .*titans-lab data prepare .*text\.txt -o FOLDER"
+        UserError, match=r"^data\.path: .* has more than 999 bytes, .*titans-lab data prepare .*text\.txt -o FOLDER"
     ):
         corpus_digest(DataConfig(path=str(text)))

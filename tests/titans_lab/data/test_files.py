@@ -24,11 +24,11 @@ def test_what_cannot_be_read_is_said_with_the_key_and_the_remedy(tmp_path: Path)
     for name, content in {"cut": packed[:-20], "torn": packed[:30] + b"?" + packed[31:], "empty": b" \n"}.items():
         (tmp_path / name).write_bytes(content)
     for name, words in {
-        "cut": "cut is damaged gzip .*; fetch or compress it again",
-        "torn": "torn is damaged gzip .*; fetch or compress it again",
+        "cut": "cut is damaged or cut off .*; fetch or compress it again",
+        "torn": "torn is damaged or cut off .*; fetch or compress it again",
         "empty": "empty is empty; give a list",
         "nowhere": r"cannot read .*nowhere \(No such file or directory\); give a list, relative to",
-        ".": r"cannot read .* \(Is a directory\); give a list",
+        ".": r"is a folder, not a file; give a list",
     }.items():
         with pytest.raises(UserError, match=f"^data.path: .*{words}"):
             read(tmp_path / name)

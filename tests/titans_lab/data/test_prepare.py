@@ -11,7 +11,7 @@ import pytest
 
 from titans_lab.data import prepare as making
 from titans_lab.data.prepare import Request, Span, prepare
-from titans_lab.data.prepared import Manifest, check_files, map_part, read_manifest, read_tokenizer
+from titans_lab.data.prepared import Manifest, map_part, read_manifest, read_tokenizer, verify
 from titans_lab.data.sources import Source
 from titans_lab.data.tokenizer import BYTES
 from titans_lab.errors import UserError
@@ -34,9 +34,7 @@ def made(source: Path, folder: Path, **options: Any) -> Manifest:
 
 
 def read_all(folder: Path) -> None:
-    manifest = read_manifest(folder)
-    check_files(folder, manifest)
-    read_tokenizer(folder, manifest)
+    verify(folder, read_manifest(folder))
 
 
 def content(folder: Path) -> tuple[bytes, bytes]:
@@ -53,7 +51,7 @@ def test_bytes_are_the_text_and_its_end_is_held_out(text: Path, tmp_path: Path):
     assert (manifest.vocabulary, manifest.dtype, manifest.tokenizer) == (256, "uint8", "bytes")
     assert read_tokenizer(tmp_path / "out", manifest) is BYTES
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "text.txt"]
-    check_files(tmp_path / "out", manifest)
+    verify(tmp_path / "out", manifest)
 
 
 def test_the_cut_is_between_characters(tmp_path: Path):
@@ -88,7 +86,7 @@ def test_reading_stops_at_the_limit(text: Path, tmp_path: Path):
         (tmp_path / "many").mkdir(exist_ok=True)
         (tmp_path / "many" / str(number)).write_text(str(number) * 100)
     made(tmp_path / "many", tmp_path / "out", limit=250, valid_fraction=0.5)
-    assert b"".join(content(tmp_path / "out")).replace(b"\0", b"") == b"0" * 100 + b"1" * 100 + b"2" * 100
+    assert b"".join(content(tmp_path / "out")).replace(b"\0", b"") == b"0" * 100 + b"1" * 100 + b"2" * 50
 
 
 def test_blocks_are_the_documents_cut_where_no_tokenizer_looks(monkeypatch: pytest.MonkeyPatch):
@@ -177,7 +175,7 @@ def test_an_input_that_ends_early_leaves_nothing(tmp_path: Path):
         (
             "manifest.json",
             lambda old: old.replace(b'"format": 1', b'"format": 9'),
-            "of format 9, and this",
+            "format: 9 is not 1",
         ),
         ("manifest.json", lambda old: b"[]", "manifest.json: damaged"),
         ("train.bin", lambda old: old[:-1], "train.bin: .* bytes long, not "),

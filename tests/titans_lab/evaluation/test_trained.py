@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from titans_lab.errors import UserError
 from titans_lab.evaluation.trained import load_run
 from titans_lab.store.files import read_json, write_json
 from titans_lab.store.folder import FINISHED, RunFolder
+from titans_lab.store.logs import digest_of
 from titans_lab.store.query import ask
 from titans_lab.store.recorder import Recorder
 from titans_lab.tasks.task import build_task
@@ -118,6 +120,23 @@ def test_weights_that_are_not_what_was_committed_are_refused(bench: Workbench):
         load_run(bench.store, folder.run_id)
     path.unlink()
     with pytest.raises(UserError, match=r"weights\.pt: is missing"):
+        load_run(bench.store, folder.run_id)
+
+
+def saved(content: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"no weights", saved([1]), saved({}), saved({"norm.weight": torch.zeros(1)})])
+def test_committed_weights_that_do_not_load_are_refused(bench: Workbench, content: bytes):
+    folder = trained(bench)
+    [path] = folder.path.rglob("weights.pt")
+    path.write_bytes(content)
+    status = read_json(folder.status_path)
+    write_json(folder.status_path, status | {"files": status["files"] | {"attempts/1/weights.pt": digest_of(content)}})
+    with pytest.raises(UserError, match="its weights do not load"):
         load_run(bench.store, folder.run_id)
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ class Lab:
         """A run that is at work, with the metrics of a smooth descent to `loss`."""
         self.create(run, **(costs or {}))
         attempt = Store(self.root).run(run.run_id).new_attempt()
-        recorder = Recorder(attempt, ENV | env)
+        recorder = Recorder(attempt, ENV | {"started": datetime.now(UTC).isoformat()} | env)
         for step in range(5, STEPS + 1, 5):
             now = loss + 5 / (1 + step / 4)
             valid = now + 0.1 if step % valid_every == 0 else None

@@ -77,7 +77,7 @@ def page(lab, tmp_path: Path) -> Path:
 
 def test_every_figure_is_drawn(look, page: Path):
     shown = look(page)
-    figures = shown.evaluate("Object.keys(JSON.parse(document.getElementById('drawing').textContent).figures)")
+    figures = shown.evaluate("[...document.querySelectorAll('script[data-figure]')].map((each) => each.dataset.figure)")
     assert len(figures) >= 5
     for name in figures:
         figure = shown.locator(f"#{name}")

@@ -79,9 +79,9 @@ def test_of_two_baselines_an_arm_stands_beside_the_one_that_it_shares_most_with(
     study = {"grid": {"model.memory.depth": [1, 2], "train.batch_size": [4, 8]}, "baseline": {"model.memory.depth": 1}}
     lab = finish(lab, BASE + MORE + LESS + BASE, **study)  # depth 1 with batches of 4 and 8, then depth 2
     found = compared(lab)
-    assert found.base.factors == {"depth": 1, "batch": 4}
+    assert found.base.factors == {"depth": 1, "batch size": 4}
     [pair] = found.pairs
-    assert pair.arm.factors == {"depth": 2, "batch": 4}
+    assert pair.arm.factors == {"depth": 2, "batch size": 4}
     assert pair.found.verdict == "better"
     assert pair.found.adjusted == pytest.approx(stats.ttest_rel(LESS, BASE).pvalue)  # one test alone
     assert found.elsewhere == 2

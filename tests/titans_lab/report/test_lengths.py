@@ -74,12 +74,12 @@ def test_of_two_evaluations_of_one_size_the_later_counts(lab, later):
     assert found.figure.traces[0]["y"] == [0.9, 0.9]
 
 
-def test_what_is_asked_later_does_not_change_a_pinned_statement(asked):
+def test_what_is_asked_later_does_not_change_a_statement(asked):
     material, design = asked.built
     list(sections(material, design))
     statement = material.evidence.statements["lengths"].sql
     before = material.evidence.statements["lengths"].rows
-    asked.evaluate(asked.runs[2], "more", [answer(0.0, 2048, count=150)])
+    asked.evaluate(asked.runs[2], "more", [answer(0.0, 2048, count=150)], finished="2126-01-01T00:00:00+00:00")
     later, _ = asked.built
     assert later.evidence.ask("again", statement) == before
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from titans_lab.report.data import gather
@@ -49,9 +51,9 @@ def test_a_damaged_record_is_named(lab):
     lab = lab(seeds=2)
     for run in lab.runs:
         lab.end(run, "done", 2.0)
-    path = lab.root / "runs" / lab.runs[0].run_id / "run.json"
-    path.write_text("{")
-    assert any(str(path) in warning for warning in warnings(material(lab)))
+    path = Path("runs", lab.runs[0].run_id, "run.json")
+    (lab.root / path).write_text("{")
+    assert any(f" {path}: is not JSON" in warning for warning in warnings(material(lab)))
 
 
 def test_the_default_text_depends_on_the_python(lab, tmp_path):

@@ -4,15 +4,14 @@ import dataclasses
 import hashlib
 import json
 from html.parser import HTMLParser
-from pathlib import Path
 
 import plotly.graph_objects
 import pytest
 from plotly.offline import get_plotlyjs
 
-from titans_lab.errors import UserError
-from titans_lab.report import render, write
-from titans_lab.store.query import query
+from titans_lab.report import page, study_report
+from titans_lab.report.render import report
+from titans_lab.store.query import Snapshot, query
 
 DEPTHS = {"model.memory.depth": [1, 2]}
 MARKUP = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}<!--"
@@ -50,14 +49,21 @@ class Page(HTMLParser):
         return " ".join(" ".join(text for tag, text in self.texts if tag not in ("script", "style")).split())
 
     @property
-    def evidence(self) -> dict:
-        """What the numbers come from."""
-        return json.loads(next(text for tag, text in self.texts if text.startswith('{"version"')))
+    def statements(self) -> dict:
+        """The statements that the numbers come from, by name."""
+        return json.loads(self.script("id", "evidence"))
 
     @property
-    def drawing(self) -> dict:
-        """What the script draws."""
-        return json.loads(next(text for tag, text in self.texts if text.startswith('{"figures"')))
+    def figures(self) -> dict:
+        """What the script draws, by name."""
+        names = [attributes["data-figure"] for _, attributes in self.elements if "data-figure" in attributes]
+        return {name: json.loads(self.script("data-figure", name)) for name in names}
+
+    def script(self, key: str, value: str) -> str:
+        """The content of the script with this attribute."""
+        scripts = [attributes for tag, attributes in self.elements if tag == "script"]
+        texts = [text for tag, text in self.texts if tag == "script"]
+        return next(text for each, text in zip(scripts, texts, strict=True) if each.get(key) == value)
 
 
 def digest(html: str) -> str:
@@ -131,25 +137,25 @@ def test_every_run_shows_its_configuration(filled):
 
 
 def test_the_sql_shown_gives_the_numbers(filled):
-    statement = Page(filled.page()).evidence["statements"]["runs"]["sql"]
+    statement = Page(filled.page()).statements["runs"]["sql"]
     losses = query(filled.root, statement).column("score").to_pylist()
     assert sorted(loss for loss in losses if loss is not None) == [2.0, 2.1, 2.2, 2.3]
 
 
 def test_figures_are_what_plotly_accepts_and_have_words_for_those_who_do_not_see_them(filled):
     page = Page(filled.page())
-    for figure in page.drawing["figures"].values():
+    for figure in page.figures.values():
         plotly.graph_objects.Figure(data=figure["data"], layout=figure["layout"])
     plots = [attributes for _, attributes in page.elements if attributes.get("class") == "plot"]
-    assert [plot["id"] for plot in plots] == list(page.drawing["figures"])
+    assert [plot["id"] for plot in plots] == list(page.figures)
     assert all(plot["role"] == "group" and len(plot["aria-label"]) > 40 for plot in plots)
-    assert page.drawing["config"]["showSendToCloud"] is False
+    assert json.loads(page.script("id", "settings"))["config"]["showSendToCloud"] is False
 
 
 def test_every_colour_of_the_figures_has_one_for_the_dark_page(filled):
-    drawing = Page(filled.page()).drawing
-    text = json.dumps(drawing["figures"])
-    used = {shade for shade in drawing["dark"] if shade in text}
+    page = Page(filled.page())
+    text = json.dumps(page.figures)
+    used = {shade for shade in json.loads(page.script("id", "settings"))["dark"] if shade in text}
     assert {word for word in text.split('"') if word.startswith("#")} <= used
 
 
@@ -170,12 +176,13 @@ def test_nothing_is_loaded_from_elsewhere(filled):
 def test_plotly_is_there_once_and_the_page_is_small(filled):
     html = filled.page()
     assert html.count(get_plotlyjs()) == 1
-    assert sum(tag == "script" for tag, _ in Page(html).elements) == 4
     assert len(html.encode()) < 6e6
 
 
 def test_equal_stores_give_equal_pages(filled):
-    assert digest(filled.page()) == digest(filled.page())
+    one, other = (study_report(filled.study, filled.runs, filled.root) for _ in range(2))
+    study = dataclasses.replace(other.material.study, drawn=one.material.study.drawn)
+    assert digest(page(one)) == digest(page(report(study, Snapshot(filled.root))))
 
 
 def test_markup_is_inert_wherever_it_comes_from(lab):
@@ -186,10 +193,11 @@ def test_markup_is_inert_wherever_it_comes_from(lab):
     page = Page(html)
     assert html.count("<script>alert") == 0
     assert html.replace(get_plotlyjs(), "").count("<img") == 0
-    assert sum(tag == "script" for tag, _ in page.elements) == 4
+    scripts = [attributes for tag, attributes in page.elements if tag == "script" and "data-figure" not in attributes]
+    assert [attributes["id"] for attributes in scripts] == ["origin", "plotly", "settings", "evidence", "page"]
     assert page.said.count("{{ 7 * 7 }}") > 5
     assert "49" not in page.said.split("Where the numbers")[0].split("What happened")[0]
-    hover = page.drawing["figures"]["final-score"]["data"][0]["text"][0]
+    hover = page.figures["final-score"]["data"][0]["text"][0]
     assert "&lt;img src=x" in hover
 
 
@@ -210,7 +218,7 @@ def test_a_study_before_its_first_run(lab):
     assert "6 runs: 6 not yet run. Interim: 6 runs still to come." in page.said
     assert "No run reached" not in page.said
     assert "No run has recorded anything yet." in page.said
-    assert page.drawing["figures"] == {}
+    assert page.figures == {}
 
 
 def test_a_study_of_one_run(lab):
@@ -219,7 +227,7 @@ def test_a_study_of_one_run(lab):
     page = Page(lab.page())
     assert "1 run: 1 done. Final loss: 2.000 bits per byte (one seed)." in page.said
     figures = ["final-score", "learning-curves", "throughput", "score-throughput", "score-peak-memory"]
-    assert list(page.drawing["figures"]) == figures
+    assert list(page.figures) == figures
 
 
 def test_a_study_without_runs(lab):
@@ -239,22 +247,3 @@ def test_a_lost_and_a_live_run(lab):
 def test_names_in_any_script(lab):
     lab = lab(question="深い記憶は役に立つか？ هل الأعمق أفضل؟ 🧠", seeds=1)
     assert "深い記憶は役に立つか？ هل الأعمق أفضل؟ 🧠" in Page(lab.page()).said
-
-
-def test_the_file_is_the_page_and_replaces_an_older_one(filled, tmp_path: Path):
-    output = tmp_path / "new" / "report.html"
-    assert write("older", output) == output
-    write(filled.page(), output)
-    assert digest(output.read_text(encoding="utf-8")) == digest(filled.page())
-    assert [path.name for path in output.parent.iterdir()] == ["report.html"]
-
-
-def test_half_a_character_does_not_stop_the_report(filled, tmp_path: Path):
-    study = dataclasses.replace(filled.study, question="half \ud83e")
-    output = write(render(study, filled.runs, filled.root), tmp_path / "report.html")
-    assert "half ?" in Page(output.read_text(encoding="utf-8")).said
-
-
-def test_a_file_that_cannot_be_written_is_named(filled, tmp_path: Path):
-    with pytest.raises(UserError, match=f"{tmp_path}: cannot write the report there"):
-        write("page", tmp_path)

@@ -82,13 +82,14 @@ def test_two_objectives_have_a_front(lab):
     assert "search-importance" not in found  # of three trials nothing is said
 
 
-def test_trials_that_come_later_change_no_pinned_statement(lab):
+def test_trials_that_come_later_change_no_statement(lab):
     lab = lab(seeds=1)
     search(lab, "s", [{"params": {"model.dim": 16}, "values": [1.0]}])
     material, design = lab.built
     list(sections(material, design))
     statement = material.evidence.statements["trials"]
-    search(lab, "s", [{"params": {"model.dim": 16}, "values": [1.0]}, {"params": {"model.dim": 32}, "values": [0.1]}])
+    later = {"params": {"model.dim": 32}, "values": [0.1], "started": "2126-01-01T00:00:00+00:00"}
+    search(lab, "s", [{"params": {"model.dim": 16}, "values": [1.0]}, later])
     assert lab.built[0].evidence.ask("again", statement.sql) == statement.rows
 
 

@@ -1,16 +1,18 @@
-"""What a report is about, from a store alone and from the page's own record of it."""
+"""What a report is about: from a study file, from a store alone, and from runs."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from titans_lab.report.check import check
 from titans_lab.report.render import page, store_report, study_report
-from titans_lab.report.subject import of_runs, of_store, of_study, remembered
+from titans_lab.report.subject import Selection, of_runs, of_store, of_study, of_swept
 from titans_lab.store.query import Snapshot
 from titans_lab.store.store import Store
+from titans_lab.study.config import LogConfig
 from titans_lab.study.record import study_record
 
 
@@ -21,9 +23,7 @@ def swept(lab):
     for run in lab.runs:
         lab.end(run, "done", 2.0 + 0.1 * run.seed)
     lab.evaluate(lab.runs[0], "asked", [{"task": "piqa", "metric": "acc", "value": 0.5, "count": 4}])
-    runs = [{"run_id": run.run_id, "factors": run.factors, "baseline": run.baseline} for run in lab.runs]
-    record = {"name": "depth", "question": "Deeper?", "expect": "", "runs": runs, "path": "", "overrides": []}
-    Store(lab.root).save_study(record)
+    Store(lab.root).save_study(study_record(lab.study, lab.runs, []))
     return lab
 
 
@@ -34,16 +34,21 @@ def test_a_store_remembers_which_arm_is_the_baseline(swept):
     assert "Differences to depth 2" in page(told)
 
 
-def test_a_subject_is_what_its_record_says(swept):
+def test_a_selection_is_what_its_record_says(swept):
     snapshot = Snapshot(swept.root)
-    subjects = [of_study(swept.study, swept.runs, snapshot), of_store(snapshot)]
+    subjects = [of_study(swept.study, swept.runs, snapshot), of_swept("depth", snapshot), of_store(snapshot)]
     subjects += [of_runs([run.run_id for run in swept.runs[1:3]], snapshot)]
     for subject in subjects:
-        again = remembered(json.loads(json.dumps(subject.record)))
-        assert again == subject
-        assert again.base == subject.base
-    assert subjects[1].pinned.evaluations == ("asked",)
-    assert subjects[2].pinned.evaluations == ()
+        assert Selection.read(json.loads(json.dumps(subject.selection.record))) == subject.selection
+    study, recorded, _, compared = subjects
+    assert replace(recorded, drawn=study.drawn) == study
+    assert [run.factors for run in compared.runs] == [{"model.memory.depth": 1}, {"model.memory.depth": 2}]
+
+
+def test_a_study_file_is_shown_as_it_was_run(swept):
+    """What is logged is not in a run's identity, and may have changed in the file since."""
+    changed = [replace(run, config=replace(run.config, log=LogConfig(every=77))) for run in swept.runs]
+    assert of_study(swept.study, changed, Snapshot(swept.root)).base["log.every"] != 77
 
 
 @pytest.mark.parametrize(
@@ -70,7 +75,7 @@ def test_arms_are_compared_by_what_the_study_asks_for(lab, metric, best, means):
     assert means in html
     Store(lab.root).save_study(study_record(lab.study, lab.runs, []))
     stored = of_store(Snapshot(lab.root))
-    assert stored.metric == lab.study.metric == remembered(json.loads(json.dumps(stored.record))).metric
+    assert stored.metric == lab.study.metric
     path = lab.root / "page.html"
     path.write_text(html, encoding="utf-8")
     assert not check(path, lab.root).differences

@@ -6,7 +6,7 @@ from scipy import stats
 from titans_lab.report.arms import PALETTE
 from titans_lab.report.speed import throughput
 from titans_lab.report.tradeoffs import MEMORY, SPEED, against
-from titans_lab.tasks.text.settings import BITS_PER_BYTE
+from titans_lab.tasks.text import BITS_PER_BYTE
 
 LOSSES = ((2.0, 2.1), (2.2, 2.3), (2.5, 2.4))
 SPEEDS = ((1000.0, 1100.0), (5000.0, 5200.0), (4000.0, 4100.0))

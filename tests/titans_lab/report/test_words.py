@@ -92,11 +92,6 @@ def test_a_study_of_one_arm_has_no_winner(lab):
     assert "Lowest" not in told
 
 
-def test_combinations_that_are_the_same_run_are_told(lab):
-    lab = lab(grid={"model.variant": ["mac", "transformer"]} | DEPTHS, seeds=1)
-    assert tell(lab).startswith("3 runs (1 more combination would be the same as one of them): 3 not yet run.")
-
-
 @pytest.mark.parametrize("state", ["diverged", "failed"])
 def test_nothing_with_a_loss(lab, state: str):
     lab = lab(grid=DEPTHS, seeds=1)

@@ -128,7 +128,7 @@ def test_a_study_takes_the_place_of_its_earlier_sweep(store: Store) -> None:
 
 def test_floors_are_there_once_saved_and_readable(store: Store) -> None:
     assert not store.has_ngram_baseline("d1-0.05")
-    store.save_ngram_baseline("d1-0.05", {"bits_per_byte": {"0": 4.5}})
+    store.save_ngram_baseline("d1-0.05", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
     assert store.has_ngram_baseline("d1-0.05")
     store.floor_paths()[0].write_bytes(b"")
     assert not store.has_ngram_baseline("d1-0.05")

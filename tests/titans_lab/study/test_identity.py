@@ -18,7 +18,7 @@ from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfi
 from titans_lab.study.fields import LEAVES, build, walk
 from titans_lab.study.identity import facts, flatten, model_id, read_values, run_id
 from titans_lab.study.study import Run, load_study
-from titans_lab.tasks.mqar.settings import MqarSettings
+from titans_lab.tasks.mqar import MqarSettings
 from titans_lab.tasks.registry import all_settings
 
 HASH = "0" * 64

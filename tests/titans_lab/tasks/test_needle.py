@@ -15,7 +15,7 @@ from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
 from titans_lab.study.fields import build
 from titans_lab.tasks.haystack import NOISE, part_of, prose
-from titans_lab.tasks.needle.settings import KINDS
+from titans_lab.tasks.needle import KINDS
 from titans_lab.tasks.needle.task import DEPTHS, NeedleTask, needles, string_match_all
 from titans_lab.tasks.task import IGNORED, build_task
 

@@ -12,7 +12,7 @@ from titans.models.config import MemoryConfig, ModelConfig
 from titans_lab.stats.forecast import errors, repeat_last
 from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, TrainConfig
 from titans_lab.study.record import costs
-from titans_lab.tasks.series.settings import MSE, SeriesSettings
+from titans_lab.tasks.series import MSE, SeriesSettings
 from titans_lab.tasks.series.task import SeriesTask
 from titans_lab.tasks.task import Score, build_task, judging, overall
 from titans_lab.training.memory_diagnostics import memory_rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import math
 import random
@@ -14,12 +16,13 @@ import torch
 from clocks import without_clocks
 from every_task import STEPS, every_task, run_of, trainer_of
 
-from titans_lab.store.checkpoints import checkpoints
+from titans_lab.store.checkpoints import checkpoints, save_checkpoint
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
 from titans_lab.training.train import Diverged, Stopped, Trainer
 
+EMPTY = hashlib.sha256(b"").hexdigest()
 LOGS = ("metrics", "memory", "evals")
 
 
@@ -148,6 +151,76 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
     assert numbers(third, third.run()) == unbroken(config, tmp_path)
     assert third.recorder.env["resumed_from"] == {"attempt": 1, "step": before.step}
     assert f"{last.path}: is not what was written" in capsys.readouterr().err
+
+
+class Runs:
+    """Code that runs when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return print, ("it ran",)
+
+
+def without(values: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != key}
+
+
+def of_state(content: Any, **changes: Any) -> Any:
+    return content | {"state": content["state"] | changes}
+
+
+#: What stands in a checkpoint, made of what was in it.
+STRANGE: dict[str, Callable[[Any], Any]] = {
+    "a list": lambda _: [1],
+    "no state": lambda content: without(content, "state"),
+    "code": lambda content: content | {"code": Runs()},
+    "text for a number": lambda content: of_state(content, step="2"),
+    "a step behind the last": lambda content: of_state(content, step=10**6),
+    "no optimizer": lambda content: of_state(content, optimizer={}),
+    "a tensor less": lambda content: of_state(content, model=without(content["state"]["model"], "norm.weight")),
+    "other shapes": lambda content: of_state(content, model=dict.fromkeys(content["state"]["model"], torch.zeros(1))),
+    "a log elsewhere": lambda content: content | {"logs": {"../../../../../victim": {"bytes": 0, "sha256": EMPTY}}},
+    "digests of another form": lambda content: content | {"logs": {"metrics": {"bytes": "0"}}},
+}
+
+
+@pytest.mark.parametrize("how", [*STRANGE, "no checkpoint"])
+def test_a_whole_checkpoint_that_does_not_load_is_named_and_the_one_before_is_taken(
+    how: str, tmp_path: Path, run: RunFolder, capsys: pytest.CaptureFixture[str]
+):
+    config = run_of("text", tmp_path)
+    stopped(config, run, 2)
+    stopped(config, run, 3)
+    last, before = checkpoints(run)
+    strange = io.BytesIO(b"no checkpoint")
+    if how in STRANGE:
+        torch.save(STRANGE[how](torch.load(last.path, weights_only=True)), strange)
+    last.path.unlink()
+    save_checkpoint(last.attempt, last.step, lambda file: file.write(strange.getvalue()))
+    [path] = last.attempt.path.glob(f"checkpoint-{last.step}-*.pt")
+    third = trainer_of(config, run.new_attempt())
+    assert numbers(third, third.run()) == unbroken(config, tmp_path)
+    assert third.recorder.env["resumed_from"] == {"attempt": 1, "step": before.step}
+    said = capsys.readouterr()
+    assert f"{path}: " in said.err
+    assert "it ran" not in said.out
+    assert not list(tmp_path.glob("victim*"))
+
+
+def test_where_no_checkpoint_loads_the_run_begins_anew(
+    tmp_path: Path, run: RunFolder, capsys: pytest.CaptureFixture[str]
+):
+    config = run_of("text", tmp_path)
+    attempt = stopped(config, run, 2).recorder.attempt
+    [saved] = checkpoints(run)
+    content = torch.load(saved.path, weights_only=True)
+    saved.path.unlink()
+    halved = {name: x / 2 for name, x in content["state"]["model"].items() if name != "norm.weight"}
+    content["state"]["model"] = halved  # which are copied before the missing one is noticed
+    save_checkpoint(attempt, 2, lambda file: torch.save(content, file))
+    second = trainer_of(config, run.new_attempt())
+    assert numbers(second, second.run()) == unbroken(config, tmp_path)
+    assert "resumed_from" not in second.recorder.env
+    assert "or from the start" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", ["cut", "emptied", "flipped", "gone"])

@@ -27,7 +27,7 @@ from titans_lab.store.folder import RunFolder
 from titans_lab.store.logs import read_lines
 from titans_lab.store.query import ask
 from titans_lab.store.status import Status
-from titans_lab.tasks.text.settings import TextSettings
+from titans_lab.tasks.text import TextSettings
 from titans_lab.training.microbatch import is_out_of_memory
 from titans_lab.training.worker import save_ngram_baseline, work
 

@@ -9,8 +9,8 @@ from titans.models.config import ModelConfig
 PUBLISHED = {"expand_k": 1.0, "expand_v": 1.0}
 
 
-def _around(config: ModelConfig) -> int:
-    """Projections, beta and readout."""
+def _matrices(config: ModelConfig) -> int:
+    """Return the parameters of all matrices, which are also their multiply-adds for one token."""
     s = sizes(config, PUBLISHED)
     return projections(s) + s.dim * s.heads + readout(s, gated=False)
 
@@ -24,9 +24,9 @@ MIXER = MixerSpec(
     state="titans.mixers.recurrence:MatrixStream",
     reads=SIZES | {"conv_size"},
     published=PUBLISHED,
-    parameters=lambda config: _around(config) + sizes(config, PUBLISHED).d_v,
+    parameters=lambda config: _matrices(config) + sizes(config, PUBLISHED).d_v,
     multiply_adds=lambda config, length, batch: (
-        batch * (length * _around(config) + delta_rule(sizes(config, PUBLISHED), length))
+        batch * (length * _matrices(config) + delta_rule(sizes(config, PUBLISHED), length))
     ),
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
     reference="titans.mixers.recurrence:recur_token_by_token",

@@ -1,4 +1,4 @@
-"""DeltaNet (Yang et al., arXiv 2406.06484): what a key finds is replaced by its value, to the part that beta says."""
+"""The layer of DeltaNet (Yang et al., arXiv 2406.06484)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from titans.ops import gated_delta_rule
 
 
 class DeltaNet(MatrixMixer):
-    """q, k and v through a short convolution and SiLU, q and k of length 1, beta a sigmoid; the output normed."""
+    """The delta rule: beta, a sigmoid of the token, says how much of the value that a key finds is replaced.
+
+    Queries, keys and values pass a short convolution and a SiLU. Queries and keys have length 1.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, gated_delta_rule)
@@ -23,11 +26,11 @@ class DeltaNet(MatrixMixer):
         self.readout = Readout(widths, gated=False)
 
     def start(self, batch: int) -> MatrixStream:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         return self.inputs.start(batch)
 
     def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         q, k, v, tails = self.inputs(x, stream.tails)
         beta = torch.sigmoid(self.beta(x).mT.to(stream.state.dtype))
         y, state = self.recur(stream.state, q, k, v, beta)

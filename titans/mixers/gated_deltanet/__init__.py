@@ -10,8 +10,8 @@ PUBLISHED = {"expand_k": 0.75, "expand_v": 1.5}
 SLOWEST = 0.0  # lower end of the uniform distribution of A
 
 
-def _around(config: ModelConfig) -> int:
-    """Projections, beta, the decay's logits and readout."""
+def _matrices(config: ModelConfig) -> int:
+    """Return the parameters of all matrices, which are also their multiply-adds for one token."""
     s = sizes(config, PUBLISHED)
     return projections(s) + 2 * s.dim * s.heads + readout(s, gated=True)
 
@@ -25,9 +25,9 @@ MIXER = MixerSpec(
     state="titans.mixers.recurrence:MatrixStream",
     reads=SIZES | {"conv_size"},
     published=PUBLISHED,
-    parameters=lambda config: _around(config) + sizes(config, PUBLISHED).d_v + 2 * config.n_heads,
+    parameters=lambda config: _matrices(config) + sizes(config, PUBLISHED).d_v + 2 * config.n_heads,
     multiply_adds=lambda config, length, batch: (
-        batch * (length * _around(config) + delta_rule(sizes(config, PUBLISHED), length))
+        batch * (length * _matrices(config) + delta_rule(sizes(config, PUBLISHED), length))
     ),
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
     reference="titans.mixers.recurrence:recur_token_by_token",

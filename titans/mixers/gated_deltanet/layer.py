@@ -1,4 +1,4 @@
-"""Gated DeltaNet (Yang, Kautz and Hatamizadeh, arXiv 2412.06464): DeltaNet with Mamba-2's decay."""
+"""The layer of Gated DeltaNet (Yang, Kautz and Hatamizadeh, arXiv 2412.06464)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from titans.ops import gated_delta_rule
 
 
 class GatedDeltaNet(MatrixMixer):
-    """As DeltaNet, with a decay a head and token and a gate on the normed output; values are twice as wide as keys."""
+    """DeltaNet with a decay for each head and token, and a gate on the output.
+
+    As published, values are twice as wide as keys.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, gated_delta_rule)
@@ -24,11 +27,11 @@ class GatedDeltaNet(MatrixMixer):
         self.readout = Readout(widths, gated=True)
 
     def start(self, batch: int) -> MatrixStream:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         return self.inputs.start(batch)
 
     def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         q, k, v, tails = self.inputs(x, stream.tails)
         beta = torch.sigmoid(self.beta(x).mT.to(stream.state.dtype))
         _, log_decay = self.decay(self.step(x))

@@ -7,18 +7,19 @@ from titans.mixers.spec import MixerSpec
 from titans.models.config import ModelConfig
 
 PUBLISHED = {"expand_k": 0.5, "expand_v": 1.0, "conv_size": 1}
-RANK, TEMPERATURE = 16, 16.0  # of the decay's projection and logits (section 4.4)
+RANK, TEMPERATURE = 16, 16.0  # of the projection and of the logits of the decay (section 4.4)
 
 
-def _around(config: ModelConfig) -> int:
+def _matrices(config: ModelConfig) -> int:
+    """Return the parameters of all matrices, which are also their multiply-adds for one token."""
     s = sizes(config, PUBLISHED)
     return projections(s) + RANK * (s.dim + s.keys) + readout(s, gated=True)
 
 
 def _parameters(config: ModelConfig) -> int:
-    """With the decay's bias and the norm."""
+    """Return the parameters: matrices, bias of the decay, and norm."""
     s = sizes(config, PUBLISHED)
-    return _around(config) + s.keys + s.d_v
+    return _matrices(config) + s.keys + s.d_v
 
 
 MIXER = MixerSpec(
@@ -32,7 +33,7 @@ MIXER = MixerSpec(
     published=PUBLISHED,
     parameters=_parameters,
     multiply_adds=lambda config, length, batch: (
-        batch * (length * _around(config) + channel_attention(sizes(config, PUBLISHED), length))
+        batch * (length * _matrices(config) + channel_attention(sizes(config, PUBLISHED), length))
     ),
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
     reference="titans.mixers.recurrence:recur_token_by_token",

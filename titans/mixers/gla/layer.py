@@ -1,4 +1,4 @@
-"""Gated linear attention (Yang et al., GLA, arXiv 2312.06635): each channel of the keys has a decay from the token."""
+"""The layer of gated linear attention (GLA; Yang et al., arXiv 2312.06635)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from titans.ops import gated_linear_attention
 
 
 class GatedLinearAttention(MatrixMixer):
-    """Decays sigmoid(x W_1 W_2 + b)^(1/16), W_1 of rank 16; the output normed and gated."""
+    """Linear attention whose keys decay by sigmoid(x W_1 W_2 + b)^(1/16) for each channel. W_1 W_2 has rank 16."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, gated_linear_attention)
@@ -26,11 +26,11 @@ class GatedLinearAttention(MatrixMixer):
         self.readout = Readout(widths, gated=True)
 
     def start(self, batch: int) -> MatrixStream:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         return self.inputs.start(batch)
 
     def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         q, k, v, tails = self.inputs(x, stream.tails)
         logits = split_heads(self.decay(self.narrow(x)), self.heads).to(stream.state.dtype)
         log_decay = F.logsigmoid(logits) / TEMPERATURE

@@ -1,4 +1,4 @@
-"""Linear attention (Katharopoulos et al., arXiv 2006.16236): softmax replaced by a product of feature maps."""
+"""The layer of linear attention (Katharopoulos et al., arXiv 2006.16236)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from titans.ops import gated_linear_attention
 
 
 class LinearAttention(MatrixMixer):
-    """y_t = sum_{i<=t} (phi(q_t) . phi(k_i)) v_i over the sum of these weights, with phi(x) = elu(x) + 1 (eqs. 7, 9).
+    """y_t = sum_{i<=t} (phi(q_t) . phi(k_i)) v_i divided by the sum of these weights; phi(x) = elu(x) + 1 (eqs. 7, 9).
 
-    The sum is one more channel of the state, whose values are 1. It has no positions; the paper adds learned ones to
-    the embeddings, which a stream of any length cannot have.
+    The sum of the weights is one more column of the state, whose values are 1. There are no positions: the paper adds
+    learned ones to the embeddings, which bound the length of a sequence.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -28,13 +28,13 @@ class LinearAttention(MatrixMixer):
         self.out = nn.Linear(widths.values, config.dim, bias=False)
 
     def start(self, batch: int) -> MatrixStream:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         return self.inputs.start(batch, extra_values=1)
 
     def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         q, k, v, tails = self.inputs(x, stream.tails)
         values = torch.cat((v, torch.ones_like(v[..., :1])), -1)
-        q, k = (F.elu(x.to(stream.state.dtype)) + 1 for x in (q, k))  # in bfloat16 -0.998 + 1 has no digits left
+        q, k = (F.elu(x.to(stream.state.dtype)) + 1 for x in (q, k))  # bfloat16 has no digits left for -0.998 + 1
         y, state = self.recur(stream.state, q, k, values)
         return self.out(merge_heads(y[..., :-1] / (y[..., -1:] + EPSILON))), MatrixStream(state, tails)

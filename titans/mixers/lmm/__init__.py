@@ -1,4 +1,7 @@
-"""The long-term memory, alone (LMM): what it reads and costs, which mac, mag, mal and ttt build on."""
+"""The long-term memory alone (LMM): what the memory reads and costs, on which mac, mag, mal and ttt build.
+
+Counts of products are multiply-adds.
+"""
 
 from __future__ import annotations
 
@@ -10,37 +13,71 @@ from titans.models.config import MemoryConfig, ModelConfig
 
 #: What every mixer with the memory reads.
 READS = frozenset({"n_heads", "memory", "persistent_tokens", "conv_size", "qkv_activation", "qk_l2_norm"})
-LINEAR_BLOCK = 64  # as in titans/ops/neural_memory/linear.py, which imports torch
+LINEAR_BLOCK = 64  # tokens of a block of the linear recurrence, as in titans/ops/neural_memory/linear.py with torch
 
 
 def lmm_parameters(config: ModelConfig) -> int:
-    """Of the mixer: the persistent tokens and the memory's own, its initial weights included where they are learned."""
-    return config.persistent_tokens * config.dim + _memory_parameters(config)
-
-
-def _memory_parameters(config: ModelConfig) -> int:
+    """Return the parameters of the mixer: persistent tokens, projections, gates, norm and learned initial weights."""
     memory, dim = config.memory, config.dim
-    convolution = 3 * dim * config.conv_size if config.conv_size > 1 else 0
     gates = config.n_heads * _gates(config) * (dim + 1)
     initial = config.n_heads * memory_weights(config) if memory.initial == "learned" else 0
     norm = config.head_dim if memory.read_norm else 0
-    return 4 * dim**2 + output_gate(config) + convolution + gates + initial + norm
+    inputs = 3 * projection(config)
+    return config.persistent_tokens * dim + inputs + dim**2 + output_gate(config) + gates + initial + norm
+
+
+def lmm_products(config: ModelConfig, length: int, batch: int) -> int:
+    """Return the multiply-adds of a forward pass, which begins by writing the persistent tokens."""
+    return persistent_products(config) + memory_products(config, length, batch)
+
+
+def persistent_products(config: ModelConfig) -> int:
+    """Return the multiply-adds of writing the persistent tokens, once for the whole batch."""
+    return memory_products(config, config.persistent_tokens, 1)
+
+
+def memory_products(config: ModelConfig, length: int, batch: int) -> int:
+    """Return the multiply-adds of projecting, writing and reading `length` tokens."""
+    around = 3 * projection(config) + _gates(config) * config.n_heads * config.dim + output_gate(config) + config.dim**2
+    return batch * (length * around + config.n_heads * _operator(config, length))
+
+
+def projection(config: ModelConfig) -> int:
+    """Return the multiply-adds of q, k or v for one token, which are also their parameters: matrix and convolution."""
+    return config.dim**2 + (config.dim * config.conv_size if config.conv_size > 1 else 0)
+
+
+def output_gate(config: ModelConfig) -> int:
+    """Return the multiply-adds of the output gate for one token, which are also its parameters."""
+    return config.dim * {"channel": config.dim, "head": config.n_heads, "none": 0}[config.memory.output_gate]
+
+
+def recall(config: ModelConfig) -> int:
+    """Return the multiply-adds of reading the memory for one token without writing, its query included."""
+    matrices = sum(d_out * d_in for d_out, d_in in widths(config))
+    return projection(config) + config.n_heads * matrices + output_gate(config) + config.dim**2
+
+
+def memory_state(config: ModelConfig) -> int:
+    """Return the numbers in a stream: weights, their momentum, weights of the last chunk, and tails of convolutions."""
+    copies = 1 + config.memory.momentum + (config.memory.read == "previous")
+    return copies * config.n_heads * memory_weights(config) + 3 * (config.conv_size - 1) * config.dim
 
 
 def widths(config: ModelConfig) -> list[tuple[int, int]]:
-    """(d_out, d_in) of each layer of the memory of one head."""
+    """Return (d_out, d_in) of each matrix of one head's memory."""
     hidden = [config.head_dim * config.memory.expansion] * (config.memory.depth - 1)
     return list(zip([*hidden, config.head_dim], [config.head_dim, *hidden], strict=True))
 
 
 def memory_weights(config: ModelConfig) -> int:
-    """Fast weights of one head."""
+    """Return the fast weights of one head."""
     gain = config.head_dim if config.memory.gain != "none" else 0
     return sum(d_out * d_in for d_out, d_in in widths(config)) + gain
 
 
 def _gates(config: ModelConfig) -> int:
-    """Gates a token and head."""
+    """Return the gates of one token and head."""
     memory = config.memory
     inputs = [d_in for _, d_in in widths(config)] + [1] * (memory.gain != "none")
     inputs = [inputs[layer] for layer in memory.written_layers]
@@ -51,83 +88,48 @@ def _gates(config: ModelConfig) -> int:
     return shared + eta * memory.momentum + alpha * memory.forgetting
 
 
-def output_gate(config: ModelConfig) -> int:
-    """Multiply-adds a token of the gate on what was read, and its parameters."""
-    return config.dim * {"channel": config.dim, "head": config.n_heads, "none": 0}[config.memory.output_gate]
-
-
-def lmm_products(config: ModelConfig, length: int, batch: int) -> int:
-    """Multiply-adds of a forward pass over a batch: the persistent tokens are written first, then the sequences."""
-    return begin_products(config) + memory_products(config, length, batch)
-
-
-def begin_products(config: ModelConfig) -> int:
-    """Writing the persistent tokens, once for the whole batch."""
-    return memory_products(config, config.persistent_tokens, 1)
-
-
-def memory_products(config: ModelConfig, length: int, batch: int) -> int:
-    """Multiply-adds of projecting, writing and reading `length` tokens."""
-    around = 3 * projection(config) + _gates(config) * config.n_heads * config.dim + output_gate(config) + config.dim**2
-    return batch * (length * around + config.n_heads * _operator(config, length))
-
-
-def projection(config: ModelConfig) -> int:
-    """Multiply-adds a token of q, k or v: a matrix and a short convolution."""
-    return config.dim**2 + (config.dim * config.conv_size if config.conv_size > 1 else 0)
-
-
 def _operator(config: ModelConfig, length: int) -> int:
-    """Multiply-adds of writing and reading `length` tokens, of one head."""
+    """Return the multiply-adds of one head for writing and reading `length` tokens."""
     memory, dim = config.memory, config.head_dim
     linear = memory.depth == 1 and memory.chunk_size == 1 and not (memory.residual or memory.reset_momentum)
     linear = linear and memory.read == "token" and memory.gate_channels == "none"
     size = LINEAR_BLOCK if linear else memory.chunk_size
     pairs = squares(length, size)
     total = pairs * dim if memory.gain == "fast" and memory.read == "token" else 0
-    if linear:  # the products of keys with keys, one more with the momentum, and the triangular system
+    if linear:  # products of keys with keys, products with the momentum, and the triangular system
         total += pairs * dim + length * dim**2 + triangles(length, size) * dim
-    per_channel = {"none": False, "alpha": memory.forgetting, "all": memory.forgetting or memory.momentum}
-    channels = per_channel[memory.gate_channels]
+    gated = {"none": False, "alpha": memory.forgetting, "all": memory.forgetting or memory.momentum}
+    scores = _channel_pairs(length, size) if gated[memory.gate_channels] else pairs
     for layer, (d_out, d_in) in enumerate(widths(config)):
         written = layer in memory.written_layers
         token_read = written and memory.read == "token"
         products = (1 if layer == 0 else 2) + (2 if token_read else 1) + (2 if written else 0)
         total += length * products * d_out * d_in
         if token_read:
-            total += pairs * d_out + (_channel_pairs(length, size) if channels else pairs) * d_in
+            total += pairs * d_out + scores * d_in
     return total
 
 
 def _channel_pairs(length: int, size: int) -> int:
-    """The same where scores are built up by doubling: two products below the diagonal, none on it."""
+    """Return the pairs of tokens in the same chunk where scores are built by doubling blocks.
 
-    def of(part: int) -> int:
-        padded = 1 << (part - 1).bit_length() if part else 0
-        return padded * (padded - 1) if part else 0
+    Such scores cost two products for each pair below the diagonal, and none on the diagonal.
+    """
 
-    return length // size * of(size) + of(length % size)
+    def of_chunk(tokens: int) -> int:
+        padded = 1 << (tokens - 1).bit_length() if tokens else 0
+        return padded * (padded - 1) if tokens else 0
 
-
-def recall(config: ModelConfig) -> int:
-    """Multiply-adds a token of reading the memory without a write, its query's projection included."""
-    matrices = sum(d_out * d_in for d_out, d_in in widths(config))
-    return projection(config) + config.n_heads * matrices + output_gate(config) + config.dim**2
-
-
-def memory_state(config: ModelConfig) -> int:
-    """Weights of all heads, now and where they are read late, their momentum, and the tails of the convolutions."""
-    copies = 1 + config.memory.momentum + (config.memory.read == "previous")
-    return copies * config.n_heads * memory_weights(config) + 3 * (config.conv_size - 1) * config.dim
+    return length // size * of_chunk(size) + of_chunk(length % size)
 
 
 def writes_persistent(config: ModelConfig, usual: bool) -> bool:
-    """Return whether the persistent tokens are written to the memory, for mixers that can do either."""
+    """Return whether the persistent tokens are written to the memory; `usual` says so where nothing else does."""
     return usual if config.persistent_written is None else config.persistent_written
 
 
 def canonical(config: ModelConfig, values: Values) -> Values:
-    """Return what a mixer reads of the memory in one spelling, without what makes no difference."""
+    """Return the values that a mixer reads of the memory in one spelling, without those that make no difference."""
     memory = config.memory
     idle = {f"memory.{name}" for name in _idle(memory)}
     return {key: value for key, value in {**values, **_in_one_spelling(config)}.items() if key not in idle}
@@ -142,7 +144,7 @@ def canonical_persistent(config: ModelConfig, values: Values, usual: bool) -> Va
 
 
 def _in_one_spelling(config: ModelConfig) -> dict[str, Any]:
-    """Values of the memory that can be said in two ways."""
+    """Return the values of the memory that can be written in two ways."""
     memory, channels = config.memory, config.memory.gate_channels
     if channels == "all" and not memory.momentum:
         channels = "alpha"
@@ -159,7 +161,7 @@ def _in_one_spelling(config: ModelConfig) -> dict[str, Any]:
 
 
 def _idle(memory: MemoryConfig) -> set[str]:
-    """Fields that make no difference with what the others are."""
+    """Return the fields that make no difference, given the others."""
     linear = {"expansion", "activation", "written"} if memory.depth == 1 else set()
     alone = {"gates_per_layer"} if len(memory.written_layers) == 1 else set()
     no_momentum = set() if memory.momentum else {"eta_bias", "reset_momentum", "theta_damping"}

@@ -1,4 +1,4 @@
-"""Long short-term memory (Hochreiter and Schmidhuber, 1997): torch's own."""
+"""The layer of the LSTM (Hochreiter and Schmidhuber, 1997), as torch has it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from titans.models.config import ModelConfig
 
 
 class Cells(NamedTuple):
-    """Hidden and cell state, `[1, batch, dim]`."""
+    """The hidden and the cell state, each `[1, batch, dim]`."""
 
     hidden: Tensor
     cell: Tensor
 
 
 class LSTM(Mixer):
-    """One layer as wide as the residual stream.
+    """An LSTM layer as wide as the residual stream.
 
-    At the start the forget gate's bias is 1 (Jozefowicz, Zaremba and Sutskever, 2015), all others are 0.
+    The forget gate's bias starts at 1 (Jozefowicz, Zaremba and Sutskever, 2015), the others at 0.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -32,12 +32,12 @@ class LSTM(Mixer):
                 self.lstm.get_parameter(name).zero_()[config.dim : 2 * config.dim] = forget
 
     def start(self, batch: int) -> Cells:
-        """Zeros."""
+        """Return the state of `batch` sequences before their first token."""
         zeros = self.lstm.get_parameter("weight_ih_l0").new_zeros(1, batch, self.lstm.hidden_size)
         return Cells(zeros, zeros)
 
     def forward(self, x: Tensor, state: Cells) -> tuple[Tensor, Cells]:
-        """The next tokens `[batch, time, dim]`; in the parameters' precision under autocast too."""
+        """Mix the next tokens `[batch, time, dim]`, in the parameters' precision under autocast too."""
         with torch.autocast(x.device.type, enabled=False):
             y, (hidden, cell) = self.lstm(x.to(state.cell.dtype), tuple(state))
         return y, Cells(hidden, cell)

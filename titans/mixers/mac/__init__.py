@@ -1,4 +1,4 @@
-"""Memory as context (MAC): attention over what the memory recalls and the segment at hand."""
+"""Memory as context (MAC): attention over the current segment and over what the memory recalls for it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from titans.mixers.attention_cost import attention_parameters
 from titans.mixers.counts import squares
 from titans.mixers.lmm import (
     READS,
-    begin_products,
     canonical_persistent,
     lmm_parameters,
     memory_products,
     memory_state,
     output_gate,
+    persistent_products,
     projection,
     recall,
     widths,
@@ -25,23 +25,26 @@ from titans.mixers.spec import MixerSpec
 from titans.models.config import ModelConfig
 from titans.models.config.checks import at_least
 
-WRITES_PERSISTENT = False  # where `persistent_written` is null
+WRITES_PERSISTENT = False  # where `persistent_written` is null: the paper writes the segment alone
 
 
 @dataclass(frozen=True)
 class MacConfig:
-    """Readings of memory as context on which sources and implementations differ.
+    """Readings of memory as context on which the Titans paper's two editions and implementations differ.
 
     Attributes:
-        write: What is written: attention's "output" (the papers) or its "input" (titans-pytorch).
-        order: Recall, attend, then write ("attend_first", the papers), or write the segment's input first and let
-            attention see what was read after each token's own write ("write_first").
-        read: Weights behind the segment's output: after each token's "own" write, those of the segment's "start", or of
-            its end, the papers' letter, by which a token sees later ones: "end_leaks", refused in training.
-        positions: Rotary places: h_j where x_j stands ("shared", ours), or those of the concatenation
-            [persistent, h, x] ("phs", V1) or [persistent, x, h] ("psh", N25).
-        long_term_tokens: Learned queries, read from the memory for every segment and seen by all of it. N25: 256.
-        reset: Every segment starts from the initial memory; the papers carry it on.
+        write: What is written to the memory: the attention's "output" (the paper) or its "input" (titans-pytorch).
+        order: "attend_first" (the paper): recall from the memory, attend, then write. "write_first": write the
+            segment's input, then attend to what each token read after its own write.
+        read: The weights that produce a token's output. "own": those after the token's own write. "start": those at the
+            start of the segment. "end_leaks": those at the end of the segment, as the paper's formulas say; a token
+            then sees later ones, so training refuses it.
+        positions: Rotary positions of the recalled tokens h and the segment's tokens x. "shared" (this project):
+            h_j has the position of x_j. "phs": positions in [persistent, h, x] (the arXiv v1). "psh": positions in
+            [persistent, x, h] (the NeurIPS 2025 camera-ready).
+        long_term_tokens: Number of learned queries that read the memory at the start of every segment; all tokens of
+            the segment attend to what these queries read. The NeurIPS 2025 camera-ready names 256.
+        reset: Whether every segment starts from the initial memory. The paper carries the memory on.
     """
 
     write: Literal["output", "input"] = field(default="output", metadata={"neutral": "output"})
@@ -54,9 +57,9 @@ class MacConfig:
     def __post_init__(self) -> None:
         at_least(self, 0, "long_term_tokens")
         if self.order == "write_first" and self.write == "output":
-            raise ValueError("write: output is not there yet when order is write_first; set it to input")
+            raise ValueError("write: output is computed after the write when order is write_first; set write to input")
         if self.order == "write_first" and self.read != "own":
-            raise ValueError(f"read: {self.read} says nothing when order is write_first; leave it at own")
+            raise ValueError(f"read: {self.read} has no meaning when order is write_first; set read to own")
 
 
 def _parameters(config: ModelConfig) -> int:
@@ -71,23 +74,30 @@ def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
     starts = 1 + length // config.segment_len if mac.reset else 1
     total = batch * attention + config.persistent_tokens * 2 * dim**2 + memory_products(config, length, batch)
     total += batch * length * (projection(config) if mac.order == "write_first" else recall(config))
-    if mac.read != "own" and mac.order != "write_first":  # the output is read a second time, not after its own write
+    if mac.read != "own" and mac.order != "write_first":  # a second read, of other weights
         total += batch * length * recall(config)
     if mac.long_term_tokens:
         segments = -(-length // config.segment_len)
         total += segments * mac.long_term_tokens * _long_term_products(config, batch)
-    return total + (begin_products(config) * starts if writes_persistent(config, WRITES_PERSISTENT) else 0)
+    return total + (persistent_products(config) * starts if writes_persistent(config, WRITES_PERSISTENT) else 0)
 
 
 def _long_term_products(config: ModelConfig, batch: int) -> int:
-    """Of one segment and token: the query and its gate are the same for the whole batch, what it reads is not."""
+    """Return the multiply-adds of one long-term token in one segment.
+
+    Its query and gate are computed once for the whole batch, what it reads for each sequence.
+    """
     dim, matrices = config.dim, sum(d_out * d_in for d_out, d_in in widths(config))
     once, each = projection(config) + output_gate(config), config.n_heads * matrices + dim**2 + 2 * dim**2
     return once + batch * each
 
 
 def _state_size(config: ModelConfig, length: int) -> int:
-    """The memory's, now and before the segment, the recall's tail, keys and values of the segment and of its recall."""
+    """Return the numbers in a stream.
+
+    These are the memory now and at the start of the segment, the tail of the recall's convolution, and the keys and
+    values of the segment and of its recall.
+    """
     inside, tail = length % config.segment_len, (config.conv_size - 1) * config.dim
     before = memory_state(config) - 3 * tail if inside else 0
     return memory_state(config) + before + tail + 4 * inside * config.dim

@@ -1,4 +1,4 @@
-"""Memory as context: attention over what the memory recalls and the segment at hand (V1 section 4.1)."""
+"""The layer of memory as context (MAC; Titans, section 4.1)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from titans.ops.neural_memory.state import State
 
 
 class ContextStream(NamedTuple):
-    """What memory as context carries from token to token.
+    """The state of memory as context between two tokens.
 
     Attributes:
-        memory: The stream that is written to; its chunks begin with the segment.
-        before: The memory that the segment started with, which its recall comes from.
-        recalled, tokens: Keys and values of the segment's recall and tokens so far.
-        tail: Of the convolution over the queries of the recall.
+        memory: State of the memory. A segment starts a chunk.
+        before: The memory at the start of the segment, from which the segment's tokens recall.
+        recalled, tokens: Keys and values of what the segment's tokens recalled, and of the tokens themselves.
+        tail: Tail of the convolution over the queries of the recall.
     """
 
     memory: MemoryStream
@@ -36,11 +36,11 @@ class ContextStream(NamedTuple):
 
 
 class MemoryAsContext(Mixer):
-    """Segment by segment: recall with the state that the last segment left, attend, write what attention made of it.
+    """Segment by segment: recall from the memory that the last segment left, attend, write the attention's output.
 
-    A causal reading of V1 eqs. 21 to 25 that keeps their order. The recall h_j stands at the rotary place of x_j and is
-    seen from token j on, so nothing of the future leaks through it; each output is read after its own write. Other
-    readings are switches: see `MacConfig`.
+    This is a causal reading of equations 21 to 25 of the arXiv v1, in their order. What token j recalls, h_j, has the
+    rotary position of x_j and is seen from token j on, so nothing of the future leaks through h. Each output is read
+    after its own write. `MacConfig` has the other readings.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -56,12 +56,12 @@ class MemoryAsContext(Mixer):
         self.product = Product(config)
 
     def start(self, batch: int) -> ContextStream:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         memory = self.memory.after(self.persistent, batch)[1] if self.written else self.memory.start(batch)
         return self._segment(memory, None)
 
     def forward(self, x: Tensor, stream: ContextStream) -> tuple[Tensor, ContextStream]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         q, tail = self.memory.q(x, stream.tail)
         stream, outputs, begin = stream._replace(tail=tail), [], 0
         prefix = self.attention.prefix(self.persistent.unsqueeze(0))
@@ -76,13 +76,14 @@ class MemoryAsContext(Mixer):
         return torch.cat(outputs, 1), stream
 
     def _segment(self, memory: MemoryStream, tail: Tensor | None) -> ContextStream:
+        """Return the state at the start of a segment."""
         empty = self.attention.start(memory.k.shape[0])
         return ContextStream(memory, memory.state, empty, empty, tail)
 
     def _advance(
         self, x: Tensor, q: Tensor, prefix: tuple[Tensor, Tensor], stream: ContextStream
     ) -> tuple[Tensor, ContextStream]:
-        """The next tokens of one segment, with the queries of their recall."""
+        """Mix the next tokens of one segment; q are the queries of their recall."""
         if self.config.order == "write_first":
             learned, memory = self.memory(x, stream.memory)
             y, recalled, tokens = self._attend(x, learned, prefix, stream)
@@ -99,11 +100,14 @@ class MemoryAsContext(Mixer):
     def _attend(
         self, x: Tensor, recall: Tensor, prefix: tuple[Tensor, Tensor], stream: ContextStream
     ) -> tuple[Tensor, KeyValues, KeyValues]:
-        """Attention of x over the prefix, the recall and the segment up to each token; and these with what is new."""
+        """Attend to the prefix, the recall and the segment up to each token.
+
+        Returns:
+            The attention's output, and the keys and values of the recall and of the segment, with those of x.
+        """
         attention, place, time = self.attention, stream.tokens.position, x.shape[1]
-        of_recall, of_tokens = {"shared": (0, 0), "phs": (0, self.segment), "psh": (self.segment, 0)}[
-            self.config.positions
-        ]
+        first = {"shared": (0, 0), "phs": (0, self.segment), "psh": (self.segment, 0)}  # positions of h_0 and x_0
+        of_recall, of_tokens = first[self.config.positions]
         recalled = stream.recalled.extend(rotate(attention.keys(recall), of_recall + place), attention.values(recall))
         tokens = stream.tokens.extend(rotate(attention.keys(x), of_tokens + place), attention.values(x))
         q = attention.queries(x) * (x.shape[-1] // attention.heads) ** -0.5
@@ -115,7 +119,7 @@ class MemoryAsContext(Mixer):
         return attention.emit(attend(scores, values)), recalled, tokens
 
     def _long_term(self, before: State) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of what the long-term tokens read, if there are any."""
+        """Return keys and values of what the long-term tokens read, if there are any."""
         if not self.long_term.shape[0]:
             return []
         asking = self.long_term.unsqueeze(0)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from titans.mixers.attention_cost import attention_parameters, window_products, window_state
 from titans.mixers.lmm import (
     READS,
-    begin_products,
     canonical_persistent,
     lmm_parameters,
     memory_products,
     memory_state,
+    persistent_products,
     writes_persistent,
 )
 from titans.mixers.spec import MixerSpec
 from titans.models.config import ModelConfig
 
-WRITES_PERSISTENT = True  # where `persistent_written` is null
+WRITES_PERSISTENT = True  # where `persistent_written` is null: the paper's sequence begins with them
 
 
 def _parameters(config: ModelConfig) -> int:
@@ -24,14 +24,14 @@ def _parameters(config: ModelConfig) -> int:
 
 
 def parallel_products(config: ModelConfig, length: int, batch: int) -> int:
-    """Multiply-adds of the memory, the window and writing the persistent tokens, also of MAL."""
-    start = begin_products(config) if writes_persistent(config, WRITES_PERSISTENT) else 0
+    """Return the multiply-adds of the memory and the window, of mag and mal alike."""
+    start = persistent_products(config) if writes_persistent(config, WRITES_PERSISTENT) else 0
     attention = window_products(config, length, batch, config.persistent_tokens)
     return start + memory_products(config, length, batch) + attention
 
 
 def parallel_state(config: ModelConfig, length: int) -> int:
-    """Numbers in the streams of the memory and the window, also of MAL."""
+    """Return the numbers in the states of the memory and the window, of mag and mal alike."""
     return memory_state(config) + window_state(config, length)
 
 

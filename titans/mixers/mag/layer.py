@@ -1,4 +1,4 @@
-"""Memory as gate: sliding-window attention and the memory side by side (V1 section 4.2)."""
+"""The layer of memory as gate (MAG; Titans, section 4.2)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from titans.models.config import ModelConfig
 
 
 class GateStream(NamedTuple):
-    """The memory's stream and the attention's window."""
+    """The states of the memory and of the attention's window."""
 
     memory: MemoryStream
     window: KeyValues
 
 
 class MemoryAsGate(Mixer):
-    """SWA([persistent | x]) (x) M([persistent | x])."""
+    """SWA([persistent | x]) (x) M([persistent | x]): sliding-window attention and memory side by side, multiplied."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -36,12 +36,12 @@ class MemoryAsGate(Mixer):
         self.product = Product(config)
 
     def start(self, batch: int) -> GateStream:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         memory = self.memory.after(self.persistent, batch)[1] if self.written else self.memory.start(batch)
         return GateStream(memory, self.attention.start(batch))
 
     def forward(self, x: Tensor, stream: GateStream) -> tuple[Tensor, GateStream]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         recent, window = self.attention.window(x, self.persistent.unsqueeze(0), self.size, stream.window)
         recalled, memory = self.memory(x, stream.memory)
         return self.product(recent, recalled), GateStream(memory, window)

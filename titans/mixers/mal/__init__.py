@@ -1,4 +1,4 @@
-"""Memory as layer (MAL): sliding-window attention over what the memory makes of the sequence."""
+"""Memory as layer (MAL): sliding-window attention over the memory's output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from titans.mixers.lmm import READS, canonical_persistent, lmm_parameters
 from titans.mixers.mag import parallel_products, parallel_state
 from titans.mixers.spec import MixerSpec
 
-WRITES_PERSISTENT = True  # where `persistent_written` is null
+WRITES_PERSISTENT = True  # where `persistent_written` is null: the paper's sequence begins with them
 
 MIXER = MixerSpec(
     name="mal",

@@ -1,4 +1,4 @@
-"""Memory as layer: sliding-window attention over what the memory makes of the sequence (V1 section 4.3)."""
+"""The layer of memory as layer (MAL; Titans, section 4.3)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from titans.models.config import ModelConfig
 
 
 class LayerStream(NamedTuple):
-    """What attention sees of the persistent tokens `[1, tokens, dim]`, the memory's stream and the window."""
+    """The state of memory as layer between two tokens.
+
+    Attributes:
+        prefix: What attention sees of the persistent tokens, `[1, tokens, dim]`.
+        memory: State of the memory.
+        window: State of the attention's window.
+    """
 
     prefix: Tensor
     memory: MemoryStream
@@ -25,9 +31,10 @@ class LayerStream(NamedTuple):
 
 
 class MemoryAsLayer(Mixer):
-    """SWA(M([persistent | x])): attention sees what the memory read on the persistent tokens before every window.
+    """SWA(M([persistent | x])): sliding-window attention over the memory's output.
 
-    Where these are not written, attention sees them as they are.
+    Before every window, attention sees what the memory read after the persistent tokens, or the persistent tokens
+    themselves where they are not written to the memory.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -40,14 +47,14 @@ class MemoryAsLayer(Mixer):
         self.attention = Attention(config)
 
     def start(self, batch: int) -> LayerStream:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         read, memory = self.memory.after(self.persistent, batch)
         if not self.written:
             read, memory = self.persistent.unsqueeze(0), self.memory.start(batch)
         return LayerStream(read, memory, self.attention.start(batch))
 
     def forward(self, x: Tensor, stream: LayerStream) -> tuple[Tensor, LayerStream]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         y, memory = self.memory(x, stream.memory)
         y, window = self.attention.window(self.norm(y), self.norm(stream.prefix), self.size, stream.window)
         return y, LayerStream(stream.prefix, memory, window)

@@ -12,7 +12,13 @@ PUBLISHED = {"state_size": 16, "expand_v": 2.0}
 
 
 class MambaSizes(NamedTuple):
-    """Width of the inner stream, numbers of state a channel, and rank of the step sizes."""
+    """Widths of a Mamba layer.
+
+    Attributes:
+        inner: Width of the inner stream.
+        state: Numbers in one channel's state.
+        rank: Rank of the projection to step sizes.
+    """
 
     inner: int
     state: int
@@ -20,26 +26,26 @@ class MambaSizes(NamedTuple):
 
 
 def mamba_sizes(config: ModelConfig) -> MambaSizes:
-    """Return the sizes of a Mamba layer, given or published."""
+    """Return the widths of a Mamba layer, given or published."""
     inner, state = width(config, PUBLISHED, "expand_v", heads=1), int(size(config, PUBLISHED, "state_size"))
     return MambaSizes(inner, state, -(-config.dim // 16))
 
 
 def _matrices(config: ModelConfig) -> int:
-    """Into the inner stream and its gate, to step sizes and what is written and read along, and out."""
+    """Return the parameters of the matrices: inner stream and gate, step sizes with B and C, and output."""
     inner, state, rank = mamba_sizes(config)
     return inner * (3 * config.dim + (rank + 2 * state) + rank)
 
 
 def _parameters(config: ModelConfig) -> int:
-    """With the convolution and its bias, the rates, the step sizes' bias and the skip."""
+    """Return the parameters: matrices, convolution with its bias, rates, bias of the step sizes, and skip."""
     inner, state, _ = mamba_sizes(config)
     bias = inner if config.conv_size > 1 else 0
     return _matrices(config) + convolution(inner, config.conv_size) + bias + inner * (state + 2)
 
 
 def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
-    """With three a number of state: of what is written, of the recurrence, and of what is read."""
+    """Return the multiply-adds; each number of the state has three: for the write, the recurrence and the read."""
     inner, state, _ = mamba_sizes(config)
     return batch * length * (_matrices(config) + convolution(inner, config.conv_size) + 3 * inner * state)
 

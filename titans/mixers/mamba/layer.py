@@ -1,4 +1,4 @@
-"""Mamba (arXiv 2312.00752): a selective state space between a short convolution and a gate."""
+"""The layer of Mamba (Gu and Dao, arXiv 2312.00752)."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ from titans.ops import naive_selective_scan, selective_scan
 
 
 class MambaStream(NamedTuple):
-    """The states of the channels `[batch, inner, state]`, and what the convolution still needs of the past."""
+    """The state of a Mamba layer between two tokens.
+
+    Attributes:
+        state: `[batch, inner, state]`.
+        tail: Tail of the convolution `[batch, conv_size - 1, inner]`. None at the start and without convolution.
+    """
 
     state: Tensor
     tail: Tensor | None
 
 
 class Mamba(Mixer):
-    """As published, expansion 2 and 16 numbers of state a channel, in this library's block beside a feed-forward layer.
+    """A selective state space between a short convolution and a gate.
 
-    At the start the rates are -1, -2, ... and the step sizes of the channels lie in `STEP_RANGE`, evenly by their
-    logarithm where the authors draw them.
+    The published model has no feed-forward layers; this library's block adds one. Initial rates are -1, -2, ...
+    The logarithms of the channels' initial step sizes are spaced evenly over `STEP_RANGE`; the authors draw them.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -44,32 +49,29 @@ class Mamba(Mixer):
         shortest, longest = map(log10, STEP_RANGE)
         self.step.bias = nn.Parameter(inverse_softplus(torch.logspace(shortest, longest, inner)))
         self.init_std = {"log_rates": 0.0}
-        self.log_rates = nn.Parameter(torch.zeros(inner, self.size))  # of what the rates are over -1, -2, ...
+        self.log_rates = nn.Parameter(torch.zeros(inner, self.size))  # logarithms of the rates divided by -1, -2, ...
         self.skip = nn.Parameter(torch.ones(inner))
         self.out = nn.Linear(inner, config.dim, bias=False)
 
     def start(self, batch: int) -> MambaStream:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         return MambaStream(self.log_rates.new_zeros(batch, *self.log_rates.shape), None)
 
     def forward(self, x: Tensor, stream: MambaStream) -> tuple[Tensor, MambaStream]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         x, gate = self.inputs(x).chunk(2, -1)
         tail = stream.tail
         if self.convolution is not None:
             x, tail = self.convolution(x, tail)
-        y, state = self._scan(F.silu(x), stream.state)
-        return self.out(y * F.silu(gate)), MambaStream(state, tail)
-
-    def _scan(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """In the parameters' precision under autocast too: the state sums thousands of small writes."""
-        selected = self.select(x).to(state.dtype)
-        with torch.autocast(x.device.type, enabled=False):
-            x = x.to(state.dtype)
+        x, dtype = F.silu(x), stream.state.dtype
+        selected = self.select(x).to(dtype)
+        with torch.autocast(x.device.type, enabled=False):  # the state is a sum of thousands of small writes
+            x = x.to(dtype)
             step, b, c = selected.split([self.rank, self.size, self.size], -1)
             rates = -torch.exp(self.log_rates) * torch.arange(1, self.size + 1, device=x.device)
-            y, state = self.operator(x, F.softplus(self.step(step)), rates, b, c, state)
-            return y + self.skip * x, state
+            y, state = self.operator(x, F.softplus(self.step(step)), rates, b, c, stream.state)
+            y = y + self.skip * x
+        return self.out(y * F.silu(gate)), MambaStream(state, tail)
 
 
 def scan_token_by_token(mixer: Mamba) -> None:

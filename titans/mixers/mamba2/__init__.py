@@ -11,35 +11,35 @@ SLOWEST = 1.0  # lower end of the uniform distribution of A
 
 
 def mamba2_sizes(config: ModelConfig) -> tuple[int, int]:
-    """Return the width of the inner stream, and of B and of C, given or published."""
+    """Return the width of the inner stream, and the width of B and C, given or published."""
     return width(config, PUBLISHED, "expand_v", config.n_heads), int(size(config, PUBLISHED, "state_size"))
 
 
 def _mixed(config: ModelConfig) -> int:
-    """Channels of x, B and C, which the convolution mixes."""
+    """Return the channels of x, B and C together, which pass the convolution."""
     inner, keys = mamba2_sizes(config)
     return inner + 2 * keys
 
 
-def _around(config: ModelConfig) -> int:
-    """Projections and convolution."""
+def _matrices(config: ModelConfig) -> int:
+    """Return the parameters of projections and convolution, which are also their multiply-adds for one token."""
     inner, _ = mamba2_sizes(config)
     mixed = _mixed(config)
     return config.dim * (2 * inner + mixed + config.n_heads) + convolution(mixed, config.conv_size)
 
 
 def _parameters(config: ModelConfig) -> int:
-    """With the convolution's bias, the decay's two and the skip for each head, and the norm."""
+    """Return the parameters: with the convolution's bias, the norm, and rate, step bias and skip of each head."""
     inner, _ = mamba2_sizes(config)
     bias = _mixed(config) if config.conv_size > 1 else 0
-    return _around(config) + bias + 3 * config.n_heads + inner
+    return _matrices(config) + bias + 3 * config.n_heads + inner
 
 
 def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
     inner, d_k = mamba2_sizes(config)
     heads, chunk_size = config.n_heads, config.recurrent.chunk_size
     scan = linear_attention(heads, d_k, inner // heads, length, chunk_size, key_heads=1)
-    return batch * (length * _around(config) + scan)
+    return batch * (length * _matrices(config) + scan)
 
 
 def _state_size(config: ModelConfig, length: int) -> int:

@@ -1,4 +1,4 @@
-"""Mamba-2 (Dao and Gu, arXiv 2405.21060): a state-space model whose states decay by a scalar a head and token."""
+"""The layer of Mamba-2 (Dao and Gu, arXiv 2405.21060)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from titans.ops import gated_linear_attention
 
 
 class Mamba2(MatrixMixer):
-    """z, x, B, C and dt from one projection; x, B and C through a convolution with a bias and SiLU.
+    """A state space whose state decays by a scalar for each head and token.
 
-    What comes out is norm((y + D x) silu(z)), with y of the state. B and C, the keys and queries, are shared by all
-    heads; a token writes dt x.
+    One projection gives z, x, B, C and dt. A convolution with a bias and a SiLU follow on x, B and C. A token writes
+    dt x with the key B and reads y with the query C; all heads share B and C. The output is norm((y + D x) silu(z)).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -33,13 +33,13 @@ class Mamba2(MatrixMixer):
         self.out = nn.Linear(inner, config.dim, bias=False)
 
     def start(self, batch: int) -> MatrixStream:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         inner, keys, _ = self.convolved
         state = self.project.weight.new_zeros(batch, self.heads, keys, inner // self.heads)
         return MatrixStream(state, (None,))
 
     def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         z, mixed, logits = self.project(x).split(self.widths, -1)
         (tail,) = stream.tails
         if self.convolution is not None:

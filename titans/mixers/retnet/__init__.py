@@ -9,14 +9,15 @@ from titans.models.config import ModelConfig
 PUBLISHED = {"expand_k": 1.0, "expand_v": 2.0, "conv_size": 1}
 
 
-def _around(config: ModelConfig) -> int:
+def _matrices(config: ModelConfig) -> int:
+    """Return the parameters of all matrices, which are also their multiply-adds for one token."""
     s = sizes(config, PUBLISHED)
     return projections(s) + readout(s, gated=True)
 
 
 def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
     s = sizes(config, PUBLISHED)
-    return batch * (length * _around(config) + linear_attention(s.heads, s.d_k, s.d_v, length, s.chunk_size))
+    return batch * (length * _matrices(config) + linear_attention(s.heads, s.d_k, s.d_v, length, s.chunk_size))
 
 
 MIXER = MixerSpec(
@@ -28,7 +29,7 @@ MIXER = MixerSpec(
     state="titans.mixers.recurrence:MatrixStream",
     reads=SIZES,
     published=PUBLISHED,
-    parameters=lambda config: _around(config) + sizes(config, PUBLISHED).d_v,
+    parameters=lambda config: _matrices(config) + sizes(config, PUBLISHED).d_v,
     multiply_adds=_multiply_adds,
     state_size=lambda config, length: matrix_state(sizes(config, PUBLISHED)),
     reference="titans.mixers.recurrence:recur_token_by_token",

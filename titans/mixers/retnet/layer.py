@@ -1,4 +1,4 @@
-"""Retention (Sun et al., RetNet, arXiv 2307.08621): linear attention with rotary positions and a fixed decay a head."""
+"""The layer of RetNet (Sun et al., arXiv 2307.08621)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from titans.ops import gated_linear_attention
 
 
 class Retention(MatrixMixer):
-    """Multi-scale retention: head h keeps 1 - 2^(-5 - h) of its state a token (eq. 8), its output normed and gated."""
+    """Multi-scale retention: at each token, head h keeps the share 1 - 2^(-5 - h) of its state (eq. 8)."""
 
     log_decay: Tensor
 
@@ -27,11 +27,11 @@ class Retention(MatrixMixer):
         self.register_buffer("log_decay", torch.log1p(-forgotten).float(), persistent=False)
 
     def start(self, batch: int) -> MatrixStream:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         return self.inputs.start(batch)
 
     def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         q, k, v, tails = self.inputs(x, stream.tails)
         q, k = rotate(q, stream.position), rotate(k, stream.position)
         log_decay = self.log_decay.view(1, -1, 1).expand(1, -1, x.shape[1])

@@ -1,4 +1,4 @@
-"""Full attention as a mixer."""
+"""The layer of full attention."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from titans.models.config import ModelConfig
 
 
 class FullAttention(Mixer):
-    """The mixer of Transformer++. Its state grows with the sequence."""
+    """Softmax attention over all past tokens. Its key-value cache grows with the sequence."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.attention = Attention(config)
 
     def start(self, batch: int) -> KeyValues:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         return self.attention.start(batch)
 
     def forward(self, x: Tensor, past: KeyValues) -> tuple[Tensor, KeyValues]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         return self.attention.full(x, past)

@@ -13,15 +13,18 @@ FORMS: dict[str, tuple[int, float]] = {"ttt_linear": (1, 1.0), "ttt_mlp": (2, 0.
 
 
 def ttt_memory(config: ModelConfig, mixer: str) -> ModelConfig:
-    """The `lmm` that a mixer of `FORMS` is.
+    """Return the configuration of the `lmm` that computes a mixer of `FORMS`.
 
-    As in the authors' code, ttt-lm-pytorch, with the backbone that has convolutions and a gate: inner model
-    x + LayerNorm(f(x)) with a learned gain, half the squared error, chunks of 16 tokens, no momentum, no forgetting, a
-    learned start, and step sizes of base rate / head width / chunk x sigmoid(w x + b). Other than there: q and k have a
-    matrix each (theirs share one), v has a convolution too and none has a bias, and the weights start at the deviation
-    of our other memories. Left out: the convolution before the layer, the biases of f and of its norm, rotary positions
-    inside a chunk, and their larger steps, with a learned scale, for what a token reads early in a chunk. Norm and gate
-    of the output are those of our other memories.
+    The model for comparison is the authors' code, ttt-lm-pytorch, with the backbone that has convolutions and a gate.
+
+    The same: inner model x + LayerNorm(f(x)) with a learned gain; half the squared error; chunks of 16 tokens; no
+    momentum, no forgetting; learned initial weights; step sizes base rate / head width / chunk x sigmoid(w x + b).
+
+    Different: q and k have a matrix each, where theirs share one. v has a convolution too. Convolutions have no bias.
+    Initial weights, and norm and gate of the output, are those of this project's other memories.
+
+    Missing: the convolution before the layer, the biases of f and of its norm, rotary positions inside a chunk, and the
+    larger steps, with a learned scale, for tokens that read early in a chunk.
     """
     depth, base_rate = FORMS[mixer]
     memory = MemoryConfig(
@@ -34,6 +37,7 @@ def ttt_memory(config: ModelConfig, mixer: str) -> ModelConfig:
 
 
 def _spec(name: str, layer: str, summary: str, golden_loss: float) -> MixerSpec:
+    """Return the specification of a form, whose costs are those of its memory."""
     return MixerSpec(
         name=name,
         family="test-time training",

@@ -1,4 +1,4 @@
-"""TTT-Linear and TTT-MLP as mixers."""
+"""The layers of TTT-Linear and TTT-MLP (Sun et al., arXiv 2407.04620)."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from titans.models.config import ModelConfig
 
 
 class TTT(Mixer):
-    """A memory in one of the forms of `titans.mixers.ttt`."""
+    """A memory of the form `name`: see `ttt_memory`."""
 
     def __init__(self, config: ModelConfig, name: str) -> None:
         super().__init__()
         self.memory = NeuralMemory(ttt_memory(config, name))
 
     def start(self, batch: int) -> MemoryStream:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         return self.memory.start(batch)
 
     def forward(self, x: Tensor, stream: MemoryStream) -> tuple[Tensor, MemoryStream]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         return self.memory(x, stream)
 
 
 class TTTLinear(TTT):
-    """TTT-Linear."""
+    """A linear memory."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, LINEAR.name)
 
 
 class TTTMLP(TTT):
-    """TTT-MLP."""
+    """A memory of two layers."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, MLP.name)

@@ -1,4 +1,4 @@
-"""Sliding-window attention as a mixer."""
+"""The layer of sliding-window attention."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from titans.models.config import ModelConfig
 
 
 class WindowAttention(Mixer):
-    """Sliding-window attention alone, without persistent tokens, as rivals of the memory have it."""
+    """Softmax attention over the last `window` tokens, without persistent tokens."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -18,9 +18,9 @@ class WindowAttention(Mixer):
         self.attention = Attention(config)
 
     def start(self, batch: int) -> KeyValues:
-        """Before the first token."""
+        """Return the state of `batch` sequences before their first token."""
         return self.attention.start(batch)
 
     def forward(self, x: Tensor, past: KeyValues) -> tuple[Tensor, KeyValues]:
-        """The next tokens `[batch, time, dim]`."""
+        """Mix the next tokens `[batch, time, dim]`."""
         return self.attention.window(x, x.new_zeros(1, 0, x.shape[-1]), self.size, past)

@@ -1,7 +1,7 @@
 """What a model is: frozen configurations, without torch, so that planning is instant.
 
-Paper = arXiv 2501.00663v1 ("V1"); N25 = its NeurIPS 2025 camera-ready. Where the papers leave a value
-open, the default is ours and its comment says why.
+Where the Titans paper leaves a value open, the default is this project's and its description says so. The paper has two
+editions: "the arXiv v1" is arXiv 2501.00663v1, "the NeurIPS 2025 camera-ready" settles most of what it leaves open.
 """
 
 from titans.models.config.effective import effective, plain

@@ -1,4 +1,4 @@
-"""Checks that the configurations share."""
+"""Checks that several configurations need."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def at_least(config: Any, least: int, *names: str) -> None:
-    """Raise `ValueError` for the first of these fields that is below; one that is null is left alone."""
+    """Raise `ValueError` for the first of these fields whose value is below `least`; null is allowed."""
     for name in names:
         value = getattr(config, name)
         if value is not None and value < least:
@@ -14,7 +14,7 @@ def at_least(config: Any, least: int, *names: str) -> None:
 
 
 def at_most(config: Any, most: int, *names: str) -> None:
-    """Raise `ValueError` for the first of these fields that is above; one that is null is left alone."""
+    """Raise `ValueError` for the first of these fields whose value is above `most`; null is allowed."""
     for name in names:
         value = getattr(config, name)
         if value is not None and value > most:

@@ -1,4 +1,4 @@
-"""What a model reads of its configuration, each thing in one spelling."""
+"""The part of a configuration that a model reads, in one spelling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from titans.mixers.registry import mixer, pattern, settings_classes
 from titans.models.config.keys import reads_of_mixer
 from titans.models.config.model import ModelConfig
 
-#: What the blocks, the embedding and the output projection read, whatever the mixers.
+#: What every model reads, whatever its mixers.
 BACKBONE = frozenset({"variant", "vocab_size", "dim", "n_layers", "mlp_ratio", "tie_embeddings"})
 
 
@@ -29,10 +29,11 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def effective(config: ModelConfig) -> dict[str, Any]:
-    """Return the fields that the model reads, as plain nested data: two models with equal ones are the same function.
+    """Return the fields that the model reads, as nested dictionaries. Models with equal ones are the same function.
 
-    A transformer has no memory, a memory of depth 1 no hidden layer, and so on; what is not read has no part
-    in a run's identity.
+    A transformer reads nothing of the memory, and a memory of depth 1 has no hidden layer, for example. What a model
+    does not read has no part in the identity of its runs. Where a field's value has two spellings, the mixers'
+    specifications choose one; where they differ, the field stays as it was given.
     """
     given = dict(_flat(plain(config)))
     mixers = [_canonical(config, name, given) for name in pattern(config.variant)]
@@ -48,7 +49,7 @@ def effective(config: ModelConfig) -> dict[str, Any]:
 
 
 def _canonical(config: ModelConfig, name: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What one mixer reads: published sizes where null stands for them, and its own canonical spelling."""
+    """Return what one mixer reads: published sizes in the place of null, and the canonical spelling."""
     spec = mixer(name)
     values = {key: given[key] for key in reads_of_mixer(name)}
     for size, published in spec.published.items():
@@ -58,6 +59,7 @@ def _canonical(config: ModelConfig, name: str, given: Mapping[str, Any]) -> Mapp
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested dictionaries by dotted key."""
     for name, value in nested.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")

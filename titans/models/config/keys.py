@@ -29,7 +29,7 @@ def reads_of_mixer(name: str) -> frozenset[str]:
 
 
 def _leaves(name: str, sections: dict[str, Any]) -> list[str]:
-    """Replace the name of a section by the keys in it."""
+    """Return the keys in a section, or the key itself."""
     if name not in sections:
         return [name]
     return [f"{name}.{field.name}" for field in dataclasses.fields(sections[name])]

@@ -1,4 +1,4 @@
-"""The long-term memory: what it is, how it is written and how it is read."""
+"""Configuration of the long-term memory: its form, how it is written, and how it is read."""
 
 from __future__ import annotations
 
@@ -10,51 +10,62 @@ from titans.models.config.checks import at_least, at_most
 
 Activation = Literal["gelu", "silu", "relu"]
 InnerLoss = Literal["sum", "mean", "half"]
-DEEPEST = 1000  # layers: costs are counted layer by layer
+DEEPEST = 1000  # layers, for costs are computed layer by layer
 
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """The neural long-term memory of one head: an MLP that is trained while it is read.
+    """The neural long-term memory: for each head an MLP that learns from the sequence while the sequence is read.
 
     Attributes:
-        depth: Layers of the memory MLP, L_M of the paper; 1 is a linear memory.
-        expansion: Hidden width over head width; the hidden layers exist from depth 2 on. N25: 4.
-        chunk_size: Tokens whose inner gradients share one anchor. N25: 16.
-        momentum: Carry past surprise (eta); off, the update is the momentary surprise alone.
-        forgetting: Decay the weights (alpha).
-        residual: M(x) = x + LayerNorm(mlp(x)) (N25); off, the plain MLP (V1).
-        activation: Between the layers of the memory.
-        loss: Of the squared error over the head's width: "sum" (V1 eq. 12), "mean", "half" (V1 app. C).
-        gates_per_layer: Each memory layer has gates of its own (N25); off, one set per head (V1).
-        outer_gradient: Train through the writes (second order); off, the inner gradients are constants.
-        theta_scale: Step size at the start times the chunk over (1 - eta), or over 1 without `theta_damping`; the gate
-            can double it. Null: for the summed loss 0.1 up to depth 2 and 0.03 beyond, with residual 0.01 from depth 4
-            on, which stayed finite and alive at 32K tokens (docs/stability.md); for the others as much more as their
-            gradients are smaller, and without damping times the initial 1 - eta: so the first step stays the same, and
-            only with a value given does `loss` make a difference.
-        eta_bias: Logit of the momentum gate at the start.
-        alpha_bias: Logit of the forget gate at the start. The papers give none; near 0 the memory is
-            emptied within a chunk, at -4 within thousands of tokens.
-        gate_span: One value of eta and alpha for each "token" (the papers' experiments), for each "chunk", that of its
-            first token (V1 section 3.2 allows chunk-wise gates), or for each "group" of `update_every` tokens, from
-            their mean (titans-pytorch). A mean over a chunk that is read token by token would leak the future.
-        gate_channels: Which gates have a value for each channel of a layer's input: "none" (V1), "alpha" (N25), "all".
-        update_every: Tokens whose writes reach the weights together; 1 (the papers) or a divisor of the chunk.
-        read: Weights that a token reads: after its own write, "token" (the papers); those that its "chunk" started with
-            (titans-pytorch, up to a chunk's last token); those that the "previous" chunk started with.
-        reset_momentum: Every chunk starts without momentum; the papers carry it on.
-        gain: Of the memory's LayerNorm: "none" (N25), "learned", or "fast": written like the weights (titans-pytorch).
-        written: Layers that are written: "all" (the papers), the "first" or the "last" alone.
-        ascent: Climb the inner loss: a sanity study (arXiv 2602.21204).
-        initial: Weights before the first token: "learned" (titans-pytorch, TTT), "frozen" as they were drawn, or
-            "zero", which only a linear memory can leave. The papers do not say.
-        eval_chunk_size: Chunk in evaluation and generation; null: the training chunk (arXiv 2511.07343 on a mismatch).
-        theta_damping: The step size is multiplied by 1 - eta, for momentum sums 1 / (1 - eta) steps: ours, for
-            stability. The papers and titans-pytorch leave theta and eta to themselves.
-        read_norm: RMSNorm, with a learned scale, of what a head reads (N25); titans-pytorch has none.
-        output_gate: What the token multiplies the read with before the output projection: a SiLU for each "channel"
-            (N25), a sigmoid for each "head" (titans-pytorch, where it has several heads), or "none" (there with one).
+        depth: Layers of the memory MLP, L_M in the Titans paper; 1 is a linear memory.
+        expansion: Width of the hidden layers over the width of a head; there are hidden layers from depth 2 on. The
+            NeurIPS 2025 camera-ready has 4.
+        chunk_size: Tokens whose inner gradients are taken at the same weights, those at the start of the chunk. For a
+            deep memory this changes the function, not only the speed. The NeurIPS 2025 camera-ready has 16.
+        momentum: Whether the update carries past surprise (the gate eta). Without, it is the momentary surprise alone.
+        forgetting: Whether the weights decay (the gate alpha).
+        residual: Whether the memory is M(x) = x + LayerNorm(MLP(x)), as in the NeurIPS 2025 camera-ready, or the plain
+            MLP of the arXiv v1.
+        activation: Activation between the layers of the memory.
+        loss: Inner loss, from the squared error over the width of a head: its "sum" (arXiv v1, eq. 12), its "mean", or
+            "half" of the sum (arXiv v1, appendix C).
+        gates_per_layer: Whether each layer of the memory has gates of its own, as in the NeurIPS 2025 camera-ready, or
+            a head has one set for all layers, as in the arXiv v1.
+        outer_gradient: Whether training differentiates through the inner gradients (second order). Without, the inner
+            gradients are constants.
+        theta_scale: Initial step size: theta starts at theta_scale / chunk_size x (1 - eta), without the last factor if
+            `theta_damping` is off, and can at most double. Null: 0.1 up to depth 2, 0.03 beyond, and 0.01 from depth 4
+            on with `residual`, values at which training was stable for 32K tokens (docs/stability.md). Null also
+            compensates for the scale of `loss` and, without damping, for the initial 1 - eta, so that the first step
+            does not depend on either.
+        eta_bias: Initial logit of the momentum gate. The paper gives none.
+        alpha_bias: Initial logit of the forget gate. The paper gives none. Near 0 the memory is emptied within a chunk,
+            at -4 within thousands of tokens.
+        gate_span: Tokens that share a value of eta and alpha. "token": none (the paper's experiments). "chunk": those
+            of a chunk, with the value of the chunk's first token (allowed by the arXiv v1, section 3.2). "group": those
+            of a group of `update_every` tokens, with the group's mean (titans-pytorch). A mean over a whole chunk would
+            leak the future into reads within the chunk.
+        gate_channels: Gates that have a value for each channel of a layer's input: "none" (the arXiv v1), "alpha" (the
+            NeurIPS 2025 camera-ready), or "all", which is alpha and eta.
+        update_every: Tokens whose writes reach the weights together; 1 in the paper. A divisor of `chunk_size`.
+        read: Weights that a token reads: those after its own write, "token" (the paper); those at the start of its
+            "chunk" (titans-pytorch, up to the last token of a chunk); those at the start of the "previous" chunk.
+        reset_momentum: Whether every chunk starts without momentum. The paper carries the momentum on.
+        gain: Gain of the memory's LayerNorm: "none" (the NeurIPS 2025 camera-ready), "learned", or "fast", which is
+            written like the weights (titans-pytorch).
+        written: Layers that are written: "all" (the paper), the "first", or the "last".
+        ascent: Whether writes climb the inner loss instead of descending it: a control (arXiv 2602.21204).
+        initial: Weights before the first token: "learned" (titans-pytorch, TTT), "frozen" at their random values, or
+            "zero", which only a linear memory can leave. The paper does not say.
+        eval_chunk_size: Chunk size in evaluation and generation. Null: `chunk_size`. arXiv 2511.07343 studies a
+            mismatch.
+        theta_damping: Whether the step size is multiplied by 1 - eta, because momentum adds up 1 / (1 - eta) steps.
+            This is this project's choice, for stability. The paper and titans-pytorch do not.
+        read_norm: Whether what a head reads passes an RMSNorm with a learned scale, as in the NeurIPS 2025
+            camera-ready. titans-pytorch has none.
+        output_gate: Gate, from the token, on what was read: a SiLU for each "channel" (the NeurIPS 2025 camera-ready),
+            a sigmoid for each "head" (titans-pytorch with several heads), or "none" (titans-pytorch with one head).
     """
 
     depth: int = 2
@@ -85,22 +96,22 @@ class MemoryConfig:
     output_gate: Literal["channel", "head", "none"] = field(default="channel", metadata={"neutral": "channel"})
 
     def step_scale(self, head_dim: int) -> float:
-        """`theta_scale`, or the default that null stands for."""
+        """Return `theta_scale`, or the value that null stands for, given the width of a head."""
         if self.theta_scale is not None:
             return self.theta_scale
-        deep = 0.01 if self.residual and self.depth > 3 else 0.03  # LayerNorm divides by a deep MLP's small output
+        deep = 0.01 if self.residual and self.depth > 3 else 0.03  # LayerNorm amplifies the small output of a deep MLP
         undamped = self.momentum and not self.theta_damping
         first = (1 - math.tanh(self.eta_bias / 2)) / 2 if undamped else 1.0  # 1 - sigmoid, for any number
         return (0.1 if self.depth <= 2 else deep) * first * {"sum": 1, "mean": head_dim, "half": 2}[self.loss]
 
     @property
     def layers(self) -> int:
-        """Of the memory: its matrices, and then the gain of its LayerNorm if it has one."""
+        """Number of layers: the matrices, and the gain of the LayerNorm if there is one."""
         return self.depth + (self.gain != "none")
 
     @property
     def written_layers(self) -> tuple[int, ...]:
-        """Those that are written, counted from 0."""
+        """Numbers of the layers that are written, from 0."""
         first, last = (0,), (self.depth - 1,)
         matrices = {"all": tuple(range(self.depth)), "first": first, "last": last}[self.written]
         return (*matrices, self.depth) if self.gain == "fast" else matrices
@@ -112,8 +123,8 @@ class MemoryConfig:
             if (getattr(self, name) or 0) % self.update_every:
                 raise ValueError(f"update_every: {self.update_every} does not divide {name} ({getattr(self, name)})")
         if self.gain != "none" and not self.residual:
-            raise ValueError(f"gain: {self.gain} needs residual, for there is no LayerNorm without")
+            raise ValueError(f"gain: {self.gain} needs residual: true, for only then there is a LayerNorm")
         if self.initial == "zero" and self.depth > 1:
-            raise ValueError(f"initial: zero needs depth 1; a memory of depth {self.depth} has no gradient there")
+            raise ValueError(f"initial: zero needs depth 1; at zero a memory of depth {self.depth} has no gradient")
         if self.theta_scale is not None and self.theta_scale < 0:
             raise ValueError(f"theta_scale: {self.theta_scale} is negative; a step size is at least 0")

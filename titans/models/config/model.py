@@ -1,4 +1,4 @@
-"""What a whole model is."""
+"""Configuration of a whole model."""
 
 from __future__ import annotations
 
@@ -11,39 +11,46 @@ from titans.models.config.keys import reads
 from titans.models.config.memory import MemoryConfig
 from titans.models.config.recurrent import RecurrentConfig
 
-MOST_BLOCKS = 10_000  # costs are counted block by block
-WIDEST = 1_000_000  # hidden over residual width
+MOST_BLOCKS = 10_000  # costs are computed block by block
+WIDEST = 1_000_000  # hidden width over `dim`
 Combination = Literal["norm_sigmoid", "sigmoid", "product"]
 Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A model of Llama-style blocks as N25 has them, by default one of language, over bytes.
+    """A model of Llama-style blocks, as in the NeurIPS 2025 camera-ready of the Titans paper; by default over bytes.
 
     Attributes:
-        variant: The sequence mixers of the blocks: the memory alone (lmm), as context (mac), gate (mag) or layer (mal),
-            or one of its rivals: docs/models.md has a table.
-        vocab_size: Distinct tokens; 256 for bytes.
+        variant: Sequence mixer of the blocks, such as the memory alone (lmm), as context (mac), as gate (mag), as layer
+            (mal), or a model to compare with. docs/models.md has the table.
+        vocab_size: Number of distinct tokens; 256 for bytes.
         dim: Width of the residual stream.
-        n_layers: Mixer and feed-forward pairs.
-        n_heads: Heads of attention, of the memory and of rivals that have any; divides `dim` into an even width.
+        n_layers: Number of blocks. A block is a mixer and a SwiGLU.
+        n_heads: Heads of attention, of the memory, and of other mixers that have heads. `dim` must be a multiple of
+            twice this number.
         mlp_ratio: Hidden width of the SwiGLU over `dim`.
-        persistent_tokens: Learned tokens before every sequence (task knowledge). N25: 128.
-        segment_len: Tokens that MAC attends over at a time, a multiple of the memory's chunk. N25: 512.
-        window: Tokens that sliding-window attention sees, the own one included. N25: 2048.
-        conv_size: Causal depthwise convolution on q, k and v, or a rival's inner stream; 1 is none. N25: 4.
+        persistent_tokens: Learned tokens before every sequence, the paper's task knowledge. The NeurIPS 2025
+            camera-ready has 128.
+        segment_len: Tokens that MAC attends over at a time; a multiple of `memory.chunk_size`. The NeurIPS 2025
+            camera-ready has 512.
+        window: Tokens that sliding-window attention sees, the own one included. The NeurIPS 2025 camera-ready has 2048.
+        conv_size: Taps of the causal depthwise convolution on q, k and v, or on the inner stream of a state space; 1 is
+            no convolution. The NeurIPS 2025 camera-ready has 4.
         memory: The long-term memory.
-        persistent_written: The persistent tokens are written to the memory too: yes for lmm, mag and mal by V1's
-            formulas, whose sequence begins with them, no for mac. Null: so.
-        combine: The product of attention and memory in mac and mag: both normalised with a learned scale and the second
-            through a sigmoid ("norm_sigmoid", V1 section 4.2), the second through a "sigmoid", or the raw "product".
-        qkv_activation: Of the memory's q, k and v: "silu" (N25) or "none".
-        qk_l2_norm: Keys and queries of the memory have length 1 (N25).
-        tie_embeddings: The output projection is the embedding (arXiv 1608.05859), for few examples and many tokens.
-        recurrent: Sizes of the recurrent rivals.
         settings: Settings that are one mixer's own, such as `MacConfig`: at most one of each class, in any order; the
             others are at their defaults. A study sets them as `model.<mixer>.<field>`.
+        persistent_written: Whether the persistent tokens are also written to the memory. Null: true for mag and mal,
+            for the arXiv v1's formulas begin their sequence with these tokens; false for mac. lmm always writes them.
+        combine: Product of attention and memory in mac and mag. "norm_sigmoid": both pass a norm with a learned scale,
+            and the memory a sigmoid (arXiv v1, section 4.2). "sigmoid": the memory passes a sigmoid. "product": the
+            plain product.
+        qkv_activation: Activation on the memory's q, k and v: "silu" (the NeurIPS 2025 camera-ready) or "none".
+        qk_l2_norm: Whether queries and keys of the memory are divided by their length, as in the NeurIPS 2025
+            camera-ready.
+        tie_embeddings: Whether the output projection is the embedding (arXiv 1608.05859), which helps a large
+            vocabulary with few examples.
+        recurrent: Sizes of recurrent mixers.
     """
 
     variant: str = field(default="mac", metadata={"choices": variants})
@@ -95,26 +102,26 @@ class ModelConfig:
 
     @property
     def has_memory(self) -> bool:
-        """Whether some block is written by the memory's operator."""
+        """Whether a mixer computes with the operator `neural_memory`."""
         return "memory.chunk_size" in reads(self.variant)
 
     @property
     def mixers(self) -> tuple[str, ...]:
-        """The mixer of each block."""
+        """Name of each block's mixer."""
         turn = pattern(self.variant)
         return tuple(turn[block % len(turn)] for block in range(self.n_layers))
 
     def settings_of(self, kind: type[Settings]) -> Settings:
-        """Return a mixer's own settings, by their class: those in `settings`, or the defaults."""
+        """Return a mixer's own settings by their class: those in `settings`, or the defaults."""
         return next((each for each in self.settings if type(each) is kind), None) or kind()
 
     @property
     def leaks(self) -> str | None:
-        """The key of a setting by which a token sees later ones, if there is one."""
+        """Key of a setting by which a token sees later ones, if there is one."""
         found = (mixer(name).leaks(self) for name in pattern(self.variant))
         return next(filter(None, found), None)
 
     @property
     def hidden(self) -> int:
-        """Hidden width of the feed-forward layer, a multiple of 8."""
+        """Hidden width of the SwiGLU, a multiple of 8."""
         return max(8, round(self.dim * self.mlp_ratio / 8) * 8)

@@ -1,4 +1,4 @@
-"""What the recurrent rivals of the memory are made of."""
+"""Configuration of recurrent mixers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from titans.models.config.checks import at_least, at_most
 
 @dataclass(frozen=True)
 class RecurrentConfig:
-    """Sizes of recurrent mixers; null is what the mixer was published with: `PUBLISHED`.
+    """Sizes of recurrent mixers. Null is the size that a mixer was published with.
 
     Attributes:
-        chunk_size: Tokens of a sequence that are computed together: it changes the speed and no number.
-        state_size: Numbers that a channel's state holds (Mamba, Mamba-2).
-        expand_k: Width of the keys over `dim`; rounded, so that a head of them is even.
-        expand_v: Width of the values, or of the inner stream, over `dim`; rounded in the same way.
-        conv_size: Causal depthwise convolution and SiLU on q, k and v of those that were published without
-            (linear_attention, retnet, gla), which null keeps so; for the others it is `conv_size` of the model.
+        chunk_size: Tokens that are computed together. It changes the speed and no number.
+        state_size: Numbers in the state of one channel (mamba, mamba2).
+        expand_k: Width of the keys over `dim`, rounded so that heads have an even width.
+        expand_v: Width of the values, or of the inner stream, over `dim`, rounded in the same way.
+        conv_size: Taps of a causal depthwise convolution, with a SiLU, on q, k and v of the mixers that were published
+            without one (linear_attention, retnet, gla). Null: no convolution. The other mixers read the model's
+            `conv_size`.
     """
 
     chunk_size: int = field(default=64, metadata={"identity": False})

@@ -1,4 +1,4 @@
-"""Sliding-window attention as one masked product over all pairs of tokens: the oracle."""
+"""The reference implementation of sliding-window attention: one masked product over all pairs of tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def naive_window_attention(
     q: Tensor, k: Tensor, v: Tensor, window: int, prefix: tuple[Tensor, Tensor, Tensor] | None = None
 ) -> Tensor:
-    """Arguments and result as of `window_attention`."""
+    """Attend to a window of tokens, q `[batch, heads, time, dim]`; arguments and result as in `window_attention`."""
     i = torch.arange(q.shape[2], device=q.device)
     distance = i[:, None] - i[None, :]
     scores = (q @ k.mT).masked_fill((distance < 0) | (distance >= window), float("-inf"))

@@ -10,14 +10,25 @@ from torch import Tensor
 
 
 def attend(scores: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
-    """One softmax over several groups of keys: `[..., queries, keys_g]` scores, `[..., keys_g, dim]` values."""
+    """Attend to several groups of keys under one softmax.
+
+    Args:
+        scores: For each group, `[..., queries, keys]`.
+        values: For each group, `[..., keys, dim]`.
+
+    Returns:
+        `[..., queries, dim]`.
+    """
     weights = torch.softmax(torch.cat(list(scores), -1), -1).split([s.shape[-1] for s in scores], -1)
     first, *rest = (w @ v for w, v in zip(weights, values, strict=True))
     return sum(rest, first)
 
 
 def causal_mask(queries: int, keys: int, window: int, device: torch.device) -> Tensor:
-    """0 where a query sees a key, -inf elsewhere; the last key stands at the last query's place. `[queries, keys]`."""
+    """Return `[queries, keys]`: 0 where a query sees a key, -inf elsewhere.
+
+    The last key stands at the place of the last query.
+    """
     distance = torch.arange(keys - queries, keys, device=device)[:, None] - torch.arange(keys, device=device)
     return torch.zeros(queries, keys, device=device).masked_fill((distance < 0) | (distance >= window), float("-inf"))
 
@@ -25,13 +36,13 @@ def causal_mask(queries: int, keys: int, window: int, device: torch.device) -> T
 def window_attention(
     q: Tensor, k: Tensor, v: Tensor, window: int, prefix: tuple[Tensor, Tensor, Tensor] | None = None
 ) -> Tensor:
-    """Token t attends to tokens t - window + 1 .. t, and to a prefix that every token sees.
+    """Let each token t attend to tokens t - window + 1 .. t, and to a prefix that every token sees.
 
     Args:
         q, k, v: `[batch, heads, time, dim]`, positions already in q and k.
-        window: Tokens seen, the own one included, at least 1.
-        prefix: (q, k, v) for the prefix: queries without positions `[batch, heads, time, dim]`, and its keys and
-            values `[1 or batch, heads, tokens, dim]`, so that it stands equally far from every token.
+        window: Tokens that a token sees, itself included; at least 1.
+        prefix: The queries without positions `[batch, heads, time, dim]`, and the keys and values of the prefix
+            `[1 or batch, heads, tokens, dim]`. So the prefix stands equally far from every token.
 
     Returns:
         `[batch, heads, time, dim]`. Memory grows with time x window, not time x time.
@@ -40,18 +51,16 @@ def window_attention(
     size = min(window, time)
     blocks = -(-time // size)
 
-    def block(x: Tensor) -> Tensor:
+    def in_blocks(x: Tensor) -> Tensor:  # [batch, heads, blocks, size, dim]
         return F.pad(x, (0, 0, 0, blocks * size - time)).view(batch, heads, blocks, size, dim)
 
-    def with_block_before(x: Tensor) -> Tensor:
-        return torch.cat((F.pad(x, (0, 0, 0, 0, 1, 0))[:, :, :-1], x), 3)
-
-    q_b, k_b, v_b = block(q * dim**-0.5), with_block_before(block(k)), with_block_before(block(v))
+    q_b = in_blocks(q * dim**-0.5)
+    k_b, v_b = (torch.cat((F.pad(x, (0, 0, 0, 0, 1, 0))[:, :, :-1], x), 3) for x in (in_blocks(k), in_blocks(v)))
     mask = causal_mask(size, 2 * size, window, q.device).to(q.dtype).repeat(blocks, 1, 1)
     mask[0, :, :size] = float("-inf")  # nothing stands before the first block
     scores, values = [q_b @ k_b.mT + mask], [v_b]
     if prefix is not None:
         q_prefix, k_prefix, v_prefix = prefix
-        scores.append(block(q_prefix * dim**-0.5) @ k_prefix.unsqueeze(2).mT)
+        scores.append(in_blocks(q_prefix * dim**-0.5) @ k_prefix.unsqueeze(2).mT)
         values.append(v_prefix.unsqueeze(2))
     return attend(scores, values).reshape(batch, heads, blocks * size, dim)[:, :, :time]

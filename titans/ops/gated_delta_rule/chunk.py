@@ -1,11 +1,11 @@
 """The delta rule with decay, chunk by chunk: the WY form of a product of Householder-like maps (arXiv 2406.06484).
 
-What a token writes, delta_t = b_t (v_t - a_t S_{t-1}^T k_t), depends on what the chunk's earlier ones wrote. With
-M[t, i] the decay between two tokens and G_t that since the chunk's start,
+What a token writes, delta_t = b_t (v_t - a_t S_{t-1}^T k_t), depends on what earlier tokens of the chunk wrote. With
+M[t, i] the decay between two tokens and G_t the decay since the chunk's start, a chunk is one triangular system:
 
     (I + diag(b) strict(M * K K^T)) delta = diag(b) (V - diag(G) K S)
 
-is one triangular system a chunk, solved for V and for diag(G) K before S is known: delta = U - W S.
+It is solved for V and for diag(G) K before S is known: delta = U - W S.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from titans.ops.arguments import check_log_decay, check_streams, expect
 from titans.ops.chunks import CHUNK, between, empty_state, from_chunks, into_chunks, since_start, until_end
-from titans.ops.fla import Kernel, fla_delta_rule, uses_fla
+from titans.ops.fla import KernelName, fla_delta_rule, uses_fla
 
 
 def gated_delta_rule(
@@ -27,28 +27,29 @@ def gated_delta_rule(
     state: Tensor | None = None,
     *,
     chunk_size: int = CHUNK,
-    kernel: Kernel = "auto",
+    kernel: KernelName = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """S_t = a_t (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T and y_t = S_t^T q_t, with a_t = exp(log_decay_t).
+    """Run S_t = a_t (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T and y_t = S_t^T q_t, with a_t = exp(log_decay_t).
 
-    A sequence cut anywhere, with the state handed on, gives what the whole gives. Queries are not scaled, and keys not
-    normalised: the state stays bounded where b_t |k_t|^2 is at most 2.
+    A sequence that is cut anywhere, with the state handed on, gives the same as the whole. Queries are not scaled and
+    keys are not normalised. The state stays bounded where b_t |k_t|^2 is at most 2.
 
     Args:
-        q, k: `[batch, heads, time, d_k]`; one head serves all of v's.
+        q, k: `[batch, heads, time, d_k]`. One head serves all of v's.
         v: `[batch, heads, time, d_v]`.
-        beta: How much of what a key finds is replaced, `[batch, heads, time]`: 0 nothing, 1 all for a key of length 1.
+        beta: The share of what a key finds that is replaced, `[batch, heads, time]`; 1 replaces all for a key of
+            length 1.
         log_decay: At most 0, `[batch, heads, time]`; -inf forgets everything before the token. A batch or heads of 1
             serve all. None: no decay.
-        state: `[batch, heads, d_k, d_v]`; None: zeros.
-        chunk_size: Tokens that are worked on together; a choice of speed alone.
+        state: `[batch, heads, d_k, d_v]`. None: zeros.
+        chunk_size: Tokens that are computed together. It changes the speed alone.
         kernel: "torch", "fla" (see `titans.ops.fla`), or "auto", which is torch.
 
     Returns:
-        y `[batch, heads, time, d_v]` and the state after the last token.
+        y `[batch, heads, time, d_v]`, and the state after the last token.
 
     Raises:
-        ValueError: Naming the argument that does not fit.
+        ValueError: An argument does not fit; the message names it.
     """
     check_streams(q, k, v, state)
     check_log_decay(log_decay, v)
@@ -69,14 +70,14 @@ def gated_delta_rule(
 
 
 def _solved(system: Tensor, values: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """U and W: the solutions for both, with only what is below the diagonal of `system`, and ones on it."""
+    """Return U and W: the solutions for values and keys of the unit triangular system below the diagonal."""
     sides = torch.cat((values, keys), -1)
     solved = torch.linalg.solve_triangular(system, sides, upper=False, unitriangular=True)
     return solved.split((values.shape[-1], keys.shape[-1]), -1)
 
 
 def _states(u: Tensor, w: Tensor, k: Tensor, decays: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The state that each chunk starts with, what its tokens write, and the state after the last chunk."""
+    """Return the state that each chunk starts with, what its tokens write, and the state after the last chunk."""
     starts, deltas = [], []
     for u_n, w_n, k_n, decay in zip(*(x.unbind(2) for x in (u, w, k, decays)), strict=True):
         starts.append(state)

@@ -1,4 +1,4 @@
-"""The delta rule with decay, token by token as it is printed: the oracle."""
+"""The reference implementation of the delta rule with decay: token by token, as the papers print it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def naive_gated_delta_rule(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None = None, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Arguments and result as of `gated_delta_rule`."""
+    """Run the rule. Arguments and result are those of `gated_delta_rule`, v `[batch, heads, time, d_v]`."""
     identity = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
     if state is None:
         state = torch.zeros(*v.shape[:2], k.shape[-1], v.shape[-1], dtype=v.dtype, device=v.device)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from titans.ops.arguments import check_log_decay, check_streams
 from titans.ops.chunks import CHUNK, between, empty_state, from_chunks, into_chunks, join, since_start, until_end
-from titans.ops.fla import Kernel, fla_linear_attention, uses_fla
+from titans.ops.fla import KernelName, fla_linear_attention, uses_fla
 
 
 def gated_linear_attention(
@@ -18,28 +18,27 @@ def gated_linear_attention(
     state: Tensor | None = None,
     *,
     chunk_size: int = CHUNK,
-    kernel: Kernel = "auto",
+    kernel: KernelName = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """S_t = diag(a_t) S_{t-1} + k_t v_t^T and y_t = S_t^T q_t, with a_t = exp(log_decay_t).
+    """Run S_t = diag(a_t) S_{t-1} + k_t v_t^T and y_t = S_t^T q_t, with a_t = exp(log_decay_t).
 
-    A sequence cut anywhere, with the state handed on, gives what the whole gives. Queries are not scaled.
+    A sequence that is cut anywhere, with the state handed on, gives the same as the whole. Queries are not scaled.
 
     Args:
-        q, k: `[batch, heads, time, d_k]`; one head serves all of v's.
+        q, k: `[batch, heads, time, d_k]`. One head serves all of v's.
         v: `[batch, heads, time, d_v]`.
-        log_decay: At most 0; -inf forgets everything before the token. One for a head and token,
-            `[batch, heads, time]`, or for each channel of the keys, `[batch, heads, time, d_k]`; a batch or heads of 1
-            serve all. None: no decay.
-        state: `[batch, heads, d_k, d_v]`; None: zeros.
-        chunk_size: Tokens that are worked on together; a choice of speed alone; with decays per channel the next
-            power of 2.
+        log_decay: At most 0; -inf forgets everything before the token. `[batch, heads, time]`, or with a decay for
+            each channel of the keys `[batch, heads, time, d_k]`. A batch or heads of 1 serve all. None: no decay.
+        state: `[batch, heads, d_k, d_v]`. None: zeros.
+        chunk_size: Tokens that are computed together; with decays per channel, the next power of 2. It changes the
+            speed alone.
         kernel: "torch", "fla" (see `titans.ops.fla`), or "auto", which is torch.
 
     Returns:
-        y `[batch, heads, time, d_v]` and the state after the last token.
+        y `[batch, heads, time, d_v]`, and the state after the last token.
 
     Raises:
-        ValueError: Naming the argument that does not fit.
+        ValueError: An argument does not fit; the message names it.
     """
     check_streams(q, k, v, state)
     per_channel = log_decay is not None and log_decay.dim() == 4
@@ -50,7 +49,9 @@ def gated_linear_attention(
     if uses_fla(kernel, v, k.shape[-1]):
         return fla_linear_attention(q, k, v, log_decay, state)
     time = v.shape[2]
-    size = chunk_of(chunk_size, time, per_channel)
+    size = min(chunk_size, time)
+    if per_channel:  # scores are built up by doubling
+        size = 1 << (size - 1).bit_length()
     if log_decay is None:
         log_decay = v.new_zeros(1, 1, time)
     g = into_chunks(log_decay if per_channel else log_decay.unsqueeze(-1), size)
@@ -61,17 +62,14 @@ def gated_linear_attention(
     return from_chunks(scores @ v + (q * left) @ starts, time), end
 
 
-def chunk_of(longest: int, time: int, per_channel: bool) -> int:
-    """Tokens a chunk: no more than there are; up to a power of 2 where scores are built up by doubling."""
-    size = min(longest, time)
-    return 1 << (size - 1).bit_length() if per_channel else size
-
-
 def channel_scores(q: Tensor, k: Tensor, log_decay: Tensor) -> Tensor:
-    """Sum over channels of q_t k_i and the decay between i and t, all `[..., size, channels]`: `[..., size, size]`.
+    """Return the sum over channels of q_t k_i times the decay between i and t, as `[..., size, size]`.
 
-    By doubling: each half of a part knows its own scores, and what the later half reads of the earlier one has decayed
-    from its token to the middle, and then from the middle on, which is a product of matrices.
+    It is built up by doubling. Each half of a segment knows its own scores. What the later half reads of the earlier
+    half has decayed from its token to the middle and then from the middle on, which is a product of matrices.
+
+    Args:
+        q, k, log_decay: `[..., size, channels]`; size is a power of 2.
     """
     blocks = torch.broadcast_tensors((q * k).sum(-1), log_decay[..., 0])[0][..., None, None]
     half = 1
@@ -84,7 +82,7 @@ def channel_scores(q: Tensor, k: Tensor, log_decay: Tensor) -> Tensor:
 
 
 def _states(writes: Tensor, decays: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """The state that each chunk starts with, `[batch, heads, chunks, d_k, d_v]`, and the one after the last."""
+    """Return the state that each chunk starts with, `[batch, heads, chunks, d_k, d_v]`, and the one after the last."""
     starts = []
     for write, decay in zip(writes.unbind(2), decays.unbind(2), strict=True):
         starts.append(state)

@@ -1,4 +1,4 @@
-"""Linear attention with decay, token by token: the oracle."""
+"""The reference implementation of linear attention with decay: token by token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def naive_gated_linear_attention(
     q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None = None, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Arguments and result as of `gated_linear_attention`."""
+    """Run the recurrence. Arguments and result are those of `gated_linear_attention`, v `[batch, heads, time, d_v]`."""
     if state is None:
         state = torch.zeros(*v.shape[:2], k.shape[-1], v.shape[-1], dtype=v.dtype, device=v.device)
     outputs = []

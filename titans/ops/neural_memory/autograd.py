@@ -114,7 +114,7 @@ class MemoryScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, *dend: Tensor) -> tuple[Any, ...]:
-        """Return the gradients by the tensors, from those by what was read and by the state after it."""
+        """Return the gradients by the tensors, from those by what was read `[N, time, D]` and by the state after it."""
         plan, layers = ctx.plan, len(ctx.plan.places)
         gates, tokens, kept = tree_unflatten(list(ctx.saved_tensors), ctx.form)
         dstate = MemoryState(dend[:layers], dend[layers:])

@@ -1,17 +1,21 @@
 """The scan with its chunks compiled by torch: between two products there is one pass over the memory, not ten.
 
-A chunk is compiled once for each shape, which takes seconds to half a minute. Torch keeps what it compiled on disk, for
-the next process. A single chunk, as at the end of a sequence, is not worth that and runs as it is.
+A chunk is compiled once for each shape, which takes seconds to half a minute. Torch keeps what it compiled in a folder
+of the user's own, for the next process. A single chunk, as at the end of a sequence, is not worth that.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
+from titans.ops.cache import cache_folder, private_folder
 from titans.ops.neural_memory.chunk import Gradients, backward_chunk, forward_chunk
 from titans.ops.neural_memory.coefficients import (
     Coefficients,
@@ -24,6 +28,7 @@ from titans.ops.neural_memory.state import MemoryState, State, Switches
 
 WORTH = 2  # chunks from which on their shape is compiled
 SHAPES = 64  # that may be compiled in one process; reaching the limit is an error, for what follows would be slow
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 OPTIONS = {"recompile_limit": SHAPES, "fail_on_recompile_limit_hit": True}
 
 _forward_chunk, _backward_chunk = (
@@ -78,6 +83,21 @@ def backward(
 
 
 COMPILED = Scan(coefficients, coefficients_backward, forward, backward)
+
+
+def compile_into_own_folder() -> None:
+    """Point torch's compiler to a folder of the user's own, unless `TORCHINDUCTOR_CACHE_DIR` names another.
+
+    Torch's default lies below the folder for temporary files, under a name that anybody there may take before the user
+    does. Precompiled headers lie there in any case, and are not used where that folder is not the user's own.
+    """
+    default = default_cache_dir()
+    if os.environ.get(CACHE_VARIABLE) in (None, "", default):
+        os.environ[CACHE_VARIABLE] = str(cache_folder("inductor"))
+    try:
+        private_folder(Path(default))
+    except OSError:
+        torch._inductor.config.cpp_cache_precompile_headers = False
 
 
 def _rows(gates: Gates, size: int) -> Gates:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Literal, NamedTuple
@@ -16,6 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from titans.ops.arguments import warn_unsupported
 from titans.ops.neural_memory.chunk import backward_covers
 from titans.ops.neural_memory.linear import BLOCK, LINEAR, is_linear_recurrence
 from titans.ops.neural_memory.scan import TAPED, TORCH, Scan
@@ -85,7 +85,7 @@ def choose_scan(asked: KernelName, q: Tensor, state: State, switches: Switches, 
         rare = "the call reads late, writes some layers only, or has a gain or gates per channel"
     reason = kernel.unsupported(Call(q, state, switches, rare))
     if reason is not None:
-        _warn_once(kernel.name, reason)
+        warn_unsupported(kernel.name, reason)
     if linear:
         return LINEAR, BLOCK
     return TAPED if rare else TORCH if reason else kernel.load(), switches.chunk_size
@@ -121,9 +121,11 @@ def too_large(chunk: int, dim: int) -> bool:
     return tokens * channels > LARGEST_CHUNK
 
 
+@cache
 def _load_compiled() -> Scan:
-    from titans.ops.neural_memory.compiled import COMPILED
+    from titans.ops.neural_memory.compiled import COMPILED, compile_into_own_folder
 
+    compile_into_own_folder()
     return COMPILED
 
 
@@ -141,8 +143,3 @@ KERNELS = {
         Kernel("triton", _unsupported_by_triton, _load_triton),
     )
 }
-
-
-@cache
-def _warn_once(kernel: str, reason: str) -> None:
-    warnings.warn(f"kernel={kernel!r} does not cover a call, which runs in torch instead: {reason}", stacklevel=4)

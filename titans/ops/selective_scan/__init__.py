@@ -1,4 +1,4 @@
-"""The selective state space of Mamba (arXiv 2312.00752): each channel has a state whose decay and input the token sets.
+"""The selective state space of Mamba (arXiv 2312.00752): each channel's state decays and is written as the token says.
 
     h_t = exp(delta_t A) h_{t-1} + delta_t x_t B_t        y_t = C_t . h_t
 

@@ -1,8 +1,8 @@
-"""The selective state space by chunks, which are gone through once more in the backward pass.
+"""The selective state space by chunks, which the backward pass computes again.
 
-The states of all tokens, `[batch, time, channels, state]`, are far larger than what goes in and comes out; here they
-exist for one chunk at a time. Inside a chunk they come from doubling: after round r a token has taken in the 2^r tokens
-up to itself. Decays are only ever multiplied, never divided by, so nothing overflows however fast a channel forgets.
+The states of all tokens, `[batch, time, channels, state]`, are far larger than inputs and outputs. Here they exist for
+one chunk at a time. Inside a chunk they come from doubling: after round r a token has taken in the 2^r tokens up to
+itself. Decays are multiplied and never divided by, so nothing overflows however fast a channel forgets.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ CHUNK = 64
 def selective_scan(
     x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None, *, chunk_size: int = CHUNK
 ) -> tuple[Tensor, Tensor]:
-    """h_t = exp(delta_t a) h_{t-1} + delta_t x_t b_t and y_t = c_t . h_t, for each channel (arXiv 2312.00752, eq. 2).
+    """Run h_t = exp(delta_t a) h_{t-1} + delta_t x_t b_t and y_t = c_t . h_t for each channel.
 
-    A sequence cut anywhere, with the state handed on, gives what the whole gives.
+    Paper: arXiv 2312.00752, eq. 2. A sequence that is cut anywhere, with the state handed on, gives the same as the
+    whole.
 
     Args:
         x: `[batch, time, channels]`.
-        delta: Step sizes, at least 0, like x.
-        a: Rates, below 0, `[channels, state]`.
-        b, c: What a token writes and reads along, `[batch, time, state]`.
-        state: `[batch, channels, state]`; None: zeros.
-        chunk_size: Tokens that are worked on together; a choice of speed alone.
+        delta: The step sizes, at least 0, in the shape of x.
+        a: The rates, below 0, `[channels, state]`.
+        b, c: The directions that a token writes and reads along, `[batch, time, state]`.
+        state: `[batch, channels, state]`. None: zeros.
+        chunk_size: Tokens that are computed together. It changes the speed alone.
 
     Returns:
-        y like x, and the state after the last token.
+        y in the shape of x, and the state after the last token.
 
     Raises:
-        ValueError: Naming the argument that does not fit.
+        ValueError: An argument does not fit; the message names it.
     """
     _check(x, delta, a, b, c, state, chunk_size)
     state = x.new_zeros(x.shape[0], *a.shape) if state is None else state
@@ -46,11 +47,11 @@ def selective_scan(
 
 
 class SelectiveScan(torch.autograd.Function):
-    """`selective_scan`; kept for the backward pass are its arguments and the state before each chunk."""
+    """`selective_scan`, which keeps its arguments and the state before each chunk for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, size: int, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The arguments, chunk size first; the outputs, and the state at the end."""
+        """Return the outputs `[batch, time, channels]` and the end state, from the chunk size and the tensors."""
         *streams, state = inputs
         ctx.size, starts, outputs = size, [], []
         for x, delta, a, b, c in _chunks(size, *streams):
@@ -64,7 +65,7 @@ class SelectiveScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, dstate: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of the arguments."""
+        """Return the gradients by the tensors, from those by outputs `[batch, time, channels]` and end state."""
         saved = ctx.saved_tensors
         streams, starts = saved[:5], saved[5:]
         chunks = zip(_chunks(ctx.size, *streams), starts, dy.split(ctx.size, 1), strict=True)
@@ -86,7 +87,7 @@ def _chunks(size: int, x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor
 
 
 def _states(x: Tensor, delta: Tensor, a: Tensor, b: Tensor, start: Tensor) -> Tensor:
-    """The state after each token of a chunk, `[batch, size, channels, state]`."""
+    """Return the state after each token of a chunk, `[batch, size, channels, state]`."""
     decay = torch.exp(delta.unsqueeze(-1) * a)
     h = (delta * x).unsqueeze(-1) * b.unsqueeze(2)
     h[:, 0] += decay[:, 0] * start
@@ -94,7 +95,7 @@ def _states(x: Tensor, delta: Tensor, a: Tensor, b: Tensor, start: Tensor) -> Te
 
 
 def _scan(factors: Tensor, values: Tensor) -> Tensor:
-    """values_t + factors_t (values_{t-1} + factors_{t-1} (...)) along dim 1, by doubling; both are overwritten."""
+    """Return values_t + factors_t (values_{t-1} + factors_{t-1} (...)) along dim 1, by doubling; overwrite both."""
     step = 1
     while step < values.shape[1]:
         values[:, step:] += factors[:, step:] * values[:, :-step]
@@ -106,7 +107,7 @@ def _scan(factors: Tensor, values: Tensor) -> Tensor:
 def _chunk_gradients(
     chunk: Chunk, start: Tensor, dy: Tensor, dend: Tensor
 ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
-    """Those by x, delta, b and c; by a; and by the state before the chunk."""
+    """Return the gradients by x, delta, b and c; by a; and by the state before the chunk."""
     x, delta, a, b, c = chunk
     h = _states(x, delta, a, b, start)
     dc = (dy.unsqueeze(2) @ h).squeeze(2)

@@ -1,4 +1,4 @@
-"""The selective state space token by token: the oracle."""
+"""The reference implementation of the selective state space: token by token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def naive_selective_scan(
     x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Arguments and result as of `selective_scan`."""
+    """Run the scan. Arguments and result are those of `selective_scan`, x `[batch, time, channels]`."""
     h = x.new_zeros(x.shape[0], *a.shape) if state is None else state
     outputs = []
     for t in range(x.shape[1]):

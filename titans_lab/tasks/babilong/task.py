@@ -17,7 +17,7 @@ import numpy as np
 from titans_lab.data.hidden import BabilongContents, babilong_contents
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
-from titans_lab.tasks.babilong.settings import BabilongSettings
+from titans_lab.tasks.babilong import BabilongSettings
 from titans_lab.tasks.haystack import Haystack, part_of, prose
 from titans_lab.tasks.question import Question, for_testing
 from titans_lab.tasks.recall import RecallTask

@@ -14,7 +14,7 @@ from titans_lab.data.genome import Genome, Labelled, Part, load_genome
 from titans_lab.stats.classes import matthews
 from titans_lab.stats.kmers import kmer_classes
 from titans_lab.study.config import RunConfig
-from titans_lab.tasks.genome.settings import ACCURACY, MATTHEWS, GenomeSettings
+from titans_lab.tasks.genome import ACCURACY, MATTHEWS, GenomeSettings
 from titans_lab.tasks.task import Batch, Score, Task, precise, random_of
 
 

@@ -8,7 +8,7 @@ from titans.models.autoencoder import AutoEncoder
 from titans.models.backbone import Backbone
 from titans_lab.study.config import RunConfig
 from titans_lab.tasks.answers import Examples, Part
-from titans_lab.tasks.mad.settings import CompressionSettings
+from titans_lab.tasks.mad import CompressionSettings
 from titans_lab.tasks.mad.task import MadTask
 
 

@@ -11,7 +11,7 @@ from random import Random
 import numpy as np
 
 from titans_lab.tasks.answers import Examples, Part
-from titans_lab.tasks.mad.settings import FuzzyRecallSettings
+from titans_lab.tasks.mad import FuzzyRecallSettings
 from titans_lab.tasks.mad.task import MadTask
 from titans_lab.tasks.task import IGNORED
 

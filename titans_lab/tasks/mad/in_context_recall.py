@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from titans_lab.tasks.answers import Examples, Part
-from titans_lab.tasks.mad.settings import RecallSettings
+from titans_lab.tasks.mad import RecallSettings
 from titans_lab.tasks.mad.task import MadTask, next_tokens
 from titans_lab.tasks.task import IGNORED
 

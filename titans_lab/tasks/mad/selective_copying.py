@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from titans_lab.tasks.answers import Examples, Part
-from titans_lab.tasks.mad.settings import SelectiveCopyingSettings
+from titans_lab.tasks.mad import SelectiveCopyingSettings
 from titans_lab.tasks.mad.task import MadTask
 from titans_lab.tasks.task import IGNORED
 

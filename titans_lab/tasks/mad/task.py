@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from titans_lab.tasks.answers import AnswerTask, Part
-from titans_lab.tasks.mad.settings import MadSettings
+from titans_lab.tasks.mad import MadSettings
 from titans_lab.tasks.task import IGNORED
 
 

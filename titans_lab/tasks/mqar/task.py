@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from titans_lab.tasks.answers import AnswerTask, Examples, Part
-from titans_lab.tasks.mqar.settings import SUITE_TESTS, SUITE_TRAINING, MqarSettings
+from titans_lab.tasks.mqar import SUITE_TESTS, SUITE_TRAINING, MqarSettings
 from titans_lab.tasks.task import IGNORED
 
 

@@ -23,7 +23,7 @@ from titans_lab.data.hidden import NeedleContents, needle_contents
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
 from titans_lab.tasks.haystack import Haystack, noise, part_of, prose
-from titans_lab.tasks.needle.settings import Kind, NeedleSettings, Template
+from titans_lab.tasks.needle import Kind, NeedleSettings, Template
 from titans_lab.tasks.question import Question, for_testing
 from titans_lab.tasks.recall import RecallTask
 from titans_lab.tasks.task import random_of

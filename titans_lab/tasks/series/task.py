@@ -14,7 +14,7 @@ from titans.models.forecaster import Forecaster
 from titans_lab.data.series import PARTS, Part, Series, load_series
 from titans_lab.stats.forecast import Errors, errors, linear, repeat_last, ridge
 from titans_lab.study.config import RunConfig
-from titans_lab.tasks.series.settings import MAE, MSE, SeriesSettings
+from titans_lab.tasks.series import MAE, MSE, SeriesSettings
 from titans_lab.tasks.task import Batch, Score, Task, precise, random_of
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}

@@ -11,13 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans_lab.data.corpus import Corpus, check_vocabulary, load_corpus
+from titans_lab.data.corpus import Corpus, check_vocabulary, load_corpus, refuse_short
 from titans_lab.data.tokenizer import SEPARATOR
-from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
 from titans_lab.study.metric import Metric
 from titans_lab.tasks.task import Batch, Score, Task, judging, precise, random_of
-from titans_lab.tasks.text.settings import TextSettings
+from titans_lab.tasks.text import TextSettings
 
 BITS = 1 / math.log(2)
 WORD_PERPLEXITY = Metric("word_perplexity", "choices a word")
@@ -37,11 +36,7 @@ class TextTask(Task):
     def __init__(
         self, corpus: Corpus, seed: int, length: int, batch: int, settings: TextSettings | None = None
     ) -> None:
-        if len(corpus.train) <= length:
-            raise UserError(
-                f"train.seq_len: {length} and one more to predict are more than the {len(corpus.train)} tokens that "
-                f"{corpus.source} has to train on; lower train.seq_len or give a longer text"
-            )
+        refuse_short(len(corpus.train), length, corpus.source)
         super().__init__(settings or TextSettings(), corpus.digest, corpus.source)
         self.corpus, self.seed, self.length, self.batch = corpus, seed, length, batch
 

@@ -14,16 +14,23 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from titans.ops.neural_memory.triton.parts import Decays, Places, keys, queries, store_vectors, with_residual
+from titans.ops.neural_memory.triton.parts import (
+    CoefficientPointers,
+    Pointers,
+    keys,
+    queries,
+    store_vectors,
+    with_residual,
+)
 from titans.ops.neural_memory.triton.sweeps import down_sweep, lower_sweep, upper_sweep
 from titans.ops.neural_memory.triton.tiles import (
     VECTORS,
     dot,
     load_tile,
     mean,
-    normalised,
+    normalise,
+    normalise_backward,
     store_tile,
-    through_norm,
     zeros,
 )
 
@@ -34,10 +41,10 @@ ROWS = tl.constexpr(VECTORS)
 def backward_kernel(
     q, k, v, z, u, dy, dq, dk, dv, masks, vectors, dmasks, dvectors, states, dstates, through, chunks, m: tl.constexpr
 ):
-    """Writes dq, dk, dv, dmasks and dvectors, shaped as in `forward_kernel`, and the gradient by the first state.
+    """Write dq, dk, dv, dmasks and dvectors, shaped as in `forward_kernel`, and the gradient by the first state.
 
-    dstates `[2, N, numel]`: the gradient by the state after c chunks is at c, counted around; the one after all is
-    given. through `[N, 2, chunk, width]`: room for what one sweep hands to the next.
+    dstates is `[2, N, numel]`. The gradient by the state after c chunks is at c modulo 2; the one after all chunks is
+    given. through is `[N, 2, chunk, width]`: room for what one sweep hands to the next.
     """
     n, rows = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     t, d = tl.arange(0, m.tokens), tl.arange(0, m.channels)
@@ -46,7 +53,7 @@ def backward_kernel(
         x, row = (n * chunks + c) * m.chunk * m.dim, c * rows + n
         dafter, dbefore = dstates + ((c + 1) % 2 * rows + n) * m.numel, dstates + (c % 2 * rows + n) * m.numel
         room = through + n * 2 * m.chunk * m.width
-        p = Places(
+        p = Pointers(
             q + x, k + x, v + x, z + x, u + x, dy + x, dq + x, dk + x, dv + x, states + row * m.numel, dafter, dbefore,
             room, room + m.chunk * m.width,
         )  # fmt: skip
@@ -58,14 +65,14 @@ def backward_kernel(
 
 @triton.jit
 def decays_at(masks, vectors, dmasks, dvectors, row, m: tl.constexpr):
-    """Those at a place."""
+    """Return the pointers to a layer's coefficients over one chunk."""
     of_mask, of_vectors = row * m.chunk * m.chunk, row * ROWS * m.chunk
-    return Decays(masks + of_mask, vectors + of_vectors, dmasks + of_mask, dvectors + of_vectors)
+    return CoefficientPointers(masks + of_mask, vectors + of_vectors, dmasks + of_mask, dvectors + of_vectors)
 
 
 @triton.jit
 def chunk_back(p, lower, upper, t, d, m: tl.constexpr):
-    """All gradients of a chunk."""
+    """Store all gradients of a chunk."""
     ddelta, start, drift = upper_back(p, lower, upper, t, d, m)
     dk = zeros(m.tokens, m.channels)
     if m.depth == 2:
@@ -83,7 +90,10 @@ def chunk_back(p, lower, upper, t, d, m: tl.constexpr):
 
 @triton.jit
 def upper_back(p, lower, upper, t, d, m: tl.constexpr):
-    """Back through the last layer: by its inner gradient; and the read's share of the first layer's start and drift."""
+    """Go back through the last layer.
+
+    Return the gradient by its inner gradient, and the read's share of those by the first layer's start and drift.
+    """
     sums = upper_sweep(p, lower, upper, t, d, m)
     store_vectors(upper.dvectors, sums.vectors, 0.0, 0.0, t, m)
     du, mask = queries(p, t, d, m), load_tile(upper.mask, t, t, m.chunk, m.chunk)
@@ -94,7 +104,7 @@ def upper_back(p, lower, upper, t, d, m: tl.constexpr):
 
 @triton.jit
 def lower_back(p, decays, ddelta, start, drift, t, d, m: tl.constexpr):
-    """Back through the first layer: stores dq, returns the gradients by k and by the last layer's inner gradient."""
+    """Go back through the first layer: store dq, return the gradients by k and by the last layer's inner gradient."""
     sums = lower_sweep(p, decays, ddelta, t, d, m)
     q, k = load_tile(p.q, t, d, m.chunk, m.dim), load_tile(p.k, t, d, m.chunk, m.dim)
     mask = load_tile(decays.mask, t, t, m.chunk, m.chunk)
@@ -107,13 +117,13 @@ def lower_back(p, decays, ddelta, start, drift, t, d, m: tl.constexpr):
 
 @triton.jit
 def top_back(z, delta, error, ddelta, d, m: tl.constexpr):
-    """Back through `inner_error`: by the last layer's output, and by the target with its sign changed."""
+    """Go back through `inner_error`: return the gradient by the last layer's output, and minus that by the target."""
     if m.residual:
-        normed, scale = normalised(z, d, m)
-        through = through_norm(normed, scale, ddelta, d, m)
+        normed, scale = normalise(z, d, m)
+        through = normalise_backward(normed, scale, ddelta, d, m)
         derror = m.loss_slope * through
         curved = normed * mean(ddelta * delta, m) + mean(ddelta * normed, m) * delta + mean(error * normed, m) * through
-        return through_norm(normed, scale, derror, d, m) - scale * curved, derror
+        return normalise_backward(normed, scale, derror, d, m) - scale * curved, derror
     else:
         derror = m.loss_slope * ddelta
         return derror, derror

@@ -24,7 +24,7 @@ from titans.ops.neural_memory.triton.tiles import (
     load_momentum,
     load_tile,
     load_vector,
-    normalised,
+    normalise,
     slope,
     store_tile,
     zeros,
@@ -37,10 +37,11 @@ ROWS = tl.constexpr(VECTORS)
 def forward_kernel(
     q_in, k_in, v_in, masks, vectors, states, y_out, z_out, u_out, chunks, places, KEEP: tl.constexpr, m: tl.constexpr
 ):
-    """Writes y, and with `KEEP` the last layer's output for keys z and queries u, all `[N, chunks * chunk, dim]`.
+    """Write y, and with `KEEP` the last layer's output for keys z and queries u, all `[N, chunks * chunk, dim]`.
 
-    masks `[depth, chunks, N, chunk, chunk]`, vectors `[depth, chunks, N, VECTORS, chunk]`. states `[places, N, numel]`,
-    each weights, then momentum: the state after c chunks is at c, counted around; the first is given.
+    masks is `[depth, chunks, N, chunk, chunk]` and vectors `[depth, chunks, N, VECTORS, chunk]`. states is
+    `[places, N, numel]`, each weights, then momentum. The state after c chunks is at c modulo places, and the first one
+    is given.
     """
     n, rows = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     t, d = tl.arange(0, m.tokens), tl.arange(0, m.channels)
@@ -57,7 +58,7 @@ def forward_kernel(
         )
         y = u
         if m.residual:
-            y = normalised(u, d, m)[0] + load_tile(q_in + tokens, t, d, m.chunk, m.dim)
+            y = normalise(u, d, m)[0] + load_tile(q_in + tokens, t, d, m.chunk, m.dim)
         store_tile(y_out + tokens, t, d, y, m.chunk, m.dim)
         if KEEP:
             store_tile(z_out + tokens, t, d, z, m.chunk, m.dim)
@@ -67,7 +68,7 @@ def forward_kernel(
 
 @triton.jit
 def last_output(k, k_in, state, t, d, m: tl.constexpr):
-    """Of the keys, `[tokens, channels]`."""
+    """Return the last layer's output for the keys, `[tokens, channels]`."""
     z = zeros(m.tokens, m.channels)
     for first in range(0, m.width, m.tile):
         i = first + tl.arange(0, m.tile)
@@ -83,7 +84,7 @@ def last_output(k, k_in, state, t, d, m: tl.constexpr):
 def move_on(q_in, k_in, k, delta, masks, vectors, before, after, place, places, t, d, m: tl.constexpr):
     """Write the state after the chunk, and return the last layer's output for the queries.
 
-    place, places: The chunk's among the masks and vectors of a layer, and how many these are.
+    place is the chunk's place among the masks and vectors of a layer, and places is their number.
     """
     q = load_tile(q_in, t, d, m.chunk, m.dim)
     upper = vectors + ((m.depth - 1) * places + place) * ROWS * m.chunk
@@ -113,7 +114,7 @@ def move_on(q_in, k_in, k, delta, masks, vectors, before, after, place, places, 
 
 @triton.jit
 def anchored(g, w, s, vectors, t, m: tl.constexpr):
-    """What queries get of the state that the chunk started with."""
+    """Return what queries get of the state that the chunk started with."""
     by_weights = load_vector(vectors, START, t, m) * dot(g, tl.trans(w), m)
     return by_weights + load_vector(vectors, DRIFT, t, m) * dot(g, tl.trans(s), m)
 

@@ -1,4 +1,4 @@
-"""What the sweeps of the backward pass have in common: where a chunk lies, and what is added up over its tiles."""
+"""What the sweeps of the backward pass share: the pointers to a chunk, and the sums over its tiles."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from titans.ops.neural_memory.triton.tiles import (
     load_last,
     load_momentum,
     load_tile,
-    normalised,
+    normalise,
+    normalise_backward,
     store_tile,
-    through_norm,
 )
 
 
 class Vectors(NamedTuple):
-    """Gradients by a layer's vectors over a chunk, block values in a kernel.
+    """The gradients by a layer's vectors over a chunk; block values in a kernel.
 
     Attributes:
         start, drift, into_weights, into_momentum: `[tokens]`.
         last_start, last_drift, decay: The write's share of the first two at the last token, and the gradient by the
-            decay, each yet to be summed over the rows of a tile.
+            decay. Each is yet to be summed over the rows of a tile.
     """
 
     start: Any
@@ -42,13 +42,13 @@ class Vectors(NamedTuple):
 
 
 class UpperSums(NamedTuple):
-    """What the first sweep adds up over its tiles, block values in a kernel.
+    """The sums of the first sweep over its tiles; block values in a kernel.
 
     Attributes:
-        delta: Gradient by the last layer's inner gradient.
-        products: The last layer's scores, not masked.
-        vectors: Gradients by the last layer's vectors.
-        start, drift: The share of the read in the gradients by the first layer's.
+        delta: The gradient by the last layer's inner gradient.
+        products: The last layer's scores before the mask.
+        vectors: The gradients by the last layer's vectors.
+        start, drift: The read's share of the gradients by the first layer's start and drift.
     """
 
     delta: Any
@@ -59,8 +59,14 @@ class UpperSums(NamedTuple):
 
 
 class LowerSums(NamedTuple):
-    """What the second sweep adds up: gradients by q, k, the last layer's inner gradient, the first layer's masked
-    scores and its vectors. In a kernel these are block values."""
+    """The sums of the second sweep over its tiles; block values in a kernel.
+
+    Attributes:
+        q, k: The gradients by queries and keys.
+        delta: The gradient by the last layer's inner gradient.
+        scores: The gradient by the first layer's masked scores.
+        vectors: The gradients by the first layer's vectors.
+    """
 
     q: Any
     k: Any
@@ -78,8 +84,8 @@ class Tile(NamedTuple):
     ds: Any
 
 
-class Places(NamedTuple):
-    """Pointers to where a chunk's tensors begin; state is the one before it, dafter and dbefore gradients by states."""
+class Pointers(NamedTuple):
+    """The pointers to a chunk's tensors. state is the one before the chunk, dafter and dbefore gradients by states."""
 
     q: Any
     k: Any
@@ -97,8 +103,8 @@ class Places(NamedTuple):
     du: Any
 
 
-class Decays(NamedTuple):
-    """Pointers to a layer's mask and vectors over a chunk, and to the gradients by them."""
+class CoefficientPointers(NamedTuple):
+    """The pointers to a layer's mask and vectors over a chunk, and to the gradients by them."""
 
     mask: Any
     vectors: Any
@@ -108,8 +114,10 @@ class Decays(NamedTuple):
 
 @triton.jit
 def keys(p, t, d, m: tl.constexpr):
-    """The keys, the last layer's output for them, the inner gradient at it, and the error: found anew where they are
-    needed, as to hold them through a sweep takes registers that it needs."""
+    """Return the keys, the last layer's output for them, the inner gradient at this output, and the error.
+
+    They are computed again where they are needed: to hold them through a sweep takes registers that the sweep needs.
+    """
     k, z = load_tile(p.k, t, d, m.chunk, m.dim), load_tile(p.z, t, d, m.chunk, m.dim)
     delta, error = inner_error(z, k, load_tile(p.v, t, d, m.chunk, m.dim), d, m)
     return k, z, delta, error
@@ -117,17 +125,17 @@ def keys(p, t, d, m: tl.constexpr):
 
 @triton.jit
 def queries(p, t, d, m: tl.constexpr):
-    """The gradient by the last layer's output for the queries."""
+    """Return the gradient by the last layer's output for the queries."""
     du = load_tile(p.dy, t, d, m.chunk, m.dim)
     if m.residual:
-        normed, scale = normalised(load_tile(p.u, t, d, m.chunk, m.dim), d, m)
-        du = through_norm(normed, scale, du, d, m)
+        normed, scale = normalise(load_tile(p.u, t, d, m.chunk, m.dim), d, m)
+        du = normalise_backward(normed, scale, du, d, m)
     return du
 
 
 @triton.jit
 def with_residual(gradient, dy, t, columns, m: tl.constexpr):
-    """The gradient by queries, with what reaches them beside the memory's layers."""
+    """Return the gradient by queries, with the part that reaches them beside the memory's layers."""
     if m.residual:
         gradient += load_tile(dy, t, columns, m.chunk, m.dim)
     return gradient
@@ -135,7 +143,7 @@ def with_residual(gradient, dy, t, columns, m: tl.constexpr):
 
 @triton.jit
 def no_vectors(TOKENS: tl.constexpr, TILE_ROWS: tl.constexpr):
-    """Where sums begin."""
+    """Return vectors of zeros, where sums begin."""
     none, of_rows = tl.zeros((TOKENS,), tl.float32), tl.zeros((TILE_ROWS,), tl.float32)
     return Vectors(none, none, none, none, of_rows, of_rows, of_rows)
 
@@ -156,7 +164,10 @@ def add_vectors(sums, tile, start, drift, into_weights, into_momentum):
 
 @triton.jit
 def store_vectors(dvectors, found, start, drift, t, m: tl.constexpr):
-    """Gradients by a layer's vectors, with more of the first two's; of the decay's, one number, at the first token."""
+    """Store the gradients by a layer's vectors, with more of those by the first two.
+
+    The gradient by the decay, one number, is stored at the first token.
+    """
     real, last = t < m.chunk, t == m.chunk - 1
     start += found.start + tl.where(last, tl.sum(found.last_start), 0.0)
     drift += found.drift + tl.where(last, tl.sum(found.last_drift), 0.0)
@@ -169,7 +180,7 @@ def store_vectors(dvectors, found, start, drift, t, m: tl.constexpr):
 
 @triton.jit
 def load_back(p, offset, rows, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, m: tl.constexpr):
-    """A tile of the layer at an offset in the states."""
+    """Load a tile of the layer at an offset in the states."""
     return Tile(
         load_tile(p.state + offset, rows, columns, HEIGHT, WIDTH),
         load_momentum(p.state + offset, rows, columns, HEIGHT, WIDTH, m),
@@ -182,7 +193,7 @@ def load_back(p, offset, rows, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexp
 def store_back(
     p, offset, rows, columns, tile, read_w, read_s, vectors, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, m: tl.constexpr
 ):
-    """Gradients by a tile before the chunk, from those of the read; a momentum that is not used has none."""
+    """Store the gradients by a tile before the chunk, from those of the read; an unused momentum has none."""
     dw = read_w + load_last(vectors, START, m) * tile.dw
     ds = read_s + load_last(vectors, DRIFT, m) * tile.dw + load_last(vectors, DECAY, m) * tile.ds
     store_tile(p.dbefore + offset, rows, columns, dw, HEIGHT, WIDTH)

@@ -36,7 +36,7 @@ from titans.ops.neural_memory.triton.tiles import (
 
 @triton.jit
 def upper_sweep(p, lower, upper, t, d, m: tl.constexpr):
-    """Back through the last layer's write and read, tile by tile."""
+    """Go back through the last layer's write and read, tile by tile."""
     q, du = load_tile(p.q, t, d, m.chunk, m.dim), queries(p, t, d, m)
     k, _, delta, _ = keys(p, t, d, m)
     masked = -dot(du, tl.trans(delta), m) * load_tile(upper.mask, t, t, m.chunk, m.chunk)
@@ -70,7 +70,7 @@ def upper_sweep(p, lower, upper, t, d, m: tl.constexpr):
 
 @triton.jit
 def upper_tile(p, sums, tile, vectors, x, g, delta, du, masked, t, d, i, m: tl.constexpr):
-    """Of a tile of the last layer: stores the gradients by its state, returns those by its queries and keys' inputs."""
+    """Store the gradients by a tile of the last layer; return those by its queries and by its keys' inputs."""
     start, drift = load_vector(vectors, START, t, m), load_vector(vectors, DRIFT, t, m)
     into_w, into_s = load_vector(vectors, INTO_WEIGHTS, t, m), load_vector(vectors, INTO_MOMENTUM, t, m)
     read_w, read_s = dot(tl.trans(start * du), g, m), dot(tl.trans(drift * du), g, m)
@@ -87,7 +87,7 @@ def upper_tile(p, sums, tile, vectors, x, g, delta, du, masked, t, d, i, m: tl.c
 
 @triton.jit
 def lower_sweep(p, decays, ddelta, t, d, m: tl.constexpr):
-    """Back through the first layer's write and read, and up through its inner gradients, tile by tile."""
+    """Go back through the first layer's write and read, and up through its inner gradients, tile by tile."""
     q = load_tile(p.q, t, d, m.chunk, m.dim)
     k, _, delta, _ = keys(p, t, d, m)
     scores = dot(q, tl.trans(k), m) * load_tile(decays.mask, t, t, m.chunk, m.chunk)
@@ -113,7 +113,7 @@ def lower_sweep(p, decays, ddelta, t, d, m: tl.constexpr):
 
 @triton.jit
 def lower_tile(p, sums, tile, vectors, q, k, delta, du, scores, t, d, i, m: tl.constexpr):
-    """Of a tile of the first layer: stores the gradients by its state, returns those by its inner gradients."""
+    """Store the gradients by a tile of the first layer; return those by its inner gradients."""
     start, drift = load_vector(vectors, START, t, m), load_vector(vectors, DRIFT, t, m)
     into_w, into_s = load_vector(vectors, INTO_WEIGHTS, t, m), load_vector(vectors, INTO_MOMENTUM, t, m)
     read_w, read_s = dot(tl.trans(start * du), q, m), dot(tl.trans(drift * du), q, m)
@@ -130,7 +130,7 @@ def lower_tile(p, sums, tile, vectors, q, k, delta, du, scores, t, d, i, m: tl.c
 
 @triton.jit
 def down_sweep(p, k, delta, dz, dk, t, d, m: tl.constexpr):
-    """Down from the top of the inner gradients: stores dk, and adds to the gradients by the weights."""
+    """Go down from the top of the inner gradients: store dk, and add to the gradients by the weights."""
     for first in range(0, m.width, m.tile):
         i = first + tl.arange(0, m.tile)
         dx = load_tile(p.dx, t, i, m.chunk, m.width)

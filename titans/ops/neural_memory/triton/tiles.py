@@ -1,10 +1,10 @@
-"""What the kernels have in common: a memory's shape, tiles of matrices, products, and the memory's element-wise parts.
+"""What the kernels share: the memory's shape, tiles of matrices, products, and the memory's element-wise parts.
 
 A program goes through the chunks of one batch entry and head. Matrices of the hidden width are gone through in tiles,
 and every width is padded to a power of two: what is loaded beyond an edge is 0, and stays 0 all the way through.
 
 Names in kernels: t are the places of a chunk's tokens, d those of a head's channels, i those of a tile of the last
-layer's inputs (at depth 2 the hidden channels); g and u are on the side of the queries, x and z on that of the keys.
+layer's inputs (at depth 2 the hidden channels). g and u are on the side of the queries, x and z on that of the keys.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ VECTORS = 5
 
 
 class Shape(NamedTuple):
-    """What a kernel is compiled for.
+    """The shape that a kernel is compiled for.
 
     Attributes:
-        chunk, dim, width: Tokens a chunk, channels of a head, inputs of the last layer.
+        chunk, dim, width: Tokens in a chunk, channels of a head, inputs of the last layer.
         depth: Layers, 1 or 2.
-        tokens, channels, tile: The first two padded, and the inputs of the last layer that are gone through at a time.
+        tokens, channels, tile: chunk and dim padded, and the inputs of the last layer that are gone through at a time.
         activation, residual, loss_slope, outer_gradient: See `Switches` and `loss_slope`.
-        reset_momentum: Every chunk starts without.
-        precision: Of the products' factors: "bf16", or "tf32" or "ieee" for float32. Sums are float32.
+        reset_momentum: Whether every chunk starts without momentum.
+        precision: The precision of the products' factors: "bf16", or "tf32" or "ieee" for float32. Sums are float32.
     """
 
     chunk: int
@@ -53,29 +53,29 @@ class Shape(NamedTuple):
 
     @property
     def upper(self) -> int:
-        """Where the last layer's matrix begins in a state."""
+        """Return where the last layer's matrix begins in a state."""
         return (self.depth - 1) * self.width * self.dim
 
     @property
     def momentum(self) -> int:
-        """Where the momentum begins in a state."""
+        """Return where the momentum begins in a state."""
         return self.depth * self.width * self.dim
 
     @property
     def numel(self) -> int:
-        """Numbers in a state."""
+        """Return how many numbers a state has."""
         return 2 * self.momentum
 
 
 @triton.jit
 def fits(places, SIZE: tl.constexpr):
-    """Whether tiles fill a side."""
+    """Return whether tiles fill a side."""
     return SIZE // places.shape[0] * places.shape[0] == SIZE
 
 
 @triton.jit
 def load_tile(base, rows, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
-    """Of a matrix `[HEIGHT, WIDTH]`, 0 outside of it; tiles begin at multiples of their sides."""
+    """Load a tile of a matrix `[HEIGHT, WIDTH]`, 0 outside of the matrix; tiles begin at multiples of their sides."""
     if fits(rows, HEIGHT) and fits(columns, WIDTH):
         return tl.load(base + rows[:, None] * WIDTH + columns[None, :])
     else:
@@ -85,7 +85,7 @@ def load_tile(base, rows, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
 
 @triton.jit
 def store_tile(base, rows, columns, value, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
-    """Of a matrix `[HEIGHT, WIDTH]`, what lies in it; tiles begin at multiples of their sides."""
+    """Store the part of a tile that lies in a matrix `[HEIGHT, WIDTH]`; tiles begin at multiples of their sides."""
     if fits(rows, HEIGHT) and fits(columns, WIDTH):
         tl.store(base + rows[:, None] * WIDTH + columns[None, :], value)
     else:
@@ -95,32 +95,32 @@ def store_tile(base, rows, columns, value, HEIGHT: tl.constexpr, WIDTH: tl.const
 
 @triton.jit
 def load_vector(vectors, which: tl.constexpr, t, m: tl.constexpr):
-    """One of a chunk's vectors, as a column."""
+    """Load one of a chunk's vectors, as a column."""
     return tl.load(vectors + which * m.chunk + t, mask=t < m.chunk, other=0.0)[:, None]
 
 
 @triton.jit
 def load_last(vectors, which: tl.constexpr, m: tl.constexpr):
-    """One of a chunk's vectors at the chunk's last token."""
+    """Load the entry of one of a chunk's vectors at the chunk's last token."""
     return tl.load(vectors + which * m.chunk + m.chunk - 1)
 
 
 @triton.jit
 def load_momentum(base, rows, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, m: tl.constexpr):
-    """A tile of the momentum that a chunk starts with."""
+    """Load a tile of the momentum that a chunk starts with."""
     found = load_tile(base + m.momentum, rows, columns, HEIGHT, WIDTH)
     return tl.zeros_like(found) if m.reset_momentum else found
 
 
 @triton.jit
 def zeros(HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
-    """Where a sum begins."""
+    """Return a block of zeros, where a sum begins."""
     return tl.zeros((HEIGHT, WIDTH), tl.float32)
 
 
 @triton.jit
 def dot(a, b, m: tl.constexpr):
-    """Matrix product with float32 sums."""
+    """Return the matrix product, with float32 sums."""
     if m.precision == "bf16":
         return tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16))
     else:
@@ -129,7 +129,7 @@ def dot(a, b, m: tl.constexpr):
 
 @triton.jit
 def activate(z, m: tl.constexpr):
-    """The non-linearity between the layers."""
+    """Return the non-linearity between the layers at z."""
     if m.activation == "gelu":
         return 0.5 * z * (1 + tl.math.erf(z * 0.7071067811865476))
     elif m.activation == "silu":
@@ -140,7 +140,7 @@ def activate(z, m: tl.constexpr):
 
 @triton.jit
 def slope(z, m: tl.constexpr):
-    """Derivative of `activate`."""
+    """Return the derivative of `activate` at z."""
     if m.activation == "gelu":
         return 0.5 * (1 + tl.math.erf(z * 0.7071067811865476)) + z * tl.exp(-0.5 * z * z) * 0.3989422804014327
     elif m.activation == "silu":
@@ -152,7 +152,7 @@ def slope(z, m: tl.constexpr):
 
 @triton.jit
 def curvature(z, m: tl.constexpr):
-    """Derivative of `slope`."""
+    """Return the derivative of `slope` at z."""
     if m.activation == "gelu":
         return tl.exp(-0.5 * z * z) * 0.3989422804014327 * (2 - z * z)
     elif m.activation == "silu":
@@ -164,32 +164,32 @@ def curvature(z, m: tl.constexpr):
 
 @triton.jit
 def mean(x, m: tl.constexpr):
-    """Over a head's channels; x is 0 beyond them."""
+    """Return the mean over a head's channels; x is 0 beyond them."""
     return tl.sum(x, 1)[:, None] / m.dim
 
 
 @triton.jit
-def normalised(z, d, m: tl.constexpr):
-    """LayerNorm(z), and what it scaled the centred z by."""
+def normalise(z, d, m: tl.constexpr):
+    """Return LayerNorm(z), and the factor of the centred z."""
     centred = tl.where(d[None, :] < m.dim, z - mean(z, m), 0.0)
     scale = tl.rsqrt(mean(centred * centred, m) + EPS)
     return centred * scale, scale
 
 
 @triton.jit
-def through_norm(normed, scale, gradient, d, m: tl.constexpr):
-    """The gradient by z from the one by LayerNorm(z)."""
+def normalise_backward(normed, scale, gradient, d, m: tl.constexpr):
+    """Return the gradient by z from that by LayerNorm(z)."""
     through = scale * (gradient - mean(gradient, m) - normed * mean(gradient * normed, m))
     return tl.where(d[None, :] < m.dim, through, 0.0)
 
 
 @triton.jit
 def inner_error(z, k, v, d, m: tl.constexpr):
-    """The inner gradient at the last layer's output, and the derivative of the loss by the memory's output."""
+    """Return the inner gradient at the last layer's output, and the derivative of the loss by the memory's output."""
     if m.residual:
-        normed, scale = normalised(z, d, m)
+        normed, scale = normalise(z, d, m)
         error = m.loss_slope * (k + normed - v)
-        return through_norm(normed, scale, error, d, m), error
+        return normalise_backward(normed, scale, error, d, m), error
     else:
         error = m.loss_slope * (z - v)
         return error, error

@@ -9,7 +9,7 @@ from titans.models.config import ModelConfig
 from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig
 from titans_lab.tasks.settings import TaskSettings
-from titans_lab.tasks.text.settings import TextSettings
+from titans_lab.tasks.text import TextSettings
 
 if TYPE_CHECKING:
     from titans_lab.data.tokenizer import Tokenizer
@@ -33,15 +33,6 @@ class DnaSettings(TextSettings):
         super().check(model, data, train)
         if data.path is None:
             raise ValueError("data.path: null, and the task dna reads bases; name a FASTA file")
-
-    def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """Every base has a token."""
-
-    def digest(self, data: DataConfig) -> str:
-        """Return the hash of the bases, without headers and line ends."""
-        from titans_lab.data.corpus import corpus_digest
-
-        return corpus_digest(data, fasta=True)
 
     def tokenizer(self, model: ModelConfig, data: DataConfig, digest: str) -> Tokenizer:
         """Refuse: bases are no text."""

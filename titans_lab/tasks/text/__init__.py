@@ -34,16 +34,18 @@ class TextSettings(TaskSettings):
         check_bytes(model)
 
     def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """A token of the model for each of a prepared folder's tokenizer."""
-        from titans_lab.data.corpus import check_vocabulary
+        """Refuse a text with tokens that the model has no place for, or without one window."""
+        from titans_lab.data.corpus import check_vocabulary, check_window
 
-        check_vocabulary(data, model.vocab_size)
+        if not self.FASTA:
+            check_vocabulary(data, model.vocab_size)
+        check_window(data, train.seq_len, self.FASTA)
 
     def digest(self, data: DataConfig) -> str:
-        """Return the hash of the text; of a prepared folder also its tokenizer's."""
+        """Return the hash of the text or of the bases; of a prepared folder also its tokenizer's."""
         from titans_lab.data.corpus import corpus_digest
 
-        return corpus_digest(data)
+        return corpus_digest(data, self.FASTA)
 
     def source(self, data: DataConfig) -> str:
         """Return the path, or the version of Python."""

@@ -1,0 +1,244 @@
+"""The kinds of records, and what each of them holds at least.
+
+The functions here are the only way from the file of a record to what it holds. They raise FileNotFoundError where there
+is no such file, and DamagedError where it cannot be read or is of another form.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from titans_lab.store.columns import BENCHES, EVALS, LOGS, RUNS, SECTIONS, TRIALS
+from titans_lab.store.files import DamagedError, read_json
+from titans_lab.store.shapes import (
+    BOOLEAN,
+    COUNT,
+    INTEGER,
+    NAME,
+    NUMBER,
+    OBJECT,
+    SCALAR,
+    TEXT,
+    Misfit,
+    Shape,
+    anything,
+    at_least,
+    fields,
+    instance,
+    items,
+    mapping,
+    one_of,
+    optional,
+    row_of,
+)
+from titans_lab.store.status import COMMITTED, COMMITTED_FILE, STOPPED, Status
+from titans_lab.study.metric import COSTS, MEASURED, Direction, Taken
+from titans_lab.study.record import config_in
+
+Record = dict[str, Any]
+
+
+class UnknownConfiguration(DamagedError):
+    """A sound record of a run that this version cannot build, and that another one wrote."""
+
+
+#: How a trial stands: at work; with its values; stopped by the pruner; stopped before its last seed; without a number;
+#: out of memory; without a result; never started, for what was known of it before.
+TRIAL_STATES = frozenset({"running", "done", "pruned", "raced", "diverged", "oom", "failed", "infeasible"})
+
+
+def _time(value: Any, where: str) -> None:
+    TEXT(value, where)
+    try:
+        datetime.fromisoformat(value)
+    except ValueError as error:
+        raise Misfit(where, f"{value!r} is no time") from error
+
+
+_FIGURES = [column for column in RUNS if column.name not in ("config", "versions", "env")]  # those are objects here
+_ENV = fields({}, {"micro_batch": at_least(1), "oom_retries": at_least(0)}, _FIGURES)
+_DIGEST = fields({"bytes": at_least(0), "sha256": TEXT})
+_STATUS = fields(
+    {
+        "attempt": at_least(1),
+        "state": one_of(COMMITTED),
+        "summary": fields({}, columns=_FIGURES),
+        "error": optional(TEXT),
+        "env": _ENV,
+        "finished": _time,
+        "files": mapping(_DIGEST),
+    }
+)
+_RUN = fields(
+    {"run_id": NAME, "seed": INTEGER, "data_hash": TEXT, "versions": mapping(INTEGER)}
+    | {"config": fields({}, columns=SECTIONS)},
+    {"plugins": OBJECT},
+    _FIGURES,
+)
+_METRIC = fields({"name": TEXT, "direction": one_of(get_args(Direction)), "taken": one_of(get_args(Taken))})
+_STUDY_RUN = fields({"run_id": NAME}, {"factors": mapping(SCALAR), "solved": OBJECT, "baseline": BOOLEAN})
+_STUDY = fields(
+    {
+        "name": NAME,
+        "runs": items(_STUDY_RUN),
+    },
+    {"question": TEXT, "expect": TEXT, "path": TEXT, "overrides": items(TEXT), "metric": _METRIC},
+)
+_NGRAM_BASELINES = fields(
+    {"data_hash": TEXT, "bits_per_byte": mapping(NUMBER, COUNT)},
+    {"data_source": TEXT, "valid_fraction": NUMBER, "valid_bytes": INTEGER},
+)
+_JSON: dict[str, Shape] = {"seconds": anything, "config": anything, "versions": OBJECT}
+_BENCH = fields({"rows": items(fields({}, _JSON, BENCHES))}, _JSON, BENCHES)
+_OBJECTIVE = row_of(TEXT, one_of((*COSTS, *MEASURED)), one_of(get_args(Direction)))
+_SEARCH = fields({"study": TEXT, "arm": TEXT, "objectives": items(_OBJECTIVE, least=1)})
+_VALUES = items(NUMBER)
+_TRIAL = fields(
+    {
+        "number": at_least(0),
+        "params": mapping(SCALAR),
+        "state": one_of(TRIAL_STATES),
+        "runs": items(NAME),
+        "reports": mapping(NUMBER, COUNT),
+        "limits": mapping(NUMBER),
+        "attributes": OBJECT,
+    },
+    {"values": _VALUES, "by_seed": items(_VALUES), "told": _VALUES},
+    TRIALS,
+)
+_FINALIST = fields({"number": optional(at_least(0)), "params": mapping(SCALAR), "seed": INTEGER, "run_id": NAME})
+_FINALISTS = fields({"runs": items(_FINALIST)})
+_STOP = fields({"state": one_of(STOPPED), "why": TEXT})
+_EVALUATION = fields({"rows": items(fields({}, columns=EVALS))}, {"finished": _time})
+_VERIFIED = fields({"rows": items(OBJECT)})
+_MANIFEST = fields(
+    {
+        "form": TEXT,
+        "files": mapping(fields({"name": NAME, "bytes": at_least(0), "sha256": TEXT})),
+        "runs": mapping(row_of(items(INTEGER), one_of(COMMITTED), _time, TEXT), NAME),
+    }
+)
+_CONTENTS = fields({"form": INTEGER, "files": mapping(_DIGEST)})
+_CHECKPOINT = fields(
+    {
+        "state": fields(
+            {
+                "step": at_least(0),
+                "model": OBJECT,
+                "optimizer": OBJECT,
+                "stretch": fields({"figures": items(instance(tuple)), "seconds": NUMBER}),
+                "rates": items(NUMBER),
+                "last_loss": NUMBER,
+                "peak": at_least(0),
+                "elapsed": NUMBER,
+            }
+        ),
+        "logs": mapping(_DIGEST, one_of(LOGS)),
+    }
+)
+
+
+def read_status(path: Path) -> Status:
+    """Return the commit of an attempt."""
+    record = _read(path, _STATUS)
+    for name in record["files"]:
+        match = COMMITTED_FILE.fullmatch(name)
+        if not match or int(match[1]) != record["attempt"]:
+            raise DamagedError(path, f"is of another form: files: {name!r} is no file of attempt {record['attempt']}")
+    return Status(**{name: record[name] for name in Status.__annotations__})
+
+
+def read_run(path: Path) -> Record:
+    """Return what a run is, from the run.json in its folder.
+
+    UnknownConfiguration where this version has no such configuration, and no plugin had a part in it.
+    """
+    record = _read(path, _RUN, run_id=path.parent.name)
+    if not record.get("plugins") and config_in(json.dumps(record["config"])) is None:
+        raise UnknownConfiguration(path, "its configuration is none that this version of titans-lab has")
+    return record
+
+
+def read_env(path: Path) -> Record:
+    """Return host, device and versions of an attempt."""
+    return _read(path, _ENV)
+
+
+def read_stop(path: Path) -> Record:
+    """Return a request to end an attempt: the state to commit, and why."""
+    return _read(path, _STOP)
+
+
+def read_evaluation(path: Path) -> Record:
+    """Return what a later evaluation found."""
+    return _read(path, _EVALUATION)
+
+
+def read_study(path: Path) -> Record:
+    """Return a study, as it was last swept."""
+    return _read(path, _STUDY, name=path.stem)
+
+
+def read_ngram_baselines(path: Path) -> Record:
+    """Return what n-gram models reach on a split of a text, by bytes of context."""
+    return _read(path, _NGRAM_BASELINES)
+
+
+def read_bench(path: Path) -> Record:
+    """Return what a bench has measured so far."""
+    return _read(path, _BENCH)
+
+
+def read_verified(path: Path) -> Record:
+    """Return what a verification found, all of it within tolerance."""
+    return _read(path, _VERIFIED)
+
+
+def read_search(path: Path) -> Record:
+    """Return what is searched: study, arm, and name, figure and direction of each objective."""
+    return _read(path, _SEARCH)
+
+
+def read_trial(path: Path) -> Record:
+    """Return a trial of a search."""
+    return _read(path, _TRIAL, number=int(path.stem))
+
+
+def read_finalists(path: Path) -> Record:
+    """Return the runs by which a search tried its best trials again, with fresh seeds."""
+    return _read(path, _FINALISTS)
+
+
+def read_manifest(path: Path) -> Record:
+    """Return what a compaction covers: the file of each view; of each run marks, state, end and its commit's hash."""
+    return _read(path, _MANIFEST)
+
+
+def read_contents(path: Path) -> Record:
+    """Return what an archive holds: of each path its size and SHA-256."""
+    return _read(path, _CONTENTS)
+
+
+def check_checkpoint(path: Path, content: Any) -> None:
+    """Raise DamagedError where what was loaded from `path` is no checkpoint: a trainer's state, and what was logged."""
+    _check(path, content, _CHECKPOINT)
+
+
+def _read(path: Path, shape: Shape, **own: object) -> Record:
+    """Return the record that a file holds; `own` is what it must say of itself, because its path says so."""
+    record = read_json(path)
+    _check(path, record, shape)
+    for key, value in own.items():
+        if record[key] != value:
+            raise DamagedError(path, f"is of another form: its {key} is not {value}")
+    return record
+
+
+def _check(path: Path, record: Any, shape: Shape) -> None:
+    try:
+        shape(record, "")
+    except Misfit as misfit:
+        raise DamagedError(path, f"is of another form: {misfit}") from misfit

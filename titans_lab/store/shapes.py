@@ -1,0 +1,172 @@
+"""Shapes that records are held against before any of them is used: `titans_lab.store.records` has that of each kind.
+
+A checksum says that a record is whole. It does not say that the record is of this version, or that whoever wrote it
+meant well. A shape is a function that raises `Misfit` where a value is of another form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from titans_lab.store import arrow
+from titans_lab.store.columns import Column
+from titans_lab.store.names import PART
+
+#: A check of a value; the text is the dotted key of the value in its record.
+Shape = Callable[[Any, str], None]
+
+
+class Misfit(ValueError):
+    """A value that is not of the form that its place in a record asks for."""
+
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(f"{where}: {what}" if where else what)
+
+
+def leaf(*kinds: type) -> Shape:
+    """Return the shape of values of any of some types; an integer is a float, too, and a boolean is no number."""
+
+    def check(value: Any, where: str) -> None:
+        if type(value) not in kinds and not (type(value) is int and float in kinds):
+            raise Misfit(where, f"{_brief(value)} is no {' or '.join(kind.__name__ for kind in kinds)}")
+
+    return check
+
+
+def instance(kind: type) -> Shape:
+    """Return the shape of instances of a type."""
+
+    def check(value: Any, where: str) -> None:
+        if not isinstance(value, kind):
+            raise Misfit(where, f"{_brief(value)} is no {kind.__name__}")
+
+    return check
+
+
+TEXT, BOOLEAN, INTEGER, NUMBER = leaf(str), leaf(bool), leaf(int), leaf(float)
+OBJECT, LIST = instance(dict), instance(list)
+SCALAR = leaf(str, float, bool, type(None))
+
+
+def anything(value: Any, where: str) -> None:
+    """Accept any value."""
+
+
+def at_least(least: int) -> Shape:
+    """Return the shape of integers that are not smaller than `least`."""
+
+    def check(value: Any, where: str) -> None:
+        INTEGER(value, where)
+        if not least <= value < 10**18:
+            raise Misfit(where, f"{value} is not at least {least}")
+
+    return check
+
+
+def matching(pattern: str) -> Shape:
+    """Return the shape of texts that match a regular expression as a whole."""
+
+    def check(value: Any, where: str) -> None:
+        TEXT(value, where)
+        if not re.fullmatch(pattern, value):
+            raise Misfit(where, f"{_brief(value)} is not of the form {pattern}")
+
+    return check
+
+
+def one_of(names: Collection[str]) -> Shape:
+    """Return the shape of texts that are one of some names."""
+
+    def check(value: Any, where: str) -> None:
+        TEXT(value, where)
+        if value not in names:
+            raise Misfit(where, f"{_brief(value)} is none of {', '.join(sorted(names))}")
+
+    return check
+
+
+def optional(shape: Shape) -> Shape:
+    """Return the shape of what is null or of a `shape`."""
+
+    def check(value: Any, where: str) -> None:
+        if value is not None:
+            shape(value, where)
+
+    return check
+
+
+def items(shape: Shape, least: int = 0) -> Shape:
+    """Return the shape of lists of at least so many items of a `shape`."""
+
+    def check(values: Any, where: str) -> None:
+        LIST(values, where)
+        if len(values) < least:
+            raise Misfit(where, f"has {len(values)} items, not at least {least}")
+        for number, value in enumerate(values):
+            shape(value, f"{where}.{number}")
+
+    return check
+
+
+def row_of(*shapes: Shape) -> Shape:
+    """Return the shape of lists with an item of each of some shapes."""
+
+    def check(values: Any, where: str) -> None:
+        LIST(values, where)
+        if len(values) != len(shapes):
+            raise Misfit(where, f"has {len(values)} items, not {len(shapes)}")
+        for number, (shape, value) in enumerate(zip(shapes, values, strict=True)):
+            shape(value, f"{where}.{number}")
+
+    return check
+
+
+def mapping(shape: Shape, keys: Shape = TEXT) -> Shape:
+    """Return the shape of objects whose keys are of one shape, and whose values are of another."""
+
+    def check(values: Any, where: str) -> None:
+        OBJECT(values, where)
+        for key, value in values.items():
+            keys(key, where)
+            shape(value, f"{where}.{key}")
+
+    return check
+
+
+def fields(
+    required: Mapping[str, Shape], may_be: Mapping[str, Shape] | None = None, columns: Collection[Column] = ()
+) -> Shape:
+    """Return the shape of objects with some keys.
+
+    Args:
+        required: Of each key that must be there, the shape of its value.
+        may_be: The same of keys that may be missing, or null.
+        columns: Of further keys that may be missing, or null: values of these columns. Any other key is left alone,
+            because a later version may have written it.
+    """
+    named = {**required, **{key: optional(shape) for key, shape in (may_be or {}).items()}}
+    others = [column for column in columns if column.name not in named]
+
+    def check(values: Any, where: str) -> None:
+        OBJECT(values, where)
+        for key in required.keys() - values.keys():
+            raise Misfit(where, f"has no {key}")
+        inner = f"{where}." if where else ""
+        for key in named.keys() & values.keys():
+            named[key](values[key], inner + key)
+        problems: list[str] = []
+        arrow.row(values, [column for column in others if column.name in values], problems.append)
+        if problems:
+            raise Misfit(where, problems[0])
+
+    return check
+
+
+NAME, COUNT = matching(PART), matching("[0-9]{1,18}")
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
