@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from titans_lab.store.recorder import commit_dead
 from titans_lab.store.status import FINISHED, STOPPED
 from titans_lab.store.store import Store, writing
 from titans_lab.store.succession import can_halve
-from titans_lab.study.run import Run, record_of
+from titans_lab.study.record import record_of
+from titans_lab.study.study import Run
 from titans_lab.study.terms import Budget
 
 POLL_SECONDS = 0.2
@@ -48,7 +50,7 @@ def record_runs(runs: Sequence[Run], store: Store, seconds: Mapping[str, float] 
 
 
 def record_study(record: Mapping[str, Any], store: Store) -> None:
-    """Write what a sweep launches, as of `Study.record`. UserError where the store cannot be written."""
+    """Write what a sweep launches, as of `study_record`. UserError where the store cannot be written."""
     with writing(store):
         store.save_study(record)
 
@@ -201,7 +203,12 @@ class Sweep:
         committed = job.attempt.status()
         if committed is None:
             state, words = job.attempt.asked_to_stop() or (state, words)
-            commit_dead(job.attempt, state, words)
+            try:
+                commit_dead(job.attempt, state, words)
+            except (IsADirectoryError, NotADirectoryError) as error:  # of this run alone: the others go on
+                path = error.filename2 or error.filename
+                print(f"{path}: is a folder where a file belongs; `titans-lab doctor --fix` moves it", file=sys.stderr)
+                return "lost"
             committed = job.attempt.status() or job.attempt.folder.status()  # another attempt's, which was the first
         return committed.state if committed else state
 

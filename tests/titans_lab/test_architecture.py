@@ -41,8 +41,9 @@ MAY_IMPORT = {
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
     "titans_lab.plugins": "titans.mixers.registry titans_lab.errors titans_lab.tasks.registry "
     "titans_lab.tasks.settings",
-    "titans_lab.study": "titans.mixers.registry titans_lab.durations titans_lab.errors titans_lab.plugins "
-    f"titans_lab.study.metric titans_lab.study.sections titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
+    "titans_lab.study": f"titans_lab.durations titans_lab.errors titans_lab.plugins titans_lab.study.metric "
+    "titans_lab.study.sections "
+    f"titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
     "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.study.metric "
     "titans_lab.tables titans_lab.tasks.settings",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
@@ -62,6 +63,7 @@ MAY_IMPORT = {
     "titans_lab.report": "titans_lab titans_lab.environment titans_lab.errors titans_lab.harness.table "
     "titans_lab.output titans_lab.paper titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study "
     "titans_lab.study.metric titans_lab.tasks.settings",
+    "titans_lab.reproduce": "titans_lab.report titans_lab.store titans_lab.study",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study "
     "titans_lab.study.metric titans_lab.tasks.settings",
     "titans_lab.training": "titans_lab.plugins titans.models titans_lab.data titans_lab.environment titans_lab.errors "
@@ -89,10 +91,10 @@ MAY_IMPORT = {
     "titans_lab.study",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.durations "
     "titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table "
-    "titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress titans_lab.report titans_lab.scaling "
-    "titans_lab.search "
-    "titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep "
-    "titans_lab.tables titans_lab.tasks.settings titans_lab.verify",
+    "titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress titans_lab.report "
+    "titans_lab.reproduce titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.stats "
+    "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tables "
+    "titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: The half of a task without torch: the package itself, whose other modules are the half with torch.

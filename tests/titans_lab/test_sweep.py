@@ -28,7 +28,7 @@ from titans_lab.executors.local import LocalExecutor
 from titans_lab.executors.slots import take_slot
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.run import Run
+from titans_lab.study.study import Run
 from titans_lab.study.terms import Budget
 from titans_lab.sweep import Sweep, record_runs
 
@@ -443,3 +443,22 @@ def test_no_worker_is_left_where_the_end_of_one_cannot_be_recorded(bench: Workbe
     with pytest.raises(UserError, match="cannot write there"):
         sweep.run(lambda _: None)
     assert all(job.process.poll() is not None for job in jobs)
+
+
+def test_a_folder_in_the_place_of_one_runs_log_is_named_and_ends_that_run_alone(
+    bench: Workbench, capsys: pytest.CaptureFixture[str]
+):
+    folder = bench.folders("seeds=2")[0]
+    sweep = bench.sweep("seeds=2")
+    blocked: list[Path] = []
+
+    def block(_: Sweep) -> None:
+        latest = folder.latest()
+        if latest and not blocked and not latest.parquet_path("metrics").exists():
+            latest.parquet_path("metrics").mkdir()
+            blocked.append(latest.parquet_path("metrics"))
+
+    sweep.run(block)
+    first, second = bench.runs("seeds=2")
+    assert (sweep.ended[first.run_id], sweep.ended[second.run_id]) == ("lost", "done")
+    assert f"{blocked[0]}: is a folder where a file belongs" in capsys.readouterr().err

@@ -13,8 +13,7 @@ import typer
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
     from titans_lab.store.store import Store
-    from titans_lab.study.run import Run
-    from titans_lab.study.study import Study
+    from titans_lab.study.study import Run, Study
 
 
 def duration(text: str) -> float:
@@ -96,6 +95,9 @@ def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
     warn(study)
     runs = study.runs(RunConfig.data_digest)
     study.check(RunConfig.check_data)
+    sources = {(run.config.data, run.config.task): run.config for run in runs}.values()
+    for line in dict.fromkeys(line for each in sources for line in each.task.settings.warnings(each.data)):
+        typer.echo(f"warning: {line}", err=True)
     if len(runs) < study.combinations:
         same = study.combinations - len(runs)
         typer.echo(f"note: {same} of {study.combinations} combinations are the same run as another one", err=True)

@@ -60,6 +60,8 @@ def prepare(
         )
     if was_there:
         typer.echo(f"{output}: was prepared before, from the same; left as it is", err=True)
+    if manifest.train.text_sha256 == manifest.valid.text_sha256:
+        typer.echo("warning: --valid: is the text to train on, so that it measures what was learned by heart", err=True)
     _print(manifest, output, as_json)
 
 

@@ -254,7 +254,7 @@ def _tail(path: Path, form: Callable[[str], str]) -> Callable[[bool], None]:
         whole = content if ended else content[: content.rfind(b"\n") + 1]
         place += len(whole)
         for line in whole.decode(errors="replace").splitlines():
-            typer.echo(form(line))
+            typer.echo(form("".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in line)))
 
     return print_new
 

@@ -1,4 +1,4 @@
-"""Verbs for whoever writes a study or a plugin."""
+"""Verbs for whoever writes a study."""
 
 from __future__ import annotations
 
@@ -9,25 +9,9 @@ import typer
 
 
 def new(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The name of the study or the plugin, or its path; .yaml is added.")
-    ],
-    plugin: Annotated[
-        bool, typer.Option("--plugin", help="Write a folder with a sequence mixer of your own, and its tests.")
-    ] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the study, or the path of its file, .yaml or not.")],
 ) -> None:
-    """Write a commented study that works as it is, to change into your own.
-
-    With --plugin, write a mixer instead: a specification, a layer and tests, in a folder that a study names as
-    `plugins: [NAME]`.
-    """
-    if plugin:
-        from titans_lab.plugins.example import write_example
-
-        folder = write_example(name)
-        typer.echo(folder)
-        typer.echo(f"next: pytest {folder}; then name it in a study: plugins: [{folder}]", err=True)
-        return
+    """Write a commented study that works as it is, to change into your own."""
     from titans_lab.study.template import write_template
 
     path = write_template(name)
@@ -37,6 +21,6 @@ def new(
 
 def schema() -> None:
     """Print the JSON schema of study files, with which editors complete and check them."""
-    from titans_lab.study.grammar import study_schema
+    from titans_lab.study.schema import study_schema
 
     print(json.dumps(study_schema(), indent=1))

@@ -74,6 +74,13 @@ def load_genome(data: DataConfig, classes: int) -> Genome:
     return Genome(str(data.path), _digest(data), labels, parts)
 
 
+def genome_warnings(data: DataConfig) -> list[str]:
+    """Return a line for each file to validate or test on that has the content of the training file."""
+    contents = {key: hashlib.sha256(read_bytes(path, key, WANTED)).digest() for _, key, path in _files(data)}
+    same = [key for key in ("data.valid_path", "data.test_path") if contents.get(key) == contents["data.path"]]
+    return [f"{key}: has the content of data.path, so that it measures what was learned by heart" for key in same]
+
+
 def genome_digest(data: DataConfig, classes: int) -> str:
     """`Genome.digest` alone, with every check; remembered within a process while the files are unchanged."""
     return _measure(data, classes, tuple(signature(path, key, WANTED) for _, key, path in _files(data)))

@@ -1,5 +1,5 @@
 """What the paper reports: its tables as data, in results.toml, each with its source."""
 
-from titans_lab.paper.tables import Table, tables
+from titans_lab.paper.tables import PaperTable, tables
 
-__all__ = ["Table", "tables"]
+__all__ = ["PaperTable", "tables"]

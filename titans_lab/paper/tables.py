@@ -14,12 +14,12 @@ RESULTS = Path(__file__).with_name("results.toml")
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """A table or a figure of the paper.
 
     Attributes:
         title: What it is of.
-        source: Where it stands: V1 is arXiv 2501.00663v1, N25 the NeurIPS 2025 camera-ready.
+        source: The edition, arXiv 2501.00663v1 or the NeurIPS 2025 camera-ready, and the place in it.
         columns: Names, and whether lower or higher is better.
         rows: The figures of each model or variation, by column; None where none is given.
         approximate: Whether they were read off a plot.
@@ -37,21 +37,21 @@ class Table:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def column(self, name: str) -> dict[str, float]:
-        """The figures of a column, by row; rows without one are left out."""
+        """Return the figures of a column by row; rows without one are left out."""
         place = list(self.columns).index(name)
         return {row: figure for row, figures in self.rows.items() if (figure := figures[place]) is not None}
 
 
 @cache
-def tables() -> dict[str, Table]:
-    """Every table, by its name in the file."""
+def tables() -> dict[str, PaperTable]:
+    """Return every table, by its name in the file."""
     with RESULTS.open("rb") as file:
         return {name: _table(written) for name, written in tomllib.load(file).items()}
 
 
-def _table(written: dict[str, Any]) -> Table:
+def _table(written: dict[str, Any]) -> PaperTable:
     rows = {name: tuple(map(_given, figures)) for name, figures in written.pop("rows").items()}
-    return Table(**written, rows=rows)
+    return PaperTable(**written, rows=rows)
 
 
 def _given(figure: float) -> float | None:

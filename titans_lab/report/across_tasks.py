@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from titans_lab.report import plot
-from titans_lab.report.arms import Arm, Design, judged_by, phrase, short_names
+from titans_lab.report.arms import BASELINE, Arm, Design, judged_by, phrase, short_names
 from titans_lab.report.data import Material
 from titans_lab.report.format import NONE, plural
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.bootstrap import RESAMPLES, stratified_iqm
 from titans_lab.stats.interval import Interval
-from titans_lab.study.run import Run
+from titans_lab.study.study import Run
 
 FEWEST = 3  # tasks: of fewer a middle half is no summary
 ROW = 44  # pixels of a model
@@ -47,7 +47,7 @@ class Standing:
 
 
 def section(material: Material, design: Design) -> Section | None:
-    """A row for every model; None for a study of one task, or where no task is done by all models."""
+    """Return a row for every model; None if the study has few tasks that all models have finished."""
     models = list(_models(design))
     tasks = [
         task for task in dict.fromkeys(task for each in models for task in each.arms) if _done_by_all(task, models)
@@ -71,12 +71,12 @@ def _models(design: Design) -> Iterator[Model]:
     for arm in design.arms:
         factors = arm.outcomes[0].run.factors
         name = phrase({names[key]: factors.get(key, "") for key in varied})
-        models.setdefault(name or "the base", {})[arm.judged_by] = arm
+        models.setdefault(name or BASELINE, {})[arm.judged_by] = arm
     yield from (Model(name, arms) for name, arms in models.items())
 
 
 def _task_keys(runs: Sequence[Run]) -> set[str]:
-    """The factors of which another value alone makes another task."""
+    """Return the factors whose value alone decides the task."""
     found: set[str] = set()
     for key in {key for run in runs for key in run.factors}:
         others: dict[str, set[str]] = {}
@@ -92,7 +92,7 @@ def _done_by_all(task: str, models: Sequence[Model]) -> bool:
 
 
 def _scale(tasks: Sequence[str], models: Sequence[Model]) -> dict[str, float]:
-    """What scores are divided by: nothing where all are shares, else the first model's mean on the task."""
+    """Return what scores are divided by: nothing if all are shares, else the first model's mean on the task."""
     metrics = {model.arms[task].outcomes[0].run.config.task.settings.METRIC for task in tasks for model in models[:1]}
     if all(metric.unit.startswith("share ") for metric in metrics):
         return {}
@@ -100,7 +100,7 @@ def _scale(tasks: Sequence[str], models: Sequence[Model]) -> dict[str, float]:
 
 
 def _comparable(tasks: Sequence[str], first: Model, scale: Mapping[str, float]) -> bool:
-    """Whether a mean over tasks says anything: all are better in one direction, and no ratio is to nothing."""
+    """Return whether a mean over tasks is meaningful: one direction for all tasks, and no division by zero."""
     directions = {first.arms[task].outcomes[0].run.config.task.settings.METRIC.direction for task in tasks}
     return len(directions) == 1 and all(value > 0 for value in scale.values())
 
@@ -116,10 +116,10 @@ def _figure(standings: Sequence[Standing], tasks: Sequence[str], relative: bool)
     return Figure(
         name="across-tasks",
         title=f"Over {plural(len(tasks), 'task')}",
-        caption=f"Interquartile mean of the final scores of the seeds that are done, on the {len(tasks)} tasks that "
-        "every model has done: the mean of the middle half, so that no single task decides. Lines are 95 % percentiles "
-        f"of {RESAMPLES:,} bootstrap resamples that draw seeds within each task (arXiv 2108.13264), from a generator "
-        "seeded for this figure; they say how sure the mean over these tasks is, not what other tasks would give.",
+        caption=f"Interquartile mean of the final scores of the finished seeds on the {len(tasks)} tasks that every "
+        "model has finished: the mean of the middle half, so that no single task decides. Lines are 95 % percentile "
+        f"intervals of {RESAMPLES:,} bootstrap resamples of the seeds within each task (arXiv 2108.13264); they "
+        "describe these tasks, not what other tasks would give.",
         alt="Dot plot of the interquartile mean over tasks; the table has the numbers.",
         traces=[_trace(each, place) for each, place in zip(standings, places, strict=True)],
         layout=plot.layout(

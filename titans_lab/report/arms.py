@@ -11,10 +11,10 @@ from typing import Any
 from titans_lab.report.data import Outcome
 from titans_lab.report.subject import Subject
 from titans_lab.stats.interval import Summary, summarise
+from titans_lab.study.axes import NAMED
 from titans_lab.study.identity import model_id
 from titans_lab.study.metric import Metric
-from titans_lab.study.run import Run
-from titans_lab.study.values import NAMED
+from titans_lab.study.study import Run
 
 #: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
 PALETTE = (
@@ -27,6 +27,7 @@ PALETTE = (
     ("#6b6b6b", "#a9a9a9"),
     ("#3d8fc4", "#9bd6fa"),
 )
+BASELINE = "baseline"  # the label of an arm that no factor tells from others
 ABSENT = ""  # the value of a factor that an arm does without
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star", "hexagram", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -53,12 +54,12 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """Its factors in words."""
-        return phrase(self.factors) or "the base"
+        """The arm's factors in words."""
+        return phrase(self.factors) or BASELINE
 
     @property
     def model(self) -> str:
-        """What a bench calls its model."""
+        """The model's id, by which benches refer to it."""
         return model_id(self.outcomes[0].run.config.model)
 
     @property
@@ -120,11 +121,11 @@ class Design:
 
     @property
     def base(self) -> Arm:
-        """What the other arms are compared with: the first that the study calls its baseline, else the first."""
+        """The arm that others are compared with: the study's first baseline, else the first arm."""
         return self._bases[0]
 
     def stands_beside(self, arm: Arm) -> bool:
-        """Whether `base` is what an arm is compared with: of several baselines, the one that shares most with it.
+        """Return whether an arm is compared with `base`: of several baselines, the one most like it.
 
         Scores on different tasks or data do not compare.
         """
@@ -144,7 +145,7 @@ def judged_by(run: Run) -> str:
 
 
 def ranked(arms: Iterable[Arm], metric: Metric) -> list[Arm]:
-    """Those that have a mean, the best first."""
+    """Return the arms that have a mean, the best first."""
     sign = 1 if metric.direction == "minimize" else -1
     return sorted((arm for arm in arms if arm.summary), key=lambda arm: sign * _mean(arm))
 
@@ -172,7 +173,7 @@ def arrange(study: Subject, outcomes: Sequence[Outcome]) -> Design:
 
 
 def _all_values(study: Subject, outcomes: Sequence[Outcome]) -> dict[str, tuple[Any, ...]]:
-    """The values of each factor, "" among them where some arms do without it."""
+    """Return the values of each factor, with "" among them if some arms lack the factor."""
     return {
         key: values if all(key in outcome.run.factors for outcome in outcomes) else (*values, ABSENT)
         for key, values in study.factors.items()
@@ -180,7 +181,7 @@ def _all_values(study: Subject, outcomes: Sequence[Outcome]) -> dict[str, tuple[
 
 
 def _not_decided_by(x: Factor, others: Sequence[Factor], outcomes: Sequence[Outcome]) -> list[Factor]:
-    """The factors that have several values at one of another's: not those that a study varies in step with it."""
+    """Return the factors that vary independently of `x`."""
 
     def pairs(factor: Factor) -> set[tuple[str, str]]:
         return {(repr(_value(each, x.key)), repr(_value(each, factor.key))) for each in outcomes}
@@ -221,7 +222,7 @@ def phrase(factors: dict[str, Any]) -> str:
 
 
 def spell(value: Any) -> str:
-    """A value of a factor for people."""
+    """Return a factor's value for people."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if value is None:
@@ -230,7 +231,7 @@ def spell(value: Any) -> str:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """The shortest ends of dotted keys that still tell them apart, in words."""
+    """Return the shortest ends of dotted keys that still tell them apart, in words."""
     return {
         key: _shortest(key, [other for other in keys if other != key]).removeprefix("n_").replace("_", " ")
         for key in keys

@@ -64,7 +64,7 @@ def _closest(places: Sequence[float]) -> float:
 
 
 def octaves(values: Iterable[float]) -> dict[str, Any]:
-    """A logarithmic axis over positive numbers that grow by powers of two, with few enough ticks for a phone."""
+    """Return a logarithmic axis with ticks at powers of two, few enough for a phone."""
     known = [value for value in values if value > 0]
     low, high = math.floor(math.log2(min(known))), math.ceil(math.log2(max(known)))
     step = max(1, math.ceil((high - low) / MOST_TICKS))
@@ -73,7 +73,7 @@ def octaves(values: Iterable[float]) -> dict[str, Any]:
 
 
 def decades(values: Iterable[float]) -> dict[str, Any]:
-    """A logarithmic axis over positive numbers, with ticks at 1, 2 and 5 of every power of ten, or at fewer."""
+    """Return a logarithmic axis with ticks at 1, 2 and 5 of every power of ten, or fewer."""
     known = [value for value in values if value > 0]
     low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
     for steps in ((1, 2, 5), (1, 3), (1,)):
@@ -86,7 +86,7 @@ def decades(values: Iterable[float]) -> dict[str, Any]:
 
 
 def tokens(count: float) -> str:
-    """A length as people say it: 512, 2K, 1M."""
+    """Return a length as people write it: 512, 2K, 1M."""
     for suffix, size in (("M", 2**20), ("K", 2**10)):
         if count >= size and count % size == 0:
             return f"{count / size:g}{suffix}"

@@ -1,4 +1,4 @@
-"""Whether the arms come in the order that the paper reports."""
+"""Rank agreement between the arms and the paper's tables."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from titans_lab.paper import Table as PaperTable
-from titans_lab.paper import tables
+from titans_lab.paper import PaperTable, tables
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import Material
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.rank import FEWEST, Agreement, agreement
-from titans_lab.study.config import flatten, plain
+from titans_lab.study.fields import plain
+from titans_lab.study.identity import flatten
 from titans_lab.study.metric import Metric
 
 DEPTH = "model.memory.depth"
 SHORTEST = "2K"  # of the lengths in figure 7, the nearest to what is trained here
 COLUMNS = ("the paper's", "figures", "arms", "Kendall's tau", "95\N{NO-BREAK SPACE}% interval")
 READING = (
-    "Whether the arms' means come in the order that the paper (V1: arXiv 2501.00663v1) reports: 1 the same order, -1 "
-    "the reverse. The interval comes from drawing our seeds, and with few of them it is too narrow; the paper's "
-    "figures have none. The scale differs: its models have 170M parameters and more and read 15B tokens and more."
+    "Rank agreement between the arms' means and the paper's (arXiv 2501.00663v1): 1 is the same order, -1 the reverse. "
+    "The interval is a bootstrap over our seeds and is too narrow with few of them; the paper gives no intervals. The "
+    "scales differ: the paper's models have at least 170M parameters and read at least 15B tokens."
 )
 
 
@@ -36,7 +36,7 @@ class Order:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """As they stand under `COLUMNS`."""
+        """The cells of the row, one for each of `COLUMNS`."""
         interval = self.found.interval
         ends = f"{interval.low:.2f} to {interval.high:.2f}" if interval else shown.NONE
         about = " (read off a plot)" if self.table.approximate else ""
@@ -55,15 +55,15 @@ def orders(design: Design, metric: Metric) -> list[Order]:
 
 
 def section(material: Material, design: Design) -> Section | None:
-    """A row for every column of the paper's that has enough of the arms."""
+    """Return a row for every column of the paper that has at least three of the arms."""
     found = orders(design, material.metric) if material.own else []
     rows = tuple(Row(each.cells[:1], each.cells[1:]) for each in found)
     table = Table(COLUMNS[:1], COLUMNS[1:], rows, words=("figures",))
-    return Section("paper", "Beside the paper", ("runs",), READING, table=table) if rows else None
+    return Section("paper", "Compared with the paper", ("runs",), READING, table=table) if rows else None
 
 
 def _matched(design: Design) -> Iterator[tuple[PaperTable, tuple[str, ...], dict[str, dict[int, float]]]]:
-    """Each table of orders with its columns to compare, and the values by seed of the arms that are in it, by row."""
+    """Yield each table of the paper with the columns to compare and our values by row and seed."""
     if not design.arms:
         return
     known = tables()
@@ -79,7 +79,7 @@ def _values(arms: Mapping[str, Arm]) -> dict[str, dict[int, float]]:
 
 
 def _ablations(design: Design, table: PaperTable) -> dict[str, Arm]:
-    """The arms that are LMM, with or without one of the paper's changes, if LMM is the base."""
+    """Return the arms that are LMM with at most one of the paper's changes, by row, if LMM is the baseline."""
     held = _held(design)
     base = _config(design.base, held)
     if base["model.variant"] != "lmm":
@@ -90,7 +90,7 @@ def _ablations(design: Design, table: PaperTable) -> dict[str, Arm]:
 
 
 def _depths(design: Design) -> dict[str, Arm]:
-    """The arms that differ from the base in the memory's depth alone, by depth."""
+    """Return the arms that differ from the baseline in the memory's depth alone, by depth."""
     held = _held(design)
     base = _config(design.base, held)
     configs = [(arm, _config(arm, held)) for arm in design.arms]
@@ -98,7 +98,7 @@ def _depths(design: Design) -> dict[str, Arm]:
 
 
 def _held(design: Design) -> set[str]:
-    """What was solved for, so that a cost is equal: the paper's arms differ in it as they may."""
+    """Return the keys that were solved for to hold a cost equal; the paper's arms may differ in them."""
     return {key for arm in design.arms for key in arm.outcomes[0].run.solved}
 
 

@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING
 
 from titans_lab.errors import UserError
 from titans_lab.report.render import page, report, versions
-from titans_lab.report.subject import Selection, Subject, of_runs, of_store, of_study, of_swept
+from titans_lab.report.subject import PageScope, Subject, of_runs, of_store, of_study, of_swept
 from titans_lab.store.query import Snapshot
 
 if TYPE_CHECKING:
-    from titans_lab.study.run import Run
-    from titans_lab.study.study import Study
+    from titans_lab.study.study import Run, Study
 
 #: What stands before the block, which ends at the next end of a script. Bytes from there on are compared, never parsed.
 OPENING = b"""\
@@ -99,14 +98,14 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _origin(path: Path, content: bytes) -> tuple[Selection, dict[str, str]]:
+def _origin(path: Path, content: bytes) -> tuple[PageScope, dict[str, str]]:
     """Return what a page says that it was drawn for, and with which versions."""
     end = content.find(CLOSING, len(OPENING), len(OPENING) + MOST_ORIGIN)
     try:
         if not content.startswith(OPENING) or end < 0:
             raise ValueError
         origin = json.loads(content[len(OPENING) : end])
-        selection, drawn_with = Selection.read(origin["selection"]), dict(origin["versions"])
+        selection, drawn_with = PageScope.read(origin["selection"]), dict(origin["versions"])
         if len(drawn_with) > MOST_VERSIONS or not all(isinstance(text, str) for text in drawn_with.values()):
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -117,7 +116,7 @@ def _origin(path: Path, content: bytes) -> tuple[Selection, dict[str, str]]:
     return selection, drawn_with
 
 
-def _whole(selection: Selection, snapshot: Snapshot, study: tuple[Study, Sequence[Run]] | None) -> Subject:
+def _whole(selection: PageScope, snapshot: Snapshot, study: tuple[Study, Sequence[Run]] | None) -> Subject:
     """Return the subject with all of the runs that the store or the study file gives it today."""
     if study is not None:
         return of_study(*study, snapshot)
@@ -127,7 +126,7 @@ def _whole(selection: Selection, snapshot: Snapshot, study: tuple[Study, Sequenc
     return of_store(snapshot) if selection.kind == "store" else of_swept(selection.name, snapshot)
 
 
-def _unknown(selection: Selection, known: Mapping[str, Run], snapshot: Snapshot) -> Iterator[str]:
+def _unknown(selection: PageScope, known: Mapping[str, Run], snapshot: Snapshot) -> Iterator[str]:
     """Name the runs of the page that are not among the `known` ones of its subject."""
     recorded = _recorded(snapshot)
     yield from _few(
@@ -142,7 +141,7 @@ def _unknown(selection: Selection, known: Mapping[str, Run], snapshot: Snapshot)
     )
 
 
-def _left_out(selection: Selection, whole: Subject, snapshot: Snapshot) -> Iterator[str]:
+def _left_out(selection: PageScope, whole: Subject, snapshot: Snapshot) -> Iterator[str]:
     """Name the runs of the subject that had begun when the page was drawn, and that it does not mention."""
     mentioned = {*selection.runs, *selection.former}
     begun = _recorded(snapshot, f"started <= timestamp '{selection.drawn.isoformat(' ')}'")
@@ -153,7 +152,7 @@ def _left_out(selection: Selection, whole: Subject, snapshot: Snapshot) -> Itera
     )
 
 
-def _later(selection: Selection, snapshot: Snapshot) -> Iterator[str]:
+def _later(selection: PageScope, snapshot: Snapshot) -> Iterator[str]:
     """Name the runs that ended after the page was drawn."""
     ended = _recorded(snapshot, f"finished > timestamp '{selection.drawn.isoformat(' ')}'")
     return _few(

@@ -1,11 +1,11 @@
-"""Runs beside each other on a terminal: how they differ, how they learned and what came of it."""
+"""Runs side by side on a terminal: their settings, learning curves and final figures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from titans_lab.report.data import CURVE_POINTS, Material, Point
+from titans_lab.report.data import CURVE_POINTS, CurvePoint, Material
 from titans_lab.report.format import short
 from titans_lab.report.render import Report
 
@@ -26,7 +26,7 @@ PARTS = 8  # of a curve that stand in the table
 
 
 def rows(told: Report) -> Iterator[tuple[str, list[Any]]]:
-    """What a row is about, and its value of every run."""
+    """Yield each row of the comparison: its name, and its value for every run."""
     found = told.material
     yield "seed", [outcome.run.seed for outcome in found.outcomes]
     for key in found.study.factors:
@@ -48,7 +48,7 @@ def _curves(found: Material) -> Iterator[tuple[str, list[Any]]]:
             yield name, [_at(curve, part * CURVE_POINTS // PARTS) for curve in curves]
 
 
-def _at(curve: list[Point], bucket: int) -> float | None:
-    """The last loss up to there, of a curve that got as far."""
+def _at(curve: list[CurvePoint], bucket: int) -> float | None:
+    """Return the last loss up to a bucket; None if the curve ends before it."""
     before = [point.loss for point in curve if point.bucket <= bucket]
     return before[-1] if before and curve[-1].bucket >= bucket else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
-from titans_lab.report.data import CURVE_POINTS, POINT, Material, Outcome, Point
+from titans_lab.report.data import CURVE_POINTS, POINT, CurvePoint, Material, Outcome
 from titans_lab.report.format import join
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
@@ -26,7 +26,7 @@ class Against:
     """What a curve can be drawn against.
 
     Attributes:
-        name: Of the choice, and of the field of `Point`.
+        name: Of the choice, and of the field of `CurvePoint`.
         title: Of the axis.
     """
 
@@ -102,7 +102,7 @@ def learning_curves(material: Material, design: Design) -> Figure | None:
 
 
 def _axes(curves: list[Curve]) -> list[Against]:
-    """Those that every curve has."""
+    """Return the axes that every curve has."""
     return [axis for axis in AXES if all(axis.name in curve.x for curve in curves)]
 
 
@@ -125,7 +125,7 @@ def _traces(means: dict[Arm, Curve], singles: list[Single], edge: float, axis: A
 
 
 def _mean(material: Material, outcomes: Iterable[Outcome]) -> Curve:
-    stretches: dict[int, list[Point]] = {}
+    stretches: dict[int, list[CurvePoint]] = {}
     for outcome in outcomes:
         for point in material.curves.get(outcome.run.run_id, []):
             stretches.setdefault(point.bucket, []).append(point)
@@ -139,8 +139,8 @@ def _mean(material: Material, outcomes: Iterable[Outcome]) -> Curve:
     )
 
 
-def _places(stretches: list[list[Point]]) -> dict[str, list[float]]:
-    """The end of each stretch: of tokens and steps, which seeds share, the largest; of seconds the mean."""
+def _places(stretches: list[list[CurvePoint]]) -> dict[str, list[float]]:
+    """Return the end of each interval: the largest tokens and steps, and the mean of the seconds."""
     if any(point.steps is None for points in stretches for point in points):
         return {"tokens": [max(point.tokens for point in points) for points in stretches]}
     counts = {name: [max(getattr(point, name) for point in points) for points in stretches] for name in POINT[1:3]}
@@ -151,7 +151,7 @@ def _places(stretches: list[list[Point]]) -> dict[str, list[float]]:
 
 
 def _range(curves: list[Curve], highest: float) -> tuple[float, float]:
-    """From the lowest loss up to the highest after the start, so that the start does not squash the end."""
+    """Return the range from the lowest loss to the highest after the steep start."""
     early = EARLY * max(curve.x["tokens"][-1] for curve in curves)
     points = [point for curve in curves for point in zip(curve.x["tokens"], curve.low, curve.high, strict=True)]
     bottom = min(low for _, low, _ in points)
@@ -169,7 +169,7 @@ def _arm_traces(arm: Arm, curve: Curve, legend: bool, axis: Against) -> list[Jso
 
 
 def _single_traces(single: Single, edge: float, legend: bool, axis: Against) -> list[Json]:
-    """A thin dotted line, crossed at its end, or where that left the frame, if it diverged."""
+    """Return a thin dotted line; a diverged run gets a cross at its end or at the frame."""
     arm, outcome, curve, places = single.arm, single.outcome, single.curve, single.curve.x[axis.name]
     words = plot.text(f"{arm.label}, seed {outcome.run.seed}: {outcome.result.state}")
     thin = {"color": plot.colour(arm), "dash": "dot", "width": 1.2}
@@ -182,14 +182,14 @@ def _single_traces(single: Single, edge: float, legend: bool, axis: Against) -> 
 
 
 def _caption(material: Material, alone: bool) -> str:
-    what = "mean over the done seeds of an arm, the band from the lowest to the highest seed"
-    points = f"at most {CURVE_POINTS} points, each the mean of the logged losses around it"
-    rest = " Thin dotted lines are single runs that are not done; a cross is a divergence." if alone else ""
-    return f"{_kind(material)}: {what}; {points}. The steep start may leave the frame.{rest}"
+    what = "the mean over an arm's finished seeds, with a band from the lowest to the highest seed"
+    points = f"A curve has at most {CURVE_POINTS} points, each the mean of the logged losses around it"
+    rest = " Thin dotted lines are single unfinished runs; a cross marks a divergence." if alone else ""
+    return f"{_kind(material)}: {what}. {points}. The steep start may leave the frame.{rest}"
 
 
 def _kind(material: Material) -> str:
-    """Whose loss it is: a validation on the way is on a part, so its end need not be the final loss."""
+    """Return whose loss is drawn: validation during training is on a part of the data, so it may end elsewhere."""
     if material.curve_kind == "training":
         return "Training loss"
     sizes = sorted({outcome.run.config.log.valid_bytes for outcome in material.outcomes})

@@ -1,4 +1,4 @@
-"""What the report knows: rows of the store, by statements that the page carries (`titans_lab.report.evidence`)."""
+"""What a report is made of: rows of the store, by statements that the page carries (`titans_lab.report.evidence`)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from titans_lab.study.metric import Metric
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
-    from titans_lab.study.run import Run
-    from titans_lab.study.study import Study
+    from titans_lab.study.study import Run, Study
 
 CURVE_POINTS = 128  # of a learning curve, at most; of many runs, half of it
 MANY = 400
@@ -28,7 +27,7 @@ VALIDATED_POINTS = 3  # fewer validations than this are no curve
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """A row of the view `runs`, its score by what the study asks for; most are None until the run gets there."""
 
     run_id: str
@@ -61,7 +60,7 @@ class Outcome:
     """A run of the study and what became of it."""
 
     run: Run
-    result: Result
+    result: RunResult
 
     @property
     def score(self) -> float | None:
@@ -71,8 +70,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Point:
-    """A stretch of a learning curve: the tokens, steps and seconds at its end, and the mean loss within."""
+class CurvePoint:
+    """An interval of a learning curve: the tokens, steps and seconds at its end, and its mean loss."""
 
     bucket: int
     tokens: int
@@ -83,7 +82,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Floor:
-    """What a model that counts reaches on the same split.
+    """The loss of an n-gram model on the same split.
 
     Attributes:
         context: Symbols that it looks back at.
@@ -98,7 +97,7 @@ class Floor:
     @property
     def name(self) -> str:
         """In words."""
-        return f"order-{self.context} {self.symbol} model"
+        return f"order-{self.context} {self.symbol} n-gram"
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Material:
-    """All that the page is made of.
+    """Everything that the page is made of.
 
     Attributes:
         study: What it is about.
@@ -151,7 +150,7 @@ class Material:
     own: bool
     loss: Metric
     curve_kind: str
-    curves: dict[str, list[Point]]
+    curves: dict[str, list[CurvePoint]]
     floors: tuple[Floor, ...]
     speeds: tuple[Speed, ...]
     evidence: Evidence
@@ -167,7 +166,7 @@ class Material:
 
 
 def gather(study: Study, runs: Sequence[Run], root: Path) -> Material:
-    """Read from the store at `root` what concerns `runs`; runs that it does not hold are pending."""
+    """Return what the store at `root` holds of `runs`; a run that it lacks is pending."""
     from titans_lab.store.query import Snapshot
 
     snapshot = Snapshot(root)
@@ -175,17 +174,17 @@ def gather(study: Study, runs: Sequence[Run], root: Path) -> Material:
 
 
 def material(study: Subject, snapshot: Snapshot) -> Material:
-    """What a store holds of a study."""
+    """Return what a store holds of a study."""
     runs, evidence = study.runs, Evidence(snapshot)
     task = next((run.config.task for run in runs), TaskConfig()).settings
     by = study.metric or task.METRIC
     own = by == task.METRIC
-    results = {row["run_id"]: Result(**row) for row in evidence.ask("runs", _runs_sql(runs, by))}
+    results = {row["run_id"]: RunResult(**row) for row in evidence.ask("runs", _runs_sql(runs, by))}
     kind, curves = _curves(evidence.ask("curves", _curves_sql(runs)))
     floors = evidence.ask("ngram_baselines", _floors_sql(runs))
     return Material(
         study=study,
-        outcomes=tuple(Outcome(run, results.get(run.run_id, Result(run.run_id, "pending"))) for run in runs),
+        outcomes=tuple(Outcome(run, results.get(run.run_id, RunResult(run.run_id, "pending"))) for run in runs),
         metric=by,
         own=own,
         loss=task.LOSS,
@@ -200,25 +199,25 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
 
 
 def one_split(runs: Sequence[Run]) -> bool:
-    """Whether all runs are judged by the same task on the same data."""
+    """Return whether all runs have the same task, data and split."""
     tasks = {(run.config.task.name, run.data_hash) for run in runs}
     splits = {(run.config.data.valid_fraction, run.config.data.valid_bytes) for run in runs}
     return len(tasks) == len(splits) == 1
 
 
-def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[Point]]]:
+def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[CurvePoint]]]:
     validations = Counter(row["run_id"] for row in rows if row["valid_loss"] is not None)
     validated = bool(rows) and all(validations[row["run_id"]] >= VALIDATED_POINTS for row in rows)
     column, kind = ("valid_loss", "validation") if validated else ("loss", "training")
-    curves: dict[str, list[Point]] = {}
+    curves: dict[str, list[CurvePoint]] = {}
     for row in rows:
         if row[column] is not None:
-            curves.setdefault(row["run_id"], []).append(Point(*(row[name] for name in (*POINT, column))))
+            curves.setdefault(row["run_id"], []).append(CurvePoint(*(row[name] for name in (*POINT, column))))
     return kind, curves
 
 
 def _runs_sql(runs: Sequence[Run], by: Metric) -> str:
-    names = (field.name for field in fields(Result))
+    names = (field.name for field in fields(RunResult))
     columns = ", ".join(f"{_score(by)} as score" if name == "score" else f'"{name}"' for name in names)
     return f"select {columns}\nfrom runs\nwhere run_id in ({listed(run.run_id for run in runs)})\norder by run_id"
 
@@ -248,7 +247,7 @@ order by run_id, bucket"""
 
 
 def _floors_sql(runs: Sequence[Run]) -> str:
-    """Of the first run's split: of no use, and not shown, where the study has several."""
+    """Return the statement for the n-gram baselines of the first run's split."""
     data = runs[0].config.data if runs else None
     valid_bytes = "null" if data is None or data.valid_bytes is None else data.valid_bytes
     return f"""\
@@ -260,7 +259,7 @@ order by context"""
 
 
 def _benches_sql(study: Subject) -> str:
-    """The latest of each kind."""
+    """Return the statement for the latest bench of each kind."""
     models = listed(dict.fromkeys(model_id(run.config.model) for run in study.runs))
     columns = ", ".join(field.name for field in fields(Speed))
     return f"""\

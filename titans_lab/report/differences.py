@@ -1,30 +1,30 @@
-"""Each arm beside the base: the differences by seed, their table and what they come to in words."""
+"""Each arm compared with the baseline: the differences by seed, their table and the verdicts in words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from titans_lab.report import format as shown
-from titans_lab.report.arms import Arm, Design
+from titans_lab.report.arms import BASELINE, Arm, Design
 from titans_lab.report.section import Row, Table
 from titans_lab.report.tables import factor_names, recorded, spelled
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.stats.power import pooled_sd, smallest_difference
 from titans_lab.study.metric import Metric
-from titans_lab.study.run import batches
+from titans_lab.study.pairing import batches
 
 VERDICTS = ("better", "worse", "inconclusive")
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
-    """An arm, its difference to the base, and that of each of its seeds.
+class ArmDifference:
+    """An arm, its mean difference from the baseline, and the difference of each seed.
 
     Attributes:
         arm: The arm.
         found: Over the seeds.
-        by_seed: Where the batches are not the base's, to the mean of the base.
+        by_seed: Differences by seed; from the baseline's mean if the batches are not the baseline's.
     """
 
     arm: Arm
@@ -34,19 +34,21 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """The base, and every other arm of the study beside it.
+    """The baseline, and every arm that is compared with it.
 
     Attributes:
-        base: What the others are compared with.
+        base: The arm that the others are compared with.
         pairs: In the order of the study.
         detectable: The difference that the fewest seeds of a pair find with 80 % power, by the spread of all
             differences; None where these have none.
+        fewest: The fewest seeds of a pair.
         elsewhere: Arms that are, or belong to, another baseline of the study, or are judged by another task.
     """
 
     base: Arm
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ArmDifference, ...]
     detectable: float | None
+    fewest: int
     elsewhere: int
 
 
@@ -63,23 +65,26 @@ COLUMNS: dict[str, Callable[[Difference], str]] = {
 }
 
 
-#: What an arm costs over what the base does: a difference at another cost is not the change's alone.
-COSTS = {"parameters, × base": "parameters", "FLOPs a token, × base": "flops_per_token"}
-EQUAL = 0.01  # of the base's cost: so near is equal
+#: An arm's cost relative to the baseline's: at another cost, the change alone does not explain a difference.
+COSTS = {"parameters, × baseline": "parameters", "FLOPs/token, × baseline": "flops_per_token"}
+EQUAL = 0.01  # relative to the baseline's cost: closer is called equal
 
 
 def beside(design: Design, metric: Metric) -> Beside | None:
-    """The arms that stand beside the first baseline; None where there is nothing to compare, or it has no score."""
+    """Return the arms compared with the first baseline; None if there is no other arm or the baseline has no score."""
     if len(design.arms) < 2 or not design.base.scores:
         return None
     base, others = design.base, [arm for arm in design.arms if design.stands_beside(arm)]
     found = compare(_sample(base, base), [_sample(arm, base) for arm in others], metric.direction == "minimize")
-    pairs = tuple(Pair(arm, each, _by_seed(arm, base, each)) for arm, each in zip(others, found, strict=True))
-    return Beside(base, pairs, _detectable(pairs), len(design.arms) - 1 - len(others)) if pairs else None
+    pairs = tuple(ArmDifference(arm, each, _by_seed(arm, base, each)) for arm, each in zip(others, found, strict=True))
+    if not pairs:
+        return None
+    fewest = min(pair.found.seeds for pair in pairs)
+    return Beside(base, pairs, _detectable(pairs), fewest, len(design.arms) - 1 - len(others))
 
 
 def table(compared: Beside, design: Design) -> Table:
-    """A row for every arm but the base."""
+    """Return a table with a row for every arm but the baseline."""
     rows = [
         Row(
             spelled(pair.arm),
@@ -91,7 +96,7 @@ def table(compared: Beside, design: Design) -> Table:
     return Table(factor_names(design), (*COLUMNS, *COSTS), tuple(rows), words=("verdict",))
 
 
-def _costs(pair: Pair, base: Arm) -> Iterator[str]:
+def _costs(pair: ArmDifference, base: Arm) -> Iterator[str]:
     for column in COSTS.values():
         ours, theirs = recorded(pair.arm, column), recorded(base, column)
         if not ours or not theirs:
@@ -102,34 +107,46 @@ def _costs(pair: Pair, base: Arm) -> Iterator[str]:
 
 
 def answer(compared: Beside) -> str:
-    """The verdicts in one sentence, with the base's name."""
+    """Return the verdicts in one sentence, with the baseline's name."""
     labels = {verdict: _labels(compared, verdict) for verdict in VERDICTS}
     found = {verdict: arms for verdict, arms in labels.items() if arms}
     if len(compared.pairs) == 1:
-        return _single(compared.pairs[0], compared.base)
+        return _single(compared)
     if list(found) == ["inconclusive"]:
-        return f"None of {len(compared.pairs)} arms is told from {compared.base.label} by these seeds."
+        return f"No arm differs significantly from the {base_name(compared)} at {_seeds(compared.pairs)}."
     counts = [f"{len(arms)} {'is' if len(arms) == 1 else 'are'} {verdict}" for verdict, arms in found.items()]
-    return f"Of {_arms(compared)} beside {compared.base.label}, {shown.join(counts)}."
+    return f"Of {_arms(compared)} compared with the {base_name(compared)}, {shown.join(counts)}."
 
 
-def _single(pair: Pair, base: Arm) -> str:
-    found = pair.found
-    if found.verdict == "inconclusive":
-        return f"Inconclusive: {pair.arm.label} is not told from {base.label} by these seeds."
-    return f"{pair.arm.label} is {found.verdict} than {base.label}."
+def base_name(compared: Beside) -> str:
+    """Return the name of the arm that others are compared with, in a sentence."""
+    label = compared.base.label
+    return label if label == BASELINE else f"{BASELINE} ({label})"
+
+
+def _seeds(pairs: Sequence[ArmDifference]) -> str:
+    counts = {pair.found.seeds for pair in pairs}
+    return shown.plural(counts.pop(), "seed") if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
+
+
+def _single(compared: Beside) -> str:
+    (pair,) = compared.pairs
+    base, seeds = base_name(compared), _seeds(compared.pairs)
+    if pair.found.verdict == "inconclusive":
+        return f"{pair.arm.label} does not differ significantly from the {base} at {seeds}."
+    return f"{pair.arm.label} is significantly {pair.found.verdict} than the {base} at {seeds}."
 
 
 def told(compared: Beside | None) -> str:
-    """The verdicts in a sentence or two."""
+    """Return the verdicts with the names of the arms, and what limits them."""
     if compared is None:
         return ""
     if all(pair.found.p is None for pair in compared.pairs):
-        return f"Nothing is settled: a test against {compared.base.label} takes two seeds of each with a spread."
+        return f"A test against the {base_name(compared)} needs two seeds of each arm, with different values."
     labels = {verdict: _labels(compared, verdict) for verdict in VERDICTS}
     verdicts = "; ".join(f"{verdict}: {shown.join(each)}" for verdict, each in labels.items() if each)
-    tests = f"t tests, Holm over {_arms(compared)}"
-    return f"Beside {compared.base.label}, {verdicts} ({tests}).{_spoiled(compared)}{_elsewhere(compared)}"
+    tests = f"t tests at 5 %, Holm-adjusted over {_arms(compared)}"
+    return f"Compared with the {base_name(compared)}, {verdicts} ({tests}).{_spoiled(compared)}{_elsewhere(compared)}"
 
 
 def _labels(compared: Beside, verdict: str) -> list[str]:
@@ -141,16 +158,17 @@ def _arms(compared: Beside) -> str:
 
 
 def _spoiled(compared: Beside) -> str:
-    """What diverged seeds forbid to say."""
+    """Return what cannot be said because seeds diverged."""
     diverged = [pair.arm.label for pair in compared.pairs if pair.found.diverged]
-    arms = f" With a diverged seed no arm is called better: {shown.join(diverged)}." if diverged else ""
-    base = " With a diverged seed of the base no arm is called worse." if compared.base.count("diverged") else ""
+    arms = f" An arm with a diverged seed is never called better: {shown.join(diverged)}." if diverged else ""
+    base = " The baseline has a diverged seed, so no arm is called worse." if compared.base.count("diverged") else ""
     return arms + base
 
 
 def _elsewhere(compared: Beside) -> str:
-    left = shown.plural(compared.elsewhere, "arm")
-    return f" The study has other baselines; {left} of theirs are not compared here." if compared.elsewhere else ""
+    left, verb = shown.plural(compared.elsewhere, "arm"), "is" if compared.elsewhere == 1 else "are"
+    words = f" The study has several baselines; {left} of the others {verb} not compared here."
+    return words if compared.elsewhere else ""
 
 
 def _sample(arm: Arm, base: Arm) -> Sample:
@@ -168,7 +186,7 @@ def _by_seed(arm: Arm, base: Arm, found: Difference) -> dict[int, float]:
     return {seed: value - base.summary.mean for seed, value in arm.by_seed.items()}
 
 
-def _detectable(pairs: tuple[Pair, ...]) -> float | None:
+def _detectable(pairs: tuple[ArmDifference, ...]) -> float | None:
     paired = [pair for pair in pairs if pair.found.paired and pair.found.p is not None]
     spread = pooled_sd([list(pair.by_seed.values()) for pair in paired])
     fewest = min((pair.found.seeds for pair in paired), default=1)
@@ -179,4 +197,4 @@ def _interval(found: Difference) -> str:
     if found.mean is None or found.half_width is None:
         return shown.NONE
     ends = (shown.signed(found.mean + side * found.half_width) for side in (-1, 1))
-    return " to ".join(ends) + (" †" if found.given_convergence else "")
+    return f"[{', '.join(ends)}]" + (" †" if found.given_convergence else "")

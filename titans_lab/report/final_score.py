@@ -30,7 +30,7 @@ class Frame:
         return [self.x(arm) + offset for offset in spread(count, len(self.design.groups), self.scale.gap)]
 
     def shows(self, floor: Floor) -> bool:
-        """Whether the floor lies within the range."""
+        """Return whether an n-gram baseline lies within the range."""
         return self.bottom <= floor.bits_per_byte <= self.top
 
 
@@ -74,7 +74,7 @@ def _seeds(arm: Arm, frame: Frame) -> Json:
 
 
 def _legend(arm: Arm, design: Design) -> Json:
-    """One entry for each group, where there are several."""
+    """Return one legend entry for each of several groups."""
     first = next(each for each in design.arms if each.group == arm.group)
     shown = len(design.groups) > 1 and arm is first
     return {"name": plot.text(design.groups[arm.group]), "legendgroup": str(arm.group), "showlegend": shown}
@@ -90,7 +90,7 @@ def _mean(arm: Arm, frame: Frame) -> Json:
 
 
 def _crosses(arm: Arm, frame: Frame) -> Json:
-    """The diverged seeds, at the top edge."""
+    """Return the diverged seeds as crosses at the top edge."""
     diverged = [outcome for outcome in arm.outcomes if outcome.result.state == "diverged"]
     edge = frame.top - 0.03 * (frame.top - frame.bottom)
     hover = [f"{arm.label}, {_diverged(outcome)}" for outcome in diverged]
@@ -103,7 +103,7 @@ def _diverged(outcome: Outcome) -> str:
 
 
 def _trends(frame: Frame) -> list[Json]:
-    """A thin line through the means of each group, where the factor is a number."""
+    """Return a thin line through the means of each group if the factor is a number."""
     groups = range(len(frame.design.groups)) if frame.scale.numeric else ()
     return [_trend([arm for arm in frame.design.arms if arm.group == group and arm.summary], frame) for group in groups]
 
@@ -125,13 +125,13 @@ def _trend(arms: list[Arm], frame: Frame) -> Json:
 
 
 def _caption(material: Material, design: Design, frame: Frame) -> str:
-    lines = [f"{_what(material)} at the end of training: a dot for every seed, a bar at their mean, whiskers for the "]
-    lines += ["95 % t interval (two seeds or more; cut where it leaves the frame)."]
+    lines = [f"{_what(material)} at the end of training: one dot per seed; the bar is the mean, and whiskers are "]
+    lines += ["the 95 % t interval (two seeds or more; cut at the frame)."]
     if any(arm.count("diverged") for arm in design.arms):
-        lines += [" A cross at the top edge is a seed that diverged; the mean is over the others."]
+        lines += [" A cross at the top marks a diverged seed, which the mean leaves out."]
     beyond = [f"{floor.name} {score(floor.bits_per_byte)}" for floor in material.floors if not frame.shows(floor)]
     if beyond:
-        lines += [f" Off this scale: {join(beyond)}."]
+        lines += [f" Outside the frame: {join(beyond)}."]
     return "".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The best of a search once more, with fresh seeds, beside the base: its own values are the luckiest of many."""
+"""Finalists of a search with fresh seeds, compared with the baseline: trials' own values are the luckiest of many."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.metric import MEASURED
-from titans_lab.study.run import Run, batches, config_in
+from titans_lab.study.pairing import batches
+from titans_lab.study.record import config_in
+from titans_lab.study.study import Run
 
 if TYPE_CHECKING:
     from titans_lab.report.data import Material
@@ -34,10 +36,10 @@ COLUMNS = {name: cell for name, cell in differences.COLUMNS.items() if name != "
 
 @dataclass(frozen=True)
 class Finalist:
-    """A candidate of a search, or its base.
+    """A finalist of a search, or the baseline.
 
     Attributes:
-        number: Of the trial; None: the base.
+        number: The trial's number; None for the baseline.
         params: Values by dotted key.
         seeds: That it was to be run with.
         ended: Of which so many have ended.
@@ -53,17 +55,17 @@ class Finalist:
     @property
     def name(self) -> str:
         """For people."""
-        return "the base" if self.number is None else f"trial {self.number}"
+        return "baseline" if self.number is None else f"trial {self.number}"
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds that have a value."""
+        """The mean over the seeds that have a value."""
         values = self.sample.values.values()
         return math.fsum(values) / len(values) if values else None
 
 
 @dataclass(frozen=True)
-class Final:
+class SearchFinal:
     """The finalists of one search.
 
     Attributes:
@@ -71,7 +73,7 @@ class Final:
         metric: Name of the first objective.
         sign: What it is multiplied by so that less is better.
         base: What they are compared with.
-        others: Each with its difference to the base.
+        others: Each finalist with its difference from the baseline.
     """
 
     arm: str
@@ -82,13 +84,13 @@ class Final:
 
     @property
     def best(self) -> tuple[Finalist, Difference] | None:
-        """Of those with a value for every seed the one with the best mean; None: there is none."""
+        """The finalist with the best mean among those with a value for every seed; None if there is none."""
         whole = [pair for pair in self.others if pair[0].mean is not None and not pair[0].sample.diverged]
         return min(whole, key=lambda pair: self.sign * (pair[0].mean or 0.0), default=None)
 
 
 def section(material: Material) -> Section | None:
-    """A table of every search's finalists, and whether the best beats the base; None before any were chosen."""
+    """Return a table of every search's finalists; None before any were chosen."""
     study, by_then = quoted(material.study.name), material.by_then("r.started")
     rows = material.evidence.ask(STATEMENT, SQL.format(study=study, by_then=by_then))
     names = dict.fromkeys(row["search"] for row in rows)
@@ -100,8 +102,8 @@ def section(material: Material) -> Section | None:
     )
 
 
-def _final(rows: Sequence[Mapping[str, Any]]) -> Final | None:
-    """None where the record has no base."""
+def _final(rows: Sequence[Mapping[str, Any]]) -> SearchFinal | None:
+    """Return the finalists of a search; None if the record has no baseline."""
     first, members = rows[0], dict[int | None, list[Mapping[str, Any]]]()
     for row in rows:
         members.setdefault(row["number"], []).append(row)
@@ -111,7 +113,7 @@ def _final(rows: Sequence[Mapping[str, Any]]) -> Final | None:
     base, *others = (_finalist(each, seen[number] == seen[None]) for number, each in members.items())
     found = compare(base.sample, [each.sample for each in others], first["direction"] == "minimize")
     sign = 1 if first["direction"] == "minimize" else -1
-    return Final(first["arm"] or "", first["metric"], sign, base, list(zip(others, found, strict=True)))
+    return SearchFinal(first["arm"] or "", first["metric"], sign, base, list(zip(others, found, strict=True)))
 
 
 def _finalist(rows: Sequence[Mapping[str, Any]], paired: bool) -> Finalist:
@@ -130,7 +132,7 @@ def _value(row: Mapping[str, Any]) -> float | None:
 
 
 def _batches(rows: Sequence[Mapping[str, Any]]) -> tuple[object, ...] | None:
-    """What decides a candidate's batches; None before any of its runs is recorded."""
+    """Return what decides a finalist's batches; None before one of its runs is recorded."""
     return next((batches(_run(row)) for row in rows if config_in(row["config"])), None)
 
 
@@ -140,14 +142,14 @@ def _run(row: Mapping[str, Any]) -> Run:
     return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", {})
 
 
-def _table(finals: Sequence[Final]) -> Table:
+def _table(finals: Sequence[SearchFinal]) -> Table:
     names = list(dict.fromkeys(key for final in finals for each, _ in final.others for key in each.params))
     metric = " or ".join(dict.fromkeys(final.metric for final in finals))
     rows = [row for place, final in enumerate(finals) for row in _rows(final, place % len(PALETTE), names)]
     return Table(("search", "candidate"), (*names, "seeds", f"mean {metric}", *COLUMNS), tuple(rows), ("verdict",))
 
 
-def _rows(final: Final, colour: int, names: Sequence[str]) -> Iterator[Row]:
+def _rows(final: SearchFinal, colour: int, names: Sequence[str]) -> Iterator[Row]:
     best = final.best
     pairs: list[tuple[Finalist, Difference | None]] = [(final.base, None), *final.others]
     for each, found in pairs:
@@ -158,28 +160,28 @@ def _rows(final: Final, colour: int, names: Sequence[str]) -> Iterator[Row]:
         yield Row((final.arm or "all", each.name), (*params, seeds, score(each.mean), *cells), colour, chosen)
 
 
-def _caption(finals: Sequence[Final]) -> str:
+def _caption(finals: Sequence[SearchFinal]) -> str:
     told = " ".join(_told(final) for final in finals)
     return (
-        f"{told} The best trials of each search, and the base that it began from, run once more with seeds that no "
-        "trial had, for the values that they were chosen by are the luckiest of many. Differences are to the base, "
-        "seed by seed, with 95 % t intervals; the verdict is by the p of the t test, adjusted by Holm's method over "
-        "the finalists of a search, and a candidate with a seed that came to no value is never better. The best mean "
-        "of those with all seeds is in bold."
+        f"{told} Finalists are the best trials of each search, run again together with the baseline configuration and "
+        "with seeds that no trial used, because the values that chose them are the luckiest of many. Differences from "
+        "the baseline are paired by seed, with 95 % t intervals. The verdict is a t test at 5 %, Holm-adjusted over "
+        "the finalists of a search; a finalist with a failed seed is never better. The best mean of the finalists with "
+        "all seeds is bold."
     )
 
 
-def _told(final: Final) -> str:
-    """Whether the best of a search beats its base, in a sentence."""
+def _told(final: SearchFinal) -> str:
+    """Return whether the best finalist of a search beats the baseline, in one sentence."""
     where = f"{final.arm}: " if final.arm else ""
     waiting = sum(each.seeds - each.ended for each in (final.base, *(each for each, _ in final.others)))
     if waiting:
-        return f"{where}Interim: {plural(waiting, 'run')} of finalists still to come."
+        return f"{where}Interim: {plural(waiting, 'run')} of finalists not finished."
     if final.best is None:
-        return f"{where}No finalist has a {final.metric} for every seed: none beats the base."
+        return f"{where}No finalist has a {final.metric} for every seed: none beats the baseline."
     best, found = final.best
     how = f"{final.metric} {signed(found.mean)}, p {p_value(found.adjusted)}, {plural(found.seeds, 'seed')}"
     if found.verdict == "better":
-        return f"{where}The best finalist, {best.name}, is better than the base with fresh seeds ({how})."
+        return f"{where}The best finalist, {best.name}, is better than the baseline with fresh seeds ({how})."
     ending = "it is worse" if found.verdict == "worse" else "the difference is inconclusive"
-    return f"{where}The best finalist, {best.name}, does not beat the base with fresh seeds: {ending} ({how})."
+    return f"{where}The best finalist, {best.name}, does not beat the baseline with fresh seeds: {ending} ({how})."

@@ -1,4 +1,4 @@
-"""The forest plot: each arm's difference to the base, a dot for every seed."""
+"""The forest plot: each arm's difference from the baseline, one dot per seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from titans_lab.report import plot
 from titans_lab.report.arms import Design
 from titans_lab.report.axis import score_range
 from titans_lab.report.data import Material
-from titans_lab.report.differences import Beside, Pair, beside
+from titans_lab.report.differences import ArmDifference, Beside, base_name, beside
 from titans_lab.report.format import p_value, plural, signed
 from titans_lab.report.plot import Figure, Json
 from titans_lab.study.metric import Metric
@@ -14,15 +14,15 @@ from titans_lab.study.metric import Metric
 ROW = 54  # pixels an arm
 FRAME = 96  # pixels above and below
 READING = (
-    "A dot for every seed, a bar at the mean, a line for the 95 % t interval, which is not adjusted for the number of "
-    "arms and is cut where it leaves the frame. The verdict: whether the p of the t test, adjusted by Holm's method "
-    "over {arms}, is below 0.05. The p of sign flips assumes no distribution; with few seeds it cannot be small. The "
-    "effect is in standard deviations across seeds."
+    "One dot per seed; the bar is the mean and the line its 95 % t interval, which is not adjusted for the number of "
+    "arms and is cut at the frame. Verdict: a t test whose p, adjusted by Holm's method over {arms}, is below 0.05. "
+    "The sign-flip test assumes no distribution; its p cannot be small with few seeds. Effect sizes are in standard "
+    "deviations across seeds."
 )
 
 
 def forest(material: Material, design: Design) -> Figure | None:
-    """A row for every arm but the base; None where no difference is known."""
+    """Return the plot with a row for every arm but the baseline; None if no difference is known."""
     compared, metric = beside(design, material.metric), material.metric
     if compared is None or not any(pair.by_seed for pair in compared.pairs):
         return None
@@ -31,7 +31,7 @@ def forest(material: Material, design: Design) -> Figure | None:
     rows = list(zip(compared.pairs, places, strict=True))
     return Figure(
         name="forest",
-        title=f"Differences to {compared.base.label}",
+        title=f"Differences from the {base_name(compared)}",
         caption=_caption(compared, metric),
         alt=f"Forest plot of the differences in {metric.name}; the table above has the numbers.",
         traces=[*(_seeds(pair, place) for pair, place in rows), *(_mean(pair, place) for pair, place in rows)],
@@ -46,24 +46,24 @@ def forest(material: Material, design: Design) -> Figure | None:
 
 
 def _range(compared: Beside) -> tuple[float, float]:
-    """All seeds, and the intervals as far as there is room: that of two seeds is very wide."""
+    """Return a range that shows all seeds, and intervals as far as there is room: those of two seeds are very wide."""
     known = [(pair.found.mean, pair.found.half_width) for pair in compared.pairs]
     ends = [mean + side * half for mean, half in known if mean is not None and half is not None for side in (-1, 1)]
     return score_range([0.0, *(value for pair in compared.pairs for value in pair.by_seed.values())], ends)
 
 
-def _name(pair: Pair) -> str:
+def _name(pair: ArmDifference) -> str:
     diverged = f", {pair.found.diverged} diverged" if pair.found.diverged else ""
     return f"{plot.text(pair.arm.label)}<br><i>{pair.found.verdict}{diverged}</i>"
 
 
-def _seeds(pair: Pair, place: int) -> Json:
+def _seeds(pair: ArmDifference, place: int) -> Json:
     hover = [f"{pair.arm.label}, seed {seed}: {signed(value)}" for seed, value in pair.by_seed.items()]
     small = {"color": plot.colour(pair.arm), "symbol": plot.symbol(pair.arm), "size": 7, "opacity": 0.55}
     return plot.dots(pair.arm, list(pair.by_seed.values()), [place] * len(hover), hover, marker=small)
 
 
-def _mean(pair: Pair, place: int) -> Json:
+def _mean(pair: ArmDifference, place: int) -> Json:
     found = pair.found
     if found.mean is None:
         return plot.dots(pair.arm, [], [], [])
@@ -75,7 +75,7 @@ def _mean(pair: Pair, place: int) -> Json:
     return bar | {"error_x": whisker | {"color": plot.colour(pair.arm)}}
 
 
-def _spoken(pair: Pair) -> str:
+def _spoken(pair: ArmDifference) -> str:
     found = pair.found
     half = f" ± {found.half_width:.4f}" if found.half_width is not None else ""
     return f"{pair.arm.label}: {signed(found.mean)}{half}, p {p_value(found.adjusted)}, {found.verdict}"
@@ -84,12 +84,14 @@ def _spoken(pair: Pair) -> str:
 def _caption(compared: Beside, metric: Metric) -> str:
     lines = [READING.format(arms=plural(len(compared.pairs), "arm"))]
     if any(not pair.found.paired for pair in compared.pairs):
-        lines += [" Unpaired: the batches are not those of the base, so the test is Welch's."]
+        lines += [" Unpaired arms saw other batches than the baseline; their test is Welch's."]
     if any(pair.found.given_convergence for pair in compared.pairs):
-        lines += [" † Given convergence: the seeds that diverged are not in it."]
+        lines += [" † Conditional on convergence: diverged seeds are left out."]
     if compared.detectable is not None:
-        lines += [f" With this spread and these seeds, a true difference of {compared.detectable:.3g} {metric.unit} "]
-        lines += ["is found 80 times in 100; smaller ones are mostly missed."]
+        found = f"{compared.detectable:.3g} {metric.unit}"
+        lines += [
+            f" At {plural(compared.fewest, 'seed')} this study can detect a difference of {found} with 80 % power."
+        ]
     return "".join(lines)
 
 

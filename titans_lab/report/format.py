@@ -10,34 +10,34 @@ NONE = "–"
 
 
 def score(value: float | None) -> str:
-    """A loss or another metric."""
+    """Return a loss or another metric with three digits."""
     return NONE if value is None else f"{value:.3f}"
 
 
 def plus_minus(summary: Summary) -> str:
-    """The mean with its interval, or alone for one value."""
+    """Return the mean with half of its interval, or alone for one value."""
     return score(summary.mean) + (f" ± {summary.half_width:.3f}" if summary.half_width is not None else "")
 
 
 def signed(value: float | None, digits: int = 4) -> str:
-    """A difference."""
+    """Return a difference with its sign."""
     return NONE if value is None else f"{value:+.{digits}f}"
 
 
 def p_value(p: float | None) -> str:
-    """Three digits after the point."""
+    """Return a p-value with three digits after the point."""
     if p is None:
         return NONE
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def integer(value: float | None) -> str:
-    """With commas between thousands."""
+    """Return an integer with commas between thousands."""
     return NONE if value is None else f"{value:,.0f}"
 
 
 def short(value: float | None) -> str:
-    """Three digits and a suffix: 1.23 M."""
+    """Return three digits and a suffix: 1.23 M."""
     if value is None:
         return NONE
     for suffix, unit in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
@@ -47,7 +47,7 @@ def short(value: float | None) -> str:
 
 
 def memory(size: float | None) -> str:
-    """Bytes in KiB, MiB or GiB."""
+    """Return bytes in KiB, MiB or GiB."""
     if size is None:
         return NONE
     if size < 2**20:
@@ -56,7 +56,7 @@ def memory(size: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """In its two largest units."""
+    """Return a duration in its two largest units."""
     if seconds is None:
         return NONE
     minutes, rest = divmod(round(seconds), 60)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from titans_lab import tables as tables_as
 from titans_lab.report import provenance, tables
 from titans_lab.report.head import head
 from titans_lab.report.render import Report
@@ -27,9 +27,11 @@ _TEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "\N{NO-BREAK SPACE}": "~",
 }
 
+_SPACES = re.compile(r"[^\S\N{NO-BREAK SPACE}]+")
+
 
 def all_tables(told: Report) -> Iterator[tuple[str, str, Table]]:
-    """The name, title and table of every section that has one, and of the runs."""
+    """Yield the name, title and table of every section that has one, and of the runs."""
     for section in told.sections:
         if section.table:
             yield section.name, section.title, section.table
@@ -37,7 +39,7 @@ def all_tables(told: Report) -> Iterator[tuple[str, str, Table]]:
 
 
 def to_markdown(told: Report) -> str:
-    """All but the figures, as GitHub renders it."""
+    """Return the report without its figures in GitHub's Markdown."""
     found, top = told.material, head(told.material, told.design)
     lines = [f"# {_md(found.study.name)}", _md(found.study.question), f"**{_md(top.verdict)}**", _md(top.progress)]
     lines += ["\n".join(f"- {_md(each)}" for each in top.findings)]
@@ -48,12 +50,12 @@ def to_markdown(told: Report) -> str:
     for name, title, table in all_tables(told):
         lines += [f"## {_md(title)}", _markdown_table(table), _md(captions.get(name, ""))]
     troubles = [f"- {_md(f'{each.label}: {each.state}: {each.reason}')}" for each in tables.troubles(told.design)]
-    lines += ["## What went wrong", "\n".join(troubles)] if troubles else []
+    lines += ["## Runs without a result", "\n".join(troubles)] if troubles else []
     return "\n\n".join(filter(None, lines)) + "\n"
 
 
 def to_json(told: Report) -> str:
-    """All of it for a program, with the statements and their whole results."""
+    """Return the whole report as JSON, with each statement and its result."""
     found, top = told.material, head(told.material, told.design)
     sections = {name: {"title": title, "rows": _records(table)} for name, title, table in all_tables(told)}
     statements = {name: {"sql": each.sql, "rows": list(each.rows)} for name, each in found.evidence.statements.items()}
@@ -61,20 +63,16 @@ def to_json(told: Report) -> str:
     said = {"verdict": top.verdict, "progress": top.progress, "findings": list(top.findings), "former": top.former}
     warned = {"warnings": provenance.warnings(found), "cost": [list(each) for each in top.cost]}
     whole = texts | said | warned | {"tables": sections, "statements": statements}
-    return json.dumps(_finite(whole), indent=1, default=str) + "\n"
+    return json.dumps(tables_as.plain(whole), indent=1, default=str) + "\n"
 
 
 def to_csv(table: Table) -> str:
-    """A table; numbers exact where the page rounds them."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*table.heads, *table.columns))
-    writer.writerows((*row.heads, *_exact(row)) for row in table.rows)
-    return text.getvalue()
+    """Return a table as CSV, with exact numbers where the page rounds them; no cell is one that a spreadsheet runs."""
+    return tables_as.to_csv((*table.heads, *table.columns), ((*row.heads, *_exact(row)) for row in table.rows))
 
 
 def to_latex(table: Table, title: str) -> str:
-    """A table for booktabs."""
+    """Return a table in LaTeX for booktabs."""
     left = "l" * len(table.heads)
     columns = left + "".join("l" if column in table.words else "r" for column in table.columns)
     rows = [rf"{' & '.join(map(_tex, (*row.heads, *row.cells)))} \\" for row in table.rows]
@@ -100,20 +98,12 @@ def _exact(row: Row) -> tuple[Any, ...]:
 
 
 def _md(text: str) -> str:
-    """Literally, on one line."""
+    """Return text that Markdown shows literally, on one line."""
     for letter in "\\`*_[]<>|#":
         text = text.replace(letter, f"\\{letter}")
     return " ".join(text.split())
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(letter, letter) for letter in " ".join(text.split(" ")))
-
-
-def _finite(value: Any) -> Any:
-    """As JSON has it: what is not a finite number is null."""
-    if isinstance(value, float):
-        return value if abs(value) < float("inf") else None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+    """Return a cell literally, on one line: an empty line would end the table."""
+    return "".join(_TEX.get(letter, letter) for letter in _SPACES.sub(" ", text))

@@ -1,4 +1,4 @@
-"""The head of the page: the answer, and what it took."""
+"""The head of the page: the verdict, and what the study cost."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Head:
     """What stands above the sections.
 
     Attributes:
-        verdict: The answer in a sentence.
-        progress: How many runs came to what.
+        verdict: The answer in one sentence.
+        progress: How many runs are in each state.
         findings: What the verdict rests on, in sentences.
         cost: Figures and what they are.
         former: A sentence about runs that are not of the study any more; or "".
@@ -32,7 +32,7 @@ class Head:
 
 
 def head(material: Material, design: Design) -> Head:
-    """Of the page about a study."""
+    """Return the head of the page about a study."""
     return Head(
         verdict=words.verdict(material, design),
         progress=words.progress(material),
@@ -45,6 +45,7 @@ def head(material: Material, design: Design) -> Head:
 def _former(ids: tuple[str, ...]) -> str:
     if not ids:
         return ""
-    runs = f"{plural(len(ids), 'run')} that the last sweep launched"
-    verb = "is" if len(ids) == 1 else "are"
-    return f"{runs} {verb} not of this study as it stands today, and not in this report: {join(ids, SHOWN + 1)}."
+    runs, verb = plural(len(ids), "run"), "is" if len(ids) == 1 else "are"
+    return (
+        f"{runs} of the last sweep {verb} no longer part of this study and not in this report: {join(ids, SHOWN + 1)}."
+    )

@@ -49,7 +49,7 @@ const { format, width, scale, figures } = JSON.parse(document.getElementById("fi
 
 
 def images(figures: Sequence[Figure], form: str) -> dict[str, bytes]:
-    """The content of an image file for each figure, by its name; UserError where no browser is there to draw it."""
+    """Return the content of an image file for each figure, by name; UserError if no browser can draw it."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise UserError(f"--format {form}: a browser draws it, and none of {', '.join(BROWSERS)} is installed")

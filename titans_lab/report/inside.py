@@ -53,13 +53,13 @@ group by {each}, position
 order by {each}, position"""
 MEANS = ", ".join(f"avg({name} order by {name}) filter (isfinite({name})) as {name}" for name in FIGURES)
 READING = (
-    "Means over the first windows of the validation text and the done seeds of an arm{where}. Surprise is the norm of "
-    "the gradient by which the memory is written; the weights are those that a token finds."
+    "Means over the first windows of the validation text and an arm's finished seeds{where}. Surprise is the norm of "
+    "the gradient that the memory is written with; the weights are those before a token's own write."
 )
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class MemoryPlace:
     """Where in the model: a head of a layer of a block's memory, or all heads of it."""
 
     block: int
@@ -72,24 +72,29 @@ class Place:
 
 
 #: Of an arm: x and value, by figure and by place; None: the mean of all places.
-Lines = dict[tuple[str, Place | None], dict[float, float]]
+Lines = dict[tuple[str, MemoryPlace | None], dict[float, float]]
 
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
-    """Over training and over the window; none where no run looked inside (`log.memory_every`)."""
+    """Yield the figures over training and over the window; none if no run logged its memory (`log.memory_every`)."""
     places = material.evidence.ask("memory-places", PLACES.format(ids=material.ids))
     if not places:
         return
     by_head = len(places) * len(material.outcomes) <= MOST_LINES
     each = "run_id, block, layer" + (", head" if by_head else "")
     parts = {"ids": material.ids, "head": "head" if by_head else "null as head", "each": each, "means": MEANS}
-    where = "" if by_head else "; heads are averaged, there being many"
+    where = "" if by_head else ", averaged over the heads"
     for name, sql, title, x in (
         ("memory-training", TRAINING, "over training", {"title": "training tokens", "tickformat": "~s"}),
-        ("memory-window", WINDOW, "over the window, at the end of training", {"title": "place in the window, tokens"}),
+        (
+            "memory-window",
+            WINDOW,
+            "over the window at the end of training",
+            {"title": "position in the window, tokens"},
+        ),
     ):
         rows = material.evidence.ask(name, sql.format(**parts))
-        if figure := _figure(name, f"Inside the memory, {title}", rows, design, x, READING.format(where=where)):
+        if figure := _figure(name, f"Memory diagnostics {title}", rows, design, x, READING.format(where=where)):
             yield of_figure(figure)
 
 
@@ -107,7 +112,7 @@ def _figure(name: str, title: str, rows: Sequence[Row], design: Design, x: Json,
     return Figure(
         name=name,
         title=title,
-        caption=f"{caption} Choose above the figure what is drawn, and of which memory.",
+        caption=f"{caption} The figure and the memory can be chosen above.",
         alt=f"Line plot of {FIGURES[figures[0]]}, a line for every arm; other figures and places can be chosen.",
         traces=traces,
         layout=plot.layout({"rangemode": "tozero", **x}, {"title": FIGURES[figures[0]]}),
@@ -123,12 +128,12 @@ def _figure(name: str, title: str, rows: Sequence[Row], design: Design, x: Json,
 
 
 def _any(found: Lines) -> list[float]:
-    """The places along x of an arm: the same for all its figures."""
+    """Return an arm's positions along x, the same for all of its figures."""
     return sorted({x for line in found.values() for x in line})
 
 
-def _series(lines: Mapping[Arm, Lines], figure: str, place: Place | None) -> Json:
-    """What a choice shows: the title of the y axis, and a list of values for every arm, along `_any`."""
+def _series(lines: Mapping[Arm, Lines], figure: str, place: MemoryPlace | None) -> Json:
+    """Return what a choice shows: the title of the y axis, and the values of every arm along `_any`."""
     values = [[_rounded(found.get((figure, place), {}).get(x)) for x in _any(found)] for found in lines.values()]
     return {"title": FIGURES[figure], "y": values}
 
@@ -146,12 +151,12 @@ def _lines(arm: Arm, rows: Sequence[Row]) -> Lines:
     ids = {outcome.run.run_id for outcome in arm.done}
     mine = [row for row in rows if row["run_id"] in ids]
     layers = sorted({row["layer"] for row in mine if row["layer"] is not None})
-    sums: dict[tuple[str, Place | None], dict[float, list[float]]] = {}
+    sums: dict[tuple[str, MemoryPlace | None], dict[float, list[float]]] = {}
     for row in mine:
         for figure in FIGURES:
             if row[figure] is None:
                 continue
             at = layers if row["layer"] is None else [row["layer"]]
-            for place in (None, *(Place(row["block"], layer, row["head"]) for layer in at)):
+            for place in (None, *(MemoryPlace(row["block"], layer, row["head"]) for layer in at)):
                 sums.setdefault((figure, place), {}).setdefault(row["x"], []).append(row[figure])
     return {key: {x: math.fsum(each) / len(each) for x, each in line.items()} for key, line in sums.items()}

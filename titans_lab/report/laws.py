@@ -58,7 +58,7 @@ class Laws:
 
 
 def laws(material: Material, design: Design) -> Laws | None:
-    """One for every combination of the factors that are no sizes; None for a study that does not ask for any."""
+    """Return a law for every combination of the factors that are not sizes; None if the study varies no sizes."""
     if not _asks(design):
         return None
     rows = {row["run_id"]: row for row in material.evidence.ask(STATEMENT, sql(each.run for each in material.outcomes))}
@@ -73,7 +73,7 @@ def laws(material: Material, design: Design) -> Laws | None:
 
 
 def _asks(design: Design) -> bool:
-    """Whether sizes or budgets are what it varies: enough of them, and far enough apart."""
+    """Return whether the study varies sizes or budgets: enough values, and far enough apart."""
     if not any(SIZES & {*arm.outcomes[0].run.factors} for arm in design.arms):
         return False
     runs = [arm.outcomes[0] for arm in design.arms]
@@ -100,7 +100,7 @@ def _fit(name: str, place: int, arms: Sequence[Arm], rows: dict[str, Record]) ->
 
 
 def table(found: Laws) -> Table:
-    """What every law says, and what its checks do."""
+    """Return a table of every law's coefficients and checks."""
     rows = [row for each in found.drawn for row in _rows(each)]
     return Table(("law", "figure"), COLUMNS, tuple(rows), words=COLUMNS[-1:])
 

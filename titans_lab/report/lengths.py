@@ -1,4 +1,4 @@
-"""How far answers reach: accuracy by the length of what hides them, and by case where lengths do not vary."""
+"""Accuracy by the length of the input, and by case if lengths do not vary."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Answers:
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
+        """The mean over the seeds."""
         return sum(self.shares) / len(self.shares)
 
     @property
@@ -89,17 +89,17 @@ class Facet:
 
     @property
     def name(self) -> str:
-        """On the page."""
+        """The section's id on the page."""
         return "lengths-" + re.sub(r"[^a-z0-9]+", "-", f"{self.task} {self.setting}".lower()).strip("-")
 
     @property
     def title(self) -> str:
-        """In words."""
+        """The section's title."""
         return NAMES.get(self.task, self.task) + (f": {self.setting}" if self.setting else "")
 
     @property
     def lengths(self) -> list[int]:
-        """That any arm was asked at."""
+        """The lengths at which any arm was asked."""
         return sorted({length for answers in self.arms.values() for length in answers})
 
 
@@ -111,7 +111,7 @@ def of_largest(sql: str, where: str, material: Material) -> str:
 
 
 def facets(material: Material, design: Design) -> list[Facet]:
-    """Of each kind of question in the store."""
+    """Return the answers to each kind of question in the store."""
     rows = material.evidence.ask(STATEMENT, of_largest(SQL, WHERE, material))
     kinds = dict.fromkeys(sorted((row["task"], row["setting"]) for row in rows))
     return [_facet(task, setting, rows, design) for task, setting in kinds]
@@ -132,7 +132,7 @@ def _answers(arm: Arm, rows: Sequence[Row]) -> Iterator[tuple[int, Answers]]:
 
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
-    """A figure for every kind that was asked at several lengths, and one for each task whose kinds have one each."""
+    """Yield a figure for every kind asked at several lengths, and one for each task whose kinds have one length."""
     found = [facet for facet in facets(material, design) if facet.arms]
     for facet in found:
         if len(facet.lengths) > 1:
@@ -144,9 +144,9 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
 
 
 READING = (
-    "Share of right answers, the mean over the done seeds of an arm. Bars are 95 % intervals: of several seeds by t "
-    "over the seeds, of one seed Wilson's over its questions, which says nothing of other seeds. {asked} questions a "
-    "point: of several evaluations of a run, those of the largest."
+    "Share of right answers, the mean over an arm's finished seeds. Bars are 95 % intervals: t over the seeds, or for "
+    "a single seed Wilson over its questions, which says nothing about other seeds. {asked} questions per point; if a "
+    "run was evaluated several times, the largest evaluation counts."
 )
 
 
@@ -156,7 +156,7 @@ def _by_length(facet: Facet, trained: int | None) -> Figure:
     return Figure(
         name=facet.name,
         title=f"{facet.title}, by length",
-        caption=READING.format(asked=_asked([facet])) + (" Dashed: the length of training." if marks else ""),
+        caption=READING.format(asked=_asked([facet])) + (" The dashed line is the training length." if marks else ""),
         alt=f"Line plot of the share of right answers against the length. {_spoken(facet)}",
         traces=[
             _trace(arm, answers, several, beside(place, len(facet.arms)))
@@ -172,7 +172,7 @@ def _by_length(facet: Facet, trained: int | None) -> Figure:
 
 
 def beside(place: int, count: int) -> float:
-    """What an arm's lengths are multiplied by on the logarithmic axis, so that no bar hides another's."""
+    """Return the factor that moves an arm's lengths on the logarithmic axis so that no bar hides another."""
     return 2 ** (BESIDE * (place - (count - 1) / 2))
 
 

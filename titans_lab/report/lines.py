@@ -1,4 +1,4 @@
-"""Lines over the seeds of an arm: their mean, and how far the seeds are from it."""
+"""Lines over the seeds of an arm: their mean and their range."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Spread:
 
 
 def spread(arm: Arm, curves: Mapping[str, Curve]) -> Spread | None:
-    """Over the done seeds of an arm, from their curves by run id; None where none has one."""
+    """Return the spread over an arm's finished seeds, from their curves by run id; None if no seed has one."""
     found = [curves[outcome.run.run_id] for outcome in arm.done if outcome.run.run_id in curves]
     places = sorted({x for curve in found for x in curve})
     values = [[curve[x] for curve in found if x in curve] for x in places]
@@ -49,12 +49,12 @@ def spread(arm: Arm, curves: Mapping[str, Curve]) -> Spread | None:
 
 
 def rounded(values: Iterable[float]) -> list[float]:
-    """To `DIGITS` digits that count."""
+    """Return the values with `DIGITS` significant digits."""
     return [float(f"{value:.{DIGITS}g}") for value in values]
 
 
 def banded(arm: Arm, found: Spread, hover: str, legend: bool, **more: Any) -> list[Json]:
-    """The mean with a band from the lowest to the highest seed; `hover` is Plotly's template behind the arm's name."""
+    """Return the mean with a band from the lowest to the highest seed; `hover` is Plotly's template."""
     named = {"legendgroup": arm.label, "showlegend": legend}
     template = f"{plot.text(arm.label)}<br>{hover}<extra></extra>"
     line = plot.line(arm, found.x, found.mean, hovertemplate=template, **named) | more
@@ -62,7 +62,7 @@ def banded(arm: Arm, found: Spread, hover: str, legend: bool, **more: Any) -> li
 
 
 def marked(arm: Arm, x: Iterable[float], y: Iterable[float], legend: bool, **more: Any) -> Json:
-    """A line with a marker at each value."""
+    """Return a line with a marker at each value."""
     markers = {"color": plot.colour(arm), "symbol": plot.symbol(arm), "size": 8}
     line = plot.line(arm, list(x), list(y), mode="lines+markers", marker=markers, legendgroup=arm.label)
     return line | {"showlegend": legend} | more

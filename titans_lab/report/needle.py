@@ -42,7 +42,7 @@ class Cell:
 
     @property
     def share(self) -> float:
-        """Of right answers."""
+        """The share of right answers."""
         return self.found / self.asked
 
 
@@ -51,7 +51,7 @@ Map = dict[tuple[int, int], Cell]
 
 
 def section(material: Material, design: Design) -> Section | None:
-    """A frame for every arm and kind of needle; None where none was looked for by depth."""
+    """Return a frame for every arm and kind of needle; None if no answers have a depth."""
     rows = material.evidence.ask(STATEMENT, of_largest(SQL, WHERE, material))
     found = list(_maps(rows, design))
     if not found:
@@ -85,7 +85,7 @@ def _title(shown: Sequence[tuple[Arm, str, Map]]) -> str:
 
 
 def _name(arm: Arm, setting: str, shown: Sequence[tuple[Arm, str, Map]]) -> str:
-    """Of a frame: the kind of needle only where there are several."""
+    """Return a frame's name, with the kind of needle if there are several."""
     several = len({kind for _, kind, _ in shown}) > 1
     return f"{arm.label} · {setting}" if several and setting else arm.label
 
@@ -157,9 +157,9 @@ def _caption(left_out: int, cells: list[Cell]) -> str:
     asked = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     more = f" {left_out} more are not drawn; the statement has them." if left_out else ""
     return (
-        "Share of needles found by length and by depth, from the start (0 %) to the end of the text, all done seeds "
-        f"of an arm together: {asked} questions a cell, whose 95 % interval (Wilson's) is in the hover text. Where a "
-        f"cell is missing, no needle was drawn there. Of several evaluations of a run the largest counts.{more}"
+        "Share of needles found by length and by depth, from the start (0 %) to the end of the text, over all finished "
+        f"seeds of an arm: {asked} questions per cell, with a 95 % Wilson interval in the hover text. A missing cell "
+        f"had no needle. If a run was evaluated several times, the largest evaluation counts.{more}"
     )
 
 

@@ -37,16 +37,16 @@ class Grid:
 
     @property
     def height(self) -> int:
-        """Of the figure, in pixels."""
+        """The figure's height in pixels."""
         return self.rows * (ABOVE + self.frame + BELOW)
 
     def axes(self, place: int) -> Json:
-        """What a trace says to be drawn in a frame."""
+        """Return the keys that place a trace in a frame."""
         number = "" if place == 0 else str(place + 1)
         return {"xaxis": f"x{number}", "yaxis": f"y{number}"}
 
     def layout(self, names: list[str]) -> Json:
-        """Of the figure."""
+        """Return the figure's layout."""
         return plot.layout(self._x(0), self._y(0), self.height) | {
             "annotations": [self._name(place, name) for place, name in enumerate(names)],
             **{f"xaxis{place + 1}": plot.axis(**self._x(place)) for place in range(1, self.count)},

@@ -1,4 +1,4 @@
-"""What the finished runs were asked, as the paper lays it out, with the paper's own figures below ours."""
+"""Evaluations of the finished runs in the layout of the paper's tables, with the paper's figures below ours."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Compared:
     """
 
     name: str
-    tables: tuple[paper.Table, ...]
+    tables: tuple[paper.PaperTable, ...]
     rows: tuple[tuple[str, tuple[Arm, ...], Figures], ...]
     evidence: tuple[str, ...]
     digits: int = 1
@@ -78,7 +78,7 @@ class Compared:
 
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
-    """One for every table that something of ours was asked for."""
+    """Yield a section for every table of the paper that has figures of ours."""
     for find in (_language, _needles, _babilong, _mad, _forecasts):
         for compared in find(material, design):
             yield _section(compared)
@@ -97,14 +97,14 @@ def _section(compared: Compared) -> Section:
     first = compared.tables[0]
     return Section(
         name=f"paper-{compared.name}",
-        title=f"Beside the paper: {first.title if len(compared.tables) == 1 else first.title.partition(',')[0]}",
+        title=f"Compared with the paper: {first.title if len(compared.tables) == 1 else first.title.partition(',')[0]}",
         evidence=compared.evidence,
         caption=_caption(compared, first),
         table=Table(("whose", "model"), compared.columns, (*ours, *theirs)),
     )
 
 
-def _whose(compared: Compared, table: paper.Table) -> str:
+def _whose(compared: Compared, table: paper.PaperTable) -> str:
     scale = f", {table.title.partition(', ')[2]}" if len(compared.tables) > 1 else ""
     return f"paper, {table.source}{scale}"
 
@@ -121,22 +121,22 @@ def _cell(values: Sequence[float], digits: int) -> str:
     return f"{found.mean:.{digits}f}{half}"
 
 
-def _theirs(compared: Compared, table: paper.Table, name: str) -> tuple[str, ...]:
+def _theirs(compared: Compared, table: paper.PaperTable, name: str) -> tuple[str, ...]:
     known = dict(zip(table.columns, table.rows[name], strict=True))
     figures = (known.get(column) for column in compared.columns)
     return tuple(shown.NONE if figure is None else f"{figure:.{compared.digits}f}" for figure in figures)
 
 
-def _caption(compared: Compared, table: paper.Table) -> str:
+def _caption(compared: Compared, table: paper.PaperTable) -> str:
     about = " Its figures were read off a plot." if table.approximate else ""
     note = f" {table.note}" if table.note else ""
     remark = f" {compared.remark}" if compared.remark else ""
     arms = [arm for _, members, _ in compared.rows for arm in members]
     return (
-        f"{table.title}: {table.source} (V1: arXiv 2501.00663v1, N25: the NeurIPS 2025 camera-ready).{about}{note} "
-        "Ours: the mean over the done seeds, ± half the 95 % t interval over them where there are two or "
-        f"more.{remark} The scale differs: {_scale(arms)}; the paper's language models have 170M parameters and more "
-        "and read 15B tokens and more. What compares is the order of models, not the figures."
+        f"{table.title}: {table.source} (of arXiv 2501.00663).{about}{note} "
+        "Ours: the mean over the finished seeds, ± half of the 95 % t interval if there are two or "
+        f"more.{remark} The scales differ: {_scale(arms)}; the paper's language models have at least 170M "
+        "parameters and read at least 15B tokens. Compare the order of the models, not the figures."
     )
 
 
@@ -163,7 +163,7 @@ def _language(material: Material, design: Design) -> Iterator[Compared]:
     models = tuple((arm.label, (arm,), figures) for arm in design.arms if (figures := _by_column(arm, found)))
     if models:
         fewest = min(row["count"] for row in rows)
-        remark = f"Asked without examples (zero-shot); the fewest answers that a figure is the mean of are {fewest:,}."
+        remark = f"Zero-shot; each figure is a mean over at least {fewest:,} answers."
         yield Compared("language", (known, paper.tables()["language-400M"]), models, ("harness",), 2, remark)
 
 
@@ -205,14 +205,12 @@ def _by_length(arms: Mapping[Arm, Mapping[int, Answers]]) -> tuple[tuple[str, tu
 
 
 def _mad(material: Material, design: Design) -> Iterator[Compared]:
-    """By variant, MAD's score: at each level the best setting, and of these the mean (studies/mad.sql)."""
+    """Yield MAD's score by variant: the mean over levels of the best setting at each (studies/mad.sql)."""
     variants = dict.fromkeys(_variant(arm) for arm in design.arms if _task(arm) in MAD and material.own)
     models = [(variant, *_mad_row(variant, design)) for variant in variants]
     models = [model for model in models if model[2]]
     if models:
-        remark = (
-            "Of every level of difficulty the best setting, and of these the mean, over as many levels as are done."
-        )
+        remark = "The mean over the finished levels of difficulty, with the best setting of each."
         yield Compared("mad", (paper.tables()["mad"],), tuple(models), ("runs",), 1, remark)
 
 
@@ -241,7 +239,7 @@ def _task(arm: Arm) -> str:
 
 
 def _forecasts(material: Material, design: Design) -> Iterator[Compared]:
-    """By variant, the mean over the four horizons of each set; nothing of a set that lacks one."""
+    """Yield the mean over the four horizons of each data set by variant; a set that lacks a horizon is left out."""
     if not any(_task(arm) == "series" for arm in design.arms):
         return
     errors: dict[tuple[str, str], float] = {}
@@ -257,7 +255,7 @@ def _forecasts(material: Material, design: Design) -> Iterator[Compared]:
 
 
 def _over_horizons(outcomes: Sequence[Outcome], errors: Mapping[tuple[str, str], float]) -> Figures:
-    """Of every set and error, the mean over the horizons for each seed that has them all."""
+    """Return the mean over the horizons of every data set and error, for each seed that has them all."""
     found: dict[tuple[str, int], dict[int, float]] = {}
     for one in outcomes:
         settings = one.run.config.task.settings

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from titans_lab import paper
 from titans_lab.report import plot
-from titans_lab.report.arms import Arm, Design, phrase, short_names
+from titans_lab.report.arms import BASELINE, Arm, Design, phrase, short_names
 from titans_lab.report.axis import octaves, tokens
 from titans_lab.report.data import Material
 from titans_lab.report.format import NONE
@@ -41,16 +41,14 @@ def section(material: Material, design: Design) -> Section | None:
     lengths = sorted({length for line in lines.values() for length in line})
     figure = Figure(
         name="perplexity-length",
-        title="Perplexity by length of training",
-        caption="Perplexity of a token of the validation text, each model read in windows of the length that it was "
-        "trained on: a line through the means over the done seeds, bars for the 95 % t interval (two seeds or more). "
-        "The table has the figures of the paper's figure 7 below ours, read off a plot: its models have 170M to 760M "
-        "parameters, its tokens are not ours, and so what compares is the shape, not the height.",
+        title="Perplexity by training length",
+        caption="Perplexity per token of the validation text, read in windows of the training length: the mean over "
+        "the finished seeds, with 95 % t intervals (two seeds or more). The table adds the paper's figure 7, read off "
+        "a plot. The paper's models have 170M to 760M parameters and another vocabulary, so compare the shape, not "
+        "the height.",
         alt="Line plot of the perplexity against the length of training; the table has the numbers.",
         traces=[_trace(place, name, lines) for place, name in enumerate(lines)],
-        layout=plot.layout(
-            {"title": "length of training, tokens"} | octaves(lengths), {"title": "perplexity, choices a token"}
-        ),
+        layout=plot.layout({"title": "training length, tokens"} | octaves(lengths), {"title": "perplexity per token"}),
         queries=(STATEMENT,),
     )
     return Section(figure.name, figure.title, (STATEMENT,), figure.caption, figure, _table(lines, lengths))
@@ -65,7 +63,7 @@ def _lines(design: Design, values: Mapping[str, float]) -> dict[str, Line]:
         found = [values[one.run.run_id] for one in arm.done if one.run.run_id in values]
         if found:
             length = arm.outcomes[0].run.config.train.seq_len
-            lines.setdefault(label or "the base", {})[length] = arm, summarise(found)
+            lines.setdefault(label or BASELINE, {})[length] = arm, summarise(found)
     return {name: dict(sorted(line.items())) for name, line in lines.items() if len(line) > 1}
 
 
@@ -111,7 +109,7 @@ def _table(lines: Mapping[str, Line], lengths: list[int]) -> Table:
     return Table(("whose", "model"), tuple(names), tuple(rows))
 
 
-def _paper(table: paper.Table, depth: str) -> dict[str, str]:
+def _paper(table: paper.PaperTable, depth: str) -> dict[str, str]:
     return {name: f"{value:.2f}" for name, value in zip(table.columns, table.rows[depth], strict=True) if value}
 
 

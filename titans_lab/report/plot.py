@@ -80,18 +80,18 @@ class Figure:
 
 
 def dark_colours() -> dict[str, str]:
-    """The colour on the dark page of each colour on the light one."""
+    """Return the colour on the dark page for each colour on the light one."""
     pairs = dict([*PALETTE, *TONES.values()])
     return pairs | {faint(light): faint(dark) for light, dark in pairs.items()}
 
 
 def colour(arm: Arm) -> str:
-    """Of everything that stands for the arm."""
+    """Return the arm's colour."""
     return PALETTE[arm.colour][0]
 
 
 def faint(shade: str) -> str:
-    """A see-through `shade`, for bands."""
+    """Return a transparent `shade`, for bands."""
     red, green, blue = (int(shade[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, 0.16)"
 
@@ -102,7 +102,7 @@ def text(words: str) -> str:
 
 
 def dots(arm: Arm, x: Sequence[float], y: Sequence[float], hover: Sequence[str], **more: Any) -> Json:
-    """A dot for every seed."""
+    """Return one dot per seed."""
     return {
         "type": "scatter",
         "mode": "markers",
@@ -117,7 +117,7 @@ def dots(arm: Arm, x: Sequence[float], y: Sequence[float], hover: Sequence[str],
 
 
 def mean_bar(arm: Arm, x: float, y: float, vertical: bool = False, **more: Any) -> Json:
-    """A short line at the mean, across the axis that carries the value."""
+    """Return a short line at the mean, across the axis of the values."""
     return {
         "type": "scatter",
         "mode": "markers",
@@ -136,7 +136,7 @@ def mean_bar(arm: Arm, x: float, y: float, vertical: bool = False, **more: Any) 
 
 
 def line(arm: Arm, x: Sequence[float], y: Sequence[float | None], **more: Any) -> Json:
-    """A curve in the arm's colour and dash."""
+    """Return a curve in the arm's colour and dash."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -149,12 +149,12 @@ def line(arm: Arm, x: Sequence[float], y: Sequence[float | None], **more: Any) -
 
 
 def band(arm: Arm, x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Json:
-    """The area between two curves of an arm."""
+    """Return the area between two curves of an arm."""
     return area(colour(arm), x, low, high) | {"legendgroup": arm.label}
 
 
 def area(shade: str, x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Json:
-    """The area between two curves."""
+    """Return the area between two curves."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -169,27 +169,27 @@ def area(shade: str, x: Sequence[float], low: Sequence[float], high: Sequence[fl
 
 
 def cross(arm: Arm) -> Json:
-    """The marker of a divergence."""
+    """Return the marker of a divergence."""
     return {"symbol": "x-thin", "size": 10, "line": {"color": colour(arm), "width": 2}}
 
 
 def named(arms: int) -> bool:
-    """Whether a legend helps to tell so many arms apart: not for one, and not where it is longer than the figure."""
+    """Return whether a legend helps: not for one arm, nor for so many that it is longer than the figure."""
     return 1 < arms <= MOST_NAMED
 
 
 def symbol(arm: Arm) -> str:
-    """Of the arm's dots."""
+    """Return the symbol of the arm's dots."""
     return SYMBOLS[arm.mark % len(SYMBOLS)]
 
 
 def dash(arm: Arm) -> str:
-    """Of the arm's curves."""
+    """Return the dash of the arm's curves."""
     return DASHES[arm.mark % len(DASHES)]
 
 
 def layout(x: Json, y: Json, height: int = 400, **more: Any) -> Json:
-    """The frame of every figure; `x` and `y` are Plotly's axes."""
+    """Return the layout of every figure; `x` and `y` are Plotly's axes."""
     return {
         "height": height,
         "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
@@ -214,7 +214,7 @@ def layout(x: Json, y: Json, height: int = 400, **more: Any) -> Json:
 
 
 def axis(title: str, **more: Any) -> Json:
-    """An axis of a figure."""
+    """Return an axis of a figure."""
     return {
         "title": {"text": text(title), "standoff": 12},
         "automargin": True,

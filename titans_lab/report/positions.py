@@ -1,4 +1,4 @@
-"""The loss by place in the window: what a model gains from the context that it has read."""
+"""The loss by position in the window: what a model gains from its context."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ order by run_id, position"""
 
 
 def section(material: Material, design: Design) -> Section | None:
-    """A line for every arm; None where no run has recorded it."""
+    """Return a line for every arm; None if no run has recorded losses by position."""
     rows = material.evidence.ask(STATEMENT, SQL.format(ids=material.ids))
     curves: dict[str, Curve] = {}
     for row in rows:
@@ -28,19 +28,19 @@ def section(material: Material, design: Design) -> Section | None:
     found = {arm: line for arm in design.arms if (line := spread(arm, curves))}
     if not found:
         return None
-    hover, unit = "from place %{x}: %{y:.3f}", rows[0]["unit"]
+    hover, unit = "from position %{x}: %{y:.3f}", rows[0]["unit"]
     return drawn(
         Figure(
             name="positions",
-            title="Loss by place in the window",
-            caption="Validation loss of the tokens at a place of the window, from that place to the next one drawn: "
-            "two an octave. The mean over the done seeds of an arm, the band from the lowest to the highest. Every "
-            "window starts without context, so a line that still falls at its end is of a model that uses what is "
-            "far back.",
-            alt=f"Line plot of the validation loss in {unit} against the place in the window, a line for every arm.",
+            title="Loss by position in the window",
+            caption="Validation loss by the token's position in the window, averaged up to the next position drawn "
+            "(two per octave): the mean over an arm's finished seeds, with a band from the lowest to the highest seed. "
+            "Each window starts without context, so a line that still falls at its end belongs to a model that uses "
+            "distant tokens.",
+            alt=f"Line plot of the validation loss in {unit} against the position in the window, a line for every arm.",
             traces=[trace for arm, line in found.items() for trace in banded(arm, line, hover, plot.named(len(found)))],
             layout=plot.layout(
-                {"title": "place in the window, tokens"} | octaves([x for line in found.values() for x in line.x]),
+                {"title": "position in the window, tokens"} | octaves([x for line in found.values() for x in line.x]),
                 {"title": f"validation loss, {unit}"},
             ),
             queries=(STATEMENT,),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from titans_lab.report.data import Material, Result, one_split
+from titans_lab.report.data import Material, RunResult, one_split
 from titans_lab.report.format import duration, join, plural, short
 from titans_lab.study import derived
 
@@ -22,9 +22,9 @@ RECORDED = {
 }
 #: Of which a study should have one value only, and what it means where it has several.
 ONE_OF = {
-    "device_name": "devices: their speeds do not compare, and losses may differ in the last digits",
+    "device_name": "devices: speeds are not comparable, and losses may differ in the last digits",
     "torch": "versions of torch: losses may differ in the last digits",
-    "commit": "commits: check that nothing between them changes the numbers",
+    "commit": "commits: check that no change between them affects the numbers",
 }
 
 
@@ -37,7 +37,7 @@ class Origin:
 
 
 def origins(material: Material) -> list[Origin]:
-    """Of the runs that recorded any."""
+    """Return the recorded properties of the runs."""
     return [
         Origin(name, tuple((value, count) for value, count in _counted(material, column).most_common()))
         for column, name in RECORDED.items()
@@ -46,7 +46,7 @@ def origins(material: Material) -> list[Origin]:
 
 
 def warnings(material: Material) -> list[str]:
-    """What makes the runs less comparable than they look, a sentence each."""
+    """Return what makes the runs less comparable than they look, a sentence each."""
     mixed = [
         f"The runs mix {len(values)} {meaning} ({join(sorted(values))})."
         for column, meaning in ONE_OF.items()
@@ -54,25 +54,25 @@ def warnings(material: Material) -> list[str]:
     ]
     runs = [outcome.run for outcome in material.outcomes]
     if runs and not one_split(runs):
-        mixed.append("The runs are not judged by the same task, data and split: their scores do not compare.")
+        mixed.append("The runs differ in task, data or split: their scores are not comparable.")
     return mixed + [
-        f"A record of the store could not be read and is left out: {each}." for each in material.evidence.damage
+        f"A record of the store cannot be read and is left out: {each}." for each in material.evidence.damage
     ]
 
 
 def data_note(material: Material) -> str:
-    """What to know about the default text, where it was used."""
+    """Return a caveat about the default text if a run used it."""
     configs = [outcome.run.config for outcome in material.outcomes]
     if not any(config.task.name == "text" and config.data.path is None for config in configs):
         return ""
     return (
-        "The text is the source of Python's own standard library: another Python version is another corpus, "
-        "with another hash, and losses on the two do not compare."
+        "The text is the source of Python's standard library. Another Python version is another corpus, with another "
+        "hash; losses on the two are not comparable."
     )
 
 
 def cost(material: Material) -> list[tuple[str, str]]:
-    """What the study took so far, over the runs that recorded it, beside what was predicted."""
+    """Return what the study has cost so far, and what was predicted."""
     results = [outcome.result for outcome in material.outcomes]
     configs = [outcome.run.config for outcome in material.outcomes]
     seconds = sum(result.wall_seconds or 0 for result in results)
@@ -86,11 +86,11 @@ def cost(material: Material) -> list[tuple[str, str]]:
     ]
 
 
-def _predicted(results: Sequence[Result]) -> str:
+def _predicted(results: Sequence[RunResult]) -> str:
     """Beside what was expected at launch of the runs of which that was known."""
     known = [each for each in results if each.wall_seconds is not None and each.predicted_seconds is not None]
     if not known:
-        return "; none was predicted, for the store had none like them" if results else ""
+        return " (no prediction: the store had no similar runs)" if results else ""
     expected, taken = (sum(getattr(each, name) for each in known) for name in ("predicted_seconds", "wall_seconds"))
     if len(known) == len(results):
         return f", of {duration(expected)} predicted"

@@ -21,8 +21,7 @@ from titans_lab.report.subject import Subject, of_runs, of_store, of_study
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
-    from titans_lab.study.run import Run
-    from titans_lab.study.study import Study
+    from titans_lab.study.study import Run, Study
 
 HERE = Path(__file__).parent
 DIGITS = 7  # of a number in a figure
@@ -48,14 +47,14 @@ class Report:
 
 
 def report(study: Subject, snapshot: Snapshot) -> Report:
-    """The report on a study, from what a store holds of it."""
+    """Return the report on a subject, from what a store holds of it."""
     found = material(study, snapshot)
     design = arrange(study, found.outcomes)
     return Report(found, design, tuple(sections(found, design)))
 
 
 def study_report(study: Study, runs: Sequence[Run], root: Path) -> Report:
-    """Of `runs` of a study file, from the store at `root`."""
+    """Return the report on `runs` of a study file, from the store at `root`."""
     from titans_lab.store.query import Snapshot
 
     snapshot = Snapshot(root)
@@ -63,7 +62,7 @@ def study_report(study: Study, runs: Sequence[Run], root: Path) -> Report:
 
 
 def store_report(root: Path) -> Report:
-    """Of all studies that were swept into the store at `root`."""
+    """Return the report on all studies that were swept into the store at `root`."""
     from titans_lab.store.query import Snapshot
 
     snapshot = Snapshot(root)
@@ -71,7 +70,7 @@ def store_report(root: Path) -> Report:
 
 
 def runs_report(ids: Sequence[str], root: Path) -> Report:
-    """Of some runs beside each other, by their ids, from the store at `root`."""
+    """Return the report that compares runs, by their ids, from the store at `root`."""
     from titans_lab.store.query import Snapshot
 
     snapshot = Snapshot(root)
@@ -89,7 +88,7 @@ def write(content: str | bytes, output: Path) -> Path:
 
 
 def render(study: Study, runs: Sequence[Run], root: Path) -> str:
-    """The page about `runs` of `study`, from what the store at `root` holds now; equal stores give equal pages."""
+    """Return the page about `runs` of `study`, from what the store at `root` holds now."""
     return page(study_report(study, runs, root))
 
 

@@ -1,4 +1,4 @@
-"""The table of runs: what each is, by its difference to the base, and what became of it."""
+"""The table of runs: each run's changes to the baseline, and its result."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ COLUMNS: dict[str, tuple[Callable[[Outcome], str], Callable[[Outcome], Any]]] = 
     "wall time": (lambda each: shown.duration(each.result.wall_seconds), lambda each: each.result.wall_seconds),
     "device": (lambda each: _device(each), lambda each: _device(each)),
 }
-CHANGES = "difference to the base"
+CHANGES = "changes to the baseline"
 
 
 def run_table(material: Material, design: Design) -> Table:
-    """The runs, arm by arm."""
+    """Return the table of runs, arm by arm."""
     columns = columns_of(material.metric)
     rows = tuple(_row(material.study, arm, outcome) for arm in design.arms for outcome in arm.outcomes)
     return Table(("run", *factor_names(design)), (*columns, CHANGES), rows, words=("state", "device", CHANGES))
 
 
 def base_lines(study: Subject) -> str:
-    """The configuration that the runs are shown as differences to, a line for every key."""
+    """Return the baseline's configuration, a line for every key."""
     return "\n".join(f"{key}: {show(value)}" for key, value in study.base.items()) if study.runs else ""
 
 
 def changed(study: Subject, outcome: Outcome) -> str:
-    """A run's configuration as a difference to the base."""
+    """Return a run's changes to the baseline's configuration."""
     changes = study.changes(outcome.run)
-    return ", ".join(f"{key}={show(value)}" for key, value in changes.items()) or "the base"
+    return ", ".join(f"{key}={show(value)}" for key, value in changes.items()) or "none"
 
 
 def columns_of(metric: Metric) -> tuple[str, ...]:

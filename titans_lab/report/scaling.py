@@ -37,12 +37,14 @@ AXES = {"parameters": "parameters", "tokens": "training tokens", "flops": "train
 
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
-    """Of a study that varies sizes or budgets: the laws as a table, then each figure."""
+    """Yield the laws of a study that varies sizes or budgets as a table, then each figure."""
     found = laws(material, design)
     if found is None:
         return
     if not found.drawn:
-        yield Section("scaling", "Scaling", (STATEMENT,), nothing=f"No law yet: {'; '.join(found.refused)}.")
+        yield Section(
+            "scaling", "Scaling", (STATEMENT,), nothing=f"No law can be fitted yet: {'; '.join(found.refused)}."
+        )
         return
     more = f" No law for {'; '.join(found.refused)}." if found.refused else ""
     yield Section("scaling", "Scaling", (STATEMENT,), BUILT + more, table=table(found))
@@ -55,7 +57,7 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
 
 
 def _against(variable: str, found: Laws, material: Material) -> Figure | None:
-    """Every run, and the laws as functions of `variable`; None where that does not vary."""
+    """Return every run and the laws as functions of `variable`; None if it does not vary."""
     if len({row[variable] for each in found.drawn for row in each.law.rows}) < 2:
         return None
     curves = [curve for each in found.drawn for curve in CURVES[variable](each)]
@@ -79,16 +81,16 @@ def _drawn(traces: Sequence[Json], axis: str) -> list[float]:
 
 
 READINGS = {
-    "parameters": "Every run, and the law at the tokens that were trained on. The bands are where a new run is to be "
-    "expected: 95 % percentiles over the resampled laws, each with a residual drawn at random.",
-    "tokens": "Every run, and the law at the sizes that were trained, with the same prediction bands.",
-    "flops": "Every run, and the least loss that the law gives for a budget, with the prediction band of a run that "
-    "has the best size for it, up to ten times the largest budget; of a law in one variable, a law in FLOPs.",
+    "parameters": "Every run, and the law at the training tokens of the runs. Bands are 95 % prediction intervals for "
+    "a new run: percentiles over the resampled laws, each with a randomly drawn residual.",
+    "tokens": "Every run, and the law at the sizes of the runs, with 95 % prediction bands.",
+    "flops": "Every run, and the lowest loss that the law predicts for a budget, up to ten times the largest one, with "
+    "the prediction band of a run of the optimal size. A law in one variable is refitted in FLOPs.",
 }
 
 
 def _dots(found: Laws, x: Callable[[Any, int], float], y: Callable[[Any, int], float]) -> Iterator[Json]:
-    """Every run in its arm's colour, by its row and its place in the fit."""
+    """Yield every run in its arm's colour, by its row and its place in the fit."""
     for each in found.drawn:
         rows = {row["run_id"]: (row, place) for place, row in enumerate(each.law.rows)}
         for arm in each.arms:
@@ -111,7 +113,7 @@ def _by_tokens(each: Drawn) -> Iterator[Json]:
 
 
 def _slices(each: Drawn, variable: int, other: str) -> Iterator[Json]:
-    """A law along one of its variables, at values of the other that were measured."""
+    """Yield a law along one variable, at measured values of the other."""
     import numpy as np
 
     fit, name = each.law.fit, BOTH[variable]
@@ -146,7 +148,7 @@ def _by_flops(each: Drawn) -> Iterator[Json]:
 
 
 def _curve(fit: Fit, x: np.ndarray, at: np.ndarray, name: str, look: Json, legend: bool = False) -> Iterator[Json]:
-    """A law at the points `at`, drawn along `x`, with its prediction band."""
+    """Yield a law at the points `at`, drawn along `x`, with its prediction band."""
     values = (fit.law.loss(at), *fit.band(at))
     places, (loss, low, high) = rounded(x.tolist()), (rounded(each.tolist()) for each in values)
     yield plot.area(look["color"], places, low, high)
@@ -172,7 +174,7 @@ CURVES: dict[str, Callable[[Drawn], Iterator[Json]]] = {
 
 
 def _some(values: list[Any]) -> list[Any]:
-    """At most `MOST_LINES` of them, the ends among them."""
+    """Return at most `MOST_LINES` of the values, with the first and the last."""
     if len(values) <= MOST_LINES:
         return values
     return [values[round(place * (len(values) - 1) / (MOST_LINES - 1))] for place in range(MOST_LINES)]
@@ -184,7 +186,7 @@ def _arms_at(each: Drawn, name: str, value: Any) -> list[Arm]:
 
 
 def _look(each: Drawn, arms: Sequence[Arm] | None = None) -> Json:
-    """A line in the colour that some arms of a law have in common, else in that of the page's own; dashed by law."""
+    """Return the line of a law: in the colour that its arms share, if they do, and dashed by law."""
     shades = {plot.colour(arm) for arm in arms or each.arms}
     shade = shades.pop() if len(shades) == 1 else plot.MUTED
     return {"color": shade, "dash": DASHES[each.place % len(DASHES)], "width": 1.8}
@@ -200,8 +202,8 @@ def _residuals(found: Laws) -> Figure:
     return Figure(
         name="scaling-residuals",
         title="Residuals of the law",
-        caption="The logarithm of measured over fitted loss, about their difference as a share, of every run. A trend "
-        "means that the law has the wrong shape; the intervals do not know of that.",
+        caption="The logarithm of measured over fitted loss of every run, roughly the relative error. A trend means "
+        "that the law has the wrong shape, which the intervals do not account for.",
         alt="Scatter plot of the residuals of the fitted laws against training FLOPs.",
         traces=list(_dots(found, lambda row, _: row["flops"], lambda row, _: rounded([by_run[row["run_id"]]])[0])),
         layout=plot.layout(
@@ -230,7 +232,7 @@ def _isoflop(found: Laws, material: Material) -> Figure | None:
     if not curves:
         return None
     verdicts = [each.found.isoflop.agrees for each in found.drawn if each.found.isoflop]
-    flag = "" if all(verdicts) else " The exponents of the two DISAGREE: see the table."
+    flag = "" if all(verdicts) else " The two exponents DISAGREE: see the table."
     return Figure(
         name="scaling-isoflop",
         title="IsoFLOP parabolas",

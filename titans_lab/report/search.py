@@ -1,4 +1,4 @@
-"""What a search tried: its history and the best of it."""
+"""What a search tried: its history and its best trials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from titans_lab.report.format import NONE, score
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table
-from titans_lab.report.trials import STATEMENT, VALUELESS, Search, Trial, dots, metrics, searches
+from titans_lab.report.trials import STATEMENT, VALUELESS, SearchTrials, TrialRow, dots, metrics, searches
 
 if TYPE_CHECKING:
     from titans_lab.report.data import Material
@@ -21,7 +21,7 @@ BEST = 10  # trials of the table
 
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
-    """Of the searches of the study; none where it has none."""
+    """Yield the sections about the searches of the study."""
     found = searches(material)
     if found:
         if last := finalists.section(material):
@@ -30,14 +30,14 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
         yield from search_space.sections(found)
 
 
-def _history(found: Sequence[Search]) -> Section:
+def _history(found: Sequence[SearchTrials]) -> Section:
     figure = Figure(
         name="search-history",
         title="Search: history",
-        caption="The trials in the order in which they were asked for: a dot for one that is done, a thin cross for "
-        "one that was stopped early, at what there was of it, and a bold one, as far off as any, for one that "
-        "diverged, failed or ran out of memory and has no value. The line is the best feasible value so far: the best "
-        "of many noisy values looks better than it is, which is why finalists run again with fresh seeds.",
+        caption="The trials in the order in which they were proposed. A dot is a finished trial, a thin cross one that "
+        "was stopped early (at its last value), and a bold cross one without a value: it diverged, failed or ran out "
+        "of memory. The line is the best feasible value so far. The best of many noisy values looks better than it is, "
+        "so finalists run again with fresh seeds.",
         alt="Scatter plot of the value of every trial in order, with the best so far as a line.",
         traces=[trace for search in found for trace in _order(search, len(found) > 1)],
         layout=plot.layout({"title": "trial", "rangemode": "tozero"}, {"title": metrics(found)}),
@@ -50,34 +50,34 @@ def _history(found: Sequence[Search]) -> Section:
     ]
     table = Table(("search", "trial"), (*names, metrics(found), "proposed by"), tuple(cells), words=("proposed by",))
     told = "; ".join(f"{search.name or 'the search'}: {_states(search)}" for search in found)
-    caption = f"{figure.caption} Trials: {told}. The table has the {BEST} best of each."
+    caption = f"{figure.caption} Trials: {told}. The table lists the {BEST} best of each search."
     return Section(figure.name, figure.title, figure.queries, caption, figure, table)
 
 
-def _states(search: Search) -> str:
+def _states(search: SearchTrials) -> str:
     states = [trial.state for trial in search.trials]
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
 
 
-def _best(search: Search) -> Iterator[tuple[tuple[str, str], Trial, int]]:
+def _best(search: SearchTrials) -> Iterator[tuple[tuple[str, str], TrialRow, int]]:
     ordered = sorted(search.valued, key=lambda trial: (not trial.feasible, search.sign * (trial.value or 0.0)))
     for trial in ordered[:BEST]:
         yield (search.name or "all", str(trial.number)), trial, search.place % len(PALETTE)
 
 
-def _params(trial: Trial, names: Sequence[str]) -> tuple[str, ...]:
+def _params(trial: TrialRow, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(spell(trial.params[name]) if name in trial.params else NONE for name in names)
 
 
-def _lost(search: Search, ended: Sequence[Trial]) -> Iterator[Json]:
-    """Those without a value, where the worst of the others is; none where no other has one."""
+def _lost(search: SearchTrials, ended: Sequence[TrialRow]) -> Iterator[Json]:
+    """Yield the trials without a value, drawn at the worst value of the others."""
     lost = [trial for trial in search.trials if trial.state in VALUELESS and trial.value is None]
     if lost and ended:
         edge = max((trial.value or 0.0 for trial in ended), key=lambda value: search.sign * value)
         yield dots(search, lost, [trial.number for trial in lost], [edge] * len(lost), legend=False)
 
 
-def _order(search: Search, legend: bool) -> Iterator[Json]:
+def _order(search: SearchTrials, legend: bool) -> Iterator[Json]:
     ended = [trial for trial in search.trials if trial.value is not None]
     feasible = [trial for trial in ended if trial.feasible]
     best = accumulate((search.sign * (trial.value or 0.0) for trial in feasible), min)

@@ -1,4 +1,4 @@
-"""How a search's values hang on its parameters: which mattered, slices through them, and two objectives' front."""
+"""How a search's values depend on its parameters: importance, slices, and the Pareto front of two objectives."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from titans_lab.report.format import plural
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Section, of_figure
-from titans_lab.report.trials import STATEMENT, Search, dots, metrics
+from titans_lab.report.trials import STATEMENT, SearchTrials, dots, metrics
 from titans_lab.stats.importance import BINS, importances
 from titans_lab.stats.pareto import front
 
 
-def sections(found: Sequence[Search]) -> Iterator[Section]:
-    """Of the searches of a study together."""
+def sections(found: Sequence[SearchTrials]) -> Iterator[Section]:
+    """Yield the figures of all searches of a study together."""
     if any(_importances(search) for search in found):
         yield of_figure(_importance(found))
     yield of_figure(_slices(found))
@@ -27,23 +27,23 @@ def sections(found: Sequence[Search]) -> Iterator[Section]:
         yield of_figure(_fronts([search for search in several if list(search.directions)[:2] == axes]))
 
 
-def _importances(search: Search) -> dict[str, float]:
+def _importances(search: SearchTrials) -> dict[str, float]:
     return importances([trial.params for trial in search.valued], [trial.value or 0.0 for trial in search.valued])
 
 
-def _importance(found: Sequence[Search]) -> Figure:
+def _importance(found: Sequence[SearchTrials]) -> Figure:
     names = list(dict.fromkeys(name for search in found for name in _importances(search)))
     return Figure(
         name="search-importance",
-        title="Search: which parameters mattered",
-        caption="Of each parameter the share of the variance of the trials' ranks that lies between groups of its "
-        f"values (epsilon squared; numbers in {BINS} quantiles): 0 for one that does nothing, 1 for one that decides "
-        "alone. What two parameters do together is not in it, and a sampler that looks where it is good sees less of "
-        f"the rest. Over {', '.join(plural(len(search.valued), 'done trial') for search in found)}.",
+        title="Search: parameter importance",
+        caption="Share of rank variance: how much of the variance of the trials' ranks lies between groups of a "
+        f"parameter's values (epsilon squared; numbers are grouped into {BINS} quantiles). 0 means no effect, 1 that "
+        "the parameter decides alone. Interactions are not included, and a sampler that concentrates on good values "
+        f"sees less of the others. Over {', '.join(plural(len(search.valued), 'finished trial') for search in found)}.",
         alt="Bar chart of the share of variance that each parameter explains.",
         traces=[_bars(search, len(found) > 1) for search in found],
         layout=plot.layout(
-            {"title": "share of the variance of ranks", "range": (0, 1)},
+            {"title": "share of rank variance", "range": (0, 1)},
             {
                 "title": "",
                 "type": "category",
@@ -57,7 +57,7 @@ def _importance(found: Sequence[Search]) -> Figure:
     )
 
 
-def _bars(search: Search, legend: bool) -> Json:
+def _bars(search: SearchTrials, legend: bool) -> Json:
     found = _importances(search)
     return {
         "type": "bar",
@@ -71,7 +71,7 @@ def _bars(search: Search, legend: bool) -> Json:
     }
 
 
-def _slices(found: Sequence[Search]) -> Figure:
+def _slices(found: Sequence[SearchTrials]) -> Figure:
     names = list(dict.fromkeys(key for search in found for trial in search.valued for key in trial.params)) or [""]
     axes = [_slice(name, found) for name in names]
     traces = [
@@ -81,8 +81,8 @@ def _slices(found: Sequence[Search]) -> Figure:
     return Figure(
         name="search-slices",
         title="Search: slices",
-        caption="Every done trial by its value of one parameter, which is chosen above the figure; the others differ "
-        "from dot to dot.",
+        caption="Every finished trial by its value of one parameter, which can be chosen above the figure. The other "
+        "parameters differ from dot to dot.",
         alt="Scatter plot of the trials' values against one parameter, which can be chosen.",
         traces=traces,
         layout=plot.layout({"title": axes[0]["title"], "type": axes[0]["type"]}, {"title": metrics(found)}),
@@ -91,7 +91,7 @@ def _slices(found: Sequence[Search]) -> Figure:
     )
 
 
-def _slice(name: str, found: Sequence[Search]) -> Json:
+def _slice(name: str, found: Sequence[SearchTrials]) -> Json:
     places = [[trial.params.get(name) for trial in search.valued] for search in found]
     known = [value for each in places for value in each if value is not None]
     kind = _axis_type(known)
@@ -106,13 +106,12 @@ def _axis_type(values: Sequence[Any]) -> str:
     return "log" if min(values) > 0 and max(values) / min(values) >= LOG_FROM else "linear"
 
 
-def _fronts(found: Sequence[Search]) -> Figure:
+def _fronts(found: Sequence[SearchTrials]) -> Figure:
     first, second = list(found[0].directions)[:2]
     return Figure(
         name="search-front",
         title=f"Search: {first} against {second}",
-        caption="Every done trial by its first two objectives; the line joins the feasible trials that no other is at "
-        "least as good as in both and better in one.",
+        caption="Every finished trial by its first two objectives. The line is the Pareto front of the feasible ones.",
         alt=f"Scatter plot of {first} against {second} of all done trials, with Pareto's front.",
         traces=[trace for search in found for trace in _front(search, first, second, len(found) > 1)],
         layout=plot.layout({"title": second}, {"title": first}),
@@ -120,7 +119,7 @@ def _fronts(found: Sequence[Search]) -> Figure:
     )
 
 
-def _front(search: Search, first: str, second: str, legend: bool) -> Iterator[Json]:
+def _front(search: SearchTrials, first: str, second: str, legend: bool) -> Iterator[Json]:
     trials = [trial for trial in search.valued if {first, second} <= trial.objectives.keys()]
     pairs = [(trial.objectives[second], trial.objectives[first]) for trial in trials]
     yield dots(search, trials, [x for x, _ in pairs], [y for _, y in pairs], legend)

@@ -67,10 +67,10 @@ class Section:
 
 
 def drawn(figure: Figure | None, table: Table | None = None) -> Section | None:
-    """The section of a figure, with its title, caption and evidence; None where there is no figure."""
+    """Return the section of a figure, with its title, caption and evidence; None without a figure."""
     return None if figure is None else of_figure(figure, table)
 
 
 def of_figure(figure: Figure, table: Table | None = None) -> Section:
-    """The section of a figure, with its title, caption and evidence."""
+    """Return the section of a figure, with its title, caption and evidence."""
     return Section(figure.name, figure.title, figure.queries, figure.caption, figure, table)

@@ -32,7 +32,7 @@ Built = Section | Iterable[Section] | None
 
 
 def sections(material: Material, design: Design) -> list[Section]:
-    """Every section that this study has something to say in."""
+    """Return every section that this study has data for."""
     return [section for build in SECTIONS for section in _listed(build(material, design))]
 
 
@@ -46,9 +46,9 @@ def _arms(material: Material, design: Design) -> Section | None:
     metric = material.metric
     best = "lowest" if metric.direction == "minimize" else "highest"
     caption = (
-        f"{metric.name.capitalize()} in {metric.unit} over the seeds that are done, the {best} mean in bold; ± is "
-        "half the 95 % t interval, not adjusted for the number of arms. Tokens/s and wall time are means, peak memory "
-        "is the largest of the seeds."
+        f"{metric.name.capitalize()} in {metric.unit} over the finished seeds; the {best} mean is bold. ± is half of "
+        "the 95 % t interval, not adjusted for the number of arms. Tokens/s and wall time are means over the seeds; "
+        "peak memory is their largest."
     )
     table = arm_table(design, metric)
     return Section("arms", "Arms", ("runs",), caption, table=table) if table.rows else None

@@ -25,7 +25,7 @@ COLUMNS: dict[str, Callable[[Speed], str]] = {
 
 
 @dataclass(frozen=True)
-class Series:
+class SpeedSeries:
     """An arm's speeds in one setting, by length."""
 
     arm: Arm
@@ -43,9 +43,9 @@ def side_by_side(material: Material, design: Design) -> Figure | None:
     return Figure(
         name="side-by-side",
         title="Speed, measured side by side",
-        caption="Tokens per second of forward and backward over those of the baseline, which took turns with the model "
-        "in one process: medians of the rounds, bars from the lowest to the highest; at the dashed line both are as "
-        f"fast. Measured by titans-lab bench against {shown.join(sorted(settings))}.",
+        caption="Tokens per second of a forward and backward pass, divided by the baseline's. Model and baseline took "
+        "turns in one process; points are medians over the rounds, bars span the lowest to the highest round, and at "
+        f"the dashed line both are equally fast. Measured by titans-lab bench against {shown.join(sorted(settings))}.",
         alt="Line plot of the speed over the baseline's against the length; the table above has the numbers.",
         traces=[_trace(line, several=len(lines) > 1, named=len(settings) > 1) for line in lines],
         layout=plot.layout(
@@ -58,7 +58,7 @@ def side_by_side(material: Material, design: Design) -> Figure | None:
 
 
 def table(material: Material, design: Design) -> Table:
-    """A row for every arm, setting and length."""
+    """Return a row for every arm, setting and length."""
     rows = [
         Row(spelled(line.arm), tuple(cell(speed) for cell in COLUMNS.values()), line.arm.colour)
         for line in _series(material, design)
@@ -67,9 +67,9 @@ def table(material: Material, design: Design) -> Table:
     return Table(factor_names(design), tuple(COLUMNS), tuple(rows), words=("against",))
 
 
-def _series(material: Material, design: Design) -> list[Series]:
+def _series(material: Material, design: Design) -> list[SpeedSeries]:
     settings = dict.fromkeys(speed.setting for speed in material.speeds)
-    every = (Series(arm, setting, _speeds(material, arm, setting)) for arm in design.arms for setting in settings)
+    every = (SpeedSeries(arm, setting, _speeds(material, arm, setting)) for arm in design.arms for setting in settings)
     return [line for line in every if line.speeds]
 
 
@@ -77,7 +77,7 @@ def _speeds(material: Material, arm: Arm, setting: str) -> tuple[Speed, ...]:
     return tuple(speed for speed in material.speeds if speed.model == arm.model and speed.setting == setting)
 
 
-def _trace(line: Series, several: bool, named: bool) -> Json:
+def _trace(line: SpeedSeries, several: bool, named: bool) -> Json:
     arm, speeds = line.arm, line.speeds
     name = f"{arm.label} against {line.setting}" if named else arm.label
     hover = [
@@ -98,7 +98,7 @@ def _trace(line: Series, several: bool, named: bool) -> Json:
     )
 
 
-def _bars(line: Series) -> Json:
+def _bars(line: SpeedSeries) -> Json:
     return {
         "type": "data",
         "symmetric": False,

@@ -30,7 +30,7 @@ def throughput(design: Design) -> Figure | None:
     return Figure(
         name="throughput",
         title="Throughput",
-        caption="Training tokens per second, the median over a run: a dot for every done seed, a bar at their mean.",
+        caption="Training tokens per second (median over a run): one dot per finished seed; the bar is their mean.",
         alt=f"Dot plot of the training tokens per second. {_spoken(arms)}",
         traces=traces,
         layout=plot.layout(
@@ -52,8 +52,8 @@ def throughput_by(key: str, design: Design) -> Figure | None:
     return Figure(
         name=f"throughput-{key.rpartition('.')[2].replace('_', '-')}",
         title=f"Throughput by {name}",
-        caption="Training tokens per second, the median over a run: a dot for every done seed, a line through their "
-        "means, bars from the slowest to the fastest seed.",
+        caption="Training tokens per second (median over a run): one dot per finished seed, a line through the means, "
+        "and bars from the slowest to the fastest seed.",
         alt=f"Line plot of the training tokens per second against the {name}.",
         traces=[trace for line in lines for trace in _line(line)],
         layout=plot.layout(
@@ -76,7 +76,7 @@ def _lines(key: str, design: Design) -> list[dict[float, Arm]]:
 
 
 def _line(line: dict[float, Arm]) -> list[Json]:
-    """The means in one line, of the arms' colour where they share one, and each arm's seeds with their spread."""
+    """Return a line through the means, and each arm's seeds with their range."""
     speeds = {value: arm.measured("tokens_per_second") for value, arm in sorted(line.items())}
     means = {value: sum(each) / len(each) for value, each in speeds.items()}
     shades = {plot.colour(arm) for arm in line.values()}
@@ -107,7 +107,7 @@ def _speed(outcome: Outcome) -> float:
 
 
 def _name(arm: Arm, row: int) -> Json:
-    """The arm's label above its dots, where it takes no width from them."""
+    """Return the arm's label above its dots, where it takes no width from the figure."""
     place = {"xref": "paper", "x": 0, "xanchor": "left", "y": row, "yanchor": "bottom", "yshift": 8}
     return {"text": plot.text(arm.label), "showarrow": False, "font": {"size": 12, "color": plot.INK}} | place
 

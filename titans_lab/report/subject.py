@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from titans_lab.errors import UserError
 from titans_lab.report.evidence import listed, quoted
-from titans_lab.study.config import TaskConfig, flatten, plain
+from titans_lab.study.axes import STUDY
+from titans_lab.study.config import TaskConfig
+from titans_lab.study.fields import plain
+from titans_lab.study.identity import flatten
 from titans_lab.study.metric import RECORDED, Direction, Metric, Taken, find
-from titans_lab.study.run import Run, config_in, config_of
-from titans_lab.study.values import STUDY
+from titans_lab.study.record import config_in, config_of
+from titans_lab.study.study import Run
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
@@ -35,7 +38,7 @@ from (
 
 
 @dataclass(frozen=True)
-class Selection:
+class PageScope:
     """What a page says that it was drawn for: enough to draw it anew from the same store.
 
     Attributes:
@@ -58,7 +61,7 @@ class Selection:
         return dataclasses.asdict(self) | {"drawn": self.drawn.isoformat()}
 
     @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Selection:
+    def read(cls, record: Mapping[str, Any]) -> PageScope:
         """Return the selection that `record` was made of; ValueError, KeyError or TypeError for anything else."""
         kinds = get_args(Kind)
         kind, name = kinds[kinds.index(record["kind"])], record["name"]
@@ -113,9 +116,9 @@ class Subject:
         return {key: value for key, value in _values(run).items() if _differ(value, self.base.get(key))}
 
     @property
-    def selection(self) -> Selection:
+    def selection(self) -> PageScope:
         """What the page says that it was drawn for."""
-        return Selection(self.kind, self.name, tuple(run.run_id for run in self.runs), self.former, self.drawn)
+        return PageScope(self.kind, self.name, tuple(run.run_id for run in self.runs), self.former, self.drawn)
 
 
 def of_study(study: Study, runs: Sequence[Run], snapshot: Snapshot) -> Subject:

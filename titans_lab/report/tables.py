@@ -1,4 +1,4 @@
-"""The table of arms, and what did not come to its end."""
+"""The table of arms, and the runs without a result."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def factor_names(design: Design) -> tuple[str, ...]:
 
 
 def arm_table(design: Design, metric: Metric) -> Table:
-    """The arms, in the order of the study."""
+    """Return the table of arms, in the order of the study."""
     best = ranked(design.arms, metric)
     rows = (_arm_row(arm, len(best) > 1 and _mean(arm) == _mean(best[0])) for arm in design.arms)
     columns = tuple(name.format(metric=metric.name) for name in ARM_COLUMNS)
@@ -53,7 +53,7 @@ def arm_table(design: Design, metric: Metric) -> Table:
 
 
 def troubles(design: Design) -> list[Trouble]:
-    """The runs that ended without a final score."""
+    """Return the runs that ended without a final score."""
     ended = ((arm, outcome) for arm in design.arms for outcome in arm.outcomes)
     return [
         _trouble(arm, outcome) for arm, outcome in ended if outcome.result.state not in ("done", "running", "pending")
@@ -84,7 +84,7 @@ def spelled(arm: Arm) -> tuple[str, ...]:
 
 
 def recorded(arm: Arm, name: str) -> int | None:
-    """What the runs of an arm have in common."""
+    """Return the first recorded value of what the runs of an arm share."""
     values = (getattr(outcome.result, name) for outcome in arm.outcomes)
     return next((value for value in values if value is not None), None)
 
@@ -92,11 +92,11 @@ def recorded(arm: Arm, name: str) -> int | None:
 def _trouble(arm: Arm, outcome: Outcome) -> Trouble:
     result = outcome.result
     lines = (result.error or "").strip().splitlines()
-    reasons = {"diverged": f"at step {result.diverged_step}", "lost": "its worker ended without a word"}
+    reasons = {"diverged": f"at step {result.diverged_step}", "lost": "the worker died without a message"}
     return Trouble(
         run_id=result.run_id,
         label=f"{arm.label}, seed {outcome.run.seed}",
         state=result.state,
-        reason=lines[-1] if lines else reasons.get(result.state, "nothing was recorded"),
+        reason=lines[-1] if lines else reasons.get(result.state, "no message was recorded"),
         trace=result.error if result.error and len(lines) > 1 else "",
     )

@@ -1,4 +1,4 @@
-"""What a score costs: the final score against speed and against memory, with the arms that are worth their price."""
+"""The final score against speed and against memory, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MEMORY = Price("peak memory", "peak_memory_bytes", MIB, {"title": "peak memory, 
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class PricedArm:
     """An arm by its done seeds that have both figures.
 
     Attributes:
@@ -59,7 +59,7 @@ class Point:
 
     @property
     def name(self) -> str:
-        """The arm's, with a mark where seeds of it diverged: its means are given convergence."""
+        """The arm's label, with a mark if seeds diverged: its means are conditional on convergence."""
         return f"{self.arm.label}{DIVERGED if self.diverged else ''}"
 
     @property
@@ -69,17 +69,17 @@ class Point:
 
     @property
     def price(self) -> Summary:
-        """Over the seeds."""
+        """The summary over the seeds."""
         return summarise(self.prices)
 
     @property
     def score(self) -> Summary:
-        """Over the seeds."""
+        """The summary over the seeds."""
         return summarise(self.scores)
 
 
 def against(price: Price, design: Design, metric: Metric) -> Figure | None:
-    """Every seed, every mean and Pareto's front; None without both figures, or of several tasks."""
+    """Return every seed, every mean and the Pareto front; None without both figures, or for several tasks."""
     points = [point for arm in design.arms if (point := _point(arm, price)).seeds]
     if not points or len({point.arm.judged_by for point in points}) > 1:
         return None
@@ -88,11 +88,11 @@ def against(price: Price, design: Design, metric: Metric) -> Figure | None:
     return Figure(
         name=f"score-{price.name.replace(' ', '-')}",
         title=f"{metric.name.capitalize()} against {price.name}",
-        caption=f"A small dot for every done seed, a large one at an arm's means, with 95 % t intervals both ways (two "
-        f"seeds or more). Further {better} and further {'left' if price.dear else 'right'} is better on both counts. "
-        "The line is Pareto's front of the means: no arm is better on one count without being worse on the other. It "
-        f"does not know of the intervals. On it: {join([point.name for point in best], most=8)}.{_given(points)}",
-        alt=f"Scatter plot of the {metric.taken} {metric.name} against {price.name}. On Pareto's front: "
+        caption="Small dots are finished seeds; large dots are an arm's means, with 95 % t intervals in both "
+        f"directions (two seeds or more). Further {better} and further {'left' if price.dear else 'right'} is better. "
+        "The line is the Pareto front of the means: no arm is better in one respect without being worse in the other. "
+        f"It ignores the intervals. On the front: {join([point.name for point in best], most=8)}.{_given(points)}",
+        alt=f"Scatter plot of the {metric.taken} {metric.name} against {price.name}. On the Pareto front: "
         f"{'; '.join(_told(point, price) for point in best)}.",
         traces=[
             *([_line(best, price)] if len(points) > 1 else []),
@@ -104,33 +104,33 @@ def against(price: Price, design: Design, metric: Metric) -> Figure | None:
     )
 
 
-def _point(arm: Arm, price: Price) -> Point:
+def _point(arm: Arm, price: Price) -> PricedArm:
     found = [
         (one.run.seed, value / price.unit, one.score)
         for one in arm.done
         if one.score is not None and (value := getattr(one.result, price.column))
     ]
     seeds, prices, scores = (tuple(each) for each in zip(*found, strict=True)) if found else ((), (), ())
-    return Point(arm, seeds, prices, scores)
+    return PricedArm(arm, seeds, prices, scores)
 
 
-def _front(points: Sequence[Point], price: Price, metric: Metric) -> list[Point]:
-    """In the order of their price."""
+def _front(points: Sequence[PricedArm], price: Price, metric: Metric) -> list[PricedArm]:
+    """Return the points on the Pareto front, ordered by price."""
     cost, loss = (1 if price.dear else -1), (1 if metric.direction == "minimize" else -1)
     kept = front([(cost * point.price.mean, loss * point.score.mean) for point in points])
     return sorted((points[index] for index in kept), key=lambda point: point.price.mean)
 
 
-def _given(points: Sequence[Point]) -> str:
-    """What is missing from the means."""
+def _given(points: Sequence[PricedArm]) -> str:
+    """Return what the means leave out."""
     spoiled = [point for point in points if point.diverged]
     counts = [f"{point.arm.label}: {point.diverged} of {len(point.arm.outcomes)}" for point in spoiled]
-    seeds = f"{DIVERGED.strip()} Given convergence: the seeds that diverged are not in the means"
+    seeds = f"{DIVERGED.strip()} Conditional on convergence: the means leave out diverged seeds"
     return f" {seeds} ({join(counts, most=8)})." if counts else ""
 
 
-def _line(best: list[Point], price: Price) -> Json:
-    """The best score that is to be had: for at most a memory, or at least a speed."""
+def _line(best: list[PricedArm], price: Price) -> Json:
+    """Return the best score for at most a memory, or for at least a speed."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -142,7 +142,7 @@ def _line(best: list[Point], price: Price) -> Json:
     }
 
 
-def _seeds(point: Point, price: Price) -> Json:
+def _seeds(point: PricedArm, price: Price) -> Json:
     small = {"color": plot.colour(point.arm), "symbol": plot.symbol(point.arm), "size": 6, "opacity": 0.45}
     hover = [
         f"{point.arm.label}, seed {seed}: {score(value)} at {_amount(cost, price)}"
@@ -151,7 +151,7 @@ def _seeds(point: Point, price: Price) -> Json:
     return plot.dots(point.arm, rounded(point.prices), point.scores, hover, marker=small)
 
 
-def _mean(point: Point, price: Price, kept: bool, legend: bool) -> Json:
+def _mean(point: PricedArm, price: Price, kept: bool, legend: bool) -> Json:
     edge = {"width": 2, "color": plot.INK} if kept else {"width": 0, "color": plot.INK}
     marker = {"color": plot.colour(point.arm), "symbol": plot.symbol(point.arm), "size": 12, "line": edge}
     diverged = f", {plural(point.diverged, 'seed')} diverged" if point.diverged else ""
@@ -161,12 +161,12 @@ def _mean(point: Point, price: Price, kept: bool, legend: bool) -> Json:
     return dot | whiskers | {"name": plot.text(point.name), "showlegend": legend}
 
 
-def _whisker(point: Point, found: Summary) -> Json:
+def _whisker(point: PricedArm, found: Summary) -> Json:
     half = [] if found.half_width is None else rounded([found.half_width])
     return {"type": "data", "array": half, "thickness": 1.2, "width": 4, "color": plot.colour(point.arm)}
 
 
-def _told(point: Point, price: Price) -> str:
+def _told(point: PricedArm, price: Price) -> str:
     return f"{point.name}: {score(point.score.mean)} at {_amount(point.price.mean, price)}"
 
 

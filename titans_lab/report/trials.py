@@ -1,4 +1,4 @@
-"""What a search tried, as the store has it, and the dots that stand for it."""
+"""The trials of a search as the store has them, and their dots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VALUELESS = ("diverged", "oom", "failed")  # states of trials that were begun an
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialRow:
     """A row of the view `trials`."""
 
     number: int
@@ -39,7 +39,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchTrials:
     """The trials of an arm.
 
     Attributes:
@@ -54,36 +54,36 @@ class Search:
     place: int
     metric: str
     directions: dict[str, str]
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialRow, ...]
 
     @property
     def colour(self) -> str:
-        """Of everything that stands for it."""
+        """The search's colour."""
         return PALETTE[self.place % len(PALETTE)][0]
 
     @property
     def sign(self) -> int:
-        """What the first objective is multiplied by so that less is better."""
+        """The factor of the first objective that makes less better."""
         return 1 if self.directions[self.metric] == "minimize" else -1
 
     @property
-    def valued(self) -> list[Trial]:
-        """Those that are done, with a value."""
+    def valued(self) -> list[TrialRow]:
+        """The finished trials with a value."""
         return [trial for trial in self.trials if trial.state == "done" and trial.value is not None]
 
 
-def searches(material: Material) -> list[Search]:
-    """Of the study; none where it has none."""
+def searches(material: Material) -> list[SearchTrials]:
+    """Return the searches of the study."""
     study, by_then = quoted(material.study.name), material.by_then("started")
     rows = material.evidence.ask(STATEMENT, SQL.format(study=study, by_then=by_then))
     names = dict.fromkeys(row["search"] for row in rows)
     return [_search(place, [row for row in rows if row["search"] == name]) for place, name in enumerate(names)]
 
 
-def _search(place: int, rows: Sequence[Json]) -> Search:
+def _search(place: int, rows: Sequence[Json]) -> SearchTrials:
     first = rows[0]
     trials = tuple(
-        Trial(
+        TrialRow(
             row["number"],
             row["state"],
             row["origin"] or "",
@@ -94,14 +94,16 @@ def _search(place: int, rows: Sequence[Json]) -> Search:
         )
         for row in rows
     )
-    return Search(first["arm"] or "", place, first["metric"], json.loads(first["directions"]), trials)
+    return SearchTrials(first["arm"] or "", place, first["metric"], json.loads(first["directions"]), trials)
 
 
-def metrics(found: Sequence[Search]) -> str:
+def metrics(found: Sequence[SearchTrials]) -> str:
+    """Return the names of the first objectives."""
     return " or ".join(dict.fromkeys(search.metric for search in found))
 
 
-def dots(search: Search, trials: Sequence[Trial], x: Sequence[Any], y: Sequence[Any], legend: bool) -> Json:
+def dots(search: SearchTrials, trials: Sequence[TrialRow], x: Sequence[Any], y: Sequence[Any], legend: bool) -> Json:
+    """Return one dot per trial, or a cross for a trial that did not finish."""
     symbol = SYMBOLS[search.place % len(SYMBOLS)]
     crosses = {"done": symbol} | dict.fromkeys(VALUELESS, "x")
     symbols = [crosses.get(trial.state, "x-thin") for trial in trials]
@@ -119,7 +121,8 @@ def dots(search: Search, trials: Sequence[Trial], x: Sequence[Any], y: Sequence[
     }
 
 
-def told(search: Search, trial: Trial) -> str:
+def told(search: SearchTrials, trial: TrialRow) -> str:
+    """Return what a trial's hover text says."""
     values = ", ".join(f"{name} {spell(value)}" for name, value in trial.params.items())
     who = f"{search.name}, trial" if search.name else "trial"
     bound = "" if trial.feasible or trial.state != "done" else ", over a bound"

@@ -1,4 +1,4 @@
-"""What happened, in sentences: no more than a few seeds can carry."""
+"""The results in sentences: no more than the seeds support."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 
 from titans_lab.report.arms import Arm, Design, ranked
 from titans_lab.report.data import Material
-from titans_lab.report.differences import answer, beside, told
+from titans_lab.report.differences import answer, base_name, beside, told
 from titans_lab.report.format import join, plural, plus_minus, score
 from titans_lab.study.metric import Metric
 
@@ -15,13 +15,13 @@ TOLD = {
     "done": "done",
     "diverged": "diverged",
     "failed": "failed",
-    "oom": "ran out of memory",
-    "timeout": "ran out of time",
+    "oom": "out of memory",
+    "timeout": "timed out",
     "cancelled": "cancelled",
-    "pruned": "pruned",
-    "lost": "lost with their worker",
-    "running": "still running",
-    "pending": "not yet run",
+    "pruned": "stopped early",
+    "lost": "lost (the worker died)",
+    "running": "running",
+    "pending": "not started",
 }
 
 
@@ -30,7 +30,7 @@ ENDED = ("done", "diverged", "failed", "oom", "timeout")
 
 
 def progress(material: Material) -> str:
-    """How many runs came to what."""
+    """Return how many runs are in each state."""
     counts = Counter(outcome.result.state for outcome in material.outcomes)
     if not counts:
         return "The study has no runs."
@@ -39,51 +39,46 @@ def progress(material: Material) -> str:
 
 
 def verdict(material: Material, design: Design) -> str:
-    """The answer in a sentence."""
+    """Return the answer to the study's question in one sentence."""
     metric, arms = material.metric, ranked(design.arms, material.metric)
     if not arms:
         ended = [arm for arm in design.arms if arm.count(*ENDED)]
-        return f"No run reached a {metric.taken} {metric.name}." if ended else "Nothing has finished yet."
+        return f"No run reached a {metric.taken} {metric.name}." if ended else "No run has finished yet."
     compared = beside(design, metric)
     if compared is None:
         return f"{metric.taken.capitalize()} {metric.name} of {arms[0].label}: {_measured(arms[0], metric)}."
     if all(pair.found.p is None for pair in compared.pairs):
-        return f"Nothing is settled: {_seeds(design)} carry no test against {compared.base.label}."
+        return f"No test is possible: a comparison with the {base_name(compared)} needs at least two seeds of each arm."
     return answer(compared)
 
 
-def _seeds(design: Design) -> str:
-    most = max(len(arm.scores) for arm in design.arms)
-    return "single seeds" if most == 1 else "these seeds"
-
-
 def findings(material: Material, design: Design) -> list[str]:
-    """Which arm has the best mean, and what the differences to the base come to."""
+    """Return the sentences that the verdict rests on: the best mean, the comparisons, the n-gram baselines."""
     waiting = sum(arm.count("pending", "running", "lost", "cancelled", "pruned") for arm in design.arms)
-    interim = f"Interim: {plural(waiting, 'run')} still to come." if waiting else ""
+    interim = f"Interim result: {plural(waiting, 'run')} not finished." if waiting else ""
     metric = material.metric
     arms = ranked(design.arms, metric)
     if not arms:
         return [interim or f"No run reached a {metric.taken} {metric.name}.", _floors(material)]
     best, several = arms[0], len(design.arms) > 1
     first = "Lowest" if metric.direction == "minimize" else "Highest"
-    lead = f"{first} mean: {best.label}," if several else f"{metric.taken.capitalize()} {metric.name}:"
+    lead = f"{first} mean {metric.name}: {best.label}," if several else f"{metric.taken.capitalize()} {metric.name}:"
     lead += f" {_measured(best, metric)}."
     standing = [told(beside(design, metric)), _without_score(design, metric)] if several else []
     return [lead, *standing, _given_convergence(best), interim, _floors(material, best)]
 
 
 def _floors(material: Material, best: Arm | None = None) -> str:
-    """The models that count, and which of them the lowest mean is below."""
+    """Return the n-gram baselines, and which of them the lowest mean is below."""
     if not material.floors:
         return ""
-    floors = join([f"{score(floor.bits_per_byte)} ({floor.name})" for floor in material.floors])
-    lead = f"For scale, models that count {material.floors[0].symbol}s reach {floors} on the same split"
+    floors = join([f"{score(floor.bits_per_byte)} (order {floor.context})" for floor in material.floors])
+    lead = f"N-gram baselines over {material.floors[0].symbol}s of the same split reach {floors}."
     if best is None or best.summary is None:
-        return f"{lead}."
+        return lead
     beaten = [floor for floor in material.floors if best.summary.mean < floor.bits_per_byte]
-    lowest = min(beaten, key=lambda floor: floor.bits_per_byte).name if beaten else None
-    return f"{lead}; the lowest mean is below {f'the {lowest}' if lowest else 'none of them'}."
+    lowest = min(beaten, key=lambda floor: floor.bits_per_byte).context if beaten else None
+    return f"{lead} The lowest mean is {'above all of them' if lowest is None else f'below that of order {lowest}'}."
 
 
 def _measured(arm: Arm, metric: Metric) -> str:
@@ -94,9 +89,17 @@ def _measured(arm: Arm, metric: Metric) -> str:
 
 def _without_score(design: Design, metric: Metric) -> str:
     without = [arm.label for arm in design.arms if not arm.summary]
-    return f"Without any {metric.taken} {metric.name}: {join(without)}." if without else ""
+    return (
+        f"No seed reached a {metric.taken} {metric.name} in {plural(len(without), 'arm')}: {join(without)}."
+        if without
+        else ""
+    )
 
 
 def _given_convergence(best: Arm) -> str:
     diverged = best.count("diverged")
-    return f"This is given convergence: {diverged} of its {len(best.outcomes)} seeds diverged." if diverged else ""
+    return (
+        f"This mean is conditional on convergence: {diverged} of its {len(best.outcomes)} seeds diverged."
+        if diverged
+        else ""
+    )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from titans_lab.stats.scaling.checks import HeldOut
     from titans_lab.stats.scaling.law import Law
     from titans_lab.stats.scaling.points import Points
-    from titans_lab.study.run import Run
+    from titans_lab.study.study import Run
 
 Against = Literal["parameters", "tokens", "flops", "both"]
 BOTH = ("parameters", "tokens")
@@ -29,7 +29,7 @@ order by run_id"""
 
 
 def scalings(runs: Sequence[Run], root: Path, against: Against | None = None, by: str | None = None) -> list[Scaling]:
-    """A law for each value of the varied key `by`, else for each variant.
+    """Return a law for each value of the varied key `by`, else for each variant.
 
     Args:
         runs: Of a study.
@@ -48,7 +48,7 @@ def scalings(runs: Sequence[Run], root: Path, against: Against | None = None, by
 
 
 def sql(runs: Iterable[Run]) -> str:
-    """What a fit reads of the store."""
+    """Return the statement that a fit reads the store by."""
     return SQL.format(ids=", ".join(f"'{run.run_id}'" for run in runs))
 
 
@@ -65,7 +65,7 @@ def _grouped(runs: Sequence[Run], by: str | None) -> list[tuple[dict[str, Any], 
 
 
 def fitted(group: dict[str, Any], rows: list[Row], against: Against | None = None) -> Fitted:
-    """A law through rows of `SQL`, {} for a run that was never started; UserError where they do not determine one."""
+    """Fit a law through rows of `SQL` ({} for a run that was never started); UserError if they do not determine one."""
     from titans_lab.stats.scaling.fit import fit
 
     used, others = _sorted(rows)
@@ -78,7 +78,7 @@ def fitted(group: dict[str, Any], rows: list[Row], against: Against | None = Non
 
 
 def scaling(found: Fitted) -> Scaling:
-    """What a law says, and what its checks do."""
+    """Return a law's coefficients and checks."""
     import numpy as np
 
     variables, law = found.variables, found.fit
@@ -98,7 +98,7 @@ def scaling(found: Fitted) -> Scaling:
 
 
 def _sorted(rows: list[Row]) -> tuple[list[Row], Counter[str]]:
-    """The rows with a loss, and how many others there are, by state."""
+    """Return the rows with a loss, and the number of others by state."""
     used = [row for row in rows if row.get("state") == "done" and _usable(row)]
     states = Counter(row.get("state", "pending") for row in rows)
     states["done"] -= len(used)
@@ -122,7 +122,7 @@ def _usable(row: Row) -> bool:
 
 
 def _variables(rows: list[Row], against: Against | None) -> tuple[str, ...]:
-    """What is asked for, else those of parameters and tokens that vary, else parameters, to be refused."""
+    """Return the variables asked for, else those of parameters and tokens that vary, else parameters, to be refused."""
     assert against is None or against in get_args(Against)
     if against is not None:
         return BOTH if against == "both" else (against,)

@@ -100,7 +100,7 @@ class Fitted:
 
     @property
     def flops(self) -> np.ndarray:
-        """Of each run, in training."""
+        """The training FLOPs of each run."""
         import numpy as np
 
         return np.array([row["flops"] for row in self.rows], float)

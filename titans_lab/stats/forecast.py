@@ -46,7 +46,7 @@ def ridge(windows: np.ndarray, look_back: int, strength: float = STRENGTH) -> np
 
 
 def errors(forecast: Forecast, windows: np.ndarray, look_back: int) -> Errors:
-    """Of a forecast over windows `[windows, look_back + horizon, channels]`."""
+    """Return the errors of a forecast over windows `[windows, look_back + horizon, channels]`."""
     sums = np.zeros(2)
     for x, y in _differences(windows, look_back):
         wrong = forecast(x) - y

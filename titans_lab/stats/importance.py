@@ -45,13 +45,13 @@ def importance(values: Sequence[Any], scores: Sequence[float], bins: int = BINS)
 
 
 def _ranks(scores: np.ndarray) -> np.ndarray:
-    """From 1; equal scores share their mean rank."""
+    """Return ranks from 1; equal scores share their mean rank."""
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 def _groups(values: Sequence[Any], bins: int) -> np.ndarray:
-    """Which group each value is in."""
+    """Return the group of each value."""
     names = sorted({repr(value) for value in values})
     numeric = all(type(value) in (int, float) for value in values)
     if not numeric or len(names) <= bins:

@@ -23,7 +23,7 @@ class Interval:
 
 
 def percentile_interval(value: float, resampled: Sequence[float] | np.ndarray, level: float = LEVEL) -> Interval:
-    """The estimate `value` between percentiles of what resamples gave (Efron & Tibshirani 1993, section 13.3)."""
+    """Return the estimate `value` with percentiles of the resamples (Efron & Tibshirani 1993, section 13.3)."""
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(value), float(low), float(high))
 
@@ -55,7 +55,7 @@ class Summary:
         return np.inf if self.half_width is None else self.mean + self.half_width
 
     def overlaps(self, other: Summary) -> bool:
-        """Whether the two intervals share a value."""
+        """Return whether the two intervals share a value."""
         return self.low <= other.high and other.low <= self.high
 
 

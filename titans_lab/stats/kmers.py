@@ -25,7 +25,7 @@ def kmer_classes(
     train: tuple[Sequence[np.ndarray], np.ndarray], valid: tuple[Sequence[np.ndarray], np.ndarray],
     asked: Sequence[np.ndarray], classes: int,
 ) -> np.ndarray:  # fmt: skip
-    """The classes of the `asked` sequences, by the length of words and the strength that are best on `valid`.
+    """Return the classes of the `asked` sequences, with the word length and strength that are best on `valid`.
 
     Args:
         train: Sequences of bases 0 to 3, anything above for an unknown one, and their classes.
@@ -77,7 +77,7 @@ def logistic(x: sparse.csr_matrix, y: np.ndarray, classes: int, strength: float)
 
 
 def _words(sequence: np.ndarray, k: int) -> np.ndarray:
-    """The number of each word of k bases, its last base lowest."""
+    """Return the number of each word of k bases, its last base lowest."""
     if len(sequence) < k:
         return np.zeros(0, np.int64)
     windows = np.lib.stride_tricks.sliding_window_view(sequence.astype(np.int64), k)

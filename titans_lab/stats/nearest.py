@@ -52,7 +52,7 @@ def _matches(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _differences(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """In how many columns each pair of rows differs."""
+    """Return in how many columns each pair of rows differs."""
     count = np.zeros((len(wanted), len(known)), dtype=np.uint16)
     for ours, theirs in zip(wanted.T, known.T, strict=True):
         count += ours[:, None] != theirs

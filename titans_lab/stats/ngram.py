@@ -61,7 +61,7 @@ def _look_up(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndar
 
 
 def _grams(text: np.ndarray, length: int) -> np.ndarray:
-    """Every run of `length` bytes as one integer, its last byte lowest."""
+    """Return every sequence of `length` bytes as one integer, its last byte lowest."""
     dtype = np.uint32 if length <= 4 else np.uint64
     codes: np.ndarray = np.zeros(len(text) - length + 1, dtype=dtype)
     for offset in range(length):

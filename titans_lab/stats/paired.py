@@ -75,12 +75,12 @@ class Difference:
 
     @property
     def given_convergence(self) -> bool:
-        """Whether diverged seeds are missing from it."""
+        """Whether diverged seeds are missing from the difference."""
         return self.diverged + self.base_diverged > 0
 
 
 def compare(base: Sample, arms: Sequence[Sample], lower_is_better: bool = True) -> list[Difference]:
-    """Each of `arms`, all that the study has, beside its base."""
+    """Compare each of `arms`, all that the study has, with the baseline."""
     measured = [_paired(base, arm) if arm.paired else _unpaired(base, arm) for arm in arms]
     adjusted = holm([each.p for each in measured])
     return [_judged(each, p, lower_is_better) for each, p in zip(measured, adjusted, strict=True)]
@@ -162,7 +162,7 @@ def _judged(found: Difference, adjusted: float | None, lower_is_better: bool) ->
 
 
 def _flat(values: np.ndarray, scale: np.ndarray) -> bool:
-    """Whether all are the same number, but for the rounding of what they were computed from."""
+    """Return whether all values are equal up to rounding."""
     return bool(np.ptp(values) <= RESOLUTION * max(np.abs(scale).max(), np.abs(values).max()))
 
 

@@ -24,7 +24,7 @@ def pooled_sd(differences: Iterable[Sequence[float]]) -> float | None:
 
 
 def smallest_difference(sd: float, seeds: int, arms: int = 1, power: float = POWER) -> float | None:
-    """The true difference that a paired t test over `seeds` finds with probability `power`, after Holm over `arms`.
+    """Return the true difference that a paired t test over `seeds` detects with this power, Holm-adjusted over `arms`.
 
     Holm's method compares the smallest p of m arms with 0.05 / m, so this is what an arm needs that is the only one to
     differ; where others differ too, less will do. None for one seed. From the noncentral t distribution (Cohen 1988,

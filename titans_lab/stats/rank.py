@@ -45,7 +45,7 @@ def agreement(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Agreement:
-    """The order of our arms' means beside that of the figures in `theirs`, over the arms that both have.
+    """Return the rank agreement of our arms' means and the figures in `theirs`, over the arms that both have.
 
     Args:
         ours: Of each arm, its value by seed.

@@ -20,7 +20,7 @@ SIZES = 30  # at each budget, a factor of 5 to either side of about the best
 def study(
     seeds: int, arms: int, generator: np.random.Generator, correlation: float = 0.5, shift: float = 0.0
 ) -> tuple[Sample, list[Sample]]:
-    """A base and arms with normal losses of standard deviation 1, all arms `shift` apart from the base.
+    """Return a baseline and arms with normal losses of standard deviation 1, all arms `shift` from the baseline.
 
     Args:
         seeds: Of each.

@@ -81,7 +81,8 @@ def _columns(view: str) -> Iterator[tuple[str, str, str]]:
 
 def _fields(name: str, hint: Any, shape: Shape) -> Iterator[tuple[str, str, str]]:
     """The fields of a section, with what its docstring says of each."""
-    from titans_lab.study.config import attributes, layout
+    from titans_lab.study.fields import layout
+    from titans_lab.study.schema import attributes
 
     config = next(part for part in (*get_args(hint), hint) if is_dataclass(part))
     assert isinstance(shape, dict)

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from titans_lab.errors import UserError
-from titans_lab.study.grammar import NAME, NAME_RULE
+from titans_lab.study.study import NAME
 
 
 def write_template(name: str) -> Path:
@@ -24,7 +24,8 @@ def write_template(name: str) -> Path:
     """
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if not NAME.fullmatch(path.stem):
-        raise UserError(f"{name}: cannot name a study; use {NAME_RULE}")
+        rule = "use at most 100 letters, digits, dots, dashes and underscores, with no dot in front"
+        raise UserError(f"{name}: cannot name a study; {rule}")
     text = files("titans_lab.study").joinpath("template.yaml").read_text(encoding="utf-8").replace("{file}", str(path))
     try:
         _write_new(path, text)

@@ -76,6 +76,10 @@ class TaskSettings(ABC):
             UserError: Naming the key to set.
         """
 
+    def warnings(self, data: DataConfig) -> list[str]:
+        """Return what is allowed about the data and probably not meant, a line each."""
+        return []
+
     def digest(self, data: DataConfig) -> str:
         """Return the SHA-256 of a run's data in hex. It stands for the data in the run's identity.
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from titans.models.language_model import use_kernel
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig
-from titans_lab.study.derived import costs, kernel
+from titans_lab.study.derived import kernel
+from titans_lab.study.record import costs
 from titans_lab.tasks.task import Batch, Score, Task, judging, overall
 from titans_lab.training.checkpoint import Checkpoints, State
 from titans_lab.training.memory_diagnostics import memory_rows
@@ -118,7 +119,7 @@ class Trainer:
         rates = self.rates[1:] or self.rates  # the first line pays for the warm-up of every library
         rate = median(rates) if rates else None
         return {
-            "train_loss": self.last_loss if self.rates else None,  # stopped before the first line: there is none
+            "train_loss": self.last_loss if self.rates or math.isfinite(self.last_loss) else None,  # no line so far
             "steps": steps,
             "tokens": self._tokens(steps),
             "tokens_per_second": rate,

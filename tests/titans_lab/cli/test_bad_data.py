@@ -135,3 +135,17 @@ def test_two_words_are_too_few_for_needles_that_are_words(cli: Any, tmp_path: Pa
     ended = cli("plan", tmp_path / "study.yaml", override, "--store", tmp_path / "results")
     assert (ended.code, ended.out) == (2, "")
     assert "none of its pairs of words is" in ended.err
+
+
+def test_a_test_file_that_is_the_training_file_is_a_warning(cli: Any, tmp_path: Path):
+    (tmp_path / "study.yaml").write_text(GENOME)
+    rows = b"".join(b"%s,%d\n" % (b"ACGT"[n % 4 :] + b"ACGT" * (n // 4 + 1), n % 2) for n in range(40))
+    for name in ("data", "test"):
+        (tmp_path / name).write_bytes(b"sequence,label\n" + rows)
+    overrides = (f"data.path={tmp_path / 'data'}", f"data.test_path={tmp_path / 'test'}", "data.valid_fraction=0.3")
+    ended = cli("plan", tmp_path / "study.yaml", *overrides, "--store", tmp_path / "results")
+    assert ended.code == 0
+    assert "warning: data.test_path: has the content of data.path" in ended.err
+    (tmp_path / "text").write_bytes(PROSE * 9)
+    ended = cli("data", "prepare", tmp_path / "text", "--valid", tmp_path / "text", "-o", tmp_path / "out")
+    assert (ended.code, "warning: --valid: is the text to train on" in ended.err) == (0, True)

@@ -10,6 +10,7 @@ import pytest
 from workbench import ENDLESS, Workbench, begun, run, until
 
 from titans_lab.store.recorder import Recorder
+from titans_lab.study.record import study_record
 from titans_lab.study.study import load_study
 from titans_lab.sweep import record_study
 
@@ -20,7 +21,7 @@ def filled(bench: Workbench) -> Workbench:
     folders = bench.folders("grid.train.lr=[1e-2, 1e-3]", "seeds=3")
     bench.sweep("grid.train.lr=[1e-2, 1e-3]", "seeds=3")
     study = load_study(bench.study, ["grid.train.lr=[1e-2, 1e-3]", "seeds=3"])
-    record_study(study.record(bench.runs("grid.train.lr=[1e-2, 1e-3]", "seeds=3"), []), bench.store)
+    record_study(study_record(study, bench.runs("grid.train.lr=[1e-2, 1e-3]", "seeds=3"), []), bench.store)
     for folder, state in zip(folders, ["done", "diverged", "failed", "oom"], strict=False):
         recorder = Recorder(folder.new_attempt(), {"host": "laptop"})
         recorder.log(step=1, tokens=64, loss=3.25)
@@ -180,3 +181,11 @@ def test_a_pruned_run_is_run_again_and_one_that_fails_again_exits_with_3(bench: 
     ended = bench.call("rerun", ENDLESS, "--no-verify", "--timeout", "1s", "--json")
     assert (ended.returncode, "1 of 1 runs again" in ended.stderr) == (3, True), ended.stderr
     assert json.loads(ended.stdout) == [{"run_id": folder.run_id, "was": "pruned", "state": "timeout"}]
+
+
+def test_what_a_worker_wrote_does_not_reach_the_terminal_as_commands(cli: Any, bench: Workbench):
+    attempt = bench.recorded().new_attempt()
+    attempt.log_path.write_text("red \x1b[31mtext\x07 \x9b2J\tand a tab\n")
+    ended = cli("logs", attempt.folder.run_id, "--store", bench.store.root)
+    assert "red \\x1b[31mtext\\x07 \\x9b2J\tand a tab" in ended.out
+    assert "\x1b" not in ended.out

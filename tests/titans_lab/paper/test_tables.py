@@ -5,14 +5,14 @@ from statistics import mean
 import pytest
 
 from titans_lab.paper import tables
-from titans_lab.study.config import leaves
+from titans_lab.study.fields import LEAVES
 
 
 def test_every_table_has_a_source_and_a_figure_or_a_gap_for_every_column():
     assert len(tables()) == 15
     for name, table in tables().items():
         assert table.title, name
-        assert table.source.startswith(("V1", "N25")), name
+        assert table.source.startswith(("arXiv v1", "NeurIPS 2025 camera-ready")), name
         assert set(table.columns.values()) <= {"minimize", "maximize"}, name
         assert {len(figures) for figures in table.rows.values()} == {len(table.columns)}, name
         assert any(figure is not None for figures in table.rows.values() for figure in figures), name
@@ -50,4 +50,4 @@ def test_the_ablations_perplexities_are_means_of_the_400m_models():
 def test_rows_are_set_by_keys_that_models_have():
     settings = tables()["ablation"].settings
     assert settings.keys() == tables()["ablation"].rows.keys()
-    assert {f"model.{key}" for values in settings.values() for key in values} <= leaves().keys()
+    assert {f"model.{key}" for values in settings.values() for key in values} <= LEAVES.keys()

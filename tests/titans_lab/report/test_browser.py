@@ -84,7 +84,7 @@ def test_every_figure_is_drawn(look, page: Path):
         assert figure.locator(".main-svg").count() >= 1
         assert figure.locator(".trace path, .trace image, .shapelayer path, .hm image").count() >= 4
         assert figure.bounding_box()["height"] > 100
-    assert "order-3 byte model 2.200" in shown.content()
+    assert "order-3 byte n-gram 2.200" in shown.content()
 
 
 def test_the_legend_hides_and_shows_an_arm(look, page: Path):

@@ -46,7 +46,7 @@ def test_every_arm_stands_beside_the_first(lab):
     assert more["p, Holm"] == f"{p[1]:.3f}"
     assert less["p, sign flips"] == "0.250"
     low, high = stats.ttest_rel(LESS, BASE).confidence_interval(0.95)
-    assert less["95\N{NO-BREAK SPACE}% interval"] == f"{low:+.4f} to {high:+.4f}"
+    assert less["95\N{NO-BREAK SPACE}% interval"] == f"[{low:+.4f}, {high:+.4f}]"
 
 
 def test_what_an_arm_costs_stands_beside_its_difference(lab):
@@ -55,8 +55,8 @@ def test_what_an_arm_costs_stands_beside_its_difference(lab):
         costs = {"parameters": 1000 * run.config.model.memory.depth, "flops_per_token": 600}
         lab.start(run, 2.0, costs=costs).commit("done", {"loss": 2.0 + run.seed})
     second, third = cells(lab)
-    assert (second["parameters, × base"], third["parameters, × base"]) == ("2.00", "3.00")
-    assert second["FLOPs a token, × base"] == "equal"
+    assert (second["parameters, × baseline"], third["parameters, × baseline"]) == ("2.00", "3.00")
+    assert second["FLOPs/token, × baseline"] == "equal"
 
 
 def test_arms_of_other_tasks_are_not_set_beside_the_base(lab):
@@ -85,7 +85,7 @@ def test_of_two_baselines_an_arm_stands_beside_the_one_that_it_shares_most_with(
     assert pair.found.verdict == "better"
     assert pair.found.adjusted == pytest.approx(stats.ttest_rel(LESS, BASE).pvalue)  # one test alone
     assert found.elsewhere == 2
-    assert told(found).endswith("The study has other baselines; 2 arms of theirs are not compared here.")
+    assert told(found).endswith("The study has several baselines; 2 arms of the others are not compared here.")
 
 
 def test_diverged_seeds_are_counted_and_their_interval_is_marked(lab):
@@ -103,7 +103,7 @@ def test_other_batches_are_not_paired(lab):
     assert cells(lab)[0]["pairs"] == "3 (unpaired)"
     figure = forest(*looked_at(lab))
     assert figure is not None
-    assert "the test is Welch's" in figure.caption
+    assert "their test is Welch's" in figure.caption
     assert figure.traces[0]["x"] == pytest.approx([value - sum(BASE) / 3 for value in LESS])
 
 
@@ -119,8 +119,8 @@ def test_the_forest_has_a_dot_for_every_pair_and_a_line_for_every_interval(lab):
     assert means[0]["error_x"]["array"][0] == pytest.approx(compared(lab).pairs[0].found.half_width)
     labels = figure.layout["yaxis"]["ticktext"]
     assert labels == ["depth 2<br><i>better</i>", "depth 3<br><i>inconclusive, 1 diverged</i>"]
-    assert "Given convergence" in figure.caption
-    assert "is found 80 times in 100" in figure.caption
+    assert "Conditional on convergence" in figure.caption
+    assert "with 80 % power" in figure.caption
 
 
 def test_there_is_no_forest_of_one_arm_or_of_nothing(lab):

@@ -58,8 +58,8 @@ def test_floors_near_the_dots_are_lines_and_far_ones_are_told(lab):
     lab.ngram_baselines(order_0=4.7, order_3=2.38)
     figure = draw(lab)
     assert [line["y0"] for line in figure.layout["shapes"]] == [2.38]
-    assert [name["text"] for name in figure.layout["annotations"]] == ["order-3 byte model 2.380"]
-    assert "order-0 byte model 4.700" in figure.caption
+    assert [name["text"] for name in figure.layout["annotations"]] == ["order-3 byte n-gram 2.380"]
+    assert "order-0 byte n-gram 4.700" in figure.caption
     low, high = figure.layout["yaxis"]["range"]
     assert low < 1.9
     assert 2.38 < high < 4

@@ -52,24 +52,26 @@ def test_a_better_finalist_is_said_to_be_better_and_its_row_is_the_paired_differ
     first, second = compare(
         *[Sample(dict(enumerate(base)))], [Sample(dict(enumerate(each))) for each in (worse, better)]
     )
-    assert found.caption.startswith("The best finalist, trial 7, is better than the base with fresh seeds (loss -0.18")
+    assert found.caption.startswith(
+        "The best finalist, trial 7, is better than the baseline with fresh seeds (loss -0.18"
+    )
     cells = [dict(zip(found.table.columns, row.cells, strict=True)) for row in found.table.rows]
-    assert [row.heads for row in found.table.rows] == [("all", "the base"), ("all", "trial 0"), ("all", "trial 7")]
+    assert [row.heads for row in found.table.rows] == [("all", "baseline"), ("all", "trial 0"), ("all", "trial 7")]
     assert [row.best for row in found.table.rows] == [False, False, True]
     assert [each["verdict"] for each in cells] == ["–", first.verdict, second.verdict] == ["–", "worse", "better"]
     assert cells[2]["difference"] == f"{second.mean:+.4f}"
-    assert cells[2]["95\N{NO-BREAK SPACE}% interval"].startswith(f"{second.mean - second.half_width:+.4f} to ")
+    assert cells[2]["95\N{NO-BREAK SPACE}% interval"].startswith(f"[{second.mean - second.half_width:+.4f}, ")
     assert (cells[2]["train.lr"], cells[2]["seeds"], cells[0]["mean loss"]) == ("0.01", "5 of 5", "2.020")
 
 
 def test_where_the_best_does_not_beat_the_base_that_is_said(chosen):
     found = told(chosen(around(2.0), around(2.3), around(1.99, 0.01)))
-    assert "trial 7, does not beat the base with fresh seeds: the difference is inconclusive" in found.caption
+    assert "trial 7, does not beat the baseline with fresh seeds: the difference is inconclusive" in found.caption
 
 
 def test_where_the_best_is_worse_that_is_said(chosen):
     found = told(chosen(around(2.0), around(2.3, 0.01), around(2.4, 0.01)))
-    assert "trial 0, does not beat the base with fresh seeds: it is worse" in found.caption
+    assert "trial 0, does not beat the baseline with fresh seeds: it is worse" in found.caption
 
 
 def test_more_is_better_where_the_search_said_so(chosen):
@@ -99,7 +101,7 @@ def test_every_arm_has_its_own_sentence_and_runs_to_come_are_said(chosen, lab):
     caption = told(made).caption
     assert "a: The best finalist, trial 7, is better" in caption
     assert "b: The best finalist, trial 7, is better" in caption
-    assert "c: Interim: 2 runs of finalists still to come." in caption
+    assert "c: Interim: 2 runs of finalists not finished." in caption
 
 
 def test_a_page_with_finalists_is_checked_and_finalists_that_come_later_are_not_on_it(chosen, lab, tmp_path: Path):

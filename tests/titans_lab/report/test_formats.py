@@ -52,7 +52,7 @@ def test_markdown_says_it_all_and_nothing_in_it_is_markup(told):
     text = to_markdown(told)
     assert r"50% \_of\_ $x$ & \<b\>\#1\</b\> \\n \| {a}" in text
     lines = text.splitlines()
-    for title in ("## Arms", "## Runs", "## What went wrong"):
+    for title in ("## Arms", "## Runs", "## Runs without a result"):
         assert title in lines
     table = lines[lines.index("## Runs") + 2 :]
     assert table[0].count("|") == table[1].count("|") == table[2].count("|")
@@ -67,6 +67,20 @@ def test_latex_is_escaped_and_as_wide_as_its_columns(told):
     assert row in text.splitlines()
     assert r"\begin{tabular}{lrl}" in text
     assert text.startswith("% A title; needs")
+
+
+def test_a_line_break_in_a_cell_does_not_end_a_row_of_latex():
+    table = Table(("arm",), ("loss",), (Row(("a\n\n\\end{tabular}\r\x0b b",), ("95\N{NO-BREAK SPACE}%",)),))
+    (row,) = [line for line in to_latex(table, "A").splitlines() if line.startswith("a ")]
+    assert row == r"a \textbackslash{}end\{tabular\} b & 95~\% \\"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_of_csv_is_one_that_a_spreadsheet_would_run(text: str):
+    table = Table(("arm",), ("loss", "difference"), (Row((text,), (text, "-0.5"), values=(-0.5, "-0.5")),))
+    (row,) = csv.reader(io.StringIO(to_csv(table).partition("\n")[2], newline=""))
+    assert row == [f"'{text}", "-0.5", "-0.5"]
+    assert to_csv(Table((text,), (), ())).startswith(("'", "\"'"))
 
 
 def test_figures_are_drawn_by_a_browser(told, request):

@@ -54,7 +54,7 @@ def test_of_many_memories_heads_are_averaged(lab, monkeypatch):
     training, _ = inside.sections(*lab.built)
     assert training.figure.controls["choices"][1]["options"] == ["mean of all", "block 0, layer 0, all heads"]
     assert chosen(training, "surprise", "block 0, layer 0, all heads")["y"] == [[1.5, 0.75]]
-    assert "heads are averaged" in training.caption
+    assert "averaged over the heads" in training.caption
 
 
 def test_where_nobody_looked_there_is_nothing(lab):

@@ -24,8 +24,8 @@ def test_what_lm_eval_asked_stands_in_the_papers_columns(lab):
     ours = cells(found, "ours", "variant lmm")
     assert ours["Wiki ppl"].startswith("100.50 ± ")
     assert (ours["PIQA"], ours["BoolQ"], ours["average"]) == ("50.00 ± 0.00", "–", "–")
-    assert cells(found, "paper, N25, 340M parameters, 15B tokens", "MAC")["PIQA"] == "65.32"
-    assert cells(found, "paper, N25, 400M parameters, 15B tokens", "LMM")["Wiki ppl"] == "25.03"
+    assert cells(found, "paper, NeurIPS 2025 camera-ready, 340M parameters, 15B tokens", "MAC")["PIQA"] == "65.32"
+    assert cells(found, "paper, NeurIPS 2025 camera-ready, 400M parameters, 15B tokens", "LMM")["Wiki ppl"] == "25.03"
     assert "ours have 421 k parameters and were trained on 819 k tokens" in found.caption
 
 
@@ -40,10 +40,10 @@ def test_needles_and_stories_stand_by_length(lab):
     needle, stories = sections(*lab.built)
     assert (needle.name, stories.name) == ("paper-niah-number-ruler", "paper-babilong-qa1")
     assert list(needle.table.columns) == ["1K", "2K", "4K", "8K", "16K"]
-    ours = cells(needle, "ours", "the base")
+    ours = cells(needle, "ours", "baseline")
     assert (ours["1K"], ours["2K"], ours["4K"]) == ("75.0", "50.0", "–")
-    assert cells(needle, "paper, V1, table 2", "MAC")["16K"] == "97.4"
-    assert cells(stories, "ours", "the base")["2K"] == "25.0"
+    assert cells(needle, "paper, arXiv v1, table 2", "MAC")["16K"] == "97.4"
+    assert cells(stories, "ours", "baseline")["2K"] == "25.0"
     assert "not RULER-comparable" in needle.caption
 
 
@@ -55,7 +55,7 @@ def test_mads_score_is_the_best_setting_of_each_level(lab):
         lab.end(run, "done", 1.0, score=score)
     (found,) = sections(*lab.built)
     assert cells(found, "ours", "lmm")["memorisation"] == "40.0"
-    assert cells(found, "paper, N25", "Titans")["memorisation"] == "83.5"
+    assert cells(found, "paper, NeurIPS 2025 camera-ready", "Titans")["memorisation"] == "83.5"
 
 
 def test_forecasts_are_means_over_all_four_horizons(lab, tmp_path):

@@ -22,9 +22,9 @@ def test_a_line_for_every_depth_and_the_papers_figures_below(lab):
     assert ours.heads == ("ours", "depth 1")
     assert ours.cells[0].startswith("5.500 ± ")
     paper = {row.heads: dict(zip(found.table.columns, row.cells, strict=True)) for row in found.table.rows}
-    assert paper["V1, figure 7, 170M", "depth 1"]["2K"] == "16.02"
-    assert paper["V1, figure 7, 760M", "depth 4"]["32K"] == "9.59"
-    assert paper["V1, figure 7, 760M", "depth 4"]["128"] == "–"
+    assert paper["arXiv v1, figure 7, 170M", "depth 1"]["2K"] == "16.02"
+    assert paper["arXiv v1, figure 7, 760M", "depth 4"]["32K"] == "9.59"
+    assert paper["arXiv v1, figure 7, 760M", "depth 4"]["128"] == "–"
 
 
 def test_one_length_is_no_line(lab):

@@ -44,7 +44,7 @@ def test_mixtures_are_warned_of(lab, column: str, values: tuple[str, str], said:
 def test_runs_on_different_splits_do_not_compare(lab):
     lab = lab(grid={"data.valid_fraction": [0.05, 0.1]}, seeds=1)
     (warning,) = warnings(material(lab))
-    assert "scores do not compare" in warning
+    assert "scores are not comparable" in warning
 
 
 def test_a_damaged_record_is_named(lab):
@@ -57,7 +57,7 @@ def test_a_damaged_record_is_named(lab):
 
 
 def test_the_default_text_depends_on_the_python(lab, tmp_path):
-    assert "another Python version is another corpus" in data_note(material(lab()))
+    assert "Another Python version is another corpus" in data_note(material(lab()))
 
 
 def test_a_given_text_does_not(lab):
@@ -69,7 +69,7 @@ def test_the_cost_is_the_sum_over_runs(lab):
     for run in lab.runs:
         lab.end(run, "done", 2.0, wall_seconds=1800.0, tokens=1_500_000)
     assert cost(material(lab)) == [
-        ("1 h 0 min", "worker time of 2 runs; none was predicted, for the store had none like them"),
+        ("1 h 0 min", "worker time of 2 runs (no prediction: the store had no similar runs)"),
         ("3 M", f"training tokens, of {short(2 * tokens(lab.runs[0].config))} planned"),
         ("7.8 T", f"training FLOPs, of {short(2 * flops(lab.runs[0].config))} planned"),
     ]

@@ -83,19 +83,19 @@ def filled(lab):
 
 def test_the_page_tells_the_study(filled):
     page = Page(filled.page())
-    for words in ("Is deeper better?", "Yes, up to 2.", "6 runs: 4 done, 1 failed and 1 not yet run.", "order-3"):
+    for words in ("Is deeper better?", "Yes, up to 2.", "6 runs: 4 done, 1 failed and 1 not started.", "order 3"):
         assert words in page.said
     assert page.words("h2") == [
-        "What happened",
+        "Result",
         "Final loss by depth",
-        "Differences to depth 1",
+        "Differences from the baseline (depth 1)",
         "Arms",
         "Learning curves",
         "Throughput",
         "Loss against throughput",
         "Loss against peak memory",
-        "What went wrong",
-        "Not yet run",
+        "Runs without a result",
+        "Runs not started",
         "Runs",
         "Where the numbers come from",
     ]
@@ -132,8 +132,8 @@ def test_every_run_shows_its_configuration(filled):
     (base,) = [text for tag, text in page.texts if tag == "pre" and "model.variant" in text]
     assert 'model.variant: "mac"' in base
     assert "model.memory.depth: 1" in base
-    differences = [text for tag, text in page.texts if tag == "td" and text in ("the base", "model.memory.depth=2")]
-    assert differences == ["the base"] * 3 + ["model.memory.depth=2"] * 3
+    differences = [text for tag, text in page.texts if tag == "td" and text in ("none", "model.memory.depth=2")]
+    assert differences == ["none"] * 3 + ["model.memory.depth=2"] * 3
 
 
 def test_the_sql_shown_gives_the_numbers(filled):
@@ -196,7 +196,7 @@ def test_markup_is_inert_wherever_it_comes_from(lab):
     scripts = [attributes for tag, attributes in page.elements if tag == "script" and "data-figure" not in attributes]
     assert [attributes["id"] for attributes in scripts] == ["origin", "plotly", "settings", "evidence", "page"]
     assert page.said.count("{{ 7 * 7 }}") > 5
-    assert "49" not in page.said.split("Where the numbers")[0].split("What happened")[0]
+    assert "49" not in page.said.split("Where the numbers")[0].split("Result")[0]
     hover = page.figures["final-score"]["data"][0]["text"][0]
     assert "&lt;img src=x" in hover
 
@@ -215,7 +215,7 @@ def test_a_study_in_which_nothing_ended_well(lab, state: str):
 
 def test_a_study_before_its_first_run(lab):
     page = Page(lab(grid=DEPTHS).page())
-    assert "6 runs: 6 not yet run. Interim: 6 runs still to come." in page.said
+    assert "6 runs: 6 not started. Interim result: 6 runs not finished." in page.said
     assert "No run reached" not in page.said
     assert "No run has recorded anything yet." in page.said
     assert page.figures == {}
@@ -240,8 +240,8 @@ def test_a_lost_and_a_live_run(lab):
     lab = lab(seeds=1)
     lab.start(lab.runs[0], 2.0)
     page = Page(lab.page())
-    assert "1 run: 1 lost with their worker." in page.said
-    assert "its worker ended without a word" in page.said
+    assert "1 run: 1 lost (the worker died)." in page.said
+    assert "the worker died without a message" in page.said
 
 
 def test_names_in_any_script(lab):

@@ -107,7 +107,7 @@ def test_too_little_says_why_and_what_varies_no_size_says_nothing(lab):
     lab_of_sizes = lab(grid=SIZES, seeds=[0])
     lab_of_sizes.create(lab_of_sizes.runs[0])
     (only,) = sections(*lab_of_sizes.built)
-    assert only.nothing.startswith("No law yet: ")
+    assert only.nothing.startswith("No law can be fitted yet: ")
 
 
 def test_a_study_of_depths_asks_for_no_law(lab):

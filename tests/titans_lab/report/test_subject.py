@@ -9,10 +9,11 @@ import pytest
 
 from titans_lab.report.check import check
 from titans_lab.report.render import page, store_report, study_report
-from titans_lab.report.subject import Selection, of_runs, of_store, of_study, of_swept
+from titans_lab.report.subject import PageScope, of_runs, of_store, of_study, of_swept
 from titans_lab.store.query import Snapshot
 from titans_lab.store.store import Store
 from titans_lab.study.config import LogConfig
+from titans_lab.study.record import study_record
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def swept(lab):
     for run in lab.runs:
         lab.end(run, "done", 2.0 + 0.1 * run.seed)
     lab.evaluate(lab.runs[0], "asked", [{"task": "piqa", "metric": "acc", "value": 0.5, "count": 4}])
-    Store(lab.root).save_study(lab.study.record(lab.runs, []))
+    Store(lab.root).save_study(study_record(lab.study, lab.runs, []))
     return lab
 
 
@@ -30,7 +31,7 @@ def test_a_store_remembers_which_arm_is_the_baseline(swept):
     told = store_report(swept.root)
     assert told.material.study.base["model.memory.depth"] == 2
     assert told.design.base.factors == {"depth": 2}
-    assert "Differences to depth 2" in page(told)
+    assert "Differences from the baseline (depth 2)" in page(told)
 
 
 def test_a_selection_is_what_its_record_says(swept):
@@ -38,7 +39,7 @@ def test_a_selection_is_what_its_record_says(swept):
     subjects = [of_study(swept.study, swept.runs, snapshot), of_swept("depth", snapshot), of_store(snapshot)]
     subjects += [of_runs([run.run_id for run in swept.runs[1:3]], snapshot)]
     for subject in subjects:
-        assert Selection.read(json.loads(json.dumps(subject.selection.record))) == subject.selection
+        assert PageScope.read(json.loads(json.dumps(subject.selection.record))) == subject.selection
     study, recorded, _, compared = subjects
     assert replace(recorded, drawn=study.drawn) == study
     assert [run.factors for run in compared.runs] == [{"model.memory.depth": 1}, {"model.memory.depth": 2}]
@@ -53,8 +54,12 @@ def test_a_study_file_is_shown_as_it_was_run(swept):
 @pytest.mark.parametrize(
     ("metric", "best", "means"),
     [
-        ({"name": "loss", "taken": "best"}, "Lowest mean: depth 2", "best loss"),
-        ({"name": "tokens_per_second", "direction": "maximize"}, "Highest mean: depth 1", "final tokens_per_second"),
+        ({"name": "loss", "taken": "best"}, "Lowest mean loss: depth 2", "best loss"),
+        (
+            {"name": "tokens_per_second", "direction": "maximize"},
+            "Highest mean tokens_per_second: depth 1",
+            "final tokens_per_second",
+        ),
     ],
 )
 def test_arms_are_compared_by_what_the_study_asks_for(lab, metric, best, means):
@@ -72,7 +77,7 @@ def test_arms_are_compared_by_what_the_study_asks_for(lab, metric, best, means):
     html = page(told)
     assert best in html
     assert means in html
-    Store(lab.root).save_study(lab.study.record(lab.runs, []))
+    Store(lab.root).save_study(study_record(lab.study, lab.runs, []))
     stored = of_store(Snapshot(lab.root))
     assert stored.metric == lab.study.metric
     path = lab.root / "page.html"

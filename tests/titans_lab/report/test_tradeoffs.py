@@ -43,7 +43,7 @@ def test_the_front_has_the_arms_that_no_other_beats(design):
     line, _, means = split(figure)
     assert (line["x"], line["y"]) == ([1050.0, 5100.0], [2.05, 2.25])
     assert [mean["marker"]["line"]["width"] for mean in means] == [2, 2, 0]
-    assert figure.caption.endswith("On it: depth 1 and depth 2.")
+    assert figure.caption.endswith("On the front: depth 1 and depth 2.")
 
 
 def test_less_memory_is_better(design):
@@ -62,8 +62,8 @@ def test_an_arm_with_diverged_seeds_stays_and_is_marked(lab):
     assert (first["name"], second["name"]) == ("depth 1", "depth 2 †")
     assert second["text"][0].endswith(", on the front, 1 seed diverged")
     assert "diverged" not in first["text"][0]
-    assert "On it: depth 2 †. † Given convergence" in figure.caption
-    assert figure.caption.endswith("not in the means (depth 2: 1 of 3).")
+    assert "On the front: depth 2 †. † Conditional on convergence" in figure.caption
+    assert figure.caption.endswith("leave out diverged seeds (depth 2: 1 of 3).")
 
 
 def test_an_arm_has_one_colour_in_all_figures(design):

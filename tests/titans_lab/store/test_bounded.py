@@ -110,6 +110,6 @@ def plainly(value: Any) -> Any:
 def test_no_setting_tells_where_the_user_lives(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     settings = query(store.root, "select name, value from duckdb_settings()").to_pylist()
-    assert not [row for row in settings if str(tmp_path) in row["value"]]
+    assert not [row for row in settings if str(tmp_path) in (row["value"] or "")]
     secret = query(store.root, "select current_setting('secret_directory') as folder").to_pylist()
     assert secret == [{"folder": ""}]

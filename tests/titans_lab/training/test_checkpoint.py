@@ -273,3 +273,8 @@ def test_a_run_that_diverges_does_so_at_the_same_step(tmp_path: Path, run: RunFo
             trainer_of(config, attempt).run()
         steps.append(caught.value.step)
     assert steps[0] == steps[1] > 1
+
+
+def test_a_run_that_was_stopped_before_its_first_line_has_no_training_loss(tmp_path: Path, run: RunFolder):
+    trainer = stopped(run_of("text", tmp_path, log__every=100), run, 1)
+    assert trainer.summary(1)["train_loss"] is None

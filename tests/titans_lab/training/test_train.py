@@ -15,7 +15,7 @@ from torch import nn
 from variants import VARIANTS, of_variant
 from workbench import TEXT, Workbench
 
-from titans.models.inspection import Inside, inspect
+from titans.models.inspection import MemoryDiagnostics, inspect
 from titans.models.language_model import LanguageModel
 from titans_lab.store.logs import CHECK
 from titans_lab.store.recorder import Recorder
@@ -132,7 +132,7 @@ def test_the_insides_are_recorded_on_the_way_and_at_the_end(trainer: Train):
         if layer is None:
             means = {"loss": inside.loss[:, head, place].mean().item()}
         else:
-            means = {name: getattr(inside, name)[:, layer, head, place].mean().item() for name in Inside._fields[1:]}
+            means = {name: getattr(inside, name)[:, layer, head, place].mean().item() for name in MemoryDiagnostics._fields[1:]}
         assert row.keys() == {"step", "tokens", "block", "layer", "head", "position", *means}
         assert {name: row[name] for name in means} == pytest.approx(means, rel=1e-5)
 
@@ -290,8 +290,7 @@ def test_a_profile_is_written_on_request_and_changes_no_number(trainer: Train):
     assert without_clocks(some.run()) == without_clocks(alone.run())
     folder = some.recorder.attempt.path
     events = json.loads(gzip.decompress((folder / "trace.json.gz").read_bytes()))["traceEvents"]
-    assert (
-        sum(event["name"] == "ChunkLoopBackward" for event in events) == 2 * 2
-    )  # steps, each over the text and the persistent tokens
-    assert "ChunkLoop" in (folder / "profile.txt").read_text()
+    # two steps, each over the text and the persistent tokens
+    assert sum(event["name"] == "MemoryScanBackward" for event in events) == 2 * 2
+    assert "MemoryScan" in (folder / "profile.txt").read_text()
     assert not (alone.recorder.attempt.path / "profile.txt").exists()

@@ -49,7 +49,7 @@ class Parabola:
     centre: float
 
     def loss(self, parameters: np.ndarray) -> np.ndarray:
-        """On the curve."""
+        """Return the loss on the parabola."""
         return np.polyval(self.terms, np.log(parameters) - self.centre)
 
 
@@ -64,7 +64,7 @@ def held_out(points: Points, flops: np.ndarray, names: tuple[str, ...]) -> HeldO
 
 
 def budgets(flops: np.ndarray) -> np.ndarray:
-    """Which budget each point has, `[points]`, numbered from the smallest: a new one where a gap exceeds 10 %."""
+    """Return the budget of each point, `[points]`, numbered from the smallest; a gap over 10 % begins a new one."""
     order = np.argsort(flops)
     steps = np.diff(np.log(flops[order])) > np.log(SAME_BUDGET)
     numbers = np.empty(len(flops), int)

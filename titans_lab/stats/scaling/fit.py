@@ -36,7 +36,7 @@ class Fit:
 
     Attributes:
         points: What it was fitted to.
-        law: The optimum over all points.
+        law: Return the law with the lowest objective over all points.
         resampled: The optima over runs drawn with replacement, each found from `law`.
     """
 
@@ -54,7 +54,7 @@ class Fit:
         return percentile_interval(measure(self.law), [measure(law) for law in self.resampled], level)
 
     def band(self, x: np.ndarray, level: float = LEVEL, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Where a new run's loss is to be expected at `x` `[points, variables]`: lower and upper ends, `[points]`.
+        """Return the prediction interval of a run's loss at `x` `[points, variables]`: both ends, `[points]`.
 
         Percentiles over the resampled laws, each times the exponential of a residual drawn at random.
         """
@@ -66,7 +66,7 @@ class Fit:
 
 
 def fit(points: Points, resamples: int = RESAMPLES, seed: int = 0) -> Fit:
-    """The law of one or two variables through `points`, bootstrapped over whole runs with a generator of its own."""
+    """Fit a law of one or two variables through `points`, bootstrapped over whole runs with a generator of its own."""
     law = fit_law(points)
     _, member = np.unique(points.run, return_inverse=True)
     runs = int(member.max()) + 1
@@ -76,7 +76,7 @@ def fit(points: Points, resamples: int = RESAMPLES, seed: int = 0) -> Fit:
 
 
 def fit_law(points: Points) -> Law:
-    """The optimum over all points."""
+    """Return the law with the lowest objective over all points."""
     log_x, weight = np.log(points.x), np.ones(len(points.loss))
     objective = objective_of(log_x, np.log(points.loss), weight)
     grid = list(starts(points.variables))
@@ -107,7 +107,7 @@ def objective_of(log_x: np.ndarray, log_loss: np.ndarray, weight: np.ndarray) ->
 
 
 def _refine(points: Points, weight: np.ndarray, start: Law) -> Law:
-    """The optimum that L-BFGS finds from `start`."""
+    """Return the optimum that L-BFGS finds from `start`."""
     from scipy.optimize import minimize
 
     log_x = np.log(points.x)
@@ -118,6 +118,6 @@ def _refine(points: Points, weight: np.ndarray, start: Law) -> Law:
 
 
 def _shifted(law: Law, by: np.ndarray) -> np.ndarray:
-    """The vector of the same curve where log x is larger by `by`."""
+    """Return the vector of the same curve with log x larger by `by`."""
     amplitudes = np.array(law.log_amplitudes) + np.array(law.exponents) * by
     return np.array([law.log_offset, *amplitudes, *law.exponents])

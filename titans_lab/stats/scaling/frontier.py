@@ -26,16 +26,16 @@ class Frontier:
     cost: float
 
     def parameters(self, flops: np.ndarray) -> np.ndarray:
-        """Of the best model for each budget."""
+        """Return the parameters of the best model for each budget."""
         return np.exp(self.log_ratio + self.a * np.log(flops / self.cost))
 
     def tokens(self, flops: np.ndarray) -> np.ndarray:
-        """That it is trained on."""
+        """Return the tokens that the best model is trained on."""
         return np.exp(-self.log_ratio + self.b * np.log(flops / self.cost))
 
 
 def frontier(law: Law, cost: float = 6.0) -> Frontier:
-    """Where the law's loss is least along each budget."""
+    """Return the compute-optimal frontier of a law."""
     (alpha, beta), (log_a, log_b) = law.exponents, law.log_amplitudes
     log_ratio = (np.log(alpha / beta) + log_a - log_b) / (alpha + beta)
     return Frontier(beta / (alpha + beta), alpha / (alpha + beta), float(log_ratio), cost)

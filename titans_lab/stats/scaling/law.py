@@ -46,7 +46,7 @@ class Law:
 
     @classmethod
     def of(cls, vector: np.ndarray) -> Law:
-        """The inverse of `vector`."""
+        """Return the law of a vector, the inverse of `vector`."""
         offset, *others = vector.tolist()
         half = len(others) // 2
         return cls(offset, tuple(others[:half]), tuple(others[half:]))

@@ -34,11 +34,11 @@ class Points:
 
     @property
     def variables(self) -> int:
-        """How many there are, 1 or 2."""
+        """The number of variables, 1 or 2."""
         return self.x.shape[1]
 
     def where(self, chosen: np.ndarray) -> Points:
-        """Those that `chosen`, a mask, picks."""
+        """Return the points that the mask `chosen` picks."""
         return Points(self.x[chosen], self.loss[chosen], self.run[chosen])
 
 

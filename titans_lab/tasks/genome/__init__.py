@@ -45,6 +45,12 @@ class GenomeSettings(TaskSettings):
         if data.path is None:
             raise ValueError("data.path: null, and the task genome reads labelled sequences; name a CSV or TSV file")
 
+    def warnings(self, data: DataConfig) -> list[str]:
+        """Name files to validate or test on that are the training file."""
+        from titans_lab.data.genome import genome_warnings
+
+        return genome_warnings(data)
+
     def digest(self, data: DataConfig) -> str:
         """Return the hash over the content of all files."""
         from titans_lab.data.genome import genome_digest
