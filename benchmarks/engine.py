@@ -22,8 +22,8 @@ from titans_lab.environment import environment
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
-from titans_lab.study.record import record_of
-from titans_lab.study.study import Run, load_study
+from titans_lab.study.run import Run, record_of
+from titans_lab.study.study import load_study
 
 STUDY = """\
 question: How long does the tool itself take?

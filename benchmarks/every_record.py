@@ -21,8 +21,8 @@ from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import model_id
-from titans_lab.study.record import config_of, study_record
-from titans_lab.study.study import Run, load_study
+from titans_lab.study.run import Run, config_of
+from titans_lab.study.study import load_study
 from titans_lab.sweep import record_runs
 
 BASE = """\
@@ -77,7 +77,7 @@ def make(folder: Path) -> Lab:
     stop(lab.store.run(runs[4].run_id).new_attempt())
     log(lab.store.run(runs[5].run_id).new_attempt(), 2)
     measure(lab, runs[0])
-    lab.store.save_study(study_record(load_study(lab.swept), runs, []))
+    lab.store.save_study(load_study(lab.swept).record(runs, []))
     tune(lab)
     return lab
 

@@ -20,7 +20,7 @@ from titans_lab.executors.devices import cores
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
-from titans_lab.study.record import record_of
+from titans_lab.study.run import record_of
 from titans_lab.study.study import load_study
 
 STUDY = """\

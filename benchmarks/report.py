@@ -20,8 +20,8 @@ from pathlib import Path
 
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.record import record_of, study_record
-from titans_lab.study.study import Run, load_study
+from titans_lab.study.run import Run, record_of
+from titans_lab.study.study import load_study
 
 LIMITS = {100: (6.0, 6.0), 1000: (20.0, 10.0)}  # runs: seconds, MB
 SEEDS, STEPS, EVERY = 4, 5000, 25
@@ -50,7 +50,7 @@ def fill(folder: Path, count: int) -> None:
     runs = study.runs(lambda _: DATA_HASH)
     for run in runs:
         record(run, store)
-    store.save_study(study_record(study, runs, []))
+    store.save_study(study.record(runs, []))
 
 
 def record(run: Run, store: Store) -> None:

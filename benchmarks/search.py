@@ -37,10 +37,9 @@ from titans_lab.search.trial import Trial
 from titans_lab.store.query import query
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
-from titans_lab.study.dimensions import Dimension
-from titans_lab.study.search import Chosen, SearchTerms
-from titans_lab.study.settings import Setting
+from titans_lab.study.loader import Setting
 from titans_lab.study.study import load_study
+from titans_lab.study.terms import Chosen, Dimension, SearchTerms
 
 SEEDS, TRIALS, MANY, KILLS = 20, 40, 500, 20
 SPACE = (

@@ -21,7 +21,6 @@ from titans_lab.environment import environment
 from titans_lab.store.compaction import compact, remove
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
-from titans_lab.study.record import study_record
 from titans_lab.study.study import load_study
 
 QUERIES = {
@@ -39,7 +38,7 @@ def fill(folder: Path, runs: int, lines: int) -> Store:
     wait, os.fsync = os.fsync, lambda _: None
     for run in planned:
         finish(run, store, lines, env)
-    store.save_study(study_record(study, planned, []))
+    store.save_study(study.record(planned, []))
     os.fsync = wait
     return store
 

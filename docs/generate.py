@@ -16,7 +16,7 @@ from typing import Any
 
 from titans.mixers import spec, variants
 from titans_lab.store.catalogue import markdown as columns
-from titans_lab.study.schema import study_schema
+from titans_lab.study.grammar import study_schema
 
 Schema = dict[str, Any]
 

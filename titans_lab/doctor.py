@@ -20,7 +20,7 @@ from titans_lab.executors.slots import slots_folder, stale_runtime_folder
 from titans_lab.store.files import DamagedError, link_new, temporary_file, write_bytes
 from titans_lab.store.store import Store
 from titans_lab.study.config import DataConfig, RunConfig, TaskConfig
-from titans_lab.study.record import config_of
+from titans_lab.study.run import config_of
 
 LEAST_BYTES = 2**30  # free, of disk and of memory
 OLDEST_TORCH = (2, 11)

@@ -9,7 +9,7 @@ from time import monotonic
 from titans_lab.store.folder import Attempt
 from titans_lab.store.logs import latest_row
 from titans_lab.study import derived
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run
 from titans_lab.sweep import Sweep
 
 

@@ -14,13 +14,10 @@ from titans_lab.store.records import read_study
 from titans_lab.store.status import STATES
 from titans_lab.store.store import Store
 from titans_lab.store.weights import find_run
-from titans_lab.study.config import RunConfig
+from titans_lab.study.config import RunConfig, flatten, leaves, plain
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.expression import parse_expression
-from titans_lab.study.fields import plain
-from titans_lab.study.identity import flatten
-from titans_lab.study.record import config_in
-from titans_lab.study.settings import HINTS
+from titans_lab.study.run import config_in
 from titans_lab.study.study import load_study
 
 SQL = """
@@ -141,8 +138,8 @@ def _states(text: str) -> frozenset[str]:
 
 
 def _condition(text: str) -> Condition:
-    keys = {key for key, _ in flatten(plain(RunConfig()))}
-    names = {key: hint for key, hint in HINTS.items() if key in keys}
+    known = leaves()
+    names = {key: leaf.hint for key, leaf in known.items()}
     try:
         expression = parse_expression(text, {**names, **dict.fromkeys(DERIVED, float), "seed": int})
     except ValueError as error:
@@ -150,8 +147,14 @@ def _condition(text: str) -> Condition:
 
     def holds(config: RunConfig, seed: int) -> bool:
         values = {"seed": seed, **dict(flatten(plain(config)))}
+
+        def lookup(name: str) -> Any:
+            if name in DERIVED:
+                return DERIVED[name](config)
+            return values[name] if name in values else known[name].default  # of a task that the run does not have
+
         try:
-            return expression(lambda name: DERIVED[name](config) if name in DERIVED else values[name])
+            return expression(lookup)
         except ValueError as error:
             raise UserError(f"--where: {error}") from error
 

@@ -16,7 +16,7 @@ from titans_lab.store.records import read_run, read_status, read_study
 from titans_lab.store.status import Status
 from titans_lab.store.store import Store
 from titans_lab.study import derived
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run
 
 #: Columns that count several states.
 COUNTED = {"done": {"done"}, "diverged": {"diverged"}, "running": {"running"}, "failed": {"failed", "oom", "timeout"}}

@@ -23,8 +23,7 @@ from titans_lab.store.recorder import commit_dead
 from titans_lab.store.status import FINISHED, STOPPED
 from titans_lab.store.store import Store, writing
 from titans_lab.store.succession import can_halve
-from titans_lab.study.record import record_of
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run, record_of
 from titans_lab.study.terms import Budget
 
 POLL_SECONDS = 0.2
@@ -50,7 +49,7 @@ def record_runs(runs: Sequence[Run], store: Store, seconds: Mapping[str, float] 
 
 
 def record_study(record: Mapping[str, Any], store: Store) -> None:
-    """Write what a sweep launches, as of `study_record`. UserError where the store cannot be written."""
+    """Write what a sweep launches, as of `Study.record`. UserError where the store cannot be written."""
     with writing(store):
         store.save_study(record)
 

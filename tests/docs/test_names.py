@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pages import PAGES, ROOT, SPAN, Found, everything, place
 
-from titans_lab.study.fields import LEAVES, SECTIONS
+from titans_lab.study.config import leaves
+from titans_lab.study.grammar import language
 
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"(?<![\w./<-])(?:titans|titans_lab|studies|tests|benchmarks|docs)/[\w./-]*\w")
@@ -88,7 +89,7 @@ def test_configuration_keys_exist():
         Found(found.place, key)
         for found in everything()
         for key in _keys(found.text)
-        if key not in (*LEAVES, *SECTIONS)
+        if key not in (*leaves(), *language().sections)
     ]
     assert not missing, "\n".join(map(str, missing))
 

@@ -12,8 +12,7 @@ import torch
 
 from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import build
+from titans_lab.study.config import RunConfig, build
 from titans_lab.tasks.registry import all_settings
 from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer

@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import build
+from titans_lab.study.config import RunConfig, build
 from titans_lab.tasks.answers import AnswerTask, Part
 from titans_lab.tasks.task import IGNORED, build_task
 

@@ -8,8 +8,7 @@ from typing import Any
 from titans_lab.environment import processor
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.record import record_of
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run, record_of
 
 ENV = {"device": "cpu", "device_name": processor(), "threads": 1, "kernel": "auto", "torch": "2.0", "commit": "abc"}
 

@@ -17,7 +17,8 @@ from titans_lab.executors.local import LocalExecutor, LocalJob
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
-from titans_lab.study.study import Run, load_study
+from titans_lab.study.run import Run
+from titans_lab.study.study import load_study
 from titans_lab.sweep import Sweep, record_runs
 
 TEXT = b"the memory learns at test time, and forgets what it need not keep. " * 60

@@ -41,9 +41,8 @@ MAY_IMPORT = {
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
     "titans_lab.plugins": "titans.mixers.registry titans_lab.errors titans_lab.tasks.registry "
     "titans_lab.tasks.settings",
-    "titans_lab.study": f"titans_lab.durations titans_lab.errors titans_lab.plugins titans_lab.study.metric "
-    "titans_lab.study.sections "
-    f"titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
+    "titans_lab.study": "titans.mixers.registry titans_lab.durations titans_lab.errors titans_lab.plugins "
+    f"titans_lab.study.metric titans_lab.study.sections titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
     "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.study.metric "
     "titans_lab.tables titans_lab.tasks.settings",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",

@@ -13,8 +13,8 @@ from titans_lab.scaling import scalings
 from titans_lab.stats.scaling.law import Law
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.record import record_of
-from titans_lab.study.study import Run, load_study
+from titans_lab.study.run import Run, record_of
+from titans_lab.study.study import load_study
 
 LAW = Law(np.log(1.1), (np.log(30.0), np.log(90.0)), (0.3, 0.35))
 SIZES = {"model.dim": [16, 32, 64, 128], "train.tokens": [100_000, 300_000, 1_000_000, 3_000_000]}

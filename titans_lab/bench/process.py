@@ -19,7 +19,7 @@ from titans_lab.environment import environment, library_version
 from titans_lab.executors.answers import EndedEarly, answers
 from titans_lab.executors.devices import Device
 from titans_lab.store.store import Store, writing
-from titans_lab.study.fields import plain
+from titans_lab.study.config import plain
 from titans_lab.study.identity import model_id
 
 

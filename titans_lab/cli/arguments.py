@@ -13,7 +13,8 @@ import typer
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
     from titans_lab.store.store import Store
-    from titans_lab.study.study import Run, Study
+    from titans_lab.study.run import Run
+    from titans_lab.study.study import Study
 
 
 def duration(text: str) -> float:

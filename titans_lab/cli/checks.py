@@ -27,7 +27,7 @@ from titans_lab.cli.output import FAILED, INTERRUPTED, duration, print_rows, pri
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
     from titans_lab.store.store import Store
-    from titans_lab.study.study import Run
+    from titans_lab.study.run import Run
     from titans_lab.verify.process import Row
     from titans_lab.verify.subjects import Asked
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
     from titans_lab.planning.plan import Plan, PlannedRun
     from titans_lab.stats.law import Estimate
-    from titans_lab.study.hold import Hold
-    from titans_lab.study.study import Run, Study
+    from titans_lab.study.derived import Hold
+    from titans_lab.study.run import Run
+    from titans_lab.study.study import Study
 
 FIGURES = ("parameters", "tokens", "flops", "state_bytes")
 ESTIMATED = ("seconds", "peak_bytes")
@@ -219,7 +220,7 @@ def _new(row: PlannedRun) -> str:
 
 def _held(row: PlannedRun) -> str:
     """What was solved for a run, and how far that is from what is held."""
-    from titans_lab.study.axes import assignment
+    from titans_lab.study.values import assignment
 
     solved = (assignment(key, value) for key, value in row.solved.items())
     return " ".join((*solved, f"{row.deviation:+.2%}"))

@@ -53,7 +53,7 @@ def _sizes(text: str) -> list[int]:
 def needles(record: dict[str, Any], kinds: str | None, template: str | None, sources: Sources) -> list[Choice]:
     """Of the kinds that are named, else of the one that the run was trained on."""
     from titans_lab.evaluation.evaluations import ANSWER_TOKENS, Asked
-    from titans_lab.study.record import config_of
+    from titans_lab.study.run import config_of
 
     settings = config_of(record).task.settings
     trained = settings if isinstance(settings, NeedleSettings) else None

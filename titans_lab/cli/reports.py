@@ -15,7 +15,8 @@ from titans_lab.errors import UserError
 
 if TYPE_CHECKING:
     from titans_lab.report import Report
-    from titans_lab.study.study import Run, Study
+    from titans_lab.study.run import Run
+    from titans_lab.study.study import Study
 
 
 class Format(StrEnum):

@@ -59,5 +59,5 @@ def make_lossy() -> None:
 def problem() -> OSError | None:
     """Return why something that was printed on standard output is lost; None where nothing is, as far as one knows."""
     sys.stdout.flush()
-    raw = getattr(sys.stdout.buffer, "raw", None)
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)  # a caller in Python may have replaced the stream
     return raw.problem if isinstance(raw, Lossy) else None

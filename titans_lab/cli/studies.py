@@ -33,7 +33,8 @@ from titans_lab.cli.upkeep import compact_many
 
 if TYPE_CHECKING:
     from titans_lab.store.store import Store
-    from titans_lab.study.study import Run, Study
+    from titans_lab.study.run import Run
+    from titans_lab.study.study import Study
     from titans_lab.sweep import Sweep
 
 
@@ -83,7 +84,6 @@ def launch(
     from titans_lab.planning.plan import expected_seconds
     from titans_lab.status import damage_of
     from titans_lab.store.store import writing
-    from titans_lab.study.record import study_record
     from titans_lab.sweep import Sweep, record_runs, record_study
 
     devices = usable_devices()
@@ -94,7 +94,7 @@ def launch(
     missing = {run.run_id for run in waiting}
     finished = [run for run in again if run.run_id not in missing]
     waiting += finished
-    record_study(study_record(loaded, runs, overrides), records)
+    record_study(loaded.record(runs, overrides), records)
     typer.echo(f"{loaded.name}: {len(runs)} runs, {len(waiting)} to do; store {records.root}", err=True)
     if how.verify:
         verify_first(waiting, devices, records)

@@ -14,7 +14,7 @@ from titans_lab.progress import Progress, RunProgress
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from titans_lab.study.study import Run
+    from titans_lab.study.run import Run
     from titans_lab.sweep import Sweep
 
 PLAIN_SECONDS = 30.0  # between two plain lines about a run

@@ -21,6 +21,6 @@ def new(
 
 def schema() -> None:
     """Print the JSON schema of study files, with which editors complete and check them."""
-    from titans_lab.study.schema import study_schema
+    from titans_lab.study.grammar import study_schema
 
     print(json.dumps(study_schema(), indent=1))

@@ -16,7 +16,7 @@ from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store
 from titans_lab.store.weights import find_run, read_weights
 from titans_lab.study.config import RunConfig
-from titans_lab.study.record import config_of
+from titans_lab.study.run import config_of
 from titans_lab.tasks.task import Task, task_class
 
 

@@ -16,8 +16,7 @@ from titans.models.config import effective
 from titans_lab.planning.history import Hardware, Past
 from titans_lab.stats.law import Estimate, Example, Law
 from titans_lab.study import derived
-from titans_lab.study.config import RunConfig
-from titans_lab.study.identity import flatten
+from titans_lab.study.config import RunConfig, flatten
 
 TRAINED = 16  # bytes a parameter: itself, its gradient and two moments
 KEPT = 64  # bytes that a block keeps of a channel of a token: a rough number, whose factor the fit finds

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import versions
-from titans_lab.study.record import config_in
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run, config_in
 
 SQL = """
 select run_id, seed, data_hash, config, versions, env, device, device_name, state, wall_seconds, steps,

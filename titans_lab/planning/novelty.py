@@ -11,10 +11,9 @@ import numpy as np
 
 from titans_lab.planning.history import Past
 from titans_lab.stats.nearest import nearest
-from titans_lab.study.axes import short
-from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import LEAVES
+from titans_lab.study.config import RunConfig, leaves
 from titans_lab.study.identity import facts, read_values
+from titans_lab.study.values import short
 
 ABSENT = "absent"  # a field that the one run reads and the other does not, or that is at its neutral value
 SHOWN_DIGITS = 8  # of a hash
@@ -69,7 +68,7 @@ def _fields(run: Past) -> dict[str, Any]:
 @lru_cache(maxsize=20_000)  # the seeds of a configuration have the same
 def known_facts(config: RunConfig) -> dict[str, Any]:
     """Those of its values that decide its numbers, by dotted key."""
-    return facts(LEAVES, read_values(config))
+    return facts(leaves(), read_values(config))
 
 
 def _codes(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:

@@ -20,8 +20,7 @@ from titans_lab.store.status import FINISHED, Status
 from titans_lab.store.store import Store
 from titans_lab.study import derived
 from titans_lab.study.config import RunConfig
-from titans_lab.study.record import record_of
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run, record_of
 
 #: Of what was recorded of a run: where runs that are compared should agree.
 COMPARED = ("device_name", "torch", "commit", "kernel")

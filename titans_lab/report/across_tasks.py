@@ -13,7 +13,7 @@ from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.bootstrap import RESAMPLES, stratified_iqm
 from titans_lab.stats.interval import Interval
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run
 
 FEWEST = 3  # tasks: of fewer a middle half is no summary
 ROW = 44  # pixels of a model

@@ -11,10 +11,10 @@ from typing import Any
 from titans_lab.report.data import Outcome
 from titans_lab.report.subject import Subject
 from titans_lab.stats.interval import Summary, summarise
-from titans_lab.study.axes import NAMED
 from titans_lab.study.identity import model_id
 from titans_lab.study.metric import Metric
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run
+from titans_lab.study.values import NAMED
 
 #: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
 PALETTE = (

@@ -12,8 +12,7 @@ from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import Material
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.rank import FEWEST, Agreement, agreement
-from titans_lab.study.fields import plain
-from titans_lab.study.identity import flatten
+from titans_lab.study.config import flatten, plain
 from titans_lab.study.metric import Metric
 
 DEPTH = "model.memory.depth"

@@ -18,7 +18,8 @@ from titans_lab.study.metric import Metric
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
-    from titans_lab.study.study import Run, Study
+    from titans_lab.study.run import Run
+    from titans_lab.study.study import Study
 
 CURVE_POINTS = 128  # of a learning curve, at most; of many runs, half of it
 MANY = 400

@@ -12,7 +12,7 @@ from titans_lab.report.tables import factor_names, recorded, spelled
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.stats.power import pooled_sd, smallest_difference
 from titans_lab.study.metric import Metric
-from titans_lab.study.pairing import batches
+from titans_lab.study.run import batches
 
 VERDICTS = ("better", "worse", "inconclusive")
 

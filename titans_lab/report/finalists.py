@@ -16,9 +16,7 @@ from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.metric import MEASURED
-from titans_lab.study.pairing import batches
-from titans_lab.study.record import config_in
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run, batches, config_in
 
 if TYPE_CHECKING:
     from titans_lab.report.data import Material

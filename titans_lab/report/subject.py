@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from titans_lab.errors import UserError
 from titans_lab.report.evidence import listed, quoted
-from titans_lab.study.axes import STUDY
-from titans_lab.study.config import TaskConfig
-from titans_lab.study.fields import plain
-from titans_lab.study.identity import flatten
+from titans_lab.study.config import TaskConfig, flatten, plain
 from titans_lab.study.metric import RECORDED, Direction, Metric, Taken, find
-from titans_lab.study.record import config_in, config_of
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run, config_in, config_of
+from titans_lab.study.values import STUDY
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from titans_lab.stats.scaling.checks import HeldOut
     from titans_lab.stats.scaling.law import Law
     from titans_lab.stats.scaling.points import Points
-    from titans_lab.study.study import Run
+    from titans_lab.study.run import Run
 
 Against = Literal["parameters", "tokens", "flops", "both"]
 BOTH = ("parameters", "tokens")

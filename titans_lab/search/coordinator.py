@@ -23,9 +23,9 @@ from titans_lab.search.warm import known_points
 from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.store import Store, writing
-from titans_lab.study.arms import Arm
 from titans_lab.study.config import RunConfig
-from titans_lab.study.study import Run, Study
+from titans_lab.study.run import Run
+from titans_lab.study.study import Arm, Study
 from titans_lab.sweep import Sweep, record_runs
 
 Look = Callable[["Search", Sweep], None]
@@ -174,7 +174,7 @@ class Search:
     def _begin(self) -> None:
         terms = self.tunings[0].goal.terms
         warm = terms.warm_start if terms.warm_start is not None else len(self.tunings) == 1
-        for limit in terms.limits:
+        for limit in terms.constraints:
             if limit.name == PEAK:
                 forecast = Forecast(read_history(self.store), self.devices[0], limit)
                 for tuning in self.tunings:

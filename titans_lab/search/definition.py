@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from titans_lab.search.judge import Judge
-from titans_lab.study.arms import Arm
 from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import run_id
+from titans_lab.study.study import Arm
 
 
 def definition(study: str, arm: Arm, judge: Judge, config: RunConfig, data_hash: str) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def definition(study: str, arm: Arm, judge: Judge, config: RunConfig, data_hash:
         "objectives": [[metric.name, metric.column, metric.direction] for metric in judge.metrics],
         "sampler": terms.sampler.plain(),
         "pruner": terms.pruner.plain(),
-        "limits": [[limit.name, limit.low, limit.high] for limit in terms.limits],
+        "limits": [[limit.name, limit.low, limit.high] for limit in terms.constraints],
         "seeds": terms.seeds,
     }
 

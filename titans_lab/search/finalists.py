@@ -9,8 +9,7 @@ from typing import Any
 from titans_lab.search.tuning import Tuning
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.store.files import write_json
-from titans_lab.study.pairing import batches
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run, batches
 
 BASE = "base"
 

@@ -13,7 +13,7 @@ from titans_lab.store.arrow import Row
 from titans_lab.study.config import RunConfig
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.metric import COSTS, Metric
-from titans_lab.study.search import SearchTerms
+from titans_lab.study.terms import SearchTerms
 
 #: The column of the metrics that shows a figure on its way.
 ON_THE_WAY = {"loss": "valid_loss", "score": "valid_score", "train_loss": "loss"}
@@ -61,7 +61,7 @@ class Judge:
 
     def limits(self, config: RunConfig, summary: Mapping[str, Any]) -> dict[str, float]:
         """By how much each bound is violated, of those whose figure is known."""
-        found = {limit: figure_of(limit.name, config, summary) for limit in self.terms.limits}
+        found = {limit: figure_of(limit.name, config, summary) for limit in self.terms.constraints}
         return {limit.name: limit.excess(value) for limit, value in found.items() if value is not None}
 
     def reports(self, config: RunConfig, rows: Sequence[Row]) -> dict[int, float]:

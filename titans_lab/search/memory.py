@@ -9,8 +9,8 @@ from titans_lab.executors.devices import Device
 from titans_lab.planning.expected import Experience, on
 from titans_lab.planning.history import Hardware, Past, past_of
 from titans_lab.study.config import RunConfig
-from titans_lab.study.search import Limit
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run
+from titans_lab.study.terms import Limit
 
 PEAK = "peak_memory_bytes"
 

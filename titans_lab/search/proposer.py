@@ -26,8 +26,7 @@ from titans_lab.search.libraries import (
     seed_of,
 )
 from titans_lab.search.trial import Trial
-from titans_lab.study.dimensions import Dimension
-from titans_lab.study.search import SearchTerms
+from titans_lab.study.terms import Dimension, SearchTerms
 
 DIRECTIONS = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
 NUMBERLESS = ("diverged", "oom", "infeasible")
@@ -185,7 +184,7 @@ class Proposer:
         """By how much each bound is violated; a trial without a number violates one of its own."""
         if trial.state == "failed":
             return {}
-        found = {limit.name: trial.limits.get(limit.name, UNKNOWN) for limit in self.goal.terms.limits}
+        found = {limit.name: trial.limits.get(limit.name, UNKNOWN) for limit in self.goal.terms.constraints}
         own = trial.state in NUMBERLESS and self.sampler.name in SEES_STOPPED
         return found | ({"no number": UNKNOWN} if own else {})
 

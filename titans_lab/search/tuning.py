@@ -20,9 +20,9 @@ from titans_lab.store.logs import read_lines
 from titans_lab.store.searches import SearchFolder
 from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
-from titans_lab.study.arms import Arm
 from titans_lab.study.identity import run_id
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run
+from titans_lab.study.study import Arm
 from titans_lab.sweep import Sweep
 
 #: How runs that end without a value are called as trials; of any other state is a failure, which is tried again.

@@ -11,8 +11,8 @@ from titans_lab.search.proposer import Goal
 from titans_lab.search.tuning import Tuning
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store
-from titans_lab.study.identity import flatten
-from titans_lab.study.study import Run
+from titans_lab.study.config import flatten
+from titans_lab.study.run import Run
 
 
 def known_points(tuning: Tuning) -> Iterator[tuple[dict[str, Any], list[Run]]]:

@@ -81,8 +81,7 @@ def _columns(view: str) -> Iterator[tuple[str, str, str]]:
 
 def _fields(name: str, hint: Any, shape: Shape) -> Iterator[tuple[str, str, str]]:
     """The fields of a section, with what its docstring says of each."""
-    from titans_lab.study.fields import layout
-    from titans_lab.study.schema import attributes
+    from titans_lab.study.config import attributes, layout
 
     config = next(part for part in (*get_args(hint), hint) if is_dataclass(part))
     assert isinstance(shape, dict)

@@ -7,8 +7,7 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import layout
+from titans_lab.study.config import RunConfig, layout
 
 #: A leaf (int, float, bool, str, datetime), or names with the shapes of their values: a struct.
 Shape = type | dict[str, Any]

@@ -36,7 +36,7 @@ from titans_lab.store.shapes import (
 )
 from titans_lab.store.status import COMMITTED, COMMITTED_FILE, STOPPED, Status
 from titans_lab.study.metric import COSTS, MEASURED, Direction, Taken
-from titans_lab.study.record import config_in
+from titans_lab.study.run import config_in
 
 Record = dict[str, Any]
 

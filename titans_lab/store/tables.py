@@ -31,7 +31,7 @@ from titans_lab.store.records import (
 from titans_lab.store.searches import SearchFolder, trial_row
 from titans_lab.store.status import COMMITTED, FAILED, Status
 from titans_lab.store.store import Store
-from titans_lab.study.record import metric_columns
+from titans_lab.study.run import metric_columns
 from titans_lab.tasks.text import TextSettings
 
 if TYPE_CHECKING:

@@ -1,58 +1,74 @@
-"""What one run is: the model, its data, its task, its training and its logging, as frozen configurations.
+"""What one run is, as a frozen configuration: its model, data, task, training, logging and speed.
 
 Everything here but `LogConfig`, `SpeedConfig` and the fields marked `identity: False` decides the numbers, and so the
-run's id.
+run's id. Every value has a dotted key, such as `model.memory.depth`; `leaves` lists them, `build` puts values where
+their keys say. Mixers and tasks bring sections of their own, which are asked for whenever they are needed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field, make_dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field
+from functools import cache, lru_cache
+from typing import Any, Literal, TypeVar, get_type_hints
 
-from titans.models.config import ModelConfig
+from titans.mixers.registry import settings_classes, variants
+from titans.models.config import ModelConfig, flatten
+from titans.models.config import plain as model_plain
 from titans_lab.study.sections import OUTSIDE, PROFILE_AFTER, DataConfig, LogConfig, SpeedConfig, TrainConfig
+from titans_lab.study.values import brief
 from titans_lab.tasks.registry import all_settings
 from titans_lab.tasks.settings import TaskSettings
 
-__all__ = ["PROFILE_AFTER", "DataConfig", "LogConfig", "RunConfig", "SpeedConfig", "TaskConfig", "TrainConfig"]
+__all__ = [
+    "PROFILE_AFTER",
+    "DataConfig",
+    "Impossible",
+    "Leaf",
+    "LogConfig",
+    "RunConfig",
+    "SpeedConfig",
+    "TaskConfig",
+    "TrainConfig",
+    "attributes",
+    "build",
+    "flatten",
+    "layout",
+    "leaves",
+    "plain",
+    "walk",
+]
+
+Config = TypeVar("Config")
 
 
-class _TaskSection:
-    """What a model is trained on and measured by; a run reads the settings of its own task alone."""
+@dataclass(frozen=True)
+class TaskConfig:
+    """What a model is trained on and measured by.
 
-    name: str
+    Attributes:
+        name: The task.
+        settings: The settings of that task; by default, its defaults. A study sets them as `task.<name>.<field>`.
+    """
 
-    @property
-    def settings(self) -> TaskSettings:
-        """The settings of the task that `name` names."""
-        return getattr(self, self.name, None) or all_settings()[self.name]()
+    name: str = field(default="text", metadata={"neutral": "text", "choices": all_settings})
+    settings: TaskSettings = field(default=None, metadata={"sections": all_settings})  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        kind = all_settings().get(self.name)
+        if kind is None:
+            raise ValueError(f"name: there is no task {self.name!r}; the tasks are {', '.join(all_settings())}")
+        if self.settings is None:
+            object.__setattr__(self, "settings", kind())
+        elif type(self.settings) is not kind:
+            raise ValueError(f"settings: {type(self.settings).__name__} are not of the task {self.name}")
 
     def read(self) -> dict[str, Any]:
         """Return the fields that a run reads, as plain nested data."""
-        return {"name": self.name, self.name: dataclasses.asdict(self.settings)}  # type: ignore[call-overload]
-
-
-if TYPE_CHECKING:
-
-    class TaskConfig(_TaskSection):
-        def __init__(self, name: str = "text", **settings: TaskSettings) -> None: ...
-
-else:
-    # A field for the name, and one for each registered task that has something to set.
-    _sections = {name: settings for name, settings in all_settings().items() if dataclasses.fields(settings)}
-    TaskConfig = make_dataclass(
-        "TaskConfig",
-        [
-            ("name", Literal[tuple(all_settings())], field(default="text", metadata={"neutral": "text"})),
-            *((name, settings, field(default_factory=settings)) for name, settings in _sections.items()),
-        ],
-        bases=(_TaskSection,),
-        frozen=True,
-    )
-    _lines = [f"{name}: {settings.__doc__.splitlines()[0]}" for name, settings in _sections.items()]
-    _doc = "\n        ".join(["Attributes:", "name: The task.", *_lines])
-    TaskConfig.__module__, TaskConfig.__doc__ = __name__, f"{_TaskSection.__doc__}\n\n    {_doc}\n"
+        return {"name": self.name, self.name: dict(vars(self.settings))}
 
 
 @dataclass(frozen=True)
@@ -93,3 +109,143 @@ class RunConfig:
     def check_data(self) -> None:
         """Refuse data that do not serve this run, before any worker starts; UserError."""
         self.task.settings.check_data(self.model, self.data, self.train)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A field that holds a value: what it may hold and what it means for a run's identity.
+
+    Attributes:
+        hint: The declared type.
+        default: The value that it has when nothing is said.
+        identity: Whether it decides the numbers of a run.
+        neutral: The value at which it has no part in the identity; MISSING: there is none.
+    """
+
+    hint: Any
+    default: Any
+    identity: bool
+    neutral: Any
+
+
+class Impossible(ValueError):
+    """Values that make no configuration; `faults` has one text each, beginning with a dotted key and a colon."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def leaves() -> Mapping[str, Leaf]:
+    """Return every value that a study can set, by dotted key, in the order of declaration."""
+    return _leaves(variants(), tuple(settings_classes().items()), tuple(all_settings().items()))
+
+
+def build(config: type[Config], values: Mapping[str, Any]) -> Config:
+    """Return the configuration with these values of dotted keys, and its defaults elsewhere.
+
+    A key that the configuration does not have is ignored, as is one of a task that is not chosen.
+
+    Raises:
+        Impossible: With the faults of every part that refuses its values.
+    """
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        inner = nested
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[name] = value
+    return _build(config, nested, "")
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Return a configuration as nested dictionaries, as a study writes it: of the tasks, a run's own alone."""
+    if not isinstance(config, RunConfig):
+        return model_plain(config)
+    sections = vars(config).items()
+    return {name: config.task.read() if name == "task" else model_plain(section) for name, section in sections}
+
+
+def layout(config: Any) -> list[tuple[dataclasses.Field[Any], str, Any]]:
+    """Return each field of a configuration with its key and its type, as the registries stand.
+
+    A field whose metadata has `choices` is one of those. A field whose metadata has `sections` stands for several
+    configurations, each of which is a section of its own.
+    """
+    found: list[tuple[dataclasses.Field[Any], str, Any]] = []
+    for each, hint in _declared(config):
+        if "sections" in each.metadata:
+            kinds = each.metadata["sections"]()
+            found += [(each, name, kind) for name, kind in kinds.items() if dataclasses.fields(kind)]
+        elif "choices" in each.metadata:
+            found.append((each, each.name, Literal[tuple(each.metadata["choices"]())]))
+        else:
+            found.append((each, each.name, hint))
+    return found
+
+
+def attributes(config: Any) -> dict[str, str]:
+    """Return what the docstrings of a class and of those that it extends say, in Google's style, of each attribute."""
+    entries: list[tuple[str, str]] = []
+    for each in reversed(inspect.getmro(config)):
+        _, _, listed = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")
+        entries += re.findall(r"^    (\w+): (.*(?:\n      .*)*)", listed, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+@lru_cache(maxsize=8)
+def _leaves(*registered: object) -> Mapping[str, Leaf]:
+    return dict(walk(RunConfig))
+
+
+def walk(config: Any, prefix: str = "", identity: bool = True) -> Iterator[tuple[str, Leaf]]:
+    """Yield each leaf below a dataclass with its dotted key, in the order of declaration."""
+    for each, name, hint in layout(config):
+        inside = identity and each.metadata.get("identity", True)
+        if dataclasses.is_dataclass(hint):
+            yield from walk(hint, f"{prefix}{name}.", inside)
+        else:
+            yield prefix + name, Leaf(hint, each.default, inside, each.metadata.get("neutral", MISSING))
+
+
+@cache
+def _declared(config: Any) -> list[tuple[dataclasses.Field[Any], Any]]:
+    hints = get_type_hints(config)
+    return [(each, hints[each.name]) for each in dataclasses.fields(config)]
+
+
+def _build(config: Any, nested: Mapping[str, Any], prefix: str) -> Any:
+    arguments: dict[str, Any] = {}
+    faults: list[str] = []
+
+    def section(kind: Any, name: str) -> Any:
+        inner = nested.get(name, {})
+        if not isinstance(inner, Mapping):
+            faults.append(f"{prefix}{name}: {brief(inner)} is a value, not a section")
+            return None
+        try:
+            return _build(kind, inner, f"{prefix}{name}.")
+        except Impossible as error:
+            faults.extend(error.faults)
+
+    for each, hint in _declared(config):
+        if "sections" in each.metadata:
+            kinds = each.metadata["sections"]()
+            if config is TaskConfig:
+                name = arguments.get("name", "text")
+                arguments[each.name] = section(kinds[name], name) if name in kinds else None
+            else:
+                arguments[each.name] = tuple(section(kind, name) for name, kind in kinds.items() if name in nested)
+        elif each.name in nested and dataclasses.is_dataclass(hint):
+            arguments[each.name] = section(hint, each.name)
+        elif isinstance(nested.get(each.name), Mapping):
+            faults.append(f"{prefix}{each.name}: a section, not a value")
+        elif each.name in nested:
+            arguments[each.name] = nested[each.name]
+    if faults:
+        raise Impossible(faults)
+    try:
+        return config(**arguments)
+    except ValueError as error:
+        raise Impossible([prefix + str(error)]) from error

@@ -11,8 +11,7 @@ from itertools import pairwise
 from types import NoneType
 from typing import Any
 
-from titans_lab.errors import nearest
-from titans_lab.study.values import LONGEST_SHOWN, brief, describe, typed
+from titans_lab.study.values import LONGEST_SHOWN, brief, describe, meant, typed
 
 Lookup = Callable[[str], Any]  # from a name to its value
 Part = Callable[[Lookup], Any]
@@ -136,7 +135,7 @@ class _Compiler:
             return lambda lookup: CONSTANTS[name]
         if name not in self.hints:
             text = f'; for the text write "{name}"' if "." not in name else ""
-            raise ValueError(f"{name[:LONGEST_SHOWN]}: unknown name; {nearest(name, tuple(self.hints))}{text}")
+            raise ValueError(f"{name[:LONGEST_SHOWN]}: unknown name; {meant(name, tuple(self.hints))}{text}")
         self.names.add(name)
         return lambda lookup: lookup(name)
 

@@ -1,18 +1,21 @@
-"""What makes two runs the same run: equal ids mean equal numbers, whatever the study, path, device or logging."""
+"""What makes two runs the same run, and what tells models apart.
+
+Equal ids mean equal numbers, whatever the study, path, device or logging.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, get_args
 
 import titans
-from titans.models.config import ModelConfig, effective
+from titans.models.config import ModelConfig, effective, flatten
 from titans_lab.plugins.loading import plugins_of
-from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import LEAVES, Leaf
+from titans_lab.study.config import Leaf, RunConfig, leaves, plain
+from titans_lab.study.values import show
 
 #: Raised when the numbers that the trainer gives for the same configuration change; a task has its own `VERSION`.
 VERSIONS = {"trainer": 1}
@@ -44,20 +47,52 @@ def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
 
 @lru_cache(maxsize=1)  # the seeds of a configuration follow one another
 def _run_facts(config: RunConfig) -> dict[str, Any]:
-    return facts(LEAVES, read_values(config))
+    return facts(leaves(), read_values(config))
 
 
 def model_id(config: ModelConfig) -> str:
     """16 hexadecimal digits over the facts of a model alone, equal for two that are the same function."""
-    model = {key.removeprefix("model."): leaf for key, leaf in LEAVES.items() if key.startswith("model.")}
+    model = {key.removeprefix("model."): leaf for key, leaf in leaves().items() if key.startswith("model.")}
     return _digest(facts(model, dict(flatten(effective(config)))))
 
 
 def read_values(config: RunConfig) -> dict[str, Any]:
     """The values that a run reads, by dotted key."""
-    sections = {name: vars(section) for name, section in vars(config).items() if name not in ("model", "task")}
-    sections["data"] = {key: value for key, value in sections["data"].items() if key in config.task.settings.READS}
-    return dict(flatten({"model": effective(config.model), "task": config.task.read(), **sections}))
+    task = config.task.settings
+    return dict(
+        flatten(
+            {
+                "model": effective(config.model),
+                "data": {key: value for key, value in vars(config.data).items() if key in task.READS},
+                "task": config.task.read(),
+                "train": vars(config.train),
+                "log": vars(config.log),
+                "speed": vars(config.speed),
+            }
+        )
+    )
+
+
+def read_words(config: ModelConfig) -> dict[str, str]:
+    """The values that a model reads, as they were given, by dotted key."""
+    given = dict(flatten(plain(config)))
+    names = (name for name, _ in flatten(effective(config)))
+    return {name: given[name] if isinstance(given[name], str) else show(given[name]) for name in names}
+
+
+def labels(models: Sequence[Mapping[str, str]]) -> list[str]:
+    """The values in which those that have them differ: "variant=mag memory.depth=2"; the variant where none does.
+
+    Args:
+        models: Of each, `read_words` and whatever else there is.
+    """
+    seen: dict[str, set[str]] = {}
+    for name, value in (item for values in models for item in values.items()):
+        seen.setdefault(name, set()).add(value)
+    return [
+        " ".join(f"{name}={value}" for name, value in values.items() if len(seen[name]) > 1) or values["variant"]
+        for values in models
+    ]
 
 
 def facts(leaves: Mapping[str, Leaf], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,15 +102,6 @@ def facts(leaves: Mapping[str, Leaf], values: Mapping[str, Any]) -> dict[str, An
         for key, leaf in leaves.items()
         if leaf.identity and key in values and values[key] != leaf.neutral
     }
-
-
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested values by dotted key."""
-    for name, value in nested.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _digest(record: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""YAML with the place of everything in it, and nothing in it that surprises.
+"""YAML with the place of everything in it, and nothing in it that surprises; and the problems found in it.
 
 Scalars are those of YAML 1.2's core schema in its lower-case spelling: `1e-4` is a number, `yes` is text. Anchors,
 aliases, tags and repeated keys are refused, so that a file means what it shows and stays as small as it looks.
@@ -7,6 +7,7 @@ aliases, tags and repeated keys are refused, so that a file means what it shows 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 INTEGER = re.compile(r"[-+]?\d+(_\d+)*", re.ASCII)
 FLOAT = re.compile(r"[-+]?(\.\d+|\d+(_\d+)*(\.\d*)?)(e[-+]?\d+)?|[-+]?\.inf|\.nan", re.IGNORECASE | re.ASCII)
 LONGEST_INTEGER = 18  # characters, so that it fits in 64 bits
+MOST_LINES = 20
+MOST_PROBLEMS = 1000  # of which the rest of a file would take long to look for
+LONGEST_KEY = 80
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,9 @@ class Node:
     """A value of a YAML text and where it stands.
 
     Attributes:
-        value: A scalar, a list of nodes, or a dict from key to node.
-        place: Of the value, "studies/depth.yaml:12".
-        key_place: Of its key; that of the value where it has none.
+        value: A scalar, a list of nodes, or a dictionary from key to node.
+        place: The place of the value, such as "studies/depth.yaml:12".
+        key_place: The place of its key, or of the value where it has none.
     """
 
     value: Any
@@ -40,10 +44,58 @@ class Node:
     key_place: str
 
     def plain(self) -> Any:
-        """The value without places."""
+        """Return the value without places."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         return [node.plain() for node in self.value] if isinstance(self.value, list) else self.value
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value of the right type and where it was given.
+
+    Attributes:
+        value: The value as its declared type has it.
+        place: The place of the value.
+        key_place: The place of its key, where it matters.
+    """
+
+    value: Any
+    place: str
+    key_place: str = ""
+
+
+class Problems:
+    """The problems found so far, a line each; one that several parts of a study share is reported once."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, None] = {}
+
+    @property
+    def count(self) -> int:
+        """The number of problems so far."""
+        return len(self._lines)
+
+    def add(self, place: str, key: str, message: object) -> None:
+        """Add what is wrong with the value of a key."""
+        quoted = json.dumps(key, ensure_ascii=False)
+        shown = quoted if len(quoted) <= LONGEST_KEY else quoted[:LONGEST_KEY] + "..."
+        self.tell(f"{place}: {key if 0 < len(key) <= LONGEST_KEY else shown}: {message}")
+
+    def tell(self, line: str) -> None:
+        """Add a line that names its own place and key."""
+        self._lines[line] = None
+        if len(self._lines) >= MOST_PROBLEMS:
+            self.stop()
+
+    def stop(self) -> None:
+        """Raise UserError with all problems, if there are any."""
+        lines = list(self._lines)
+        if len(lines) > MOST_LINES:
+            some = "and at least" if len(lines) >= MOST_PROBLEMS else "and"
+            lines[MOST_LINES:] = [f"{some} {len(lines) - MOST_LINES} more problems"]
+        if lines:
+            raise UserError("\n".join(lines))
 
 
 def load(path: Path) -> Node:
@@ -96,7 +148,7 @@ def parse(text: str, place: Place) -> Node:
 
 
 def resolve(text: str) -> Any:
-    """What a scalar without quotes stands for: null, a boolean, a number, or the text itself."""
+    """Return what a scalar without quotes stands for: null, a boolean, a number, or the text itself."""
     if text in WORDS:
         return WORDS[text]
     if INTEGER.fullmatch(text) and len(text) <= LONGEST_INTEGER:

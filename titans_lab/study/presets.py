@@ -1,17 +1,19 @@
-"""Presets of a study by name, as values of dotted keys.
+"""Presets of a study by name, as values of dotted keys: of models, each size with its training, and MAD's protocol.
 
-Those of the models, with each size how N25 trained it; and the levels of MAD.
+MAD (arXiv 2403.17844) has a baseline for each of its tasks, and levels of difficulty that differ from it in one value.
+Of every level MAD takes the best of three learning rates and two weight decays, and of these the mean over the levels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from titans.models.config import flatten
 from titans.models.presets import PRESETS as MODELS
-from titans_lab.study.identity import flatten
-from titans_lab.study.mad import mad_presets
 
-#: N25, section on the setup: half a million tokens a step, context 4,096.
+#: The Titans paper's training of each size (arXiv 2501.00663, NeurIPS 2025 camera-ready): half a million tokens a step,
+#: context 4,096.
 RECIPE = {"train.seq_len": 4096, "train.batch_size": 128, "train.weight_decay": 0.1}
 #: Peak learning rate and tokens of each size.
 BUDGETS = {
@@ -20,6 +22,70 @@ BUDGETS = {
     "760M": (1.25e-3, 30_000_000_000),
     "1.3B": (7e-4, 100_000_000_000),
 }
+
+#: 200 epochs by AdamW with its usual betas, the rate falling along a cosine to 1e-6; no gradient is clipped.
+EPOCHS = 200
+MAD_RECIPE = {
+    "train.batch_size": 128,
+    "train.warmup_ratio": 0.0,
+    "train.min_lr_ratio": 0.002,
+    "train.beta1": 0.9,
+    "train.beta2": 0.999,
+    "train.max_grad_norm": 1e9,
+}
+
+Level = dict[str, Any]
+
+EXAMPLES = [6400, 3200, 1600, 800]
+#: Of each task the baseline, and what replaces its values in turn (configs/tasks of github.com/athms/mad-lab).
+TASKS: dict[str, tuple[Level, dict[str, list[Any]]]] = {
+    "in_context_recall": (
+        {"vocabulary": 16, "length": 128, "examples": 12_800},
+        {"vocabulary": [32, 64, 128], "length": [256, 512, 1024], "examples": EXAMPLES},
+    ),
+    "noisy_in_context_recall": (
+        {"vocabulary": 32, "length": 128, "examples": 12_800, "noise_vocabulary": 16, "noise": 0.2},
+        {"vocabulary": [48, 80, 144], "length": [256, 512, 1024], "examples": EXAMPLES, "noise": [0.4, 0.6, 0.8]},
+    ),
+    "fuzzy_in_context_recall": (
+        {"vocabulary": 16, "length": 128, "examples": 12_800, "key_tokens": 3, "value_tokens": 3},
+        {"vocabulary": [32, 64, 128], "length": [256, 512, 1024], "examples": EXAMPLES},
+    ),
+    "selective_copying": (
+        {"vocabulary": 16, "length": 256, "examples": 12_800, "copied": 16},
+        {"vocabulary": [32, 64, 128], "length": [512, 1024], "examples": EXAMPLES, "copied": [32, 64, 96]},
+    ),
+    "memorization": (
+        {"vocabulary": 256, "length": 32, "examples": 256},
+        {"vocabulary": [512, 1024, 2048, 4096, 8192]},
+    ),
+    "compression": (
+        {"vocabulary": 16, "length": 32, "examples": 12_800},
+        {"vocabulary": [32, 64, 128], "length": [64, 128, 256], "examples": EXAMPLES},
+    ),
+}
+
+
+def mad_presets() -> dict[str, dict[str, Any]]:
+    """By name, as "mad-compression" and "mad-compression-length-64", the values of dotted keys."""
+    return {name: _values(task, level) for task in TASKS for name, level in _levels(task)}
+
+
+def _levels(task: str) -> Iterator[tuple[str, Level]]:
+    baseline, changes = TASKS[task]
+    yield _name(task), baseline
+    for key, values in changes.items():
+        yield from ((_name(task, key, value), baseline | {key: value}) for value in values)
+
+
+def _name(*parts: object) -> str:
+    return "-".join(("mad", *(str(part).replace("_", "-") for part in parts)))
+
+
+def _values(task: str, level: Level) -> dict[str, Any]:
+    settings = {f"task.{task}.{key}": value for key, value in level.items() if key != "length"}
+    train = {"train.seq_len": level["length"], "train.tokens": EPOCHS * level["examples"] * level["length"]}
+    return {"task.name": task, "model.vocab_size": level["vocabulary"], **settings, **train, **MAD_RECIPE}
 
 
 def _recipe(name: str) -> dict[str, Any]:

@@ -1,50 +1,133 @@
-"""The combinations of a study: what each sets, layer by layer, and with what place for each value."""
+"""What varies in a study: axes of levels over a base, conditions and rules, and the combinations that they come to."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from titans_lab.study.axes import NAMED, Axis, Level, check_axes
-from titans_lab.study.derived import DERIVED
-from titans_lab.study.fields import LEAVES
-from titans_lab.study.loader import Node
-from titans_lab.study.outline import PRESET, Block, Problems
+from titans_lab.study.loader import Problems, Setting
 from titans_lab.study.presets import PRESETS
-from titans_lab.study.rules import Rule, check_exclude, check_where, expression_rule
-from titans_lab.study.settings import HINTS, Setting, settings
+from titans_lab.study.values import ARM, NAMED, PRESET, STUDY, show
 
-DEFAULTS = {key: leaf.default for key, leaf in LEAVES.items()}
+UNCHANGED = "base"  # the arm of `ablate` that leaves everything as it is
+
+Layers = Sequence[Mapping[str, Setting]]  # settings by dotted key, the uppermost first
+Lookup = Callable[[str], Any]  # from a name to its value
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition on a combination.
+
+    Attributes:
+        holds: From the value of each name to whether the condition is met; raises ValueError where it has no answer.
+        names: The names that it asks for.
+        place: The place where it stands.
+        key: The key of the study that it belongs to: "where", "exclude" or "baseline".
+        keeps: The answer with which a combination stays.
+    """
+
+    holds: Callable[[Lookup], bool]
+    names: frozenset[str]
+    place: str
+    key: str
+    keeps: bool = True
+
+
+@dataclass(frozen=True)
+class Level:
+    """One value of an axis: what it sets, by dotted key, what the factors of a run call it, and where it stands."""
+
+    settings: Mapping[str, Setting]
+    factors: Mapping[str, Any]
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Levels of which a run has one.
+
+    Attributes:
+        levels: The levels, in order.
+        keys: The keys that the levels set, each with the place where it is varied.
+    """
+
+    levels: tuple[Level, ...]
+    keys: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a study, a sub-study or a condition says about which runs there are.
+
+    Attributes:
+        presets: What all runs start from, later presets on top of earlier ones.
+        base: What is set for all runs, by dotted key.
+        grid: The values of each key, as a tuple of settings, every one of which is combined with the others'.
+        zips: Groups of lists of values that go together.
+        when: Conditions, and what holds under each.
+        ablate: The arms of each entry, as levels.
+        exclude: What is left out.
+        where: What every combination has to meet.
+    """
+
+    presets: tuple[Setting, ...] = ()
+    base: Mapping[str, Setting] = field(default_factory=dict)
+    grid: Mapping[str, Setting] = field(default_factory=dict)
+    zips: tuple[Mapping[str, Setting], ...] = ()
+    when: tuple[tuple[Setting, Block], ...] = ()
+    ablate: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
+    exclude: tuple[Rule, ...] = ()
+    where: tuple[Rule, ...] = ()
+
+    def under(self, outer: Block) -> Block:
+        """Return the block of a sub-study on top of the study's."""
+        return Block(
+            presets=self.presets or outer.presets,
+            base={**outer.base, **self.base},
+            grid={**outer.grid, **self.grid},
+            zips=outer.zips + self.zips,
+            when=outer.when + self.when,
+            ablate={**outer.ablate, **self.ablate},
+            exclude=outer.exclude + self.exclude,
+            where=outer.where + self.where,
+        )
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One combination: what its axes chose goes before the base, and that before the presets.
+    """One combination: what its axes chose is on top of the base, and the base on top of the presets.
 
     Attributes:
+        defaults: What is not set, by dotted key.
         factors: What tells it from others, by dotted key or one of `NAMED`.
     """
 
+    defaults: Mapping[str, Any]
     presets: tuple[Setting, ...]
     base: Mapping[str, Setting]
     chosen: Mapping[str, Setting] = field(default_factory=dict)
     factors: Mapping[str, Any] = field(default_factory=dict)
 
-    def with_level(self, level: Level) -> Choice:
-        """This and what a level of an axis sets."""
-        return replace(self, chosen={**self.chosen, **level.settings}, factors={**self.factors, **level.factors})
+    def with_levels(self, levels: Iterable[Level]) -> Choice:
+        """Return this combination and what levels of further axes set."""
+        chosen, factors = dict(self.chosen), dict(self.factors)
+        for level in levels:
+            chosen |= level.settings
+            factors |= level.factors
+        return replace(self, chosen=chosen, factors=factors)
 
     @cached_property
-    def layers(self) -> tuple[Mapping[str, Setting], ...]:
-        """Settings by dotted key, the uppermost first."""
-        if PRESET not in self.chosen:
-            return self.chosen, self.base, preset_values(self.presets)
+    def layers(self) -> Layers:
+        """The settings by dotted key, the uppermost first."""
+        presets = (*self.presets, self.chosen[PRESET]) if PRESET in self.chosen else self.presets
         chosen = {key: setting for key, setting in self.chosen.items() if key != PRESET}
-        return chosen, self.base, preset_values((*self.presets, self.chosen[PRESET]))
+        named = {key: Setting(value, name.place) for name in presets for key, value in PRESETS[name.value].items()}
+        return chosen, self.base, named
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -52,26 +135,29 @@ class Choice:
         return {key: setting.value for layer in reversed(self.layers) for key, setting in layer.items()}
 
     def lookup(self, name: str) -> Any:
-        """The value of a key, or of a factor that is a name."""
+        """Return the value of a key, or of a factor that is a name."""
         if name == PRESET:
             return self.factors.get(PRESET, self.presets[-1].value if self.presets else None)
-        return self.factors.get(name) if name in NAMED else self.values.get(name, DEFAULTS[name])
+        if name in NAMED:
+            return self.factors.get(name)
+        return self.values[name] if name in self.values else self.defaults[name]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a combination is given if a rule holds for it."""
+    """What a combination is given where an expression holds for it."""
 
-    rule: Rule
+    holds: Callable[[Lookup], bool]
+    place: str
     base: Mapping[str, Setting]
     axes: tuple[Axis, ...]
 
     def extend(self, choice: Choice, problems: Problems) -> Iterator[Choice]:
-        """The combinations that one becomes."""
+        """Yield the combinations that one becomes."""
         try:
-            holds = self.rule.holds(choice.lookup)
+            holds = self.holds(choice.lookup)
         except ValueError as error:
-            problems.add(self.rule.place, "when", error)
+            problems.add(self.place, "when", error)
             return
         if not holds:
             yield choice
@@ -81,7 +167,7 @@ class Condition:
             problems.add(keys[key], key, f"varied already at {choice.chosen[key].place}; keep one of them")
         fuller = replace(choice, base={**choice.base, **self.base})
         for levels in itertools.product(*(axis.levels for axis in self.axes)):
-            yield _with_levels(fuller, levels)
+            yield fuller.with_levels(levels)
 
 
 @dataclass(frozen=True)
@@ -89,7 +175,8 @@ class Space:
     """A study without sub-studies, or one of them: axes, conditions and rules over a base.
 
     Attributes:
-        name: Of the sub-study; "": there are none.
+        name: The name of the sub-study; "" where there are none.
+        start: The base, of which nothing varies.
     """
 
     name: str
@@ -100,86 +187,82 @@ class Space:
 
     @property
     def size(self) -> int:
-        """Combinations of the axes."""
+        """The number of combinations of the axes."""
         return math.prod(len(axis.levels) for axis in self.axes)
 
-    @property
-    def values(self) -> dict[str, tuple[Any, ...]]:
-        """What its axes set each key to, in order."""
-        levels = [(key, [each.settings for each in axis.levels]) for axis in self.axes for key in axis.keys]
-        return {key: tuple(each[key].value for each in given if key in each) for key, given in levels}
-
     def choices(self, problems: Problems) -> Iterator[Choice]:
-        """Every combination, the last axis varying fastest, with what holds under its conditions."""
+        """Yield every combination, the last axis varying fastest, with what holds under its conditions."""
         for levels in itertools.product(*(axis.levels for axis in self.axes)):
-            yield from _conditional(_with_levels(self.start, levels), self.conditions, problems)
+            found = [self.start.with_levels(levels)]
+            for condition in self.conditions:  # each sees what the earlier ones gave
+                found = [fuller for choice in found for fuller in condition.extend(choice, problems)]
+            yield from found
 
     def set_keys(self) -> dict[str, str]:
-        """The keys that are set anywhere, each with a place."""
-        bases = (self.start.base, *(condition.base for condition in self.conditions))
-        axes = (*self.axes, *(axis for condition in self.conditions for axis in condition.axes))
-        return {key: setting.place for base in bases for key, setting in base.items()} | _keys(axes)
+        """Return the keys that are set anywhere, each with a place."""
+        return {key: setting.place for key, setting in self.start.base.items()} | self.varied_keys()
 
     def varied_keys(self) -> dict[str, str]:
-        """The keys in which its runs may differ by what the study says, each with a place."""
-        axes = (*self.axes, *(axis for condition in self.conditions for axis in condition.axes))
-        return {key: s.place for each in self.conditions for key, s in each.base.items()} | _keys(axes)
+        """Return the keys in which its runs may differ by what the study says, each with a place."""
+        given = {key: each.place for condition in self.conditions for key, each in condition.base.items()}
+        return given | _keys((*self.axes, *(axis for condition in self.conditions for axis in condition.axes)))
 
 
-def check_space(name: str, block: Block, factors: Mapping[str, Any], problems: Problems) -> Space:
-    """The space of a block, with the factors that all of it shares."""
-    axes = check_axes(block, problems)
-    presets = check_presets(block.preset, problems) if block.preset else ()
+def space_of(name: str, block: Block, defaults: Mapping[str, Any], problems: Problems) -> Space:
+    """Return the space of a block, which is that of a sub-study where it has a name; no key is varied twice."""
     return Space(
         name=name,
-        start=Choice(presets, check_base(block.base, problems), factors=factors),
-        axes=tuple(axes),
+        start=Choice(defaults, block.presets, block.base, factors={STUDY: name} if name else {}),
+        axes=_axes(block, problems),
         conditions=tuple(
-            Condition(rule, check_base(inner.base, problems), tuple(check_axes(inner, problems)))
-            for text, inner in block.when
-            for rule in _condition(text, problems)
+            Condition(text.value, text.place, inner.base, _axes(inner, problems)) for text, inner in block.when
         ),
-        rules=(*check_exclude(block.exclude, problems), *check_where(block.where, problems)),
+        rules=(*block.exclude, *block.where),
     )
 
 
-def check_presets(node: Node, problems: Problems) -> tuple[Setting, ...]:
-    """The presets that a name or a list of names means, the later on top of the earlier."""
-    nodes = node.value if isinstance(node.value, list) else [node]
-    return tuple(settings(HINTS[PRESET], PRESET, nodes, problems))
+def _axes(block: Block, problems: Problems) -> tuple[Axis, ...]:
+    """All axes of a block, the sooner the slower they vary."""
+    axes = [
+        Axis(tuple(Level({key: each}, {key: each.value}) for each in levels.value), {key: levels.key_place})
+        for key, levels in block.grid.items()
+    ]
+    axes += [_group(group, problems) for group in block.zips if group]
+    if block.ablate:
+        axes.append(_ablation(block.ablate, problems))
+    varied: dict[str, str] = {}
+    for axis in axes:
+        for key, place in axis.keys.items():
+            if varied.setdefault(key, place) != place:
+                problems.add(place, key, f"varied already at {varied[key]}; keep one of them")
+    return tuple(axes)
 
 
-def check_base(nodes: Mapping[str, Node], problems: Problems) -> dict[str, Setting]:
-    """The base's values by dotted key."""
-    return {key: setting for key, node in nodes.items() for setting in settings(HINTS[key], key, [node], problems)}
+def _group(group: Mapping[str, Setting], problems: Problems) -> Axis:
+    """Lists whose values go together: the first with the first, and so on."""
+    lengths = {key: len(column.value) for key, column in group.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        place = next(iter(group.values())).key_place
+        problems.add(place, "zip", f"lists of different lengths: {counts}; make them equally long")
+        return Axis((), {})
+    rows = [dict(zip(group, row, strict=True)) for row in zip(*(each.value for each in group.values()), strict=True)]
+    levels = (Level(row, {key: setting.value for key, setting in row.items()}) for row in rows)
+    return Axis(tuple(levels), {key: column.key_place for key, column in group.items()})
 
 
-def preset_values(presets: Iterable[Setting]) -> dict[str, Setting]:
-    """What presets set, by dotted key, each at the place that names the preset."""
-    return {key: Setting(value, name.place) for name in presets for key, value in PRESETS[name.value].items()}
-
-
-def _condition(text: Node, problems: Problems) -> Iterator[Rule]:
-    """The rule of a condition, which comes before what is derived from a configuration."""
-    for rule in expression_rule("when", text, problems):
-        yield rule
-        if derived := rule.names & DERIVED.keys():
-            known = "a condition is asked before they are known; use keys of a run, or where"
-            problems.add(rule.place, "when", f"{', '.join(sorted(derived))}: {known}")
-
-
-def _conditional(choice: Choice, conditions: Sequence[Condition], problems: Problems) -> Iterator[Choice]:
-    if not conditions:
-        yield choice
-        return
-    for fuller in conditions[0].extend(choice, problems):
-        yield from _conditional(fuller, conditions[1:], problems)
-
-
-def _with_levels(choice: Choice, levels: Iterable[Level]) -> Choice:
-    for level in levels:
-        choice = choice.with_level(level)
-    return choice
+def _ablation(entries: Mapping[str, tuple[Level, ...]], problems: Problems) -> Axis:
+    """The base, and then what differs from it in one respect at a time."""
+    levels = {UNCHANGED: Level({}, {ARM: UNCHANGED})}
+    keys: dict[str, str] = {}
+    for entry, arms in entries.items():
+        for level in arms:
+            name = level.factors[ARM]
+            if name in levels:
+                problems.add(level.place, f"ablate.{entry}", f"a second arm {show(name)}; give it another name")
+            levels[name] = level
+            keys |= {key: level.place for key in level.settings if key not in keys}
+    return Axis(tuple(levels.values()), keys)
 
 
 def _keys(axes: Iterable[Axis]) -> dict[str, str]:

@@ -2,65 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from titans_lab.errors import UserError
-from titans_lab.study.arms import Search, check_arms, found_metrics
-from titans_lab.study.axes import NAMED, assignment
-from titans_lab.study.config import DataConfig, RunConfig, TaskConfig
-from titans_lab.study.expand import check_spaces, expand, starting_point
-from titans_lab.study.hold import Hold
-from titans_lab.study.identity import run_id
-from titans_lab.study.loader import Node, load
-from titans_lab.study.metric import RECORDED, Metric
-from titans_lab.study.outline import Problems, outline
-from titans_lab.study.overrides import parse_overrides, put, replaced
-from titans_lab.study.points import Point
-from titans_lab.study.search import check_search
-from titans_lab.study.settings import Setting, settings
-from titans_lab.study.terms import Budget, Order, check_terms
-from titans_lab.study.values import brief
+from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, leaves
+from titans_lab.study.derived import KEYS as SOLVED
+from titans_lab.study.derived import QUANTITIES, SOLVED_BY, Hold
+from titans_lab.study.document import Document, read_document
+from titans_lab.study.grammar import KEYS, language, study_name
+from titans_lab.study.identity import read_values, run_id
+from titans_lab.study.loader import Node, Problems, Setting, load
+from titans_lab.study.metric import COSTS, RECORDED, Metric, find
+from titans_lab.study.point import Held, Point, Sieve, built, hold_equal, late_names, points_of, sift
+from titans_lab.study.run import Run
+from titans_lab.study.space import Axis, Choice, Level, Space, space_of
+from titans_lab.study.terms import Budget, Dimension, Order, SearchTerms
+from titans_lab.study.values import label
 
 T = TypeVar("T")
-
-NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a study.
-
-    Attributes:
-        run_id: Its name in the store, 16 hexadecimal digits: equal for equal runs of any study.
-        config: All that is set for it.
-        seed: Of its initial values and batches.
-        data_hash: Of its data's content.
-        factors: The study's varied keys, dotted, and this run's values; "study" and "arm" hold names.
-        solved: What `hold` found for it, by dotted key.
-        deviation: From what is held, as a share of it; None: nothing is held.
-        baseline: Whether it is of the arm that others are compared with.
-    """
-
-    run_id: str
-    config: RunConfig
-    seed: int
-    data_hash: str
-    factors: dict[str, Any]
-    solved: dict[str, Any] = field(default_factory=dict)
-    deviation: float | None = None
-    baseline: bool = False
-
-    @property
-    def label(self) -> str:
-        """What tells it from the study's other runs: "memory.depth=2 seed=0"."""
-        factors = (value if key in NAMED else assignment(key, value) for key, value in self.factors.items())
-        return " ".join((*factors, f"seed={self.seed}"))
 
 
 @dataclass(frozen=True)
@@ -72,14 +37,14 @@ class Study:
         path: The file.
         question: What it asks.
         expect: What it is expected to show.
-        presets: Names of what all runs start from, the later on top of the earlier.
+        presets: Names of what all runs start from, later presets on top of earlier ones.
         base: The values set for all runs, by dotted key.
         grid: The values to combine, by dotted key.
-        seeds: Of every combination.
+        seeds: The seeds of every combination.
         points: The combinations in order, the last key varying fastest.
         hold: What is equal in all of them.
         metric: What they are compared by, as the task of the first has it; None: the metric of the task.
-        order: In which a sweep launches them.
+        order: The order in which a sweep launches them.
         budget: What a sweep may spend.
         warnings: What is allowed and probably not meant, a line each.
         search: What `titans-lab tune` looks for; None: nothing.
@@ -116,13 +81,13 @@ class Study:
         return len(self.points) * len(self.seeds)
 
     def runs(self, data_hash: Callable[[RunConfig], str]) -> list[Run]:
-        """The distinct runs in order, seeds innermost; of combinations that are the same run, the first.
+        """Return the distinct runs in order, seeds innermost; of combinations that are the same run, the first.
 
         Args:
             data_hash: Gives the hash of the content of a configuration's data; asked once for each data and task.
 
         Raises:
-            UserError: Of `data_hash`, with the place of the value that it blames.
+            UserError: That of `data_hash`, with the place of the value that it blames.
         """
         first: dict[tuple[DataConfig, TaskConfig], Point] = {}
         for point in self.points:
@@ -141,7 +106,7 @@ class Study:
         return list(runs.values())
 
     def check(self, fit: Callable[[RunConfig], None]) -> None:
-        """Asks of each distinct configuration whether it fits its data; a UserError has the place of what it blames."""
+        """Ask of each distinct configuration whether it fits its data; a UserError has the place of what it blames."""
         for point in {point.config: point for point in self.points}.values():
             self._answer(fit, point)
 
@@ -152,14 +117,110 @@ class Study:
             raise point.located(error, str(self.path)) from error
 
     def launch_order(self, runs: Iterable[Run]) -> list[Run]:
-        """Some of its runs as a sweep takes them: as they are listed, or in an order that hangs on the names alone."""
+        """Return some of its runs as a sweep takes them: as they are listed, or in an order that follows from names."""
         if self.order == "listed":
             return list(runs)
         return sorted(runs, key=lambda run: hashlib.sha256(f"{self.name} {run.run_id}".encode()).digest())
 
+    def record(self, runs: Sequence[Run], overrides: Sequence[str]) -> dict[str, Any]:
+        """Return the study as a sweep launches it, as plain data for the store."""
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "question": self.question,
+            "expect": self.expect,
+            "overrides": list(overrides),
+            "metric": self.metric and dataclasses.asdict(self.metric),
+            "runs": [
+                {"run_id": run.run_id, "factors": run.factors, "solved": run.solved, "baseline": run.baseline}
+                for run in runs
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One combination of a study, as it is without its search, and the way to others of it.
+
+    Attributes:
+        base: The combination with the values that the study itself gives.
+        parameters: The parameters of the search.
+        metrics: What is optimised.
+        held: What is equal in all arms.
+    """
+
+    base: Point
+    parameters: tuple[Dimension, ...] = field(repr=False)
+    metrics: tuple[Metric, ...]
+    held: Held | None = None
+
+    @property
+    def label(self) -> str:
+        """What tells it from others, for people; "" where it is the only one."""
+        return label(self.base.factors)
+
+    def lookup(self, name: str) -> Any:
+        """Return the value of a key where the search does not set it."""
+        return self.base.lookup(name)
+
+    def point(self, values: Mapping[str, Any]) -> Point:
+        """Return the combination with these values of parameters.
+
+        Raises:
+            UserError: It is no configuration, or a rule of the study leaves it out.
+        """
+        problems, sieve = Problems(), Sieve()
+        places = {dimension.key: dimension.place for dimension in self.parameters}
+        chosen = Level({key: Setting(value, places[key]) for key, value in values.items()}, dict(values))
+        drawn = Axis((chosen,), {key: places[key] for key in values})
+        space = replace(self.base.space, axes=(*self._levels(), drawn))
+        late = late_names(self.held)
+        found = [each for each in built([space], 1, late, sieve, problems) if self._holds(each)]
+        if self.held:
+            found = hold_equal(found, self.held, [self._target] * len(found), problems)
+            problems.stop()
+        for each in sift(found, late, sieve, problems):
+            return replace(each, baseline=self.base.baseline)
+        for place in sieve.removed:
+            problems.add(place, "search", "a rule of the study leaves this combination out")
+        problems.stop()
+        raise UserError(f"{self.label}: a condition of the study leaves this arm out")
+
+    @property
+    def _target(self) -> int:
+        """What is held, as the study solved it for the arm without the search."""
+        assert self.held is not None
+        cost = QUANTITIES[self.held.hold.what](self.base.config)
+        return round(cost / (1 + (self.base.deviation or 0.0)))
+
+    def _levels(self) -> Iterator[Axis]:
+        """The axes of the study, each with the arm's level alone."""
+        for axis in self.base.space.axes:
+            levels = [level for level in axis.levels if level.factors.items() <= self.base.factors.items()]
+            yield replace(axis, levels=tuple(levels[:1]))
+
+    def _holds(self, other: Point) -> bool:
+        return self.base.factors.items() <= other.factors.items()
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search of a study, and the arms that it tunes, each by itself."""
+
+    terms: SearchTerms
+    arms: tuple[Arm, ...]
+
+    def unread(self) -> Iterator[str]:
+        """Yield a warning for each parameter without a condition that no arm reads."""
+        read = {key for arm in self.arms for key in read_values(arm.base.config)}
+        for dimension in self.terms.space:
+            if dimension.key not in read and dimension.when is None:
+                at = f"{dimension.place}: search.space.{dimension.key}"
+                yield f"{at}: no arm reads it as the base is; say when it exists, or remove it"
+
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
-    """Reads and checks a study file.
+    """Read and check a study file.
 
     Args:
         path: The file.
@@ -172,55 +233,87 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 
 
 def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
-    """`load_study` of what `path` would hold."""
+    """Return the study of what `path` would hold: from the document to spaces, and from these to points."""
     problems = Problems()
-    given = parse_overrides(overrides, problems)
-    written = outline(replaced(root, given, problems), path, problems)
-    put(written, given, problems)
-    texts = _texts(written.texts, path, problems)
-    terms = check_terms(written.terms, problems)
-    spaces = check_spaces(written, problems)
-    start = starting_point(written, problems)
-    sought = check_search(written.terms["search"], problems) if "search" in written.terms else None
-    expanded = expand(written, spaces, start, terms, problems)
-    held = Setting(terms.hold, written.terms["hold"].place) if terms.hold else None
-    search = check_arms(sought, terms, spaces, expanded.drafts, held, problems) if sought else None
-    metrics = _metrics(terms.metric, expanded.points, problems) if terms.metric else ()
+    # What a study brings of its own has to be registered by now: the language is what the registries hold.
+    document = read_document(root, path, overrides, KEYS, language(), problems)
+    defaults = {key: leaf.default for key, leaf in leaves().items()}
+    spaces = [space_of(name, block, defaults, problems) for name, block in document.blocks().items()]
+    start = Choice(defaults, document.block.presets, document.block.base)
+    seeds = document.value("seeds", (0,))
+    held = Held(document.given["hold"].value, document.given["hold"].place) if "hold" in document.given else None
+    name = _name(document, path, problems)
+    points, warnings = points_of(spaces, len(seeds), document.given.get("baseline"), held, start, problems)
+    search = _search(document, spaces, points, held, problems)
+    metric = _metric(document.given.get("metric"), points, problems)
     return Study(
-        **texts,
+        name=name,
         path=path,
+        question=document.value("question", ""),
+        expect=document.value("expect", ""),
         presets=tuple(preset.value for preset in start.presets),
         base={key: setting.value for key, setting in start.base.items()},
-        grid={key: spaces[0].values[key] for key in written.block.grid},
-        seeds=terms.seeds,
-        points=expanded.points,
-        hold=terms.hold,
-        metric=next(iter(metrics), None),
-        order=terms.order,
-        budget=terms.budget,
-        warnings=(
-            *expanded.warnings,
-            *(search.unread() if search else ()),
-        ),
+        grid={key: tuple(each.value for each in levels.value) for key, levels in document.block.grid.items()},
+        seeds=seeds,
+        points=tuple(points),
+        hold=held.hold if held else None,
+        metric=metric,
+        order=document.value("order", "listed"),
+        budget=document.value("budget", Budget()),
+        warnings=(*warnings, *(search.unread() if search else ())),
         search=search,
     )
 
 
-def _metrics(asked: Setting, points: Sequence[Point], problems: Problems) -> list[Metric]:
-    """What arms are compared by, as each of the study's tasks has it. Raises UserError where one of them has it not."""
+def _name(document: Document, path: Path, problems: Problems) -> str:
+    if "name" in document.given:
+        return str(document.value("name"))
+    try:
+        return study_name(path.stem)
+    except ValueError as error:
+        problems.add(str(path), "name", error)
+        return path.stem
+
+
+def _metric(asked: Setting | None, points: Sequence[Point], problems: Problems) -> Metric | None:
+    """What arms are compared by, as the first of the study's tasks has it; each task has to have it."""
     tasks = {point.config.task.name: point.config.task.settings for point in points}
-    known = [task.metrics() | RECORDED for task in tasks.values()]
-    found = [metric for each in known for metric in found_metrics("metric", [asked], each, problems)]
+    found = [_found("metric", asked, task.metrics() | RECORDED, problems) for task in tasks.values() if asked]
     problems.stop()
-    return found
+    return found[0] if found else None
 
 
-def _texts(nodes: Mapping[str, Node], path: Path, problems: Problems) -> dict[str, str]:
-    """The name, question and expectation, as given or by default."""
-    given = {key: setting for key, node in nodes.items() for setting in settings(str, key, [node], problems)}
-    name = given.get("name", Setting(path.stem, str(path)))
-    if not NAME.fullmatch(name.value):
-        rule = "set it to at most 100 letters, digits, dots, dashes and underscores, with no dot in front"
-        problems.add(name.place, "name", f"{brief(name.value)} cannot name a file of the store; {rule}")
-    texts = {key: given[key].value if key in given else "" for key in ("question", "expect")}
-    return texts | {"name": name.value}
+def _search(
+    document: Document, spaces: Sequence[Space], points: Sequence[Point], held: Held | None, problems: Problems
+) -> Search | None:
+    """The search of a study; what it sets, nothing else may."""
+    terms: SearchTerms | None = document.value("search")
+    if terms is None:
+        return None
+    varied = {key: place for space in spaces for key, place in space.varied_keys().items()}
+    for dimension in terms.space:
+        at = f"search.space.{dimension.key}"
+        if dimension.key in varied:
+            problems.add(dimension.place, at, f"varied already at {varied[dimension.key]}; keep one of them")
+        if held and dimension.key in held.hold.keys:
+            others = [way for way in SOLVED_BY[held.hold.what] if SOLVED[way] != dimension.key]
+            remedy = f"hold by {' or '.join(others)}, or remove it here" if others else "remove it here"
+            problems.add(dimension.place, at, f"hold would solve for it; {remedy}")
+    asked = document.given.get("metric")
+    usual = (replace(asked, value=asked.value | {"taken": "final"}),) if asked else ()
+    arms = []
+    for point in points:
+        task = point.config.task.settings
+        known = task.metrics() | RECORDED | COSTS
+        found = [_found("search.metric", each, known, problems) for each in terms.metric or usual]
+        arms.append(Arm(point, terms.space, tuple(filter(None, found)) or (task.METRIC,), held))
+    problems.stop()
+    return Search(terms, tuple(arms))
+
+
+def _found(key: str, asked: Setting, known: Mapping[str, Metric], problems: Problems) -> Metric | None:
+    try:
+        return find(known, **asked.value)
+    except ValueError as error:
+        problems.add(asked.place, key, error)
+        return None

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from titans_lab.errors import UserError
-from titans_lab.study.study import NAME
+from titans_lab.study.grammar import NAME, NAME_RULE
 
 
 def write_template(name: str) -> Path:
@@ -24,8 +24,7 @@ def write_template(name: str) -> Path:
     """
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if not NAME.fullmatch(path.stem):
-        rule = "use at most 100 letters, digits, dots, dashes and underscores, with no dot in front"
-        raise UserError(f"{name}: cannot name a study; {rule}")
+        raise UserError(f"{name}: cannot name a study; use {NAME_RULE}")
     text = files("titans_lab.study").joinpath("template.yaml").read_text(encoding="utf-8").replace("{file}", str(path))
     try:
         _write_new(path, text)

@@ -1,23 +1,38 @@
-"""What a study says of itself as a whole: seeds, what is held, the metric, the order and the budget."""
+"""What a study asks for besides its runs: a budget, an order, and a search."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Literal, get_args
 
-from titans_lab.durations import parse_duration
-from titans_lab.errors import nearest
-from titans_lab.study.hold import SOLVED_BY, Hold
-from titans_lab.study.loader import Node
-from titans_lab.study.metric import Direction, Taken
-from titans_lab.study.outline import Problems
-from titans_lab.study.settings import MOST_RUNS, Setting, listed, settings
-from titans_lab.study.values import brief, describe, show
+from titans_lab.study.expression import Expression, Lookup
+from titans_lab.study.loader import Node, Setting
+from titans_lab.study.shapes import (
+    Condition,
+    Key,
+    Language,
+    Levels,
+    Reading,
+    Schema,
+    Shape,
+    Value,
+    mapping_schema,
+    read_keys,
+)
+from titans_lab.study.values import DIGITS, describe, meant, show, typed
 
 Order = Literal["listed", "shuffled"]
-METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
+SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
+PrunerName = Literal["none", "median", "asha", "hyperband"]
+Kind = Literal["float", "int", "choice"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+SEVERAL = ("tpe", "gp", "nsga2", "random", "qmc", "grid")  # samplers that take several objectives
+EXACT = 12  # digits of a value that steps lead to
+MOST_VALUES = 1_000_000  # of a range with a step
+EXAMPLE = "write {float: [1e-4, 1e-2], log: true}, {int: [1, 4]} or {choice: [8, 16]}"
 
 
 @dataclass(frozen=True)
@@ -34,135 +49,302 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What a study says of itself as a whole, each at its default where it says nothing.
+class Dimension:
+    """One parameter of a search.
 
     Attributes:
-        seeds: Of every combination.
-        hold: What is equal in all arms.
-        metric: What a study says of the metric that its arms are compared by: arguments of
-            `titans_lab.study.metric.find`, and where they stand; None: the metric of the task.
-        order: In which a sweep launches.
-        budget: What a sweep may spend.
+        key: The dotted key that it sets.
+        kind: The kind of its values.
+        low: The lower end of a range, included.
+        high: The upper end, included; with a step, the last value that the steps reach.
+        log: Whether the logarithm of the value is drawn evenly.
+        step: The step between two values of a range; None: any value of a float, each integer of an int.
+        choices: The values of a choice.
+        when: The condition under which the parameter exists; None: always.
+        place: The place of its key in the study.
     """
 
-    seeds: tuple[int, ...] = (0,)
-    hold: Hold | None = None
-    metric: Setting | None = None
-    order: Order = "listed"
-    budget: Budget = Budget()
+    key: str
+    kind: Kind
+    low: float = 0
+    high: float = 0
+    log: bool = False
+    step: float | None = None
+    choices: tuple[Any, ...] = ()
+    when: Expression | None = None
+    place: str = ""
+
+    def __post_init__(self) -> None:
+        low, high, step = self.low, self.high, self.step
+        if self.kind == "choice":
+            if self.log or step is not None:
+                raise ValueError(f"{'log' if self.log else 'step'} is for float and int; remove it")
+            return
+        if low > high:
+            raise ValueError(f"the range is upside down; write [{show(high)}, {show(low)}]")
+        if low == high:
+            raise ValueError(f"the range is the one value {show(low)}; set it under base, or widen the range")
+        if self.log and low <= 0:
+            raise ValueError(f"{show(low)} has no logarithm, for it is not above 0; raise it, or remove log")
+        if step is None:
+            return
+        if self.log:
+            raise ValueError("log and step do not go together; remove one, or list values as a choice")
+        if not 0 < step <= high - low:
+            raise ValueError(f"a step of {show(step)} does not fit in from {show(low)} to {show(high)}")
+        if (high - low) / step > MOST_VALUES:
+            raise ValueError(f"a step of {show(step)} makes more than {MOST_VALUES} values; widen it, or remove it")
+        last = low + self._steps * step
+        object.__setattr__(self, "high", float(f"{last:.{EXACT}g}") if self.kind == "float" else last)
+
+    @cached_property
+    def values(self) -> tuple[Any, ...] | None:
+        """All values, in order; None where they cannot be counted."""
+        if self.kind == "choice":
+            return self.choices
+        if self.step is None and self.kind == "float":
+            return None
+        if self.step is None:
+            return tuple(range(int(self.low), int(self.high) + 1))
+        return tuple(self.rounded(self.low + at * self.step) for at in range(self._steps + 1))
+
+    @property
+    def _steps(self) -> int:
+        """Whole steps from one end to the other, with room for what decimals lose in binary."""
+        assert self.step is not None
+        return math.floor((self.high - self.low) / self.step + 1e-9)
+
+    def rounded(self, value: Any) -> Any:
+        """Return a value as runs get it: few digits of a float, so that ids do not depend on its last bits."""
+        if self.kind != "float":
+            return value
+        digits = DIGITS if self.step is None else EXACT
+        return min(max(float(f"{value:.{digits}g}"), self.low), self.high)
+
+    def has(self, value: Any) -> bool:
+        """Return whether a value can be drawn, but for the last bits of a float."""
+        if self.kind == "choice":
+            return any(type(value) is type(choice) and value == choice for choice in self.choices)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        return self.values is None or any(math.isclose(value, each, rel_tol=1e-9) for each in self.values)
+
+    def exists(self, lookup: Lookup) -> bool:
+        """Return whether its condition holds. Raises ValueError where that has no answer."""
+        return self.when is None or self.when(lookup)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data, without its place: what tells two searches apart."""
+        what = {self.kind: list(self.choices or (self.low, self.high)), "log": self.log, "step": self.step}
+        return {"key": self.key, **what, "when": self.when.text if self.when else ""}
 
 
-def check_terms(nodes: Mapping[str, Node], problems: Problems) -> Terms:
-    """The terms of a study file."""
-    checks: dict[str, Callable[[Node, Problems], Any]] = {
-        "seeds": check_seeds,
-        "hold": check_hold,
-        "metric": check_metric,
-        "order": check_order,
-        "budget": check_budget,
-    }
-    found: dict[str, Any] = {key: check(nodes[key], problems) for key, check in checks.items() if key in nodes}
-    return Terms(**found)
+@dataclass(frozen=True)
+class Chosen:
+    """A sampler or a pruner by name, and its options, which the library behind it knows, with their places."""
+
+    name: str
+    options: Mapping[str, Setting] = field(default_factory=dict)
+    place: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data: what tells two searches apart."""
+        return {"name": self.name, **{key: setting.value for key, setting in self.options.items()}}
 
 
-def check_seeds(node: Node, problems: Problems) -> tuple[int, ...]:
-    """The seeds that a count or a list means."""
-    if isinstance(node.value, list):
-        levels = listed(int, "seeds", node, problems)
-        if len(levels) > MOST_RUNS:
-            problems.add(node.place, "seeds", f"{len(levels)} of them, more than {MOST_RUNS}; remove some")
-        for level in levels:
-            if level.value < 0:
-                problems.add(level.place, "seeds", f"{level.value} is no seed; write integers from 0")
-        return tuple(level.value for level in levels)
-    for count in settings(int, "seeds", [node], problems):
-        if 1 <= count.value <= MOST_RUNS:
-            return tuple(range(count.value))
-        problems.add(count.place, "seeds", f"{count.value} is not a count from 1 to {MOST_RUNS}; write 3 or [0, 1, 2]")
-    return ()
+@dataclass(frozen=True)
+class Limit:
+    """A bound on a metric.
+
+    Attributes:
+        name: One of `titans_lab.study.metric.MEASURED` or `COSTS`.
+        low: The least value that is allowed; None: any.
+        high: The greatest one.
+        place: The place of its key in the study.
+    """
+
+    name: str
+    low: float | None = None
+    high: float | None = None
+    place: str = ""
+
+    def __post_init__(self) -> None:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"min {show(self.low)} is above max {show(self.high)}; swap them")
+
+    def excess(self, value: float) -> float:
+        """Return by what share of the bound a value violates it; at most 0: it does not."""
+        over = -1.0 if self.high is None else (value - self.high) / (abs(self.high) or 1)
+        under = -1.0 if self.low is None else (self.low - value) / (abs(self.low) or 1)
+        return max(over, under)
 
 
-def check_order(node: Node, problems: Problems) -> Order:
-    """In which order a sweep launches."""
-    return next((setting.value for setting in settings(Order, "order", [node], problems)), "listed")
+@dataclass(frozen=True)
+class Finalists:
+    """How many of the best are run once more, and with how many seeds that the search has not seen."""
+
+    count: int = 3
+    seeds: int = 3
 
 
-def check_hold(node: Node, problems: Problems) -> Hold | None:
-    """What is held equal, and by what; its name alone is enough."""
-    parts = parts_of(node, "hold", "what", ("what", "by"), problems)
-    by = parts.get("by")
-    nodes = by.value if by and isinstance(by.value, list) else [by] if by else []
-    ways = Literal[tuple(dict.fromkeys(way for ways in SOLVED_BY.values() for way in ways))]  # type: ignore[valid-type]
-    by_given = [setting.value for setting in settings(ways, "hold.by", nodes, problems)]
-    for what in values_of(parts, "hold", {"what": Literal[tuple(SOLVED_BY)]}, problems).values():
-        for way, place in zip(by_given, [each.place for each in nodes], strict=False):
-            if way not in SOLVED_BY[what.value]:
-                problems.add(place, "hold.by", f"{way} does not decide {what.value}; {_ways(what.value)}")
-        if len(set(by_given)) < len(by_given):
-            problems.add(nodes[0].place, "hold.by", "one of them twice; remove one")
-        return Hold(what.value, tuple(by_given) or SOLVED_BY[what.value][:1])
-    return None
+@dataclass(frozen=True)
+class SearchTerms:
+    """The key `search` of a study.
+
+    Attributes:
+        space: The parameters, in the order in which they are drawn.
+        metric: What the key says of each metric to optimise: arguments of `titans_lab.study.metric.find`; empty: the
+            study's metric, else the task's.
+        trials: The number of trials of each arm.
+        timeout: Seconds after which no trial begins; None: no limit.
+        seeds: The number of seeds of a trial, from 0; its value is the mean.
+        sampler: What proposes points.
+        pruner: What stops runs that are not promising.
+        constraints: Bounds; a trial that breaks one that is known before a run is never started.
+        enqueue: Points to try first.
+        warm_start: Whether runs that the store has are told to the sampler; None: where there is one arm.
+        finalists: What is run once more at the end; None: nothing.
+        place: The place of the key.
+    """
+
+    space: tuple[Dimension, ...]
+    metric: tuple[Setting, ...] = ()
+    trials: int = 20
+    timeout: float | None = None
+    seeds: int = 1
+    sampler: Chosen = Chosen("tpe")
+    pruner: Chosen = Chosen("none")
+    constraints: tuple[Limit, ...] = ()
+    enqueue: tuple[Mapping[str, Setting], ...] = ()
+    warm_start: bool | None = None
+    finalists: Finalists | None = None
+    place: str = ""
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        """Yield place, key and message of what does not go together, though each part is right by itself."""
+        names = [each.value["name"] for each in self.metric]
+        for number, each in enumerate(self.metric):
+            if names[number] in names[:number]:
+                yield each.place, "search.metric", f"{names[number]} twice; remove one"
+        if len(names) > 1 and self.pruner.name != "none":
+            yield self.pruner.place, "search.pruner", "stops by one objective, and there are several; remove it"
+        if len(names) > 1 and self.sampler.name not in SEVERAL:
+            words = f"{self.sampler.name} takes one objective; write {', '.join(SEVERAL)}"
+            yield self.sampler.place, "search.sampler", words
+        known = {dimension.key: dimension for dimension in self.space}
+        for key, dimension in known.items() if self.sampler.name == "grid" else ():
+            if dimension.values is None:
+                words = "a grid needs values that can be counted; give it a step, or a choice"
+                yield dimension.place, f"search.space.{key}", words
+        for key, setting in (item for point in self.enqueue for item in point.items()):
+            if key not in known:
+                yield setting.key_place, key, f"not a parameter of this search; {meant(key, tuple(known))}"
+            elif not known[key].has(setting.value):
+                yield setting.place, key, f"{show(setting.value)} is not in its distribution; choose one that is"
 
 
-def check_metric(node: Node, problems: Problems) -> Setting | None:
-    """What arms are compared by; its name alone is enough."""
-    return asked_metric(node, "metric", {"name": str, "direction": Direction, "taken": Taken}, problems)
+@dataclass(frozen=True)
+class Library(Shape):
+    """A sampler or a pruner: its name, or a mapping with the name and options, which the library behind it knows."""
+
+    names: Any
+
+    def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
+        """Return the choice."""
+        parts = node.value if isinstance(node.value, dict) else {"name": node}
+        if "name" not in parts:
+            reading.problems.add(node.place, key, "says no name; add it, or remove the key")
+            return None
+        name = Value(self.names).read(parts["name"], f"{key}.name", reading)
+        options = {each: Setting(part.plain(), part.key_place) for each, part in parts.items() if each != "name"}
+        return name and Setting(Chosen(name.value, options, name.place), node.place, node.key_place)
+
+    def entry(self, path: str) -> tuple[str, str] | None:
+        """Return the name of an option."""
+        return path, ""
+
+    def schema(self, words: Language) -> Schema:
+        """Return the schema of either."""
+        name = Value(self.names).schema(words)
+        return {"anyOf": [name, {"type": "object", "properties": {"name": name}, "required": ["name"]}]}
 
 
-def asked_metric(node: Node, key: str, hints: Mapping[str, Any], problems: Problems) -> Setting | None:
-    """What is said of a metric: arguments of `titans_lab.study.metric.find`; None where it has no name."""
-    found = values_of(parts_of(node, key, "name", tuple(hints), problems), key, hints, problems)
-    if "name" not in found:
-        return None
-    if not METRIC.fullmatch(found["name"].value):
-        rule = "write the name of a column, such as loss or accuracy"
-        problems.add(found["name"].place, f"{key}.name", f"{brief(found['name'].value)} is no name of a metric; {rule}")
-        return None
-    return Setting({name: setting.value for name, setting in found.items()}, node.place)
+class Parameters(Shape):
+    """What a search draws from: a distribution for each dotted key; read as a tuple of dimensions."""
+
+    def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
+        """Return the dimensions that are right; a condition asks for parameters that come before it."""
+        if not isinstance(node.value, dict) or not node.value:
+            reading.problems.add(node.place, key, f"{describe(node.plain())}, not a mapping of keys; {EXAMPLE}")
+            return None
+        found: dict[str, Dimension] = {}
+        for name, child in node.value.items():
+            if dimension := self._dimension(name, child, f"{key}.{name}", reading):
+                for asked in sorted((dimension.when.names if dimension.when else frozenset()) & node.value.keys()):
+                    if asked not in found:
+                        words = f"its condition asks for {asked}; put that before it"
+                        reading.problems.add(child.key_place, f"{key}.{name}", words)
+                found[name] = dimension
+        return Setting(tuple(found.values()), node.place, node.key_place)
+
+    def _dimension(self, name: str, node: Node, key: str, reading: Reading) -> Dimension | None:
+        words, problems = reading.language, reading.problems
+        if name not in words.leaves:
+            problems.add(node.key_place, key, words.unknown(name, words.leaves))
+            return None
+        if name in words.outside:
+            problems.add(node.key_place, key, "runs that differ in it alone are the same run; remove it")
+            return None
+        parts = dict(node.value) if isinstance(node.value, dict) else {}
+        kinds = [kind for kind in KINDS if kind in parts]
+        if len(kinds) != 1:
+            said = " and ".join(kinds) if kinds else "no distribution"
+            problems.add(node.place, key, f"{said}; {EXAMPLE}")
+            return None
+        kind, hint, before = kinds[0], words.leaves[name], problems.count
+        given = parts.pop(kind)
+        more = read_keys(parts, distribution(kind), f"{key}.", reading)
+        if kind == "choice":
+            levels = Levels(hint).read(given, name, reading)
+            values: dict[str, Any] = {"choices": tuple(level.value for level in levels.value)} if levels else {}
+        else:
+            ends = Value(list, partial(_ends, name, hint, kind)).read(given, key, reading)
+            values = dict(zip(("low", "high"), ends.value, strict=True)) if ends else {}
+        if problems.count > before:
+            return None
+        try:
+            rest = {part: setting.value for part, setting in more.items()}
+            return Dimension(name, kind, **values, **rest, place=node.key_place)
+        except ValueError as error:
+            problems.add(given.place, key, error)
+            return None
+
+    def entry(self, path: str) -> tuple[str, str] | None:
+        """Return the whole path: a dotted key is one entry."""
+        return path, ""
+
+    def schema(self, words: Language) -> Schema:
+        """Return the schema of a mapping from each key."""
+        ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+        kinds = {"float": ends, "int": ends, "choice": {"type": "array", "minItems": 1}}
+        each = mapping_schema(kinds | {key.name: key.shape.schema(words) for key in distribution("float")})
+        return mapping_schema({name: each for name in words.leaves if name not in words.outside})
 
 
-def check_budget(node: Node, problems: Problems) -> Budget:
-    """What a sweep may spend."""
-    parts = parts_of(node, "budget", None, ("wall_time", "device_time"), problems)
-    return Budget(**{key: seconds_of(part, f"budget.{key}", problems) for key, part in parts.items()})
+def distribution(kind: str) -> tuple[Key, ...]:
+    """Return the keys that a distribution may have besides its kind."""
+    early = Condition(early="not known before all is drawn; use keys of a run")
+    return (
+        Key("log", Value(bool), "Whether the logarithm is drawn evenly."),
+        Key("step", Value(float if kind == "float" else int), "The step between two values."),
+        Key("when", early, "The condition under which the parameter exists."),
+    )
 
 
-def seconds_of(node: Node, key: str, problems: Problems) -> float | None:
-    """The seconds of a duration; None where the value is none."""
-    try:
-        return parse_duration(node.value if isinstance(node.value, str) else show(node.plain()))
-    except ValueError as error:
-        problems.add(node.place, key, error)
-        return None
-
-
-def _ways(what: str) -> str:
-    ways = SOLVED_BY[what]
-    return f"write {ways[0]}" if len(ways) == 1 else f"write one of {', '.join(ways)}"
-
-
-def parts_of(node: Node, key: str, short: str | None, valid: Iterable[str], problems: Problems) -> Mapping[str, Node]:
-    """The entries of a mapping; of a bare value where that stands for the entry `short`."""
-    if not isinstance(node.value, dict):
-        if short:
-            return {short: node}
-        example = ", ".join(f"{each}: ..." for each in valid)
-        problems.add(node.place, key, f"{describe(node.plain())}, not a mapping; write {{{example}}}")
-        return {}
-    parts = dict(node.value)
-    for unknown in [each for each in parts if each not in valid]:
-        problems.add(parts.pop(unknown).key_place, f"{key}.{unknown}", f"unknown key; {nearest(unknown, tuple(valid))}")
-    if not parts or (short and short not in parts):
-        problems.add(node.place, key, f"says no {short or ' or '.join(valid)}; add it, or remove the key")
-    return parts
-
-
-def values_of(parts: Mapping[str, Node], key: str, hints: Mapping[str, Any], problems: Problems) -> dict[str, Setting]:
-    """The entries that are of their types."""
-    return {
-        name: setting
-        for name, hint in hints.items()
-        if name in parts
-        for setting in settings(hint, f"{key}.{name}", [parts[name]], problems)
-    }
+def _ends(name: str, hint: Any, kind: str, given: list[Any]) -> list[Any]:
+    holds = {hint, *get_args(hint)}
+    if not holds & ({int, float} if kind == "int" else {float}):
+        raise ValueError(f"{name} does not hold a {kind}; write {'int' if int in holds else 'choice'}")
+    if len(given) != 2:
+        raise ValueError(f"{describe(given)}, not the two ends of a range; {EXAMPLE}")
+    return [typed(int if kind == "int" else float, end) for end in given]

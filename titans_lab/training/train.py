@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from titans.models.language_model import use_kernel
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig
-from titans_lab.study.derived import kernel
-from titans_lab.study.record import costs
+from titans_lab.study.derived import costs, kernel
 from titans_lab.tasks.task import Batch, Score, Task, judging, overall
 from titans_lab.training.checkpoint import Checkpoints, State
 from titans_lab.training.memory_diagnostics import memory_rows

@@ -26,7 +26,7 @@ from titans_lab.store.store import Store
 from titans_lab.store.succession import micro_batch
 from titans_lab.study.config import DataConfig, RunConfig
 from titans_lab.study.derived import kernel
-from titans_lab.study.record import config_of
+from titans_lab.study.run import config_of
 from titans_lab.tasks.task import Task, build_task
 from titans_lab.tasks.text.task import TextTask
 from titans_lab.training.ending import Cancelled, Ending

@@ -16,8 +16,7 @@ import torch
 
 from titans.models.config import ModelConfig
 from titans_lab.plugins.loading import load_inherited
-from titans_lab.study.fields import build
-from titans_lab.study.identity import flatten
+from titans_lab.study.config import build, flatten
 from titans_lab.verify.checks import CHECKS, Setting
 from titans_lab.verify.reduced import checks_of
 

@@ -14,7 +14,7 @@ from titans_lab.environment import environment
 from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device
 from titans_lab.store.store import Store, writing
-from titans_lab.study.fields import plain
+from titans_lab.study.config import plain
 from titans_lab.verify.reduced import checks_of
 from titans_lab.verify.subjects import Asked, Subject, facts, key
 

@@ -14,7 +14,7 @@ from titans.mixers import registry
 from titans.models.config import ModelConfig, effective
 from titans_lab.environment import library_version
 from titans_lab.executors.devices import Device
-from titans_lab.study.labels import labels, read_words
+from titans_lab.study.identity import labels, read_words
 from titans_lab.verify.reduced import for_model, for_operator
 
 PRECISIONS = ("float64", "float32", "bfloat16")

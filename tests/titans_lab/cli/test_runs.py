@@ -10,7 +10,6 @@ import pytest
 from workbench import ENDLESS, Workbench, begun, run, until
 
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.record import study_record
 from titans_lab.study.study import load_study
 from titans_lab.sweep import record_study
 
@@ -21,7 +20,7 @@ def filled(bench: Workbench) -> Workbench:
     folders = bench.folders("grid.train.lr=[1e-2, 1e-3]", "seeds=3")
     bench.sweep("grid.train.lr=[1e-2, 1e-3]", "seeds=3")
     study = load_study(bench.study, ["grid.train.lr=[1e-2, 1e-3]", "seeds=3"])
-    record_study(study_record(study, bench.runs("grid.train.lr=[1e-2, 1e-3]", "seeds=3"), []), bench.store)
+    record_study(study.record(bench.runs("grid.train.lr=[1e-2, 1e-3]", "seeds=3"), []), bench.store)
     for folder, state in zip(folders, ["done", "diverged", "failed", "oom"], strict=False):
         recorder = Recorder(folder.new_attempt(), {"host": "laptop"})
         recorder.log(step=1, tokens=64, loss=3.25)

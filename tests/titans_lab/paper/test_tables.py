@@ -5,7 +5,7 @@ from statistics import mean
 import pytest
 
 from titans_lab.paper import tables
-from titans_lab.study.fields import LEAVES
+from titans_lab.study.config import leaves
 
 
 def test_every_table_has_a_source_and_a_figure_or_a_gap_for_every_column():
@@ -50,4 +50,4 @@ def test_the_ablations_perplexities_are_means_of_the_400m_models():
 def test_rows_are_set_by_keys_that_models_have():
     settings = tables()["ablation"].settings
     assert settings.keys() == tables()["ablation"].rows.keys()
-    assert {f"model.{key}" for values in settings.values() for key in values} <= LEAVES.keys()
+    assert {f"model.{key}" for values in settings.values() for key in values} <= leaves().keys()

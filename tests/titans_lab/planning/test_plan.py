@@ -14,7 +14,7 @@ from titans_lab.planning.plan import Plan, expected_seconds, plan, probe, smalle
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study import derived
-from titans_lab.study.study import Run
+from titans_lab.study.run import Run
 
 DEVICES = cores()[:1] * 2
 

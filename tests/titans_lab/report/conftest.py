@@ -21,8 +21,9 @@ from titans_lab.report.images import BROWSERS
 from titans_lab.store.columns import LOGS
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.fields import plain
-from titans_lab.study.study import Run, Study, load_study
+from titans_lab.study.config import plain
+from titans_lab.study.run import Run
+from titans_lab.study.study import Study, load_study
 
 DATA_HASH = "5e" * 32
 COSTS = {"parameters": 421_376, "flops_per_token": 2_600_000, "state_bytes": 65_536}

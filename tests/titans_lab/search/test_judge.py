@@ -12,7 +12,7 @@ from titans_lab.search.judge import judge_of
 from titans_lab.search.racing import is_behind
 from titans_lab.search.trial import Trial
 from titans_lab.study.config import RunConfig
-from titans_lab.study.search import SearchTerms
+from titans_lab.study.terms import SearchTerms
 
 LOSS = RunConfig().task.settings.LOSS
 MQAR = "base: {task: {name: mqar}, model: {vocab_size: 8192}}\n"

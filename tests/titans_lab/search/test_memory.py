@@ -14,8 +14,8 @@ from titans_lab.search.memory import PEAK, Forecast
 from titans_lab.search.trial import Trial
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
-from titans_lab.study.search import Limit
 from titans_lab.study.study import load_study
+from titans_lab.study.terms import Limit
 
 WIDTHS = "    model.dim: {choice: [16, 32, 64, 128]}\n"
 

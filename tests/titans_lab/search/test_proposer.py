@@ -14,9 +14,8 @@ from titans_lab.errors import UserError
 from titans_lab.search.libraries import check_choices, make_sampler, options_of, seed_of
 from titans_lab.search.proposer import Goal, Proposer, export
 from titans_lab.search.trial import Trial
-from titans_lab.study.dimensions import Dimension
-from titans_lab.study.search import Chosen, Limit, SearchTerms
-from titans_lab.study.settings import Setting
+from titans_lab.study.loader import Setting
+from titans_lab.study.terms import Chosen, Dimension, Limit, SearchTerms
 
 RATE = Dimension("train.lr", "float", 1e-4, 1e-1, log=True)
 CLIP = Dimension("train.max_grad_norm", "float", 0.1, 2.0)
@@ -24,7 +23,7 @@ CLIP = Dimension("train.max_grad_norm", "float", 0.1, 2.0)
 
 def goal(sampler: str = "tpe", *limits: Limit, directions: tuple[str, ...] = ("minimize",), **options: Any) -> Goal:
     given = {key: Setting(value, "x.yaml:1") for key, value in options.items()}
-    terms = SearchTerms((RATE, CLIP), sampler=Chosen(sampler, given), limits=tuple(limits))
+    terms = SearchTerms((RATE, CLIP), sampler=Chosen(sampler, given), constraints=tuple(limits))
     return Goal("s", terms, directions, lambda key: None)
 
 

@@ -13,8 +13,7 @@ from titans.models.config import MemoryConfig, ModelConfig
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
-from titans_lab.study.fields import plain
+from titans_lab.study.config import LogConfig, RunConfig, TrainConfig, plain
 
 ENV = {
     "host": "laptop",

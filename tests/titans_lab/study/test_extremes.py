@@ -10,13 +10,13 @@ import pytest
 from variants import of_variant
 
 from titans_lab.errors import UserError
-from titans_lab.study.fields import LEAVES
-from titans_lab.study.record import costs
+from titans_lab.study.config import leaves
+from titans_lab.study.derived import costs
 from titans_lab.study.study import load_study
 
 ENDS = {int: ("-1", "0", "999999999999999999"), float: ("-1e308", "-0.0", "1e-308", "1e308")}
 KINDS = ("mac", "lmm", "mamba2", "samba")  # with all that a model may read
-HELD = [key for key, leaf in LEAVES.items() if {int, float} & {leaf.hint, *get_args(leaf.hint)}]
+HELD = [key for key, leaf in leaves().items() if {int, float} & {leaf.hint, *get_args(leaf.hint)}]
 
 
 def written(key: str, value: str, variant: str) -> str:
@@ -43,7 +43,7 @@ def refusal(path: Path) -> str:
 @pytest.mark.parametrize("key", HELD)
 def test_an_extreme_value_is_refused_with_its_place_or_costs_nothing_to_plan(key: str, tmp_path: Path):
     path = tmp_path / "x.yaml"
-    hints = {LEAVES[key].hint, *get_args(LEAVES[key].hint)}
+    hints = {leaves()[key].hint, *get_args(leaves()[key].hint)}
     for variant in KINDS if key.startswith("model.") else ("lmm",):
         for value in (value for hint in hints & ENDS.keys() for value in ENDS[hint]):
             path.write_text(written(key, value, variant))

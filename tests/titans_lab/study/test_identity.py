@@ -15,17 +15,17 @@ from titans.mixers.registry import settings_classes
 from titans.models.config import MemoryConfig, ModelConfig, reads
 from titans.models.config.effective import BACKBONE
 from titans_lab.study import identity
-from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfig
-from titans_lab.study.fields import LEAVES, build, walk
-from titans_lab.study.identity import facts, flatten, model_id, read_values, run_id
-from titans_lab.study.study import Run, load_study
+from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfig, build, flatten, leaves, walk
+from titans_lab.study.identity import facts, model_id, read_values, run_id
+from titans_lab.study.run import Run
+from titans_lab.study.study import load_study
 from titans_lab.tasks.mqar import MqarSettings
 from titans_lab.tasks.registry import all_settings
 
 HASH = "0" * 64
 #: What is said of each field. A setting that is one mixer's own decides, unless the file says otherwise.
 OWN = tuple(f"model.{mixer}." for mixer in settings_classes())
-DECISIONS = dict.fromkeys((key for key in LEAVES if key.startswith(OWN)), "decides") | dict(
+DECISIONS = dict.fromkeys((key for key in leaves() if key.startswith(OWN)), "decides") | dict(
     line.split(": ", 1)
     for line in Path(__file__).with_name("identity.txt").read_text().splitlines()
     if line and not line.startswith("#")
@@ -48,7 +48,7 @@ def other(key: str, variant: str) -> Any:
         return variant == "mac"
     if key == "task.name":  # of the others, one that needs no file
         return "mqar"
-    leaf = LEAVES[key]
+    leaf = leaves()[key]
     hint = leaf.hint if get_origin(leaf.hint) is Literal else next(iter(get_args(leaf.hint)), leaf.hint)
     if get_origin(hint) is Literal:
         return next(choice for choice in get_args(hint) if choice != leaf.default)
@@ -104,7 +104,7 @@ def test_the_id_of_the_default_run_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("key", [key for key in LEAVES if key != "model.variant"])
+@pytest.mark.parametrize("key", [key for key in leaves() if key != "model.variant"])
 def test_what_changes_the_numbers_and_nothing_else_changes_the_id(key: str, variant: str) -> None:
     fixed = {"model.variant": variant, "model.n_layers": of_variant(variant).n_layers, **needs(key), **task_of(key)}
     base = build(RunConfig, fixed)
@@ -119,25 +119,25 @@ def test_somebody_has_decided_about_every_field() -> None:
         key: ("decides" + ("" if leaf.neutral is MISSING else f", but at {json.dumps(leaf.neutral)}"))
         if leaf.identity
         else "outside"
-        for key, leaf in LEAVES.items()
+        for key, leaf in leaves().items()
         if not key.startswith("task.") or key == "task.name"
     }
     assert found == DECISIONS, "say in identity.txt what the new field means for a run's id"
 
 
-@pytest.mark.parametrize("key", [key for key, leaf in LEAVES.items() if leaf.neutral is not MISSING])
+@pytest.mark.parametrize("key", [key for key, leaf in leaves().items() if leaf.neutral is not MISSING])
 def test_a_field_at_its_neutral_value_has_no_part_in_any_id(key: str) -> None:
     for variant in VARIANTS:
         fixed = {"model.variant": variant, "model.n_layers": of_variant(variant).n_layers, **needs(key), **task_of(key)}
-        config = build(RunConfig, {**fixed, key: LEAVES[key].neutral})
-        assert key not in facts(LEAVES, read_values(config))
+        config = build(RunConfig, {**fixed, key: leaves()[key].neutral})
+        assert key not in facts(leaves(), read_values(config))
 
 
 @pytest.mark.parametrize("task", [task for task in all_settings() if task != "text"])
 def test_of_a_task_its_own_fields_decide_and_no_other_tasks(task: str) -> None:
     base = {"task.name": task, "model.vocab_size": 2 * 8192, "data.path": "a.csv"}
     base |= needs(f"task.{task}")
-    for key in (key for key in LEAVES if key.startswith("task.") and key != "task.name"):
+    for key in (key for key in leaves() if key.startswith("task.") and key != "task.name"):
         given = {**base, **{name: value for name, value in needs(key).items() if name.startswith("task.")}}
         changed = build(RunConfig, {**given, key: other(key, "lmm")})
         own = key.startswith(f"task.{task}.") and not outside(key)
@@ -206,9 +206,11 @@ def test_an_integer_in_the_place_of_a_float_is_the_same_run() -> None:
 
 def test_the_order_of_the_fields_is_no_part_of_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
     before = run_id(RunConfig(), 0, HASH)
-    keys = list(LEAVES)
+    keys = list(leaves())
     random.Random(0).shuffle(keys)
-    monkeypatch.setattr(identity, "LEAVES", {key: LEAVES[key] for key in keys})
+    shuffled = {key: leaves()[key] for key in keys}
+    monkeypatch.setattr(identity, "leaves", lambda: shuffled)
+    run_id(build(RunConfig, {"train.lr": 1.0}), 0, HASH)  # so that nothing of the default run is remembered
     assert run_id(RunConfig(), 0, HASH) == before
 
 
@@ -241,7 +243,7 @@ def test_a_section_outside_the_identity_takes_its_fields_along() -> None:
 
 def test_read_values_leaves_out_what_the_variant_does_not_read() -> None:
     keys = read_values(build(RunConfig, {"model.variant": "transformer"})).keys()
-    assert LEAVES.keys() - keys == {key for key in LEAVES if not read_by(key, "transformer")}
+    assert leaves().keys() - keys == {key for key in leaves() if not read_by(key, "transformer")}
 
 
 def test_the_default_step_size_and_the_same_one_in_full_are_the_same_run() -> None:

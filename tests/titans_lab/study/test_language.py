@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from titans_lab.errors import UserError
-from titans_lab.study.study import Run, Study, load_study
+from titans_lab.study.run import Run
+from titans_lab.study.study import Study, load_study
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from titans_lab.study.pairing import batches
-from titans_lab.study.study import Run, load_study
+from titans_lab.study.run import Run, batches
+from titans_lab.study.study import load_study
 
 
 def run(tmp_path: Path, *overrides: str, data_hash: str = "5e") -> Run:

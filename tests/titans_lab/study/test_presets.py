@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import LEAVES, build
+from titans_lab.study.config import RunConfig, build, leaves
 from titans_lab.study.presets import PRESETS
-from titans_lab.study.study import Run, load_study
+from titans_lab.study.run import Run
+from titans_lab.study.study import load_study
 from titans_lab.study.values import typed
 
 
@@ -23,7 +23,7 @@ def runs(folder: Path, text: str, *overrides: str) -> list[Run]:
 def test_every_preset_is_a_configuration_and_says_something(name: str) -> None:
     values = PRESETS[name]
     assert build(RunConfig, values) != RunConfig()
-    assert values == {key: typed(LEAVES[key].hint, value) for key, value in values.items()}
+    assert values == {key: typed(leaves()[key].hint, value) for key, value in values.items()}
 
 
 def test_a_size_is_trained_as_in_its_paper() -> None:

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from titans_lab.study.fields import LEAVES
+from titans_lab.study.config import leaves
+from titans_lab.study.grammar import KEYS, study_schema
 from titans_lab.study.loader import load, parse
-from titans_lab.study.outline import KEYS
-from titans_lab.study.schema import study_schema
 from titans_lab.study.study import load_study
 
 ROOT = Path(__file__).parents[3]
@@ -102,9 +101,9 @@ def test_mistakes_do_not_fit(text: str):
 
 def test_every_key_of_a_study_and_of_a_run_is_there_with_words():
     schema = study_schema()
-    assert list(schema["properties"]) == list(KEYS)
+    assert list(schema["properties"]) == [key.name for key in KEYS]
     assert all(part["description"] for part in schema["properties"].values())
-    for key in LEAVES:
+    for key in leaves():
         inner = schema["$defs"]["sections"]
         for name in key.split("."):
             inner = inner["properties"][name]

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from titans_lab.errors import UserError
-from titans_lab.study.arms import Search
 from titans_lab.study.derived import params
-from titans_lab.study.study import Study, load_study
+from titans_lab.study.study import Search, Study, load_study
 
 HEAD = "base:\n  model: {variant: lmm}\n  train: {tokens: 100000}\n"
 SPACE = "search:\n  space:\n    train.lr: {float: [1e-3, 1e-2], log: true}\n"

@@ -7,7 +7,8 @@ import pytest
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import run_id
-from titans_lab.study.study import Run, Study, load_study
+from titans_lab.study.run import Run
+from titans_lab.study.study import Study, load_study
 
 TEXT = """
 question: Does a deeper memory help?

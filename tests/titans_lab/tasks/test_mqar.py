@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from generated import asked, config_of, rows, task_of
 
-from titans_lab.study.fields import Impossible
+from titans_lab.study.config import Impossible
 from titans_lab.tasks.mqar import SUITE_TESTS, SUITE_TRAINING
 from titans_lab.tasks.mqar.task import query_places
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from titans_lab.data.hidden import NeedleContents, needle_contents
 from titans_lab.errors import UserError
-from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import build
+from titans_lab.study.config import RunConfig, build
 from titans_lab.tasks.haystack import NOISE, part_of, prose
 from titans_lab.tasks.needle import KINDS
 from titans_lab.tasks.needle.task import DEPTHS, NeedleTask, needles, string_match_all

@@ -132,7 +132,10 @@ def test_the_insides_are_recorded_on_the_way_and_at_the_end(trainer: Train):
         if layer is None:
             means = {"loss": inside.loss[:, head, place].mean().item()}
         else:
-            means = {name: getattr(inside, name)[:, layer, head, place].mean().item() for name in MemoryDiagnostics._fields[1:]}
+            means = {
+                name: getattr(inside, name)[:, layer, head, place].mean().item()
+                for name in MemoryDiagnostics._fields[1:]
+            }
         assert row.keys() == {"step", "tokens", "block", "layer", "head", "position", *means}
         assert {name: row[name] for name in means} == pytest.approx(means, rel=1e-5)
 

@@ -35,7 +35,7 @@ def effective(config: ModelConfig) -> dict[str, Any]:
     does not read has no part in the identity of its runs. Where a field's value has two spellings, the mixers'
     specifications choose one; where they differ, the field stays as it was given.
     """
-    given = dict(_flat(plain(config)))
+    given = dict(flatten(plain(config)))
     mixers = [_canonical(config, name, given) for name in pattern(config.variant)]
     fields: dict[str, Any] = {}
     for key, value in given.items():
@@ -58,10 +58,10 @@ def _canonical(config: ModelConfig, name: str, given: Mapping[str, Any]) -> Mapp
     return spec.canonical(config, values)
 
 
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values of nested dictionaries by dotted key."""
     for name, value in nested.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flatten(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

@@ -2,21 +2,21 @@ from __future__ import annotations
 
 import pytest
 
-from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import LEAVES, SECTIONS, Impossible, build, plain
-from titans_lab.study.identity import flatten
+from titans_lab.study.config import Impossible, RunConfig, build, flatten, leaves, plain
+from titans_lab.study.grammar import language
 from titans_lab.study.values import expected
 
 
 def test_the_leaves_are_the_values_of_a_configuration() -> None:
-    assert {key: leaf.default for key, leaf in LEAVES.items()} == dict(flatten(plain(RunConfig())))
-    sections = [section for section in SECTIONS if not section.startswith("task.")]
+    defaults = {key: leaf.default for key, leaf in leaves().items() if not key.startswith("task.")}
+    assert defaults | {"task.name": "text"} == dict(flatten(plain(RunConfig())))
+    sections = [section for section in language().sections if not section.startswith("task.")]
     model = ["model", "model.memory", "model.mac", "model.recurrent"]
     assert sections == [*model, "data", "task", "train", "log", "speed"]
 
 
 def test_every_declared_type_has_a_name_in_words() -> None:
-    assert all(expected(leaf.hint) for leaf in LEAVES.values())
+    assert all(expected(leaf.hint) for leaf in leaves().values())
 
 
 def test_build_puts_each_value_where_its_key_says() -> None:

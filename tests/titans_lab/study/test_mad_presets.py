@@ -10,11 +10,10 @@ import pytest
 from titans_lab.store.query import query
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.config import RunConfig
-from titans_lab.study.fields import build
-from titans_lab.study.mad import mad_presets
-from titans_lab.study.record import record_of
-from titans_lab.study.study import Run, load_study
+from titans_lab.study.config import RunConfig, build
+from titans_lab.study.presets import mad_presets
+from titans_lab.study.run import Run, record_of
+from titans_lab.study.study import load_study
 
 STUDIES = Path(__file__).parents[3] / "studies"
 ONE = {"mad-compression": 0.5, "mad-compression-length-64": 0.25, "mad-memorization": 1.0}

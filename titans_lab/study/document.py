@@ -1,0 +1,155 @@
+"""A study file and the overrides of the command line, read in one pass by the table of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from titans_lab.errors import UserError
+from titans_lab.study.loader import Node, Problems, Setting, parse
+from titans_lab.study.parts import block
+from titans_lab.study.shapes import Key, Language, Reading, Section, Shape, Value, read_keys
+from titans_lab.study.space import Block
+from titans_lab.study.values import describe
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a study says: every value of the right type and with its place.
+
+    Attributes:
+        given: What each key of the study says; a key that is not set is absent.
+        block: What the study itself says about which runs there are.
+        studies: The same of its sub-studies by name.
+    """
+
+    given: Mapping[str, Setting]
+    block: Block
+    studies: Mapping[str, Block]
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key of the study."""
+        return self.given[key].value if key in self.given else default
+
+    def blocks(self) -> dict[str, Block]:
+        """Return the sub-studies by name on top of the study, or the study alone, as ""."""
+        return {name: inner.under(self.block) for name, inner in self.studies.items()} or {"": self.block}
+
+
+def read_document(
+    root: Node, path: Path, overrides: Sequence[str], keys: Sequence[Key], words: Language, problems: Problems
+) -> Document:
+    """Return what a study file says, with overrides in the place of what they replace.
+
+    Args:
+        root: The content of the file.
+        path: The file, from whose folder the files that it builds on are found.
+        overrides: Texts `key=value`: a dotted key of a run, a key of the study, or `grid.train.lr`, an entry of one.
+        keys: The keys of the language.
+        words: What a study may use for values of runs.
+        problems: What is wrong is added here.
+
+    Raises:
+        UserError: The file is no mapping, or a file that it builds on is no YAML.
+    """
+    if root.value is None:
+        names = ", ".join(key.name for key in keys)
+        raise UserError(f"{root.place}: the file is empty; a study has the keys {names}")
+    if not isinstance(root.value, dict):
+        rule = "a study has keys, as in `question: ...`, with a space after each colon"
+        raise UserError(f"{root.place}: the study: {describe(root.plain())}, not a mapping; {rule}")
+    given = _parsed(overrides, keys, words, problems)
+    parts = dict(root.value)
+    for key, node in given.items():
+        head, _, rest = key.removeprefix("+").partition(".")
+        for row in keys:
+            if row.name == head:
+                parts[head] = _spliced(parts.get(head), row.shape, rest, key, node, problems)
+    reading = Reading(path, problems, words, {path.resolve(): None})
+    found = read_keys(parts, keys, "", reading)
+    own, studies = block(found), found["studies"].value if "studies" in found else {}
+    document = Document(found, own, {name: each.value for name, each in studies.items()})
+    base = dict(own.base)
+    for key, node in given.items():
+        bare = key.removeprefix("+")
+        if bare in words.leaves:
+            _refuse_known(key, node, base.get(bare), problems)
+            if setting := Value(words.leaves[bare]).read(node, bare, reading):
+                base[bare] = setting
+            for message in _hiding(bare, document):
+                problems.add(node.place, bare, message)
+                break
+    return replace(document, block=replace(own, base=base))
+
+
+def _parsed(texts: Sequence[str], keys: Sequence[Key], words: Language, problems: Problems) -> dict[str, Node]:
+    """The values of `key=value` texts by key; one of a new key keeps its plus."""
+    whole = [key.name for key in keys if key.override in ("whole", "both")]
+    entries = [key.name for key in keys if key.override in ("entry", "both")]
+    given: dict[str, Node] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        node = parse(value, lambda line, text=text: f"override {text}")  # type: ignore[misc]
+        bare = key.removeprefix("+")
+        head, dot, _ = bare.partition(".")
+        twin = next((given[name] for name in (bare, f"+{bare}") if name in given), None)
+        if not equals:
+            problems.add(node.place, key, "no value; write key=value")
+        elif twin:
+            problems.add(node.place, key, f"given twice, also as {twin.place}; keep one of them")
+        elif bare in (*words.leaves, *whole) or (dot and head in entries):
+            given[key] = node
+        else:
+            problems.add(node.place, key, words.unknown(bare, (*words.leaves, *whole)))
+    return given
+
+
+def _spliced(old: Node | None, shape: Shape, path: str, key: str, new: Node, problems: Problems) -> Node:
+    """A node with a new one in the place of the entry that a dotted path names."""
+    if not path:
+        _refuse_known(key, new, old, problems)
+        return new
+    name, rest = shape.entry(path) or (path, "")
+    short = shape.short if isinstance(shape, Section) else ""
+    parts: dict[str, Node] = {}
+    if old is not None:
+        parts = dict(old.value) if isinstance(old.value, dict) else {short: old} if short else {}
+    inner = next((each.shape for each in shape.keys if each.name == name), None) if isinstance(shape, Section) else None
+    if inner is None or (rest and inner.entry(rest) is None):
+        name, rest = path, ""  # where this is no key, reading it says so
+    parts[name] = _spliced(parts.get(name), inner or shape, rest, key, new, problems)
+    return Node(parts, *((old.place, old.key_place) if old is not None else (new.place, new.key_place)))
+
+
+def _refuse_known(key: str, node: Node, known: Node | Setting | None, problems: Problems) -> None:
+    if key.startswith("+") and known:
+        problems.add(node.place, key, f"the study sets it already at {known.key_place}; write it without the plus")
+
+
+def _hiding(key: str, document: Document) -> Iterator[str]:
+    """What stands above a value of the base, in words."""
+    for each in (document.block, *document.studies.values()):
+        yield from _varied(key, each)
+        for _, inner in each.when:
+            yield from _varied(key, inner)
+            yield from _set(key, inner)
+    for each in document.studies.values():
+        yield from _set(key, each)
+
+
+def _varied(key: str, part: Block) -> Iterator[str]:
+    if key in part.grid:
+        place = part.grid[key].key_place
+        yield f"the grid varies it at {place}; write grid.{key}=[...] to change its values"
+    for group in part.zips:
+        if key in group:
+            yield f"it varies at {group[key].key_place}; change that in the file"
+    for level in part.ablate.get(key, ())[:1]:
+        yield f"it varies at {level.place}; change that in the file"
+
+
+def _set(key: str, part: Block) -> Iterator[str]:
+    if key in part.base:
+        yield f"a part of the study sets it at {part.base[key].key_place}; change that in the file"

@@ -1,0 +1,312 @@
+"""The language of studies: one table of its keys.
+
+The parser, the overrides of the command line, the JSON schema and the list of keys in docs/studies.md derive from
+`KEYS`. The keys of a run itself derive from the configurations of `titans_lab.study.config`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import MISSING, is_dataclass
+from functools import lru_cache, partial
+from typing import Any, Literal
+
+from titans_lab.study.config import Leaf, RunConfig, attributes, layout, leaves
+from titans_lab.study.derived import SOLVED_BY, Hold
+from titans_lab.study.expression import parse_expression
+from titans_lab.study.loader import Setting
+from titans_lab.study.metric import COSTS, MEASURED, Direction, Taken
+from titans_lab.study.parts import (
+    EMPTY,
+    Ablation,
+    AnyText,
+    Base,
+    Combination,
+    Conditions,
+    Part,
+    Presets,
+    Seeds,
+    check_arm_name,
+)
+from titans_lab.study.presets import PRESETS
+from titans_lab.study.shapes import (
+    ByKey,
+    Choices,
+    Condition,
+    Duration,
+    Key,
+    Language,
+    Levels,
+    Named,
+    Schema,
+    Section,
+    Several,
+    Value,
+    count,
+    described,
+    mapping_schema,
+)
+from titans_lab.study.terms import (
+    Budget,
+    Finalists,
+    Library,
+    Limit,
+    Order,
+    Parameters,
+    PrunerName,
+    SamplerName,
+    SearchTerms,
+)
+from titans_lab.study.values import NAMED, PRESET, brief
+
+NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
+NAME_RULE = "at most 100 letters, digits, dots, dashes and underscores, with no dot in front"
+METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+MOST_TRIALS = 100_000
+WAYS = Literal[tuple(dict.fromkeys(way for ways in SOLVED_BY.values() for way in ways))]  # type: ignore[valid-type]
+PART, ANY = frozenset({"sub-study"}), frozenset({"sub-study", "when"})
+
+
+def study_name(name: str) -> str:
+    """Return the name of a study; ValueError where it cannot name a file of the store."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{brief(name)} cannot name a file of the store; set it to {NAME_RULE}")
+    return name
+
+
+def _metric_name(name: str) -> str:
+    if not METRIC_NAME.fullmatch(name):
+        raise ValueError(f"{brief(name)} is no name of a metric; write the name of a column, such as loss or accuracy")
+    return name
+
+
+def _limit(name: str, min: float | None = None, max: float | None = None, place: str = "") -> Limit:
+    return Limit(name, min, max, place)
+
+
+def _search(enqueue: Iterable[Setting] = (), **terms: Any) -> SearchTerms:
+    return SearchTerms(enqueue=tuple(point.value for point in enqueue), **terms)
+
+
+NAMES = Key("name", Value(str, _metric_name), "The name of a metric.")
+DIRECTION = Key("direction", Value(Direction), "Whether lower or higher values are better; by default as usual.")
+BOUNDS = (
+    Key("min", Value(float), "The least value that is allowed."),
+    Key("max", Value(float), "The greatest value that is allowed."),
+)
+
+SEARCH = (
+    Key("space", Parameters(), "What is drawn: a distribution by dotted key."),
+    Key(
+        "metric",
+        Several(
+            Section((NAMES, DIRECTION), dict, "name"), "an empty list; name a metric such as loss, or remove the key"
+        ),
+        "What is optimised, by default the study's metric; a list for several objectives.",
+    ),
+    Key("trials", count(MOST_TRIALS, "20"), "The number of trials of each arm, by default 20."),
+    Key("timeout", Duration(), "The duration after which no trial begins, such as 2h."),
+    Key("seeds", count(MOST_TRIALS, "20"), "The number of seeds of a trial, by default 1; its value is their mean."),
+    Key("sampler", Library(SamplerName), "What proposes points, by default tpe; with options, {name: ..., ...}."),
+    Key("pruner", Library(PrunerName), "What stops runs that are not promising, by default none."),
+    Key(
+        "constraints",
+        Section(
+            tuple(
+                Key(name, Section(BOUNDS, partial(_limit, name), placed=True), "The bounds of a metric.")
+                for name in (*COSTS, *MEASURED)
+            ),
+            lambda **limits: tuple(limits.values()),
+        ),
+        "Bounds on metrics: {params: {max: 1e6}}.",
+    ),
+    Key(
+        "enqueue",
+        Several(
+            ByKey(Value, empty="a mapping of nothing; name keys and values", other="not values; write {train.lr: 6e-3}")
+        ),
+        "Points to try first.",
+    ),
+    Key("warm_start", Value(bool), "Whether runs that the store has are told to the sampler."),
+    Key(
+        "finalists",
+        Section(
+            (
+                Key("count", count(1000, "3"), "How many of the best are run once more."),
+                Key("seeds", count(1000, "3"), "With how many seeds that the search has not seen."),
+            ),
+            Finalists,
+            "count",
+        ),
+        "How many of the best are run once more beside the base, with fresh seeds.",
+    ),
+)
+
+
+def _table() -> tuple[Key, ...]:
+    return KEYS
+
+
+#: Every key of a study. Values of a run are set below `base`, or by their dotted keys in the others.
+KEYS: tuple[Key, ...] = (
+    Key("question", Value(str), "What the study asks."),
+    Key("expect", Value(str), "The expected result, written before the study is run."),
+    Key("name", Value(str, study_name), "The study's name in the store; by default the file's."),
+    Key(
+        PRESET,
+        Presets(),
+        "One or more base configurations by name; later presets override earlier ones.",
+        within=PART,
+        override="whole",
+    ),
+    Key("base", Base(_table), "What every run is, section by section; or another file; or a list of both.", within=ANY),
+    Key(
+        "grid",
+        ByKey(Levels, of="hints", empty=EMPTY, lists=True),
+        "Lists of values by dotted key; every combination is run.",
+        within=ANY,
+        override="both",
+    ),
+    Key("seeds", Seeds(), "A count of seeds, or a list.", override="whole"),
+    Key(
+        "zip",
+        Several(ByKey(partial(Levels, repeats=True), of="hints", empty=EMPTY, lists=True), EMPTY),
+        "Lists of values that go together, the first with the first; or a list of such groups.",
+        within=ANY,
+        override="whole",
+    ),
+    Key(
+        "when",
+        Conditions(_table),
+        "What holds only under a condition: an expression, and a base, grid or zip.",
+        within=PART,
+    ),
+    Key(
+        "ablate",
+        Ablation(),
+        "Arms that differ from the base in one respect: a dotted key and its values, or a name and what it sets.",
+        within=PART,
+        override="both",
+    ),
+    Key(
+        "exclude",
+        Several(Combination(Condition())),
+        "Combinations to leave out: values that occur together, or an expression.",
+        within=PART,
+        override="whole",
+    ),
+    Key(
+        "where",
+        Several(Condition()),
+        "An expression that every combination has to meet.",
+        within=PART,
+        override="whole",
+    ),
+    Key(
+        "studies",
+        Named(
+            Part("sub-study", _table),
+            check_arm_name,
+            "empty, which says nothing; name sub-studies below it, or remove it",
+        ),
+        "Sub-studies by name, each on top of what stands beside this key.",
+    ),
+    Key(
+        "hold",
+        Section(
+            (
+                Key("what", Value(Literal[tuple(SOLVED_BY)]), "What is equal."),
+                Key("by", Several(Value(WAYS)), "What is solved for, in this order."),
+            ),
+            lambda what, by=(): Hold(what, tuple(each.value for each in by)),
+            "what",
+        ),
+        "What is equal in all arms: a width, feed-forward ratio or budget of tokens is solved for.",
+        override="both",
+    ),
+    Key(
+        "baseline",
+        Combination(AnyText()),
+        "What others are compared with: the name of an arm or a sub-study, or values.",
+        override="whole",
+    ),
+    Key(
+        "metric",
+        Section(
+            (NAMES, DIRECTION, Key("taken", Value(Taken), "The value at the end of a run, or the best on the way.")),
+            dict,
+            "name",
+        ),
+        "What arms are compared by; by default the task's own metric.",
+        override="both",
+    ),
+    Key("order", Value(Order), "The order in which a sweep launches runs.", override="whole"),
+    Key(
+        "budget",
+        Section(
+            (
+                Key("wall_time", Duration(), "From the start of the sweep, such as 2h or 1h30m."),
+                Key("device_time", Duration(), "Of work of all devices together."),
+            ),
+            Budget,
+        ),
+        "After how long a sweep launches nothing more.",
+        override="both",
+    ),
+    Key(
+        "search",
+        Section(
+            SEARCH,
+            _search,
+            needs=("space", "name parameters, as in {train.lr: {float: [1e-3, 1e-2]}}"),
+            placed=True,
+            faults=SearchTerms.faults,
+        ),
+        "What `titans-lab tune` looks for: parameters with distributions, a metric, a sampler, a pruner, limits.",
+        override="both",
+    ),
+)
+
+
+def language() -> Language:
+    """Return the words of a study for values of runs, as the registries of mixers and tasks stand."""
+    return _language(tuple(leaves().items()))
+
+
+@lru_cache(maxsize=8)
+def _language(known: tuple[tuple[str, Leaf], ...]) -> Language:
+    types = {key: leaf.hint for key, leaf in known}
+    hints = types | {PRESET: Literal[tuple(PRESETS)]}
+    names = {**hints, **dict.fromkeys(NAMED, str | None), **dict.fromkeys(COSTS, float)}
+    return Language(
+        leaves=types,
+        hints=hints,
+        names=names,
+        parse=lambda text: parse_expression(text, names),
+        sections=tuple(dict.fromkeys(key[:end] for key in types for end, letter in enumerate(key) if letter == ".")),
+        outside=frozenset(key for key, leaf in known if not leaf.identity),
+    )
+
+
+def study_schema() -> Schema:
+    """Return the JSON schema, draft 2020-12, of a study file, for editors that complete and check."""
+    words = language()
+    chosen = {name: Choices(hint).schema(words) for name, hint in words.names.items() if name not in COSTS}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A study of titans-lab",
+        **described(KEYS, words),
+        "$defs": {"sections": _section(RunConfig), "chosen": mapping_schema(chosen)},
+    }
+
+
+def _section(config: Any) -> Schema:
+    """A configuration as a mapping, with what its docstring says of each field."""
+    words, found = attributes(config), {}
+    for each, name, hint in layout(config):
+        default = {} if each.default is MISSING else {"default": each.default}
+        what = _section(hint) if is_dataclass(hint) else Value(hint).schema(language()) | default
+        summary = (hint.__doc__ or "").partition("\n")[0] if is_dataclass(hint) else ""
+        found[name] = {"description": words.get(name, summary), **what}
+    return mapping_schema(found)

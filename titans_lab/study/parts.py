@@ -1,0 +1,330 @@
+"""The shapes of what a study says about which runs there are: bases, conditions, arms, exclusions and seeds."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_lab.errors import UserError
+from titans_lab.study.loader import Node, Setting, load
+from titans_lab.study.shapes import (
+    MOST_RUNS,
+    ByKey,
+    Choices,
+    Condition,
+    Key,
+    Language,
+    Levels,
+    Reading,
+    Schema,
+    Several,
+    Shape,
+    Value,
+    count,
+    described,
+    entries,
+    read_keys,
+    unknown_key,
+)
+from titans_lab.study.space import Block, Level, Rule
+from titans_lab.study.values import ARM, PRESET, assignment, brief, meant, show
+
+ARM_NAME = re.compile(r"[^\W_][^\x00-\x1f\x7f]{0,99}")
+MOST_FILES = 100  # that a study builds on
+EMPTY = "empty, which says nothing; indent keys below it, or remove it"
+
+Table = Callable[[], tuple[Key, ...]]  # the keys of the language, which the shapes in it refer to
+
+
+@dataclass(frozen=True)
+class Base(Shape):
+    """What every run is: sections key by key, another file, or a list of both; read as presets and a dictionary."""
+
+    table: Table
+
+    def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
+        """Return the presets and the settings by dotted key, later parts on top of earlier ones."""
+        return Setting(self._merged(node, reading.path, reading), node.place, node.key_place)
+
+    def _merged(self, node: Node, path: Path, reading: Reading) -> tuple[tuple[Setting, ...], dict[str, Setting]]:
+        presets: tuple[Setting, ...] = ()
+        values: dict[str, Setting] = {}
+        for part in node.value if isinstance(node.value, list) else [node]:
+            if isinstance(part.value, str):
+                named, given = self._file(part, path.parent / part.value, reading)
+                presets, values = named or presets, values | given
+            else:
+                values |= dict(self._leaves(part, "", reading))
+        return presets, values
+
+    def _file(self, node: Node, path: Path, reading: Reading) -> tuple[tuple[Setting, ...], dict[str, Setting]]:
+        """What a file sets: a study its presets and base, any other file what stands in it. Each is read once."""
+        nothing: tuple[tuple[Setting, ...], dict[str, Setting]] = (), {}
+        if reason := no_file(path):
+            reading.problems.add(node.place, "base", f"{brief(node.value)} {reason}")
+            return nothing
+        whole = path.resolve()
+        if whole in reading.files:
+            found = reading.files[whole]
+            if found is None:
+                words = f"{path} builds on itself; give one of these files a base of its own"
+                reading.problems.add(node.place, "base", words)
+            return found or nothing
+        if len(reading.files) >= MOST_FILES:
+            words = f"more than {MOST_FILES} files; put what they say into fewer"
+            reading.problems.add(node.place, "base", words)
+            return nothing
+        reading.files[whole] = None
+        try:
+            root = load(path)
+        except UserError as error:
+            if path.is_file():
+                raise  # it names its own line
+            reading.problems.add(node.place, "base", error)
+            reading.files[whole] = nothing
+            return nothing
+        names = tuple(key.name for key in self.table())
+        presets, values = nothing
+        if isinstance(root.value, dict) and root.value.keys() & set(names):
+            for name, child in root.value.items():
+                if name not in names:
+                    words = unknown_key(name, names, "", reading.language)
+                    reading.problems.add(child.key_place, name, f"unknown key; {words}")
+                elif name == "base":
+                    named, values = self._merged(child, path, reading)
+                    presets = presets or named
+                elif name == PRESET and (read := Presets().read(child, PRESET, reading)):
+                    presets = read.value
+        else:
+            values = dict(self._leaves(root, "", reading))
+        reading.files[whole] = presets, values
+        return presets, values
+
+    def _leaves(self, node: Node, key: str, reading: Reading) -> Iterator[tuple[str, Setting]]:
+        """The settings below a node by dotted key."""
+        words = reading.language
+        if key in words.leaves:
+            if setting := Value(words.hints[key]).read(node, key, reading):
+                yield key, setting
+            return
+        for name, child in entries(node, key or "base", reading.problems):
+            below = f"{key}.{name}" if key else name
+            if below not in words.leaves and below not in words.sections:
+                near = meant(below, (*words.leaves, *words.sections))
+                reading.problems.add(child.key_place, below, f"unknown key; {near}")
+            elif "." in name:
+                reading.problems.add(child.key_place, below, "a dotted key; under base, nest it key by key")
+            else:
+                yield from self._leaves(child, below, reading)
+
+    def schema(self, words: Language) -> Schema:
+        """Return the schema of sections, a file's name, or a list of both."""
+        part = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/sections"}]}
+        return {"anyOf": [*part["anyOf"], {"type": "array", "items": part, "minItems": 1}]}
+
+
+@dataclass(frozen=True)
+class Part(Shape):
+    """A sub-study, or what holds under a condition: a mapping with the keys that may stand there; read as a block."""
+
+    within: str
+    table: Table
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The rows of the table that may stand there."""
+        return tuple(key for key in self.table() if self.within in key.within)
+
+    def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
+        """Return the block."""
+        if node.value is None and self.within == "sub-study":
+            return Setting(Block(), node.place, node.key_place)
+        parts = dict(entries(node, key, reading.problems))
+        return Setting(block(read_keys(parts, self.keys, "", reading)), node.place, node.key_place)
+
+    def schema(self, words: Language) -> Schema:
+        """Return the schema of the mapping."""
+        found = described(self.keys, words)
+        return {"anyOf": [{"type": "null"}, found]} if self.within == "sub-study" else found
+
+
+def block(found: Mapping[str, Setting]) -> Block:
+    """Return what keys of a study say about which runs there are."""
+
+    def value(key: str, default: Any) -> Any:
+        return found[key].value if key in found else default
+
+    presets, base = value("base", ((), {}))
+    return Block(
+        presets=value(PRESET, ()) or presets,
+        base=base,
+        grid=value("grid", {}),
+        zips=tuple(each.value for each in value("zip", ())),
+        when=value("when", ()),
+        ablate=value("ablate", {}),
+        exclude=tuple(each.value for each in value("exclude", ())),
+        where=tuple(Rule(each.value, each.value.names, each.place, "where") for each in value("where", ())),
+    )
+
+
+@dataclass(frozen=True)
+class Conditions(Shape):
+    """A mapping from expressions to what holds under them; read as a tuple of pairs."""
+
+    table: Table
+
+    def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
+        """Return each expression and its block."""
+        early = Condition(early="a condition is asked before they are known; use keys of a run, or where")
+        if node.value in ({}, []):
+            reading.problems.add(node.place, key, EMPTY)
+        found = []
+        for text, child in entries(node, key, reading.problems):
+            condition = early.read(Node(text, child.key_place, child.key_place), key, reading)
+            inner = Part("when", self.table).read(child, f"{key}.{text}", reading)
+            if condition and inner:
+                found.append((condition, inner.value))
+        return Setting(tuple(found), node.place, node.key_place)
+
+    def schema(self, words: Language) -> Schema:
+        """Return the schema of a mapping from any text."""
+        return {"type": "object", "additionalProperties": Part("when", self.table).schema(words)}
+
+
+class Ablation(Shape):
+    """A mapping whose entries are arms: of a dotted key one for each value, of a name one that may set several keys."""
+
+    def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
+        """Return the levels of each entry."""
+        if node.value in ({}, []):
+            reading.problems.add(node.place, key, EMPTY)
+        found: dict[str, tuple[Level, ...]] = {}
+        for name, child in entries(node, key, reading.problems):
+            arms = self._arms(name, child, reading)
+            for arm in arms:
+                try:
+                    check_arm_name(arm)
+                except ValueError as error:
+                    reading.problems.add(child.key_place, key, error)
+            found[name] = tuple(Level(each, {ARM: arm}, child.key_place) for arm, each in arms.items())
+        return Setting(found, node.place, node.key_place)
+
+    def _arms(self, name: str, node: Node, reading: Reading) -> dict[str, dict[str, Setting]]:
+        words = reading.language
+        if name in words.hints:
+            values = Choices(words.hints[name]).read(node, name, reading)
+            return {assignment(name, each.value): {name: each} for each in (values.value if values else ())}
+        if not isinstance(node.value, dict):
+            remedy = f"or name an arm, as in {show(name)}: {{model.memory.momentum: false}}"
+            reading.problems.add(node.key_place, f"ablate.{name}", f"{words.unknown(name, words.hints)}; {remedy}")
+            return {}
+        empty = "a mapping of nothing; name what differs from the base"
+        arm = ByKey(Value, of="hints", empty=empty).read(node, f"ablate.{name}", reading)
+        return {name: arm.value if arm else {}}
+
+    def entry(self, path: str) -> tuple[str, str] | None:
+        """Return the whole path: a dotted key or a name is one entry."""
+        return path, ""
+
+    def schema(self, words: Language) -> Schema:
+        """Return the schema of both kinds of entries."""
+        arms = {key: Choices(hint).schema(words) for key, hint in words.hints.items()}
+        return {"type": "object", "additionalProperties": ByKey(Value, of="hints").schema(words), "properties": arms}
+
+
+@dataclass(frozen=True)
+class Combination(Shape):
+    """A mapping of values that occur together, or a text of another shape; a mapping is read as a rule."""
+
+    text: Shape
+    keeps: bool = False
+
+    def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
+        """Return the rule of a mapping or an expression, or the text."""
+        if not isinstance(node.value, dict):
+            found = self.text.read(node, key, reading)
+            if found and callable(found.value):
+                rule = Rule(found.value, found.value.names, node.place, key, self.keeps)
+                return Setting(rule, node.place, node.key_place)
+            return found
+        shape = ByKey(Choices, of="names", empty="an empty mapping, which says nothing; name keys and values")
+        read = shape.read(node, key, reading)
+        wanted = {name: [each.value for each in values.value] for name, values in (read.value if read else {}).items()}
+
+        def holds(lookup: Callable[[str], Any]) -> bool:
+            return all(lookup(name) in values for name, values in wanted.items())
+
+        return Setting(Rule(holds, frozenset(wanted), node.place, key, self.keeps), node.place, node.key_place)
+
+    def schema(self, words: Language) -> Schema:
+        """Return the schema of either."""
+        return {"anyOf": [self.text.schema(words), {"$ref": "#/$defs/chosen"}]}
+
+
+class AnyText(Shape):
+    """A text; what it may be depends on the rest of the study, so any value is read."""
+
+    def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
+        """Return the value as it is."""
+        return Setting(node.plain(), node.place, node.key_place)
+
+    def schema(self, words: Language) -> Schema:
+        """Return the schema of a text."""
+        return {"type": "string"}
+
+
+class Presets(Shape):
+    """The name of a preset, or a list of names; read as a tuple of settings."""
+
+    def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
+        """Return the names that are right."""
+        return Several(Value(reading.language.hints[PRESET])).read(node, key, reading)
+
+    def schema(self, words: Language) -> Schema:
+        """Return the schema of either."""
+        return Several(Value(words.hints[PRESET])).schema(words)
+
+
+class Seeds(Shape):
+    """A count of seeds, or a list of them."""
+
+    def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
+        """Return the seeds."""
+        if not isinstance(node.value, list):
+            found = count(MOST_RUNS, "3 or [0, 1, 2]").read(node, key, reading)
+            return found and Setting(tuple(range(found.value)), node.place, node.key_place)
+        levels = Levels(int).read(node, key, reading)
+        seeds = levels.value if levels else ()
+        if len(seeds) > MOST_RUNS:
+            reading.problems.add(node.place, key, f"{len(seeds)} of them, more than {MOST_RUNS}; remove some")
+        for seed in seeds:
+            if seed.value < 0:
+                reading.problems.add(seed.place, key, f"{seed.value} is no seed; write integers from 0")
+        return Setting(tuple(seed.value for seed in seeds), node.place, node.key_place)
+
+    def schema(self, words: Language) -> Schema:
+        """Return the schema of either."""
+        seeds = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+        return {"anyOf": [{"type": "integer", "minimum": 1}, seeds]}
+
+
+def check_arm_name(name: str) -> None:
+    """Raise ValueError for a name that would read badly as the name of an arm."""
+    if not ARM_NAME.fullmatch(name):
+        rule = "use at most 100 characters on one line, the first a letter or a digit"
+        raise ValueError(f"{brief(name)} cannot name an arm; {rule}")
+
+
+def no_file(path: Path) -> str | None:
+    """Return why a path cannot be that of a file, whatever is there."""
+    try:
+        usual = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return None  # reading it says so, with what is near
+    except (OSError, ValueError) as error:
+        return f"is not there ({getattr(error, 'strerror', None) or error}); name a study file"
+    return None if usual else "is no file; name a study file"

@@ -1,0 +1,104 @@
+"""A run of a study: its configuration, its seed and its id, and how it is written to the store and read back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from titans.models.config import flatten
+from titans_lab.plugins.loading import plugins_of
+from titans_lab.study.config import RunConfig, build, leaves, plain
+from titans_lab.study.derived import costs
+from titans_lab.study.identity import facts, read_values, versions
+from titans_lab.study.values import label
+from titans_lab.tasks.settings import TaskSettings
+
+#: Sections and keys that decide the batches of a seed, with the content of the data.
+BATCHES = ("data.", "task.", "train.seq_len", "train.batch_size")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a study.
+
+    Attributes:
+        run_id: Its name in the store, 16 hexadecimal digits: equal for equal runs of any study.
+        config: All that is set for it.
+        seed: The seed of its initial values and batches.
+        data_hash: The hash of its data's content.
+        factors: The study's varied keys, dotted, and this run's values; "study" and "arm" hold names.
+        solved: What `hold` found for it, by dotted key.
+        deviation: The deviation from what is held, as a share of it; None: nothing is held.
+        baseline: Whether it is of the arm that others are compared with.
+    """
+
+    run_id: str
+    config: RunConfig
+    seed: int
+    data_hash: str
+    factors: dict[str, Any]
+    solved: dict[str, Any] = field(default_factory=dict)
+    deviation: float | None = None
+    baseline: bool = False
+
+    @property
+    def label(self) -> str:
+        """What tells it from the study's other runs, such as "memory.depth=2 seed=0"."""
+        return f"{label(self.factors)} seed={self.seed}".lstrip()
+
+
+def batches(run: Run) -> tuple[object, ...]:
+    """Return what is equal for runs that see the same batch at each step if their seeds are equal."""
+    known = facts(leaves(), read_values(run.config))
+    return run.data_hash, *(item for item in known.items() if item[0].startswith(BATCHES))
+
+
+def record_of(run: Run, data_source: str) -> dict[str, Any]:
+    """Return all that a worker needs to know of a run, as plain data; paths are made absolute."""
+    config = plain(run.config)
+    task = run.config.task
+    places = [(config["data"], name) for name in ("path", "valid_path", "test_path")]
+    places += [(config["task"][task.name], name) for name in task.settings.PATHS]
+    for section, name in places:
+        if section[name] is not None:
+            section[name] = str(Path(section[name]).absolute())
+    return {
+        "run_id": run.run_id,
+        "seed": run.seed,
+        "data_hash": run.data_hash,
+        "data_source": data_source,
+        "config": config,
+        "versions": versions(run.config),
+        "plugins": plugins_of(run.config.model.mixers, run.config.task.name),
+        **metric_columns(run.config.task.settings),
+        **costs(run.config),
+    }
+
+
+def metric_columns(task: TaskSettings) -> dict[str, str]:
+    """Return what a run's score is, as columns of the view `runs`."""
+    return {"metric": task.METRIC.name, "unit": task.METRIC.unit, "direction": task.METRIC.direction}
+
+
+def config_in(text: str | None) -> RunConfig | None:
+    """Return the configuration that a run was recorded with, given as JSON.
+
+    None where this process has no such configuration: a later version wrote it, or a plugin that is not loaded here.
+    """
+    try:
+        return _config_in(text) if text else None
+    except (ValueError, TypeError, KeyError, AttributeError):  # the values of a record may be of any type
+        return None
+
+
+@lru_cache(maxsize=20_000)  # the seeds of an arm share their configuration
+def _config_in(text: str) -> RunConfig:
+    return config_of({"config": json.loads(text)})
+
+
+def config_of(record: dict[str, Any]) -> RunConfig:
+    """Return the configuration of a recorded run; fields that this version does not have are left out."""
+    return build(RunConfig, dict(flatten(record["config"])))
