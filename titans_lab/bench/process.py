@@ -17,7 +17,7 @@ from titans.models.cost import parameters, train_flops_per_token
 from titans_lab.bench.pairs import PEER, Pair
 from titans_lab.environment import environment, library_version
 from titans_lab.executors.answers import EndedEarly, answers
-from titans_lab.executors.devices import Device
+from titans_lab.executors.devices import Device, cores
 from titans_lab.store.store import Store, writing
 from titans_lab.study.fields import plain
 from titans_lab.study.identity import model_id
@@ -127,6 +127,11 @@ class Setup:
         """Return the environment variables of the process."""
         threads = str(self.threads)
         return self.device.environment() | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+
+def setup_on(device: Device, rounds: int, threads: int | None = None) -> Setup:
+    """Return a setup on a device. A bench uses all cores of a CPU; with a GPU it has as many threads as a worker."""
+    return Setup(device, threads or (len(cores()) if device.kind == "cpu" else 1), rounds)
 
 
 def measured(pair: Pair, setup: Setup) -> Measurement:

@@ -16,7 +16,7 @@ from titans_lab.errors import UserError
 
 if TYPE_CHECKING:
     from titans_lab.bench.pairs import Pair
-    from titans_lab.bench.process import Bench, Measurement, Setup
+    from titans_lab.bench.process import Bench, Measurement
     from titans_lab.study.config import RunConfig
 
 
@@ -54,10 +54,10 @@ def bench(
     Exit code 3: the measurement of some pairs broke.
     """
     from titans_lab.bench.pairs import cases, paired
-    from titans_lab.bench.process import Bench
+    from titans_lab.bench.process import Bench, setup_on
 
     pairs = paired(cases(_configs(study, overrides or []), _lengths(length), batch), against)
-    work = Bench(open_store(store), _setup(rounds, threads))
+    work = Bench(open_store(store), setup_on(usable_devices()[0], rounds, threads))
     _measure(work, pairs)
     _print(work, as_csv, as_json)
     if work.failed:
@@ -85,15 +85,6 @@ def _lengths(text: str | None) -> list[int]:
         if not word.strip().isdecimal() or int(word) < 1:
             raise UserError(f"--length {text}: {word!r} is no number of tokens; write 512,2048 for two lengths")
     return [int(word) for word in words]
-
-
-def _setup(rounds: int, threads: int | None) -> Setup:
-    """Return where to measure. On a CPU a bench uses all cores; with a GPU it has the threads of a sweep's worker."""
-    from titans_lab.bench.process import Setup
-    from titans_lab.executors.devices import cores
-
-    device = usable_devices()[0]
-    return Setup(device, threads or (len(cores()) if device.kind == "cpu" else 1), rounds)
 
 
 def _measure(work: Bench, pairs: Sequence[Pair]) -> None:

@@ -63,12 +63,12 @@ def operator_error(case: CheckCase) -> float:
 
 def _operator_errors(case: CheckCase, config: ModelConfig, training: bool) -> Iterator[float]:
     operator = memories(case.model(config, training))[0].operator
-    for call, true in _recurrences(config, case.seed, training):
+    for call, true in recurrences(config, case.seed, training):
         yield worst_error(results(operator, call, DTYPES[case.precision], case.device), true)
 
 
 @lru_cache(maxsize=2)  # the other precisions use the same
-def _recurrences(config: ModelConfig, seed: int, training: bool) -> list[tuple[Call, list[Tensor]]]:
+def recurrences(config: ModelConfig, seed: int, training: bool) -> list[tuple[Call, list[Tensor]]]:
     """Return calls of awkward lengths with what the reference implementation gives for them."""
     model = drawn_model(config, seed, training)
     chunk = memories(model)[0].chunk_size
@@ -86,7 +86,7 @@ def model_error(case: CheckCase) -> float:
     """
     config, compared = for_model(case.config), 1 if case.precision == "bfloat16" else None
     return largest(
-        worst_error(_whole(case, config, training)[:compared], _by_token(config, case.seed, training)[:compared])
+        worst_error(_whole(case, config, training)[:compared], by_token(config, case.seed, training)[:compared])
         for training in modes(config)
     )
 
@@ -99,7 +99,7 @@ def _whole(case: CheckCase, config: ModelConfig, training: bool) -> list[Tensor]
 
 
 @lru_cache(maxsize=2)
-def _by_token(config: ModelConfig, seed: int, training: bool) -> list[Tensor]:
+def by_token(config: ModelConfig, seed: int, training: bool) -> list[Tensor]:
     model, tokens = drawn_model(config, seed, training).double(), drawn_tokens(config, length(config), seed)
     use_reference(model)
     return with_gradients([in_parts(model, tokens, range(1, tokens.shape[1]))], list(model.parameters()))

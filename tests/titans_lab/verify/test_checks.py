@@ -57,7 +57,7 @@ def test_what_is_right_passes_in_every_precision(name: str):
 
 
 def test_what_is_slow_is_computed_once_for_all_precisions(capsys: pytest.CaptureFixture[str]):
-    slow = (titans_lab.verify.checks._recurrences, titans_lab.verify.checks._by_token)
+    slow = (titans_lab.verify.checks.recurrences, titans_lab.verify.checks.by_token)
     before = [each.cache_info().misses for each in slow]
     config = tiny(eval_chunk_size=2)
     answer(CheckCase(config, "", torch.device("cpu"), int(torch.randint(2**31, ()))), PRECISIONS)
