@@ -6,9 +6,10 @@ import itertools
 import math
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 import typer
 
@@ -26,7 +27,21 @@ STYLES = {"done": "green", "running": "cyan", "failed": "red", "oom": "red", "lo
 
 def note(line: str) -> None:
     """Print a line for people on standard error."""
-    typer.echo(line, err=True)
+    print(folded(line, sys.stderr), file=sys.stderr, flush=True)
+
+
+def say(line: str) -> None:
+    """Print a line for people on standard output."""
+    print(folded(line, sys.stdout))
+
+
+def folded(text: str, stream: TextIO) -> str:
+    """Return a text whose lines end between words where the stream is a terminal, whatever its width."""
+    if not stream.isatty():
+        return text
+    columns = shutil.get_terminal_size().columns
+    lines = (textwrap.wrap(line, columns, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
+    return "\n".join("\n".join(line) for line in lines)
 
 
 def print_damage(damage: Iterable[Damage]) -> None:

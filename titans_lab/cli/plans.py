@@ -19,7 +19,7 @@ from titans_lab.cli.arguments import (
     open_store,
     usable_devices,
 )
-from titans_lab.cli.output import count, duration, note, print_rows, print_table
+from titans_lab.cli.output import count, duration, note, print_rows, print_table, say
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
@@ -104,14 +104,19 @@ def _ends(row: PlannedRun) -> list[float | None]:
 
 
 def _print_runs(found: Plan, hold: Hold | None) -> None:
-    """Print a table of the runs, without the columns that say nothing."""
+    """Print a table of the runs; what is the same for all of them stands below it."""
     columns: dict[str, list[str]] = {
         "run": [row.label for row in found.runs],
         "id": [row.run_id for row in found.runs],
         "state": [row.state for row in found.runs],
     }
+    same = []
     for name, title in FIGURES.items():
-        columns[title] = [count(getattr(row, name)) for row in found.runs]
+        cells = [count(getattr(row, name)) for row in found.runs]
+        if len(set(cells)) > 1:
+            columns[title] = cells
+        else:
+            same.append(f"{cells[0]} {title}")
     if any(row.seconds for row in found.runs):
         columns["time"] = [_estimate(row.seconds, _time) for row in found.runs]
     if any(row.peak_bytes for row in found.runs):
@@ -119,37 +124,41 @@ def _print_runs(found: Plan, hold: Hold | None) -> None:
     if hold:
         columns[f"{hold.what} held"] = [_held(row) for row in found.runs]
     if any(row.new for row in found.runs):
-        columns["new, compared with the nearest run in the store"] = [_new(row) for row in found.runs]
+        columns["differs from the nearest run in"] = [_new(row) for row in found.runs]
     print_table(list(columns), zip(*columns.values(), strict=True))
+    print()
+    if same:
+        say(f"Every run: {', '.join(same)}")
 
 
 def _print_summary(found: Plan) -> None:
     """Print what there is to run, how long it will take, and what difference it can detect."""
     missing = found.missing
     cost = f"{count(sum(row.tokens for row in missing))} tokens, {count(sum(row.flops for row in missing))} FLOPs"
-    print(f"\n{len(found.runs)} runs, {len(missing)} to run: {cost}")
+    say(f"{len(found.runs)} runs, {len(missing)} to run: {cost}")
     if missing:
         at_once = f"{found.devices} at a time" if found.devices > 1 else "one at a time"
         known = f"{_estimate(found.seconds, _time)}, {at_once}" if found.seconds else _unknown(missing)
-        print(f"Time: {known}")
+        say(f"Time: {known}")
     if any(each and each.low is None for row in missing for each in (row.seconds, row.peak_bytes)):
-        print("(?): the store has too few runs like these for an interval")
+        say("(?): the store has too few runs like these for an interval")
     if (seen := found.detectable) and seen.difference:
-        print(
+        say(
             f"Detectable difference at {seen.seeds} seeds, with 80 % power: {seen.difference:.2g} {seen.metric} "
             f"({seen.arms} arms after Holm; standard deviation of paired differences {seen.sd:.2g}, from {seen.pairs} "
             "pairs in the store)"
         )
     elif len({row.parameters for row in found.runs} | {row.label for row in found.runs}) > 1:
         why = "one seed detects none" if seen else "the store has no two arms like these with two seeds in common"
-        print(f"Detectable difference: unknown; {why}")
+        say(f"Detectable difference: unknown; {why}")
 
 
 def _print_search(search: dict[str, Any]) -> None:
     arms = f" for each of {search['arms']} arms" if search["arms"] > 1 else ""
     keys = f"{len(search['parameters'])} parameters" if len(search["parameters"]) > 1 else search["parameters"][0]
     how = f"sampler {search['sampler']}, pruner {search['pruner']}"
-    print(f"Search: {search['trials']} trials of {keys}{arms}, {how}. To start it: {search['command']}")
+    say(f"Search: {search['trials']} trials of {keys}{arms}, {how}. To start it:")
+    print(f"  {search['command']}")
 
 
 def _unknown(missing: Sequence[PlannedRun]) -> str:
@@ -167,7 +176,12 @@ def _estimate(estimate: Estimate | None, words: Callable[[float], str]) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{value} (?)"
     low, high = words(estimate.low), words(estimate.high)
-    return value if low == high else f"{value} ({low} to {high})"
+    if low == high:
+        return value
+    unit = high.lstrip("0123456789.")
+    if low.lstrip("0123456789.") == unit and unit in ("s", " MiB", " GiB"):  # one unit is enough
+        low = low.removesuffix(unit)
+    return f"{value} ({low} to {high})"
 
 
 def _time(seconds: float) -> str:

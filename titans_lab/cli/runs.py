@@ -138,7 +138,11 @@ def _look(records: Store, study: Path | None, overrides: list[str] | None, wante
 
 
 def _text(rows: list[dict[str, Any]], as_csv: bool, as_json: bool) -> str:
-    return rows_text(list(rows[0]) if rows else (), (row.values() for row in rows), as_csv, as_json)
+    """Return the rows; in a table without the columns that are empty."""
+    names = list(rows[0]) if rows else []
+    if not as_csv and not as_json:
+        names = [name for name in names if any(row[name] is not None for row in rows)]
+    return rows_text(names, ([row[name] for name in names] for row in rows), as_csv, as_json)
 
 
 def _watch(look: Callable[[], Rows], as_csv: bool, as_json: bool) -> None:
