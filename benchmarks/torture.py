@@ -254,7 +254,7 @@ def signals(scene: Scene) -> str:
         slowest = max(slowest, time.monotonic() - begin)
         if coordinator.returncode != 0:  # it had not finished before
             check(coordinator.returncode == 130, f"exit code {coordinator.returncode}: {words}")
-            check("goes on from here" in words, words)
+            check("continues from here" in words, words)
         check(not lab.workers(), "a worker is left")
         check(slowest < scene.limit, f"{slowest:.1f} s to end")
     check(lab.finish().returncode == 0, "the sweep that followed")

@@ -26,7 +26,8 @@ def main() -> None:
 
 def _say(message: str) -> int:
     """Print a message without what would steer a terminal, since it may quote what is in a file. Return exit code 2."""
-    lines = message.split("\n")
-    harmless = "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
-    print(f"titans-lab: {harmless}", file=sys.stderr)
+    from titans_lab.tables import harmless
+
+    lines = "\n".join(map(harmless, message.split("\n")))
+    print(f"titans-lab: {lines}", file=sys.stderr)
     return 2

@@ -1,4 +1,4 @@
-"""All verbs in one application."""
+"""The application with all verbs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from titans_lab.cli import (
 
 app = typer.Typer(
     name="titans-lab",
-    help="Ablation and scaling studies of memory that learns at test time: from a YAML file to a report.",
+    help="Ablation and scaling studies of neural memory that learns at test time: from a YAML file to a report.",
     epilog=(
         "Start here:  titans-lab sweep studies/quickstart.yaml  |  titans-lab report studies/quickstart.yaml  |  "
         'titans-lab query "select model.variant, avg(loss) from runs group by all"'
@@ -47,7 +47,7 @@ VERBS = (
     runs.status,
     runs.logs,
     runs.cancel,
-    runs.rerun,
+    studies.rerun,
     records.query,
     fits.fit,
     reports.report,
@@ -60,7 +60,7 @@ VERBS = (
 )
 for verb in VERBS:
     app.command()(verb)
-app.command("import")(upkeep.import_)  # this name and the next Python has taken
+app.command("import")(upkeep.import_)  # Python has taken this name and the next
 app.command("eval")(evals.evaluate)
 app.add_typer(data.data, name="data")
 
@@ -74,6 +74,6 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None: ...

@@ -246,7 +246,11 @@ TRIALS = (
     *SEARCH,
     Column("number", int, "of the trial, from 0"),
     Column("origin", str, "who proposed it: sampler, enqueued (the study), or store (runs that were there already)"),
-    Column("state", str, "running, done, pruned, raced, diverged, oom, failed, or infeasible: never started"),
+    Column(
+        "state",
+        str,
+        "running, done, pruned, stopped by racing, diverged, oom, failed, or infeasible: never started",
+    ),
     Column("feasible", bool, "whether it is done and meets every bound"),
     Column("params", str, "JSON: values by dotted key; params->>'train.lr' reads one"),
     Column("value", float, "first objective, mean over seeds; of one stopped early, of what there was of it"),

@@ -47,7 +47,7 @@ class UnknownConfiguration(DamagedError):
 
 #: How a trial stands: at work; with its values; stopped by the pruner; stopped before its last seed; without a number;
 #: out of memory; without a result; never started, for what was known of it before.
-TRIAL_STATES = frozenset({"running", "done", "pruned", "raced", "diverged", "oom", "failed", "infeasible"})
+TRIAL_STATES = frozenset({"running", "done", "pruned", "stopped", "diverged", "oom", "failed", "infeasible"})
 
 
 def _time(value: Any, where: str) -> None:
