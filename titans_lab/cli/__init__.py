@@ -10,12 +10,12 @@ from titans_lab.errors import UserError
 
 def main() -> None:
     """Run the command. What the user can mend is one message and exit code 2."""
-    from titans_lab.cli.app import app
+    from titans_lab.cli.app import app, hoisted
     from titans_lab.cli.streams import make_lossy, problem
 
     make_lossy()
     try:
-        app(prog_name="titans-lab")
+        app(hoisted(sys.argv[1:]), prog_name="titans-lab")
     except UserError as error:
         raise SystemExit(_say(str(error))) from None
     finally:
