@@ -132,6 +132,7 @@ RUNS = (
     Column("data_hash", str, "SHA-256 of the data"),
     Column("data_source", str, "where the data came from"),
     Column("versions", str, "JSON: versions of the parts that are in the identity"),
+    Column("plugins", str, "JSON: SHA-256 of each plugin that the run uses, by the plugin's name"),
     Column("parameters", int, "trainable parameters, embeddings included"),
     Column("flops_per_token", int, "training FLOPs a token, forward and backward"),
     Column("state_bytes", int, "what generation carries from token to token, bytes a sequence"),

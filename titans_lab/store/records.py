@@ -58,7 +58,8 @@ def _time(value: Any, where: str) -> None:
         raise Misfit(where, f"{value!r} is no time") from error
 
 
-_FIGURES = [column for column in RUNS if column.name not in ("config", "versions", "env")]  # those are objects here
+_OBJECTS = ("config", "versions", "plugins", "env")  # they are JSON in a row and objects in a record
+_FIGURES = [column for column in RUNS if column.name not in _OBJECTS]
 _ENV = fields({}, {"micro_batch": at_least(1), "oom_retries": at_least(0)}, _FIGURES)
 _DIGEST = fields({"bytes": at_least(0), "sha256": TEXT})
 _STATUS = fields(
@@ -75,7 +76,7 @@ _STATUS = fields(
 _RUN = fields(
     {"run_id": NAME, "seed": INTEGER, "data_hash": TEXT, "versions": mapping(INTEGER)}
     | {"config": fields({}, columns=SECTIONS)},
-    {"plugins": OBJECT},
+    {"plugins": mapping(TEXT)},
     _FIGURES,
 )
 _METRIC = fields({"name": TEXT, "direction": one_of(get_args(Direction)), "taken": one_of(get_args(Taken))})

@@ -79,7 +79,7 @@ def __getattr__(name):
 
         def losses(self, model, batch):
             bits, parity = batch
-            return F.cross_entropy(model(bits)[0].float().mT, parity, reduction="none").sum(1)
+            return F.cross_entropy(model(bits).float().mT, parity, reduction="none").sum(1)
 
         def terms(self, batch):
             return batch[0].numel()
@@ -89,7 +89,7 @@ def __getattr__(name):
             batch = tuple(each.to(device) for each in self.drawn("test"))
             with judging(model):
                 loss = self.losses(model, batch).sum().item() / self.terms(batch)
-                right = (model(batch[0])[0].argmax(-1) == batch[1]).float().mean().item()
+                right = (model(batch[0]).argmax(-1) == batch[1]).float().mean().item()
             count = self.terms(batch)
             return [Score(self.settings.LOSS, loss, count), Score(self.settings.METRIC, right, count)]
 
