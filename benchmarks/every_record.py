@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
 from instant import InstantExecutor
 
 from titans_lab.executors.devices import Device
-from titans_lab.search.coordinator import Search, tunings
+from titans_lab.search.coordinator import Coordinator, tunings
 from titans_lab.store.checkpoints import save_checkpoint
 from titans_lab.store.claims import NOBODY, Holder, Watch
 from titans_lab.store.folder import Attempt, RunFolder
@@ -86,7 +86,7 @@ def tune(lab: Lab) -> None:
     """Search, over a function."""
     study = load_study(lab.tuned)
     executor = InstantExecutor(lambda config, seed: [3.0, 2.0 + config.train.lr + seed / 100])
-    search = Search(study, tunings(study, lab.store, RunConfig.data_digest), lab.store, executor, [PLACE])
+    search = Coordinator(study, tunings(study, lab.store, RunConfig.data_digest), lab.store, executor, [PLACE])
     search.run(lambda *_: None)
 
 

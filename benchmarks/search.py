@@ -31,7 +31,7 @@ from workbench import Workbench, workers
 
 import titans_lab.sweep
 from titans_lab.executors.devices import Device
-from titans_lab.search.coordinator import Search, tunings
+from titans_lab.search.coordinator import Coordinator, tunings
 from titans_lab.search.proposer import Goal, Proposer
 from titans_lab.search.trial import Trial
 from titans_lab.store.query import query
@@ -111,7 +111,7 @@ def overhead(trials: int) -> None:
         study, store = load_study(path), Store(Path(folder) / "results")
         devices = [Device("cpu", "0", "core 0", "")]
         executor = TimedExecutor(curve)
-        search = Search(study, tunings(study, store, lambda _: "0" * 64), store, executor, devices)
+        search = Coordinator(study, tunings(study, store, lambda _: "0" * 64), store, executor, devices)
         begin = time.perf_counter()
         search.run(lambda *_: None)
         whole = time.perf_counter() - begin
@@ -167,7 +167,7 @@ def steps(root: Path) -> None:
     """What the runs of a search took, of what they would have taken to their ends."""
     sql = """select study, arm, count(*) as trials, count(*) filter (state = 'pruned') as pruned,
         1 - sum(steps) / sum(planned) as saved from trials
-        where origin <> 'store' and state in ('done', 'pruned', 'raced', 'diverged') group by all"""
+        where origin <> 'store' and state in ('done', 'pruned', 'stopped', 'diverged') group by all"""
     for row in query(root, sql).to_pylist():
         saved = f"{row['pruned']} pruned, {row['saved']:.0%} of steps saved"
         print(f"{row['study']} {row['arm']}: {row['trials']} trials, {saved}")

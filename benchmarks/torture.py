@@ -33,6 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from titans_lab.store.checkpoints import checkpoints
+from titans_lab.store.folder import Attempt
 from titans_lab.store.query import query
 from titans_lab.store.store import Store
 
@@ -89,6 +91,10 @@ class Lab:
 
     def states(self) -> dict[str, str]:
         return {folder.run_id: folder.state() for folder in Store(self.store).folders()}
+
+    def has_progress(self) -> bool:
+        """Return whether a run that is at work has left a checkpoint."""
+        return any(checkpoints(folder) for folder in Store(self.store).folders() if folder.state() == "running")
 
     def workers(self) -> list[int]:
         listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
@@ -155,15 +161,18 @@ def check_numbers(scene: Scene, lab: Lab) -> None:
 def kills(scene: Scene) -> str:
     """Rounds of a study, each in a store of its own, until there were enough."""
     struck: dict[str, int] = {"worker": 0, "coordinator": 0}
-    rounds = attempts = 0
+    rounds = attempts = resumed = 0
     while sum(struck.values()) < scene.kills:
         rounds += 1
         lab = scene.lab(f"kills{rounds}")
         torment(scene, lab, struck)
         check_numbers(scene, lab)
-        attempts += sum(len(folder.attempts()) for folder in Store(lab.store).folders())
+        tried = [Attempt(path) for folder in Store(lab.store).folders() for path in folder.attempts()]
+        attempts += len(tried)
+        resumed += sum("resumed_from" in attempt.env() for attempt in tried)
+    check(resumed, "no attempt went on from a checkpoint")
     killed = f"{struck['worker']} workers and {struck['coordinator']} coordinators killed"
-    return f"{killed}, {rounds * scene.runs} runs in {attempts} attempts"
+    return f"{killed}, {rounds * scene.runs} runs in {attempts} attempts, {resumed} of which went on from a checkpoint"
 
 
 def torment(scene: Scene, lab: Lab, struck: dict[str, int]) -> None:
@@ -180,7 +189,7 @@ def torment(scene: Scene, lab: Lab, struck: dict[str, int]) -> None:
         time.sleep(scene.random.uniform(0, scene.spread))
         who = scene.random.choice(["worker", "worker", "coordinator"])
         victims = [coordinator.pid] if who == "coordinator" else lab.workers()
-        if victims and coordinator.poll() is None:
+        if victims and lab.has_progress() and coordinator.poll() is None:
             kill(scene.random.choice(victims))
             struck[who] += 1
     hang_up(coordinator)
@@ -254,7 +263,7 @@ def signals(scene: Scene) -> str:
         slowest = max(slowest, time.monotonic() - begin)
         if coordinator.returncode != 0:  # it had not finished before
             check(coordinator.returncode == 130, f"exit code {coordinator.returncode}: {words}")
-            check("goes on from here" in words, words)
+            check("continues from here" in words, words)
         check(not lab.workers(), "a worker is left")
         check(slowest < scene.limit, f"{slowest:.1f} s to end")
     check(lab.finish().returncode == 0, "the sweep that followed")
@@ -342,7 +351,7 @@ def main() -> int:
     parser.add_argument("--max-parallel", type=int, default=2, help="runs at a time")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=64 * 200, help="of each run: 64 a step")
-    parser.add_argument("--checkpoint", type=float, help="seconds between checkpoints, else the default")
+    parser.add_argument("--checkpoint", type=float, default=0.2, help="seconds between checkpoints")
     parser.add_argument("--spread", type=float, default=4.0, help="seconds between two kills, at most")
     parser.add_argument("--limit", type=float, default=5.0, help="seconds that a sweep may take to end")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))

@@ -143,7 +143,7 @@ def _file_system(root: Path) -> Iterator[Fact]:
         yield Fact("store", str(root), "cannot be written; query, status and report work, a sweep does not")
         return
     yield Fact("store", str(root))
-    for name, check in {"rename": _renames, "hard links": _links}.items():
+    for name, check in {"rename": _renames, "hard links": links}.items():
         yield Fact(name, *_outcome(check, root))
 
 
@@ -166,7 +166,7 @@ def _renames(root: Path) -> bool:
         path.unlink(missing_ok=True)
 
 
-def _links(root: Path) -> bool:
+def links(root: Path) -> bool:
     """One of two wins, and the other one knows."""
     path = root / f".doctor-{os.getpid()}"
     try:

@@ -158,7 +158,7 @@ class Sweep:
             self._stop_late()
             over = self.spent.by(len(self.active), time.monotonic()).over(self.budget)
             halted = self.halted
-            blocked = list(self.waiting) if over or halted else self._launch()
+            blocked = list(self.waiting) if over or halted else self.launch()
             more = look(self)
             if halted or not (self.active or (not over and (self.waiting or more))):
                 return
@@ -211,7 +211,7 @@ class Sweep:
             committed = job.attempt.status() or job.attempt.folder.status()  # another attempt's, which was the first
         return committed.state if committed else state
 
-    def _launch(self) -> list[Run]:
+    def launch(self) -> list[Run]:
         """Start what can be started; the runs for which there is a place, and which others are at."""
         free = self._free()
         blocked: list[Run] = []

@@ -10,15 +10,24 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
 TextFormat = Literal["table", "csv", "json", "markdown"]
+Format = Literal["table", "csv", "json", "markdown", "parquet"]
 Rows = Iterable[Iterable[Any]]
 
+SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
 GAP = "  "
-NARROWEST = 10  # characters to which a column of text may be cut so that a table fits
+NARROWEST = 12  # characters to which a column of text may be cut so that a table fits
+
+
+def format_of(output: Path | None) -> Format:
+    """Return the format that the name of a file asks for; a table where it asks for none."""
+    return SUFFIXES.get(output.suffix.lower(), "table") if output else "table"
 
 
 def to_text(form: TextFormat, names: Sequence[str], rows: Rows, width: int | None = None) -> str:
@@ -59,35 +68,77 @@ def to_markdown(names: Sequence[str], rows: Rows) -> str:
 def to_table(names: Sequence[str], rows: Iterable[Iterable[str]], width: int | None = None) -> str:
     """Return aligned columns, numbers to the right.
 
-    Where they are wider than `width`, the widest columns of text are cut. Where that is not enough, each row becomes a
-    block with a line for each column.
+    Where they are wider than `width`, columns of text are cut, the widest first. Where that is not enough, the table
+    continues below with the next columns. The first column, which tells the rows apart, is repeated there and is cut
+    to no less than half of the width.
     """
     table = [list(row) for row in rows]
-    columns = list(zip(*table, strict=True)) or [()] * len(names)
-    numeric = [bool(cells) and all(map(_is_number, cells)) for cells in columns]
-    widths = [max(map(len, (name, *cells))) for name, cells in zip(names, columns, strict=True)]
-    if width is not None:
-        fixed = [size if right else min(size, NARROWEST) for size, right in zip(widths, numeric, strict=True)]
-        room = width - len(GAP) * (len(names) - 1)
-        if sum(fixed) > room and table:
-            return _blocks(names, table)
-        while sum(widths) > max(room, sum(fixed)):
-            place = max(range(len(names)), key=lambda each: (widths[each] > fixed[each], widths[each]))
-            widths[place] -= 1
-    lines = [_line(row, widths, numeric) for row in (names, *table)]
-    return "\n".join([lines[0], GAP.join("─" * size for size in widths), *lines[1:]]) + "\n"
+    cells = [(name, *(row[place] for row in table)) for place, name in enumerate(names)]
+    half = max(NARROWEST, (width or 0) // 2)
+    columns = [_Column.of(each, NARROWEST if place else half) for place, each in enumerate(cells)]
+    return "\n".join("\n".join(_lines(panel)) + "\n" for panel in _panels(columns, width))
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    cut = [cell if len(cell) <= size else f"{cell[: size - 1]}…" for cell, size in zip(cells, widths, strict=True)]
-    return GAP.join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cut, widths, right, strict=True)).rstrip()
+@dataclass
+class _Column:
+    """A column of a table.
+
+    Attributes:
+        cells: Its name and its cells.
+        numeric: Whether the cells are numbers, which are never cut.
+        size: The characters that it takes.
+        least: The characters to which it may be cut.
+    """
+
+    cells: Sequence[str]
+    numeric: bool
+    size: int
+    least: int
+
+    @classmethod
+    def of(cls, cells: Sequence[str], least: int = NARROWEST) -> _Column:
+        numeric, size = len(cells) > 1 and all(map(_is_number, cells[1:])), max(map(len, cells))
+        return cls(cells, numeric, size, size if numeric else min(size, least))
+
+    def line(self, place: int) -> str:
+        """Return a cell, as wide as the column."""
+        cell = self.cells[place]
+        if len(cell) > self.size:
+            return f"{cell[: self.size - 1]}…"
+        return cell.rjust(self.size) if self.numeric else cell.ljust(self.size)
 
 
-def _blocks(names: Sequence[str], table: Sequence[Sequence[str]]) -> str:
-    size = max(map(len, names))
-    return "\n".join(
-        "".join(f"{name.ljust(size)}{GAP}{cell}\n" for name, cell in zip(names, row, strict=True)) for row in table
-    )
+def _panels(columns: Sequence[_Column], width: int | None) -> list[list[_Column]]:
+    """Return the columns in as few panels as fit below each other."""
+    if width is None or not columns:
+        return [list(columns)]
+    panels = [[columns[0]]]
+    for column in columns[1:]:
+        if sum(each.least + len(GAP) for each in panels[-1]) + column.least > width:
+            panels.append([replace(columns[0])])
+        panels[-1].append(column)
+    for panel in panels:
+        _cut(panel, width)
+    return panels
+
+
+def _cut(panel: Sequence[_Column], width: int) -> None:
+    """Cut columns of text, the widest first, until the panel fits."""
+    for column in panel:
+        column.size = max(column.least, min(column.size, width))
+    over = sum(column.size + len(GAP) for column in panel) - len(GAP) - width
+    for _ in range(over):
+        widest = max(panel, key=lambda column: (column.size > column.least, column.size))
+        if widest.size == widest.least:
+            return
+        widest.size -= 1
+
+
+def _lines(panel: Sequence[_Column]) -> list[str]:
+    if not panel:
+        return [""]
+    rows = [GAP.join(column.line(place) for column in panel).rstrip() for place in range(len(panel[0].cells))]
+    return [rows[0], GAP.join("─" * column.size for column in panel), *rows[1:]]
 
 
 def _is_number(cell: str) -> bool:
@@ -137,7 +188,11 @@ def shown(value: Any) -> str:
     """Return a value for people: one line, six digits of a float, and control characters spelt out."""
     if value is None:
         return "-"
-    text = f"{value:.6g}" if isinstance(value, float) else exact(value)
+    return harmless(f"{value:.6g}" if isinstance(value, float) else exact(value))
+
+
+def harmless(text: str) -> str:
+    """Return a line of text with its control characters spelt out, which would steer a terminal."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 

@@ -34,7 +34,7 @@ def task_of(name: str, length: int, seed: int = 0, **settings: Any) -> AnswerTas
 def rows(task: AnswerTask, training: bool = False, part: Part | None = None) -> list[Row]:
     """Tokens and targets of all examples of a set, drawn by the task."""
     part = part or task.parts(training)[0]
-    tokens, targets = task._set(part, training)
+    tokens, targets = task.draw_set(part, training)
     assert tokens.shape == targets.shape == (part.count, part.length)
     return list(zip(tokens.tolist(), targets.tolist(), strict=True))
 

@@ -45,6 +45,10 @@ MAY_IMPORT = {
     f"titans_lab.study.metric titans_lab.study.sections titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
     "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.study.metric "
     "titans_lab.tables titans_lab.tasks.settings",
+    "titans_lab.follow": "titans_lab.store titans_lab.tables",
+    "titans_lab.control": "titans_lab.selection titans_lab.store",
+    "titans_lab.launch": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.store "
+    "titans_lab.study titans_lab.sweep",
     "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
     "titans_lab.executors": "titans_lab.environment titans_lab.errors titans_lab.store",
@@ -55,7 +59,8 @@ MAY_IMPORT = {
     "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.store "
     "titans_lab.study",
     "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
-    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.spending "
+    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.launch titans_lab.planning "
+    "titans_lab.spending "
     "titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.sweep "
     "titans_lab.tasks.settings",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
@@ -88,12 +93,12 @@ MAY_IMPORT = {
     "titans_lab.training",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.plugins "
     "titans_lab.study",
-    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.data titans_lab.doctor titans_lab.durations "
-    "titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.harness titans_lab.harness.table "
-    "titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress titans_lab.report "
-    "titans_lab.reproduce titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.stats "
-    "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tables "
-    "titans_lab.tasks.settings titans_lab.verify",
+    "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.control titans_lab.data titans_lab.doctor "
+    "titans_lab.durations titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.follow "
+    "titans_lab.harness titans_lab.harness.table titans_lab.launch titans_lab.output titans_lab.planning "
+    "titans_lab.plugins titans_lab.progress titans_lab.report titans_lab.reproduce titans_lab.scaling "
+    "titans_lab.search titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study "
+    "titans_lab.sweep titans_lab.tables titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: The half of a task without torch: the package itself, whose other modules are the half with torch.

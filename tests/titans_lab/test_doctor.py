@@ -27,7 +27,7 @@ def test_what_is_missing_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def no_links(root: Path) -> bool:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(doctor, "_links", no_links)
+    monkeypatch.setattr(doctor, "links", no_links)
     wrong = {fact.name: fact.wrong for fact in machine(tmp_path) if fact.wrong}
     assert set(wrong) == {"torch", "no-such-part", "free disk", "free memory", "hard links"}
     assert "ImportError: no such library" in str(wrong["torch"])

@@ -129,7 +129,7 @@ from titans_lab.tasks.text.task import TextTask
 from titans_lab.data.corpus import Corpus
 from titans_lab.store.recorder import Recorder
 from titans_lab.training.train import Trainer
-from titans_lab.verify.checks import CHECKS, Setting
+from titans_lab.verify.checks import CHECKS, CheckCase
 
 model, tokens = LanguageModel(first.model), torch.randint(256, (4, 32))
 found["counted"] = sum(p.numel() for p in model.parameters())
@@ -142,8 +142,8 @@ found["counted state"] = 4 * sum(part.mean[0].numel() for part in state)
 found["stream"] = float((rest - whole[:, 20:]).abs().max())
 found["differs"] = float((LanguageModel(other.model)(tokens) - whole).abs().max())
 found["generated"] = generate(model, tokens[:, :5], 7).shape
-setting = Setting(first.model, "float64", torch.device("cpu"), 0)
-found["checks"] = {name: CHECKS[name][0](setting) for name in checks_of(first.model)}
+case = CheckCase(first.model, "float64", torch.device("cpu"), 0)
+found["checks"] = {name: CHECKS[name][0](case) for name in checks_of(first.model)}
 
 text = torch.frombuffer(bytearray(b"to be or not to be, that is the question; " * 64), dtype=torch.uint8).numpy()
 corpus = Corpus("hamlet", "0" * 64, text[:-256], text[-256:])

@@ -344,7 +344,7 @@ def test_a_run_that_was_cancelled_under_another_sweep_is_not_begun_again(bench: 
 
     def other(_: Sweep) -> None:
         if begun(folder) and not second.others:
-            second._launch()  # finds that the first one is at it
+            second.launch()  # finds that the first one is at it
 
     first.run(lambda now: (other(now), cancel(now))[0])
     second.run(lambda now: now.stop(run.run_id, "pruned", "it was begun again"))
@@ -365,7 +365,7 @@ def test_a_run_that_just_ended_with_another_sweep_is_begun_again(bench: Workbenc
     folder = bench.store.run(run.run_id)
     attempt = folder.new_attempt()
     with attempt.claim.kept():
-        sweep._launch()
+        sweep.launch()
         assert sweep.others == {run.run_id}
         Recorder(attempt, {}).commit("cancelled", {}, "the sweep was interrupted")
     sweep.run(lambda _: None)

@@ -42,13 +42,29 @@ def test_a_table_that_is_too_wide_loses_the_ends_of_its_longest_texts():
     assert to_table(NAMES, ROWS, 80) == to_table(NAMES, ROWS)
 
 
-def test_a_table_that_fits_by_no_cut_has_a_block_for_each_row():
+def test_a_table_that_fits_by_no_cut_continues_below():
     assert to_table(NAMES, ROWS, 20).splitlines() == [
-        "run   a label that is rather long for it",
-        "id    0a1b",
-        "loss  1.25",
+        "run             id",
+        "──────────────  ────",
+        "a label that …  0a1b",
+        "short           ff00",
         "",
-        "run   short",
-        "id    ff00",
-        "loss  12.5",
+        "run             loss",
+        "──────────────  ────",
+        "a label that …  1.25",
+        "short           12.5",
     ]
+
+
+@pytest.mark.parametrize("width", [1, 10, 40, 79, 200, None])
+def test_every_column_is_shown_at_every_width(width: int | None):
+    names = [f"column {place}" for place in range(30)]
+    text = to_table(names, [[f"cell {place}" * place for place in range(30)], [""] * 30], width)
+    assert all(f"column {place}" in text for place in range(30))
+    if width and width > 30:
+        assert max(map(len, text.splitlines())) <= width
+
+
+def test_a_table_may_have_no_rows_or_no_columns():
+    assert to_table(["a", "b"], [], 10) == "a  b\n─  ─\n"
+    assert to_table([], [], 10) == "\n"

@@ -1,4 +1,5 @@
-"""How fast models are beside a baseline: what is measured against what, and the record of it.
+"""Measure the speed of models against a baseline, and record it.
 
-`step`, `peer` and `__main__` import torch and run in a process of their own, `python -m titans_lab.bench`, a pair each.
+`step`, `peer` and `__main__` import torch and run in a process of their own, `python -m titans_lab.bench`, which
+measures one pair.
 """

@@ -1,7 +1,7 @@
 """Measure a pair on one device: `python -m titans_lab.bench --device cpu --rounds 5`.
 
-On standard input comes the pair as JSON: the configurations `model` and `baseline`, whether the latter is `peer`'s,
-`precision`, `kernel`, and `shape`, batch and length. A line of JSON goes out.
+The process reads the pair as JSON: the configurations `model` and `baseline`, whether the baseline is titans-pytorch's
+(`peer`), `precision`, `kernel`, and the `shape`: batch size and length. It writes a line of JSON.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from titans_lab.study.config import flatten
 
 
 def main() -> None:
-    """Answer what is asked."""
+    """Measure the pair that standard input names."""
     parser = argparse.ArgumentParser(prog="python -m titans_lab.bench", description="Measure a pair on one device.")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     torch.set_flush_denormal(True)  # as workers do
     load_inherited()
-    warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # of norms under autocast: only slower
+    warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # norms under autocast: only slower
     print(json.dumps(answer(json.load(sys.stdin), given.rounds, torch.device(given.device))), flush=True)
 
 
 def answer(asked: dict[str, Any], rounds: int, device: torch.device) -> dict[str, Any]:
-    """Seconds of every round and a product's FLOPs, the peak memory of both models, the baseline's parameters."""
+    """Return the seconds of every round, a product's FLOPs, both peak memories and the baseline's parameters."""
     models = models_of(asked, device)
     batch, length = asked["shape"]
     tokens = torch.randint(models["model"].config.vocab_size, (batch, length + 1), device=device)
     plain, product_flops = product(device)
     steps = {name: step_of(model, tokens, asked["precision"]) for name, model in models.items()}
-    turns = alternate({"product": plain, **steps}, rounds, device)  # its workspace is there before the models' turns
+    turns = alternate({"product": plain, **steps}, rounds, device)  # first, so that its workspace counts for no model
     return {
         "seconds": {name: [turn.seconds for turn in each] for name, each in turns.items()},
         "product_flops": product_flops,
@@ -51,7 +51,7 @@ def answer(asked: dict[str, Any], rounds: int, device: torch.device) -> dict[str
 
 
 def models_of(asked: dict[str, Any], device: torch.device) -> dict[str, LanguageModel]:
-    """The model and its baseline."""
+    """Return the model and its baseline."""
     torch.manual_seed(0)
     configs = {name: build_config(ModelConfig, dict(flatten(asked[name]))) for name in ("model", "baseline")}
     models = {

@@ -1,4 +1,4 @@
-"""Which model is measured against which, at what length: pure, without torch."""
+"""Which models are measured against which baselines, at which lengths. Needs no torch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from titans_lab.study.values import show
 
 PEER = "titans-pytorch"
 BASELINES = (*variants(), PEER)
-#: What is measured where no study is named.
+#: The study that is measured where none is named.
 DEFAULT = "grid: {model.variant: [lmm, mac, mag, mal], train.seq_len: [256, 1024]}"
 
 
 class Case(NamedTuple):
-    """What a training step's speed depends on, save the machine."""
+    """What the speed of a training step depends on, besides the machine."""
 
     model: ModelConfig
     precision: str
@@ -35,13 +35,13 @@ class Case(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A case and its baseline, at the same precision, batch and length.
+    """A case and its baseline, at the same precision, batch size and length.
 
     Attributes:
-        label: What tells the case from the others, save its length.
-        case: What is measured.
-        against: One of `BASELINES`.
-        baseline: Its configuration; of `PEER`, that of the model in which its memory takes the place of ours.
+        label: What tells the case from the others, besides its length.
+        case: The case.
+        against: The name of the baseline, one of `BASELINES`.
+        baseline: The configuration of the baseline. For `PEER`, the model whose memory is replaced by theirs.
     """
 
     label: str
@@ -51,12 +51,12 @@ class Pair:
 
 
 def default_study(overrides: Sequence[str]) -> Study:
-    """`DEFAULT` with these overrides. UserError as from `load_study`."""
+    """Return the study `DEFAULT` with some overrides. UserError as from `load_study`."""
     return read_study(parse(DEFAULT, lambda line: "the default of bench"), Path("bench"), overrides)
 
 
 def cases(configs: Iterable[RunConfig], lengths: Sequence[int], batch: int | None) -> list[Case]:
-    """The distinct ones, in order; `lengths` and `batch` in the place of each configuration's own, where given."""
+    """Return the distinct cases in order. `lengths` and `batch` replace those of the configurations where given."""
     distinct: dict[tuple[Any, ...], Case] = {}
     for config in configs:
         train = config.train
@@ -67,7 +67,7 @@ def cases(configs: Iterable[RunConfig], lengths: Sequence[int], batch: int | Non
 
 
 def paired(found: Sequence[Case], against: str) -> list[Pair]:
-    """Each case with its baseline. UserError where that does not exist."""
+    """Return each case with its baseline. UserError where there is no such baseline."""
     _check(against)
     words = labels([_words(case) for case in found])
     return [

@@ -12,16 +12,16 @@ from titans.models.config import ModelConfig
 
 
 class TheirMemory(Mixer):
-    """Its `NeuralMemory` of the same width, heads, depth, expansion and chunk, with momentum as the configuration says.
+    """titans-pytorch's `NeuralMemory` with the same width, heads, depth, expansion, chunk size and momentum.
 
-    Its `batch_size`, at whose ends the gradients' anchor moves, stays at its default, never: the faster of its ways.
-    It keeps no stream: a sequence is whole.
+    Its `batch_size`, the interval after which the gradients' anchor moves, stays at the default, never, which is its
+    fastest setting. It cannot stream: it reads whole sequences.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it warns of is its own affair
+            warnings.simplefilter("ignore")  # its warnings are not for our users
             package = importlib.import_module("titans_pytorch")
         memory = config.memory
         self.memory = package.NeuralMemory(
@@ -34,8 +34,8 @@ class TheirMemory(Mixer):
         )
 
     def start(self, batch: int) -> None:
-        """There is no state."""
+        """Return no state."""
 
     def forward(self, x: Tensor, state: None) -> tuple[Tensor, None]:
-        """A whole sequence `[batch, time, dim]`."""
+        """Return the output `[batch, time, dim]` for a whole sequence `[batch, time, dim]`."""
         return self.memory(x)[0], None

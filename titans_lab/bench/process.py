@@ -1,4 +1,4 @@
-"""A pair in a process of its own, and what is kept of it in the store."""
+"""Measure a pair in a process of its own, and keep the result in the store."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from titans.models.cost import parameters, train_flops_per_token
 from titans_lab.bench.pairs import PEER, Pair
 from titans_lab.environment import environment, library_version
 from titans_lab.executors.answers import EndedEarly, answers
-from titans_lab.executors.devices import Device
+from titans_lab.executors.devices import Device, cores
 from titans_lab.store.store import Store, writing
 from titans_lab.study.config import plain
 from titans_lab.study.identity import model_id
 
 
 @dataclass(frozen=True)
-class Row:
-    """What was measured of a pair: columns of the view `benches`, where their meanings and units stand."""
+class Measurement:
+    """What was measured of a pair: a row of the view `benches`, whose columns have meanings and units."""
 
     model: str
     configuration: str
@@ -53,8 +53,8 @@ class Row:
     config: dict[str, Any]
 
     @classmethod
-    def of(cls, pair: Pair, answer: dict[str, Any]) -> Row:
-        """From what the process says."""
+    def of(cls, pair: Pair, answer: dict[str, Any]) -> Measurement:
+        """Return the measurement that the process answers."""
         case, seconds = pair.case, answer["seconds"]
         return cls(
             **_facts(pair),
@@ -69,7 +69,7 @@ class Row:
 
 
 def _facts(pair: Pair) -> dict[str, Any]:
-    """What is known before anything is measured."""
+    """Return what is known before anything is measured."""
     model, precision, batch, length, kernel = pair.case
     read = reads(model.variant)
     return {
@@ -110,13 +110,13 @@ def _share(flops: int, product_flops: int, seconds: dict[str, list[float]]) -> f
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where to measure, and how long.
+class Setup:
+    """Where to measure, and how often.
 
     Attributes:
-        device: The only one that the process sees.
-        threads: Of torch on the CPU.
-        rounds: Turns of the model and of its baseline.
+        device: The only device that the process sees.
+        threads: The threads of torch on the CPU.
+        rounds: The turns of the model and of its baseline.
     """
 
     device: Device
@@ -124,16 +124,21 @@ class Place:
     rounds: int
 
     def environment(self) -> dict[str, str]:
-        """What the process's environment must say."""
+        """Return the environment variables of the process."""
         threads = str(self.threads)
         return self.device.environment() | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
 
-def measured(pair: Pair, place: Place) -> Row:
-    """Measure a pair. EndedEarly where its process broke, of which its traceback on stderr tells more."""
-    arguments = ["--device", place.device.kind, "--rounds", str(place.rounds)]
-    with closing(answers("titans_lab.bench", arguments, _question(pair), place.environment())) as given:
-        return Row.of(pair, next(given))
+def setup_on(device: Device, rounds: int, threads: int | None = None) -> Setup:
+    """Return a setup on a device. A bench uses all cores of a CPU; with a GPU it has as many threads as a worker."""
+    return Setup(device, threads or (len(cores()) if device.kind == "cpu" else 1), rounds)
+
+
+def measured(pair: Pair, setup: Setup) -> Measurement:
+    """Measure a pair. EndedEarly where its process broke, which leaves a traceback on standard error."""
+    arguments = ["--device", setup.device.kind, "--rounds", str(setup.rounds)]
+    with closing(answers("titans_lab.bench", arguments, _question(pair), setup.environment())) as given:
+        return Measurement.of(pair, next(given))
 
 
 def _question(pair: Pair) -> dict[str, Any]:
@@ -149,29 +154,29 @@ def _question(pair: Pair) -> dict[str, Any]:
 
 @dataclass
 class Bench:
-    """Pairs as they are measured, kept in the store from the first on.
+    """Pairs that are measured one by one. Each is in the store as soon as it is measured.
 
     Attributes:
-        store: Where.
-        place: Of all pairs.
-        rows: Measured so far.
-        failed: Those whose process broke.
-        facts: When, where and with what.
+        store: The store.
+        setup: Where to measure, and how often.
+        rows: What was measured so far.
+        failed: The pairs whose process broke.
+        facts: When, where and with which versions.
     """
 
     store: Store
-    place: Place
-    rows: list[Row] = field(default_factory=list)
+    setup: Setup
+    rows: list[Measurement] = field(default_factory=list)
     failed: list[tuple[Pair, EndedEarly]] = field(default_factory=list)
     facts: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.facts = _begun(self.place)
+        self.facts = _begun(self.setup)
 
     def measure(self, pair: Pair) -> None:
-        """Measure a pair and keep its row; one that breaks stops no other. UserError: the store cannot be written."""
+        """Measure a pair and record it. A pair that breaks stops no other. UserError: the store cannot be written."""
         try:
-            self.rows.append(measured(pair, self.place))
+            self.rows.append(measured(pair, self.setup))
         except EndedEarly as error:
             self.failed.append((pair, error))
             return
@@ -181,17 +186,17 @@ class Bench:
 
     @property
     def name(self) -> str:
-        """In the store."""
+        """The name of the bench in the store."""
         return self.facts["bench"]
 
 
-def _begun(place: Place) -> dict[str, Any]:
+def _begun(setup: Setup) -> dict[str, Any]:
     now = datetime.now(UTC)
     about = environment() | {
         "started": now.isoformat(),
-        "device": place.device.kind,
-        "device_name": place.device.hardware,
-        "threads": place.threads,
+        "device": setup.device.kind,
+        "device_name": setup.device.hardware,
+        "threads": setup.threads,
         "torch": library_version("torch"),
         "versions": titans.VERSIONS,
     }

@@ -1,4 +1,4 @@
-"""The training steps that take turns with one another and with a plain product."""
+"""Training steps that take turns with each other and with a plain product."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from titans_lab.tasks.text.task import bits_per_token
 from titans_lab.training.precision import products_in
 from titans_lab.training.speed import factor
 
-PRODUCTS = 20  # a turn
+PRODUCTS = 20  # in a turn
 
 Run = Callable[[], object]
 
 
 class Turn(NamedTuple):
-    """Seconds of a call, and the most bytes that it held at a time on top of what was there; None on a CPU."""
+    """The seconds of a call, and the most bytes that it held above what was there before; None on a CPU."""
 
     seconds: float
     peak: int | None
 
 
 def build(config: ModelConfig, peer: bool) -> LanguageModel:
-    """A model; with `peer`, titans-pytorch's memory as the mixer of its blocks."""
+    """Return a model; with `peer`, one with titans-pytorch's memory as the mixer of its blocks."""
     model = LanguageModel(config)
     for block in model.blocks if peer else ():
         block.mixer = TheirMemory(config)
@@ -37,7 +37,7 @@ def build(config: ModelConfig, peer: bool) -> LanguageModel:
 
 
 def step_of(model: nn.Module, tokens: Tensor, precision: str, update: Run = lambda: None) -> Run:
-    """Forward, backward and `update` on tokens `[batch, length + 1]`; the gradients are gone before another's turn."""
+    """Return a training step on tokens `[batch, length + 1]`: forward, backward, `update`, and no gradients left."""
 
     def run() -> None:
         with products_in(precision, tokens.device):
@@ -50,13 +50,13 @@ def step_of(model: nn.Module, tokens: Tensor, precision: str, update: Run = lamb
 
 
 def product(device: torch.device) -> tuple[Run, int]:
-    """Plain square products, and their FLOPs a call."""
+    """Return a call of plain square products, and its FLOPs."""
     a = factor(device, "bfloat16")
     return lambda: [a @ a for _ in range(PRODUCTS)], PRODUCTS * 2 * len(a) ** 3
 
 
 def alternate(runs: Mapping[str, Run], rounds: int, device: torch.device) -> dict[str, list[Turn]]:
-    """The turns of each, one after the other in every round, after one that does not count."""
+    """Return the turns of each call, which alternate in every round. A first round is the warm-up and is left out."""
     for run in runs.values():
         turn(run, device)
     turns: dict[str, list[Turn]] = {name: [] for name in runs}
@@ -67,7 +67,7 @@ def alternate(runs: Mapping[str, Run], rounds: int, device: torch.device) -> dic
 
 
 def turn(run: Run, device: torch.device) -> Turn:
-    """One call, to the end of what it has begun on the device."""
+    """Time one call, until the device has finished what it started."""
     cuda = device.type == "cuda"
     if cuda:
         torch.cuda.synchronize()
@@ -81,7 +81,7 @@ def turn(run: Run, device: torch.device) -> Turn:
 
 
 def peak_bytes(turns: Sequence[Turn], model: nn.Module) -> int | None:
-    """Of the model's own tensors and its step; None on a CPU."""
+    """Return the peak memory of a model and its step; None on a CPU."""
     own = sum(x.numel() * x.element_size() for x in (*model.parameters(), *model.buffers()))
     peaks = [turn.peak for turn in turns if turn.peak is not None]
     return own + max(peaks) if peaks else None

@@ -10,12 +10,12 @@ from titans_lab.errors import UserError
 
 def main() -> None:
     """Run the command. What the user can mend is one message and exit code 2."""
-    from titans_lab.cli.app import app
+    from titans_lab.cli.app import app, hoisted
     from titans_lab.cli.streams import make_lossy, problem
 
     make_lossy()
     try:
-        app(prog_name="titans-lab")
+        app(hoisted(sys.argv[1:]), prog_name="titans-lab")
     except UserError as error:
         raise SystemExit(_say(str(error))) from None
     finally:
@@ -26,7 +26,8 @@ def main() -> None:
 
 def _say(message: str) -> int:
     """Print a message without what would steer a terminal, since it may quote what is in a file. Return exit code 2."""
-    lines = message.split("\n")
-    harmless = "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
-    print(f"titans-lab: {harmless}", file=sys.stderr)
+    from titans_lab.tables import harmless
+
+    lines = "\n".join(map(harmless, message.split("\n")))
+    print(f"titans-lab: {lines}", file=sys.stderr)
     return 2

@@ -1,7 +1,9 @@
-"""All verbs in one application."""
+"""The application with all verbs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,7 +28,7 @@ from titans_lab.cli import (
 
 app = typer.Typer(
     name="titans-lab",
-    help="Ablation and scaling studies of memory that learns at test time: from a YAML file to a report.",
+    help="Ablation and scaling studies of neural memory that learns at test time: from a YAML file to a report.",
     epilog=(
         "Start here:  titans-lab sweep studies/quickstart.yaml  |  titans-lab report studies/quickstart.yaml  |  "
         'titans-lab query "select model.variant, avg(loss) from runs group by all"'
@@ -47,7 +49,7 @@ VERBS = (
     runs.status,
     runs.logs,
     runs.cancel,
-    runs.rerun,
+    studies.rerun,
     records.query,
     fits.fit,
     reports.report,
@@ -60,7 +62,7 @@ VERBS = (
 )
 for verb in VERBS:
     app.command()(verb)
-app.command("import")(upkeep.import_)  # this name and the next Python has taken
+app.command("import")(upkeep.import_)  # Python has taken this name and the next
 app.command("eval")(evals.evaluate)
 app.add_typer(data.data, name="data")
 
@@ -74,6 +76,38 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
-) -> None: ...
+    allow_plugins: Annotated[
+        bool, typer.Option("--allow-plugins", help="Execute the Python code of the plugins that a study names.")
+    ] = False,
+    with_plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with-plugin", metavar="PATH", help="Load a plugin, for a run that used it. May be given several times."
+        ),
+    ] = None,
+) -> None:
+    if allow_plugins:
+        from titans_lab.plugins.consent import allow_all
+
+        allow_all()
+    for reference in with_plugin or ():
+        from titans_lab.plugins.loading import load
+        from titans_lab.plugins.source import find
+
+        load(find(reference, Path()))
+
+
+def hoisted(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with the options about plugins in front of the verb: a user may write them anywhere."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    front: list[str] = []
+    rest: list[str] = []
+    at = 0
+    while at < end:
+        width = 2 if arguments[at] == "--with-plugin" else 1
+        about_plugins = arguments[at].partition("=")[0] in ("--allow-plugins", "--with-plugin")
+        (front if about_plugins else rest).extend(arguments[at : at + width])
+        at += width
+    return [*front, *rest, *arguments[max(at, end) :]]

@@ -1,14 +1,15 @@
-"""Arguments that several verbs share, and what they mean."""
+"""Arguments that several verbs share, and what they stand for."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from titans_lab.cli.output import note, print_damage
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def duration(text: str) -> float:
-    """Return the seconds that an option's duration has."""
+    """Return the seconds of an option's duration."""
     from titans_lab.durations import parse_duration
 
     try:
@@ -27,11 +28,11 @@ def duration(text: str) -> float:
         raise typer.BadParameter(str(error)) from error
 
 
-def size(words: str) -> int:
-    """Return the bytes of a size as users write it: 512M, 4G or 4GB, with 1K as 1024 bytes."""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([KMGT]?)(?:I?B)?", words.strip().upper())
+def size(text: str) -> int:
+    """Return the bytes of an option's size: 512M, 4G or 4GB, where 1K is 1024 bytes."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT]?)(?:I?B)?", text.strip().upper(), re.ASCII)
     if not match:
-        raise typer.BadParameter(f"{words!r} is no size; write 512M or 4G")
+        raise typer.BadParameter(f"{text!r} is no size; write 512M or 4G")
     return int(float(match[1]) * 2 ** (10 * " KMGT".index(match[2] or " ")))
 
 
@@ -40,42 +41,48 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Overrides of the study, such as train.tokens=2000000 or seeds=5."),
 ]
-MaxParallel = Annotated[int | None, typer.Option(min=1, help="Runs at a time; else one on each device.")]
-PerDevice = Annotated[int, typer.Option(min=1, help="Runs at a time on each device.")]
+MaxParallel = Annotated[
+    int | None, typer.Option(min=1, help="The most runs at a time. Default: one on each device slot.")
+]
+PerDevice = Annotated[int, typer.Option(min=1, help="The number of runs at a time on each device.")]
 Timeout = Annotated[
     float | None,
     typer.Option(parser=duration, metavar="DURATION", help="Stop each run that takes longer: 30s, 15m, 2h or 1h30m."),
 ]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="End at the first run that fails.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop all runs when the first one fails.")]
 Verify = Annotated[
-    bool, typer.Option("--verify/--no-verify", help="Verify first what this device has not computed here before.")
+    bool,
+    typer.Option("--verify/--no-verify", help="Before any run starts, verify what is not yet verified on this device."),
 ]
 StoreFolder = Annotated[
     Path | None,
-    typer.Option("--store", metavar="FOLDER", help="Where runs are kept; else $TITANS_LAB_STORE, else ./results."),
+    typer.Option("--store", metavar="FOLDER", help="The store. Default: $TITANS_LAB_STORE, or else ./results."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 States = Annotated[
     str | None,
-    typer.Option("--state", metavar="STATE,...", help="Only runs in one of these states, such as failed,oom."),
+    typer.Option("--state", metavar="STATE,...", help="Select the runs in one of these states, such as failed,oom."),
 ]
 Where = Annotated[
     str | None,
     typer.Option(
         "--where",
         metavar="EXPR",
-        help='Only runs for which this holds, such as "model.memory.depth > 1 and seed == 0".',
+        help='Select the runs for which this is true, such as "model.memory.depth > 1 and seed == 0".',
     ),
 ]
 Targets = Annotated[
     list[str] | None,
-    typer.Argument(metavar="STUDY|RUN", help="Studies, by file or name, as last swept; starts of runs' ids."),
+    typer.Argument(
+        metavar="STUDY|RUN",
+        help="Studies, by file or name, with the runs of their last sweep; or runs, by the start of their id.",
+    ),
 ]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 
 def open_store(folder: Path | None, there: bool = False) -> Store:
-    """The store that the user means; unless it has to be there, it need not exist yet."""
+    """Return the store that the user means. Unless it has to be `there`, it need not exist yet."""
     from titans_lab.errors import UserError
     from titans_lab.store.store import Store
 
@@ -88,51 +95,39 @@ def open_store(folder: Path | None, there: bool = False) -> Store:
 
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
-    """The study and its runs; warnings go to stderr."""
-    from titans_lab.study.config import RunConfig
-    from titans_lab.study.study import load_study
+    """Return the study and its runs. Warnings go to standard error."""
+    from titans_lab.launch import data_warnings, load
 
-    study = load_study(path, overrides or [])
+    study, runs = load(path, overrides or [])
     warn(study)
-    runs = study.runs(RunConfig.data_digest)
-    study.check(RunConfig.check_data)
-    sources = {(run.config.data, run.config.task): run.config for run in runs}.values()
-    for line in dict.fromkeys(line for each in sources for line in each.task.settings.warnings(each.data)):
-        typer.echo(f"warning: {line}", err=True)
+    for line in data_warnings(runs):
+        note(f"warning: {line}")
     if len(runs) < study.combinations:
         same = study.combinations - len(runs)
-        typer.echo(f"note: {same} of {study.combinations} combinations are the same run as another one", err=True)
+        note(f"note: {same} of {study.combinations} combinations are the same run as another one")
     return study, runs
 
 
 def warn(study: Study) -> None:
-    """Say on stderr what in a study is probably not meant."""
+    """Print what in a study is probably a mistake."""
     for warning in study.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        note(f"warning: {warning}")
 
 
 def usable_devices() -> list[Device]:
-    """Every GPU that torch can use, else every core."""
-    from titans_lab.executors.devices import cores, gpus, torch_sees_gpus
+    """Return every GPU that torch can use, or else every core. A warning goes to standard error."""
+    from titans_lab.launch import usable_devices
 
-    found = gpus()
-    if found and not torch_sees_gpus():
-        names = ", ".join(gpu.name for gpu in found)
-        typer.echo(
-            f"warning: nvidia-smi lists {names}, but torch cannot use a GPU (a CPU build, or a driver too old?); "
-            "running on the CPU",
-            err=True,
-        )
-        found = []
-    return found or cores()
+    devices, warning = usable_devices()
+    if warning:
+        note(f"warning: {warning}")
+    return devices
 
 
-def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:
-    """UserError where a run asks for a kernel that its device does not have."""
-    from titans_lab.errors import UserError
+def selected(records: Store, targets: list[str] | None, states: str | None, where: str | None) -> list[dict[str, Any]]:
+    """Return the rows of the runs that are meant. What cannot be read goes to standard error."""
+    from titans_lab.selection import Filter, select
 
-    asked = {run.config.speed.kernel for run in runs} & {"triton", "fla"}
-    if devices[0].kind == "cpu" and asked:
-        raise UserError(
-            f"speed.kernel: {max(asked)} is for a GPU, and torch can use none here; set it to auto or compiled"
-        )
+    found = select(records, targets or (), Filter.of(states, where))
+    print_damage(found.damage)
+    return found.rows

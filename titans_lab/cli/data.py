@@ -1,4 +1,4 @@
-"""Verbs that make text ready for studies."""
+"""The verbs that prepare text for studies."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from titans_lab.cli.arguments import AsJson
-from titans_lab.cli.output import count, print_table, progress
+from titans_lab.cli.output import count, note, print_table, progress
 
 if TYPE_CHECKING:
     from titans_lab.data.prepared import Manifest
 
-data = typer.Typer(help="Make text ready once, as memory-mapped tokens.", no_args_is_help=True)
+data = typer.Typer(help="Prepare text once, as memory-mapped tokens.", no_args_is_help=True)
 
 
 @data.command()
@@ -28,24 +28,26 @@ def prepare(
             "streamed: hf:REPOSITORY[:CONFIG[:SPLIT]], as in hf:Salesforce/wikitext:wikitext-103-raw-v1.",
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to make.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write.")],
     tokenizer: Annotated[
         str, typer.Option(help="bytes; bpe:N, trained on the text; or gpt2:VOCABULARY,MERGES, from two files.")
     ] = "bytes",
-    valid: Annotated[str | None, typer.Option(metavar="SOURCE", help="A text of its own to hold out.")] = None,
-    valid_fraction: Annotated[float, typer.Option(help="Else this share of the text, at its end.")] = 0.05,
-    key: Annotated[str, typer.Option(help="Of the text in a JSON line or a row of a dataset.")] = "text",
+    valid: Annotated[str | None, typer.Option(metavar="SOURCE", help="A separate text for validation.")] = None,
+    valid_fraction: Annotated[
+        float, typer.Option(help="Without --valid, the share of the text that is for validation, at its end.")
+    ] = 0.05,
+    key: Annotated[str, typer.Option(help="The key of the text in a JSON line or in a row of a dataset.")] = "text",
     limit: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Read at most so many bytes, such as 200000, 200K, 1.5M or 2G.")
+        str | None, typer.Option(metavar="SIZE", help="The most bytes to read, such as 200000, 200K, 1.5M or 2G.")
     ] = None,
     one_document: Annotated[
-        bool, typer.Option("--one-document", help="Files, lines or rows go on from each other.")
+        bool, typer.Option("--one-document", help="Join files, lines or rows to one document.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write tokens, their tokenizer and a manifest to a folder, for `data.path` in a study.
+    """Tokenize a text into a folder, with the tokenizer and a manifest, for `data.path` in a study.
 
-    A folder that was made by the same command from the same files is left as it is.
+    A folder that the same command has made from the same files stays as it is.
     """
     from titans_lab.data.prepare import Request
     from titans_lab.data.prepare import prepare as make
@@ -59,9 +61,9 @@ def prepare(
             request, output.expanduser(), lambda what, *of: look(f"{what}: {count(of[0])}B", *of)
         )
     if was_there:
-        typer.echo(f"{output}: was prepared before, from the same; left as it is", err=True)
+        note(f"{output}: the same command has prepared it before; it stays as it is")
     if manifest.train.text_sha256 == manifest.valid.text_sha256:
-        typer.echo("warning: --valid: is the text to train on, so that it measures what was learned by heart", err=True)
+        note("warning: --valid: this is the training text, so that validation measures memorization")
     _print(manifest, output, as_json)
 
 
@@ -70,7 +72,7 @@ def show(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that `data prepare` made.")],
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a prepared folder holds, and check that it still holds it."""
+    """Print what a prepared folder contains, and check its files."""
     from titans_lab.data.prepared import read_manifest, verify
 
     manifest = read_manifest(folder)
@@ -84,7 +86,7 @@ def _print(manifest: Manifest, folder: Path, as_json: bool) -> None:
         return
     rows = [(name, _part(getattr(manifest, name))) for name in ("train", "valid")]
     print_table(("part", "tokens", "bytes", "bytes/token", "documents"), ([name, *cells] for name, cells in rows))
-    print(f"\nfrom       {manifest.request['source']['name']}")
+    print(f"\nsource     {manifest.request['source']['name']}")
     print(f"tokenizer  {manifest.tokenizer}, {manifest.vocabulary} tokens, {manifest.dtype}")
     print(f"digest     {manifest.digest}")
     print(f"\nin a study: data.path={folder} model.vocab_size={manifest.vocabulary}")

@@ -1,4 +1,4 @@
-"""The verb that asks a finished run what it can still do on long inputs, or puts lm-eval's tasks to it."""
+"""The verb that evaluates a finished run, on long inputs or on lm-eval's tasks."""
 
 from __future__ import annotations
 
@@ -9,32 +9,49 @@ import typer
 
 from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, open_store
 from titans_lab.cli.harness import print_harness
-from titans_lab.cli.questions import each_length, files, needles, print_questions, stories
+from titans_lab.cli.questions import lengths_of, print_questions
 from titans_lab.errors import UserError
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The start of a run's id, as `titans-lab plan` shows it.")]
 Task = Annotated[
-    str, typer.Option(metavar="TASK,...", help="needle, babilong, paper (its table), or lm-eval's, as piqa,arc_easy.")
+    str,
+    typer.Option(
+        metavar="TASK,...",
+        help="The tasks: needle, babilong, paper (all of its table), or lm-eval's, such as piqa,arc_easy.",
+    ),
 ]
-Lengths = Annotated[str, typer.Option(metavar="TOKENS,...", help="Such as 2K,16K,2M, K being 1024; 0: stories alone.")]
-Count = Annotated[int, typer.Option(min=1, help="Questions of each length.")]
+Lengths = Annotated[
+    str,
+    typer.Option(
+        metavar="TOKENS,...",
+        help="The lengths of the inputs, such as 2K,16K,2M, where 1K is 1024. 0: the stories alone.",
+    ),
+]
+Count = Annotated[int, typer.Option(min=1, help="The number of questions of each length.")]
 Kinds = Annotated[
-    str | None, typer.Option(metavar="KIND,...", help="Of needles: passkey, number, uuid, word; else as trained.")
+    str | None,
+    typer.Option(
+        metavar="KIND,...", help="The kinds of needles: passkey, number, uuid, word. Default: as the run was trained."
+    ),
 ]
 Template = Annotated[
-    Literal["ruler", "brief"] | None, typer.Option(help="Of needles; else as the run was trained, or ruler.")
+    Literal["ruler", "brief"] | None,
+    typer.Option(help="The template of needles. Default: as the run was trained, or ruler."),
 ]
-Facts = Annotated[list[Path] | None, typer.Option(help="A file of bAbI stories; once for each task.")]
-Text = Annotated[Path | None, typer.Option(help="What to hide in; else Python's documentation.")]
-Words = Annotated[Path | None, typer.Option(help="Of needles: a folder of word lists for keys; else our own.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the questions.")]
+Facts = Annotated[list[Path] | None, typer.Option(help="A file of bAbI stories. Give it once for each task.")]
+Text = Annotated[Path | None, typer.Option(help="The text to hide facts in. Default: Python's documentation.")]
+Words = Annotated[Path | None, typer.Option(help="A folder of word lists for the keys of needles. Default: our own.")]
+Seed = Annotated[int, typer.Option(min=0, help="The random seed of the questions.")]
 Data = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="JSON lines with the rows of lm-eval's tasks, by their names.")
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="A folder of JSON lines with the rows of lm-eval's tasks, named after the tasks."
+    ),
 ]
-Online = Annotated[bool, typer.Option("--online", help="Fetch the rows of lm-eval's tasks from the hub.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Rows of each of lm-eval's tasks; else all.")]
+Online = Annotated[bool, typer.Option("--online", help="Fetch the rows of lm-eval's tasks from the Hugging Face hub.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="The number of rows of each of lm-eval's tasks. Default: all.")]
 
-#: Options that are of some tasks alone, and of which.
+#: The options that only some tasks read.
 HARNESS = "lm-eval's tasks"
 OPTIONS = {
     "needle": ("lengths", "count", "seed", "text", "kinds", "template", "words"),
@@ -62,11 +79,14 @@ def evaluate(
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a finished run about facts in long inputs, read as a stream (needles by RULER's protocol, BABILong), or put
-    lm-eval's tasks to it, zero-shot.
+    """Evaluate a finished run: ask for facts in long inputs, or run lm-eval's tasks zero-shot.
 
-    What was asked before is taken from the store, view evals. Exit code 3: the evaluation broke.
+    Long inputs are read as a stream; the tasks are needles by RULER's protocol and BABILong. The store keeps each
+    evaluation in the view evals, and what it has is not computed again.
+
+    Exit code 3: the evaluation broke.
     """
+    from titans_lab.evaluation.choices import at_lengths, needles, stories
     from titans_lab.store.weights import check_weights, find_run
 
     _refuse_idle(context, task)
@@ -77,14 +97,14 @@ def evaluate(
         print_harness(records, folder.run_id, task, data, online, limit, as_csv, as_json)
         return
     if task == "needle":
-        asked = needles(folder.record(), kinds, template, files(text, words))
+        asked = needles(folder.record(), kinds.split(",") if kinds else [], template, text, words)
     else:
         asked = stories(facts or [], text)
-    print_questions(records, folder.run_id, each_length(asked, lengths, count, seed), as_csv, as_json)
+    print_questions(records, folder.run_id, at_lengths(asked, lengths_of(lengths), count, seed), as_csv, as_json)
 
 
 def _refuse_idle(context: typer.Context, task: str) -> None:
-    """UserError where an option is given that the task does not read."""
+    """Raise UserError where an option is given that the task does not read."""
     read = OPTIONS.get(task, OPTIONS[HARNESS])
     for name in dict.fromkeys(name for names in OPTIONS.values() for name in names if name not in read):
         source = context.get_parameter_source(name)

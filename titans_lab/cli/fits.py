@@ -21,18 +21,21 @@ def fit(
     overrides: Overrides = None,
     against: Annotated[
         Against | None,
-        typer.Option(help="What the loss depends on; else parameters and tokens, as far as the study varies them."),
+        typer.Option(help="What the loss depends on. Default: parameters and tokens, as far as the study varies them."),
     ] = None,
     by: Annotated[
-        str | None, typer.Option(metavar="KEY", help="A varied key: one law for each value; else for each variant.")
+        str | None,
+        typer.Option(
+            metavar="KEY", help="A varied key: fit one law for each of its values. Default: for each variant."
+        ),
     ] = None,
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a scaling law to a study's finished runs, with intervals, and hold it against the largest budget.
+    """Fit a scaling law to a study's finished runs, with intervals, and test it on the largest budget.
 
     loss = E + A / parameters^alpha + B / tokens^beta, or one term of it (Chinchilla's approach 3, arXiv 2203.15556).
-    Give the overrides that the sweep was given: they decide which runs belong to the study.
+    Give the same overrides as to the sweep, since they decide which runs belong to the study.
     """
     from titans_lab.scaling import scalings
     from titans_lab.tables import plain

@@ -1,4 +1,4 @@
-"""What `titans-lab eval` does with lm-eval's tasks."""
+"""`titans-lab eval` for lm-eval's tasks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from titans_lab.cli.output import FAILED, collect, print_rows, print_table
 from titans_lab.errors import UserError
 
 if TYPE_CHECKING:
-    from titans_lab.harness.asking import Asked, Found
+    from titans_lab.harness.asking import TaskRequest, TaskResult
     from titans_lab.store.store import Store
 
-PAPER = "paper"  # all tasks of its table
+PAPER = "paper"  # all tasks of the paper's table
 COLUMNS = ("task", "metric", "value", "unit", "count", "split", "evaluation", "recorded")
 
 
@@ -30,7 +30,7 @@ def print_harness(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Put the tasks to the run and print the paper's row, or for a machine every figure. Exit code 3: it broke."""
+    """Evaluate a run on tasks and print the paper's row, or every value as CSV or JSON. Exit code 3: it broke."""
     asked = _asked(tasks, data, online, limit)
     found = _found(records, run_id, asked)
     if as_csv or as_json:
@@ -41,8 +41,8 @@ def print_harness(
         raise typer.Exit(FAILED)
 
 
-def _asked(tasks: str, data: Path | None, online: bool, limit: int | None) -> list[Asked]:
-    from titans_lab.harness.asking import Asked, task_names
+def _asked(tasks: str, data: Path | None, online: bool, limit: int | None) -> list[TaskRequest]:
+    from titans_lab.harness.asking import TaskRequest, task_names
     from titans_lab.harness.table import TASKS
 
     names = list(TASKS) if tasks == PAPER else task_names(tasks.split(","))
@@ -50,23 +50,23 @@ def _asked(tasks: str, data: Path | None, online: bool, limit: int | None) -> li
         raise UserError(
             "--data, --online: give one of the two: a folder with the tasks' rows, or leave to fetch them from the hub"
         )
-    return [Asked(name, None if data is None else str(data.absolute()), limit) for name in names]
+    return [TaskRequest(name, None if data is None else str(data.absolute()), limit) for name in names]
 
 
-def _found(records: Store, run_id: str, asked: Sequence[Asked]) -> list[Found]:
-    """What came out; fewer than asked where the process broke."""
+def _found(records: Store, run_id: str, asked: Sequence[TaskRequest]) -> list[TaskResult]:
+    """Return the results; fewer than asked for where the process broke."""
     from titans_lab.harness.asking import ask
 
     device = usable_devices()[0]
     return collect(ask(records, run_id, asked, device), len(asked), lambda each: each.asked.task, "tasks")
 
 
-def _cells(found: Found, row: Mapping[str, Any]) -> list[Any]:
+def _cells(found: TaskResult, row: Mapping[str, Any]) -> list[Any]:
     return [*(row[name] for name in COLUMNS[:6]), found.evaluation, found.recorded]
 
 
-def _print(found: Sequence[Found]) -> None:
-    """The paper's columns in its order; a column a row, for they are many."""
+def _print(found: Sequence[TaskResult]) -> None:
+    """Print the paper's columns in its order, one in each line."""
     from titans_lab.harness.table import table
 
     figures = {key: value for each in found for key, value in each.figures.items()}

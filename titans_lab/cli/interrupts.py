@@ -1,4 +1,4 @@
-"""Signals that ask a verb to end."""
+"""The signals that ask a verb to end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM is a Ctrl-C too, and the second of either does not disturb what the first one ends."""
+    """Raise KeyboardInterrupt for SIGTERM as for Ctrl-C. A second signal does not disturb what the first one ends."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def interrupt(*_: object) -> None:
@@ -18,7 +18,7 @@ def terminable() -> Iterator[None]:
         raise KeyboardInterrupt
 
     for number, handler in before.items():
-        if handler != signal.SIG_IGN:  # as a shell leaves it to what runs in the background
+        if handler != signal.SIG_IGN:  # a shell ignores Ctrl-C for background processes
             signal.signal(number, interrupt)
     try:
         yield

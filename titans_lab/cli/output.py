@@ -1,4 +1,4 @@
-"""Rows on the terminal, as CSV or as JSON; figures for people."""
+"""What verbs print: rows, messages, progress, and figures for people."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import itertools
 import math
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 import typer
 
 from titans_lab.cli.interrupts import terminable
-from titans_lab.executors.answers import EndedEarly
 from titans_lab.tables import TextFormat, to_table, to_text
+
+if TYPE_CHECKING:
+    from titans_lab.store.files import Damage
 
 T = TypeVar("T")
 
@@ -22,10 +25,51 @@ FAILED, INTERRUPTED = 3, 130  # exit codes
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "oom": "red", "lost": "red", "diverged": "yellow"}
 
 
+def note(line: str) -> None:
+    """Print a line for people on standard error."""
+    print(folded(line, sys.stderr), file=sys.stderr, flush=True)
+
+
+def say(line: str) -> None:
+    """Print a line for people on standard output."""
+    print(folded(line, sys.stdout))
+
+
+def folded(text: str, stream: TextIO) -> str:
+    """Return a text whose lines end between words where the stream is a terminal, whatever its width."""
+    if not stream.isatty():
+        return text
+    columns = shutil.get_terminal_size().columns
+    lines = (textwrap.wrap(line, columns, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
+    return "\n".join("\n".join(line) for line in lines)
+
+
+def print_damage(damage: Iterable[Damage]) -> None:
+    """Print the records that cannot be read, on standard error."""
+    for each in damage:
+        note(f"warning: {each}")
+
+
+def end_interrupted(words: str = "") -> NoReturn:
+    """End a verb that Ctrl-C has interrupted, and say what is kept."""
+    note(f"interrupted{f'; {words}' if words else ''}")
+    raise typer.Exit(INTERRUPTED) from None
+
+
 def print_rows(columns: Sequence[str], rows: Iterable[Iterable[Any]], as_csv: bool, as_json: bool) -> None:
     """Print rows on standard output, as a table unless CSV or JSON is asked for."""
+    print(rows_text(columns, rows, as_csv, as_json), end="")
+
+
+def rows_text(columns: Sequence[str], rows: Iterable[Iterable[Any]], as_csv: bool, as_json: bool) -> str:
+    """Return what `print_rows` prints."""
     form: TextFormat = "json" if as_json else "csv" if as_csv else "table"
-    print(to_text(form, columns, rows, width()), end="")
+    return to_text(form, columns, rows, width())
+
+
+def print_json(facts: dict[str, Any]) -> None:
+    """Print what a verb has done as a list of one JSON object."""
+    print_rows(list(facts), [facts.values()], as_csv=False, as_json=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
@@ -40,7 +84,7 @@ def width() -> int | None:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar on stderr where somebody looks; what to call with a few words, what is done, and of how much."""
+    """Show a bar on standard error if that is a terminal. Call the result with words, what is done, and of how much."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import Progress
@@ -52,21 +96,23 @@ def progress() -> Iterator[Callable[[str, int, int | None], None]]:
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[str], None]]:
-    """The same for `total` steps; what to call with a few words after each."""
+    """Show a bar of `total` steps. Call the result with words after each."""
     with progress() as look:
         done = itertools.count(1)
         yield lambda words: look(words, next(done), total)
 
 
 def collect(answers: Iterable[T], total: int, words: Callable[[T], str], what: str) -> list[T]:
-    """All answers of a process, with a bar; fewer than `total` where it broke, which is said.
+    """Return all answers of a process, with a bar; fewer than `total`, and a message, where the process broke.
 
     Args:
-        answers: One after the other, each kept in the store.
+        answers: They come one by one, and each is kept in the store.
         total: How many are expected.
-        words: Names one, for the bar.
-        what: They are, for somebody who presses Ctrl-C, which ends the verb.
+        words: Names an answer, for the bar.
+        what: The plural noun for them, for the message after Ctrl-C, which ends the verb.
     """
+    from titans_lab.executors.answers import EndedEarly
+
     found: list[T] = []
     try:
         with terminable(), progress_bar(total) as tell:
@@ -74,15 +120,14 @@ def collect(answers: Iterable[T], total: int, words: Callable[[T], str], what: s
                 found.append(each)
                 tell(words(each))
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; {len(found)} of {total} {what} are kept", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        end_interrupted(f"{len(found)} of {total} {what} are kept")
     except EndedEarly as error:
-        typer.echo(f"failed: {error}", err=True)
+        note(f"failed: {error}")
     return found
 
 
 def count(number: float) -> str:
-    """1.2M and the like, three digits."""
+    """Return a number with three digits and an SI prefix: 1.2M."""
     number = float(f"{number:.3g}")  # 999.9 is 1K
     for size, letter in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
         if number >= size:
@@ -91,7 +136,7 @@ def count(number: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """3s, 4m05s, 2h10m."""
+    """Return a duration in its two largest units: 3s, 4m05s, 2h10m; "?" where it is not known."""
     if seconds is None or not math.isfinite(seconds):
         return "?"
     minutes, rest = divmod(round(seconds), 60)

@@ -16,14 +16,16 @@ from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import INTERRUPTED, width
 from titans_lab.errors import UserError
 from titans_lab.output import output_file
-from titans_lab.store.columns import VIEWS
-from titans_lab.store.formats import Format, encode, format_of
+from titans_lab.store.views import VIEW_NAMES
+from titans_lab.tables import Format, format_of
 
 
 def query(
     sql: Annotated[
         str | None,
-        typer.Argument(metavar="SQL", help=f"One SELECT over the views {', '.join(VIEWS)}, or with --columns a view."),
+        typer.Argument(
+            metavar="SQL", help=f"One SELECT over the views {', '.join(VIEW_NAMES)}, or with --columns a view."
+        ),
     ] = None,
     file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read the SQL from a file.")] = None,
     parameters: Annotated[
@@ -58,6 +60,7 @@ def query(
     fitted = width() if output is None else None
     if columns:
         from titans_lab.store.catalogue import table
+        from titans_lab.store.formats import encode
 
         _write(io.BytesIO(encode(table(sql), wanted, fitted)), output)
         return

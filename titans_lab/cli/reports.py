@@ -1,4 +1,4 @@
-"""Verbs that show results."""
+"""The verbs that show results: report and compare."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What a report is written as."""
+    """The formats of a report."""
 
     html = "html"
     md = "md"
@@ -34,17 +34,23 @@ class Format(StrEnum):
 def report(
     study: Annotated[
         Path | None,
-        typer.Argument(metavar="STUDY|STORE", help="A study file, or a store's folder; else all of the store."),
+        typer.Argument(metavar="STUDY|STORE", help="A study file, or the folder of a store. Default: the whole store."),
     ] = None,
     overrides: Overrides = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Else <store>/reports/<study>.<format>."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The file to write. Default: <store>/reports/<study>.<format>."
+        ),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="csv and tex: a folder with a file a table; png and svg: one a figure.")
+        Format,
+        typer.Option(
+            "--format",
+            help="The format. csv and tex make a folder with a file for each table, png and svg one for each figure.",
+        ),
     ] = Format.html,
-    show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     check: Annotated[
         Path | None,
         typer.Option(
@@ -55,7 +61,7 @@ def report(
 ) -> None:
     """Write a study's results, or a whole store's, as one HTML page that needs no network.
 
-    Give the overrides that the sweep was given: they decide which runs belong to the study.
+    Give the same overrides as to the sweep, since they decide which runs belong to the study.
     --check draws the page anew from the store and compares the bytes. It takes the study as the store recorded its
     last sweep; name the study file if that has changed since. Exit code 3: the report differs, and it says how.
     """
@@ -79,16 +85,18 @@ def report(
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="The starts of the ids of two runs or more.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN...", help="Two runs or more, by the start of their ids.")
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the comparison as an HTML page too.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the comparison as an HTML page.")
     ] = None,
-    show: Annotated[bool, typer.Option("--open", help="Open that page in a browser.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     store: StoreFolder = None,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show runs side by side: the settings in which they differ, their final figures and their learning curves."""
+    """Compare runs: the settings in which they differ, their final figures and their learning curves."""
     from titans_lab.cli.output import print_rows
     from titans_lab.report import page, runs_report, write
     from titans_lab.report.compare import rows
@@ -108,7 +116,7 @@ def compare(
 
 
 def summarise(study: Study, runs: list[Run], root: Path) -> None:
-    """On stderr: what a report on the study would say first."""
+    """Print on standard error what a report on the study says first."""
     from titans_lab.report import study_report
     from titans_lab.report.head import head
 

@@ -1,16 +1,13 @@
-"""Verbs that run and watch a study."""
+"""The verbs that run a study: sweep and rerun."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from titans_lab.cli.arguments import (
+    AsJson,
     FailFast,
     MaxParallel,
     Overrides,
@@ -19,23 +16,18 @@ from titans_lab.cli.arguments import (
     StudyFile,
     Timeout,
     Verify,
+    Where,
     load,
     open_store,
-    refuse_kernels,
     usable_devices,
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.interrupts import terminable
-from titans_lab.cli.output import FAILED, INTERRUPTED
+from titans_lab.cli.output import FAILED, end_interrupted, note, print_damage, print_rows
 from titans_lab.cli.reports import summarise
-from titans_lab.cli.runs import tell
-from titans_lab.cli.upkeep import compact_many
 
 if TYPE_CHECKING:
-    from titans_lab.store.store import Store
-    from titans_lab.study.run import Run
-    from titans_lab.study.study import Study
-    from titans_lab.sweep import Sweep
+    from titans_lab.launch import Launch, Outcome
 
 
 def sweep(
@@ -48,111 +40,98 @@ def sweep(
     fail_fast: FailFast = False,
     verify: Verify = True,
 ) -> None:
-    """Run what is missing of a study, one run on each GPU, or on each core where there is none.
+    """Run what is missing of a study: one run at a time on each GPU, or on each core where there is no GPU.
 
-    The same command goes on where an earlier one was interrupted.
-    Exit code 0: every run has a result.
-    3: some failed or the budget is spent; or a formula came out wrong on this machine, and nothing was started.
-    130: interrupted.
+    The same command continues an interrupted sweep.
+
+    Exit code 0: every run has a result. 3: runs failed, the budget is spent, or verification failed and nothing was
+    started. 130: interrupted.
     """
+    from titans_lab.launch import Options, prepare
+
     loaded, runs = load(study, overrides)
-    how = Launch(max_parallel, per_device, timeout, fail_fast, verify)
-    if not launch(loaded, runs, overrides or [], open_store(store), how):
+    options = Options(max_parallel, per_device, timeout, fail_fast)
+    if not _run(prepare(loaded, runs, overrides or [], open_store(store), usable_devices(), options), verify):
         raise typer.Exit(FAILED)
 
 
-@dataclass(frozen=True)
-class Launch:
-    """The options of sweep."""
+def rerun(
+    study: StudyFile,
+    overrides: Overrides = None,
+    states: Annotated[
+        str,
+        typer.Option(
+            "--state", metavar="STATE,...", help="The states of the runs, which may be done and diverged too."
+        ),
+    ] = "failed,oom,timeout,cancelled,pruned,lost",
+    where: Where = None,
+    store: StoreFolder = None,
+    max_parallel: MaxParallel = None,
+    per_device: PerDevice = 1,
+    timeout: Timeout = None,
+    fail_fast: FailFast = False,
+    verify: Verify = True,
+    as_json: AsJson = False,
+) -> None:
+    """Run the runs of a study in some states again. A result that such a run has is kept in its folder.
 
-    max_parallel: int | None
-    per_device: int
-    timeout: float | None
-    fail_fast: bool
-    verify: bool
-
-
-def launch(
-    loaded: Study, runs: list[Run], overrides: list[str], records: Store, how: Launch, again: Sequence[Run] = ()
-) -> bool:
-    """Run what is missing, and those of `again` whose results are laid aside, once nothing speaks against it.
-
-    Whether every run has a result then.
+    Where there are such runs, everything else that is missing of the study runs, too. The exit codes are those of
+    sweep.
     """
-    from titans_lab.executors.local import LocalExecutor
-    from titans_lab.executors.slots import places
-    from titans_lab.planning.plan import expected_seconds
-    from titans_lab.status import damage_of
-    from titans_lab.store.store import writing
-    from titans_lab.sweep import Sweep, record_runs, record_study
+    from titans_lab.launch import Options, prepare
+    from titans_lab.planning.history import read_history
+    from titans_lab.selection import Filter
 
-    devices = usable_devices()
-    refuse_kernels(runs, devices)
-    damage = damage_of(runs, records)  # which the next line mends where it can
-    waiting = record_runs(runs, records, expected_seconds(runs, records, devices[0]))
-    tell(damage)
-    missing = {run.run_id for run in waiting}
-    finished = [run for run in again if run.run_id not in missing]
-    waiting += finished
-    record_study(loaded.record(runs, overrides), records)
-    typer.echo(f"{loaded.name}: {len(runs)} runs, {len(waiting)} to do; store {records.root}", err=True)
-    if how.verify:
-        verify_first(waiting, devices, records)
-    with writing(records):
-        for run in finished:
-            records.run(run.run_id).archive()
-    work = Sweep(
-        records,
-        LocalExecutor(),
-        places(devices, how.per_device),
-        loaded.launch_order(waiting),
-        budget=loaded.budget,
-        timeout=how.timeout or math.inf,
-        most=how.max_parallel,
-        fail_fast=how.fail_fast,
-    )
-    _run(work, waiting)
-    if work.ended:
-        summarise(loaded, runs, records.root)
-    return _conclude(work, records, runs)
+    loaded, runs = load(study, overrides)
+    records, wanted = open_store(store), Filter.of(states, where)
+    history = read_history(records)
+    again = [run for run in runs if wanted.meets(history.state(run), run.config, run.seed)]
+    swept, complete = [], True
+    if again:
+        note(f"{loaded.name}: running {len(again)} of {len(runs)} runs again")
+        options = Options(max_parallel, per_device, timeout, fail_fast)
+        launch = prepare(loaded, runs, overrides or [], records, usable_devices(), options, history, again)
+        swept, complete = [run for run in runs if run in launch.waiting], _run(launch, verify)
+    else:
+        condition = f"{states.replace(',', ', ')}{f' where {where}' if where else ''}"
+        note(f"{loaded.name}: nothing to run again: none of {len(runs)} runs is {condition}")
+    if as_json:
+        rows = ((run.run_id, history.state(run), records.run(run.run_id).state()) for run in swept)
+        print_rows(("run_id", "was", "state"), rows, as_csv=False, as_json=True)
+    if not complete:
+        raise typer.Exit(FAILED)
 
 
-def _run(work: Sweep, waiting: list[Run]) -> None:
-    """Run all, and show how it goes on."""
+def _run(launch: Launch, verify: bool) -> bool:
+    """Run a sweep, show how it goes, and return whether every run has a result."""
     from titans_lab.cli.watch import watching
+    from titans_lab.launch import archive_results, compact_if_worthwhile, outcome
 
+    store, study = launch.sweep.store, launch.study
+    print_damage(launch.damage)
+    note(f"{study.name}: {len(launch.runs)} runs, {len(launch.waiting)} to run; store {store.root}")
+    if verify:
+        verify_first(launch.waiting, launch.sweep.devices, store)
+    archive_results(launch)
     try:
-        with terminable(), watching(waiting) as look:
-            work.run(look)
+        with terminable(), watching(launch.waiting) as look:
+            launch.sweep.run(look)
     except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        end_interrupted("the same command continues from here")
+    if launch.sweep.ended:
+        summarise(study, launch.runs, store.root)
+    if words := compact_if_worthwhile(store):
+        note(words)
+    ended = outcome(launch)
+    _print_outcome(ended, len(launch.runs))
+    return ended.complete
 
 
-def _conclude(work: Sweep, store: Store, runs: list[Run]) -> bool:
-    """Compact the store where that pays; say how many runs are in which state, what failed, and what was not begun.
-
-    Whether nothing failed, and nothing is left.
-    """
-    compact_many(store)
-    for run in runs:
-        if run.run_id in work.failed:
-            typer.echo(_failure(run, store, work.state(run.run_id)), err=True)
-    states = Counter(work.state(run.run_id) for run in runs)
-    counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    typer.echo(f"{len(runs)} runs: {counts}", err=True)
-    if failed := work.failed:
-        typer.echo(f"{len(failed)} of {len(runs)} runs failed; the same command tries them again", err=True)
-    if work.waiting:
-        why = "a run failed" if work.halted else "the budget is spent"
-        typer.echo(f"{why}; {len(work.waiting)} runs were not begun, the same command goes on", err=True)
-    return not failed and not work.waiting
-
-
-def _failure(run: Run, store: Store, state: str) -> str:
-    """The last line of its error, and where the whole of it is."""
-    folder = store.run(run.run_id)
-    status, latest = folder.status(), folder.latest()
-    last = (status.error or "").strip().splitlines()[-1:] if status else []
-    log = latest.log_path if latest and latest.log_path.exists() else folder.path
-    return f"{state}: {run.label}: {''.join(last)}\n  see {log}"
+def _print_outcome(ended: Outcome, runs: int) -> None:
+    for failure in ended.failures:
+        note(f"{failure.state}: {failure.run.label}: {failure.message}\n  see {failure.log}")
+    note(f"{runs} runs: {', '.join(f'{count} {state}' for state, count in ended.states.most_common())}")
+    if ended.failures:
+        note(f"{len(ended.failures)} of {runs} runs failed; the same command tries them again")
+    if ended.left:
+        note(f"{ended.why}; {ended.left} runs were not started, and the same command starts them")

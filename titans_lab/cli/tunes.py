@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,19 +19,17 @@ from titans_lab.cli.arguments import (
     Timeout,
     Verify,
     open_store,
-    refuse_kernels,
     usable_devices,
     warn,
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.interrupts import terminable
-from titans_lab.cli.output import FAILED, INTERRUPTED
-from titans_lab.cli.trials import TrialLines, arm_summary, final_row, print_arm, print_finals
-from titans_lab.cli.upkeep import compact_many
+from titans_lab.cli.output import FAILED, end_interrupted, note
+from titans_lab.cli.trials import TrialLines, print_arm, print_finals
 from titans_lab.tables import plain
 
 if TYPE_CHECKING:
-    from titans_lab.search.coordinator import Search
+    from titans_lab.search.coordinator import Coordinator
 
 
 def tune(
@@ -44,100 +41,79 @@ def tune(
     timeout: Timeout = None,
     fail_fast: FailFast = False,
     verify: Verify = True,
-    run: Annotated[bool, typer.Option("--run/--no-run", help="Search; else show what the store has.")] = True,
+    run: Annotated[
+        bool, typer.Option("--run/--no-run", help="Search. With --no-run, show what the store has and run nothing.")
+    ] = True,
     export: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write Optuna's SQLite, for optuna-dashboard, at the end.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the search as Optuna's SQLite file, for optuna-dashboard."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search hyperparameters, as the study's block `search` says; every trial is an ordinary run of the store.
+    """Search hyperparameters as the block `search` of a study says. Every trial is one ordinary run or several.
 
-    How many trials there are, and for how long new ones may begin, is set in the block.
-    Exit code 0: every trial has ended.
-    3: some failed or a budget is spent; or a formula came out wrong on this machine, and nothing was started.
-    130: interrupted. The same command goes on.
+    The block sets the number of trials and the time in which they may start. The same command continues an
+    interrupted search.
+
+    Exit code 0: every trial has ended. 3: trials failed, a budget is spent, or verification failed and nothing was
+    started. 130: interrupted.
     """
-    from titans_lab.executors.local import LocalExecutor
-    from titans_lab.executors.slots import places
-    from titans_lab.search.coordinator import Search, tunings
-    from titans_lab.study.config import RunConfig
+    from titans_lab.launch import Options, compact_if_worthwhile, refuse_kernels
+    from titans_lab.search.coordinator import coordinator_of
     from titans_lab.study.study import load_study
 
     loaded = load_study(study, overrides or [])
     warn(loaded)
     records, devices = open_store(store), usable_devices()
-    found = tunings(loaded, records, RunConfig.data_digest)
-    for each in found:
-        each.arm.base.config.check_data()
-    search = Search(
-        loaded,
-        found,
-        records,
-        LocalExecutor(),
-        places(devices, per_device),
-        max_parallel,
-        timeout=found[0].goal.terms.timeout,
-        run_timeout=timeout or math.inf,
-        fail_fast=fail_fast,
-    )
+    search = coordinator_of(loaded, records, devices, Options(max_parallel, per_device, timeout, fail_fast))
     if run:
-        first = [run for each in found for run in each.examples()]
-        refuse_kernels(first, devices)
+        examples = [run for tuning in search.tunings for run in tuning.examples()]
+        refuse_kernels(examples, devices)
         if verify:
-            verify_first(first, devices, records)
+            verify_first(examples, devices, records)
         _run(search)
-        compact_many(records)
+        if words := compact_if_worthwhile(records):
+            note(words)
     else:
         search.load()
-    _show(search, as_json)
+    _print(search, as_json)
     if export:
-        _export(search, export)
+        search.export(export)
+        note(f"written: {export}")
     if run and (search.failed or search.left):
-        _conclude(search)
+        _say_left(search)
+        raise typer.Exit(FAILED)
 
 
-def _run(search: Search) -> None:
-    """Search, with a line on stderr for each trial that has ended."""
+def _run(search: Coordinator) -> None:
+    """Search, with a line on standard error for each trial that has ended."""
     trials, arms = search.tunings[0].goal.terms.trials, len(search.tunings)
     each = f"{trials} trials" + (f" for each of {arms} arms" if arms > 1 else "")
-    typer.echo(f"{search.study.name}: {each}; store {search.store.root}", err=True)
+    note(f"{search.study.name}: {each}; store {search.store.root}")
     try:
         with terminable():
             search.run(TrialLines().look)
     except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        end_interrupted("the same command continues from here")
 
 
-def _show(search: Search, as_json: bool) -> None:
-    """What was found, on stdout."""
-    from titans_lab.search.finalists import tuned
+def _print(search: Coordinator, as_json: bool) -> None:
+    """Print what was found on standard output."""
+    from titans_lab.search.summary import summary
 
-    found = [arm_summary(tuning) for tuning in search.tunings]
-    for summary, finals in zip(found, search.finals, strict=False):
-        summary["finalists"] = [final_row(each) for each in finals]
-    between = [final_row(each) for each in tuned(search.tunings, search.finals)] if search.finals else []
+    found = summary(search)
     if as_json:
-        print(json.dumps(plain({"searches": found, "tuned_arms": between}), indent=1, default=str))
+        print(json.dumps(plain(found), indent=1, default=str))
         return
-    for tuning, summary in zip(search.tunings, found, strict=True):
-        print_arm(tuning, summary)
-    if between:
-        typer.echo("\nthe tuned arms beside each other, with fresh seeds")
-        print_finals(between)
+    for tuning, of_arm in zip(search.tunings, found["searches"], strict=True):
+        print_arm(tuning, of_arm)
+    if found["tuned_arms"]:
+        print("\nThe tuned arms, with fresh seeds:")
+        print_finals(found["tuned_arms"])
 
 
-def _export(search: Search, path: Path) -> None:
-    from titans_lab.search.proposer import export
-
-    export([(tuning.goal, list(tuning.trials.values())) for tuning in search.tunings], path)
-    typer.echo(f"written: {path}", err=True)
-
-
-def _conclude(search: Search) -> None:
+def _say_left(search: Coordinator) -> None:
     if search.failed:
-        typer.echo(f"{search.failed} failed; the same command tries them again", err=True)
+        note(f"{search.failed} failed; the same command tries them again")
     if search.left:
-        why = "a run failed" if search.halted else "the budget is spent"
-        typer.echo(f"{why}; the same command goes on", err=True)
-    raise typer.Exit(FAILED)
+        note(f"{'a run failed' if search.halted else 'the budget is spent'}; the same command continues")

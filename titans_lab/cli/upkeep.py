@@ -1,31 +1,29 @@
-"""Verbs that keep a store in order."""
+"""The verbs that look after a store: compact, rm, export, import and doctor."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsJson, States, StoreFolder, Targets, Where, open_store
-from titans_lab.cli.output import FAILED
-from titans_lab.cli.runs import selected
+from titans_lab.cli.arguments import AsJson, States, StoreFolder, Targets, Where, open_store, selected
+from titans_lab.cli.output import FAILED, note, print_json, print_table
 from titans_lab.errors import UserError
-
-if TYPE_CHECKING:
-    from titans_lab.store.store import Store
 
 
 def compact(
-    remove: Annotated[bool, typer.Option("--remove", help="Delete what was compacted; nothing is lost.")] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Delete the compacted files. No record is lost: they are copies.")
+    ] = False,
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the rows of finished runs into a file for each view, so that queries over thousands of them stay fast.
+    """Copy the rows of finished runs into one file for each view, so that queries over thousands of runs stay fast.
 
-    A sweep does this by itself where it pays. Runs that change afterwards are read from their folders.
+    A sweep does so by itself where that pays. A run that changes afterwards is read from its folder.
     """
     from titans_lab.store import compaction
     from titans_lab.store.store import writing
@@ -37,21 +35,9 @@ def compact(
             return
         done = compaction.compact(records)
     if as_json:
-        _print_done(vars(done))
-        return
-    typer.echo(f"{done.runs} runs with a result, {done.added} of them new, in {done.size / 1e6:.1f} MB")
-
-
-def compact_many(store: Store) -> None:
-    """Compact a store in which many runs are read one by one; where that fails queries stay slow, no more."""
-    from titans_lab.store import compaction
-
-    try:
-        if compaction.worthwhile(store):
-            done = compaction.compact(store)
-            typer.echo(f"compacted {done.runs} runs, so that queries stay fast", err=True)
-    except OSError as error:
-        typer.echo(f"note: {store.root} was not compacted ({error.strerror}); queries take longer", err=True)
+        print_json(vars(done))
+    else:
+        print(f"{done.runs} runs with a result, {done.added} of them new, in {done.size / 1e6:.1f} MB")
 
 
 def rm(
@@ -62,65 +48,52 @@ def rm(
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Move runs, or a study and those of its runs that no other study has, into the store's trash.
+    """Move runs into the store's trash; or studies, with those of their runs that no other study has.
 
-    Nothing is deleted: what is moved back is there again.
+    Nothing is deleted. A folder that is moved back is in the store again.
     """
-    from titans_lab.store.store import writing
+    from titans_lab import control
 
     records = open_store(store, there=True)
     if not targets and not states and not where:
         raise UserError("rm: name a study or a run, or give --state or --where")
-    rows, kept = _removable(records, targets or [], selected(records, targets, states, where))
-    paths = [records.run(row["run_id"]).path for row in rows]
-    if not states and not where:
-        paths += _study_records(records, targets or [])
-    if kept:
-        typer.echo(f"{kept} runs stay: another study has them too, or they are running", err=True)
-    if not paths:
-        typer.echo("nothing to remove", err=True)
-        if as_json:
-            _print_moved([], kept, None)
-        return
-    if not yes and not sys.stdin.isatty():
-        raise UserError("rm: nobody is there to be asked; give --yes")
-    if not yes and not typer.confirm(f"Move {len(rows)} runs of {records.root} into its trash?", err=True):
-        raise typer.Exit(FAILED)
-    begun = [path for path in paths if path.parent.name == "runs" and records.run(path.name).state() == "running"]
-    moved = [path for path in paths if path not in begun]
-    with writing(records):
-        trash = records.set_aside(moved, "trash")
-    if begun:
-        typer.echo(f"{len(begun)} runs stay: a sweep has begun them meanwhile", err=True)
+    rows = selected(records, targets, states, where)
+    found = control.removal(records, targets or [], rows, with_studies=not states and not where)
+    if found.kept:
+        note(f"{found.kept} runs stay: another study has them too, or they are running")
+    if found.runs or found.studies:
+        _confirm(f"Move {len(found.runs)} runs of {records.root} into its trash?", yes)
+    else:
+        note("nothing to remove")
+    done = control.remove(records, found)
+    if begun := done.kept - found.kept:
+        note(f"{begun} runs stay: a sweep has begun them meanwhile")
     if as_json:
-        _print_moved(moved, kept + len(begun), trash)
+        print_json(vars(done) | {"trash": done.trash and str(done.trash)})
+    elif done.trash:
+        print(f"{len(done.runs)} runs are in {done.trash}; to delete them for good: rm -r {records.root / 'trash'}")
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if yes:
         return
-    gone = len(rows) - len(begun)
-    typer.echo(f"{gone} runs are in {trash}; to be rid of them for good: rm -r {records.root / 'trash'}")
-
-
-def _print_moved(paths: Sequence[Path], kept: int, trash: Path | None) -> None:
-    """What went to the trash, as JSON."""
-    named = {kind: [path.stem for path in paths if path.parent.name == kind] for kind in ("runs", "studies")}
-    _print_done({**named, "kept": kept, "trash": trash and str(trash)})
-
-
-def _print_done(facts: dict[str, Any]) -> None:
-    """What was done, as JSON."""
-    from titans_lab.cli.output import print_rows
-
-    print_rows(list(facts), [facts.values()], as_csv=False, as_json=True)
+    if not sys.stdin.isatty():
+        raise UserError("rm: nobody is there to be asked; give --yes")
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(FAILED)
 
 
 def export(
     targets: Targets = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The archive.")] = Path("store.tar.gz"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The archive to write.")] = Path(
+        "store.tar.gz"
+    ),
     states: States = None,
     where: Where = None,
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a store, or some of its runs and studies, as one archive, for `titans-lab import` on any machine."""
+    """Write a store, or some of its runs and studies, to one archive for `titans-lab import` on any machine."""
     from titans_lab.selection import study_name
     from titans_lab.store import archive
 
@@ -130,21 +103,22 @@ def export(
     studies = [study_name(target) for target in targets] if targets else None
     files = archive.export(records, ready, studies, output)
     if left := len(rows) - len(ready):
-        typer.echo(f"{left} runs are left out: they are running", err=True)
+        note(f"{left} runs are left out: they are running")
     if as_json:
-        _print_done({"archive": str(output), "runs": ready, "files": files, "left_out": left})
+        print_json({"archive": str(output), "runs": ready, "files": files, "left_out": left})
     else:
-        typer.echo(f"{output}: {len(ready)} runs, {files} files")
+        print(f"{output}: {len(ready)} runs, {files} files")
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="What `titans-lab export` wrote.")],
+    path: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="An archive that `titans-lab export` wrote.")],
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put the runs and studies of an archive into the store, checked by their checksums; a result is never replaced.
+    """Put the runs and studies of an archive into the store. Checksums are checked, and no result is replaced.
 
-    Exit code 3: a record is there already and differs, or is not sound. It is left out, and the rest is imported.
+    Exit code 3: a record was left out, since the store has another one of its name, or since it is not sound. The
+    others are imported.
     """
     from titans_lab.store.archive import bring
     from titans_lab.store.store import writing
@@ -153,35 +127,15 @@ def import_(
     with writing(records):
         found = bring(records, path)
     if as_json:
-        _print_done(vars(found))
+        print_json(vars(found))
     else:
-        typer.echo(f"{len(found.added)} added, {len(found.same)} there already, {len(found.conflicts)} in conflict")
+        print(f"{len(found.added)} added, {len(found.same)} there already, {len(found.conflicts)} in conflict")
     for name in found.conflicts:
-        typer.echo(f"conflict: {records.root / name} is there and differs, or is running; it stays as it is", err=True)
+        note(f"conflict: {records.root / name} differs or is running; it stays as it is")
     for words in found.refused:
-        typer.echo(f"refused: {words}; it was left out, and the rest is imported", err=True)
+        note(f"refused: {words}; it was left out, and the rest is imported")
     if found.conflicts or found.refused:
         raise typer.Exit(FAILED)
-
-
-def _removable(records: Store, targets: list[str], rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
-    """The runs that may go, and how many of those that are meant stay."""
-    from titans_lab.selection import named_runs, study_name
-
-    studies = {path.stem for path in records.study_paths()}
-    named = {study_name(target) for target in targets} & studies
-    others = {run_id for name in studies - named for run_id in named_runs(records, name)} if named else set()
-    own = {run_id for target in targets if study_name(target) not in named for run_id in named_runs(records, target)}
-    free = [row for row in rows if row["state"] != "running" and (row["run_id"] in own or row["run_id"] not in others)]
-    return free, len(rows) - len(free)
-
-
-def _study_records(records: Store, targets: list[str]) -> list[Path]:
-    """Of the studies among the targets."""
-    from titans_lab.selection import study_name
-
-    names = {study_name(target) for target in targets}
-    return [path for path in records.study_paths() if path.stem in names]
 
 
 def doctor(
@@ -191,13 +145,10 @@ def doctor(
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look for what is damaged in the store, and for what this machine lacks. Changes nothing without --fix.
+    """Look for damaged records in the store, and for what this machine lacks. Nothing changes without --fix.
 
     Exit code 3: something was found.
     """
-    import json
-
-    from titans_lab.cli.output import print_table
     from titans_lab.doctor import data, machine
     from titans_lab.store.check import faults, quarantine
     from titans_lab.store.store import writing
@@ -211,14 +162,14 @@ def doctor(
         listed = [
             {"path": str(each.damage.path), "reason": each.damage.reason, "remedy": each.remedy} for each in found
         ]
-        moved = folder and str(folder)
-        print(json.dumps({"machine": [vars(fact) for fact in facts], "store": listed, "quarantine": moved}, indent=1))
+        facts_found = {"machine": [vars(fact) for fact in facts], "store": listed}
+        print(json.dumps({**facts_found, "quarantine": folder and str(folder)}, indent=1))
     else:
         print_table(("machine", "", ""), [(fact.name, fact.value, fact.wrong or "") for fact in facts])
-        typer.echo(f"\n{records.root}: {f'{len(found)} things to mend' if found else 'nothing is damaged'}")
+        print(f"\n{records.root}: {f'{len(found)} things to mend' if found else 'nothing is damaged'}")
         for each in found:
-            typer.echo(f"  {each.damage}\n    {each.remedy}")
+            print(f"  {each.damage}\n    {each.remedy}")
         if folder:
-            typer.echo(f"what cannot be used is in {folder}")
+            print(f"what cannot be used is in {folder}")
     if found or any(fact.wrong for fact in facts):
         raise typer.Exit(FAILED)

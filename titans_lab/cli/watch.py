@@ -1,4 +1,4 @@
-"""A sweep as it runs: a live picture on a terminal, plain lines elsewhere."""
+"""Show a sweep while it runs: live on a terminal, as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from titans_lab.study.run import Run
     from titans_lab.sweep import Sweep
 
-PLAIN_SECONDS = 30.0  # between two plain lines about a run
-SHOWN = 16  # running runs in the live picture
+PLAIN_SECONDS = 30.0  # between two lines about a run
+SHOWN = 16  # runs in the live display
 
 Look = Callable[["Sweep"], None]
 
 
 @contextmanager
 def watching(runs: list[Run]) -> Iterator[Look]:
-    """What to call after each turn of a sweep over `runs`; writes to stderr."""
+    """Return what to call after each turn of a sweep over `runs`. It writes to standard error."""
     progress = Progress(runs)
     if not sys.stderr.isatty():
         yield Lines(progress, runs, lambda line, _: print(line, file=sys.stderr, flush=True), PLAIN_SECONDS).look
@@ -45,22 +45,22 @@ def watching(runs: list[Run]) -> Iterator[Look]:
 
 
 class Lines:
-    """A line for each run that starts or ends and, if wanted, for each that goes on, every so many seconds."""
+    """Writes a line for each run that starts or ends and, `every` so many seconds, for each running run."""
 
     def __init__(
         self, progress: Progress, runs: list[Run], write: Callable[[str, str], None], every: float | None
     ) -> None:
         self.progress, self.write, self.every = progress, write, every
         self.labels = {run.run_id: run.label for run in runs}
-        self.told: set[str] = set()
+        self.started: set[str] = set()
         self.ended: set[str] = set()
         self.waits = False
         self.last = time.monotonic()
 
     def look(self, sweep: Sweep) -> None:
-        """Tell what is new."""
-        for run_id in [run_id for run_id in sweep.active if run_id not in self.told]:
-            self.told.add(run_id)
+        """Write what is new."""
+        for run_id in [run_id for run_id in sweep.active if run_id not in self.started]:
+            self.started.add(run_id)
             device = sweep.active[run_id][1].device.name
             self.write(f"started   {self.labels[run_id]}  on {device}", STYLES["running"])
         for run_id, state in [*sweep.ended.items(), *sweep.skipped.items()]:
@@ -90,7 +90,7 @@ class Lines:
 
 
 def words(run: RunProgress) -> str:
-    """A run's progress in a line."""
+    """Return a line about the progress of a run."""
     if run.loss is None:
         return f"{run.label}  starting"
     rate = f"{count(run.tokens_per_second or 0)} tokens/s  {duration(run.seconds_left)} left"
@@ -98,7 +98,7 @@ def words(run: RunProgress) -> str:
 
 
 def picture(progress: Progress, sweep: Sweep, console: Console) -> RenderableType:
-    """The running runs and the whole."""
+    """Return the live display: the running runs, and the state of the sweep."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""Verbs for whoever writes a study."""
+"""The verbs for writing a study: new and schema."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import typer
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the study, or the path of its file, .yaml or not.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="The name of the study, or the path of its file, with or without .yaml."),
+    ],
 ) -> None:
-    """Write a commented study that works as it is, to change into your own."""
+    """Write a commented study that works as it is, as a start for your own."""
     from titans_lab.study.template import write_template
 
     path = write_template(name)

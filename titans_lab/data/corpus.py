@@ -168,7 +168,7 @@ def _hash_and_size(file: BinaryIO, path: str, fasta: bool) -> tuple[str, int]:
 
 @cache
 def _of_the_standard_library() -> tuple[str, int]:
-    content = _standard_library(Path(sysconfig.get_path("stdlib")))
+    content = standard_library(Path(sysconfig.get_path("stdlib")))
     return hashlib.sha256(content).hexdigest(), len(content)
 
 
@@ -185,7 +185,7 @@ def _cut(config: DataConfig, size: int) -> int:
 
 def _plain_text(path: str | None, fasta: bool) -> bytes:
     if path is None:
-        return _standard_library(Path(sysconfig.get_path("stdlib")))
+        return standard_library(Path(sysconfig.get_path("stdlib")))
     with open_file(path, "data.path", FASTA if fasta else TEXT) as file:
         return _content(file, path, fasta)
 
@@ -195,7 +195,7 @@ def _content(file: BinaryIO, path: str, fasta: bool) -> bytes:
     return fasta_bases(content, path) if fasta else content
 
 
-def _standard_library(root: Path) -> bytes:
+def standard_library(root: Path) -> bytes:
     # In the order of hashed names the held-out end is a sample of the files, not those whose names begin with z.
     names = sorted(_sources(root), key=lambda name: hashlib.sha256(name.encode()).digest())
     return b"".join((root / name).read_bytes() for name in names)

@@ -205,11 +205,11 @@ def _split(text: mmap.mmap, spans: list[Span], fraction: float, name: str) -> tu
 def _write(
     request: Request, record: dict[str, Any], folder: Path, look: Look, texts: list[tuple[mmap.mmap, list[Span]]]
 ) -> Manifest:
-    tokenizer = _tokenizer(request.tokenizer, partial(_blocks, *texts[0], partial(look, "training the BPE")))
+    tokenizer = _tokenizer(request.tokenizer, partial(blocks_of, *texts[0], partial(look, "training the BPE")))
     (folder / TOKENIZER).write_text(json.dumps(tokenizer.definition) + "\n")
     dtype = np.min_scalar_type(len(tokenizer.pieces) - 1)
     train, valid = (
-        _write_part(folder / f"{name}.bin", tokenizer, dtype, _blocks(*text, partial(look, f"writing {name}")))
+        _write_part(folder / f"{name}.bin", tokenizer, dtype, blocks_of(*text, partial(look, f"writing {name}")))
         for name, text in zip(("train", "valid"), texts, strict=True)
     )
     if min(train.tokens, valid.tokens) < 2:
@@ -227,7 +227,7 @@ def _tokenizer(name: str, blocks: Callable[[], Iterator[Block]]) -> Tokenizer:
     return BYTES
 
 
-def _blocks(text: mmap.mmap, spans: list[Span], look: Callable[[int, int | None], None]) -> Iterator[Block]:
+def blocks_of(text: mmap.mmap, spans: list[Span], look: Callable[[int, int | None], None]) -> Iterator[Block]:
     """The documents' text in blocks of about `BLOCK`, cut at seams."""
     total, done = sum(end - begin for begin, end in spans), 0
     for number, (begin, end) in enumerate(spans):

@@ -28,7 +28,7 @@ from titans_lab.errors import UserError
 GRAIN = 2_000_000_000  # nanoseconds; the coarsest clock of a file system, that of FAT
 LARGEST_ENTRY = 1 << 16  # bytes
 
-_in_process: dict[tuple[str, Signature], Any] = {}
+known: dict[tuple[str, Signature], Any] = {}
 
 
 def remembered(path: Path, key: str, wanted: str, kind: str, find: Callable[[BinaryIO], Any]) -> Any:
@@ -47,18 +47,18 @@ def remembered(path: Path, key: str, wanted: str, kind: str, find: Callable[[Bin
     with open_file(path, key, wanted) as file:
         before = signature_of(file)
         entry = kind, before
-        if entry in _in_process:
-            return _in_process[entry]
+        if entry in known:
+            return known[entry]
         folder = user_folder()
         stored = folder and folder / f"{before.device}-{before.inode}-{kind}.json"
         if (found := _read(stored, before)) is not None:
-            _in_process[entry] = found
+            known[entry] = found
             return found
         found = find(file)
         if signature_of(file) != before:
             raise UserError(f"{key}: {path} was written to while it was read; wait until it is whole")
     if time.time_ns() - max(before.modified, before.changed) > GRAIN:
-        _in_process[entry] = found
+        known[entry] = found
         _write(stored, before, found)
     return found
 

@@ -108,13 +108,13 @@ class Reader(Examined):
         return self.evaluation(name, about, lambda: self._rows(asked, exam))
 
     def _rows(self, asked: Asked, exam: Examination) -> list[dict[str, Any]]:
-        found = [(question.depth, exam.right(said, question)) for question, said in self._said(asked, exam)]
+        found = [(question.depth, exam.right(said, question)) for question, said in self.said(asked, exam)]
         share = sum(right for _, right in found) / len(found)
         score = partial(Score, SETTINGS[asked.task].METRIC, setting=asked.setting, length=asked.length)
         scores = [score(share, len(found)), *(score(float(right), 1, depth=depth) for depth, right in found)]
         return [score.row(asked.task) | {"note": exam.note} for score in scores]
 
-    def _said(self, asked: Asked, exam: Examination) -> Iterator[tuple[Question, str]]:
+    def said(self, asked: Asked, exam: Examination) -> Iterator[tuple[Question, str]]:
         """Each question and what the model wrote."""
         side_by_side = max(1, AT_ONCE // max(asked.length, 1))
         for first in range(0, exam.count, side_by_side):

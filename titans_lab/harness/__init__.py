@@ -1,1 +1,1 @@
-"""A trained run under lm-eval (EleutherAI's language model evaluation harness, 0.4.x), and the paper's table of it."""
+"""Evaluate a finished run with lm-eval (EleutherAI's LM evaluation harness, 0.4.x), and print the paper's table."""

@@ -1,4 +1,4 @@
-"""lm-eval's tasks as evaluations of a finished run: each has an id and is recorded once. No torch."""
+"""lm-eval's tasks as evaluations of a finished run. Each has an id and is recorded once. Needs no torch."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from titans_lab.harness.rows import find
 from titans_lab.harness.table import ALIASES, TASKS
 from titans_lab.store.store import Store
 
-#: Raised when the numbers that the same evaluation gives change.
+#: Raise it when the numbers of the same evaluation change.
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One task.
+class TaskRequest:
+    """A task to evaluate.
 
     Attributes:
-        task: lm-eval's name of it.
-        data: The folder that its rows are in; null: the hub.
-        limit: Rows, from the start; null: all.
+        task: lm-eval's name of the task.
+        data: The folder with its rows. None: the Hugging Face hub.
+        limit: How many rows to use, from the start. None: all of them.
     """
 
     task: str
@@ -40,29 +40,29 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a task gave.
+class TaskResult:
+    """The result of a task.
 
     Attributes:
         asked: The task.
-        evaluation: The id under which it is recorded.
-        recorded: It was there already.
-        rows: Of the view `evals`.
+        evaluation: The id under which the store has it.
+        recorded: Whether the store had it before.
+        rows: Its rows of the view `evals`.
     """
 
-    asked: Asked
+    asked: TaskRequest
     evaluation: str
     recorded: bool
     rows: Sequence[Mapping[str, Any]]
 
     @property
     def figures(self) -> dict[tuple[str, str], float]:
-        """By task and metric."""
+        """The values by task and metric."""
         return {(self.asked.task, row["metric"]): row["value"] for row in self.rows}
 
 
 def task_names(given: Sequence[str]) -> list[str]:
-    """lm-eval's names for the tasks given. UserError for one that is not among those of the paper."""
+    """Return lm-eval's names of some tasks. UserError for a task that is not in the paper's table."""
     names = [ALIASES.get(name, name) for name in given]
     for name in names:
         if name not in TASKS:
@@ -70,10 +70,10 @@ def task_names(given: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def source(asked: Asked) -> tuple[str, str]:
-    """The split that is asked for, and what stands for its data: a file's SHA-256, or the hub. UserError: no such file.
+def source(asked: TaskRequest) -> tuple[str, str]:
+    """Return the split of a task and the digest of its data: a file's SHA-256, or "hub". UserError: no such file.
 
-    The hub's data may change under their name: that is lm-eval's to say, by the version of its task.
+    The hub's data may change without a change of name. lm-eval reports that by the version of its task.
     """
     if asked.data is None:
         return "hub", "hub"
@@ -81,8 +81,8 @@ def source(asked: Asked) -> tuple[str, str]:
     return split, file_digest(path, "--data", "a file of rows")
 
 
-def evaluation_id(run_id: str, asked: Asked, digest: str, harness: str) -> str:
-    """16 hexadecimal digits over the run, the task, its data and the versions, lm-eval's among them."""
+def evaluation_id(run_id: str, asked: TaskRequest, digest: str, harness: str) -> str:
+    """Return the id of an evaluation: 16 hexadecimal digits over run, task, data and versions, with lm-eval's."""
     facts = {
         "run": run_id,
         "asked": {"task": asked.task, "limit": asked.limit},
@@ -92,15 +92,15 @@ def evaluation_id(run_id: str, asked: Asked, digest: str, harness: str) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def ask(store: Store, run_id: str, asked: Sequence[Asked], device: Device) -> Iterator[Found]:
-    """Put each task to the run in a process with torch, or take what is recorded.
+def ask(store: Store, run_id: str, asked: Sequence[TaskRequest], device: Device) -> Iterator[TaskResult]:
+    """Yield the result of each task, recorded or from a process with torch.
 
     Raises:
-        UserError: The data do not serve, or lm-eval is not installed.
+        UserError: The data cannot be used, or lm-eval is not installed.
         EndedEarly: The process broke.
     """
     for each in asked:
-        source(each)  # before anything is computed
+        source(each)  # raises before anything is computed
     question = {
         "store": str(store.root.absolute()),
         "run": run_id,
@@ -111,4 +111,4 @@ def ask(store: Store, run_id: str, asked: Sequence[Asked], device: Device) -> It
         for each, answer in zip(asked, given, strict=False):
             if "wrong" in answer:
                 raise UserError(answer["wrong"])
-            yield Found(asked=each, **answer)
+            yield TaskResult(asked=each, **answer)

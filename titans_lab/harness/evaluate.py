@@ -1,4 +1,4 @@
-"""One of lm-eval's tasks put to a trained model, its rows from a file or from the hub."""
+"""Evaluate a trained model on one of lm-eval's tasks, with rows from a file or from the hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent / "tasks"
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE")
-#: lm-eval's names of figures.
+#: The metrics by lm-eval's names.
 METRICS = {
     metric.name: metric
     for metric in (
@@ -32,7 +32,10 @@ METRICS = {
 
 
 def prepare_environment(online: bool) -> str:
-    """Before lm-eval is imported: no network unless asked for. Its version; UserError where it is not installed."""
+    """Forbid the network unless it is asked for, and return lm-eval's version. UserError: it is not installed.
+
+    Call it before lm-eval is imported.
+    """
     if not online:
         os.environ.update(dict.fromkeys(OFFLINE, "1"))
     try:
@@ -44,14 +47,14 @@ def prepare_environment(online: bool) -> str:
 
 
 def evaluate(model: HarnessModel, task: str, data: Path | None, split: str, limit: int | None = None) -> list[Score]:
-    """The figures of a task, asked without examples (zero-shot).
+    """Return the scores of a model on a task, zero-shot.
 
     Args:
-        model: To be asked.
-        task: lm-eval's name.
-        data: A folder of JSON lines; None: the hub's dataset and lm-eval's own definition of the task.
-        split: Of the data, for the record.
-        limit: Rows, from the start; None: all.
+        model: The model.
+        task: lm-eval's name of the task.
+        data: A folder of JSON lines. None: the hub's dataset with lm-eval's own definition of the task.
+        split: The split of the data, for the record.
+        limit: How many rows to use, from the start. None: all of them.
     """
     from lm_eval import evaluator
 
@@ -62,7 +65,7 @@ def evaluate(model: HarnessModel, task: str, data: Path | None, split: str, limi
 
 
 def load_task(task: str, data: Path | None) -> dict[str, Any]:
-    """lm-eval's task with its rows, as its evaluator wants it. UserError where the hub does not give them."""
+    """Return a task with its rows for lm-eval's evaluator. UserError where the hub does not deliver the rows."""
     from lm_eval.tasks import TaskManager
 
     if data is None:
@@ -77,7 +80,7 @@ def load_task(task: str, data: Path | None) -> dict[str, Any]:
 def _from_hub(manager: Any, task: str) -> dict[str, Any]:
     try:
         return manager.load(task)
-    except Exception as error:  # of many libraries: the network, the hub, the dataset's own files
+    except Exception as error:  # many libraries raise here: the network's, the hub's, the dataset's
         raise UserError(
-            f"--online: {task}: its data cannot be had ({type(error).__name__}: {error}); --data takes files"
+            f"--online: {task}: its data cannot be fetched ({type(error).__name__}: {error}); --data reads files"
         ) from error

@@ -1,4 +1,4 @@
-"""A trained model as lm-eval wants one."""
+"""A trained model with lm-eval's interface."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from lm_eval.api.model import LM
 
 from titans.models.language_model import LanguageModel
 from titans_lab.data.tokenizer import Tokenizer
-from titans_lab.harness.scoring import Question, answer, go_on, question
+from titans_lab.harness.scoring import Continuation, answer, go_on, question
 from titans_lab.training.precision import products_in
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
 BATCH = 16
-MOST_TOKENS = 256  # of a continuation, where a task does not say
+MOST_TOKENS = 256  # of a continuation, where a task sets no limit
 
 
 class HarnessModel(LM):
-    """Of lm-eval's three requests; greedy, and with contexts of any length.
+    """Answers lm-eval's three requests, with greedy generation and contexts of any length.
 
     Args:
-        model: In evaluation mode, on `device`.
-        tokenizer: That it was trained with.
-        device: Where to compute.
-        precision: As in `train.precision`.
-        batch: Requests at once.
+        model: The model, in evaluation mode and on `device`.
+        tokenizer: The tokenizer that the model was trained with.
+        device: The device to compute on.
+        precision: The precision, as in `train.precision`.
+        batch: The requests in a batch.
     """
 
     def __init__(
@@ -44,19 +44,19 @@ class HarnessModel(LM):
         self._device = device
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Of a continuation after a context, and whether it is the greedy one."""
+        """Return the log-likelihood of each continuation after its context, and whether greedy generation gives it."""
         return self._answer([question(self.tokenizer, *request.args) for request in requests])
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """Of a whole text after the end of another; each token has all of the text before it as context."""
+        """Return the log-likelihood of each whole text. Every token has all of the text before it as context."""
         questions = [question(self.tokenizer, "", request.args[0]) for request in requests]
         return [log_likelihood for log_likelihood, _ in self._answer(questions)]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """A continuation before the first of the task's stops."""
+        """Return a continuation of each context up to the first of the task's stop sequences."""
         return [self._go_on(*request.args) for request in requests]
 
-    def _answer(self, questions: Sequence[Question]) -> list[tuple[float, bool]]:
+    def _answer(self, questions: Sequence[Continuation]) -> list[tuple[float, bool]]:
         with products_in(self.precision, self._device):
             return list[tuple[float, bool]](answer(self.model, questions, self.batch, self._device))
 

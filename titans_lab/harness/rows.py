@@ -1,4 +1,4 @@
-"""The rows of lm-eval's tasks from files of JSON lines, in the form that the hub's datasets have."""
+"""Read the rows of lm-eval's tasks from files of JSON lines, in the form of the hub's datasets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from titans_lab.errors import UserError
 
 Row = dict[str, Any]
 
-#: A part of a dataset, and the words that name it in a file's name; of several files the earlier part is taken.
+#: The splits, and the words for them in a file's name. Of several files, the one with the earlier split is used.
 SPLITS = {"test": ("test",), "valid": ("valid", "dev"), "train": ("train",)}
-TITLE = re.compile(r"^ = [^=].* = $", re.MULTILINE)  # of an article in WikiText
+TITLE = re.compile(r"^ = [^=].* = $", re.MULTILINE)  # the title of an article in WikiText
 
 
 def _same(row: Row) -> Row:
@@ -22,7 +22,7 @@ def _same(row: Row) -> Row:
 
 
 def _hellaswag(row: Row) -> Row:
-    """With `query` and `choices`, which lm-eval makes of the fields of the original."""
+    """Return a row with `query` and `choices`, which lm-eval makes from the fields of the original."""
     if "query" in row:
         return {"query": row["query"], "choices": row["choices"], "label": int(row["gold"])}
     from lm_eval.tasks.hellaswag.utils import preprocess
@@ -33,7 +33,7 @@ def _hellaswag(row: Row) -> Row:
 
 
 def _arc(row: Row) -> Row:
-    """With the letters of the answers."""
+    """Return a row with the letters of the answers."""
     if "gold" not in row:
         return row
     labels = [chr(ord("A") + place) for place in range(len(row["choices"]))]
@@ -46,7 +46,7 @@ def _boolq(row: Row) -> Row:
     return {"passage": row["passage"], "question": row["question"], "label": int(label)}
 
 
-#: Task: beginnings of its files' names, the keys of a row as the hub has it, and what makes that of a row as it stands.
+#: For each task: the beginnings of its files' names, the keys of the hub's rows, and what converts a row to these.
 FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[Row], Row]]] = {
     "wikitext": (("wikitext", "wiki."), ("page",), _same),
     "lambada_openai": (("lambada",), ("text",), _same),
@@ -61,7 +61,7 @@ FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[Row], Row]]] 
 
 
 def find(task: str, folder: Path) -> tuple[Path, str]:
-    """The file of a task in a folder or below it, and the split that its name tells. UserError where there is none."""
+    """Return the file of a task in a folder or below, and the split in its name. UserError: there is no such file."""
     if not folder.is_dir():
         raise UserError(f"--data: {folder}: no such folder, relative to {Path.cwd()}")
     beginnings = FORMS[task][0]
@@ -83,7 +83,7 @@ def _is_of(path: Path, task: str, beginnings: tuple[str, ...]) -> bool:
 
 
 def read(task: str, path: Path) -> Iterator[Row]:
-    """The rows of a file. UserError, naming file and line, where one is not what the task needs."""
+    """Yield the rows of a file. UserError, with file and line, where a row is not what the task needs."""
     _, keys, form = FORMS[task]
     if not is_json_lines(path):
         yield from ({"page": page} for page in articles(path))
@@ -107,7 +107,7 @@ def _row(row: Row, keys: tuple[str, ...], form: Callable[[Row], Row], place: str
 
 
 def articles(path: Path) -> list[str]:
-    """The articles of a file of WikiText's, which begin with a title of the first level."""
+    """Return the articles of a WikiText file, which begin with a title of the first level."""
     with open_text(path) as file:
         try:
             text = file.read().decode()
@@ -118,7 +118,7 @@ def articles(path: Path) -> list[str]:
 
 
 def load(name: str, folder: str, **_: Any) -> Any:
-    """What a file of `harness/tasks` names as its dataset: the rows of a task's file, as the split "rows"."""
+    """Return the rows of a task's file as the split "rows". The files in `harness/tasks` name this function."""
     import datasets
 
     rows = list(read(name, find(name, Path(folder))[0]))

@@ -1,17 +1,17 @@
-"""The table of the paper: its columns in its order (arXiv 2501.00663, table 1). No torch."""
+"""The columns of the paper's table in its order (arXiv 2501.00663, table 1). Needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-#: Names that people use, and lm-eval's.
+#: lm-eval's names by the names that people use.
 ALIASES = {"lambada": "lambada_openai", "siqa": "social_iqa", "arc-e": "arc_easy", "arc-c": "arc_challenge"}
 PERCENT = 100.0
 
 
-class Column(NamedTuple):
-    """A column and the figure of lm-eval that it shows."""
+class TableColumn(NamedTuple):
+    """A column, and the metric of lm-eval that it shows."""
 
     title: str
     task: str
@@ -20,16 +20,16 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
-    Column("Wiki ppl", "wikitext", "word_perplexity", percent=False),
-    Column("LAMBADA ppl", "lambada_openai", "perplexity", percent=False),
-    Column("LAMBADA acc", "lambada_openai", "acc"),
-    Column("PIQA acc", "piqa", "acc"),
-    Column("HellaSwag acc_n", "hellaswag", "acc_norm"),
-    Column("WinoGrande acc", "winogrande", "acc"),
-    Column("ARC-e acc", "arc_easy", "acc"),
-    Column("ARC-c acc_n", "arc_challenge", "acc_norm"),
-    Column("SIQA acc", "social_iqa", "acc"),
-    Column("BoolQ acc", "boolq", "acc"),
+    TableColumn("Wiki ppl", "wikitext", "word_perplexity", percent=False),
+    TableColumn("LAMBADA ppl", "lambada_openai", "perplexity", percent=False),
+    TableColumn("LAMBADA acc", "lambada_openai", "acc"),
+    TableColumn("PIQA acc", "piqa", "acc"),
+    TableColumn("HellaSwag acc_n", "hellaswag", "acc_norm"),
+    TableColumn("WinoGrande acc", "winogrande", "acc"),
+    TableColumn("ARC-e acc", "arc_easy", "acc"),
+    TableColumn("ARC-c acc_n", "arc_challenge", "acc_norm"),
+    TableColumn("SIQA acc", "social_iqa", "acc"),
+    TableColumn("BoolQ acc", "boolq", "acc"),
 )
 #: lm-eval's names of the tasks, in the paper's order.
 TASKS = tuple(dict.fromkeys(column.task for column in COLUMNS))
@@ -37,9 +37,9 @@ AVERAGE = "average"
 
 
 def table(figures: Mapping[tuple[str, str], float]) -> dict[str, float | None]:
-    """The paper's row from figures by task and metric; None for what was not asked.
+    """Return the paper's row from values by task and metric; None for a column that was not evaluated.
 
-    The average is that of the eight accuracies, and there is none where one of them is missing.
+    The average is over the eight accuracies. It is None where one of them is missing.
     """
     row = {column.title: _shown(column, figures.get((column.task, column.metric))) for column in COLUMNS}
     shares = [row[column.title] for column in COLUMNS if column.percent]
@@ -47,5 +47,5 @@ def table(figures: Mapping[tuple[str, str], float]) -> dict[str, float | None]:
     return row | {AVERAGE: sum(known) / len(known) if len(known) == len(shares) else None}
 
 
-def _shown(column: Column, value: float | None) -> float | None:
+def _shown(column: TableColumn, value: float | None) -> float | None:
     return value if value is None or not column.percent else value * PERCENT

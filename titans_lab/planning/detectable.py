@@ -1,4 +1,4 @@
-"""How small a difference a study's seeds will be able to show, by the spread of earlier runs like its own."""
+"""The smallest difference that a study's seeds can detect, from the spread of earlier runs like its own."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from titans_lab.planning.novelty import known_facts
 from titans_lab.stats.power import pooled_sd, smallest_difference
 from titans_lab.study.config import RunConfig
 
-#: What comparable runs share: then a seed has the same batches in all of them, and they are trained for as long.
+#: The keys that comparable runs share. Then a seed has the same batches in all of them, and they train for as long.
 SHARED = ("data.", "task.", "train.tokens", "train.seq_len", "train.batch_size")
 
 
 @dataclass(frozen=True)
 class Detectable:
-    """What the seeds can show.
+    """What the seeds of a study can detect.
 
     Attributes:
-        difference: The smallest true one that is found with 80 % power after Holm; None for one seed.
-        sd: Standard deviation of paired differences in the earlier runs.
-        pairs: Of runs that it comes from.
-        seeds: Of the study.
-        arms: That are compared with the baseline.
-        metric: What differs, with its unit.
+        difference: The smallest true difference that is detected with 80 % power after Holm; None for one seed.
+        sd: The standard deviation of paired differences in the earlier runs.
+        pairs: The number of pairs of runs that it comes from.
+        seeds: The number of seeds of the study.
+        arms: The number of arms that are compared with the baseline.
+        metric: The metric, with its unit.
     """
 
     difference: float | None
@@ -37,11 +37,11 @@ class Detectable:
 
 
 def detectable(wanted: Sequence[Past], baselines: Collection[RunConfig], history: Iterable[Past]) -> Detectable | None:
-    """Of a study; None where the store has no two arms with two seeds in common, or the study has one arm.
+    """Return what a study can detect; None where it has one arm, or the store no two arms with two seeds in common.
 
     Args:
         wanted: The runs of the study.
-        baselines: Those of its arms that others are compared with; where a kind of run has none, it is one of its arms.
+        baselines: The arms that others are compared with. A kind of run without one is compared with one of its arms.
         history: The finished runs.
     """
     scored = [past for past in history if past.score is not None]
@@ -61,7 +61,7 @@ def detectable(wanted: Sequence[Past], baselines: Collection[RunConfig], history
 
 
 def _differences(history: Iterable[Past]) -> list[list[float]]:
-    """Of each arm to the one of its kind that has the most seeds, by seed."""
+    """Return the differences, by seed, of each arm to the arm of its kind with the most seeds."""
     kinds: dict[Hashable, dict[Hashable, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for past in history:
         assert past.score is not None

@@ -1,8 +1,8 @@
-"""What runs will cost on this machine, from what the store's runs have cost on hardware like it.
+"""Predict the time and memory of runs on this machine from the store's runs on hardware like it.
 
-A run takes its steps times the seconds of one, and those follow the FLOPs of a step; its peak memory follows the bytes
-of its parameters, their gradients and AdamW's two moments, and of what its layers keep. Both by `stats.law`, with an
-offset for each variant, over runs of the same device, threads, precision and kernel.
+The time of a run is its steps times the seconds of a step, which follow the FLOPs of a step. The peak memory follows
+the bytes of the parameters, their gradients and AdamW's two moments, and of what the layers keep. `stats.law` fits
+both, with an offset for each variant, to runs with the same device, threads, precision and kernel.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from functools import lru_cache
 
 from titans.models.config import effective
 from titans_lab.planning.history import Hardware, Past
-from titans_lab.stats.law import Estimate, Example, Law
+from titans_lab.stats.law import CostLaw, Estimate, Example
 from titans_lab.study import derived
 from titans_lab.study.config import RunConfig, flatten
 
-TRAINED = 16  # bytes a parameter: itself, its gradient and two moments
-KEPT = 64  # bytes that a block keeps of a channel of a token: a rough number, whose factor the fit finds
+TRAINED = 16  # bytes for a parameter, its gradient and two moments
+KEPT = 64  # bytes that a layer keeps of a channel of a token: a rough number, since the fit finds the factor
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run is expected to take; None where the store has nothing like it."""
+    """The predicted time and peak memory of a run; None where the store has no run like it."""
 
     seconds: Estimate | None
     peak_bytes: Estimate | None
 
 
 class Experience:
-    """What a store knows of costs, by hardware."""
+    """What a store knows of costs, for each hardware."""
 
     def __init__(self, history: Iterable[Past]) -> None:
         time: dict[Hardware, list[Example]] = defaultdict(list)
@@ -41,11 +41,11 @@ class Experience:
                 time[past.hardware].append(_example(past.config, step_flops(past.config), past.step_seconds))
             if past.hardware and past.peak_bytes:
                 memory[past.hardware].append(_example(past.config, size(past.config), past.peak_bytes))
-        self.time = {hardware: Law(examples) for hardware, examples in time.items()}
-        self.memory = {hardware: Law(examples) for hardware, examples in memory.items()}
+        self.time = {hardware: CostLaw(examples) for hardware, examples in time.items()}
+        self.memory = {hardware: CostLaw(examples) for hardware, examples in memory.items()}
 
     def cost(self, config: RunConfig, hardware: Hardware) -> Cost:
-        """Of a run on some hardware."""
+        """Return the predicted cost of a run on some hardware."""
         law, bytes_law = self.time.get(hardware), self.memory.get(hardware)
         if law is None and bytes_law is None:
             return Cost(None, None)
@@ -58,33 +58,33 @@ class Experience:
 
 
 def on(kind: str, name: str, config: RunConfig) -> Hardware:
-    """The hardware of a run as a worker finds it: one thread, and the kernel that is chosen there."""
+    """Return the hardware of a run as its worker finds it: one thread, and the kernel that the worker chooses."""
     return Hardware(kind, name, 1, config.train.precision, derived.kernel(config, kind))
 
 
 def step_flops(config: RunConfig) -> int:
-    """FLOPs of a step, forward and backward."""
+    """Return the FLOPs of a step, forward and backward."""
     return derived.flops_per_token(config) * config.train.batch_size * config.train.seq_len
 
 
 def size(config: RunConfig) -> int:
-    """Bytes, roughly, that training holds."""
+    """Return roughly the bytes that training holds."""
     kept = config.train.batch_size * config.train.seq_len * config.model.dim * config.model.n_layers
     return TRAINED * derived.params(config) + KEPT * kept
 
 
 @lru_cache(maxsize=20_000)
 def shape(config: RunConfig) -> Hashable:
-    """Equal for runs whose steps are the same work."""
+    """Return a value that is equal for runs whose steps are the same work."""
     train = config.train
     model = tuple(flatten(effective(config.model)))
     return model, config.task, train.seq_len, train.batch_size, train.precision, replace(config.speed, profile=0)
 
 
 def total(costs: Sequence[Cost], devices: int) -> Estimate | None:
-    """Seconds until all are done on so many devices; None where some run's are unknown.
+    """Return the seconds until all runs are done on some devices; None where those of a run are unknown.
 
-    Its interval is as wide as if all runs erred to the same side, which those of one study often do.
+    The interval is as wide as if all predictions erred to the same side, since those of one study often do.
     """
     each = [cost.seconds for cost in costs if cost.seconds]
     if len(each) < len(costs) or not each:

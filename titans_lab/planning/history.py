@@ -1,12 +1,15 @@
-"""The finished runs of a store, as far as they tell what others will cost and what is new about them."""
+"""What the store knows of its runs: the states of all of them, and what the finished ones cost and scored."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from titans_lab.store.files import Damage
+from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import versions
@@ -15,11 +18,11 @@ from titans_lab.study.run import Run, config_in
 SQL = """
 select run_id, seed, data_hash, config, versions, env, device, device_name, state, wall_seconds, steps,
        peak_memory_bytes, score
-from runs where state in ('done', 'diverged') and config is not null order by run_id"""
+from runs order by run_id"""
 
 
 class Hardware(NamedTuple):
-    """What costs depend on besides a run's configuration: equal for runs that cost alike."""
+    """What a run's cost depends on besides its configuration."""
 
     device: str
     name: str
@@ -34,14 +37,14 @@ class Past:
 
     Attributes:
         run_id: Its name in the store.
-        config: All that was set for it.
-        seed: Of its initial values and batches.
-        data_hash: Of its data's content.
-        versions: Of the parts that decided its numbers.
-        hardware: That it ran on; None where that was not recorded.
-        step_seconds: Of a step, its share of the validations included; None where it is not known.
-        peak_bytes: Most memory held.
-        score: Its final one; None where it diverged.
+        config: Its configuration.
+        seed: The seed of its initial values and batches.
+        data_hash: The hash of its data's content.
+        versions: The versions of the parts that decided its numbers.
+        hardware: The hardware that it ran on; None where it was not recorded.
+        step_seconds: Seconds of a step, with its share of the validations; None where they are not known.
+        peak_bytes: The most memory that it held; None where it is not known.
+        score: Its final score; None where it diverged.
     """
 
     run_id: str
@@ -55,37 +58,75 @@ class Past:
     score: float | None
 
 
-def read_history(store: Store) -> list[Past]:
-    """Those of a store whose configuration can still be read; none where there is no store."""
-    from titans_lab.store.query import query
+@dataclass(frozen=True)
+class History:
+    """The runs of a store, read once.
+
+    Attributes:
+        finished: The finished runs whose configuration can still be read.
+        states: The state of every run, by its id.
+        envs: Where and with which versions each finished run ran, by its id.
+        damage: The records that could not be read.
+    """
+
+    finished: tuple[Past, ...] = ()
+    states: Mapping[str, str] = field(default_factory=dict)
+    envs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    damage: tuple[Damage, ...] = ()
+
+    def state(self, run: Run) -> str:
+        """Return the state of a run; "pending" where the store does not know it."""
+        return self.states.get(run.run_id, "pending")
+
+    def missing(self, runs: Iterable[Run]) -> list[Run]:
+        """Return the runs without a result."""
+        return [run for run in runs if self.state(run) not in FINISHED]
+
+
+def read_history(store: Store) -> History:
+    """Read the runs of a store; none where the store is not there yet."""
+    from titans_lab.store.query import ask
 
     if not (store.root / "runs").is_dir():
-        return []
-    return [past for row in query(store.root, SQL).to_pylist() if (past := _past(row))]
+        return History()
+    answer = ask(store.root, SQL)
+    rows = answer.table.to_pylist()
+    finished = [row for row in rows if row["state"] in FINISHED]
+    return History(
+        finished=tuple(past for row in finished if (past := _past(row))),
+        states={row["run_id"]: row["state"] for row in rows},
+        envs={row["run_id"]: _object(row["env"]) for row in finished},
+        damage=answer.damage,
+    )
 
 
 def _past(row: dict[str, Any]) -> Past | None:
     config = config_in(row["config"])
     if config is None:
         return None
-    env = json.loads(row["env"] or "{}")
     seconds, steps = row["wall_seconds"], row["steps"]
     return Past(
         run_id=row["run_id"],
         config=config,
         seed=row["seed"],
         data_hash=row["data_hash"] or "",
-        versions=json.loads(row["versions"] or "{}"),
-        hardware=_hardware(row, env, config),
+        versions=_object(row["versions"]),
+        hardware=_hardware(row, config),
         step_seconds=seconds / steps if seconds and steps and row["state"] == "done" else None,
         peak_bytes=row["peak_memory_bytes"] or None,
         score=row["score"] if row["state"] == "done" else None,
     )
 
 
-def _hardware(row: dict[str, Any], env: dict[str, Any], config: RunConfig) -> Hardware | None:
+@lru_cache(maxsize=1000)  # runs of one machine share the text
+def _object(text: str | None) -> dict[str, Any]:
+    return dict(json.loads(text or "{}"))
+
+
+def _hardware(row: dict[str, Any], config: RunConfig) -> Hardware | None:
     if not row["device"] or not row["device_name"]:
         return None
+    env = _object(row["env"])
     kernel = env.get("kernel") or config.speed.kernel
     return Hardware(row["device"], row["device_name"], env.get("threads") or 1, config.train.precision, kernel)
 
@@ -93,6 +134,6 @@ def _hardware(row: dict[str, Any], env: dict[str, Any], config: RunConfig) -> Ha
 def past_of(
     run: Run, hardware: Hardware | None = None, step_seconds: float | None = None, peak_bytes: int | None = None
 ) -> Past:
-    """A run that is yet to come, or of which some steps were measured, in the same form."""
+    """Return a run that is yet to come, or of which a few steps were measured, in the form of a finished one."""
     about = run.run_id, run.config, run.seed, run.data_hash, versions(run.config)
     return Past(*about, hardware, step_seconds, peak_bytes, None)

@@ -1,4 +1,4 @@
-"""Why a run is new: the fields in which it differs from the nearest one that the store has."""
+"""Why a run is new: the fields in which it differs from the nearest run in the store."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from titans_lab.study.config import RunConfig, leaves
 from titans_lab.study.identity import facts, read_values
 from titans_lab.study.values import short
 
-ABSENT = "absent"  # a field that the one run reads and the other does not, or that is at its neutral value
-SHOWN_DIGITS = 8  # of a hash
+ABSENT = "absent"  # the value of a field that only the other run reads, or that is at its neutral value
+SHOWN_DIGITS = 8  # of a hash, in words
 
 
 @dataclass(frozen=True)
@@ -24,22 +24,22 @@ class Novelty:
     """What is new about a run.
 
     Attributes:
-        nearest: The run of the store that differs from it in the fewest fields, of the same task where there is one.
-        fields: In which they differ: its value there and here, by dotted key; "seed", "data" (the hash of its content)
-            and "version of ..." are fields too.
+        nearest: The id of the run in the store that differs in the fewest fields, and has the same task if one does.
+        fields: The value there and here of each field that differs, by dotted key. "seed", "data" (the hash of its
+            content) and "version of ..." are fields, too.
     """
 
     nearest: str
     fields: Mapping[str, tuple[Any, Any]]
 
     def __str__(self) -> str:
-        """Without what the one run reads and the other does not, unless that is all."""
+        """Name the fields that both runs read; if no such field differs, all of them."""
         both = {key: pair for key, pair in self.fields.items() if ABSENT not in pair} or self.fields
         return ", ".join(f"{short(key)} {_short(there)} -> {_short(here)}" for key, (there, here) in both.items())
 
 
 def novelties(wanted: Sequence[Past], known: Sequence[Past]) -> list[Novelty | None]:
-    """For each of `wanted` what is new about it; None where the store has no run."""
+    """Return what is new about each of the `wanted` runs; None where the store has no run."""
     found: list[Novelty | None] = [None] * len(wanted)
     tasks = {run.config.task.name for run in known}
     for task in {run.config.task.name for run in wanted}:
@@ -60,19 +60,19 @@ def _against(wanted: Sequence[Past], known: Sequence[Past]) -> Iterator[Novelty]
 
 
 def _fields(run: Past) -> dict[str, Any]:
-    """All that decides a run's id, by name."""
+    """Return all that decides a run's id, by name."""
     about = {"seed": run.seed, "data": run.data_hash}
     return about | {f"version of {part}": number for part, number in run.versions.items()} | known_facts(run.config)
 
 
 @lru_cache(maxsize=20_000)  # the seeds of a configuration have the same
 def known_facts(config: RunConfig) -> dict[str, Any]:
-    """Those of its values that decide its numbers, by dotted key."""
+    """Return the values of a configuration that decide its numbers, by dotted key."""
     return facts(leaves(), read_values(config))
 
 
 def _codes(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """A number for each value of each field, [rows, fields]."""
+    """Return a number for each value of each field: `[rows, fields]`."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = np.zeros((len(rows), len(names)), dtype=np.int64)
     for column, name in enumerate(names):

@@ -59,7 +59,7 @@ def find(reference: str, beside: Path) -> Plugin:
     Raises:
         UserError: There is no such plugin, or its files cannot be read.
     """
-    path = beside / Path(reference).expanduser()
+    path = (beside / Path(reference).expanduser()).absolute()
     if path.is_dir():
         modules = [file for file in sorted(path.rglob("*.py")) if not file.name.startswith("test_")]
         return _read(path.name, path, {file.relative_to(path).as_posix(): file for file in modules})

@@ -1,1 +1,1 @@
-"""Searches for hyperparameters: one coordinator asks and tells Optuna, and every trial is an ordinary run, or some."""
+"""Search hyperparameters: one coordinator asks Optuna for trials, and each trial is one ordinary run or several."""

@@ -1,4 +1,4 @@
-"""The coordinator of a search: it asks, hands the runs to the workers of a sweep, and tells what became of them."""
+"""The coordinator of a search: it asks for trials, hands their runs to a sweep, and reports how they ended."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor
 from titans_lab.executors.devices import Device
+from titans_lab.executors.local import LocalExecutor
+from titans_lab.executors.slots import places
+from titans_lab.launch import Options
 from titans_lab.planning.history import read_history
 from titans_lab.search.definition import definition, search_name
-from titans_lab.search.finalists import Candidate, Final, candidates, finals, finals_record, note
+from titans_lab.search.finalists import Candidate, FinalResult, candidates, finals, finals_record, note
 from titans_lab.search.judge import judge_of
 from titans_lab.search.libraries import check_choices
 from titans_lab.search.memory import PEAK, Forecast
-from titans_lab.search.proposer import Goal
+from titans_lab.search.proposer import Goal, export
 from titans_lab.search.tuning import Tuning
 from titans_lab.search.warm import known_points
 from titans_lab.spending import Spent
@@ -28,12 +32,40 @@ from titans_lab.study.run import Run
 from titans_lab.study.study import Arm, Study
 from titans_lab.sweep import Sweep, record_runs
 
-Look = Callable[["Search", Sweep], None]
+Look = Callable[["Coordinator", Sweep], None]
 VALID_EVERY = "log.valid_every"
 
 
+def coordinator_of(study: Study, store: Store, devices: Sequence[Device], options: Options) -> Coordinator:
+    """Return the coordinator of a study's search, which has not begun.
+
+    Args:
+        study: The study.
+        store: The store.
+        devices: The devices to run on.
+        options: How runs run.
+
+    Raises:
+        UserError: The study has no search, asks for what cannot be, or its data cannot be used.
+    """
+    found = tunings(study, store, RunConfig.data_digest)
+    for each in found:
+        each.arm.base.config.check_data()
+    return Coordinator(
+        study,
+        found,
+        store,
+        LocalExecutor(),
+        places(devices, options.per_device),
+        options.max_parallel,
+        timeout=found[0].goal.terms.timeout,
+        run_timeout=options.timeout or math.inf,
+        fail_fast=options.fail_fast,
+    )
+
+
 def tunings(study: Study, store: Store, data_hash: Callable[[RunConfig], str]) -> list[Tuning]:
-    """The search of each arm of a study. UserError where the study has none, or what it asks for cannot be."""
+    """Return the search of each arm of a study. UserError where there is none, or where it asks for what cannot be."""
     if study.search is None:
         raise UserError(f"{study.path}: no search; say what to look for, as in search: {{space: {{train.lr: ...}}}}")
     check_choices(study.search.terms.sampler, study.search.terms.pruner)
@@ -55,7 +87,7 @@ def _tuning(study: Study, arm: Arm, store: Store, data_hash: str) -> Tuning:
 
 
 def _check_enqueued(tuning: Tuning) -> None:
-    """UserError where a point that the study wants tried is no configuration of it."""
+    """Raise UserError where a point that `search.enqueue` names is no configuration of the study."""
     for point in tuning.goal.terms.enqueue:
         place = next(iter(point.values())).place
         try:
@@ -65,24 +97,25 @@ def _check_enqueued(tuning: Tuning) -> None:
 
 
 @dataclass
-class Search:
-    """The searches of a study's arms, side by side.
+class Coordinator:
+    """The searches of a study's arms, which share the devices.
 
     Attributes:
-        tunings: One for each arm.
-        store: Where their runs are.
-        executor: Starts the workers.
-        devices: One worker at a time each.
-        most: At most so many trials at a time; None: as many as there are devices.
-        timeout: Seconds after which no trial begins; None: any.
+        study: The study.
+        tunings: The search of each arm.
+        store: The store with their runs.
+        executor: What starts the workers.
+        devices: The device slots, with one worker at a time each.
+        most: The most trials at a time. None: one for each device slot.
+        timeout: Seconds after which no trial starts. None: trials may start at any time.
         run_timeout: Seconds that a run may take.
         fail_fast: Whether the first run that fails ends the search.
-        halted: Whether one did.
-        started: When it began, by a clock that is steady.
-        ended: Trials that had ended by then.
-        failed: Trials and finalists' runs that have no result.
-        unrun: Finalists' runs that a budget did not allow.
-        finalists: Of each arm, what is run once more.
+        halted: Whether a run has ended it so.
+        started: The start of the search, by a monotonic clock.
+        ended: How many trials had ended before.
+        failed: How many trials and finalists' runs have no result.
+        unrun: How many finalists' runs the budget did not allow.
+        finalists: The candidates of each arm that run with fresh seeds.
     """
 
     study: Study
@@ -102,7 +135,7 @@ class Search:
     finalists: list[list[Candidate]] = field(default_factory=list)
 
     def run(self, look: Look) -> None:
-        """Search to the end, and then run the finalists."""
+        """Search to the end, and then run the finalists. `look` is called after each turn."""
         sweep = self._sweep([], Spent())
         with self._alone():
             self._begin()
@@ -113,14 +146,18 @@ class Search:
                 self._run_finalists(look, sweep.spent)
 
     def load(self) -> None:
-        """Take up what the store has, and run nothing."""
+        """Load the trials that the store has, and run nothing."""
         for tuning in self.tunings:
             tuning.load()
             self.finalists.append(candidates(tuning))
 
+    def export(self, path: Path) -> None:
+        """Write the searches as Optuna's SQLite file."""
+        export([(tuning.goal, list(tuning.trials.values())) for tuning in self.tunings], path)
+
     @property
-    def finals(self) -> list[list[Final]]:
-        """What the finalists of each arm came to; empty lists before they were chosen."""
+    def finals(self) -> list[list[FinalResult]]:
+        """The results of each arm's finalists; empty before they are chosen."""
         return [finals(tuning, each) for tuning, each in zip(self.tunings, self.finalists, strict=False)]
 
     def _run_finalists(self, look: Look, spent: Spent) -> None:
@@ -150,19 +187,19 @@ class Search:
 
     @property
     def timed_out(self) -> bool:
-        """Whether no more trials begin."""
+        """Whether the time is over in which trials may start."""
         return self.timeout is not None and time.monotonic() - self.started > self.timeout
 
     @property
     def left(self) -> bool:
-        """Whether something is to be done that a budget or a failure did not allow; a timeout leaves what it should."""
+        """Whether a budget or a failure has left something to do. What a timeout leaves does not count."""
         over = not self.timed_out and any(tuning.active or tuning.wants_more for tuning in self.tunings)
         unchosen = self.tunings[0].goal.terms.finalists and not self.finalists
         return over or self.halted or bool(self.unrun) or bool(unchosen)
 
     @property
     def seconds_left(self) -> float | None:
-        """At the rate of trials so far, at most to the timeout; None before there is a rate."""
+        """The seconds left at the rate of trials so far, up to the timeout; None before there is a rate."""
         now = sum(tuning.begun - len(tuning.active) for tuning in self.tunings)
         spent = time.monotonic() - self.started
         if now <= self.ended:
@@ -176,7 +213,7 @@ class Search:
         warm = terms.warm_start if terms.warm_start is not None else len(self.tunings) == 1
         for limit in terms.constraints:
             if limit.name == PEAK:
-                forecast = Forecast(read_history(self.store), self.devices[0], limit)
+                forecast = Forecast(read_history(self.store).finished, self.devices[0], limit)
                 for tuning in self.tunings:
                     tuning.forecast = forecast
         with writing(self.store):
@@ -185,7 +222,7 @@ class Search:
         self.ended = sum(tuning.begun - len(tuning.active) for tuning in self.tunings)
 
     def _turn(self, sweep: Sweep, look: Look) -> bool:
-        """Whether there is more to come."""
+        """Do what has become possible, and return whether more runs may follow."""
         self._hand_over(sweep)
         over = sweep.spent.over(sweep.budget) or sweep.halted or self.timed_out
         while not over and (tuning := self._next()):
@@ -195,19 +232,19 @@ class Search:
         return any(tuning.active or (tuning.wants_more and not over) for tuning in self.tunings)
 
     def _hand_over(self, sweep: Sweep) -> None:
-        """Tell what became of runs, and give the sweep those that are to be started."""
+        """Report to the trials how runs ended, and give the sweep the runs that are to start."""
         wanted = {run.run_id: run for tuning in self.tunings for run in tuning.look(sweep)}
         sweep.waiting += record_runs(list(wanted.values()), self.store)
 
     def _next(self) -> Tuning | None:
-        """The arm that is to begin a trial: the one that has begun the fewest; None where no device is free."""
+        """Return the arm that starts the next trial: the one with the fewest; None where no device slot is free."""
         if sum(len(tuning.active) for tuning in self.tunings) >= min(self.most or len(self.devices), len(self.devices)):
             return None
         return min((each for each in self.tunings if each.wants_more), key=lambda each: each.begun, default=None)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """UserError where another process is at one of these searches."""
+        """Claim the searches. UserError where another process has one of them."""
         with ExitStack() as claims:
             for tuning in self.tunings:
                 with writing(self.store):
@@ -215,6 +252,6 @@ class Search:
                 try:
                     claims.enter_context(tuning.folder.alone())
                 except AlreadyRunning:
-                    message = "another process is at this search; wait for its end, or end that process"
+                    message = "another process runs this search; wait for its end, or end that process"
                     raise UserError(f"{tuning.folder.path}: {message}") from None
             yield

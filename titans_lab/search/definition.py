@@ -1,4 +1,4 @@
-"""What a search is, as plain data, and its name in the store, which follows from that."""
+"""The definition of a search as plain data, and the name in the store that follows from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from titans_lab.study.study import Arm
 
 
 def definition(study: str, arm: Arm, judge: Judge, config: RunConfig, data_hash: str) -> dict[str, Any]:
-    """What decides the points of a search, as plain data."""
+    """Return all that decides the points of a search, as plain data."""
     terms = judge.terms
     return {
         "study": study,
@@ -30,6 +30,6 @@ def definition(study: str, arm: Arm, judge: Judge, config: RunConfig, data_hash:
 
 
 def search_name(what: Mapping[str, Any]) -> str:
-    """The name of a search in the store: that of its study, and a hash of what decides its points."""
+    """Return the name of a search in the store: the name of its study and a hash of its definition."""
     canonical = json.dumps(what, sort_keys=True, separators=(",", ":"))
     return f"{what['study']}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"

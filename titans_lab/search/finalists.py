@@ -1,4 +1,4 @@
-"""The best of a search once more, with seeds that it has not seen: its own values are the luckiest of many."""
+"""Run the best trials of a search with fresh seeds, since a search's own values are the luckiest of many."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BASE = "base"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point that is run with fresh seeds.
+    """A point that runs with fresh seeds.
 
     Attributes:
-        number: Of the trial; None: the arm as the study itself has it.
-        params: Values by dotted key.
-        runs: One for each seed.
+        number: The number of the trial. None: the arm as the study itself has it.
+        params: The values of the search, by dotted key.
+        runs: A run for each seed.
     """
 
     number: int | None
@@ -30,19 +30,19 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name for people."""
         return BASE if self.number is None else f"trial {self.number}"
 
 
 @dataclass(frozen=True)
-class Final:
-    """What a candidate came to.
+class FinalResult:
+    """The result of a candidate.
 
     Attributes:
-        arm: Of the study; "" where it is the only one.
-        candidate: Which.
-        sample: Of the first objective, by seed; a seed without a result counts as diverged.
-        difference: To what it is compared with; None for that itself.
+        arm: The arm of the study; "" where it is the only one.
+        candidate: The candidate.
+        sample: The first objective by seed. A seed without a result counts as diverged.
+        difference: The difference to the candidate that it is compared with; None for that one itself.
     """
 
     arm: str
@@ -52,19 +52,19 @@ class Final:
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds that have a value."""
+        """The mean over the seeds that have a value."""
         values = self.sample.values.values()
         return sum(values) / len(values) if values else None
 
 
 def fresh_seeds(tuning: Tuning) -> range:
-    """Seeds that no trial had."""
+    """Return seeds that no trial used."""
     terms = tuning.goal.terms
     return range(terms.seeds, terms.seeds + (terms.finalists.seeds if terms.finalists else 0))
 
 
 def candidates(tuning: Tuning) -> list[Candidate]:
-    """The arm's base and the best trials of its search."""
+    """Return the arm's base and the best trials of its search."""
     finalists = tuning.goal.terms.finalists
     if finalists is None:
         return []
@@ -75,7 +75,7 @@ def candidates(tuning: Tuning) -> list[Candidate]:
 
 
 def note(tuning: Tuning, chosen: Sequence[Candidate]) -> None:
-    """Write down what is run once more, and by which runs."""
+    """Record which points run with fresh seeds, and by which runs."""
     rows = [
         {"number": each.number, "params": dict(each.params), "seed": run.seed, "run_id": run.run_id}
         for each in chosen
@@ -84,20 +84,20 @@ def note(tuning: Tuning, chosen: Sequence[Candidate]) -> None:
     write_json(tuning.folder.finalists_path, {"runs": rows})
 
 
-def finals(tuning: Tuning, chosen: Sequence[Candidate]) -> list[Final]:
-    """What the candidates of an arm came to, the trials beside the base."""
-    return beside_first(tuning, [Final(tuning.arm.label, each, _sample(tuning, each)) for each in chosen])
+def finals(tuning: Tuning, chosen: Sequence[Candidate]) -> list[FinalResult]:
+    """Return the results of an arm's candidates, with the trials compared with the base."""
+    return beside_first(tuning, [FinalResult(tuning.arm.label, each, _sample(tuning, each)) for each in chosen])
 
 
-def tuned(tunings: Sequence[Tuning], found: Sequence[Sequence[Final]]) -> list[Final]:
-    """The best finalist of each arm, beside that of the baseline: the first arm, where the study names none."""
+def tuned(tunings: Sequence[Tuning], found: Sequence[Sequence[FinalResult]]) -> list[FinalResult]:
+    """Return each arm's best finalist, compared with the baseline's, or the first arm's where the study names none."""
     pairs = [(tuning, best) for tuning, each in zip(tunings, found, strict=True) if (best := _best(tuning, each))]
     pairs.sort(key=lambda pair: not pair[0].arm.base.baseline)
     return beside_first(pairs[0][0], [best for _, best in pairs]) if len(pairs) > 1 else []
 
 
-def beside_first(tuning: Tuning, found: Sequence[Final]) -> list[Final]:
-    """With their differences to the first, paired by seed where their batches are the same."""
+def beside_first(tuning: Tuning, found: Sequence[FinalResult]) -> list[FinalResult]:
+    """Add the differences to the first result, paired by seed where the batches are the same."""
     if not found:
         return []
     first, *others = found
@@ -106,12 +106,12 @@ def beside_first(tuning: Tuning, found: Sequence[Final]) -> list[Final]:
         Sample(each.sample.values, each.sample.diverged, batches(each.candidate.runs[0]) == same) for each in others
     ]
     compared = compare(first.sample, samples, lower_is_better=tuning.judge.metrics[0].direction == "minimize")
-    plain = Final(first.arm, first.candidate, first.sample)
-    return [plain, *(Final(o.arm, o.candidate, o.sample, d) for o, d in zip(others, compared, strict=True))]
+    plain = FinalResult(first.arm, first.candidate, first.sample)
+    return [plain, *(FinalResult(o.arm, o.candidate, o.sample, d) for o, d in zip(others, compared, strict=True))]
 
 
-def finals_record(study: str, path: str, found: Sequence[Sequence[Final]]) -> dict[str, Any]:
-    """What is run once more, as a study of the store: its factors are the arm and the candidate."""
+def finals_record(study: str, path: str, found: Sequence[Sequence[FinalResult]]) -> dict[str, Any]:
+    """Return the finalists' runs as the record of a study, whose factors are the arm and the candidate."""
     runs = [
         {"run_id": run.run_id, "factors": {"arm": final.arm, "candidate": final.candidate.name}, "baseline": at == 0}
         for finals in found
@@ -122,8 +122,8 @@ def finals_record(study: str, path: str, found: Sequence[Sequence[Final]]) -> di
     return {"name": f"{study}.finalists", "path": path, "overrides": [], **words, "runs": runs}
 
 
-def _best(tuning: Tuning, found: Sequence[Final]) -> Final | None:
-    """Of the trials the one with the best mean over fresh seeds that has them all."""
+def _best(tuning: Tuning, found: Sequence[FinalResult]) -> FinalResult | None:
+    """Return the result with the best mean among the trials that have all of the fresh seeds."""
     whole = [each for each in found if each.candidate.number is not None and not each.sample.diverged and each.mean]
     sign = 1 if tuning.judge.metrics[0].direction == "minimize" else -1
     return min(whole, key=lambda each: sign * (each.mean or 0.0), default=None)

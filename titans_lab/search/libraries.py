@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners by the names that a study calls them by, their options checked against their own."""
+"""Optuna's samplers and pruners by their names in a study, with their options checked against Optuna's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SAMPLERS: dict[str, type[BaseSampler]] = {
     "nsga2": NSGAIISampler,
     "random": RandomSampler,
     "qmc": QMCSampler,
-    "grid": RandomSampler,  # what is not of the grid is not asked for
+    "grid": RandomSampler,  # every point comes from the grid
 }
 PRUNERS: dict[str, type[BasePruner]] = {
     "none": NopPruner,
@@ -38,9 +38,9 @@ PRUNERS: dict[str, type[BasePruner]] = {
     "asha": SuccessiveHalvingPruner,
     "hyperband": HyperbandPruner,
 }
-#: Samplers whose points do not hang on what came of earlier ones.
+#: Samplers whose points do not depend on the results of earlier ones.
 DESIGNS = ("grid", "qmc")
-#: Samplers that see stopped trials as such; the others learn from trials with values alone.
+#: Samplers that learn from pruned trials; the others learn from trials with values alone.
 SEES_STOPPED = ("tpe",)
 SIMPLE: dict[str, type | None] = {"bool": bool, "int": int, "float": float, "str": str, "None": None}
 UNUSED = ("sigma0", "restart_strategy", "inc_popsize", "warn_independent_sampling", "warn_asynchronous_seeding")
@@ -48,28 +48,28 @@ LARGEST_SEED = 2**32
 
 
 def check_choices(sampler: Chosen, pruner: Chosen) -> None:
-    """UserError, with the place, where an option is not the sampler's or the pruner's, or has a value it refuses."""
+    """Raise UserError, with file and line, for an unknown option or a value that Optuna refuses."""
     _check(sampler, "sampler", SAMPLERS)
     _check(pruner, "pruner", PRUNERS)
 
 
 def base_seed(sampler: Chosen, name: str) -> int:
-    """What a sampler draws from: its option `seed`, else a number that hangs on the search's name."""
+    """Return the seed of a search: the sampler's option `seed`, or else a hash of the search's name."""
     given = sampler.options.get("seed")
     return given.value if given and given.value is not None else int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)
 
 
 def seed_of(base: int, number: int) -> int:
-    """Of one trial, so that a coordinator that begins anew draws the same."""
+    """Return the seed of one trial, which is the same for a coordinator that starts again."""
     return int(hashlib.sha256(f"{base} {number}".encode()).hexdigest()[:8], 16)
 
 
 def make_sampler(chosen: Chosen, seed: int, conditional: bool) -> BaseSampler:
-    """A sampler for one trial; all that it knows of others is in Optuna's study.
+    """Return a sampler for one trial, which learns about the others from Optuna's study.
 
     Args:
-        chosen: Its name and options.
-        seed: Of its draws.
+        chosen: The sampler's name and options.
+        seed: The seed of its draws.
         conditional: Whether some parameters exist only under the values of others.
     """
     options = {key: setting.value for key, setting in chosen.options.items()}
@@ -79,12 +79,12 @@ def make_sampler(chosen: Chosen, seed: int, conditional: bool) -> BaseSampler:
 
 
 def make_pruner(chosen: Chosen) -> BasePruner:
-    """A pruner."""
+    """Return a pruner."""
     return _made(PRUNERS[chosen.name], {key: setting.value for key, setting in chosen.options.items()})
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
-    """A parameter as Optuna has it."""
+    """Return a parameter as Optuna's distribution."""
     if dimension.kind == "choice":
         return CategoricalDistribution(dimension.choices)
     if dimension.kind == "int":
@@ -94,7 +94,7 @@ def distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def design(chosen: Chosen, space: Sequence[Dimension], seed: int) -> Iterator[dict[str, Any]]:
-    """The points of a sampler of `DESIGNS`, in order, conditions not looked at; those of a grid come to an end."""
+    """Yield the points of a sampler of `DESIGNS` in order, without regard to conditions. Only a grid ends."""
     if chosen.name == "grid":
         points = list(itertools.product(*(dimension.values or () for dimension in space)))
         points.sort(key=lambda point: hashlib.sha256(f"{seed} {point}".encode()).digest())
@@ -132,7 +132,7 @@ def _check(chosen: Chosen, what: str, classes: Mapping[str, Any]) -> None:
 
 
 def options_of(cls: Any) -> dict[str, Any]:
-    """The options of a sampler or a pruner that a file can hold, by name, with their types."""
+    """Return the options of a sampler or a pruner that a file can hold, by name, with their types."""
     if cls is NopPruner:
         return {}
     found = {}
@@ -145,7 +145,7 @@ def options_of(cls: Any) -> dict[str, Any]:
 
 
 def simple_type(annotation: str) -> Any:
-    """The type that an annotation such as "int | None" spells; None where a file cannot hold it."""
+    """Return the type that an annotation such as "int | None" names; None where a file cannot hold it."""
     parts = [part.strip() for part in annotation.split("|")]
     if not all(re.fullmatch(r"\w+", part) and part in SIMPLE for part in parts):
         return None
@@ -157,5 +157,5 @@ def simple_type(annotation: str) -> Any:
 
 def _made(make: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is experimental or old there; the study asked for it
+        warnings.simplefilter("ignore")  # about options that are experimental or old: the study asked for them
         return make(**options)

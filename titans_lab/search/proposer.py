@@ -1,4 +1,4 @@
-"""Optuna's study of one search, in memory: asked for points, told what became of them, rebuilt from the trials."""
+"""Optuna's study of one search. It is kept in memory and rebuilt from the trials in the store."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from titans_lab.study.terms import Dimension, SearchTerms
 
 DIRECTIONS = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
 NUMBERLESS = ("diverged", "oom", "infeasible")
-#: Of a trial's attributes in Optuna, those that are wanted again: no pickles, and nothing that only a live one needs.
+#: The attributes of a trial in Optuna that are kept: no pickles, and nothing that only a running trial needs.
 KEPT = ("completed_rung_", "NSGAIISampler:")
-UNKNOWN = 1.0  # by how much a bound is violated on what was not measured
+UNKNOWN = 1.0  # the violation of a bound whose figure was not measured
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a search is of, for Optuna: its name, its space and which way is better.
+    """What Optuna is asked to do.
 
     Attributes:
-        name: Of the search.
-        terms: The block of the study.
+        name: The name of the search.
+        terms: The block `search` of the study.
         directions: "minimize" or "maximize" for each objective.
-        lookup: The value of a key that the search does not set, for conditions.
+        lookup: Returns the value of a key that the search does not set, for conditions.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Goal:
         return any(dimension.when for dimension in self.terms.space)
 
     def active(self, values: Mapping[str, Any]) -> Iterator[Dimension]:
-        """The parameters that exist, while `values` is filled in the same order."""
+        """Yield the parameters that exist, while the caller fills `values` in the same order."""
         for dimension in self.terms.space:
             if dimension.exists(lambda name: values[name] if name in values else self.lookup(name)):
                 yield dimension
 
     def chosen(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """Of the values of a point those whose parameters exist."""
+        """Return the values of a point whose parameters exist."""
         values: dict[str, Any] = {}
         for dimension in self.active(values):
             if dimension.key in point:
@@ -72,16 +72,16 @@ class Goal:
 
 
 class Proposer:
-    """Asks for points and tells what became of them."""
+    """Asks Optuna for points and tells it how they ended."""
 
     def __init__(self, goal: Goal, trials: Sequence[Trial] = ()) -> None:
-        """With the memory of these trials."""
+        """Create the study, with the trials of an earlier coordinator."""
         self.goal, self.sampler = goal, goal.terms.sampler
         self.seed = base_seed(self.sampler, goal.name)
         self.study = optuna.create_study(
             study_name=goal.name,
             directions=[DIRECTIONS[direction] for direction in goal.directions],
-            sampler=RandomSampler(seed=0),  # each trial gets one of its own
+            sampler=RandomSampler(seed=0),  # each trial gets a sampler of its own
             pruner=make_pruner(goal.terms.pruner),
         )
         self.running: dict[int, optuna.Trial] = {}  # by our number
@@ -91,11 +91,11 @@ class Proposer:
             self._remember(trial)
 
     def ask(self, number: int, wanted: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-        """The values of the next point, by key; None where a grid is at its end.
+        """Return the values of the next point by key; None where a grid is at its end.
 
         Args:
-            number: Of the trial.
-            wanted: Values that are given; the others are drawn.
+            number: The number of the trial.
+            wanted: Values that are given. The others are drawn.
         """
         if wanted is None and self.points is not None:
             wanted = next(self.points, None)
@@ -104,17 +104,17 @@ class Proposer:
         return self._begin(number, wanted)
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """Tell the pruner a value; whether it would stop the trial."""
+        """Tell the pruner a value, and return whether it prunes the trial."""
         trial = self.running[number]
         trial.report(value, step)
         return bool(trial.should_prune())
 
     def tell(self, trial: Trial) -> Trial:
-        """What became of a trial, as what it is and such that the sampler learns from it; with what Optuna made of it.
+        """Tell Optuna how a trial ended, and return the trial with the attributes that Optuna keeps with it.
 
-        TPE ranks stopped trials among themselves, by how far they came, and below them those that violate a bound: so
-        a trial without a number is one that was stopped and violates a bound of its own. Other samplers see trials
-        with values alone: there it is given values worse than all so far, so that its point is not proposed again.
+        TPE ranks pruned trials among themselves by how far they came, and trials that violate a bound below them. So a
+        trial without a value is told as a pruned one that violates a bound of its own. Other samplers see trials with
+        values alone. They are told values worse than all so far, so that the point is not proposed again.
         """
         if trial.state in NUMBERLESS and self.sampler.name not in SEES_STOPPED:
             trial = replace(trial, told=self._penalty())
@@ -126,7 +126,7 @@ class Proposer:
         return replace(trial, attributes=self._attributes(trial.number))
 
     def frozen(self, trial: Trial) -> FrozenTrial:
-        """A trial that has ended, as Optuna keeps it."""
+        """Return a trial that has ended, as Optuna keeps it."""
         state, values = told(trial)
         if state == TrialState.PRUNED and trial.reports:
             values = (trial.reports[max(trial.reports)],)
@@ -143,9 +143,9 @@ class Proposer:
         )
 
     def _remember(self, trial: Trial) -> None:
-        """Take in a trial of an earlier coordinator."""
+        """Add a trial of an earlier coordinator."""
         if trial.running or (self.sampler.name == "cmaes" and trial.origin != "store"):
-            self._begin(trial.number, trial.params)  # CMA-ES makes its own memory as it is asked
+            self._begin(trial.number, trial.params)  # CMA-ES builds its state while it is asked
             for step, value in trial.reports.items():
                 self.running[trial.number].report(value, step)
             if not trial.running:
@@ -155,7 +155,7 @@ class Proposer:
         self.study.add_trial(self.frozen(trial))
 
     def _begin(self, number: int, wanted: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Ask Optuna for a trial, of which some values may be given."""
+        """Ask Optuna for a trial, some of whose values may be given."""
         self.study.sampler = make_sampler(self.sampler, seed_of(self.seed, number), self.goal.conditional)
         if wanted is not None:
             self.study.enqueue_trial(dict(wanted))
@@ -169,19 +169,19 @@ class Proposer:
         return values
 
     def _attributes(self, number: int) -> dict[str, Any]:
-        """What sampler and pruner keep with a trial and want again."""
+        """Return what sampler and pruner keep with a trial and need again."""
         found = self.study.get_trials(deepcopy=False)[self.places[number]].system_attrs
         return {key: value for key, value in found.items() if key.startswith(KEPT)}
 
     def _penalty(self) -> tuple[float, ...] | None:
-        """Of each objective a value as far beyond the worst one as that is from the best; None before there is one."""
+        """Return values as far beyond the worst of each objective as that is from the best; None before any."""
         done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         columns = list(zip(*(trial.values for trial in done), strict=True))
         ways = zip(self.goal.directions, columns, strict=False)
         return tuple(2 * max(c) - min(c) if way == "minimize" else 2 * min(c) - max(c) for way, c in ways) or None
 
     def _constraints(self, trial: Trial) -> dict[str, float]:
-        """By how much each bound is violated; a trial without a number violates one of its own."""
+        """Return by how much each bound is violated. A trial without a value violates a bound of its own."""
         if trial.state == "failed":
             return {}
         found = {limit.name: trial.limits.get(limit.name, UNKNOWN) for limit in self.goal.terms.constraints}
@@ -190,7 +190,7 @@ class Proposer:
 
 
 def told(trial: Trial) -> tuple[TrialState, Sequence[float] | None]:
-    """The state and the values that Optuna is told."""
+    """Return the state and the values that Optuna is told."""
     if trial.state == "done":
         return TrialState.COMPLETE, trial.values
     if trial.state == "failed":
@@ -199,7 +199,7 @@ def told(trial: Trial) -> tuple[TrialState, Sequence[float] | None]:
 
 
 def suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
-    """A value for a parameter."""
+    """Ask Optuna for a value of a parameter."""
     if dimension.kind == "choice":
         return trial.suggest_categorical(dimension.key, dimension.choices)
     if dimension.kind == "int":
@@ -209,7 +209,7 @@ def suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
 
 
 def fresh_points(goal: Goal, seed: int, trials: Sequence[Trial]) -> Iterator[dict[str, Any]]:
-    """The points of a design that no trial had: each of a grid once, the others in their order."""
+    """Yield the points of a design that no trial had: each point of a grid once, the others in their order."""
     points = design(goal.terms.sampler, goal.terms.space, seed)
     if goal.terms.sampler.name != "grid":
         begun = sum(trial.origin == "sampler" for trial in trials)
@@ -223,7 +223,7 @@ def fresh_points(goal: Goal, seed: int, trials: Sequence[Trial]) -> Iterator[dic
 
 
 def export(searches: Iterable[tuple[Goal, Sequence[Trial]]], path: Path) -> None:
-    """Write searches as Optuna's SQLite, which optuna-dashboard opens, in the place of what was there."""
+    """Write searches as Optuna's SQLite file, which optuna-dashboard opens, and replace the file that was there."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         for goal, trials in searches:

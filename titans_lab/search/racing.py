@@ -1,4 +1,4 @@
-"""Racing: a trial of several seeds that is behind stops before its last one."""
+"""Racing: a trial of several seeds that is behind stops early, before its last seed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from statistics import median
 from titans_lab.search.trial import Trial
 from titans_lab.study.metric import Metric
 
-FEWEST = 4  # trials to be measured against
+FEWEST = 4  # trials that it takes to be behind
 
 
 def is_behind(trial: Trial, others: Sequence[Trial], metric: Metric) -> bool:
-    """Whether a trial's mean over the seeds so far is worse than the median of others' over the same seeds.
+    """Return whether a trial's mean over its seeds so far is worse than the median of the others' over those seeds.
 
     Seeds are paired: the first seed of every trial has the same batches, and so on.
     """
@@ -22,5 +22,5 @@ def is_behind(trial: Trial, others: Sequence[Trial], metric: Metric) -> bool:
 
 
 def mean_of(trial: Trial, seeds: int) -> float:
-    """Of the first objective over the first seeds."""
+    """Return the mean of the first objective over the first seeds."""
     return sum(values[0] for values in trial.by_seed[:seeds]) / seeds

@@ -1,4 +1,4 @@
-"""A trial of a search, as it is kept."""
+"""A trial of a search, as the store keeps it."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-TrialState = Literal["running", "done", "pruned", "raced", "diverged", "oom", "failed", "infeasible"]
+TrialState = Literal["running", "done", "pruned", "stopped", "diverged", "oom", "failed", "infeasible"]
 Origin = Literal["sampler", "enqueued", "store"]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One point of a space, what became of it, and the runs that it was.
+    """A point of a search space, the runs that tried it, and how it ended.
 
     Attributes:
-        number: From 0.
-        origin: Who proposed it: the sampler, the study's `enqueue`, or runs that the store had already.
-        params: Values by dotted key; a parameter whose condition does not hold is not there.
-        state: How it stands.
-        values: Of the objectives, means over seeds; None: it has none. Of one stopped early, of the seeds it had.
-        runs: Ids, a run a seed.
+        number: Its number, from 0.
+        origin: Where the point comes from: the sampler, the study's `enqueue`, or runs that the store had already.
+        params: The values by dotted key. A parameter whose condition is false is left out.
+        state: Its state; "stopped" is a trial that racing stopped early.
+        values: The objectives, as means over the seeds that have run; None where there are none.
+        runs: The ids of its runs, one for each seed.
         by_seed: The objectives of each seed that has ended, in order.
-        reports: What the pruner was told: values by the count of reports.
-        limits: By what share each bound is violated; at most 0: it holds.
-        why: What stopped it, for people.
-        steps: That its runs have taken.
-        planned: Steps that all seeds would have taken.
-        told: The values that a trial without any was given for the sampler; None: none.
+        reports: The values that the pruner was told, by the number of the report.
+        limits: By what share each bound is violated. A bound with a share of at most 0 holds.
+        why: Why it ended early, for people.
+        steps: The steps that its runs have taken.
+        planned: The steps that all of its seeds would take.
+        told: The values that the sampler was told for a trial without values; None where it was told none.
         attributes: What the sampler and the pruner keep with it.
-        started: ISO 8601, UTC.
-        ended: The same; None: it has not.
+        started: When it started: ISO 8601, UTC.
+        ended: When it ended; None while it runs.
     """
 
     number: int
@@ -53,7 +53,7 @@ class Trial:
 
     @property
     def running(self) -> bool:
-        """Whether nothing was told of it yet."""
+        """Whether it has not ended."""
         return self.state == "running"
 
     @property
@@ -62,12 +62,12 @@ class Trial:
         return self.state == "done" and all(excess <= 0 for excess in self.limits.values())
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the trial as JSON can have it."""
         return dataclasses.asdict(self)
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Trial:
-        """From what `plain` gave."""
+        """Return the trial of a record that `plain` gave."""
         names = {each.name for each in dataclasses.fields(cls)}
         known = {key: value for key, value in record.items() if key in names}
         known["runs"] = tuple(known["runs"])

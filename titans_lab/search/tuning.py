@@ -1,4 +1,4 @@
-"""The search of one arm: which points are tried, what their runs are, and what became of them."""
+"""The search of one arm: which points are tried, what their runs are, and how they ended."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from titans_lab.study.run import Run
 from titans_lab.study.study import Arm
 from titans_lab.sweep import Sweep
 
-#: How runs that end without a value are called as trials; of any other state is a failure, which is tried again.
-MOST_EXAMPLES = 8  # values of a parameter
+MOST_EXAMPLES = 8  # values of a parameter for which a model is verified first
+#: The state of a trial whose run ended without a value. Any other state is a failure, which is tried again.
 ENDS: dict[str, TrialState] = {"diverged": "diverged", "oom": "oom", "pruned": "pruned"}
 
 
 @dataclass
 class Tuning:
-    """The search of an arm, which goes on from whatever the store has of it.
+    """The search of an arm, which continues from whatever the store has of it.
 
     Attributes:
-        arm: Of the study.
-        goal: What Optuna is asked for.
-        judge: What runs are judged by.
-        data_hash: Of the arm's data.
-        validates: Whether the study says how often to validate.
-        store: Where the runs are.
-        folder: Where the trials are.
-        what: What is searched, as plain data.
-        trials: By number.
+        arm: The arm of the study.
+        goal: What Optuna is asked to do.
+        judge: What judges the runs.
+        data_hash: The hash of the arm's data.
+        validates: Whether the study sets `log.valid_every`.
+        store: The store with the runs.
+        folder: The folder of the trials.
+        what: The definition of the search, as plain data.
+        trials: The trials by their number.
         exhausted: Whether every point of a grid was tried.
-        forecast: Of what is measured alone; None: no bound is on that.
+        forecast: Predicts the peak memory of a trial; None where no bound is on that.
     """
 
     arm: Arm
@@ -61,14 +61,14 @@ class Tuning:
     forecast: Forecast | None = None
 
     def load(self) -> None:
-        """Take up the trials that are there, to look at."""
+        """Load the trials that the store has, and change nothing."""
         self.trials = {trial.number: trial for trial in map(Trial.of, self.folder.trials())}
 
     def begin(self, known: Iterable[tuple[dict[str, Any], list[Run]]]) -> None:
-        """Take up the trials that are there; add those that the store's runs are, and give failed ones a new try.
+        """Load the trials, add trials for runs that the store has, and let failed trials run again.
 
         Args:
-            known: Points that have runs for all seeds, of any study, and these runs.
+            known: Points with a run for every seed from any study, and these runs.
         """
         self.trials = {trial.number: reopened(trial) for trial in map(Trial.of, self.folder.trials())}
         had = [dict(trial.params) for trial in self.trials.values()]
@@ -80,26 +80,26 @@ class Tuning:
 
     @property
     def begun(self) -> int:
-        """Trials that count as such: those that the store had do not."""
+        """How many trials were started. Trials that the store had do not count."""
         return sum(trial.origin != "store" for trial in self.trials.values())
 
     @property
     def active(self) -> list[Trial]:
-        """Trials at work."""
+        """The trials that have not ended."""
         return [trial for trial in self.trials.values() if trial.running]
 
     @property
     def ended(self) -> list[Trial]:
-        """Trials of which all is known."""
+        """The trials that have ended."""
         return [trial for trial in self.trials.values() if not trial.running]
 
     @property
     def wants_more(self) -> bool:
-        """Whether there are points to be tried."""
+        """Whether there are more points to try."""
         return not self.exhausted and self.begun < self.goal.terms.trials
 
     def best(self, most: int = 1) -> list[Trial]:
-        """The best trials, best first; of several objectives all that no other beats in all, by the first."""
+        """Return the best trials, best first; with several objectives all on the Pareto front, ordered by the first."""
         feasible = [trial for trial in self.trials.values() if trial.feasible]
         if len(self.judge.metrics) > 1:
             feasible = [trial for trial in feasible if not any(self._beats(other, trial) for other in feasible)]
@@ -108,7 +108,7 @@ class Tuning:
         return ranked if len(self.judge.metrics) > 1 else ranked[:most]
 
     def ask(self) -> None:
-        """Begin a trial, or find that a grid is at its end; one that cannot be started has ended already."""
+        """Start a trial, or find that a grid is at its end. A trial that is not feasible ends at once."""
         number = max(self.trials, default=-1) + 1
         queue = self.goal.terms.enqueue[sum(trial.origin == "enqueued" for trial in self.trials.values()) :]
         wanted = {key: setting.value for key, setting in queue[0].items()} if queue else None
@@ -134,7 +134,7 @@ class Tuning:
             self._keep(replace(trial, limits=self.judge.limits(config, {})))
 
     def runs(self, params: Mapping[str, Any], seeds: Sequence[int] | None = None) -> list[Run]:
-        """The runs of a point, one for each seed. UserError where it is no configuration of the study."""
+        """Return the runs of a point, one for each seed. UserError where it is no configuration of the study."""
         point = self.arm.point(params)
         config = self.judge.logged(point.config, self.validates)
         held = point.solved, point.deviation, point.baseline
@@ -144,24 +144,24 @@ class Tuning:
         ]
 
     def examples(self) -> list[Run]:
-        """Runs of the models that the search may meet: the arm, and each value of a counted parameter of its model."""
+        """Return runs with the models that the search may meet: the arm's, and one for each value of its parameters."""
         points: list[dict[str, Any]] = [{}]
         for dimension in self.goal.terms.space:
             if dimension.key.startswith("model.") and dimension.values is not None:
                 points += [{dimension.key: value} for value in dimension.values[:MOST_EXAMPLES]]
         found: list[Run] = []
         for point in points:
-            with suppress(UserError):  # such a trial would not be started
+            with suppress(UserError):  # a trial like this would not start
                 found += self.runs(point, [0])
         return found
 
     def look(self, sweep: Sweep) -> list[Run]:
-        """Tell what became of runs, stop those that are not promising, and the runs that are to be started."""
+        """Take in how runs ended, stop the unpromising ones, and return the runs that are to start."""
         wanted = []
         at_work = {run.run_id for run in sweep.waiting} | sweep.active.keys()
         for trial in self.active:
             run = self._next_run(trial)
-            if trial.why:  # it was to be stopped
+            if trial.why:  # it was asked to stop
                 self._look_stopped(trial, run, sweep, at_work)
             elif run.run_id in sweep.active:
                 self._watch(trial, run, sweep)
@@ -170,13 +170,13 @@ class Tuning:
         return wanted
 
     def _next_run(self, trial: Trial) -> Run:
-        """The run of the first seed that has not ended."""
+        """Return the run of the first seed that has not ended."""
         return self.runs(trial.params)[len(trial.by_seed)]
 
     def _look_stopped(self, trial: Trial, run: Run, sweep: Sweep, at_work: set[str]) -> None:
         if run.run_id not in at_work:
             status = self.store.run(run.run_id).status()
-            if status and status.state in FINISHED:  # it was done before it heard of it
+            if status and status.state in FINISHED:  # it was done before it was asked
                 self._resolve(trial, run, sweep)
             else:
                 self._end(replace(trial, state="pruned", values=_last(trial), steps=trial.steps + _steps(status)))
@@ -184,7 +184,7 @@ class Tuning:
             sweep.stop(run.run_id, "pruned", trial.why or "")
 
     def _watch(self, trial: Trial, run: Run, sweep: Sweep) -> None:
-        """Tell the pruner what is new of a run of the first seed."""
+        """Tell the pruner what is new in a run of the first seed."""
         if not self.judge.prunes or trial.by_seed:
             return
         reports = dict(trial.reports)
@@ -192,22 +192,22 @@ class Tuning:
             reports[step] = value
             if self.proposer.report(trial.number, step, value):
                 first = self.judge.metrics[0].name
-                trial = replace(trial, why=f"{first} {value:.6g} at report {step} is not promising")
+                trial = replace(trial, why=f"{first} {value:.6g} at report {step} is unpromising")
                 break
-        self.trials[trial.number] = replace(trial, reports=reports)  # written when it ends: the run has them too
+        self.trials[trial.number] = replace(trial, reports=reports)  # recorded when it ends: the run has them, too
         if trial.why:
             self._keep(self.trials[trial.number])
             sweep.stop(run.run_id, "pruned", trial.why)
 
     def _unheard(self, trial: Trial, run: Run, attempt: Attempt) -> list[tuple[int, float]]:
-        """What a run has logged for the pruner and that was not told yet."""
+        """Return what a run has logged for the pruner and the pruner was not told yet."""
         rows, _ = read_lines(attempt.metrics_path, METRICS)
         return [
             (step, value) for step, value in self.judge.reports(run.config, rows).items() if step not in trial.reports
         ]
 
     def _heard(self, trial: Trial, run: Run) -> Trial:
-        """With what a run of the first seed logged last, before it ended."""
+        """Return the trial with what a run of the first seed logged last before it ended."""
         attempt = self.store.run(run.run_id).latest()
         if not self.judge.prunes or trial.by_seed or attempt is None:
             return trial
@@ -217,7 +217,7 @@ class Tuning:
         return replace(trial, reports={**trial.reports, **dict(last)})
 
     def _resolve(self, trial: Trial, run: Run, sweep: Sweep) -> bool:
-        """Take in how a run ended; whether the trial ended with it. False too where there is nothing to take in."""
+        """Take in how a run ended, if it has, and return whether the trial ended with it."""
         status = self.store.run(run.run_id).status()
         state = sweep.ended.get(run.run_id)
         if status and status.state in FINISHED:
@@ -239,14 +239,14 @@ class Tuning:
             self._end(replace(trial, state="done", values=self.judge.mean(trial.by_seed)))
         elif len(self.judge.metrics) == 1 and is_behind(trial, list(self.trials.values()), self.judge.metrics[0]):
             why = f"behind after {len(trial.by_seed)} of {len(trial.runs)} seeds"
-            self._end(replace(trial, state="raced", values=self.judge.mean(trial.by_seed), why=why))
+            self._end(replace(trial, state="stopped", values=self.judge.mean(trial.by_seed), why=why))
         else:
             self._keep(trial)
             return False
         return True
 
     def _adopt(self, params: dict[str, Any], runs: Sequence[Run]) -> None:
-        """A trial that is done already, by runs that the store has."""
+        """Add a trial that is done, from runs that the store has."""
         number = max(self.trials, default=-1) + 1
         trial = Trial(number, "store", params, runs=tuple(run.run_id for run in runs), started=_now())
         by_seed: list[tuple[float, ...]] = []
@@ -271,19 +271,19 @@ class Tuning:
         self.folder.save_trial(trial.plain())
 
     def _beats(self, one: Trial, other: Trial) -> bool:
-        """Whether a trial is no worse in any objective and better in one."""
+        """Return whether a trial is no worse in any objective and better in one."""
         pairs = list(zip(self.judge.metrics, one.values or (), other.values or (), strict=True))
         no_worse = not any(metric.better(theirs, ours) for metric, ours, theirs in pairs)
         return no_worse and any(metric.better(ours, theirs) for metric, ours, theirs in pairs)
 
 
 def reopened(trial: Trial) -> Trial:
-    """A trial as a new coordinator takes it up: what failed is tried again."""
+    """Return a trial as a new coordinator starts with it: a failed trial runs again."""
     return replace(trial, state="running", why=None, ended=None) if trial.state == "failed" else trial
 
 
 def _worse(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
-    """The larger excess over each bound."""
+    """Return the larger violation of each bound."""
     both = [*one.items(), *other.items()]
     return {name: max(excess for each, excess in both if each == name) for name, _ in both}
 

@@ -1,4 +1,4 @@
-"""A warm start: points of a search whose runs the store has already, whichever study they were run for."""
+"""A warm start: the points of a search whose runs the store has already, from whichever study."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from titans_lab.study.run import Run
 
 
 def known_points(tuning: Tuning) -> Iterator[tuple[dict[str, Any], list[Run]]]:
-    """Each point that has a finished run for all seeds, and these runs.
+    """Yield each point that has a finished run for every seed, with these runs.
 
-    A run matches if the search would give it the same id: so all that is not searched is as the search has it.
+    A run matches if the search would give it the same id, so that everything that is not searched is the same, too.
     """
     done = {folder.run_id: params for folder, params in _candidates(tuning)}
     told: list[dict[str, Any]] = []
     for run_id, params in done.items():
-        with suppress(UserError):  # the study would not try it
+        with suppress(UserError):  # the study would not try this point
             runs = tuning.runs(params)
             ids = {run.run_id for run in runs}
             if params not in told and run_id in ids and ids <= done.keys():
@@ -35,7 +35,7 @@ def _candidates(tuning: Tuning) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
     for folder in _done(tuning.store):
         try:
             record = folder.record()
-        except UserError:  # damaged: `doctor` says so
+        except UserError:  # `doctor` names the damaged record
             continue
         if record.get("data_hash") == tuning.data_hash:
             params = params_of(tuning.goal, dict(flatten(record.get("config") or {})))
@@ -51,7 +51,7 @@ def _done(store: Store) -> Iterator[RunFolder]:
 
 
 def params_of(goal: Goal, values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The point of a search that a configuration is, by dotted key; None where it is out of the search's space."""
+    """Return a configuration as a point of a search, by dotted key; None where it lies outside of the search space."""
     params: dict[str, Any] = {}
     for dimension in goal.active(params):
         value = values.get(dimension.key)

@@ -80,7 +80,7 @@ class _Fit:
         return _estimate(middle, spread, self.freedom, self.freedom + len(self.coefficients))
 
 
-class Law:
+class CostLaw:
     """A power law that is fitted to examples."""
 
     def __init__(self, examples: Sequence[Example]) -> None:

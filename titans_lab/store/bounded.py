@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from titans_lab.errors import UserError
-from titans_lab.store.formats import Format, encode
+from titans_lab.store.formats import encode
 from titans_lab.store.query import Snapshot, TooLargeError
+from titans_lab.tables import Format
 
 LEAST_MEMORY = 512 * 2**20  # bytes
 OWN_MEMORY = 256 * 2**20  # bytes that Python, Arrow and DuckDB's threads take before any statement

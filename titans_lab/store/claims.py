@@ -105,7 +105,7 @@ class Claim:
         """Be the one that made it; AlreadyRunning where another one is."""
         attempts = self.path.parents[1]
         attempts.mkdir(parents=True, exist_ok=True)
-        with temporary_file(attempts / self.path.name, _content(holder, 0)) as mine:
+        with temporary_file(attempts / self.path.name, content_of(holder, 0)) as mine:
             self.path.parent.mkdir(exist_ok=True)  # where it stays empty, the next one claims it
             if not link_new(mine, self.path):
                 raise AlreadyRunning(attempts.parent)
@@ -142,7 +142,7 @@ class Claim:
     def kept(self) -> Iterator[None]:
         """Hold it as this process, which took it or was handed it, and show on every machine that it lives."""
         ended, me = threading.Event(), Holder.of(os.getpid())
-        self._write(me, 0)
+        self.write(me, 0)
         thread = threading.Thread(target=self._beat, args=(me, ended), daemon=True)
         thread.start()
         try:
@@ -151,18 +151,18 @@ class Claim:
             ended.set()
             thread.join()
             with suppress(OSError):  # then it is over when this process is
-                self._write(NOBODY, 0)
+                self.write(NOBODY, 0)
 
     def _beat(self, me: Holder, ended: threading.Event) -> None:
         count = 0
         while not ended.wait(BEAT_SECONDS):
             count += 1
             with suppress(OSError):  # a beat that cannot be written is like none
-                self._write(me, count)
+                self.write(me, count)
 
-    def _write(self, holder: Holder, count: int) -> None:
+    def write(self, holder: Holder, count: int) -> None:
         """In place: of the same length but for the first time, and seen by others on NFS when the file is closed."""
-        content = _content(holder, count)
+        content = content_of(holder, count)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             os.pwrite(descriptor, content, 0)
@@ -171,7 +171,7 @@ class Claim:
             os.close(descriptor)
 
 
-def _content(holder: Holder, count: int) -> bytes:
+def content_of(holder: Holder, count: int) -> bytes:
     return json.dumps(asdict(holder)).encode() + f"\n{count:0{DIGITS}}\n".encode()
 
 

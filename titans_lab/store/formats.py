@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from titans_lab.errors import UserError
 from titans_lab.store.arrow import parquet
-from titans_lab.tables import to_text
+from titans_lab.tables import Format, to_text
 
 if TYPE_CHECKING:
     from titans_lab.store.arrow import Table
-
-Format = Literal["table", "csv", "json", "parquet", "markdown"]
-SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
-
-
-def format_of(output: Path | None) -> Format:
-    """Return the format that the name of a file asks for; a table where it asks for none."""
-    return SUFFIXES.get(output.suffix.lower(), "table") if output else "table"
 
 
 def encode(table: Table, form: Format, width: int | None = None) -> bytes:

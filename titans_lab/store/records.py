@@ -47,7 +47,7 @@ class UnknownConfiguration(DamagedError):
 
 #: How a trial stands: at work; with its values; stopped by the pruner; stopped before its last seed; without a number;
 #: out of memory; without a result; never started, for what was known of it before.
-TRIAL_STATES = frozenset({"running", "done", "pruned", "raced", "diverged", "oom", "failed", "infeasible"})
+TRIAL_STATES = frozenset({"running", "done", "pruned", "stopped", "diverged", "oom", "failed", "infeasible"})
 
 
 def _time(value: Any, where: str) -> None:
@@ -58,7 +58,8 @@ def _time(value: Any, where: str) -> None:
         raise Misfit(where, f"{value!r} is no time") from error
 
 
-_FIGURES = [column for column in RUNS if column.name not in ("config", "versions", "env")]  # those are objects here
+_OBJECTS = ("config", "versions", "plugins", "env")  # they are JSON in a row and objects in a record
+_FIGURES = [column for column in RUNS if column.name not in _OBJECTS]
 _ENV = fields({}, {"micro_batch": at_least(1), "oom_retries": at_least(0)}, _FIGURES)
 _DIGEST = fields({"bytes": at_least(0), "sha256": TEXT})
 _STATUS = fields(
@@ -75,7 +76,7 @@ _STATUS = fields(
 _RUN = fields(
     {"run_id": NAME, "seed": INTEGER, "data_hash": TEXT, "versions": mapping(INTEGER)}
     | {"config": fields({}, columns=SECTIONS)},
-    {"plugins": OBJECT},
+    {"plugins": mapping(TEXT)},
     _FIGURES,
 )
 _METRIC = fields({"name": TEXT, "direction": one_of(get_args(Direction)), "taken": one_of(get_args(Taken))})

@@ -158,6 +158,7 @@ class Reader:
             "attempt": status.attempt if status else latest and latest.number,
             "config": _json(config),
             "versions": _json(record.get("versions")),
+            "plugins": _json(record.get("plugins")),
             "env": _json(env or None),
             "finished": status and status.finished,
             "error": status and status.error,

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.plugins.loading import load
+from titans_lab.plugins.source import find
 from titans_lab.study.loader import Node, Problems, Setting, parse
 from titans_lab.study.parts import block
 from titans_lab.study.shapes import Key, Language, Reading, Section, Shape, Value, read_keys
@@ -82,6 +84,28 @@ def read_document(
                 problems.add(node.place, bare, message)
                 break
     return replace(document, block=replace(own, base=base))
+
+
+def load_plugins(root: Node, path: Path, overrides: Sequence[str]) -> None:
+    """Load the plugins that a study names, before its other keys are read: these may be the plugins' own.
+
+    Values that are no names are left to the reading of the keys, which says what is wrong with them.
+
+    Raises:
+        UserError: A plugin is not there, fails, or the user has not allowed it.
+    """
+    named = root.value.get("plugins") if isinstance(root.value, dict) else None
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if key.removeprefix("+") == "plugins" and equals:
+            named = parse(value, lambda line, text=text: f"override {text}")  # type: ignore[misc]
+    nodes = named.value if named and isinstance(named.value, list) else [named] if named else []
+    for node in nodes:
+        if isinstance(node.value, str):
+            try:
+                load(find(node.value, path.parent))
+            except UserError as error:
+                raise UserError(f"{node.place}: plugins: {error}") from error
 
 
 def _parsed(texts: Sequence[str], keys: Sequence[Key], words: Language, problems: Problems) -> dict[str, Node]:

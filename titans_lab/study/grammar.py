@@ -162,6 +162,12 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("base", Base(_table), "What every run is, section by section; or another file; or a list of both.", within=ANY),
     Key(
+        "plugins",
+        Several(Value(str), "an empty list, which says nothing; name files or folders, or remove it"),
+        "Mixers and tasks of your own: Python files or folders beside the study, or installed plugins by name.",
+        override="whole",
+    ),
+    Key(
         "grid",
         ByKey(Levels, of="hints", empty=EMPTY, lists=True),
         "Lists of values by dotted key; every combination is run.",

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from titans.models.config import flatten
+from titans_lab.errors import UserError
 from titans_lab.plugins.loading import plugins_of
-from titans_lab.study.config import RunConfig, build, leaves, plain
+from titans_lab.study.config import Impossible, RunConfig, build, leaves, plain
 from titans_lab.study.derived import costs
 from titans_lab.study.identity import facts, read_values, versions
 from titans_lab.study.values import label
@@ -100,5 +101,18 @@ def _config_in(text: str) -> RunConfig:
 
 
 def config_of(record: dict[str, Any]) -> RunConfig:
-    """Return the configuration of a recorded run; fields that this version does not have are left out."""
-    return build(RunConfig, dict(flatten(record["config"])))
+    """Return the configuration of a recorded run; fields that this version does not have are left out.
+
+    Raises:
+        UserError: It is none that this version knows, or it needs plugins that are not loaded.
+    """
+    try:
+        return build(RunConfig, dict(flatten(record["config"])))
+    except Impossible as error:
+        run, missing = record.get("run_id"), record.get("plugins")
+        remedy = (
+            f"the run used the plugins {', '.join(missing)}; load them by --with-plugin PATH --allow-plugins"
+            if missing
+            else "another version of titans-lab may have recorded it"
+        )
+        raise UserError(f"run {run}: {error}; {remedy}" if run else f"{error}; {remedy}") from error

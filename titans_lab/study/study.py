@@ -14,7 +14,7 @@ from titans_lab.errors import UserError
 from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, leaves
 from titans_lab.study.derived import KEYS as SOLVED
 from titans_lab.study.derived import QUANTITIES, SOLVED_BY, Hold
-from titans_lab.study.document import Document, read_document
+from titans_lab.study.document import Document, load_plugins, read_document
 from titans_lab.study.grammar import KEYS, language, study_name
 from titans_lab.study.identity import read_values, run_id
 from titans_lab.study.loader import Node, Problems, Setting, load
@@ -235,7 +235,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
     """Return the study of what `path` would hold: from the document to spaces, and from these to points."""
     problems = Problems()
-    # What a study brings of its own has to be registered by now: the language is what the registries hold.
+    load_plugins(root, path, overrides)  # first, since the language is what the registries hold
     document = read_document(root, path, overrides, KEYS, language(), problems)
     defaults = {key: leaf.default for key, leaf in leaves().items()}
     spaces = [space_of(name, block, defaults, problems) for name, block in document.blocks().items()]

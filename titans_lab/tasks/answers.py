@@ -58,7 +58,7 @@ class AnswerTask(Task):
         super().__init__(config.task.settings, config.data_digest(), config.data_source())
         self.name, self.seed = self.settings.NAME, seed
         self.length, self.batch = config.train.seq_len, config.train.batch_size
-        self._set, self._order = lru_cache(None)(self._drawn), lru_cache(2)(self._shuffled)
+        self.draw_set, self.order = lru_cache(None)(self._drawn), lru_cache(2)(self._shuffled)
 
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> AnswerTask:
@@ -80,9 +80,9 @@ class AnswerTask(Task):
             assert not others, "one endless set has no place for others"
             random = random_of(self.name, "train", self.seed, step, self.length, self.batch)
             return _tensors(self.draw(random, part, self.batch, training=True))
-        epoch, place = divmod(step, len(self._order(0)))
-        part, chosen = self._order(epoch)[place]
-        inputs, targets = self._set(part, True)
+        epoch, place = divmod(step, len(self.order(0)))
+        part, chosen = self.order(epoch)[place]
+        inputs, targets = self.draw_set(part, True)
         return _tensors((inputs[chosen], targets[chosen]))
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -115,7 +115,7 @@ class AnswerTask(Task):
     def test(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
         """A test set in batches, or its first examples with about `limit` tokens."""
         count = part.count if limit is None else max(1, limit // part.length)
-        inputs, targets = _tensors(tuple(x[:count] for x in self._set(part, False)))  # type: ignore[arg-type]
+        inputs, targets = _tensors(tuple(x[:count] for x in self.draw_set(part, False)))  # type: ignore[arg-type]
         yield from zip(inputs.split(self.batch), targets.split(self.batch), strict=True)
 
     def _drawn(self, part: Part, training: bool) -> Examples:

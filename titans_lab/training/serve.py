@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         begun = time.monotonic()
         if not _attend(Attempt(given.store / path), given.device):
             return 1
-        if time.monotonic() - begun > SMALL_SECONDS or not _forget(given.device):
+        if time.monotonic() - begun > SMALL_SECONDS or not forget(given.device):
             return 0
         os.write(answers, b"next\n")
     return 0
@@ -71,7 +71,7 @@ def _log_to(path: Path) -> None:
     os.close(descriptor)
 
 
-def _forget(device: str) -> bool:
+def forget(device: str) -> bool:
     """Let go of what an attempt held, also as a figure; whether that is possible here."""
     import torch
 

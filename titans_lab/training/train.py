@@ -220,14 +220,14 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.train, self.step)
         batch = self.task.sample(self.step)
-        loss = self.micro_batches.within_memory(lambda: self._gradients(batch))
+        loss = self.micro_batches.within_memory(lambda: self.gradients(batch))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.max_grad_norm)
         self.optimizer.step()
         self.stretch.add(loss, norm)
         self.step += 1
         self.stepped()
 
-    def _gradients(self, batch: Batch) -> Tensor:
+    def gradients(self, batch: Batch) -> Tensor:
         """Of a batch, in the parameters; its loss."""
         self.optimizer.zero_grad()
         terms, total = self.task.terms(batch), torch.zeros((), device=self.device)

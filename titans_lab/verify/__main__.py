@@ -1,6 +1,6 @@
 """Check models on one device: `python -m titans_lab.verify --device cpu --seed 7`.
 
-On standard input comes a list of [configuration, precisions, kernel] as JSON; a line of JSON goes out for each check.
+The process reads a list of [configuration, precisions, kernel] as JSON and writes a line of JSON for each check.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ import torch
 from titans.models.config import ModelConfig
 from titans_lab.plugins.loading import load_inherited
 from titans_lab.study.config import build, flatten
-from titans_lab.verify.checks import CHECKS, Setting
+from titans_lab.verify.checks import CHECKS, CheckCase
 from titans_lab.verify.reduced import checks_of
 
 
 def main() -> None:
-    """Answer what is asked."""
+    """Check the models that standard input names."""
     parser = argparse.ArgumentParser(prog="python -m titans_lab.verify", description="Check models on one device.")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_flush_denormal(True)  # as workers do
     load_inherited()
-    warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # of norms under autocast: only slower
+    warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # norms under autocast: only slower
     for values, precisions, kernel in json.load(sys.stdin):
-        setting = Setting(build(ModelConfig, dict(flatten(values))), "", torch.device(given.device), given.seed, kernel)
-        answer(setting, precisions)
+        config = build(ModelConfig, dict(flatten(values)))
+        answer(CheckCase(config, "", torch.device(given.device), given.seed, kernel), precisions)
 
 
-def answer(setting: Setting, precisions: Sequence[str]) -> None:
-    """All checks of a configuration; precisions innermost, for they share what the slow form says."""
-    for check in checks_of(setting.config):
+def answer(case: CheckCase, precisions: Sequence[str]) -> None:
+    """Run all checks of a configuration. Its precisions come last, since they share what the reference form gives."""
+    for check in checks_of(case.config):
         error, tolerances = CHECKS[check]
         for precision in precisions:
             begin = perf_counter()
-            worst = error(setting._replace(precision=precision))
+            worst = error(case._replace(precision=precision))
             row = {"check": check, "precision": precision, "worst": worst, "tolerance": tolerances[precision]}
             print(json.dumps(row | {"seconds": perf_counter() - begin}), flush=True)
 

@@ -1,6 +1,6 @@
-"""Random models, tokens and calls of the operator, by the CPU and in float32: every device and precision gets the same.
+"""Draw random models, tokens and operator calls on the CPU in float32, the same for every device and precision.
 
-No number is special: gates differ from token to token, gains are not 1, momentum is not 0.
+No number is special: gates differ from token to token, gains are not 1, and momentum is not 0.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from titans.models.language_model import LanguageModel
 from titans.ops import neural_memory
 
 BATCH = 2
-SPREAD = 0.1  # of biases and gains; that of a matrix is half of the deviation that training starts with
+SPREAD = 0.1  # the noise on biases and gains; a matrix gets half of its initial standard deviation
 
 #: The operator's arguments by name.
 Call: TypeAlias = dict[str, Any]
@@ -28,7 +28,7 @@ Call: TypeAlias = dict[str, Any]
 
 @torch.no_grad()
 def drawn_model(config: ModelConfig, seed: int, training: bool) -> LanguageModel:
-    """As training starts it, plus noise on every parameter."""
+    """Return a model as training starts it, plus noise on every parameter."""
     model = LanguageModel(config, seed).train(training)
     generator = torch.Generator().manual_seed(seed)
     for p in model.parameters():
@@ -38,18 +38,18 @@ def drawn_model(config: ModelConfig, seed: int, training: bool) -> LanguageModel
 
 
 def drawn_tokens(config: ModelConfig, count: int, seed: int) -> Tensor:
-    """`[batch, count]`."""
+    """Return random tokens `[batch, count]`."""
     return torch.randint(config.vocab_size, (BATCH, count), generator=torch.Generator().manual_seed(seed))
 
 
 def memories(model: LanguageModel) -> list[NeuralMemory]:
-    """The memories of a model, in order."""
+    """Return the memories of a model, in order."""
     return [module for module in model.modules() if isinstance(module, NeuralMemory)]
 
 
 @torch.no_grad()
 def recorded(model: LanguageModel, tokens: Tensor) -> Call:
-    """What the first memory hands to its operator: the call with the most tokens, with the state of the last call."""
+    """Return the first memory's operator call with the most of the tokens `[batch, time]`, and with the last state."""
     calls: list[Call] = []
     memory = memories(model)[0]
     operator, signature = memory.operator, inspect.signature(neural_memory)
@@ -65,7 +65,7 @@ def recorded(model: LanguageModel, tokens: Tensor) -> Call:
 
 
 def redrawn(call: Call, time: int, seed: int) -> Call:
-    """A call of any length, each number one that the layer gave for that argument: in its range and at its scale."""
+    """Return a call of any length with numbers that the layer gave for each argument: in its range and at its scale."""
     generator = torch.Generator().manual_seed(seed + time)
 
     def sample(x: Tensor, lasting: bool) -> Tensor:
@@ -76,7 +76,7 @@ def redrawn(call: Call, time: int, seed: int) -> Call:
 
 
 def mapped(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """The same tuples and named tuples with the function's value in the place of each tensor."""
+    """Return the same tuples and named tuples with a function applied to each tensor, of any shape `[...]`."""
     if isinstance(tree, Tensor):
         return function(tree)
     if not isinstance(tree, tuple):
@@ -86,7 +86,7 @@ def mapped(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
 
 
 def tensors(tree: Any) -> list[Tensor]:
-    """All that are in a call, an answer or a state, in order."""
+    """Return all tensors in a call, an answer or a state, in order."""
     if isinstance(tree, Tensor):
         return [tree]
     parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple) else ()
@@ -94,7 +94,7 @@ def tensors(tree: Any) -> list[Tensor]:
 
 
 def in_parts(model: LanguageModel, tokens: Tensor, cuts: Iterable[int]) -> Tensor:
-    """Logits of sequences that a model reads in parts."""
+    """Return the logits `[batch, time, vocab]` of tokens `[batch, time]` that a model reads in parts, cut at `cuts`."""
     state, parts = model.start(tokens.shape[0]), []
     for begin, end in itertools.pairwise([0, *cuts, tokens.shape[1]]):
         y, state = model.advance(tokens[:, begin:end], state)

@@ -1,9 +1,9 @@
-"""The checks in a process of their own, as a worker has one, and what they find on its way to the store."""
+"""Run the checks in a process of their own, as a worker has one, and keep what passes in the store."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,27 +12,28 @@ from typing import Any
 
 from titans_lab.environment import environment
 from titans_lab.executors.answers import answers
-from titans_lab.executors.devices import Device
+from titans_lab.executors.devices import Device, one_of_each
 from titans_lab.store.store import Store, writing
 from titans_lab.study.config import plain
+from titans_lab.study.run import Run
 from titans_lab.verify.reduced import checks_of
-from titans_lab.verify.subjects import Asked, Subject, facts, key
+from titans_lab.verify.subjects import Subject, Verification, facts, key, of_runs
 
 
 @dataclass(frozen=True)
-class Row:
-    """What a check found.
+class CheckRow:
+    """The result of a check.
 
     Attributes:
-        device: Name of the processor or GPU.
-        configuration: What tells it from the others.
+        device: The name of the processor or GPU.
+        configuration: What tells the model from the others.
         check: One of `reduced.CHECKS`.
-        precision: Of the form that is checked.
-        worst: Largest error, over the larger of 1 and the largest true value; NaN where something was not finite.
-        tolerance: The largest that passes.
-        ok: Whether it passed.
-        seconds: That it took, those of the slow form included where it was the first to need them.
-        seed: Of its random numbers.
+        precision: The precision of the fast form.
+        worst: The largest error, over the larger of 1 and the largest true value; NaN where a value was not finite.
+        tolerance: The largest error that passes.
+        ok: Whether the check passed.
+        seconds: How long it took, with the reference implementation where this check was the first to need it.
+        seed: The seed of its random numbers.
     """
 
     device: str
@@ -46,47 +47,52 @@ class Row:
     seed: int
 
     @classmethod
-    def of(cls, subject: Subject, device: Device, seed: int, answer: dict[str, Any]) -> Row:
-        """From what the process says."""
+    def of(cls, subject: Subject, device: Device, seed: int, answer: dict[str, Any]) -> CheckRow:
+        """Return the result that the process answers."""
         ok = answer["worst"] <= answer["tolerance"]
         return cls(device=device.hardware, configuration=subject.label, ok=ok, seed=seed, **answer)
 
 
-def missing(asked: Sequence[Asked], device: Device, store: Store) -> list[Asked]:
-    """What of it the store does not yet know to be right on a device."""
+def unverified(runs: Sequence[Run], devices: Sequence[Device], store: Store) -> list[tuple[Device, list[Verification]]]:
+    """Return what is not yet verified of the models of runs, by kind of device, in float64 and in their precisions."""
+    precisions = sorted({"float64", *(run.config.train.precision for run in runs)}, reverse=True)
+    wanted = ((device, of_runs(runs, device.kind, precisions)) for device in one_of_each(devices))
+    return [(device, left) for device, each in wanted if (left := missing(each, device, store))]
+
+
+def missing(wanted: Sequence[Verification], device: Device, store: Store) -> list[Verification]:
+    """Return what the store does not yet know to be right on a device."""
     left = []
-    for each in asked:
+    for each in wanted:
         names = {p: key(facts(each.subject.config, p, device, each.kernel)) for p in each.precisions}
         left.append(each._replace(precisions=tuple(p for p, name in names.items() if not store.has_verified(name))))
     return [each for each in left if each.precisions]
 
 
-def count_checks(asked: Sequence[Asked]) -> int:
-    """Rows that `verify` will find."""
-    return sum(len(checks_of(each.subject.config)) * len(each.precisions) for each in asked)
+def count_checks(wanted: Sequence[Verification]) -> int:
+    """Return how many rows `verify` yields."""
+    return sum(len(checks_of(each.subject.config)) * len(each.precisions) for each in wanted)
 
 
-def verify(asked: Sequence[Asked], device: Device, store: Store, seed: int, tell: Callable[[Row], None]) -> list[Row]:
-    """Check all that is asked on a device; each row is told as it is found, and what has passed is kept in the store.
+def verify(wanted: Sequence[Verification], device: Device, store: Store, seed: int) -> Iterator[CheckRow]:
+    """Check models on a device and yield each result. A model whose checks all pass is noted in the store.
 
     Raises:
         UserError: The store cannot be written.
         EndedEarly: The process ended before its last check.
     """
-    rows: list[Row] = []
-    with closing(_answers(asked, device, seed)) as given:
-        for each in asked:
-            first = len(rows)
+    with closing(_answers(wanted, device, seed)) as given:
+        for each in wanted:
+            rows = []
             for answer in islice(given, count_checks([each])):
-                rows.append(Row.of(each.subject, device, seed, answer))
-                tell(rows[-1])
+                rows.append(CheckRow.of(each.subject, device, seed, answer))
+                yield rows[-1]
             with writing(store):
-                _keep(each, device, store, rows[first:])
-    return rows
+                _keep(each, device, store, rows)
 
 
-def _keep(each: Asked, device: Device, store: Store, rows: Sequence[Row]) -> None:
-    """A record for each precision in which all is well."""
+def _keep(each: Verification, device: Device, store: Store, rows: Sequence[CheckRow]) -> None:
+    """Write a record for each precision in which every check passed."""
     env = environment()
     for precision in each.precisions:
         found = [row for row in rows if row.precision == precision]
@@ -97,8 +103,7 @@ def _keep(each: Asked, device: Device, store: Store, rows: Sequence[Row]) -> Non
             store.save_verified(key(about), record)
 
 
-def _answers(asked: Sequence[Asked], device: Device, seed: int) -> Generator[dict[str, Any]]:
-    """What the process finds, check by check."""
-    models = [[plain(each.subject.config), each.precisions, each.kernel] for each in asked]
+def _answers(wanted: Sequence[Verification], device: Device, seed: int) -> Generator[dict[str, Any]]:
+    models = [[plain(each.subject.config), each.precisions, each.kernel] for each in wanted]
     arguments = ["--device", device.kind, "--seed", str(seed)]
     return answers("titans_lab.verify", arguments, models, device.environment())

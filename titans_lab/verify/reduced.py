@@ -1,8 +1,8 @@
-"""A model small enough to compare in seconds, with every switch of the one that it stands for.
+"""Reduce a configuration to a model that is compared in seconds and has every switch of the original.
 
-Kept: the variant, the width of a head, the memory's depth and expansion, and whatever is on or off. Shrunk: what there
-is only more of. Set: what a gate starts at, so that each matters; of forgetting 1/60,000 a token, as training starts,
-no float32 would notice that it is wrong.
+The variant, the width of a head, the memory's depth and expansion, and every switch stay. Counts shrink: of layers, of
+heads, of tokens, of chunks. The gates start at other values, so that each matters: training starts to forget 1/60,000 a
+token, and no float32 would notice a fault in that.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ from titans.mixers import registry
 from titans.models.config import MemoryConfig, ModelConfig, reads
 
 CHECKS = ("operator", "model", "streaming", "causality")
-OPERATOR_CHUNK, MODEL_CHUNK = 64, 4  # longest; token by token, a model writes each chunk again and again
-FAT, FAT_CHUNK = 2**15, 16  # weights a head from which the oracle, which keeps those of every token, gets shorter ones
-HEADS, WIDE = 2, 64  # one head where it is wider
-TOKENS = 3  # persistent, and long-term
+OPERATOR_CHUNK, MODEL_CHUNK = 64, 4  # the longest chunks; token by token, a model writes each chunk many times
+FAT, FAT_CHUNK = 2**15, 16  # above so many weights a head, chunks are shorter: the reference keeps those of every token
+HEADS, WIDE = 2, 64  # the most heads; one head where it is wider than this
+TOKENS = 3  # the most persistent tokens
 VOCABULARY = 17
-ETA_BIAS, ALPHA_BIAS = 0.0, -4.0  # half of the momentum and 98 % of the weights outlast a token
-CLIMB = 0.1  # of the usual step size
+ETA_BIAS, ALPHA_BIAS = 0.0, -4.0  # half of the momentum and 98 % of the weights remain after a token
+CLIMB = 0.1  # the factor on the step size where the memory ascends
 WORDS = (
-    f"What stands for a configuration: one block of each of its mixers, at most {HEADS} heads as wide as its own, "
-    f"{TOKENS} persistent tokens, chunks of at most {OPERATOR_CHUNK} tokens for the operator and {MODEL_CHUNK} for the "
-    "model, two to a segment; other values of the gates; every switch as it is."
+    "Each configuration is checked on a small model with all of its switches: one layer of each of its mixers, at most "
+    f"{HEADS} heads of its own width, {TOKENS} persistent tokens, chunks of at most {OPERATOR_CHUNK} tokens for the "
+    f"operator and {MODEL_CHUNK} for the model, two chunks a segment, and other initial values of the gates."
 )
 
 
 def for_operator(config: ModelConfig) -> ModelConfig:
-    """What stands for a configuration where the operator is checked alone."""
+    """Return the reduced configuration for the check of the operator alone."""
     return _reduced(config, OPERATOR_CHUNK if _weights(config) <= FAT else FAT_CHUNK)
 
 
 def for_model(config: ModelConfig) -> ModelConfig:
-    """What stands for a configuration where a whole model is checked."""
+    """Return the reduced configuration for the checks of a whole model."""
     return _reduced(config, MODEL_CHUNK)
 
 
 def length(config: ModelConfig) -> int:
-    """Tokens of a sequence for a reduced model: past two segments or chunks, and no multiple of any."""
+    """Return the length of a sequence for a reduced model: past two segments or chunks, and no multiple of either."""
     return 3 + 2 * (config.segment_len if "segment_len" in reads(config.variant) else _common(config.memory))
 
 
 def modes(config: ModelConfig) -> tuple[bool, ...]:
-    """Whether a model is in training: yes, and no too where its chunk is another one then."""
+    """Return the modes to check, True for training: evaluation, too, where its chunk size differs."""
     memory = config.memory
     return (True,) if memory.eval_chunk_size in (None, memory.chunk_size) else (True, False)
 
 
 def checks_of(config: ModelConfig) -> list[str]:
-    """Names of the checks that a configuration has to pass; without a memory there is no operator."""
+    """Return the names of the checks that a configuration has to pass. Without a memory there is no operator."""
     return [name for name in CHECKS if name != "operator" or config.has_memory]
 
 
@@ -75,12 +75,12 @@ def _reduced(config: ModelConfig, longest: int) -> ModelConfig:
 
 
 def _own(config: ModelConfig, mixer: str) -> Any:
-    """A mixer's own settings, as its specification reduces them."""
+    """Return a mixer's own settings, as its specification reduces them."""
     return registry.mixer(mixer).reduced(config.settings_of(registry.settings_classes()[mixer]))
 
 
 def _narrow(config: ModelConfig) -> tuple[int, int]:
-    """Fewer heads of the same width, where there are heads, and the width that this makes."""
+    """Return the number of heads, which are fewer and of the same width, and the model's width that follows."""
     if "n_heads" not in reads(config.variant):
         return config.n_heads, min(config.dim, WIDE)
     heads = min(config.n_heads, HEADS) if config.head_dim <= WIDE else 1
@@ -88,18 +88,18 @@ def _narrow(config: ModelConfig) -> tuple[int, int]:
 
 
 def _weights(config: ModelConfig) -> int:
-    """Of one head's memory."""
+    """Return the number of weights in one head's memory."""
     depth, wide = config.memory.depth, config.memory.expansion
     return config.head_dim**2 * (1 if depth == 1 else 2 * wide + (depth - 2) * wide**2)
 
 
 def _common(memory: MemoryConfig) -> int:
-    """Tokens that are whole chunks in training and in evaluation."""
+    """Return the fewest tokens that are whole chunks in training and in evaluation."""
     return math.lcm(memory.chunk_size, memory.eval_chunk_size or 1)
 
 
 def _shortened(memory: MemoryConfig, longest: int) -> MemoryConfig:
-    """Chunks and groups in the same order of size; where one is too long, powers of two, each half of the next."""
+    """Shorten chunks and groups, in their order of size. Where one is too long, each is half of the next larger one."""
     other = memory.eval_chunk_size or memory.chunk_size
     if max(memory.chunk_size, other) <= longest:
         return memory
@@ -115,7 +115,7 @@ def _shortened(memory: MemoryConfig, longest: int) -> MemoryConfig:
 
 
 def _weighty(config: ModelConfig) -> MemoryConfig:
-    """Its memory with other values of the gates, and steps that do not run away where it climbs or keys are long."""
+    """Return the memory with other initial gates, and with steps that stay stable under ascent and with long keys."""
     usual = dataclasses.replace(config.memory, theta_scale=None)
     slower = (CLIMB if usual.ascent else 1) / (1 if config.qk_l2_norm else config.head_dim)
     step = slower * usual.step_scale(config.head_dim)

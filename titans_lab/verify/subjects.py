@@ -1,10 +1,10 @@
-"""Which models a study's configurations come to once they are reduced, and the name of what the store knows of one."""
+"""Which models are verified for a study, and the name under which the store keeps the result."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,36 +14,58 @@ from titans.mixers import registry
 from titans.models.config import ModelConfig, effective
 from titans_lab.environment import library_version
 from titans_lab.executors.devices import Device
+from titans_lab.study.derived import kernel
 from titans_lab.study.identity import labels, read_words
+from titans_lab.study.run import Run
 from titans_lab.verify.reduced import for_model, for_operator
 
 PRECISIONS = ("float64", "float32", "bfloat16")
 
 
 class Subject(NamedTuple):
-    """A configuration to verify, the first of those that reduce to the same one, and what tells it from the others."""
+    """A model to verify.
+
+    Attributes:
+        label: What tells it from the other models.
+        config: Its configuration: the first of those that reduce to the same one.
+    """
 
     label: str
     config: ModelConfig
 
 
-class Asked(NamedTuple):
-    """A subject, the precisions to verify it in, and the operator's kernel."""
+class Verification(NamedTuple):
+    """A model to verify, in some precisions, with a kernel of the memory operator."""
 
     subject: Subject
     precisions: tuple[str, ...]
     kernel: str = "auto"
 
 
+def of_defaults() -> list[Verification]:
+    """Return the verification of each variant's default configuration."""
+    return [Verification(subject, PRECISIONS) for subject in subjects(defaults())]
+
+
+def of_runs(runs: Sequence[Run], device: str, precisions: Sequence[str] = PRECISIONS) -> list[Verification]:
+    """Return the verification of the models of runs, each with the kernel that it uses on a kind of device."""
+    kernels = dict.fromkeys(kernel(run.config, device) for run in runs)
+    return [
+        Verification(subject, tuple(precisions), used)
+        for used in kernels
+        for subject in subjects(run.config.model for run in runs if kernel(run.config, device) == used)
+    ]
+
+
 def defaults() -> list[ModelConfig]:
-    """The default configuration of each variant, with enough blocks for all of its mixers."""
+    """Return the default configuration of each variant, with enough layers for all of its mixers."""
     variants = registry.variants()
-    blocks = max(len(registry.pattern(variant)) for variant in variants)
-    return [ModelConfig(variant=variant, n_layers=blocks) for variant in variants]
+    layers = max(len(registry.pattern(variant)) for variant in variants)
+    return [ModelConfig(variant=variant, n_layers=layers) for variant in variants]
 
 
 def subjects(configs: Iterable[ModelConfig]) -> list[Subject]:
-    """The distinct ones, in order."""
+    """Return the models that some configurations reduce to, each once and in order."""
     distinct: dict[str, ModelConfig] = {}
     for config in dict.fromkeys(configs):
         distinct.setdefault(json.dumps(_reduced(config)), config)
@@ -53,7 +75,7 @@ def subjects(configs: Iterable[ModelConfig]) -> list[Subject]:
 
 
 def facts(config: ModelConfig, precision: str, device: Device, kernel: str = "auto") -> dict[str, Any]:
-    """All that could make a verification come out otherwise."""
+    """Return all that the result of a verification may depend on."""
     return {
         "models": _reduced(config),
         "precision": precision,
@@ -66,13 +88,13 @@ def facts(config: ModelConfig, precision: str, device: Device, kernel: str = "au
 
 
 def key(about: Mapping[str, Any]) -> str:
-    """The name of a verification: 16 hexadecimal digits over its facts."""
+    """Return the name of a verification: 16 hexadecimal digits over its facts."""
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @cache
 def code_digest() -> str:
-    """Of the source of the models and of their checks: what was verified before an edit says nothing after it."""
+    """Return the digest of the source of the models and their checks: after an edit, all is verified again."""
     here = Path(__file__).parent
     sources = [
         *Path(str(titans.__file__)).parent.rglob("*.py"),

@@ -134,10 +134,10 @@ def test_without_a_study_an_argument_is_an_override_of_the_default(cli: Any, arg
     assert words in err
 
 
-def test_all_cores_are_one_process_s(bench: Workbench):
-    from titans_lab.cli.benches import _place
+def test_all_cores_are_one_process_s():
+    from titans_lab.bench.process import setup_on
     from titans_lab.executors.devices import cores
 
-    place = _place(5, None)
-    assert place.environment()["OMP_NUM_THREADS"] == str(len(cores()))
-    assert place.device == cores()[0]
+    setup = setup_on(cores()[0], 5)
+    assert setup.environment()["OMP_NUM_THREADS"] == str(len(cores()))
+    assert setup.device == cores()[0]

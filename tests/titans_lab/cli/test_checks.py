@@ -20,7 +20,7 @@ from titans_lab.environment import processor
 from titans_lab.executors.devices import cores
 from titans_lab.store.files import read_json
 from titans_lab.verify.process import missing
-from titans_lab.verify.subjects import PRECISIONS, Asked, subjects
+from titans_lab.verify.subjects import PRECISIONS, Verification, subjects
 
 CHECKS = ["operator", "model", "streaming", "causality"]
 
@@ -58,7 +58,7 @@ def test_verify_shows_each_check_and_keeps_what_has_passed(cli: Any, bench: Work
     assert {row.split()[-1] for row in rows} == {"ok"}
     assert [row.split()[3:] for row in rows if "causality" in row] == [["0", "0", "ok"]] * 6
     assert last.startswith("21 checks, all within tolerance, ")
-    assert "What stands for a configuration: one block of each of its mixers" in last
+    assert "Each configuration is checked on a small model with all of its switches: one layer of each" in last
     kept = records(bench)
     assert len(kept) == 6
     assert all(row["worst"] <= row["tolerance"] for record in kept for row in record["rows"])
@@ -66,7 +66,7 @@ def test_verify_shows_each_check_and_keeps_what_has_passed(cli: Any, bench: Work
     assert kept[0]["device"] == ["cpu", processor()]
     assert (kept[0]["kernel"], kept[0]["versions"]) == ("auto", titans.VERSIONS)
     models = subjects(run.config.model for run in bench.runs("grid.model.variant=[lmm, transformer]"))
-    asked = [Asked(model, PRECISIONS) for model in models]
+    asked = [Verification(model, PRECISIONS) for model in models]
     assert missing(asked, cores()[0], bench.store) == []
     for path in (bench.store.root / "verified").glob("*.json"):
         path.write_text("{")  # what cannot be read is not known

@@ -33,14 +33,15 @@ def remember(bench: Workbench) -> None:
 
 def test_without_history_there_are_sizes_and_no_guesses(cli: Any, bench: Workbench):
     ended = cli("plan", bench.study, "seeds=2", "--store", bench.store.root)
-    head, _, *rows, _, total, time, difference = ended.out.splitlines()
+    head, _, *rows, _, same, total, time, difference = ended.out.splitlines()
     assert (ended.code, ended.err) == (0, "")
-    assert head.split() == ["run", "id", "state", "parameters", "tokens", "FLOPs", "state", "bytes"]
+    assert head.split() == ["run", "id", "state"]
+    assert [word for word in ("parameters", "256 tokens", "FLOPs", "state bytes") if word not in same] == []
     assert [row.split()[:3] for row in rows] == [[run.label, run.run_id, "pending"] for run in bench.runs("seeds=2")]
-    assert total.startswith("2 runs, 2 to do: 512 tokens, ")
-    assert time.startswith("time: unknown for 2 of 2 runs: ")
-    assert time.endswith("--probe measures")
-    assert difference.startswith("smallest difference that the seeds find: unknown; ")
+    assert total.startswith("2 runs, 2 to run: 512 tokens, ")
+    assert time.startswith("Time: unknown for 2 of 2 runs: ")
+    assert time.endswith("--probe measures it")
+    assert difference.startswith("Detectable difference: unknown; ")
 
 
 def test_with_history_there_are_intervals_and_what_is_new(cli: Any, bench: Workbench):
@@ -48,16 +49,17 @@ def test_with_history_there_are_intervals_and_what_is_new(cli: Any, bench: Workb
     ended = cli(
         "plan", bench.study, "grid.model.dim=[16, 48]", "seeds=3", "--max-parallel", "1", "--store", bench.store.root
     )
-    head, _, *rows, _, total, time, difference = ended.out.splitlines()
-    assert head.split("  ")[-1].strip() == "new, beside the nearest in the store"
+    head, _, *rows, _, same, total, time, difference = ended.out.splitlines()
+    assert head.split("  ")[-1].strip() == "differs from the nearest run in"
+    assert same == "Every run: 256 tokens"
     assert rows[0].split()[3] == "done"
     assert rows[2].endswith("seed 1 -> 2") or rows[2].endswith("seed 0 -> 2")
     assert re.search(r"dim (16|32|64) -> 48", rows[3])  # they are equally near
-    assert " MiB to " in rows[3]
-    assert total.startswith("6 runs, 4 to do: ")
+    assert re.search(r" [0-9.]+ MiB  dim", rows[3])  # each end of the interval rounds to the middle
+    assert total.startswith("6 runs, 4 to run: ")
     assert time.endswith(", one at a time")
     assert " to " in time
-    assert difference.startswith("smallest difference that 3 seeds find with 80 % power: ")
+    assert difference.startswith("Detectable difference at 3 seeds, with 80 % power: ")
 
 
 def test_for_machines_there_is_everything(cli: Any, bench: Workbench):
@@ -88,9 +90,10 @@ def test_a_search_is_told_with_the_command_that_starts_it(cli: Any, bench: Workb
     overrides = ("grid.model.memory.depth=[1, 2]", "search.trials=7", "search.pruner=median", "search.sampler=random")
     at = ("plan", bench.study, *overrides, "--store", bench.store.root)
     command = shlex.join(["titans-lab", "tune", str(bench.study), *overrides])
-    assert cli(*at).out.splitlines()[-1] == (
-        f"search: 7 trials of train.lr for each of 2 arms, sampler random, pruner median; to start it: {command}"
-    )
+    assert cli(*at).out.splitlines()[-2:] == [
+        "Search: 7 trials of train.lr for each of 2 arms, sampler random, pruner median. To start it:",
+        f"  {command}",
+    ]
     found = json.loads(cli(*at, "--json").out)["search"]
     assert (found["trials"], found["arms"], found["sampler"], found["pruner"]) == (7, 2, "random", "median")
     assert (found["parameters"], found["command"], found["finalists"]) == (["train.lr"], command, None)
@@ -115,8 +118,8 @@ def test_a_probe_measures_on_this_machine(cli: Any, bench: Workbench, monkeypatc
 def test_a_thousand_runs_are_planned(cli: Any, bench: Workbench):
     rates = ", ".join(f"{rate}e-5" for rate in range(1, 101))
     ended = cli("plan", bench.study, f"grid.train.lr=[{rates}]", "seeds=10", "--store", bench.store.root)
-    assert "\n1000 runs, 1000 to do: 256K tokens, " in ended.out
-    assert len(ended.out.splitlines()) == 1006
+    assert "\n1000 runs, 1000 to run: 256K tokens, " in ended.out
+    assert len(ended.out.splitlines()) == 1007
 
 
 def test_combinations_that_are_one_run_are_noted(cli: Any, bench: Workbench):

@@ -84,7 +84,7 @@ def test_the_store_is_named_by_option_then_environment_then_here(
 def test_a_sweep_with_failures_runs_the_rest_and_ends_with_3(swept: Any):
     assert (swept.code, swept.out) == (3, "")
     assert "Traceback" not in swept.words
-    assert swept.words.startswith(f"tiny: 4 runs, 4 to do; store {swept.bench.store.root}\n")
+    assert swept.words.startswith(f"tiny: 4 runs, 4 to run; store {swept.bench.store.root}\n")
     lines = [line for line in swept.words.splitlines() if line.startswith(("done ", "diverged ", "oom "))]
     assert [line.split()[-1] for line in lines] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
     assert "  at step 2  " in next(line for line in lines if line.startswith("diverged"))
@@ -125,7 +125,7 @@ def test_finished_runs_are_not_run_again_by_any_study(cli: Any, swept: Any, tmp_
     code, out, err = cli("sweep", another, swept.overrides[1], "--store", swept.bench.store.root)
     assert (code, out) == (0, "")
     counts = "2 runs: 1 diverged, 1 done"
-    assert err == f"another: 2 runs, 0 to do; store {swept.bench.store.root}\n{counts}\n"
+    assert err == f"another: 2 runs, 0 to run; store {swept.bench.store.root}\n{counts}\n"
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
@@ -175,8 +175,8 @@ def test_a_gpu_that_torch_cannot_use_is_warned_about_and_the_cpu_used(bench: Wor
     pool = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": "GPU-1111"}
     ended = bench.call("sweep", **pool)
     assert ended.returncode == 0, ended.stderr
-    warning = "warning: nvidia-smi lists GPU 0 NVIDIA H200, but torch cannot use a GPU"
+    warning = "warning: nvidia-smi lists GPU 0 NVIDIA H200, but torch cannot use it"
     assert warning in ended.stderr
-    assert "running on the CPU" in ended.stderr
+    assert "using the CPU" in ended.stderr
     [run] = bench.ask("select state, device from runs")
     assert run == {"state": "done", "device": "cpu"}

@@ -71,7 +71,7 @@ def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path:
 def test_finalists_that_the_budget_left_out_are_said_and_exit_with_3(bench: Workbench):
     assert run(command(bench, "search.trials=1")).returncode == 0
     done = run(command(bench, "search.trials=1", "search.finalists={count: 1, seeds: 2}", "budget.wall_time=0.000001s"))
-    assert (done.returncode, "the budget is spent; the same command goes on" in done.stderr) == (3, True), done.stderr
+    assert (done.returncode, "the budget is spent; the same command continues" in done.stderr) == (3, True), done.stderr
     assert bench.ask("select count(*) as n from runs where state = 'done'") == [{"n": 1}]
 
 
@@ -83,7 +83,7 @@ def test_a_search_has_the_options_and_the_end_of_a_sweep(bench: Workbench, cli, 
     how = ("--no-verify", "--max-parallel", "1", "--store", bench.store.root)
     first = cli(*arguments, "--fail-fast", *how)
     assert (first.code, [trial.state for trial in trials(bench)]) == (3, ["failed"])
-    assert "a run failed; the same command goes on" in first.err
+    assert "a run failed; the same command continues" in first.err
     curves.pop()
     second = cli(*arguments, "--timeout", "0.000001s", *how)
     assert (second.code, {trial.why for trial in trials(bench)}) == (
@@ -121,7 +121,7 @@ def test_an_interrupted_search_leaves_no_worker_and_says_how_to_go_on(bench: Wor
     coordinator.send_signal(signal.SIGINT)
     _, words = coordinator.communicate(timeout=MINUTES)
     assert coordinator.returncode == 130, words
-    assert "the same command goes on from here" in words
+    assert "the same command continues from here" in words
     assert not alive(pid)
 
 
@@ -140,7 +140,7 @@ def test_bad_input_is_exit_code_2_with_its_place(bench: Workbench, cli, override
     more = ["search.pruner=median"] if not words else []
     done = cli("tune", bench.study, override, *more, "--store", bench.store.root)
     assert done.code == 2
-    assert (words or "search.pruner: sees nothing of a run, for log.valid_every is 0") in done.err
+    assert (words or "log.valid_every is 0 and a run has 4 steps; set it from 1 to 3, or remove it") in done.err
     assert not bench.store.root.exists()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import titans_lab.data.files
-from titans_lab.data.corpus import _standard_library, corpus_digest, load_corpus
+from titans_lab.data.corpus import corpus_digest, load_corpus, standard_library
 from titans_lab.errors import UserError
 from titans_lab.study.config import DataConfig
 
@@ -66,7 +66,7 @@ def test_the_default_is_the_source_of_this_python_and_the_same_each_time():
 def test_the_default_is_hashed_in_an_instant():
     corpus_digest(DataConfig())  # a first read comes from the disk
     start = time.perf_counter()
-    hashlib.sha256(_standard_library(Path(os.__file__).parent)).hexdigest()
+    hashlib.sha256(standard_library(Path(os.__file__).parent)).hexdigest()
     assert time.perf_counter() - start < 1
 
 
@@ -90,7 +90,7 @@ def test_the_default_leaves_out_what_installers_add_or_strip(tmp_path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     in_order = sorted(kept, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    assert _standard_library(tmp_path) == b"".join(kept[name] for name in in_order)
+    assert standard_library(tmp_path) == b"".join(kept[name] for name in in_order)
 
 
 def damaged(content: bytes) -> bytes:

@@ -107,7 +107,7 @@ def test_blocks_are_the_documents_cut_where_no_tokenizer_looks(monkeypatch: pyte
         text = "".join(draw.choices("ab .\n\t€'", k=200)).encode()
         ends = sorted({*draw.sample(range(1, len(text)), 3), len(text)})
         spans = [Span(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
-        blocks = list(making._blocks(text, spans, no_look))  # type: ignore[arg-type]
+        blocks = list(making.blocks_of(text, spans, no_look))  # type: ignore[arg-type]
         assert b"".join(block.text for block in blocks) == text
         begun = [place for place, block in enumerate(blocks) if block.begins]
         assert [sum(len(block.text) for block in blocks[:place]) for place in begun] == ends[:-1]

@@ -25,7 +25,7 @@ class Reader:
         return [file.read().decode()]
 
     def __call__(self, path: Path) -> str:
-        memory._in_process.clear()  # as in another process
+        memory.known.clear()  # as in another process
         [text] = remembered(path, "data.path", "a text", "words", self.find)
         return text
 

@@ -66,10 +66,10 @@ def test_questions_of_other_sizes_are_answered_each(bench: Workbench, monkeypatc
     examined = known(bench)
     asked = questions([5, 9, 5, 12])
     exam = dataclasses.replace(examination(ASKED, Sources()), count=4, questions=Given(asked))
-    said = dict(examined._said(dataclasses.replace(ASKED, length=0), exam))
+    said = dict(examined.said(dataclasses.replace(ASKED, length=0), exam))
     assert said == {question: greedy(examined.trained.model, question.prompt, 5) for question in asked}
     monkeypatch.setattr(evaluate, "AT_ONCE", 1)
-    assert dict(examined._said(dataclasses.replace(ASKED, length=0), exam)) == said
+    assert dict(examined.said(dataclasses.replace(ASKED, length=0), exam)) == said
 
 
 @dataclasses.dataclass(frozen=True)

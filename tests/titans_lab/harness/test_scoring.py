@@ -9,7 +9,7 @@ from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
 from titans_lab.data.tokenizer import BYTES
 from titans_lab.harness import scoring
-from titans_lab.harness.scoring import Question, answer, go_on, question
+from titans_lab.harness.scoring import Continuation, answer, go_on, question
 
 CPU = torch.device("cpu")
 
@@ -20,13 +20,13 @@ def model(variant: str = "mag") -> LanguageModel:
     return LanguageModel(config, 3).double().eval()
 
 
-def questions(count: int) -> list[Question]:
+def questions(count: int) -> list[Continuation]:
     lengths = [2, 65, *(random.randint(2, 70) for _ in range(count - 2))]
-    return [Question([random.randrange(256) for _ in range(n)], random.randint(1, n - 1)) for n in lengths]
+    return [Continuation([random.randrange(256) for _ in range(n)], random.randint(1, n - 1)) for n in lengths]
 
 
 @torch.no_grad()
-def alone(some: LanguageModel, asked: Question) -> tuple[float, bool]:
+def alone(some: LanguageModel, asked: Continuation) -> tuple[float, bool]:
     """From one whole sequence, without filling or streaming."""
     logits = some(torch.tensor([asked.tokens[:-1]]))[0].float()
     chances = logits.log_softmax(-1).double()
@@ -56,9 +56,9 @@ def test_the_greedy_continuation_is_called_greedy_and_no_other():
     for _ in range(3):
         drawn.append(int(some(torch.tensor([tokens + drawn]))[0, -1].argmax()))
     assert more == BYTES.decode(drawn).decode(errors="replace")
-    assert answer(some, [Question(tokens + drawn, len(tokens))], 1, CPU)[0].greedy
+    assert answer(some, [Continuation(tokens + drawn, len(tokens))], 1, CPU)[0].greedy
     drawn[1] ^= 1
-    assert not answer(some, [Question(tokens + drawn, len(tokens))], 1, CPU)[0].greedy
+    assert not answer(some, [Continuation(tokens + drawn, len(tokens))], 1, CPU)[0].greedy
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_the_greedy_continuation_is_called_greedy_and_no_other():
     ],
 )
 def test_white_space_belongs_to_what_follows(context: str, continuation: str, tokens: bytes, first: int):
-    assert question(BYTES, context, continuation) == Question(list(tokens), first)
+    assert question(BYTES, context, continuation) == Continuation(list(tokens), first)
 
 
 class Reciting(torch.nn.Module):

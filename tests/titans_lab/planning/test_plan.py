@@ -10,6 +10,7 @@ from workbench import Workbench
 from titans.models.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.executors.devices import cores
 from titans_lab.planning.expected import step_flops
+from titans_lab.planning.history import read_history
 from titans_lab.planning.plan import Plan, expected_seconds, plan, probe, smallest_and_largest
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
@@ -88,10 +89,10 @@ def test_time_and_memory_are_learned_from_runs_on_this_hardware(bench: Workbench
 def test_what_is_expected_at_launch_is_what_the_plan_says_of_what_is_missing(bench: Workbench):
     finish(bench.runs("grid.model.dim=[16, 32, 64]"), bench.store, wall_seconds=by_law)
     runs = bench.runs("grid.model.dim=[16, 48]")
-    expected = expected_seconds(runs, bench.store, DEVICES[0])
+    expected = expected_seconds(runs, read_history(bench.store), DEVICES[0])
     assert expected == {run.run_id: run.seconds.value for run in plan(runs, bench.store, DEVICES).runs if run.seconds}
     assert list(expected) == [runs[1].run_id]
-    assert expected_seconds(runs, Store(bench.root / "new"), DEVICES[0]) == {}
+    assert expected_seconds(runs, read_history(Store(bench.root / "new")), DEVICES[0]) == {}
 
 
 def test_a_precision_or_kernel_that_nothing_ran_with_is_unknown(bench: Workbench):

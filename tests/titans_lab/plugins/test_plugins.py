@@ -91,7 +91,7 @@ def test_planning_imports_no_torch(home: Path) -> None:
         ("import sys\nsys.exit(3)", "mine.py:2", "SystemExit: 3"),
         ("x = 1", "mine.py", "offers no mixer and no task"),
         (SPEC.format(name="lmm"), "mine.py", "another mixer has this name"),
-        (SPEC.format(name="two words"), "mine.py", "a mixer's name is a word"),
+        (SPEC.format(name="two words"), "mine.py", "the name of a mixer is a word"),
     ],
 )
 def test_a_plugin_that_fails_is_named_with_its_line_and_leaves_nothing(

@@ -9,7 +9,7 @@ from instant import Curve, InstantExecutor
 from searches import HEAD, RATE, Searching, falling
 
 from titans_lab.executors.devices import cores
-from titans_lab.search.coordinator import Search, tunings
+from titans_lab.search.coordinator import Coordinator, tunings
 from titans_lab.store.store import Store
 from titans_lab.study.study import load_study
 
@@ -24,13 +24,15 @@ def _no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
 def searching(tmp_path: Path) -> Searching:
     """searching("  trials: 4\\n", space=..., head=..., curve=...): a search, not yet begun, over the same store."""
 
-    def make(block: str = "", space: str = RATE, head: str = HEAD, curve: Curve = falling, workers: int = 2) -> Search:
+    def make(
+        block: str = "", space: str = RATE, head: str = HEAD, curve: Curve = falling, workers: int = 2
+    ) -> Coordinator:
         path = tmp_path / "s.yaml"
         path.write_text(f"{head}search:\n  space:\n{space}{block}")
         study, store = load_study(path), Store(tmp_path / "results")
         found = tunings(study, store, lambda config: "0" * 64)
         devices = [core for core in cores()[:1] for _ in range(workers)]
         devices = [type(core)(core.kind, str(at), core.name, core.hardware) for at, core in enumerate(devices)]
-        return Search(study, found, store, InstantExecutor(curve), devices)
+        return Coordinator(study, found, store, InstantExecutor(curve), devices)
 
     return make

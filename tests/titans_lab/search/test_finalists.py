@@ -6,7 +6,7 @@ import math
 
 from searches import HEAD, RATE, Searching, bowl
 
-from titans_lab.search.coordinator import Search
+from titans_lab.search.coordinator import Coordinator
 from titans_lab.search.finalists import tuned
 from titans_lab.store.query import query
 from titans_lab.study.config import RunConfig
@@ -21,16 +21,16 @@ def lucky(config: RunConfig, seed: int) -> list[float | str]:
     return [bowl(config) + luck + noise]
 
 
-def run(search: Search) -> Search:
+def run(search: Coordinator) -> Coordinator:
     search.run(lambda *_: None)
     return search
 
 
-def started(search: Search) -> list[str]:
+def started(search: Coordinator) -> list[str]:
     return search.executor.started  # type: ignore[attr-defined]
 
 
-def trials_runs(search: Search) -> set[str]:
+def trials_runs(search: Coordinator) -> set[str]:
     return {name for trial in search.tunings[0].trials.values() for name in trial.runs}
 
 
@@ -49,7 +49,7 @@ def test_finalists_that_a_budget_left_out_are_left_to_the_next_call(searching: S
     block = "  trials: 4\n  finalists: {count: 1, seeds: 4}\n"
     search = searching(block)
 
-    def spend(now: Search, sweep: Sweep) -> None:
+    def spend(now: Coordinator, sweep: Sweep) -> None:
         if now.finalists:
             sweep.budget = Budget(wall_time=1e-9)
 

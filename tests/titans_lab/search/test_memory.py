@@ -9,7 +9,7 @@ from pasts import finish
 from searches import HEAD, Searching
 
 from titans_lab.planning.expected import size
-from titans_lab.search.coordinator import Search
+from titans_lab.search.coordinator import Coordinator
 from titans_lab.search.memory import PEAK, Forecast
 from titans_lab.search.trial import Trial
 from titans_lab.store.store import Store
@@ -35,7 +35,7 @@ def runs(tmp_path: Path, dims: list[int], head: str = HEAD):  # type: ignore[no-
     return load_study(path).runs(lambda _: "0" * 64)
 
 
-def tried(search: Search) -> list[Trial]:
+def tried(search: Coordinator) -> list[Trial]:
     search.executor.peak = peak  # type: ignore[attr-defined]
     search.run(lambda *_: None)
     return list(search.tunings[0].trials.values())

@@ -9,7 +9,7 @@ import pytest
 from searches import HEAD, RATE, Searching, falling
 
 from titans_lab.errors import UserError
-from titans_lab.search.coordinator import Search
+from titans_lab.search.coordinator import Coordinator
 from titans_lab.search.trial import Trial
 from titans_lab.study.config import RunConfig
 from titans_lab.sweep import Sweep, record_runs
@@ -21,18 +21,18 @@ class Killed(BaseException):
     """In the place of a kill: what is not written is lost."""
 
 
-def run(search: Search) -> list[Trial]:
+def run(search: Coordinator) -> list[Trial]:
     """All trials, in order, of the first arm."""
     search.run(lambda *_: None)
     return list(search.tunings[0].trials.values())
 
 
-def kept(search: Search) -> list[Trial]:
+def kept(search: Coordinator) -> list[Trial]:
     """The trials that the store has."""
     return [Trial.of(record) for record in search.tunings[0].folder.trials()]
 
 
-def started(search: Search) -> list[str]:
+def started(search: Coordinator) -> list[str]:
     return search.executor.started  # type: ignore[attr-defined]
 
 
@@ -228,7 +228,7 @@ def test_a_trial_of_several_seeds_has_their_mean(searching: Searching):
 def test_a_bad_point_stops_before_its_last_seed(searching: Searching):
     search = searching("  trials: 16\n  seeds: 3\n  sampler: random\n", RATE + DEPTH)
     trials = run(search)
-    raced = [trial for trial in trials if trial.state == "raced"]
+    raced = [trial for trial in trials if trial.state == "stopped"]
     assert raced
     assert all(len(trial.by_seed) < 3 for trial in raced)
     assert len(started(search)) == sum(len(trial.by_seed) for trial in trials)

@@ -14,9 +14,9 @@ import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.store.bounded import Bounds, ask_bounded
-from titans_lab.store.formats import Format
 from titans_lab.store.query import query
 from titans_lab.store.store import Store
+from titans_lab.tables import Format
 
 START = 20.0  # seconds for a process to start on a machine that runs other tests, and much less than these take
 

@@ -9,6 +9,7 @@ from titans_lab.store.catalogue import ROWS, documented, markdown
 from titans_lab.store.columns import VIEWS
 from titans_lab.store.query import query
 from titans_lab.store.store import Store
+from titans_lab.store.views import VIEW_NAMES
 
 PAGE = Path(__file__).parents[3] / "docs" / "columns.md"
 
@@ -36,3 +37,7 @@ def test_a_field_of_a_section_is_documented_by_its_docstring_and_can_be_asked_fo
 def test_another_view_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(UserError, match="'run' is no view; the views are runs, metrics"):
         documented("run")
+
+
+def test_the_views_are_those_that_help_names():
+    assert tuple(VIEWS) == VIEW_NAMES

@@ -157,7 +157,7 @@ def test_a_claim_from_elsewhere_is_over_when_its_counter_stood_still(folder: Run
 def test_a_counter_that_moves_keeps_a_claim(folder: RunFolder, clock: Clock, watch: Watch):
     attempt = folder.new_attempt(FAR)
     for beat in range(30):
-        attempt.claim._write(FAR, beat)
+        attempt.claim.write(FAR, beat)
         assert not watch.over(attempt.claim)
         clock.now += 20
     with pytest.raises(AlreadyRunning):
@@ -205,4 +205,4 @@ def test_a_kept_claim_beats(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
             seen.add(claim.read())
         assert claim.holder() == ME
     assert len(seen) == 3
-    assert {len(content) for content in seen} == {len(claims._content(ME, 0))}
+    assert {len(content) for content in seen} == {len(claims.content_of(ME, 0))}

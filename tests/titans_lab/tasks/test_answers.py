@@ -86,14 +86,14 @@ def test_each_epoch_is_put_in_order_once_though_the_first_is_asked_for_at_every_
     task = task_of("selective_copying", LENGTHS["selective_copying"], batch=8, examples=48)
     for step in range(30):
         task.sample(step)
-    assert task._order.cache_info().misses == 5
+    assert task.order.cache_info().misses == 5
 
 
 @TASK_NAMES
 def test_what_is_left_over_of_an_epoch_is_another_part_each_time(name):
     task = task_of(name, LENGTHS[name], batch=8, examples=20)
     seen = {tuple(row) for step in range(40) for row in task.sample(step)[0].tolist()}
-    assert len(task._order(0)) == 2
+    assert len(task.order(0)) == 2
     assert seen == {tuple(tokens) for tokens, _ in rows(task, training=True)}
 
 

@@ -75,7 +75,7 @@ def test_a_step_of_the_suite_is_of_one_kind_and_has_as_many_tokens(monkeypatch):
     monkeypatch.setattr("titans_lab.tasks.mqar.task.SUITE_TRAINING", small)
     task = task_of("mqar", 256, batch=4, suite=True)
     kinds = Counter()
-    for step in range(len(task._order(0))):
+    for step in range(len(task.order(0))):
         inputs, targets = task.sample(step)
         assert inputs.numel() == targets.numel() == 4 * 256
         pairs = {len(asked(row)) for row in targets.tolist()}

@@ -62,7 +62,7 @@ def test_gradients_in_parts_are_those_of_the_whole_in_every_task(task: str, tmp_
     for size in (6, *SIZES):
         trainer = precise_trainer(config, tmp_path, size)
         batch = tuple(x.double() if x.is_floating_point() else x for x in trainer.task.sample(step))
-        loss = trainer._gradients(batch)
+        loss = trainer.gradients(batch)
         found[size] = gradients(trainer.model) | {"loss": loss}
     for size in SIZES:
         assert_same(found[size], found[6])

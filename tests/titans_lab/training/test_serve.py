@@ -38,5 +38,5 @@ def test_what_a_run_held_is_not_told_of_the_next():
     big = bytearray(300_000_000)
     before = peak_bytes(torch.device("cpu"))
     del big
-    assert serve._forget("cpu")
+    assert serve.forget("cpu")
     assert peak_bytes(torch.device("cpu")) < before - 250_000_000

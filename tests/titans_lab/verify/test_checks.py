@@ -17,7 +17,7 @@ from titans.mixers.parts import CausalConvolution
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.ops import neural_memory
 from titans_lab.verify.__main__ import answer
-from titans_lab.verify.checks import CHECKS, Setting, worst_error
+from titans_lab.verify.checks import CHECKS, CheckCase, worst_error
 from titans_lab.verify.draw import drawn_model, drawn_tokens, memories, recorded, redrawn, tensors
 from titans_lab.verify.reduced import checks_of, for_operator
 
@@ -32,7 +32,7 @@ def tiny(variant: str = "lmm", mac: MacConfig = MacConfig(), **memory: Any) -> M
 
 def error(check: str, config: ModelConfig, precision: str) -> float:
     seed = int(torch.randint(2**31, ()))
-    return CHECKS[check][0](Setting(config, precision, torch.device("cpu"), seed))
+    return CHECKS[check][0](CheckCase(config, precision, torch.device("cpu"), seed))
 
 
 def passes(check: str, config: ModelConfig, precision: str) -> bool:
@@ -57,10 +57,10 @@ def test_what_is_right_passes_in_every_precision(name: str):
 
 
 def test_what_is_slow_is_computed_once_for_all_precisions(capsys: pytest.CaptureFixture[str]):
-    slow = (titans_lab.verify.checks._recurrences, titans_lab.verify.checks._by_token)
+    slow = (titans_lab.verify.checks.recurrences, titans_lab.verify.checks.by_token)
     before = [each.cache_info().misses for each in slow]
     config = tiny(eval_chunk_size=2)
-    answer(Setting(config, "", torch.device("cpu"), int(torch.randint(2**31, ()))), PRECISIONS)
+    answer(CheckCase(config, "", torch.device("cpu"), int(torch.randint(2**31, ()))), PRECISIONS)
     assert [each.cache_info().misses - count for each, count in zip(slow, before, strict=True)] == [2, 2]
 
 

@@ -1,0 +1,97 @@
+"""Cancel runs, and move runs and studies into a store's trash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titans_lab.selection import named_runs, study_name
+from titans_lab.store.store import Store, writing
+
+Rows = Sequence[dict[str, Any]]  # of runs, as `selection.select` gives them
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """What was asked to stop.
+
+    Attributes:
+        attempts: The run_id, number and host of each attempt that was asked to stop.
+        waiting: How many of the runs have not begun, so that there is nothing to stop.
+    """
+
+    attempts: list[dict[str, Any]]
+    waiting: int
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What may go into the trash.
+
+    Attributes:
+        runs: The folders of runs.
+        studies: The records of studies.
+        kept: How many of the runs stay: they are running, or another study has them too.
+    """
+
+    runs: list[Path]
+    studies: list[Path]
+    kept: int
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What went into the trash.
+
+    Attributes:
+        runs: The ids of the runs.
+        studies: The names of the studies.
+        kept: How many of the runs stay.
+        trash: The folder that they are in; None where nothing went.
+    """
+
+    runs: list[str]
+    studies: list[str]
+    kept: int
+    trash: Path | None
+
+
+def cancel(store: Store, rows: Rows) -> Cancelled:
+    """Ask the runs that are running, on whatever machine, to end after their current step."""
+    asked = []
+    for row in rows:
+        latest = store.run(row["run_id"]).latest()
+        if row["state"] == "running" and latest:
+            latest.ask_to_stop("cancelled", "titans-lab cancel")
+            asked.append({"run_id": row["run_id"], "attempt": latest.number, "host": row["host"]})
+    return Cancelled(asked, sum(row["state"] in ("pending", "lost") for row in rows))
+
+
+def removal(store: Store, targets: Sequence[str], rows: Rows, with_studies: bool) -> Removal:
+    """Return what of some runs and studies may go.
+
+    Args:
+        store: The store.
+        targets: The studies and runs that were named.
+        rows: The runs that are meant.
+        with_studies: Whether the records of the studies go, too.
+    """
+    studies = {path.stem: path for path in store.study_paths()}
+    named = {study_name(target) for target in targets} & studies.keys()
+    other_studies = studies.keys() - named if named else ()
+    others = {run_id for name in other_studies for run_id in named_runs(store, name)}
+    own = {run_id for target in targets if study_name(target) not in studies for run_id in named_runs(store, target)}
+    free = [row for row in rows if row["state"] != "running" and (row["run_id"] in own or row["run_id"] not in others)]
+    records = [studies[name] for name in sorted(named)] if with_studies else []
+    return Removal([store.run(row["run_id"]).path for row in free], records, len(rows) - len(free))
+
+
+def remove(store: Store, given: Removal) -> Removed:
+    """Move runs and studies into the trash, but for the runs that a sweep has begun meanwhile."""
+    runs = [path for path in given.runs if store.run(path.name).state() != "running"]
+    kept = given.kept + len(given.runs) - len(runs)
+    with writing(store):
+        trash = store.set_aside([*runs, *given.studies], "trash") if runs or given.studies else None
+    return Removed([path.name for path in runs], [path.stem for path in given.studies], kept, trash)

@@ -1,0 +1,60 @@
+"""Which questions a run is asked: needles of some kinds, or stories of some files, at some lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from titans_lab.errors import UserError
+from titans_lab.evaluation.evaluations import ANSWER_TOKENS, Asked, Sources, kind_of
+from titans_lab.study.run import config_of
+from titans_lab.tasks.needle import KINDS, NeedleSettings
+
+Choice: TypeAlias = tuple[Asked, Sources]
+
+
+def needles(
+    record: dict[str, Any], kinds: Sequence[str], template: str | None, text: Path | None, words: Path | None
+) -> list[Choice]:
+    """Return a question with needles of each kind, without its length.
+
+    Args:
+        record: The record of the run.
+        kinds: The kinds. None given: the kind that the run was trained on, or "passkey".
+        template: The template. None: the one that the run was trained on, or "ruler".
+        text: The text to hide needles in. None: Python's documentation.
+        words: A folder of word lists for keys. None: our own.
+    """
+    settings = config_of(record).task.settings
+    trained = settings if isinstance(settings, NeedleSettings) else None
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UserError(f"--kinds {','.join(kinds)}: {kind!r} is not one of {', '.join(KINDS)}")
+    wanted = kinds or [trained.kind if trained else "passkey"]
+    template = template or (trained.template if trained else "ruler")
+    sources = _sources(text, words)
+    return [(Asked("needle", kind, 0, 1, 0, ANSWER_TOKENS["needle"], template), sources) for kind in wanted]
+
+
+def stories(facts: Sequence[Path], text: Path | None) -> list[Choice]:
+    """Return a question with the stories of each file, without its length."""
+    if not facts:
+        raise UserError("--facts: missing; give a file of bAbI stories, such as qa1_single-supporting-fact_test.txt")
+    asked = [Asked("babilong", kind_of(file.name), 0, 1, 0, ANSWER_TOKENS["babilong"]) for file in facts]
+    return [(each, _sources(text, facts=file)) for each, file in zip(asked, facts, strict=True)]
+
+
+def at_lengths(choices: Sequence[Choice], lengths: Sequence[int], count: int, seed: int) -> list[Choice]:
+    """Return `count` questions of each kind at each length."""
+    return [
+        (replace(asked, length=length, count=count, seed=seed), sources)
+        for asked, sources in choices
+        for length in lengths
+    ]
+
+
+def _sources(text: Path | None, words: Path | None = None, facts: Path | None = None) -> Sources:
+    """Return the files by their absolute paths, which are right in another process, too."""
+    return Sources(*(None if path is None else str(path.absolute()) for path in (text, words, facts)))

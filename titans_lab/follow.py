@@ -1,0 +1,52 @@
+"""What a run's worker writes, line by line, and as it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from titans_lab.store.folder import Attempt
+from titans_lab.store.logs import row_of
+from titans_lab.tables import harmless
+
+PAUSE_SECONDS = 0.3
+
+
+def lines(attempt: Attempt, follow: bool = False) -> Iterator[str]:
+    """Yield the lines of an attempt's log and of its metrics; with `follow` those that come, until the attempt ends."""
+    tails = [_Tail(attempt.log_path, str), _Tail(attempt.metrics_path, _words)]
+    while True:
+        ended = not follow or attempt.status() is not None or not attempt.claim.seems_alive()
+        for tail in tails:
+            yield from tail.new(ended)
+        if ended:
+            return
+        time.sleep(PAUSE_SECONDS)
+
+
+class _Tail:
+    """The lines that are new in a file."""
+
+    def __init__(self, path: Path, form: Callable[[str], str]) -> None:
+        self.path, self.form, self.place = path, form, 0
+
+    def new(self, ended: bool) -> Iterator[str]:
+        """Yield whole lines, and what follows the last one where the file has `ended`. No line can steer a terminal."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.place)
+            content = file.read()
+        whole = content if ended else content[: content.rfind(b"\n") + 1]
+        self.place += len(whole)
+        for line in whole.decode(errors="replace").splitlines():
+            yield self.form("\t".join(map(harmless, line.split("\t"))))
+
+
+def _words(line: str) -> str:
+    """Return a line of metrics for people."""
+    row = row_of(line.encode())
+    if row is None:
+        return f"(damaged) {line}"
+    return "  ".join(f"{name} {value:.6g}" for name, value in row.items() if value is not None)

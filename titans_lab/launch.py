@@ -1,0 +1,229 @@
+"""What `titans-lab sweep` does around the sweep: load a study, record its runs, and say how the sweep ended."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from titans_lab.errors import UserError
+from titans_lab.executors.devices import Device, cores, gpus, torch_sees_gpus
+from titans_lab.executors.local import LocalExecutor
+from titans_lab.executors.slots import places
+from titans_lab.planning.history import History, read_history
+from titans_lab.planning.plan import expected_seconds
+from titans_lab.store import compaction
+from titans_lab.store.files import Damage
+from titans_lab.store.store import Store, writing
+from titans_lab.study.config import RunConfig
+from titans_lab.study.run import Run
+from titans_lab.study.study import Study, load_study
+from titans_lab.sweep import Sweep, record_runs, record_study
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep runs.
+
+    Attributes:
+        max_parallel: The most runs at a time. None: one for each device slot.
+        per_device: The runs at a time on each device.
+        timeout: Seconds that a run may take. None: any number.
+        fail_fast: Whether the first run that fails ends the sweep.
+    """
+
+    max_parallel: int | None = None
+    per_device: int = 1
+    timeout: float | None = None
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A sweep that is ready to run.
+
+    Attributes:
+        study: The study.
+        runs: All of its runs.
+        history: What the store knew of them before.
+        damage: The records of these runs that cannot be read. Those that can be written again have been.
+        waiting: The runs to run, in any order.
+        sweep: The sweep over them.
+    """
+
+    study: Study
+    runs: list[Run]
+    history: History
+    damage: Sequence[Damage]
+    waiting: list[Run]
+    sweep: Sweep
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that ended without a result.
+
+    Attributes:
+        run: The run.
+        state: How it ended.
+        message: The last line of its error; "" where it left none.
+        log: The file, or else the folder, to look into.
+    """
+
+    run: Run
+    state: str
+    message: str
+    log: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended.
+
+    Attributes:
+        states: The number of the study's runs in each state.
+        failures: The runs that ended without a result.
+        left: How many runs were not started.
+        why: Why they were not; "" where none was left.
+    """
+
+    states: Counter[str]
+    failures: Sequence[Failure]
+    left: int
+    why: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run has a result."""
+        return not self.failures and not self.left
+
+
+def load(path: Path, overrides: Sequence[str]) -> tuple[Study, list[Run]]:
+    """Return the study of a file and its runs, whose data were looked at. UserError where something is wrong."""
+    study = load_study(path, overrides)
+    runs = study.runs(RunConfig.data_digest)
+    study.check(RunConfig.check_data)
+    return study, runs
+
+
+def data_warnings(runs: Sequence[Run]) -> list[str]:
+    """Return what in the data of runs is probably a mistake."""
+    sources = {(run.config.data, run.config.task): run.config for run in runs}.values()
+    return list(dict.fromkeys(line for each in sources for line in each.task.settings.warnings(each.data)))
+
+
+def usable_devices() -> tuple[list[Device], str]:
+    """Return every GPU that torch can use, or else every core; and a warning where torch cannot use a GPU."""
+    found = gpus()
+    if not found or torch_sees_gpus():
+        return found or cores(), ""
+    names = ", ".join(gpu.name for gpu in found)
+    return cores(), f"nvidia-smi lists {names}, but torch cannot use it (a CPU build, or an old driver?); using the CPU"
+
+
+def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:
+    """Raise UserError where a run asks for a kernel that its device does not have."""
+    asked = {run.config.speed.kernel for run in runs} & {"triton", "fla"}
+    if devices[0].kind == "cpu" and asked:
+        raise UserError(
+            f"speed.kernel: {max(asked)} is for a GPU, and torch can use none here; set it to auto or compiled"
+        )
+
+
+def prepare(
+    study: Study,
+    runs: list[Run],
+    overrides: Sequence[str],
+    store: Store,
+    devices: Sequence[Device],
+    options: Options,
+    history: History | None = None,
+    again: Sequence[Run] = (),
+) -> Launch:
+    """Record a study and its runs in the store, and return the sweep over those without a result.
+
+    Args:
+        study: The study.
+        runs: Its runs.
+        overrides: The overrides that it was loaded with.
+        store: The store, which is read once.
+        devices: The devices to run on.
+        options: How to run.
+        history: What the store knows, where it was read already.
+        again: Runs that are to run again although they may have a result.
+
+    Raises:
+        UserError: A run cannot run on these devices, or the store cannot be written.
+    """
+    refuse_kernels(runs, devices)
+    history = history or read_history(store)
+    ids = {run.run_id for run in runs}
+    damaged = {damage: run_id for damage in history.damage if (run_id := _run_of(damage, store)) in ids}
+    unsettled = {run.run_id for run in history.missing(runs)} | set(damaged.values())
+    seconds = expected_seconds(runs, history, devices[0])
+    waiting = record_runs([run for run in runs if run.run_id in unsettled], store, seconds)
+    missing = {run.run_id for run in waiting}
+    waiting += [run for run in again if run.run_id not in missing]
+    record_study(study.record(runs, overrides), store)
+    sweep = Sweep(
+        store,
+        LocalExecutor(),
+        places(devices, options.per_device),
+        study.launch_order(waiting),
+        budget=study.budget,
+        timeout=options.timeout or math.inf,
+        most=options.max_parallel,
+        fail_fast=options.fail_fast,
+    )
+    return Launch(study, runs, history, list(damaged), waiting, sweep)
+
+
+def archive_results(launch: Launch) -> None:
+    """Lay the results aside that runs which are to run again already have; each stays in its run's folder."""
+    store = launch.sweep.store
+    missing = {run.run_id for run in launch.history.missing(launch.waiting)}
+    with writing(store):
+        for run in launch.waiting:
+            if run.run_id not in missing:
+                store.run(run.run_id).archive()
+
+
+def _run_of(damage: Damage, store: Store) -> str:
+    """Return the id of the run whose record is damaged."""
+    parts = damage.path.relative_to(store.root).parts
+    return parts[1] if parts[0] == "runs" else ""
+
+
+def outcome(launch: Launch) -> Outcome:
+    """Return how a sweep ended, for all runs of its study."""
+    sweep, began = launch.sweep, {run.run_id for run in launch.waiting}
+    states = {
+        run.run_id: sweep.state(run.run_id) if run.run_id in began else launch.history.state(run) for run in launch.runs
+    }
+    failures = [_failure(run, sweep.store, states[run.run_id]) for run in launch.runs if run.run_id in sweep.failed]
+    why = "" if not sweep.waiting else "a run failed" if sweep.halted else "the budget is spent"
+    return Outcome(Counter(states.values()), failures, len(sweep.waiting), why)
+
+
+def _failure(run: Run, store: Store, state: str) -> Failure:
+    folder = store.run(run.run_id)
+    status, latest = folder.status(), folder.latest()
+    lines = (status.error or "").strip().splitlines() if status else []
+    log = latest.log_path if latest and latest.log_path.exists() else folder.path
+    return Failure(run, state, lines[-1] if lines else "", log)
+
+
+def compact_if_worthwhile(store: Store) -> str:
+    """Compact a store in which many runs are read one by one, and return what to say of it; "" where nothing was done.
+
+    Where that fails queries stay slow, and no more.
+    """
+    try:
+        if not compaction.worthwhile(store):
+            return ""
+        done = compaction.compact(store)
+    except OSError as error:
+        return f"note: {store.root} was not compacted ({error.strerror}); queries take longer"
+    return f"compacted {done.runs} runs, so that queries stay fast"

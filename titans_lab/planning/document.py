@@ -1,0 +1,46 @@
+"""A plan as plain data, for other programs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from titans_lab.planning.plan import Plan
+from titans_lab.study.study import Study
+
+
+def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return all that is known of a study before it runs.
+
+    Args:
+        study: The study.
+        plan: Its plan.
+        overrides: The overrides that the study was loaded with, for the command that starts its search.
+    """
+    about = {"study": study.name, "question": study.question, "expect": study.expect, "warnings": study.warnings}
+    figures = {name: _plain(getattr(plan, name)) for name in ("devices", "seconds", "detectable", "mixed")}
+    rows = [{name: _plain(value) for name, value in vars(run).items()} for run in plan.runs]
+    return {**about, **figures, "search": search_document(study, overrides), "runs": rows}
+
+
+def search_document(study: Study, overrides: Sequence[str]) -> dict[str, Any] | None:
+    """Return what `titans-lab tune` would do; None where the study has no search."""
+    if study.search is None:
+        return None
+    terms = study.search.terms
+    return {
+        "trials": terms.trials,
+        "arms": len(study.search.arms),
+        "seeds": terms.seeds,
+        "sampler": terms.sampler.name,
+        "pruner": terms.pruner.name,
+        "parameters": [dimension.key for dimension in terms.space],
+        "finalists": _plain(terms.finalists),
+        "command": shlex.join(["titans-lab", "tune", str(study.path), *overrides]),
+    }
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]

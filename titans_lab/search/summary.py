@@ -1,0 +1,61 @@
+"""What a search found, as plain data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from titans_lab.search.coordinator import Coordinator
+from titans_lab.search.finalists import FinalResult, tuned
+from titans_lab.search.tuning import Tuning
+from titans_lab.stats.importance import importances
+
+SHOWN = 5  # of the best trials
+BEGUN = ("done", "pruned", "stopped", "diverged")
+
+
+def summary(coordinator: Coordinator) -> dict[str, Any]:
+    """Return what the search of each arm found, and the tuned arms compared with fresh seeds."""
+    found = [arm_summary(tuning) for tuning in coordinator.tunings]
+    for each, results in zip(found, coordinator.finals, strict=False):
+        each["finalists"] = [final_row(result) for result in results]
+    between = tuned(coordinator.tunings, coordinator.finals) if coordinator.finals else []
+    return {"searches": found, "tuned_arms": [final_row(result) for result in between]}
+
+
+def arm_summary(tuning: Tuning) -> dict[str, Any]:
+    """Return what the search of an arm found, but for its finalists."""
+    trials = list(tuning.trials.values())
+    begun = [trial for trial in trials if trial.state in BEGUN and trial.origin != "store"]
+    judged = [trial for trial in begun if trial.state != "diverged"]  # a trial that diverged has saved nothing
+    done = [trial for trial in trials if trial.state == "done" and trial.values]
+    steps, planned = (sum(getattr(trial, name) for trial in judged) for name in ("steps", "planned"))
+    return {
+        "search": tuning.goal.name,
+        "arm": tuning.arm.label,
+        "objectives": [{"name": metric.name, "direction": metric.direction} for metric in tuning.judge.metrics],
+        "states": dict(Counter(trial.state for trial in trials)),
+        "best": [trial.plain() for trial in tuning.best(SHOWN)],
+        "importance": importances([t.params for t in done], [t.values[0] for t in done if t.values]),
+        "steps": steps,
+        "planned_steps": planned,
+        "finalists": [],
+    }
+
+
+def final_row(result: FinalResult) -> dict[str, Any]:
+    """Return the result of a finalist."""
+    difference, sample = result.difference, result.sample
+    return {
+        "arm": result.arm,
+        "candidate": result.candidate.name,
+        "params": dict(result.candidate.params),
+        "seeds": len(result.candidate.runs),
+        "without_result": sample.diverged,
+        "mean": result.mean,
+        "difference": difference and difference.mean,
+        "half_width": difference and difference.half_width,
+        "p_adjusted": difference and difference.adjusted,
+        "verdict": difference and difference.verdict,
+        "run_ids": [run.run_id for run in result.candidate.runs],
+    }
