@@ -165,7 +165,7 @@ class Executor:
     def submit(self, folder: RunFolder, device: Device) -> EndedJob:
         attempt = folder.new_attempt(Holder.of(os.getpid()), Watch(lease=-1.0))
         finish(attempt)
-        attempt.claim._write(NOBODY, 0)
+        attempt.claim.write(NOBODY, 0)
         return EndedJob(attempt, device)
 
     def rest(self) -> None: ...

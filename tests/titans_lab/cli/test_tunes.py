@@ -77,7 +77,7 @@ def test_finalists_that_the_budget_left_out_are_said_and_exit_with_3(bench: Work
 
 def test_a_search_has_the_options_and_the_end_of_a_sweep(bench: Workbench, cli, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     curves: list[list[float | str]] = [[2.0], [2.0] * 1000, ["failed"]]
-    monkeypatch.setattr("titans_lab.executors.local.LocalExecutor", lambda: InstantExecutor(lambda *_: curves[-1]))
+    monkeypatch.setattr("titans_lab.search.coordinator.LocalExecutor", lambda: InstantExecutor(lambda *_: curves[-1]))
     monkeypatch.setattr("titans_lab.store.compaction.WORTHWHILE", 3)
     arguments = ("tune", bench.study, "search.trials=4", "search.enqueue={train.lr: 2e-3}")
     how = ("--no-verify", "--max-parallel", "1", "--store", bench.store.root)
