@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from titans_lab.report.data import CURVE_POINTS, CurvePoint, Material
-from titans_lab.report.format import short
+from titans_lab.report.data import CurvePoint, Material
+from titans_lab.report.format import integer
 from titans_lab.report.render import Report
 
 #: Columns of the view `runs`, and how the rows name them.
@@ -40,15 +40,21 @@ def rows(told: Report) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _curves(found: Material) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the losses at an eighth of the longest curve's tokens, at two eighths, and so on."""
     curves = [found.curves.get(outcome.run.run_id, []) for outcome in found.outcomes]
-    most = max((curve[-1].tokens for curve in curves if curve), default=0)
-    for part in range(1, PARTS + 1):
-        if most:
-            name = f"{found.curve_kind} {found.loss.name} at {short(most * part / PARTS)} tokens"
-            yield name, [_at(curve, part * CURVE_POINTS // PARTS) for curve in curves]
+    longest = max(curves, key=lambda curve: curve[-1].tokens if curve else 0)
+    for tokens in _marks([point.tokens for point in longest]):
+        name = f"{found.curve_kind} {found.loss.name} at {integer(tokens)} tokens"
+        yield name, [_at(curve, tokens) for curve in curves]
 
 
-def _at(curve: list[CurvePoint], bucket: int) -> float | None:
-    """Return the last loss up to a bucket; None if the curve ends before it."""
-    before = [point.loss for point in curve if point.bucket <= bucket]
-    return before[-1] if before and curve[-1].bucket >= bucket else None
+def _marks(measured: Sequence[int]) -> list[int]:
+    """Return the first place at or after each eighth of a curve where it has a value; none twice."""
+    targets = [measured[-1] * part / PARTS for part in range(1, PARTS + 1)] if measured else []
+    return list(dict.fromkeys(min(tokens for tokens in measured if tokens >= target) for target in targets))
+
+
+def _at(curve: Sequence[CurvePoint], tokens: int) -> float | None:
+    """Return the last loss up to so many tokens; None where the curve ends before."""
+    before = [point.loss for point in curve if point.tokens <= tokens]
+    return before[-1] if before and curve[-1].tokens >= tokens else None

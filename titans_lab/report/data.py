@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CURVE_POINTS = 128  # of a learning curve, at most; of many runs, half of it
 MANY = 400
-POINT = ("bucket", "tokens", "steps", "seconds")
+POINT = ("bucket", "tokens", "steps", "seconds", "loss")
 VALIDATED_POINTS = 3  # fewer validations than this are no curve
 
 
@@ -72,7 +72,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """An interval of a learning curve: the tokens, steps and seconds at its end, and its mean loss."""
+    """An interval of a learning curve: the tokens, steps and seconds of its last figure, and its mean loss."""
 
     bucket: int
     tokens: int
@@ -207,13 +207,13 @@ def one_split(runs: Sequence[Run]) -> bool:
 
 
 def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[CurvePoint]]]:
-    validations = Counter(row["run_id"] for row in rows if row["valid_loss"] is not None)
+    validations = Counter(row["run_id"] for row in rows if row["kind"] == "validation")
     validated = bool(rows) and all(validations[row["run_id"]] >= VALIDATED_POINTS for row in rows)
-    column, kind = ("valid_loss", "validation") if validated else ("loss", "training")
+    kind = "validation" if validated else "training"
     curves: dict[str, list[CurvePoint]] = {}
     for row in rows:
-        if row[column] is not None:
-            curves.setdefault(row["run_id"], []).append(CurvePoint(*(row[name] for name in (*POINT, column))))
+        if row["kind"] == kind:
+            curves.setdefault(row["run_id"], []).append(CurvePoint(*(row[name] for name in POINT)))
     return kind, curves
 
 
@@ -233,18 +233,21 @@ def _score(by: Metric) -> str:
 def _curves_sql(runs: Sequence[Run]) -> str:
     points = CURVE_POINTS if len(runs) <= MANY else CURVE_POINTS // 2
     return f"""\
-with points as (
-  select run_id, tokens, step, elapsed_seconds, loss, valid_loss,
-         cast(greatest(1, ceil({points}.0 * tokens / max(tokens) over ())) as integer) as bucket
-  from metrics
+with logged as (
+  select run_id, tokens, step, elapsed_seconds, 'training' as kind, loss from metrics
+  union all
+  select run_id, tokens, step, elapsed_seconds, 'validation' as kind, valid_loss as loss from metrics
+), points as (
+  select *, cast(greatest(1, ceil({points}.0 * tokens / max(tokens) over ())) as integer) as bucket
+  from logged
   where run_id in ({listed(run.run_id for run in runs)}) and tokens is not null
 )
-select run_id, bucket, max(tokens) as tokens, max(step) as steps, max(elapsed_seconds) as seconds,
-       avg(loss order by loss) filter (isfinite(loss)) as loss,
-       avg(valid_loss order by valid_loss) filter (isfinite(valid_loss)) as valid_loss
+select run_id, kind, bucket, max(tokens) as tokens, max(step) as steps, max(elapsed_seconds) as seconds,
+       avg(loss order by loss) as loss
 from points
-group by run_id, bucket
-order by run_id, bucket"""
+where isfinite(loss)
+group by run_id, kind, bucket
+order by run_id, kind, bucket"""
 
 
 def _floors_sql(runs: Sequence[Run]) -> str:

@@ -41,3 +41,13 @@ def test_the_page_has_an_arm_for_each_configuration(lab):
     told = runs_report([run.run_id for run in lab.runs[:3]], lab.root)
     assert [arm.label for arm in told.design.arms] == ["depth 1", "depth 2"]
     assert "Final loss by depth" in page(told)
+
+
+def test_a_loss_stands_at_the_tokens_where_it_was_measured(lab):
+    lab = lab(seeds=2)
+    for run in lab.runs:
+        lab.start(run, 2.0, valid_every=45).commit("done", {"loss": 2.0, "tokens": 819_200})
+    found = compared(lab, *lab.runs)
+    losses = {step * 4096: 2.1 + 5 / (1 + step / 4) for step in (45, 90, 135, 180)}
+    expected = {f"validation loss at {tokens:,} tokens": [loss, loss] for tokens, loss in losses.items()}
+    assert {name: values for name, values in found.items() if " at " in name and "step" not in name} == expected
