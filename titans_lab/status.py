@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from titans_lab.store.compacted import Compacted
 from titans_lab.store.files import Damage, DamagedError
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import latest_row, read_latest
-from titans_lab.store.records import read_run, read_status, read_study
+from titans_lab.store.records import read_finalists, read_run, read_search, read_status, read_study
+from titans_lab.store.searches import SearchFolder
 from titans_lab.store.status import Status
 from titans_lab.store.store import Store
 from titans_lab.study import derived
-from titans_lab.study.run import Run
+from titans_lab.study.run import Run, config_of
+from titans_lab.study.study import Study
 
 #: Columns that count several states.
 COUNTED = {"done": {"done"}, "diverged": {"diverged"}, "running": {"running"}, "failed": {"failed", "oom", "timeout"}}
@@ -25,6 +28,36 @@ COUNTED = {"done": {"done"}, "diverged": {"diverged"}, "running": {"running"}, "
 def study_status(runs: Sequence[Run], store: Store) -> list[dict[str, Any]]:
     """A row for each run: its state, and the figures of its commit or of its last line of metrics."""
     return [_row(run, store) for run in runs]
+
+
+def shown_runs(study: Study, runs: Sequence[Run], store: Store) -> list[Run]:
+    """Return the runs that stand for a study: its own, or where only its search has begun, those of the search.
+
+    A run of the search is told from others by its trial and parameters, a finalist's by `finalist`.
+    """
+    if study.search is None or any(store.run(run.run_id).state() != "pending" for run in runs):
+        return list(runs)
+    return [run for folder in store.searches() for run in _searched(folder, study.name, store)] or list(runs)
+
+
+def _searched(folder: SearchFolder, study: str, store: Store) -> Iterator[Run]:
+    """Yield the runs of a search, as far as their records can be read; none where it is another study's."""
+    try:
+        if read_search(folder.definition_path)["study"] != study:
+            return
+        finalists = read_finalists(folder.finalists_path)["runs"] if folder.finalists_path.exists() else []
+    except (FileNotFoundError, DamagedError):
+        return
+    named = [
+        ({"trial": trial["number"], **trial["params"]}, name) for trial in folder.trials() for name in trial["runs"]
+    ]
+    for each in finalists:
+        chosen = "baseline" if each["number"] is None else each["number"]
+        named.append(({"finalist": chosen, **each["params"]}, each["run_id"]))
+    for factors, run_id in named:
+        with suppress(UserError):
+            record = store.run(run_id).record()
+            yield Run(run_id, config_of(record), record["seed"], record["data_hash"], factors)
 
 
 def store_status(store: Store) -> tuple[list[dict[str, Any]], list[Damage]]:

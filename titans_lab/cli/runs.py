@@ -118,7 +118,7 @@ def cancel(
 def _look(records: Store, study: Path | None, overrides: list[str] | None, wanted: Filter) -> Callable[[], Rows]:
     """Return what to call for the rows as they are now."""
     from titans_lab.selection import select
-    from titans_lab.status import damage_of, store_status, study_status
+    from titans_lab.status import damage_of, shown_runs, store_status, study_status
 
     def of_store() -> Rows:
         if not wanted:
@@ -128,10 +128,11 @@ def _look(records: Store, study: Path | None, overrides: list[str] | None, wante
 
     if study is None:
         return of_store
-    runs = load(study, overrides)[1]
+    loaded, runs = load(study, overrides)
 
     def of_study() -> Rows:
-        fit = [run for run in runs if wanted.meets(records.run(run.run_id).state(), run.config, run.seed)]
+        shown = shown_runs(loaded, runs, records)
+        fit = [run for run in shown if wanted.meets(records.run(run.run_id).state(), run.config, run.seed)]
         return study_status(fit, records), damage_of(fit, records)
 
     return of_study

@@ -87,16 +87,21 @@ class SearchFinal:
         return min(whole, key=lambda pair: self.sign * (pair[0].mean or 0.0), default=None)
 
 
-def section(material: Material) -> Section | None:
-    """Return a table of every search's finalists; None before any were chosen."""
+def finals(material: Material) -> list[SearchFinal]:
+    """Return the finalists of every search of the study that has chosen some."""
     study, by_then = quoted(material.study.name), material.by_then("r.started")
     rows = material.evidence.ask(STATEMENT, SQL.format(study=study, by_then=by_then))
     names = dict.fromkeys(row["search"] for row in rows)
-    finals = [final for name in names if (final := _final([row for row in rows if row["search"] == name]))]
-    if not finals:
+    return [final for name in names if (final := _final([row for row in rows if row["search"] == name]))]
+
+
+def section(material: Material) -> Section | None:
+    """Return a table of every search's finalists; None before any were chosen."""
+    found = finals(material)
+    if not found:
         return None
     return Section(
-        "search-finalists", "Search: finalists with fresh seeds", (STATEMENT,), _caption(finals), table=_table(finals)
+        "search-finalists", "Search: finalists with fresh seeds", (STATEMENT,), _caption(found), table=_table(found)
     )
 
 
@@ -159,7 +164,7 @@ def _rows(final: SearchFinal, colour: int, names: Sequence[str]) -> Iterator[Row
 
 
 def _caption(finals: Sequence[SearchFinal]) -> str:
-    told = " ".join(_told(final) for final in finals)
+    told = " ".join(map(answer, finals))
     return (
         f"{told} Finalists are the best trials of each search, run again together with the baseline configuration and "
         "with seeds that no trial used, because the values that chose them are the luckiest of many. Differences from "
@@ -169,7 +174,7 @@ def _caption(finals: Sequence[SearchFinal]) -> str:
     )
 
 
-def _told(final: SearchFinal) -> str:
+def answer(final: SearchFinal) -> str:
     """Return whether the best finalist of a search beats the baseline, in one sentence."""
     where = f"{final.arm}: " if final.arm else ""
     waiting = sum(each.seeds - each.ended for each in (final.base, *(each for each, _ in final.others)))

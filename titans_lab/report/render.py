@@ -12,7 +12,7 @@ import titans_lab
 from titans_lab.environment import library_version
 from titans_lab.errors import UserError
 from titans_lab.output import write_output
-from titans_lab.report import head, plot, provenance, runs, tables
+from titans_lab.report import head, plot, provenance, runs, tables, words
 from titans_lab.report.arms import PALETTE, Design, arrange
 from titans_lab.report.data import Material, material
 from titans_lab.report.section import Section
@@ -144,7 +144,7 @@ def _parts(told: Report) -> dict[str, Any]:
         "runs": runs.run_table(found, design),
         "base": runs.base_lines(found.study),
         "troubles": tables.troubles(design),
-        "missing": tables.missing(design),
+        "missing": () if words.searched(found) else tables.missing(design),
         "origins": provenance.origins(found),
         "warnings": provenance.warnings(found),
         "data_note": provenance.data_note(found),

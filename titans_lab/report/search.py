@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from titans_lab.report import finalists, plot, search_space
 from titans_lab.report.arms import DASHES, PALETTE, Design, spell
-from titans_lab.report.format import NONE, score
+from titans_lab.report.format import NONE, plural, score
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table
@@ -28,6 +28,31 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
             yield last
         yield _history(found)
         yield from search_space.sections(found)
+
+
+def answer(material: Material) -> str:
+    """Return what the searches of the study found, in sentences: the finalists, or before them the best trials."""
+    return " ".join(map(finalists.answer, finalists.finals(material))) or " ".join(map(_best_of, searches(material)))
+
+
+def progress(material: Material) -> str:
+    """Return how many trials of each search are in each state; "" where the study has no trials."""
+    found = searches(material)
+    return (
+        f"Trials: {'; '.join(f'{search.name}: {_states(search)}'.lstrip(': ') for search in found)}." if found else ""
+    )
+
+
+def _best_of(search: SearchTrials) -> str:
+    where, tried = f"{search.name}: " if search.name else "", plural(len(search.trials), "trial")
+    best = next((trial for _, trial, _ in _best(search) if trial.feasible), None)
+    if best is None:
+        return f"{where}None of {tried} has a {search.metric} within the bounds."
+    values = ", ".join(f"{name} {spell(value)}" for name, value in best.params.items())
+    return (
+        f"{where}The best {search.metric} of {tried} is {score(best.value)} (trial {best.number}: {values}); "
+        "fresh seeds have not tested it yet."
+    )
 
 
 def _history(found: Sequence[SearchTrials]) -> Section:

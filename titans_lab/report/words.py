@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from titans_lab.report import search
 from titans_lab.report.arms import Arm, Design, ranked
 from titans_lab.report.data import Material
 from titans_lab.report.differences import answer, base_name, beside, told
@@ -25,15 +26,25 @@ TOLD = {
 }
 
 
+#: States from which a sweep would begin or continue a run.
+WAITING = ("pending", "running", "lost", "cancelled", "pruned")
 #: States in which a run has come to an end.
 ENDED = ("done", "diverged", "failed", "oom", "timeout")
 
 
+def searched(material: Material) -> bool:
+    """Return whether the study's work so far was its search: it has trials, and none of its own runs has begun."""
+    begun = any(outcome.result.state != "pending" for outcome in material.outcomes)
+    return not begun and bool(search.progress(material))
+
+
 def progress(material: Material) -> str:
-    """Return how many runs are in each state."""
+    """Return how many runs are in each state, or how many trials where the study's work was its search."""
     counts = Counter(outcome.result.state for outcome in material.outcomes)
     if not counts:
         return "The study has no runs."
+    if searched(material):
+        return search.progress(material)
     states = [f"{counts[state]} {words}" for state, words in TOLD.items() if counts[state]]
     return f"{plural(len(material.outcomes), 'run')}: {join(states, most=len(states))}."
 
@@ -43,6 +54,8 @@ def verdict(material: Material, design: Design) -> str:
     metric, arms = material.metric, ranked(design.arms, material.metric)
     if not arms:
         ended = [arm for arm in design.arms if arm.count(*ENDED)]
+        if searched(material):
+            return search.answer(material)
         return f"No run reached a {metric.taken} {metric.name}." if ended else "No run has finished yet."
     compared = beside(design, metric)
     if compared is None:
@@ -54,10 +67,12 @@ def verdict(material: Material, design: Design) -> str:
 
 def findings(material: Material, design: Design) -> list[str]:
     """Return the sentences that the verdict rests on: the best mean, the comparisons, the n-gram baselines."""
-    waiting = sum(arm.count("pending", "running", "lost", "cancelled", "pruned") for arm in design.arms)
+    waiting = 0 if searched(material) else sum(arm.count(*WAITING) for arm in design.arms)
     interim = f"Interim result: {plural(waiting, 'run')} not finished." if waiting else ""
     metric = material.metric
     arms = ranked(design.arms, metric)
+    if not arms and searched(material):
+        return [_floors(material)]
     if not arms:
         return [interim or f"No run reached a {metric.taken} {metric.name}.", _floors(material)]
     best, several = arms[0], len(design.arms) > 1

@@ -151,8 +151,9 @@ def fields(
 
     def check(values: Any, where: str) -> None:
         OBJECT(values, where)
-        for key in required.keys() - values.keys():
-            raise Misfit(where, f"has no {key}")
+        for key in required:
+            if key not in values:
+                raise Misfit(where, f"has no {key}")
         inner = f"{where}." if where else ""
         for key in named.keys() & values.keys():
             named[key](values[key], inner + key)

@@ -6,8 +6,11 @@ import math
 
 from searches import HEAD, RATE, Searching, bowl
 
+from titans_lab.report.head import head
+from titans_lab.report.render import page, study_report
 from titans_lab.search.coordinator import Coordinator
 from titans_lab.search.finalists import tuned
+from titans_lab.status import shown_runs, study_status
 from titans_lab.store.query import query
 from titans_lab.study.config import RunConfig
 from titans_lab.study.terms import Budget
@@ -138,4 +141,34 @@ def test_a_damaged_trial_is_noted_and_left_out_of_the_view(searching: Searching)
     answer = ask(search.store.root, "select number from trials order by number")
     assert answer.table.column("number").to_pylist() == [0, 2]
     [damage] = answer.damage
-    assert "is not a record of a trial: see params" in damage.reason
+    assert damage.reason == "is of another form: has no params"
+
+
+def test_report_and_status_of_a_finished_search_tell_its_result(searching: Searching):
+    search = run(searching("  trials: 6\n  finalists: {count: 1, seeds: 3}\n"))
+    study, store = search.study, search.store
+    runs = study.runs(lambda data: "0" * 64)
+    told = study_report(study, runs, store.root)
+    top = head(told.material, told.design)
+    assert top.verdict.startswith(("The best finalist, trial ", "No finalist has a "))
+    assert top.progress == "Trials: 6 done."
+    assert not any("Interim" in line or "not finished" in line for line in top.findings)
+    assert "Runs not started" not in page(told)
+    rows = study_status(shown_runs(study, runs, store), store)
+    assert {row["state"] for row in rows} == {"done"}
+    assert [row["run"].split()[0] for row in rows[:6]] == [f"trial={number}" for number in range(6)]
+    assert [row["run"].split()[0] for row in rows[6:9]] == ["finalist=baseline"] * 3
+
+
+def test_a_search_without_finalists_names_its_best_trial(searching: Searching):
+    search = run(searching("  trials: 3\n"))
+    told = study_report(search.study, search.study.runs(lambda data: "0" * 64), search.store.root)
+    best = search.tunings[0].best(1)[0]
+    expected = f"The best loss of 3 trials is {best.values[0]:.3f} (trial {best.number}: train.lr "
+    assert head(told.material, told.design).verdict.startswith(expected)
+
+
+def test_status_of_a_study_whose_search_has_not_begun_shows_its_own_runs(searching: Searching):
+    search = searching("  trials: 3\n")
+    runs = search.study.runs(lambda data: "0" * 64)
+    assert shown_runs(search.study, runs, search.store) == runs
