@@ -14,7 +14,7 @@ Rows = Sequence[dict[str, Any]]  # of runs, as `selection.select` gives them
 
 
 @dataclass(frozen=True)
-class Cancelled:
+class Cancellation:
     """What was asked to stop.
 
     Attributes:
@@ -58,7 +58,7 @@ class Removed:
     trash: Path | None
 
 
-def cancel(store: Store, rows: Rows) -> Cancelled:
+def cancel(store: Store, rows: Rows) -> Cancellation:
     """Ask the runs that are running, on whatever machine, to end after their current step."""
     asked = []
     for row in rows:
@@ -66,7 +66,7 @@ def cancel(store: Store, rows: Rows) -> Cancelled:
         if row["state"] == "running" and latest:
             latest.ask_to_stop("cancelled", "titans-lab cancel")
             asked.append({"run_id": row["run_id"], "attempt": latest.number, "host": row["host"]})
-    return Cancelled(asked, sum(row["state"] in ("pending", "lost") for row in rows))
+    return Cancellation(asked, sum(row["state"] in ("pending", "lost") for row in rows))
 
 
 def removal(store: Store, targets: Sequence[str], rows: Rows, with_studies: bool) -> Removal:

@@ -79,7 +79,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SweepOutcome:
     """How a sweep ended.
 
     Attributes:
@@ -196,7 +196,7 @@ def _run_of(damage: Damage, store: Store) -> str:
     return parts[1] if parts[0] == "runs" else ""
 
 
-def outcome(launch: Launch) -> Outcome:
+def outcome(launch: Launch) -> SweepOutcome:
     """Return how a sweep ended, for all runs of its study."""
     sweep, began = launch.sweep, {run.run_id for run in launch.waiting}
     states = {
@@ -204,7 +204,7 @@ def outcome(launch: Launch) -> Outcome:
     }
     failures = [_failure(run, sweep.store, states[run.run_id]) for run in launch.runs if run.run_id in sweep.failed]
     why = "" if not sweep.waiting else "a run failed" if sweep.halted else "the budget is spent"
-    return Outcome(Counter(states.values()), failures, len(sweep.waiting), why)
+    return SweepOutcome(Counter(states.values()), failures, len(sweep.waiting), why)
 
 
 def _failure(run: Run, store: Store, state: str) -> Failure:

@@ -16,20 +16,20 @@ from triton.compiler import ASTSource
 from titans.ops.neural_memory.triton import SMALLEST, TILE, WARPS
 from titans.ops.neural_memory.triton.backward import backward_kernel
 from titans.ops.neural_memory.triton.forward import forward_kernel
-from titans.ops.neural_memory.triton.tiles import Shape
+from titans.ops.neural_memory.triton.tiles import KernelShape
 
 H200 = GPUTarget("cuda", 90, 32)
 INTEGERS = ("chunks", "places")
 CONSTANTS = ("KEEP", "m")
 
 
-def shape(depth: int, dim: int, width: int, chunk: int, precision: str) -> Shape:
+def shape(depth: int, dim: int, width: int, chunk: int, precision: str) -> KernelShape:
     """Of a memory with what is usual besides."""
     padded = [max(SMALLEST, triton.next_power_of_2(size)) for size in (chunk, dim)]
-    return Shape(chunk, dim, width, depth, *padded, TILE, "gelu", True, 2.0, True, False, precision)
+    return KernelShape(chunk, dim, width, depth, *padded, TILE, "gelu", True, 2.0, True, False, precision)
 
 
-def compiled(kernel: Any, m: Shape) -> Any:
+def compiled(kernel: Any, m: KernelShape) -> Any:
     """A kernel for a shape, every pointer to float32 and aligned."""
     constants = {name: value for name, value in {"KEEP": True, "m": m}.items() if name in kernel.arg_names}
     pointers = [name for name in kernel.arg_names if name not in (*INTEGERS, *CONSTANTS)]

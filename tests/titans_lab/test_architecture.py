@@ -1,9 +1,14 @@
-"""Who may import whom, and which library is whose, read from the source: at the top of a file or anywhere in it."""
+"""Who may import whom, which library is whose, and that class names are unique, read from the source.
+
+Imports count at the top of a file and anywhere in it.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -131,21 +136,31 @@ def room(module: str) -> str | None:
     return max((name for name in MAY_IMPORT if f"{module}.".startswith(f"{name}.")), key=len, default=None)
 
 
-def imports() -> Iterator[tuple[Path, str, str]]:
-    """File, its room and the name of a module that it imports, for each import anywhere in a file."""
+@cache
+def parsed() -> dict[str, tuple[Path, ast.Module]]:
+    """Return the path and the syntax tree of each module of the two packages, by dotted name."""
+    found = {}
     for package in (titans, titans_lab):
         folder = Path(str(package.__file__)).parent
         for path in sorted(folder.rglob("*.py")):
-            if "example_plugin" in path.parts:  # a user's folder, which imports what a user may
-                continue
-            here = room(".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"))
-            assert here is not None
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ImportFrom):
-                    assert node.level == 0, f"{path}:{node.lineno}: a relative import"
-                    yield path, here, str(node.module)
-                elif isinstance(node, ast.Import):
-                    yield from ((path, here, alias.name) for alias in node.names)
+            name = ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__")
+            found[name] = path, ast.parse(path.read_text())
+    return found
+
+
+def imports() -> Iterator[tuple[Path, str, str]]:
+    """Yield the file, its room and the name of a module that it imports, for each import anywhere in a file."""
+    for name, (path, tree) in parsed().items():
+        if "example_plugin" in path.parts:  # a user's folder, which imports what a user may
+            continue
+        here = room(name)
+        assert here is not None
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+                yield path, here, str(node.module)
+            elif isinstance(node, ast.Import):
+                yield from ((path, here, alias.name) for alias in node.names)
 
 
 def test_modules_import_only_rooms_below_them():
@@ -175,3 +190,25 @@ def test_every_rule_is_about_something_that_is_there():
     seen = {here for _, here, _ in imports()} | {"titans", "titans_lab"}  # which import nothing
     assert seen == set(MAY_IMPORT)
     assert set(BELONGS_TO) <= {name.split(".")[0] for _, _, name in imports()}
+
+
+def test_no_two_classes_share_a_name():
+    places = defaultdict(list)
+    for path, tree in parsed().values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(f"{path}:{node.lineno}")
+    assert not {name: where for name, where in places.items() if len(where) > 1}
+
+
+def test_no_chain_of_imports_within_study_is_longer_than_five_files():
+    package = "titans_lab.study"
+    below = {name: set[str]() for name in parsed() if name.startswith(f"{package}.")}
+    for path, _, name in imports():
+        importer = f"{package}.{path.stem}"
+        if importer in below and path.parent.name == "study" and name in below:
+            below[importer].add(name)
+    chains: dict[str, int] = {}
+    for name in TopologicalSorter(below).static_order():
+        chains[name] = 1 + max((chains[other] for other in below[name]), default=0)
+    assert max(chains.values()) <= 5

@@ -27,7 +27,7 @@ from titans_lab.cli.output import FAILED, end_interrupted, note, print_damage, p
 from titans_lab.cli.reports import summarise
 
 if TYPE_CHECKING:
-    from titans_lab.launch import Launch, Outcome
+    from titans_lab.launch import Launch, SweepOutcome
 
 
 def sweep(
@@ -127,7 +127,7 @@ def _run(launch: Launch, verify: bool) -> bool:
     return ended.complete
 
 
-def _print_outcome(ended: Outcome, runs: int) -> None:
+def _print_outcome(ended: SweepOutcome, runs: int) -> None:
     for failure in ended.failures:
         note(f"{failure.state}: {failure.run.label}: {failure.message}\n  see {failure.log}")
     note(f"{runs} runs: {', '.join(f'{count} {state}' for state, count in ended.states.most_common())}")

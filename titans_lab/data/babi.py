@@ -16,7 +16,7 @@ _QUESTION = re.compile(r"(\d+) ([^\t]*\S)\s*\t\s*([^\t]*\S)\s*\t\s*(\d+(?: \d+)*
 
 
 @dataclass(frozen=True)
-class Asked:
+class StoryQuestion:
     """A question of a story.
 
     Attributes:
@@ -34,9 +34,9 @@ class Asked:
     story: str
 
 
-def parse_babi(text: str, source: str) -> list[Asked]:
+def parse_babi(text: str, source: str) -> list[StoryQuestion]:
     """The questions of a bAbI file in order. UserError, with the line, where one is no fact and no question."""
-    asked: list[Asked] = []
+    asked: list[StoryQuestion] = []
     for first, lines in _stories(text, source):
         asked += _questions(first, lines, source)
     if not asked:
@@ -59,7 +59,7 @@ def _stories(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
         yield first, lines
 
 
-def _questions(first: int, lines: Sequence[str], source: str) -> Iterator[Asked]:
+def _questions(first: int, lines: Sequence[str], source: str) -> Iterator[StoryQuestion]:
     facts: dict[int, str] = {}
     for place, line in enumerate(lines):
         question, fact = _QUESTION.fullmatch(line), _FACT.fullmatch(line)
@@ -76,27 +76,27 @@ def _questions(first: int, lines: Sequence[str], source: str) -> Iterator[Asked]
         support = [int(each) for each in question[4].split()]
         if not index.keys() >= set(support):
             raise UserError(f"{source}:{first + place}: the facts {question[4]} are not all told before the question")
-        yield Asked(
+        yield StoryQuestion(
             tuple(facts.values()), question[2], question[3], tuple(index[each] for each in support), "\n".join(lines)
         )
 
 
-def question_and_facts(asked: Asked) -> tuple[bytes, list[bytes]]:
+def question_and_facts(asked: StoryQuestion) -> tuple[bytes, list[bytes]]:
     """The question as it ends the prompt, and the facts."""
     return TAIL.format(question=asked.question).encode(), [f"{fact} ".encode() for fact in asked.facts]
 
 
-def size_of(asked: Asked) -> int:
+def size_of(asked: StoryQuestion) -> int:
     tail, facts = question_and_facts(asked)
     return len(tail) + sum(map(len, facts))
 
 
-def split_stories(asked: Sequence[Asked], testing: bool) -> list[Asked]:
+def split_stories(asked: Sequence[StoryQuestion], testing: bool) -> list[StoryQuestion]:
     """The questions of the stories that are for testing, or of all others."""
     return [each for each in asked if for_testing(each.story) is testing]
 
 
-def chosen_stories(contents: BabilongContents, testing: bool) -> list[Asked]:
+def chosen_stories(contents: BabilongContents, testing: bool) -> list[StoryQuestion]:
     """Return the questions to train on, or to test on; UserError where the file has none, or none for this."""
     asked = parse_babi(contents.facts.decode(errors="replace"), contents.facts_source)
     chosen = split_stories(asked, testing)

@@ -73,7 +73,7 @@ class Span(NamedTuple):
     end: int
 
 
-class Block(NamedTuple):
+class TextBlock(NamedTuple):
     """Some of a document; `begins` one that another one is before."""
 
     text: bytes
@@ -217,7 +217,7 @@ def _write(
     return Manifest(FORMAT, record, tokenizer.name, tokenizer.digest, len(tokenizer.pieces), dtype.name, train, valid)
 
 
-def _tokenizer(name: str, blocks: Callable[[], Iterator[Block]]) -> Tokenizer:
+def _tokenizer(name: str, blocks: Callable[[], Iterator[TextBlock]]) -> Tokenizer:
     kind, _, rest = name.partition(":")
     if kind == "bpe":
         return train_bpe(name, int(rest), (block.text for block in blocks()))
@@ -227,7 +227,7 @@ def _tokenizer(name: str, blocks: Callable[[], Iterator[Block]]) -> Tokenizer:
     return BYTES
 
 
-def blocks_of(text: mmap.mmap, spans: list[Span], look: Callable[[int, int | None], None]) -> Iterator[Block]:
+def blocks_of(text: mmap.mmap, spans: list[Span], look: Callable[[int, int | None], None]) -> Iterator[TextBlock]:
     """The documents' text in blocks of about `BLOCK`, cut at seams."""
     total, done = sum(end - begin for begin, end in spans), 0
     for number, (begin, end) in enumerate(spans):
@@ -235,13 +235,13 @@ def blocks_of(text: mmap.mmap, spans: list[Span], look: Callable[[int, int | Non
         while begin < end:
             seam = SEAM.search(text, min(begin + BLOCK, end), end)
             stop = seam.start() if seam else end
-            yield Block(text[begin:stop], first)
+            yield TextBlock(text[begin:stop], first)
             done += stop - begin
             look(done, total)
             begin, first = stop, False
 
 
-def _write_part(path: Path, tokenizer: Tokenizer, dtype: np.dtype[Any], blocks: Iterator[Block]) -> Part:
+def _write_part(path: Path, tokenizer: Tokenizer, dtype: np.dtype[Any], blocks: Iterator[TextBlock]) -> Part:
     sha, size, tokens, documents = hashlib.sha256(), 0, 0, 1
     end = np.array([tokenizer.end])
     with path.open("wb") as file:
@@ -255,9 +255,9 @@ def _write_part(path: Path, tokenizer: Tokenizer, dtype: np.dtype[Any], blocks: 
     return Part(tokens, size, documents, sha.hexdigest(), part_content(path, dtype.name).sha256)
 
 
-def _batches(blocks: Iterator[Block]) -> Iterator[list[Block]]:
+def _batches(blocks: Iterator[TextBlock]) -> Iterator[list[TextBlock]]:
     """Blocks in lists of about `BATCH` bytes."""
-    batch: list[Block] = []
+    batch: list[TextBlock] = []
     size = 0
     for block in blocks:
         batch.append(block)

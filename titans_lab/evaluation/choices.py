@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from titans_lab.errors import UserError
-from titans_lab.evaluation.evaluations import ANSWER_TOKENS, Asked, Sources, kind_of
+from titans_lab.evaluation.evaluations import ANSWER_TOKENS, EvaluationRequest, Sources, kind_of
 from titans_lab.study.run import config_of
 from titans_lab.tasks.needle import KINDS, NeedleSettings
 
-Choice: TypeAlias = tuple[Asked, Sources]
+Choice: TypeAlias = tuple[EvaluationRequest, Sources]
 
 
 def needles(
@@ -35,14 +35,14 @@ def needles(
     wanted = kinds or [trained.kind if trained else "passkey"]
     template = template or (trained.template if trained else "ruler")
     sources = _sources(text, words)
-    return [(Asked("needle", kind, 0, 1, 0, ANSWER_TOKENS["needle"], template), sources) for kind in wanted]
+    return [(EvaluationRequest("needle", kind, 0, 1, 0, ANSWER_TOKENS["needle"], template), sources) for kind in wanted]
 
 
 def stories(facts: Sequence[Path], text: Path | None) -> list[Choice]:
     """Return a question with the stories of each file, without its length."""
     if not facts:
         raise UserError("--facts: missing; give a file of bAbI stories, such as qa1_single-supporting-fact_test.txt")
-    asked = [Asked("babilong", kind_of(file.name), 0, 1, 0, ANSWER_TOKENS["babilong"]) for file in facts]
+    asked = [EvaluationRequest("babilong", kind_of(file.name), 0, 1, 0, ANSWER_TOKENS["babilong"]) for file in facts]
     return [(each, _sources(text, facts=file)) for each, file in zip(asked, facts, strict=True)]
 
 

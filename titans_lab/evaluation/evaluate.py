@@ -1,6 +1,6 @@
 """Evaluate a finished run, as a stream, in memory that does not grow: `python -m titans_lab.evaluation.evaluate`.
 
-What comes in and goes out: `titans_lab.evaluation.examined`, with pairs of `Asked` and `Sources`.
+What comes in and goes out: `titans_lab.evaluation.examined`, with pairs of `EvaluationRequest` and `Sources`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from titans_lab.data.hidden import babilong_contents, needle_contents
 from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment
 from titans_lab.errors import UserError
-from titans_lab.evaluation.evaluations import SETTINGS, Asked, Sources, evaluation_id
+from titans_lab.evaluation.evaluations import SETTINGS, EvaluationRequest, Sources, evaluation_id
 from titans_lab.evaluation.examined import Examined, serve
 from titans_lab.tasks.babilong.task import is_right, stories
 from titans_lab.tasks.needle.task import needles, string_match_all
@@ -52,12 +52,12 @@ class Examination:
     note: str
 
 
-def examination(asked: Asked, sources: Sources) -> Examination:
+def examination(asked: EvaluationRequest, sources: Sources) -> Examination:
     """What an evaluation asks, with its files read. UserError."""
     return _of_needles(asked, sources) if asked.task == "needle" else _of_stories(asked, sources)
 
 
-def _of_needles(asked: Asked, sources: Sources) -> Examination:
+def _of_needles(asked: EvaluationRequest, sources: Sources) -> Examination:
     contents = needle_contents(asked.kind, sources.text, sources.words)
     questions = needles(asked.kind, asked.template, contents, asked.seed, testing=True)  # type: ignore[arg-type]
     text = "" if asked.kind == "passkey" else ", another text than its essays"
@@ -70,7 +70,7 @@ def _of_needles(asked: Asked, sources: Sources) -> Examination:
     )
 
 
-def _of_stories(asked: Asked, sources: Sources) -> Examination:
+def _of_stories(asked: EvaluationRequest, sources: Sources) -> Examination:
     contents = babilong_contents(sources.facts, sources.text)
     questions = stories(contents, asked.seed, testing=True)
     there = questions.count(asked.length, asked.answer_tokens)
@@ -84,7 +84,7 @@ def _of_stories(asked: Asked, sources: Sources) -> Examination:
 
 
 @final
-class Reader(Examined):
+class AnsweringRun(Examined):
     """A run that answers questions."""
 
     @cached_property
@@ -96,25 +96,25 @@ class Reader(Examined):
         return trained.model
 
     def reply(self, asked: Any) -> dict[str, Any]:
-        """To a pair of `Asked` and `Sources`."""
+        """To a pair of `EvaluationRequest` and `Sources`."""
         about, sources = asked
-        return self.answer(Asked(**about), Sources(**sources))
+        return self.answer(EvaluationRequest(**about), Sources(**sources))
 
-    def answer(self, asked: Asked, sources: Sources) -> dict[str, Any]:
+    def answer(self, asked: EvaluationRequest, sources: Sources) -> dict[str, Any]:
         """The rows of an evaluation."""
         exam = examination(asked, sources)
         name = evaluation_id(self.folder.run_id, asked, exam.digest)
         about = {"asked": vars(asked), "sources": vars(sources), "data_hash": exam.digest, "env": environment()}
         return self.evaluation(name, about, lambda: self._rows(asked, exam))
 
-    def _rows(self, asked: Asked, exam: Examination) -> list[dict[str, Any]]:
+    def _rows(self, asked: EvaluationRequest, exam: Examination) -> list[dict[str, Any]]:
         found = [(question.depth, exam.right(said, question)) for question, said in self.said(asked, exam)]
         share = sum(right for _, right in found) / len(found)
         score = partial(Score, SETTINGS[asked.task].METRIC, setting=asked.setting, length=asked.length)
         scores = [score(share, len(found)), *(score(float(right), 1, depth=depth) for depth, right in found)]
         return [score.row(asked.task) | {"note": exam.note} for score in scores]
 
-    def said(self, asked: Asked, exam: Examination) -> Iterator[tuple[Question, str]]:
+    def said(self, asked: EvaluationRequest, exam: Examination) -> Iterator[tuple[Question, str]]:
         """Each question and what the model wrote."""
         side_by_side = max(1, AT_ONCE // max(asked.length, 1))
         for first in range(0, exam.count, side_by_side):
@@ -154,4 +154,4 @@ def _size(question: Question) -> int:
 
 
 if __name__ == "__main__":
-    serve(Reader, "titans_lab.evaluation.evaluate", "Evaluate a finished run.")
+    serve(AnsweringRun, "titans_lab.evaluation.evaluate", "Evaluate a finished run.")

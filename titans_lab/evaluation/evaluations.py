@@ -28,7 +28,7 @@ ANSWER_TOKENS = {"needle": 128, "babilong": 32}  # RULER's; of BABILong an answe
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationRequest:
     """One evaluation.
 
     Attributes:
@@ -81,7 +81,7 @@ class Result:
     """
 
     evaluation: str
-    asked: Asked
+    asked: EvaluationRequest
     recorded: bool
     rows: Sequence[Mapping[str, Any]]
 
@@ -101,14 +101,16 @@ def kind_of(facts: str) -> str:
     return Path(facts).name.split("_")[0].split(".")[0]
 
 
-def evaluation_id(run_id: str, asked: Asked, digest: str) -> str:
+def evaluation_id(run_id: str, asked: EvaluationRequest, digest: str) -> str:
     """16 hexadecimal digits over the run, what is asked, the data and the versions of all parts."""
     versions = titans.VERSIONS | {"task": SETTINGS[asked.task].VERSION, "evaluation": VERSION}
     facts = {"run": run_id, "asked": dataclasses.asdict(asked), "data": digest, "versions": versions}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def evaluate(store: Store, run_id: str, asked: Sequence[tuple[Asked, Sources]], device: Device) -> Iterator[Result]:
+def evaluate(
+    store: Store, run_id: str, asked: Sequence[tuple[EvaluationRequest, Sources]], device: Device
+) -> Iterator[Result]:
     """Answer each in a process with torch, or from what is recorded. UserError: the files do not serve; EndedEarly."""
     question = {
         "store": str(store.root.absolute()),

@@ -29,7 +29,7 @@ from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.store import Store, writing
 from titans_lab.study.config import RunConfig
 from titans_lab.study.run import Run
-from titans_lab.study.study import Arm, Study
+from titans_lab.study.study import SearchArm, Study
 from titans_lab.sweep import Sweep, record_runs
 
 Look = Callable[["Coordinator", Sweep], None]
@@ -72,7 +72,7 @@ def tunings(study: Study, store: Store, data_hash: Callable[[RunConfig], str]) -
     return [_tuning(study, arm, store, data_hash(arm.base.config)) for arm in study.search.arms]
 
 
-def _tuning(study: Study, arm: Arm, store: Store, data_hash: str) -> Tuning:
+def _tuning(study: Study, arm: SearchArm, store: Store, data_hash: str) -> Tuning:
     assert study.search is not None
     terms = study.search.terms
     judge = judge_of(terms, arm.metrics)

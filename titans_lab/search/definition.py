@@ -10,10 +10,10 @@ from typing import Any
 from titans_lab.search.judge import Judge
 from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import run_id
-from titans_lab.study.study import Arm
+from titans_lab.study.study import SearchArm
 
 
-def definition(study: str, arm: Arm, judge: Judge, config: RunConfig, data_hash: str) -> dict[str, Any]:
+def definition(study: str, arm: SearchArm, judge: Judge, config: RunConfig, data_hash: str) -> dict[str, Any]:
     """Return all that decides the points of a search, as plain data."""
     terms = judge.terms
     return {

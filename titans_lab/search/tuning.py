@@ -22,7 +22,7 @@ from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
 from titans_lab.study.identity import run_id
 from titans_lab.study.run import Run
-from titans_lab.study.study import Arm
+from titans_lab.study.study import SearchArm
 from titans_lab.sweep import Sweep
 
 MOST_EXAMPLES = 8  # values of a parameter for which a model is verified first
@@ -48,7 +48,7 @@ class Tuning:
         forecast: Predicts the peak memory of a trial; None where no bound is on that.
     """
 
-    arm: Arm
+    arm: SearchArm
     goal: Goal
     judge: Judge
     data_hash: str

@@ -10,7 +10,7 @@ from functools import cache, partial
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from titans_lab.store.columns import Column, Shape
+from titans_lab.store.columns import Column, ColumnType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -132,7 +132,7 @@ def row(values: Mapping[str, Any], columns: Iterable[Column], complain: Callable
     return {column.name: conform(values.get(column.name), column.shape, complain, column.name) for column in columns}
 
 
-def conform(value: Any, shape: Shape, complain: Callable[[str], object], where: str) -> Any:
+def conform(value: Any, shape: ColumnType, complain: Callable[[str], object], where: str) -> Any:
     """`value` brought to `shape`; null, and a complaint that begins with `where`, if it is something else."""
     if value is None:
         return None
@@ -147,7 +147,7 @@ def conform(value: Any, shape: Shape, complain: Callable[[str], object], where: 
     return {name: conform(value.get(name), inner, complain, f"{where}.{name}") for name, inner in shape.items()}
 
 
-def _array(values: list[Any], shape: Shape, complain: Callable[[int, str], object], where: str) -> pa.Array:
+def _array(values: list[Any], shape: ColumnType, complain: Callable[[int, str], object], where: str) -> pa.Array:
     import pyarrow as pa
 
     if isinstance(shape, dict):
@@ -213,7 +213,7 @@ _CONVERT: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def _arrow_type(shape: Shape) -> pa.DataType:
+def _arrow_type(shape: ColumnType) -> pa.DataType:
     import pyarrow as pa
 
     if isinstance(shape, dict):

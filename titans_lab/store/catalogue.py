@@ -7,7 +7,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from titans_lab.errors import UserError
-from titans_lab.store.columns import SECTIONS, VIEWS, Shape, sql_type
+from titans_lab.store.columns import SECTIONS, VIEWS, ColumnType, sql_type
 from titans_lab.study.config import RunConfig
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _columns(view: str) -> Iterator[tuple[str, str, str]]:
             yield column.name, column.type, column.meaning
 
 
-def _fields(name: str, hint: Any, shape: Shape) -> Iterator[tuple[str, str, str]]:
+def _fields(name: str, hint: Any, shape: ColumnType) -> Iterator[tuple[str, str, str]]:
     """The fields of a section, with what its docstring says of each."""
     from titans_lab.study.config import attributes, layout
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from titans_lab.study.config import RunConfig, layout
 
 #: A leaf (int, float, bool, str, datetime), or names with the shapes of their values: a struct.
-Shape = type | dict[str, Any]
+ColumnType = type | dict[str, Any]
 
 SQL_NAMES: dict[type, str] = {int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN", str: "VARCHAR", datetime: "TIMESTAMP"}
 
@@ -26,7 +26,7 @@ class Column:
     """
 
     name: str
-    shape: Shape = field(hash=False)
+    shape: ColumnType = field(hash=False)
     meaning: str
 
     @property
@@ -35,7 +35,7 @@ class Column:
         return sql_type(self.shape)
 
 
-def shape_of(hint: Any) -> Shape:
+def shape_of(hint: Any) -> ColumnType:
     """The shape of values under a type hint: a dataclass is a struct, `X | None` is X, a Literal its values' type.
 
     A section with nothing to set is left out: files and databases know no empty struct.
@@ -53,7 +53,7 @@ def shape_of(hint: Any) -> Shape:
     return hint
 
 
-def sql_type(shape: Shape) -> str:
+def sql_type(shape: ColumnType) -> str:
     if isinstance(shape, dict):
         return f"STRUCT({', '.join(f'{name} {sql_type(inner)}' for name, inner in shape.items())})"
     return SQL_NAMES[shape]

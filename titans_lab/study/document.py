@@ -12,8 +12,8 @@ from titans_lab.plugins.loading import load
 from titans_lab.plugins.source import find
 from titans_lab.study.loader import Node, Problems, Setting, parse
 from titans_lab.study.parts import block
-from titans_lab.study.shapes import Key, Language, Reading, Section, Shape, Value, read_keys
-from titans_lab.study.space import Block
+from titans_lab.study.shapes import Key, Language, Reading, Shape, Struct, Value, read_keys
+from titans_lab.study.space import SubSpace
 from titans_lab.study.values import describe
 
 
@@ -28,14 +28,14 @@ class Document:
     """
 
     given: Mapping[str, Setting]
-    block: Block
-    studies: Mapping[str, Block]
+    block: SubSpace
+    studies: Mapping[str, SubSpace]
 
     def value(self, key: str, default: Any = None) -> Any:
         """Return the value of a key of the study."""
         return self.given[key].value if key in self.given else default
 
-    def blocks(self) -> dict[str, Block]:
+    def blocks(self) -> dict[str, SubSpace]:
         """Return the sub-studies by name on top of the study, or the study alone, as ""."""
         return {name: inner.under(self.block) for name, inner in self.studies.items()} or {"": self.block}
 
@@ -136,11 +136,11 @@ def _spliced(old: Node | None, shape: Shape, path: str, key: str, new: Node, pro
         _refuse_known(key, new, old, problems)
         return new
     name, rest = shape.entry(path) or (path, "")
-    short = shape.short if isinstance(shape, Section) else ""
+    short = shape.short if isinstance(shape, Struct) else ""
     parts: dict[str, Node] = {}
     if old is not None:
         parts = dict(old.value) if isinstance(old.value, dict) else {short: old} if short else {}
-    inner = next((each.shape for each in shape.keys if each.name == name), None) if isinstance(shape, Section) else None
+    inner = next((each.shape for each in shape.keys if each.name == name), None) if isinstance(shape, Struct) else None
     if inner is None or (rest and inner.entry(rest) is None):
         name, rest = path, ""  # where this is no key, reading it says so
     parts[name] = _spliced(parts.get(name), inner or shape, rest, key, new, problems)
@@ -163,7 +163,7 @@ def _hiding(key: str, document: Document) -> Iterator[str]:
         yield from _set(key, each)
 
 
-def _varied(key: str, part: Block) -> Iterator[str]:
+def _varied(key: str, part: SubSpace) -> Iterator[str]:
     if key in part.grid:
         place = part.grid[key].key_place
         yield f"the grid varies it at {place}; write grid.{key}=[...] to change its values"
@@ -174,6 +174,6 @@ def _varied(key: str, part: Block) -> Iterator[str]:
         yield f"it varies at {level.place}; change that in the file"
 
 
-def _set(key: str, part: Block) -> Iterator[str]:
+def _set(key: str, part: SubSpace) -> Iterator[str]:
     if key in part.base:
         yield f"a part of the study sets it at {part.base[key].key_place}; change that in the file"

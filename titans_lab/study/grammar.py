@@ -24,24 +24,24 @@ from titans_lab.study.parts import (
     Base,
     Combination,
     Conditions,
-    Part,
     Presets,
     Seeds,
+    StudyPart,
     check_arm_name,
 )
 from titans_lab.study.presets import PRESETS
 from titans_lab.study.shapes import (
     ByKey,
     Choices,
-    Condition,
     Duration,
     Key,
     Language,
     Levels,
     Named,
+    Predicate,
     Schema,
-    Section,
     Several,
+    Struct,
     Value,
     count,
     described,
@@ -101,7 +101,7 @@ SEARCH = (
     Key(
         "metric",
         Several(
-            Section((NAMES, DIRECTION), dict, "name"), "an empty list; name a metric such as loss, or remove the key"
+            Struct((NAMES, DIRECTION), dict, "name"), "an empty list; name a metric such as loss, or remove the key"
         ),
         "What is optimised, by default the study's metric; a list for several objectives.",
     ),
@@ -112,9 +112,9 @@ SEARCH = (
     Key("pruner", Library(PrunerName), "What stops runs that are not promising, by default none."),
     Key(
         "constraints",
-        Section(
+        Struct(
             tuple(
-                Key(name, Section(BOUNDS, partial(_limit, name), placed=True), "The bounds of a metric.")
+                Key(name, Struct(BOUNDS, partial(_limit, name), placed=True), "The bounds of a metric.")
                 for name in (*COSTS, *MEASURED)
             ),
             lambda **limits: tuple(limits.values()),
@@ -131,7 +131,7 @@ SEARCH = (
     Key("warm_start", Value(bool), "Whether runs that the store has are told to the sampler."),
     Key(
         "finalists",
-        Section(
+        Struct(
             (
                 Key("count", count(1000, "3"), "How many of the best are run once more."),
                 Key("seeds", count(1000, "3"), "With how many seeds that the search has not seen."),
@@ -197,14 +197,14 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "exclude",
-        Several(Combination(Condition())),
+        Several(Combination(Predicate())),
         "Combinations to leave out: values that occur together, or an expression.",
         within=PART,
         override="whole",
     ),
     Key(
         "where",
-        Several(Condition()),
+        Several(Predicate()),
         "An expression that every combination has to meet.",
         within=PART,
         override="whole",
@@ -212,7 +212,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "studies",
         Named(
-            Part("sub-study", _table),
+            StudyPart("sub-study", _table),
             check_arm_name,
             "empty, which says nothing; name sub-studies below it, or remove it",
         ),
@@ -220,7 +220,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "hold",
-        Section(
+        Struct(
             (
                 Key("what", Value(Literal[tuple(SOLVED_BY)]), "What is equal."),
                 Key("by", Several(Value(WAYS)), "What is solved for, in this order."),
@@ -239,7 +239,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "metric",
-        Section(
+        Struct(
             (NAMES, DIRECTION, Key("taken", Value(Taken), "The value at the end of a run, or the best on the way.")),
             dict,
             "name",
@@ -250,7 +250,7 @@ KEYS: tuple[Key, ...] = (
     Key("order", Value(Order), "The order in which a sweep launches runs.", override="whole"),
     Key(
         "budget",
-        Section(
+        Struct(
             (
                 Key("wall_time", Duration(), "From the start of the sweep, such as 2h or 1h30m."),
                 Key("device_time", Duration(), "Of work of all devices together."),
@@ -262,7 +262,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "search",
-        Section(
+        Struct(
             SEARCH,
             _search,
             needs=("space", "name parameters, as in {train.lr: {float: [1e-3, 1e-2]}}"),

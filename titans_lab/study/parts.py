@@ -15,10 +15,10 @@ from titans_lab.study.shapes import (
     MOST_RUNS,
     ByKey,
     Choices,
-    Condition,
     Key,
     Language,
     Levels,
+    Predicate,
     Reading,
     Schema,
     Several,
@@ -30,7 +30,7 @@ from titans_lab.study.shapes import (
     read_keys,
     unknown_key,
 )
-from titans_lab.study.space import Block, Level, Rule
+from titans_lab.study.space import Level, Rule, SubSpace
 from titans_lab.study.values import ARM, PRESET, assignment, brief, meant, show
 
 ARM_NAME = re.compile(r"[^\W_][^\x00-\x1f\x7f]{0,99}")
@@ -128,7 +128,7 @@ class Base(Shape):
 
 
 @dataclass(frozen=True)
-class Part(Shape):
+class StudyPart(Shape):
     """A sub-study, or what holds under a condition: a mapping with the keys that may stand there; read as a block."""
 
     within: str
@@ -142,7 +142,7 @@ class Part(Shape):
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
         """Return the block."""
         if node.value is None and self.within == "sub-study":
-            return Setting(Block(), node.place, node.key_place)
+            return Setting(SubSpace(), node.place, node.key_place)
         parts = dict(entries(node, key, reading.problems))
         return Setting(block(read_keys(parts, self.keys, "", reading)), node.place, node.key_place)
 
@@ -152,14 +152,14 @@ class Part(Shape):
         return {"anyOf": [{"type": "null"}, found]} if self.within == "sub-study" else found
 
 
-def block(found: Mapping[str, Setting]) -> Block:
+def block(found: Mapping[str, Setting]) -> SubSpace:
     """Return what keys of a study say about which runs there are."""
 
     def value(key: str, default: Any) -> Any:
         return found[key].value if key in found else default
 
     presets, base = value("base", ((), {}))
-    return Block(
+    return SubSpace(
         presets=value(PRESET, ()) or presets,
         base=base,
         grid=value("grid", {}),
@@ -179,20 +179,20 @@ class Conditions(Shape):
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
         """Return each expression and its block."""
-        early = Condition(early="a condition is asked before they are known; use keys of a run, or where")
+        early = Predicate(early="a condition is asked before they are known; use keys of a run, or where")
         if node.value in ({}, []):
             reading.problems.add(node.place, key, EMPTY)
         found = []
         for text, child in entries(node, key, reading.problems):
             condition = early.read(Node(text, child.key_place, child.key_place), key, reading)
-            inner = Part("when", self.table).read(child, f"{key}.{text}", reading)
+            inner = StudyPart("when", self.table).read(child, f"{key}.{text}", reading)
             if condition and inner:
                 found.append((condition, inner.value))
         return Setting(tuple(found), node.place, node.key_place)
 
     def schema(self, words: Language) -> Schema:
         """Return the schema of a mapping from any text."""
-        return {"type": "object", "additionalProperties": Part("when", self.table).schema(words)}
+        return {"type": "object", "additionalProperties": StudyPart("when", self.table).schema(words)}
 
 
 class Ablation(Shape):

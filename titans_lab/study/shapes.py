@@ -159,7 +159,7 @@ class Duration(Shape):
 
 
 @dataclass(frozen=True)
-class Condition(Shape):
+class Predicate(Shape):
     """An expression over the values of a run.
 
     Attributes:
@@ -368,7 +368,7 @@ class Named(Shape):
 
 
 @dataclass(frozen=True)
-class Section(Shape):
+class Struct(Shape):
     """A mapping with keys of its own, from which something is made.
 
     Attributes:

@@ -61,7 +61,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Block:
+class SubSpace:
     """What a study, a sub-study or a condition says about which runs there are.
 
     Attributes:
@@ -79,14 +79,14 @@ class Block:
     base: Mapping[str, Setting] = field(default_factory=dict)
     grid: Mapping[str, Setting] = field(default_factory=dict)
     zips: tuple[Mapping[str, Setting], ...] = ()
-    when: tuple[tuple[Setting, Block], ...] = ()
+    when: tuple[tuple[Setting, SubSpace], ...] = ()
     ablate: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
     exclude: tuple[Rule, ...] = ()
     where: tuple[Rule, ...] = ()
 
-    def under(self, outer: Block) -> Block:
+    def under(self, outer: SubSpace) -> SubSpace:
         """Return the block of a sub-study on top of the study's."""
-        return Block(
+        return SubSpace(
             presets=self.presets or outer.presets,
             base={**outer.base, **self.base},
             grid={**outer.grid, **self.grid},
@@ -208,7 +208,7 @@ class Space:
         return given | _keys((*self.axes, *(axis for condition in self.conditions for axis in condition.axes)))
 
 
-def space_of(name: str, block: Block, defaults: Mapping[str, Any], problems: Problems) -> Space:
+def space_of(name: str, block: SubSpace, defaults: Mapping[str, Any], problems: Problems) -> Space:
     """Return the space of a block, which is that of a sub-study where it has a name; no key is varied twice."""
     return Space(
         name=name,
@@ -221,7 +221,7 @@ def space_of(name: str, block: Block, defaults: Mapping[str, Any], problems: Pro
     )
 
 
-def _axes(block: Block, problems: Problems) -> tuple[Axis, ...]:
+def _axes(block: SubSpace, problems: Problems) -> tuple[Axis, ...]:
     """All axes of a block, the sooner the slower they vary."""
     axes = [
         Axis(tuple(Level({key: each}, {key: each.value}) for each in levels.value), {key: levels.key_place})

@@ -139,7 +139,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Arm:
+class SearchArm:
     """One combination of a study, as it is without its search, and the way to others of it.
 
     Attributes:
@@ -208,7 +208,7 @@ class Search:
     """The search of a study, and the arms that it tunes, each by itself."""
 
     terms: SearchTerms
-    arms: tuple[Arm, ...]
+    arms: tuple[SearchArm, ...]
 
     def unread(self) -> Iterator[str]:
         """Yield a warning for each parameter without a condition that no arm reads."""
@@ -306,7 +306,7 @@ def _search(
         task = point.config.task.settings
         known = task.metrics() | RECORDED | COSTS
         found = [_found("search.metric", each, known, problems) for each in terms.metric or usual]
-        arms.append(Arm(point, terms.space, tuple(filter(None, found)) or (task.METRIC,), held))
+        arms.append(SearchArm(point, terms.space, tuple(filter(None, found)) or (task.METRIC,), held))
     problems.stop()
     return Search(terms, tuple(arms))
 

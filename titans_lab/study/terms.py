@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args
 from titans_lab.study.expression import Expression, Lookup
 from titans_lab.study.loader import Node, Setting
 from titans_lab.study.shapes import (
-    Condition,
     Key,
     Language,
     Levels,
+    Predicate,
     Reading,
     Schema,
     Shape,
@@ -333,7 +333,7 @@ class Parameters(Shape):
 
 def distribution(kind: str) -> tuple[Key, ...]:
     """Return the keys that a distribution may have besides its kind."""
-    early = Condition(early="not known before all is drawn; use keys of a run")
+    early = Predicate(early="not known before all is drawn; use keys of a run")
     return (
         Key("log", Value(bool), "Whether the logarithm is drawn evenly."),
         Key("step", Value(float if kind == "float" else int), "The step between two values."),

@@ -23,7 +23,7 @@ DRAWN_AT_ONCE = 1024  # examples
 
 
 @dataclass(frozen=True)
-class Part:
+class ExampleSet:
     """A set of examples of one kind.
 
     Attributes:
@@ -66,11 +66,11 @@ class AnswerTask(Task):
         return cls(config, seed)
 
     @abstractmethod
-    def parts(self, training: bool) -> list[Part]:
+    def parts(self, training: bool) -> list[ExampleSet]:
         """The sets to train on or to test on, all of some size; one training set may be without an end."""
 
     @abstractmethod
-    def draw(self, random: np.random.Generator, part: Part, count: int, training: bool) -> Examples:
+    def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
         """So many examples of a part."""
 
     def sample(self, step: int) -> Batch:
@@ -112,13 +112,13 @@ class AnswerTask(Task):
         part = self.parts(training=False)[0]
         return next(self.test(part, min(tokens, self.batch * part.length)))[0]
 
-    def test(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
+    def test(self, part: ExampleSet, limit: int | None = None) -> Iterator[Batch]:
         """A test set in batches, or its first examples with about `limit` tokens."""
         count = part.count if limit is None else max(1, limit // part.length)
         inputs, targets = _tensors(tuple(x[:count] for x in self.draw_set(part, False)))  # type: ignore[arg-type]
         yield from zip(inputs.split(self.batch), targets.split(self.batch), strict=True)
 
-    def _drawn(self, part: Part, training: bool) -> Examples:
+    def _drawn(self, part: ExampleSet, training: bool) -> Examples:
         assert part.count is not None
         whose = ("train", self.seed) if training else ("test",)
         random = random_of(self.name, *whose, part.length, part.setting)
@@ -127,10 +127,10 @@ class AnswerTask(Task):
         tokens, targets = (np.concatenate([x.astype(np.int32) for x in each]) for each in zip(*drawn, strict=True))
         return tokens, targets
 
-    def _shuffled(self, epoch: int) -> list[tuple[Part, np.ndarray]]:
+    def _shuffled(self, epoch: int) -> list[tuple[ExampleSet, np.ndarray]]:
         """The batches of an epoch: whole ones, so that what is left over is another part of the set in every epoch."""
         random = random_of(self.name, "order", self.seed, epoch, self.length, self.batch)
-        batches: list[tuple[Part, np.ndarray]] = []
+        batches: list[tuple[ExampleSet, np.ndarray]] = []
         for part in self.parts(training=True):
             assert part.count is not None
             size = self.batch * (self.length // part.length)
@@ -138,7 +138,9 @@ class AnswerTask(Task):
             batches += [(part, order[start : start + size]) for start in range(0, part.count - size + 1, size)]
         return [batches[place] for place in random.permutation(len(batches))]
 
-    def _judge(self, model: nn.Module, device: torch.device, part: Part, limit: int | None) -> tuple[float, int, int]:
+    def _judge(
+        self, model: nn.Module, device: torch.device, part: ExampleSet, limit: int | None
+    ) -> tuple[float, int, int]:
         """Sum of the losses, right answers, and answers."""
         loss, right, count = 0.0, 0, 0
         for inputs, targets in self.test(part, limit):
@@ -149,7 +151,7 @@ class AnswerTask(Task):
             count += len(answers)
         return loss, right, count
 
-    def _scores(self, loss: float, right: int, count: int, part: Part | None = None) -> list[Score]:
+    def _scores(self, loss: float, right: int, count: int, part: ExampleSet | None = None) -> list[Score]:
         where = {"setting": part.setting, "length": part.length} if part else {}
         values = {self.settings.LOSS: loss / count, self.settings.METRIC: right / count}
         return [Score(metric, value, count, **where) for metric, value in values.items()]  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from titans_lab.store.store import Store, writing
 from titans_lab.study.config import plain
 from titans_lab.study.run import Run
 from titans_lab.verify.reduced import checks_of
-from titans_lab.verify.subjects import Subject, Verification, facts, key, of_runs
+from titans_lab.verify.subjects import Verification, VerifiedModel, facts, key, of_runs
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class CheckRow:
     seed: int
 
     @classmethod
-    def of(cls, subject: Subject, device: Device, seed: int, answer: dict[str, Any]) -> CheckRow:
+    def of(cls, subject: VerifiedModel, device: Device, seed: int, answer: dict[str, Any]) -> CheckRow:
         """Return the result that the process answers."""
         ok = answer["worst"] <= answer["tolerance"]
         return cls(device=device.hardware, configuration=subject.label, ok=ok, seed=seed, **answer)

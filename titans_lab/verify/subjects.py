@@ -22,7 +22,7 @@ from titans_lab.verify.reduced import for_model, for_operator
 PRECISIONS = ("float64", "float32", "bfloat16")
 
 
-class Subject(NamedTuple):
+class VerifiedModel(NamedTuple):
     """A model to verify.
 
     Attributes:
@@ -37,7 +37,7 @@ class Subject(NamedTuple):
 class Verification(NamedTuple):
     """A model to verify, in some precisions, with a kernel of the memory operator."""
 
-    subject: Subject
+    subject: VerifiedModel
     precisions: tuple[str, ...]
     kernel: str = "auto"
 
@@ -64,14 +64,14 @@ def defaults() -> list[ModelConfig]:
     return [ModelConfig(variant=variant, n_layers=layers) for variant in variants]
 
 
-def subjects(configs: Iterable[ModelConfig]) -> list[Subject]:
+def subjects(configs: Iterable[ModelConfig]) -> list[VerifiedModel]:
     """Return the models that some configurations reduce to, each once and in order."""
     distinct: dict[str, ModelConfig] = {}
     for config in dict.fromkeys(configs):
         distinct.setdefault(json.dumps(_reduced(config)), config)
     found = list(distinct.values())
     words = labels([read_words(config) for config in found])
-    return [Subject(label, config) for label, config in zip(words, found, strict=True)]
+    return [VerifiedModel(label, config) for label, config in zip(words, found, strict=True)]
 
 
 def facts(config: ModelConfig, precision: str, device: Device, kernel: str = "auto") -> dict[str, Any]:

@@ -12,14 +12,14 @@ from workbench import Workbench
 from titans.models.language_model import LanguageModel
 from titans_lab.errors import UserError
 from titans_lab.evaluation import evaluate
-from titans_lab.evaluation.evaluate import Reader, examination, replies
-from titans_lab.evaluation.evaluations import Asked, Sources, evaluation_id, kind_of
+from titans_lab.evaluation.evaluate import AnsweringRun, examination, replies
+from titans_lab.evaluation.evaluations import EvaluationRequest, Sources, evaluation_id, kind_of
 from titans_lab.evaluation.trained import Trained
 from titans_lab.store.query import ask
 from titans_lab.tasks.question import Question
 
 VARIANTS = ("lmm", "mac", "mag", "mal", "transformer")
-ASKED = Asked("needle", "passkey", 700, 3, 0, 5, "ruler")
+ASKED = EvaluationRequest("needle", "passkey", 700, 3, 0, 5, "ruler")
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def bench(tmp_path: Path) -> Workbench:
     return Workbench.at(tmp_path)
 
 
-def known(bench: Workbench, *overrides: str) -> Reader:
+def known(bench: Workbench, *overrides: str) -> AnsweringRun:
     """A run whose model nobody has to train."""
-    examined = Reader(bench.store, bench.recorded(*overrides), torch.device("cpu"))
+    examined = AnsweringRun(bench.store, bench.recorded(*overrides), torch.device("cpu"))
     [run] = bench.runs(*overrides)
     model = LanguageModel(run.config.model, 3).eval()
     vars(examined)["trained"] = Trained(run.run_id, model, run.config, 0, "")
@@ -102,7 +102,7 @@ def test_whatever_changes_the_answers_changes_the_id():
     others: dict[str, Any] = {
         "task": "babilong", "kind": "word", "length": 9, "count": 9, "seed": 9, "answer_tokens": 9, "template": "brief",
     }  # fmt: skip
-    assert others.keys() == {field.name for field in dataclasses.fields(Asked)}
+    assert others.keys() == {field.name for field in dataclasses.fields(EvaluationRequest)}
     ids = {evaluation_id("a1", dataclasses.replace(ASKED, **{name: value}), "d") for name, value in others.items()}
     ids |= {evaluation_id(*what) for what in (("a1", ASKED, "d"), ("a2", ASKED, "d"), ("a1", ASKED, "e"))}
     assert len(ids) == len(others) + 3
@@ -128,7 +128,7 @@ def story_file(root: Path) -> Path:
 
 def test_stories_are_judged_by_the_official_rule(bench: Workbench):
     path = story_file(bench.root)
-    asked = Asked("babilong", kind_of(path.name), 2000, 500, 0, 8)
+    asked = EvaluationRequest("babilong", kind_of(path.name), 2000, 500, 0, 8)
     exam = examination(asked, Sources(None, None, str(path)))
     assert asked.kind == "qa1"
     assert exam.note == "lengths in bytes"
@@ -148,6 +148,6 @@ def broken(bench: Workbench) -> Path:
 def test_what_does_not_serve_leaves_nothing_behind(bench: Workbench, broken: Path):
     examined = known(bench)
     with pytest.raises(UserError, match=r"qa1_some_test\.txt:201: "):
-        examined.answer(Asked("babilong", "qa1", 2000, 5, 0, 8), Sources(None, None, str(broken)))
+        examined.answer(EvaluationRequest("babilong", "qa1", 2000, 5, 0, 8), Sources(None, None, str(broken)))
     assert not examined.folder.evaluation_paths()
     assert not list(bench.store.root.rglob("*.tmp"))

@@ -32,7 +32,7 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "unknown top key": ("question: q\nseed: 3\n", 2, "seed", "did you mean seeds?"),
     "no base above": ("model:\n  dim: 64\n", 1, "model", "did you mean base.model?"),
     "dotted on top": ("model.dim: 64\n", 1, "model.dim", "did you mean base.model.dim?"),
-    "nothing near": ("zzz: 64\n", 1, "zzz", "valid here: question, expect, name, preset, base, grid, seeds"),
+    "nothing near": ("zzz: 64\n", 1, "zzz", "valid here: question, expect, name, preset, base, plugins, grid, seeds"),
     "question of the wrong type": ("question: 3\n", 1, "question", 'write "3"'),
     "question left open": ("expect: e\nquestion:\n", 2, "question", "not text"),
     "name climbs out": ("name: ../../etc/passwd\n", 1, "name", "at most 100 letters, digits"),
@@ -151,3 +151,13 @@ def test_a_file_name_that_cannot_name_a_study_asks_for_a_name(tmp_path: Path) ->
     path.write_text("question: q\n")
     with pytest.raises(UserError, match=r'my study\.yaml: name: "my study" cannot name a file'):
         load_study(path)
+
+
+def test_bases_that_include_each_other_are_named_with_the_line_that_closes_the_circle(tmp_path: Path) -> None:
+    path, other = tmp_path / "x.yaml", tmp_path / "y.yaml"
+    path.write_text("question: q\nbase: y.yaml\n")
+    other.write_text("question: q\nexpect: e\nbase: x.yaml\n")
+    with pytest.raises(UserError) as caught:
+        load_study(path)
+    [message] = str(caught.value).splitlines()
+    assert message == f"{other}:3: base: {path} builds on itself; give one of these files a base of its own"

@@ -24,7 +24,7 @@ from titans.ops.neural_memory.state import MemoryState, State, Switches
 GatePlaces = tuple[int, int | None, int | None]
 
 
-class Plan(NamedTuple):
+class Schedule(NamedTuple):
     """How a sequence is gone through.
 
     Attributes:
@@ -70,7 +70,9 @@ def memory_policy(budget: int, q: Tensor, state: State, size: int) -> tuple[int,
     return max(1, round(math.sqrt(chunks * of_state / (of_state + of_products)))), False
 
 
-def scan_sequence(plan: Plan, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State) -> tuple[Tensor, State]:
+def scan_sequence(
+    plan: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State
+) -> tuple[Tensor, State]:
     """Write and read a sequence; differentiable.
 
     Args:
@@ -95,7 +97,7 @@ class MemoryScan(torch.autograd.Function):
     """`scan_sequence` with a backward pass of its own."""
 
     @staticmethod
-    def forward(ctx: Any, plan: Plan, n_gates: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, plan: Schedule, n_gates: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return what was read `[N, time, D]`, then the weights and the momentum `[N, O, I]` after it.
 
         The tensors are the gates, then q, k and v, then the weights and the momentum of each layer.
@@ -135,7 +137,7 @@ class MemoryScan(torch.autograd.Function):
 
 
 def _forward(
-    plan: Plan, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State, needs_backward: bool
+    plan: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State, needs_backward: bool
 ) -> tuple[Tensor, State, list[tuple[State, Any]]]:
     """Return what was read, the state after it, and for the backward pass each group's first state and tape."""
     y: list[Tensor] = []
@@ -151,7 +153,7 @@ def _forward(
     return _joined(y), state, kept
 
 
-def _coefficients(plan: Plan, gates: Sequence[Tensor], size: int) -> list[Coefficients | None]:
+def _coefficients(plan: Schedule, gates: Sequence[Tensor], size: int) -> list[Coefficients | None]:
     """Return the coefficients of each layer over whole chunks; layers with the same gates share theirs."""
     known = {
         places: plan.scan.coefficients(_of_layer(plan, places, gates), size, plan.switches.update_every)
@@ -161,7 +163,7 @@ def _coefficients(plan: Plan, gates: Sequence[Tensor], size: int) -> list[Coeffi
     return [None if places is None else known[places] for places in plan.places]
 
 
-def _to_gates(plan: Plan, gates: Sequence[Tensor], size: int, gradients: Sequence[Coefficients]) -> list[Tensor]:
+def _to_gates(plan: Schedule, gates: Sequence[Tensor], size: int, gradients: Sequence[Coefficients]) -> list[Tensor]:
     """Return the gradients by the gates, from those by each layer's coefficients."""
     dgates = [torch.zeros_like(gate) for gate in gates]
     for places in dict.fromkeys(plan.places):
@@ -177,7 +179,7 @@ def _to_gates(plan: Plan, gates: Sequence[Tensor], size: int, gradients: Sequenc
     return dgates
 
 
-def _of_layer(plan: Plan, places: GatePlaces, gates: Sequence[Tensor]) -> Gates:
+def _of_layer(plan: Schedule, places: GatePlaces, gates: Sequence[Tensor]) -> Gates:
     """Return the gates at these places. To climb the inner loss is a step with its sign changed."""
     theta, eta, alpha = Gates.of(None if place is None else gates[place] for place in places)
     return Gates(-theta if plan.switches.ascent else theta, eta, alpha)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from titans.ops.neural_memory.autograd import GatePlaces, Plan, memory_policy, scan_sequence
+from titans.ops.neural_memory.autograd import GatePlaces, Schedule, memory_policy, scan_sequence
 from titans.ops.neural_memory.checks import check
 from titans.ops.neural_memory.kernels import KernelName, choose_scan
 from titans.ops.neural_memory.state import Gate, State, Switches, by_layer, is_per_channel
@@ -84,7 +84,7 @@ def neural_memory(
     tokens = [x.flatten(0, 1) for x in (q, k, v)]
     flat = type(state)(*(tuple(x.flatten(0, 1) for x in part) for part in state))
     gates, places = _distinct([by_layer(gate, layers) for gate in (theta, eta, alpha)], switches)
-    plan = Plan(switches, scan, size, places, *memory_policy(memory_budget, tokens[0], flat, size))
+    plan = Schedule(switches, scan, size, places, *memory_policy(memory_budget, tokens[0], flat, size))
     y, end = scan_sequence(plan, [x.flatten(0, 1) for x in gates], tokens, flat)
     back = type(end)(*(tuple(x.unflatten(0, batch_and_heads) for x in part) for part in end))
     return y.unflatten(0, batch_and_heads), back

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from titans_lab.data.babi import LONGEST_ANSWER, Asked, chosen_stories, parse_babi, question_and_facts, size_of
+from titans_lab.data.babi import LONGEST_ANSWER, StoryQuestion, chosen_stories, parse_babi, question_and_facts, size_of
 from titans_lab.data.hidden import BabilongContents, babilong_contents
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
@@ -26,7 +26,7 @@ from titans_lab.tasks.task import random_of
 LIST_FROM = 4  # letters: an answer of so many with a comma is a list; a shorter one is a pair of directions, as "n,e"
 
 
-def labels_of(asked: Sequence[Asked]) -> frozenset[str]:
+def labels_of(asked: Sequence[StoryQuestion]) -> frozenset[str]:
     """Every answer of a task: what a model may say, of which one is right."""
     return frozenset(label for each in asked for label in parts(each.answer))
 
@@ -53,7 +53,7 @@ class Stories:
         labels: All that a model may answer, of which one is right.
     """
 
-    asked: Sequence[Asked]
+    asked: Sequence[StoryQuestion]
     book: Haystack
     seed: int
     testing: bool

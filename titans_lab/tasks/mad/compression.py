@@ -7,7 +7,7 @@ import numpy as np
 from titans.models.autoencoder import AutoEncoder
 from titans.models.backbone import Backbone
 from titans_lab.study.config import RunConfig
-from titans_lab.tasks.answers import Examples, Part
+from titans_lab.tasks.answers import Examples, ExampleSet
 from titans_lab.tasks.mad import CompressionSettings
 from titans_lab.tasks.mad.task import MadTask
 
@@ -21,7 +21,7 @@ class CompressionTask(MadTask):
         """An autoencoder."""
         return AutoEncoder(config.model, seed)
 
-    def draw(self, random: np.random.Generator, part: Part, count: int, training: bool) -> Examples:
+    def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
         """The targets are the tokens themselves."""
         last = self.settings.vocabulary - 1
         tokens = random.integers(0, last, (count, part.length))

@@ -10,7 +10,7 @@ from random import Random
 
 import numpy as np
 
-from titans_lab.tasks.answers import Examples, Part
+from titans_lab.tasks.answers import Examples, ExampleSet
 from titans_lab.tasks.mad import FuzzyRecallSettings
 from titans_lab.tasks.mad.task import MadTask
 from titans_lab.tasks.task import IGNORED
@@ -23,7 +23,7 @@ class FuzzyInContextRecallTask(MadTask):
 
     settings: FuzzyRecallSettings
 
-    def draw(self, random: np.random.Generator, part: Part, count: int, training: bool) -> Examples:
+    def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
         """The target at the last token of a key, and at each but the last of its value, is the next one."""
         source = Random(int(random.integers(2**62)))
         rows = [self._sequence(source, part.length, training) for _ in range(count)]

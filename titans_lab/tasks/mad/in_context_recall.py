@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from titans_lab.tasks.answers import Examples, Part
+from titans_lab.tasks.answers import Examples, ExampleSet
 from titans_lab.tasks.mad import RecallSettings
 from titans_lab.tasks.mad.task import MadTask, next_tokens
 from titans_lab.tasks.task import IGNORED
@@ -18,7 +18,7 @@ class InContextRecallTask(MadTask):
 
     settings: RecallSettings
 
-    def draw(self, random: np.random.Generator, part: Part, count: int, training: bool) -> Examples:
+    def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
         """The target at a key is its value."""
         pairs, known = part.length // 2, self.settings.vocabulary - self.settings.noise_tokens
         keys = random.integers(0, known // 2, (count, pairs))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from titans_lab.tasks.answers import Examples, Part
+from titans_lab.tasks.answers import Examples, ExampleSet
 from titans_lab.tasks.mad import MemorizationSettings
 from titans_lab.tasks.mad.task import MadTask
 from titans_lab.tasks.task import IGNORED, random_of
@@ -18,7 +18,7 @@ class MemorizationTask(MadTask):
 
     settings: MemorizationSettings
 
-    def draw(self, random: np.random.Generator, part: Part, count: int, training: bool) -> Examples:
+    def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
         """Keys by equal chances."""
         values = self.facts()
         keys = random.integers(0, len(values), (count, part.length // 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from titans_lab.tasks.answers import Examples, Part
+from titans_lab.tasks.answers import Examples, ExampleSet
 from titans_lab.tasks.mad import SelectiveCopyingSettings
 from titans_lab.tasks.mad.task import MadTask
 from titans_lab.tasks.task import IGNORED
@@ -15,7 +15,7 @@ class SelectiveCopyingTask(MadTask):
 
     settings: SelectiveCopyingSettings
 
-    def draw(self, random: np.random.Generator, part: Part, count: int, training: bool) -> Examples:
+    def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
         """Each blank goes before one of the tokens, by equal chances; the last token stands right before the sign."""
         copied, sign = self.settings.copied, self.settings.vocabulary - 1
         blanks = part.length - 2 * copied - 1

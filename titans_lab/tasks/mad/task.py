@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from titans_lab.tasks.answers import AnswerTask, Part
+from titans_lab.tasks.answers import AnswerTask, ExampleSet
 from titans_lab.tasks.mad import MadSettings
 from titans_lab.tasks.task import IGNORED
 
@@ -18,9 +18,9 @@ class MadTask(AnswerTask):
 
     settings: MadSettings
 
-    def parts(self, training: bool) -> list[Part]:
+    def parts(self, training: bool) -> list[ExampleSet]:
         """One."""
-        return [Part(self.length, self.settings.examples if training else self.settings.test_examples)]
+        return [ExampleSet(self.length, self.settings.examples if training else self.settings.test_examples)]
 
 
 def next_tokens(tokens: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from titans_lab.tasks.answers import AnswerTask, Examples, Part
+from titans_lab.tasks.answers import AnswerTask, Examples, ExampleSet
 from titans_lab.tasks.mqar import SUITE_TESTS, SUITE_TRAINING, MqarSettings
 from titans_lab.tasks.task import IGNORED
 
@@ -20,17 +20,17 @@ class MqarTask(AnswerTask):
 
     settings: MqarSettings
 
-    def parts(self, training: bool) -> list[Part]:
+    def parts(self, training: bool) -> list[ExampleSet]:
         """Of the settings, or of the suite."""
         settings = self.settings
         if settings.suite:
-            return [Part(length, count, f"pairs={pairs}") for length, pairs, count in SUITE_TRAINING if training] + [
-                Part(length, count, f"pairs={pairs}") for length, pairs, count in SUITE_TESTS if not training
-            ]
+            return [
+                ExampleSet(length, count, f"pairs={pairs}") for length, pairs, count in SUITE_TRAINING if training
+            ] + [ExampleSet(length, count, f"pairs={pairs}") for length, pairs, count in SUITE_TESTS if not training]
         count = settings.examples if training else settings.test_examples
-        return [Part(self.length, count, f"pairs={settings.pairs}")]
+        return [ExampleSet(self.length, count, f"pairs={settings.pairs}")]
 
-    def draw(self, random: np.random.Generator, part: Part, count: int, training: bool) -> Examples:
+    def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
         """Training and test examples are alike; the target at a query is its value."""
         [pairs] = map(int, re.findall(r"\d+", part.setting or ""))
         head, half = 2 * pairs, self.settings.vocabulary // 2

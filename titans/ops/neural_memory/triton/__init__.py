@@ -24,7 +24,7 @@ from titans.ops.neural_memory.scan import TORCH, Tokens
 from titans.ops.neural_memory.state import MemoryState, State, Switches
 from titans.ops.neural_memory.triton.backward import backward_kernel
 from titans.ops.neural_memory.triton.forward import forward_kernel
-from titans.ops.neural_memory.triton.tiles import VECTORS, Shape
+from titans.ops.neural_memory.triton.tiles import VECTORS, KernelShape
 
 SMALLEST = 16  # side of a product's factors
 TILE, WARPS = 32, 8  # a guess from what the compiler spills: inputs of the last layer at a time, warps in a program
@@ -90,11 +90,11 @@ def backward(
 TRITON = TORCH._replace(forward=forward, backward=backward)
 
 
-def _shape(switches: Switches, chunk: int, tokens: Tokens, state: State) -> Shape:
+def _shape(switches: Switches, chunk: int, tokens: Tokens, state: State) -> KernelShape:
     """Return what the kernels are compiled for."""
     dim = tokens[0].shape[-1]
     tokens_padded, dim_padded = (max(SMALLEST, triton.next_power_of_2(size)) for size in (chunk, dim))
-    return Shape(
+    return KernelShape(
         chunk=chunk,
         dim=dim,
         width=state.weights[-1].shape[-1],

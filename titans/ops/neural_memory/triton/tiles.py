@@ -25,7 +25,7 @@ DECAY = tl.constexpr(4)
 VECTORS = 5
 
 
-class Shape(NamedTuple):
+class KernelShape(NamedTuple):
     """The shape that a kernel is compiled for.
 
     Attributes:
