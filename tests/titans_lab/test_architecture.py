@@ -59,7 +59,8 @@ MAY_IMPORT = {
     "titans_lab.executors": "titans_lab.environment titans_lab.errors titans_lab.store",
     "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
     "titans_lab.study",
-    "titans_lab.planning": f"titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study {LIGHT}",
+    "titans_lab.planning": "titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study "
+    f"titans_lab.study.metric {LIGHT}",
     "titans_lab.spending": "titans_lab.study",
     "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.store "
     "titans_lab.study",

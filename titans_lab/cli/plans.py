@@ -56,7 +56,7 @@ def plan(
     loaded, runs = load(study, overrides)
     devices = _devices(max_parallel, probe)
     probed = _probe(runs, devices[0]) if probe else []
-    found = plan_runs(loaded.launch_order(runs), open_store(store), devices, probed)
+    found = plan_runs(loaded.launch_order(runs), open_store(store), devices, probed, loaded.metric)
     if as_json:
         print(json.dumps(document(loaded, found, overrides or []), indent=1, default=str))
     elif as_csv:
@@ -143,10 +143,11 @@ def _print_summary(found: Plan) -> None:
     if any(each and each.low is None for row in missing for each in (row.seconds, row.peak_bytes)):
         say("(?): the store has too few runs like these for an interval")
     if (seen := found.detectable) and seen.difference:
+        of = "this study's runs" if seen.own else "earlier runs like these"
         say(
-            f"Detectable difference at {seen.seeds} seeds, with 80 % power: {seen.difference:.2g} {seen.metric} "
-            f"({seen.arms} arms after Holm; standard deviation of paired differences {seen.sd:.2g}, from {seen.pairs} "
-            "pairs in the store)"
+            f"Detectable difference at {seen.seeds} seeds, with 80 % power: {seen.difference:.3g} "
+            f"{seen.metric} ({seen.arms} arms after Holm; standard deviation of paired differences "
+            f"{seen.sd:.2g}, from {seen.pairs} pairs of {of})"
         )
     elif len({row.parameters for row in found.runs} | {row.label for row in found.runs}) > 1:
         why = "one seed detects none" if seen else "the store has no two arms like these with two seeds in common"

@@ -1,80 +1,88 @@
-"""The smallest difference that a study's seeds can detect, from the spread of earlier runs like its own."""
+"""The smallest difference that a study can detect, from the spread of its own runs, or at first of runs like them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from titans_lab.planning.history import Past
 from titans_lab.planning.novelty import known_facts
-from titans_lab.stats.power import pooled_sd, smallest_difference
+from titans_lab.stats.power import Detectable, detectable
+from titans_lab.study.comparison import comparison
 from titans_lab.study.config import RunConfig
+from titans_lab.study.run import Run, batches
 
 #: The keys that comparable runs share. Then a seed has the same batches in all of them, and they train for as long.
 SHARED = ("data.", "task.", "train.tokens", "train.seq_len", "train.batch_size")
 
 
 @dataclass(frozen=True)
-class Detectable:
+class Foreseen(Detectable):
     """What the seeds of a study can detect.
 
     Attributes:
-        difference: The smallest true difference that is detected with 80 % power after Holm; None for one seed.
-        sd: The standard deviation of paired differences in the earlier runs.
-        pairs: The number of pairs of runs that it comes from.
-        seeds: The number of seeds of the study.
-        arms: The number of arms that are compared with the baseline.
+        own: Whether the spread is of the study's own runs, as in its report, and not of earlier runs like them.
         metric: The metric, with its unit.
     """
 
-    difference: float | None
-    sd: float
-    pairs: int
-    seeds: int
-    arms: int
+    own: bool
     metric: str
 
 
-def detectable(wanted: Sequence[Past], baselines: Collection[RunConfig], history: Iterable[Past]) -> Detectable | None:
-    """Return what a study can detect; None where it has one arm, or the store no two arms with two seeds in common.
+def foreseen(runs: Sequence[Run], history: Collection[Past], metric: str) -> Foreseen | None:
+    """Return what a study can detect; None where it compares no arms, or the store has no pairs of runs to judge by.
 
     Args:
-        wanted: The runs of the study.
-        baselines: The arms that others are compared with. A kind of run without one is compared with one of its arms.
-        history: The finished runs.
+        runs: The runs of the study.
+        history: The finished runs of the store.
+        metric: The metric of their scores, with its unit.
     """
-    scored = [past for past in history if past.score is not None]
-    if not scored:
+    arms: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        arms[repr(run.factors)].append(run)
+    members = list(arms.values())
+    compared = comparison([each[0] for each in members]) if members else None
+    if compared is None or not compared.others:
         return None
-    kind = _kind(wanted[0])  # a report compares arms of one kind with each other
-    wanted = [run for run in wanted if _kind(run) == kind]
-    configs = {run.config for run in wanted}
-    arms = len(configs) - max(1, len(configs.intersection(baselines)))
-    differences = _differences(past for past in scored if _kind(past) == kind)
-    sd = pooled_sd(differences)
-    if not sd or arms < 1:
-        return None
-    seeds = len({run.seed for run in wanted})
-    metric = wanted[0].config.task.settings.METRIC.label
-    return Detectable(smallest_difference(sd, seeds, arms), sd, sum(map(len, differences)), seeds, arms, metric)
+    base, others = members[compared.base], [members[place] for place in compared.others]
+    scores = {past.run_id: past.score for past in history}
+    paired = [arm for arm in others if batches(arm[0]) == batches(base[0])]
+    own = [_paired_scores(base, arm, scores) for arm in paired]
+    differences = own if any(len(each) > 1 for each in own) else _like(base[0], history)
+    seeds = min(len(_seeds(base, scores) & _seeds(arm, scores)) for arm in paired or others)
+    found = detectable(differences, seeds, len(others))
+    return Foreseen(**vars(found), own=differences is own, metric=metric) if found else None
 
 
-def _differences(history: Iterable[Past]) -> list[list[float]]:
-    """Return the differences, by seed, of each arm to the arm of its kind with the most seeds."""
-    kinds: dict[Hashable, dict[Hashable, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+def _seeds(arm: Sequence[Run], scores: Mapping[str, float | None]) -> set[int]:
+    """Return the seeds of an arm that have a score or may still get one."""
+    return {run.seed for run in arm if scores.get(run.run_id, 0.0) is not None}
+
+
+def _paired_scores(base: Sequence[Run], arm: Sequence[Run], scores: Mapping[str, float | None]) -> list[float]:
+    known = {run.seed: score for run in base if (score := scores.get(run.run_id)) is not None}
+    others = {run.seed: score for run in arm if (score := scores.get(run.run_id)) is not None}
+    return [others[seed] - known[seed] for seed in known if seed in others]
+
+
+def _like(run: Run, history: Iterable[Past]) -> list[list[float]]:
+    """Return the differences, by seed, of the arms of earlier runs like `run` to the arm with the most seeds."""
+    kind = _kind(run.config, run.data_hash)
+    arms: dict[RunConfig, dict[int, float]] = defaultdict(dict)
     for past in history:
-        assert past.score is not None
-        kinds[_kind(past)][past.config][past.seed] = past.score
-    found = []
-    for arms in kinds.values():
-        base = max(arms, key=lambda config: len(arms[config]))
-        for config, scores in arms.items():
-            if config != base:
-                found.append([scores[seed] - arms[base][seed] for seed in scores.keys() & arms[base].keys()])
-    return [each for each in found if len(each) > 1]
+        if past.score is not None and _kind(past.config, past.data_hash) == kind:
+            arms[past.config][past.seed] = past.score
+    if not arms:
+        return []
+    base = max(arms, key=lambda config: len(arms[config]))
+    return [
+        [scores[seed] - arms[base][seed] for seed in scores.keys() & arms[base].keys()]
+        for config, scores in arms.items()
+        if config != base
+    ]
 
 
-def _kind(run: Past) -> Hashable:
-    shared = tuple(item for item in known_facts(run.config).items() if item[0].startswith(SHARED))
-    return run.data_hash, run.config.task.name, shared
+def _kind(config: RunConfig, data_hash: str) -> Hashable:
+    shared = tuple(item for item in known_facts(config).items() if item[0].startswith(SHARED))
+    return data_hash, config.task.name, shared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,11 +14,12 @@ from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
 from titans_lab.study.config import RunConfig
 from titans_lab.study.identity import versions
+from titans_lab.study.metric import Metric
 from titans_lab.study.run import Run, config_in
 
 SQL = """
 select run_id, seed, data_hash, config, versions, env, device, device_name, state, wall_seconds, steps,
-       peak_memory_bytes, score
+       peak_memory_bytes, {score} as score
 from runs order by run_id"""
 
 
@@ -83,13 +85,18 @@ class History:
         return [run for run in runs if self.state(run) not in FINISHED]
 
 
-def read_history(store: Store) -> History:
-    """Read the runs of a store; none where the store is not there yet."""
+def read_history(store: Store, metric: Metric | None = None) -> History:
+    """Read the runs of a store; none where the store is not there yet.
+
+    Args:
+        store: The store.
+        metric: What their scores are; None: each task's own metric.
+    """
     from titans_lab.store.query import ask
 
     if not (store.root / "runs").is_dir():
         return History()
-    answer = ask(store.root, SQL)
+    answer = ask(store.root, SQL.format(score=metric.sql if metric else "score"))
     rows = answer.table.to_pylist()
     finished = [row for row in rows if row["state"] in FINISHED]
     return History(
@@ -114,7 +121,7 @@ def _past(row: dict[str, Any]) -> Past | None:
         hardware=_hardware(row, config),
         step_seconds=seconds / steps if seconds and steps and row["state"] == "done" else None,
         peak_bytes=row["peak_memory_bytes"] or None,
-        score=row["score"] if row["state"] == "done" else None,
+        score=row["score"] if row["state"] == "done" and math.isfinite(row["score"] or math.nan) else None,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device
-from titans_lab.planning.detectable import Detectable, detectable
+from titans_lab.planning.detectable import Foreseen, foreseen
 from titans_lab.planning.expected import Cost, Experience, on, step_flops, total
 from titans_lab.planning.history import History, Past, past_of, read_history
 from titans_lab.planning.novelty import Novelty, novelties
@@ -20,6 +20,7 @@ from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
 from titans_lab.study import derived
 from titans_lab.study.config import RunConfig
+from titans_lab.study.metric import Metric
 from titans_lab.study.run import Run, record_of
 
 #: What runs that are compared should have in common, of what was recorded of them.
@@ -74,7 +75,7 @@ class Plan:
     runs: tuple[PlannedRun, ...]
     devices: int
     seconds: Estimate | None
-    detectable: Detectable | None
+    detectable: Foreseen | None
     mixed: dict[str, dict[str, int]]
 
     @property
@@ -83,7 +84,13 @@ class Plan:
         return [run for run in self.runs if run.state not in FINISHED]
 
 
-def plan(runs: Sequence[Run], store: Store, devices: Sequence[Device], probed: Iterable[Past] = ()) -> Plan:
+def plan(
+    runs: Sequence[Run],
+    store: Store,
+    devices: Sequence[Device],
+    probed: Iterable[Past] = (),
+    metric: Metric | None = None,
+) -> Plan:
     """Plan the runs of a study, and write nothing.
 
     Args:
@@ -91,17 +98,18 @@ def plan(runs: Sequence[Run], store: Store, devices: Sequence[Device], probed: I
         store: The store, which is read once.
         devices: The devices that will run them, all alike.
         probed: What `probe` measured.
+        metric: The figure that its arms are compared by; None: the task's own.
     """
-    history = read_history(store)
+    metric = metric or runs[0].config.task.settings.METRIC
+    history = read_history(store, metric)
     missing = [past_of(run) for run in history.missing(runs)]
     costs = _costs(missing, Experience([*history.finished, *probed]), devices[0])
     new = dict(zip((past.run_id for past in missing), novelties(missing, history.finished), strict=True))
-    baselines = {run.config for run in runs if run.baseline}
     return Plan(
         runs=tuple(_planned(run, history, costs.get(run.run_id), new.get(run.run_id)) for run in runs),
         devices=len(devices),
         seconds=total(list(costs.values()), min(len(devices), max(1, len(costs)))),
-        detectable=detectable([past_of(run) for run in runs], baselines, history.finished),
+        detectable=foreseen(runs, history.finished, metric.label),
         mixed=_mixed(runs, history),
     )
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from titans_lab.report import plot
-from titans_lab.report.arms import BASELINE, Arm, Design, judged_by, phrase, short_names
+from titans_lab.report.arms import BASELINE, Arm, Design, phrase, short_names
 from titans_lab.report.data import Material
 from titans_lab.report.format import NONE, plural
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table
 from titans_lab.stats.bootstrap import RESAMPLES, stratified_iqm
 from titans_lab.stats.interval import Interval
+from titans_lab.study.comparison import judged_by
 from titans_lab.study.run import Run
 
 FEWEST = 3  # tasks: of fewer a middle half is no summary

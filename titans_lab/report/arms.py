@@ -11,9 +11,9 @@ from typing import Any
 from titans_lab.report.data import Outcome
 from titans_lab.report.subject import Subject
 from titans_lab.stats.interval import Summary, summarise
+from titans_lab.study.comparison import ABSENT, Comparison, comparison, judged_by
 from titans_lab.study.identity import model_id
 from titans_lab.study.metric import Metric
-from titans_lab.study.run import Run
 from titans_lab.study.values import NAMED
 
 #: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
@@ -28,7 +28,6 @@ PALETTE = (
     ("#3d8fc4", "#9bd6fa"),
 )
 BASELINE = "baseline"  # the label of an arm that no factor tells from others
-ABSENT = ""  # the value of a factor that an arm does without
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star", "hexagram", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
@@ -119,29 +118,19 @@ class Design:
     groups: tuple[str, ...]
     arms: tuple[Arm, ...]
 
+    @cached_property
+    def compared(self) -> Comparison:
+        """The places of the baseline and of the arms that are compared with it."""
+        return comparison([arm.outcomes[0].run for arm in self.arms])
+
     @property
     def base(self) -> Arm:
         """The arm that others are compared with: the study's first baseline, else the first arm."""
-        return self._bases[0]
+        return self.arms[self.compared.base]
 
     def stands_beside(self, arm: Arm) -> bool:
-        """Return whether an arm is compared with `base`: of several baselines, the one most like it.
-
-        Scores on different tasks or data do not compare.
-        """
-        if arm.judged_by != self.base.judged_by:
-            return False
-        shared = [sum(base.factors[name] == value for name, value in arm.factors.items()) for base in self._bases]
-        return arm not in self._bases and shared.index(max(shared)) == 0
-
-    @property
-    def _bases(self) -> list[Arm]:
-        return [arm for arm in self.arms if arm.outcomes[0].run.baseline] or [self.arms[0]]
-
-
-def judged_by(run: Run) -> str:
-    """Task, data and split of a run."""
-    return repr((run.config.task.read(), run.data_hash, run.config.data.valid_fraction, run.config.data.valid_bytes))
+        """Return whether an arm is compared with `base`."""
+        return self.arms.index(arm) in self.compared.others
 
 
 def ranked(arms: Iterable[Arm], metric: Metric) -> list[Arm]:

@@ -219,15 +219,8 @@ def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[CurvePoint]]]:
 
 def _runs_sql(runs: Sequence[Run], by: Metric) -> str:
     names = (field.name for field in fields(RunResult))
-    columns = ", ".join(f"{_score(by)} as score" if name == "score" else f'"{name}"' for name in names)
+    columns = ", ".join(f"{by.sql} as score" if name == "score" else f'"{name}"' for name in names)
     return f"select {columns}\nfrom runs\nwhere run_id in ({listed(run.run_id for run in runs)})\norder by run_id"
-
-
-def _score(by: Metric) -> str:
-    if by.taken == "final":
-        return by.column
-    best = "min" if by.direction == "minimize" else "max"
-    return f"(select {best}({by.column}) from metrics m where m.run_id = runs.run_id and isfinite({by.column}))"
 
 
 def _curves_sql(runs: Sequence[Run]) -> str:

@@ -10,7 +10,7 @@ from titans_lab.report.arms import BASELINE, Arm, Design
 from titans_lab.report.section import Row, Table
 from titans_lab.report.tables import factor_names, recorded, spelled
 from titans_lab.stats.paired import Difference, Sample, compare
-from titans_lab.stats.power import pooled_sd, smallest_difference
+from titans_lab.stats.power import detectable
 from titans_lab.study.metric import Metric
 from titans_lab.study.run import batches
 
@@ -187,10 +187,10 @@ def _by_seed(arm: Arm, base: Arm, found: Difference) -> dict[int, float]:
 
 
 def _detectable(pairs: tuple[ArmDifference, ...]) -> float | None:
-    paired = [pair for pair in pairs if pair.found.paired and pair.found.p is not None]
-    spread = pooled_sd([list(pair.by_seed.values()) for pair in paired])
-    fewest = min((pair.found.seeds for pair in paired), default=1)
-    return smallest_difference(spread, fewest, len(pairs)) if spread else None
+    paired = [pair for pair in pairs if pair.found.paired]
+    fewest = min((pair.found.seeds for pair in paired), default=0)
+    found = detectable([list(pair.by_seed.values()) for pair in paired], fewest, len(pairs))
+    return found.difference if found else None
 
 
 def _interval(found: Difference) -> str:

@@ -3,12 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from titans_lab.stats.interval import LEVEL
 
 POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Detectable:
+    """The difference that a comparison of arms by seeds can detect.
+
+    Attributes:
+        difference: The smallest true difference that is detected with 80 % power after Holm; None for one seed.
+        sd: The standard deviation of paired differences.
+        pairs: The number of pairs that it comes from.
+        seeds: The number of pairs that an arm has or will have.
+        arms: The number of arms that are compared with the baseline.
+    """
+
+    difference: float | None
+    sd: float
+    pairs: int
+    seeds: int
+    arms: int
+
+
+def detectable(differences: Iterable[Sequence[float]], seeds: int, arms: int) -> Detectable | None:
+    """Return the difference that `seeds` pairs of each of `arms` arms detect.
+
+    None where no arm has two differences with a spread. An arm whose differences are all one number tells nothing of
+    the spread and is left out.
+
+    Args:
+        differences: Of each arm, its differences to the base by seed.
+        seeds: The number of pairs that an arm has or will have.
+        arms: The number of arms that are compared with the base.
+    """
+    spread = [each for each in differences if len(set(each)) > 1]
+    sd = pooled_sd(spread)
+    if not sd or arms < 1:
+        return None
+    return Detectable(smallest_difference(sd, seeds, arms), sd, sum(map(len, spread)), seeds, arms)
 
 
 def pooled_sd(differences: Iterable[Sequence[float]]) -> float | None:

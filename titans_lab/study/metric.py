@@ -39,6 +39,14 @@ class Metric:
         """The name and the unit, for an axis."""
         return f"{self.name}, {self.unit}"
 
+    @property
+    def sql(self) -> str:
+        """The expression over the view `runs` whose value is a run's figure."""
+        if self.taken == "final":
+            return self.column
+        best = "min" if self.direction == "minimize" else "max"
+        return f"(select {best}({self.column}) from metrics m where m.run_id = runs.run_id and isfinite({self.column}))"
+
     def better(self, value: float, other: float) -> bool:
         """Return whether `value` is better than `other`."""
         return value < other if self.direction == "minimize" else value > other

@@ -12,10 +12,13 @@ from titans_lab.executors.devices import cores
 from titans_lab.planning.expected import step_flops
 from titans_lab.planning.history import read_history
 from titans_lab.planning.plan import Plan, expected_seconds, plan, probe, smallest_and_largest
+from titans_lab.report.differences import beside
+from titans_lab.report.render import study_report
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study import derived
 from titans_lab.study.run import Run
+from titans_lab.study.study import load_study
 
 DEVICES = cores()[:1] * 2
 
@@ -162,12 +165,34 @@ def test_the_smallest_difference_comes_from_pairs_like_these(bench: Workbench):
     )
     found = planned(bench, "grid.train.lr=[1e-3, 2e-3, 4e-3]", "seeds=5").detectable
     assert found is not None
+    assert not found.own
     assert (found.seeds, found.arms, found.pairs) == (5, 2, 4)
     assert found.sd == pytest.approx(0.1291, abs=1e-4)
     assert found.difference is not None
     assert 0.2 < found.difference < 0.4
     assert planned(bench, "grid.train.lr=[1e-3, 2e-3]", "train.tokens=512", "seeds=5").detectable is None
     assert planned(bench, "seeds=5").detectable is None
+
+
+def test_plan_and_report_give_one_detectable_difference_whatever_else_the_store_holds(bench: Workbench):
+    arms = "grid.train.lr=[1e-3, 2e-3, 1e-2]"
+    noise = {0: 0.1, 1: 0.3, 2: 0.2}
+
+    def loss(run: Run) -> float:
+        return 1 + run.seed + noise[run.seed] * run.config.train.lr * 100
+
+    finish(bench.runs(arms, "seeds=3"), bench.store, loss=loss)
+    unrelated = bench.runs("grid.model.dim=[16, 48]", "seeds=8")
+    finish(unrelated, bench.store, loss=lambda run: 3.0 * run.seed**2 * run.config.model.dim)
+    found = planned(bench, arms, "seeds=3").detectable
+    told = study_report(load_study(bench.study, [arms, "seeds=3"]), bench.runs(arms, "seeds=3"), bench.store.root)
+    reported = beside(told.design, told.material.metric)
+    assert found is not None
+    assert found.own
+    assert reported is not None
+    assert found.difference == reported.detectable
+    assert (found.seeds, found.arms, found.pairs) == (3, 2, 6)
+    assert found.sd == pytest.approx((0.0001 * (1 + 9**2) / 2) ** 0.5)
 
 
 def test_what_the_seeds_can_show_is_of_one_kind_of_run(bench: Workbench):

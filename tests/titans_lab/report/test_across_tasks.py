@@ -44,7 +44,7 @@ def test_scores_that_are_no_shares_are_ratios_to_the_first_model(lab, tmp_path):
     grid = {"model.variant": ["lmm", "transformer"], "task.series.horizon": [96, 192, 336]}
     lab = lab(base=base, grid=grid, seeds=[0, 1])
     for run in lab.runs:
-        lab.end(run, "done", 1.0, score=run.config.task.series.horizon * (1 + (run.config.model.variant != "lmm")))
+        lab.end(run, "done", 1.0, score=run.config.task.settings.horizon * (1 + (run.config.model.variant != "lmm")))
     found = section(*lab.built)
     assert [row.cells[0] for row in found.table.rows] == ["1.000", "2.000"]
     assert "over that of variant lmm, a ratio" in found.figure.layout["xaxis"]["title"]["text"]
