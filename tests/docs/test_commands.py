@@ -9,7 +9,7 @@ import pytest
 import typer
 from pages import ROOT, Found, arguments, commands
 
-from titans_lab.cli.app import app
+from titans_lab.cli.app import app, hoisted
 from titans_lab.study.study import load_study
 
 PROGRAM: Any = typer.main.get_command(app)
@@ -18,7 +18,9 @@ COMMANDS = commands()
 
 def parsed(command: Found) -> dict[str, Any]:
     """Return the parameters of a command, which is not run; a verb alone only has to exist."""
-    words, program, name = arguments(command), PROGRAM, ""
+    words, program, name = hoisted(arguments(command)), PROGRAM, ""
+    while words and words[0] in ("--allow-plugins", "--with-plugin"):
+        words = words[2 if words[0] == "--with-plugin" else 1 :]
     while hasattr(program, "commands"):
         name, *words = words
         program = program.commands[name]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +14,7 @@ import yaml
 from pages import PAGES, ROOT, Found, blocks
 
 import titans_lab.store.store
+from titans_lab.plugins.example import write_example
 from titans_lab.study.study import load_study
 from titans_lab.tasks.registry import all_settings
 
@@ -56,6 +59,12 @@ def test_python_runs(block: Found, a_store: Path, monkeypatch: pytest.MonkeyPatc
 def test_yaml_is_a_study(block: Found, tmp_path: Path):
     (tmp_path / "common.yaml").write_text("model: {n_layers: 3}\n")
     (tmp_path / "study.yaml").write_text(block.text)
+    if "plugins:" in block.text:  # what one process loads stays loaded, so another one plans it
+        write_example(str(tmp_path / "my_mixer"))
+        plan = [sys.executable, "-m", "titans_lab", "plan", str(tmp_path / "study.yaml"), "--allow-plugins"]
+        planned = subprocess.run(plan, capture_output=True, text=True, check=False)
+        assert planned.returncode == 0, planned.stderr
+        return
     study = load_study(tmp_path / "study.yaml")
     assert study.runs(lambda _: "0" * 64)
     assert not study.warnings

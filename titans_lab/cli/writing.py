@@ -1,4 +1,4 @@
-"""The verbs for writing a study: new and schema."""
+"""The verbs for writing a study or a plugin: new and schema."""
 
 from __future__ import annotations
 
@@ -11,10 +11,26 @@ import typer
 def new(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="The name of the study, or the path of its file, with or without .yaml."),
+        typer.Argument(
+            metavar="NAME", help="The name of the study or of the plugin, or its path. A study gets the suffix .yaml."
+        ),
     ],
+    plugin: Annotated[
+        bool, typer.Option("--plugin", help="Write a folder with a sequence mixer of your own, and its tests.")
+    ] = False,
 ) -> None:
-    """Write a commented study that works as it is, as a start for your own."""
+    """Write a commented study that works as it is, as a start for your own.
+
+    With --plugin, write a sequence mixer instead: a folder with a specification, a layer and tests, which a study names
+    as `plugins: [NAME]`.
+    """
+    if plugin:
+        from titans_lab.plugins.example import write_example
+
+        folder = write_example(name)
+        typer.echo(folder)
+        typer.echo(f"next: pytest {folder}; then name the folder in a study: plugins: [{folder}]", err=True)
+        return
     from titans_lab.study.template import write_template
 
     path = write_template(name)
