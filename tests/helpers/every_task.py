@@ -12,7 +12,7 @@ import torch
 
 from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.config import RunConfig, build
+from titans_lab.study.config import RunConfig, build, leaves
 from titans_lab.tasks.registry import all_settings
 from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer
@@ -48,7 +48,10 @@ def run_of(name: str, folder: Path, **values: Any) -> RunConfig:
         "log.every": 3,
     } | given
     task = {f"task.{name}.{key}": value for key, value in settings.items()}
-    return build(RunConfig, MODEL | {"task.name": name} | data | task | chosen)
+    config = build(RunConfig, MODEL | {"task.name": name} | data | task | chosen)
+    unknown = given.keys() - leaves().keys()
+    assert not unknown, f"no such keys: {', '.join(unknown)}"
+    return config
 
 
 def trainer_of(config: RunConfig, attempt: Attempt, seed: int = 5) -> Trainer:

@@ -21,7 +21,7 @@ def digest(batch: Batch) -> str:
 @pytest.mark.parametrize("task", every_task())
 def test_a_batch_follows_from_data_seed_step_length_and_global_batch_alone(task: str, tmp_path: Path):
     config = run_of(task, tmp_path)
-    other = run_of(task, tmp_path, speed__micro_batch=1, train__lr=1.0, train__clip=9.0, log__every=1)
+    other = run_of(task, tmp_path, speed__micro_batch=1, train__lr=1.0, train__max_grad_norm=9.0, log__every=1)
     steps = random.sample(range(20), 3)
     first = {step: digest(build_task(config, 5).sample(step)) for step in steps}
     torch.manual_seed(1)

@@ -176,7 +176,7 @@ def test_an_interrupted_sweep_leaves_no_worker_and_the_next_runs_what_is_missing
     coordinator.send_signal(signal.SIGINT)
     _, words = coordinator.communicate(timeout=MINUTES)
     assert coordinator.returncode == 130, words
-    assert "interrupted; the same command goes on from here" in words
+    assert "interrupted; the same command continues from here" in words
     assert started
     assert not workers(bench.root)
     assert (short.state(), long.state()) == ("done", "cancelled")

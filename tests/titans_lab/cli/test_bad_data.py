@@ -148,4 +148,4 @@ def test_a_test_file_that_is_the_training_file_is_a_warning(cli: Any, tmp_path: 
     assert "warning: data.test_path: has the content of data.path" in ended.err
     (tmp_path / "text").write_bytes(PROSE * 9)
     ended = cli("data", "prepare", tmp_path / "text", "--valid", tmp_path / "text", "-o", tmp_path / "out")
-    assert (ended.code, "warning: --valid: is the text to train on" in ended.err) == (0, True)
+    assert (ended.code, "warning: --valid: this is the training text" in ended.err) == (0, True)

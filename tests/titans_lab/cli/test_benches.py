@@ -70,7 +70,9 @@ def test_a_pair_that_breaks_stops_no_other(cli: Any, bench: Workbench):
     assert "times transformer (lowest to highest)" in head
     assert row.split()[:2] == ["vocab_size=256", "40"]
     [name] = [path.stem for path in bench.store.bench_paths()]
-    assert last == f"Forward and backward on {processor()}, 1 thread; medians of 2 rounds; kept as {name}"
+    assert (
+        last == f"Forward and backward on {processor()}, 1 thread. Medians of 2 rounds. The store has them as {name}."
+    )
     broken = (
         "failed: vocab_size=35184372088832, 40 tokens, against transformer: titans_lab.bench ended with exit code 1"
     )
@@ -105,7 +107,7 @@ PEER = pytest.mark.skipif(bool(importlib.util.find_spec("titans_pytorch")), reas
         (["--against", "hyena"], "valid here: lmm, mac, mag, mal, ttt_linear, "),
         pytest.param(["--against", "titans-pytorch"], "not installed; pip install titans-pytorch, or", marks=PEER),
         (["--against", "mac", "model.memory.chunk_size=24"], "--against mac: segment_len: 64 is not a multiple of"),
-        (["--length", "0"], "--length 0: '0' is no number of tokens; write such as 512,2048"),
+        (["--length", "0"], "--length 0: '0' is no number of tokens; write 512,2048 for two lengths"),
         (["--length", "512,,2"], "'' is no number of tokens"),
         (["--rounds", "0"], "'--rounds'"),
         (["--threads", "0"], "'--threads'"),

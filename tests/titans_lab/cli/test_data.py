@@ -15,7 +15,7 @@ def test_text_is_prepared_shown_and_trained_on(cli: Any, bench: Workbench, tmp_p
     assert ended.err == ""
     again = cli("data", "prepare", bench.text, "-o", folder, "--valid-fraction", 0.2)
     assert (again.code, again.out) == (0, ended.out)
-    assert "was prepared before" in again.err
+    assert "has prepared it before" in again.err
     shown = json.loads(cli("data", "show", folder, "--json").out)
     assert shown["train"]["tokens"] + shown["valid"]["tokens"] == bench.text.stat().st_size
     bench.study.write_text(bench.study.read_text().replace(str(bench.text), str(folder)).replace("0.1", "0.05"))

@@ -50,8 +50,8 @@ def test_an_evaluation_is_printed_kept_and_not_made_twice(cli: Any, trained: Wor
     assert again == [row | {"recorded": True} for row in rows]
     shown = cli(*of(trained, *SHORT)).out
     assert "95 % interval" in shown
-    assert "recorded before" in shown
-    assert shown.endswith("not RULER-comparable: lengths in bytes; kept in the view evals\n")
+    assert "from the store" in shown
+    assert shown.endswith("not RULER-comparable: lengths in bytes; the store has these in the view evals\n")
 
 
 def test_stories_of_several_files(cli: Any, trained: Workbench):
@@ -72,8 +72,8 @@ def test_stories_of_several_files(cli: Any, trained: Workbench):
     ("arguments", "words"),
     [
         (["--lengths", "2K,x"], "--lengths 2K,x: write tokens with commas between them, such as 2K,16K,2M (K is 1024)"),
-        (["--kinds", "passkey,pin"], "--kinds passkey,pin: 'pin' is none of passkey, number, uuid, word"),
-        (["--task", "babilong"], "--facts: names no file"),
+        (["--kinds", "passkey,pin"], "--kinds passkey,pin: 'pin' is not one of passkey, number, uuid, word"),
+        (["--task", "babilong"], "--facts: missing; give a file of bAbI stories"),
         (["--limit", "9"], "--limit: is for lm-eval's tasks, not for --task needle; leave it out or choose another"),
         (["--facts", "good.txt"], "--facts: is for babilong, not for --task needle"),
         (["--task", "babilong", "--facts", "good.txt", "--kinds", "word"], "--kinds: is for needle, not for --task b"),

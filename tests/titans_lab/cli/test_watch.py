@@ -76,10 +76,11 @@ def test_a_terminal_shows_the_running_run_and_is_left_as_it_was(bench: Workbench
     assert "1 running   about " in plain
     assert COLOURS.search(written)
     assert written.rfind("\x1b[?25h") > written.rfind("\x1b[?25l") >= 0  # the cursor is there again
-    head, started, done, *_, counts = screen(written)
+    head, *_, counts = lines = screen(written)
     assert counts == "1 runs: 1 done"
     assert head.startswith("tiny: 1 runs, 1 to run")
-    assert started == "started   seed=0  on core 0"
+    started = lines.index("started   seed=0  on core 0")
+    done = lines[started + 1]
     assert re.fullmatch(r"done      seed=0  loss \d\.\d{4}  [\d.]+K? tokens/s  \d+s  \[1/1\]", done)
 
 

@@ -47,7 +47,10 @@ def test_each_metric_has_its_usual_direction_unless_another_is_given(searching: 
     [
         ("  metric: accuracy\n", r"s\.yaml:\d+: search\.metric: runs record no accuracy"),
         ("  metric: losss\n", r"s\.yaml:\d+: search\.metric: .*did you mean loss"),
-        ("  metric: tokens_per_second\n  pruner: median\n", r"search\.pruner: tokens_per_second is known at the end"),
+        (
+            "  metric: tokens_per_second\n  pruner: median\n",
+            r"search\.pruner: tokens_per_second is known only when a run has ended",
+        ),
         ("  pruner: {name: medium}\n", r"search\.pruner\.name"),
         (
             "  pruner: {name: median, n_warmup: 3}\n",
@@ -67,7 +70,7 @@ def test_what_cannot_be_judged_is_refused_before_anything_starts(
 
 @pytest.mark.parametrize("every", [0, 97, 1000])
 def test_a_pruner_that_would_see_nothing_is_refused(searching: Searching, every: int):
-    with pytest.raises(UserError, match=r"s\.yaml:\d+: search\.pruner: sees nothing of a run"):
+    with pytest.raises(UserError, match=r"s\.yaml:\d+: search\.pruner: no run would be pruned"):
         searching("  pruner: median\n", head=f"{HEAD}  log: {{valid_every: {every}}}\n")
 
 

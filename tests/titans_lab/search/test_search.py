@@ -106,7 +106,7 @@ def test_a_pruner_stops_what_is_not_promising_and_a_sweep_goes_on_with_it(search
         assert folder.state() == "pruned"
         assert trial.steps < trial.planned
         assert trial.why is not None
-        assert "is not promising" in trial.why
+        assert "is unpromising" in trial.why
     runs = [search.tunings[0].runs(trial.params)[0] for trial in pruned]
     assert record_runs(runs, search.store) == runs
     sweep = Sweep(search.store, search.executor, search.devices, runs)
@@ -347,7 +347,7 @@ def test_a_record_that_is_damaged_costs_a_trial_and_no_run(searching: Searching)
 def test_two_coordinators_at_once_are_one_too_many(searching: Searching):
     search = searching("  trials: 2\n")
     run(search)
-    with search.tunings[0].folder.alone(), pytest.raises(UserError, match="another process is at this search"):
+    with search.tunings[0].folder.alone(), pytest.raises(UserError, match="another process runs this search"):
         run(searching("  trials: 3\n"))
 
 

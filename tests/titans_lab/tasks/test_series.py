@@ -31,9 +31,7 @@ def table(tmp_path: Path) -> str:
 
 
 def config(path: str, length: int = 3, batch: int = 5, **settings: Any) -> RunConfig:
-    task = TaskConfig(
-        name="series", series=SeriesSettings(**({"look_back": 6, "horizon": 4, "linear": "learned"} | settings))
-    )
+    task = TaskConfig("series", SeriesSettings(**({"look_back": 6, "horizon": 4, "linear": "learned"} | settings)))
     train = TrainConfig(tokens=1000, seq_len=length, batch_size=batch)
     return RunConfig(model=MODEL, data=DataConfig(path=path), task=task, train=train)
 

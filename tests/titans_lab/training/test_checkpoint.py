@@ -82,7 +82,7 @@ def test_a_run_that_is_stopped_again_and_again_has_the_numbers_of_one_that_is_no
 @pytest.mark.parametrize(("variant", "precision"), [("lmm", "bfloat16"), ("mac", "float32"), ("samba", "float32")])
 def test_models_of_all_kinds_go_on_where_they_were(variant: str, precision: str, tmp_path: Path, run: RunFolder):
     looked = {"log__memory_every": 3, "log__memory_tokens": 32}
-    model = {"model__variant": variant, "model__memory__depth": 2, "model__n_layers": 2, "model__segment": 16}
+    model = {"model__variant": variant, "model__memory__depth": 2, "model__n_layers": 2, "model__segment_len": 16}
     config = run_of("text", tmp_path, train__precision=precision, train__lr=1e-2, **model, **looked)
     taken = [stopped(config, run, 2).step, stopped(config, run, 0).step, stopped(config, run, 3).step]
     assert taken == [2, 2, 5]

@@ -144,7 +144,7 @@ def test_other_errors_halve_nothing():
         MicroBatches(8, 8, no_change).within_memory(wrong)
 
 
-WIDE = {"train__length": 512, "train__batch": 64, "train__tokens": 3 * 64 * 512, "log__valid_bytes": 500}
+WIDE = {"train__seq_len": 512, "train__batch_size": 64, "train__tokens": 3 * 64 * 512, "log__valid_bytes": 500}
 
 
 def trained_with(megabytes: int, config: RunConfig, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -171,7 +171,7 @@ def test_a_run_for_which_memory_is_short_ends_with_smaller_parts_and_the_same_lo
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say how much memory it gives")
 def test_where_memory_does_not_do_for_a_single_example_that_is_said(tmp_path: Path):
-    config = run_of("text", tmp_path, **WIDE | {"train__length": 1024, "train__tokens": 64 * 1024, "model__dim": 512})
+    config = run_of("text", tmp_path, **WIDE | {"train__seq_len": 1024, "train__tokens": 64 * 1024, "model__dim": 512})
     end, env = trained_with(32, config, tmp_path / "none")
     assert end["oom"], end
     assert (env["micro_batch"], env["oom_retries"]) == (1, 6)
