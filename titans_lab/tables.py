@@ -9,25 +9,52 @@ import csv
 import itertools
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-TextFormat = Literal["table", "csv", "json", "markdown"]
-Format = Literal["table", "csv", "json", "markdown", "parquet"]
+from titans_lab.errors import UserError
+
+T = TypeVar("T")
+TextFormat = Literal["table", "csv", "json", "md"]
+Format = Literal["table", "csv", "json", "md", "parquet"]
 Rows = Iterable[Iterable[Any]]
 
-SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown"}
+SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".md": "md",
+    ".txt": "table",
+    "": "table",
+}
 GAP = "  "
 NARROWEST = 12  # characters to which a column of text may be cut so that a table fits
 
 
 def format_of(output: Path | None) -> Format:
-    """Return the format that the name of a file asks for; a table where it asks for none."""
-    return SUFFIXES.get(output.suffix.lower(), "table") if output else "table"
+    """Return the format that the name of a file asks for; a table where it asks for none.
+
+    Raises:
+        UserError: The name ends in something that is no format.
+    """
+    return format_in(SUFFIXES, output) if output else "table"
+
+
+def format_in(formats: Mapping[str, T], output: Path) -> T:
+    """Return what the name of an output file asks for, of the formats by suffix.
+
+    Raises:
+        UserError: The name ends in something else.
+    """
+    suffix = output.suffix.lower()
+    if suffix not in formats:
+        known = ", ".join(filter(None, formats))
+        raise UserError(f"-o {output}: no format is named {suffix or 'so'}; end the name in {known}, or give --format")
+    return formats[suffix]
 
 
 def to_text(form: TextFormat, names: Sequence[str], rows: Rows, width: int | None = None) -> str:
@@ -42,7 +69,7 @@ def to_text(form: TextFormat, names: Sequence[str], rows: Rows, width: int | Non
     names = distinct(names)
     if form == "table":
         return to_table(names, (map(shown, row) for row in rows), width)
-    return {"csv": to_csv, "json": to_json, "markdown": to_markdown}[form](names, rows)
+    return {"csv": to_csv, "json": to_json, "md": to_markdown}[form](names, rows)
 
 
 def to_json(names: Sequence[str], rows: Rows) -> str:
@@ -58,10 +85,11 @@ def to_csv(names: Sequence[str], rows: Rows) -> str:
     return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
-def to_markdown(names: Sequence[str], rows: Rows) -> str:
-    """Return a table in GitHub's Markdown. What would be read as markup is escaped."""
-    marks = f"| {' | '.join(['---'] * len(names))} |"
-    head, *lines = (f"| {' | '.join(map(_escaped, row))} |" for row in (names, *(map(shown, row) for row in rows)))
+def to_markdown(names: Sequence[str], rows: Rows, right: Collection[str] = ()) -> str:
+    """Return a table in GitHub's Markdown, with the columns named in `right` to the right. No cell is markup."""
+    marks = f"| {' | '.join('---:' if name in right else '---' for name in names)} |"
+    cells = (names, *(map(shown, row) for row in rows))
+    head, *lines = (f"| {' | '.join(map(markdown_text, row))} |" for row in cells)
     return "\n".join([head, marks, *lines]) + "\n"
 
 
@@ -145,8 +173,10 @@ def _is_number(cell: str) -> bool:
     return cell == "-" or cell[:1] in "0123456789-." or cell in ("nan", "inf")
 
 
-def _escaped(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in r"\`*_[]<>|" else letter for letter in text).replace("&", "&amp;")
+def markdown_text(text: str) -> str:
+    """Return text that Markdown shows literally, on one line."""
+    escaped = "".join(f"\\{letter}" if letter in r"\`*_[]<>|#" else letter for letter in text)
+    return " ".join(escaped.replace("&", "&amp;").split())
 
 
 def distinct(names: Sequence[str]) -> list[str]:

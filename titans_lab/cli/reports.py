@@ -12,6 +12,7 @@ import typer
 from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, load, open_store
 from titans_lab.cli.output import FAILED
 from titans_lab.errors import UserError
+from titans_lab.tables import format_in
 
 if TYPE_CHECKING:
     from titans_lab.report import Report
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """The formats of a report."""
+    """The formats of a report, which are also the suffixes of their files."""
 
     html = "html"
     md = "md"
@@ -29,6 +30,10 @@ class Format(StrEnum):
     tex = "tex"
     png = "png"
     svg = "svg"
+
+
+#: The formats of which a report is one file, by the file's suffix.
+ONE_FILE = {".html": Format.html, ".htm": Format.html, ".md": Format.md, ".json": Format.json}
 
 
 def report(
@@ -44,12 +49,13 @@ def report(
         ),
     ] = None,
     form: Annotated[
-        Format,
+        Format | None,
         typer.Option(
             "--format",
-            help="The format. csv and tex make a folder with a file for each table, png and svg one for each figure.",
+            help="The format. csv and tex make a folder with a file for each table, png and svg one for each figure. "
+            "Default: by the name of the output file, else html.",
         ),
-    ] = Format.html,
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     check: Annotated[
         Path | None,
@@ -74,10 +80,11 @@ def report(
     if check:
         _check(check, root, study, overrides)
         return
+    wanted = form or (format_in(ONE_FILE, output) if output else Format.html)
     told = _report(study, overrides, root)
-    suffix = f".{form}" if form in (Format.html, Format.md, Format.json) else f"-{form}"
+    suffix = f".{wanted}" if wanted in ONE_FILE.values() else f"-{wanted}"
     path = output or records.report_path(told.material.study.name, suffix)
-    for file, content in _files(told, form).items():
+    for file, content in _files(told, wanted).items():
         write(content, path / file if file else path)
     typer.echo(path)
     if show:
@@ -99,15 +106,22 @@ def compare(
     """Compare runs: the settings in which they differ, their final figures and their learning curves."""
     from titans_lab.cli.output import print_rows
     from titans_lab.report import page, runs_report, write
+    from titans_lab.report.compare import records as by_run
     from titans_lab.report.compare import rows
     from titans_lab.store.weights import find_run
 
     records = open_store(store)
+    if output:
+        format_in({".html": Format.html, ".htm": Format.html}, output)
     ids = list(dict.fromkeys(find_run(records, run).run_id for run in runs))
     if len(ids) < 2:
         raise UserError(f"{' '.join(runs)}: one run; name two or more to compare")
     told = runs_report(ids, records.root)
-    print_rows(("", *ids), ((name, *values) for name, values in rows(told)), as_csv, as_json)
+    if as_csv or as_json:
+        found = by_run(told)
+        print_rows(list(found[0]), (record.values() for record in found), as_csv, as_json)
+    else:
+        print_rows(("", *ids), ((name, *values) for name, values in rows(told)), as_csv, as_json)
     if output or show:
         path = write(page(told), output or records.report_path("compare", ".html"))
         typer.echo(path, err=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from titans_lab.report import plot
 from titans_lab.report.arms import BASELINE, Arm, Design, phrase, short_names
 from titans_lab.report.data import Material
-from titans_lab.report.format import NONE, plural
+from titans_lab.report.format import NONE, plural, score
 from titans_lab.report.plot import Figure, Json
-from titans_lab.report.section import Row, Section, Table
+from titans_lab.report.section import Cell, Row, Section, Table, cell
 from titans_lab.stats.bootstrap import RESAMPLES, stratified_iqm
 from titans_lab.stats.interval import Interval
 from titans_lab.study.comparison import judged_by
@@ -145,6 +145,13 @@ def _row(each: Standing, tasks: Sequence[str]) -> Row:
     counts = [len(arm.scores) for arm in arms]
     seeds = str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     colour = arms[0].colour if len({arm.colour for arm in arms}) == 1 else None
-    interval = f"{each.iqm.low:.3f} to {each.iqm.high:.3f}" if max(counts) > 1 else NONE
+    low, high = (each.iqm.low, each.iqm.high) if max(counts) > 1 else (None, None)
+    interval = NONE if low is None else f"{low:.3f} to {high:.3f}"
     means = [summary.mean for arm in arms if (summary := arm.summary)]
-    return Row((each.model.name,), (f"{each.iqm.value:.3f}", interval, f"{sum(means) / len(means):.3f}", seeds), colour)
+    cells = (
+        cell(score, interquartile_mean=each.iqm.value),
+        Cell(interval, interquartile_mean_low=low, interquartile_mean_high=high),
+        cell(score, mean=sum(means) / len(means)),
+        Cell(seeds, seeds_least=min(counts), seeds_most=max(counts)),
+    )
+    return Row((each.model.name,), cells, colour)

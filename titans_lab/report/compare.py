@@ -39,6 +39,23 @@ def rows(told: Report) -> Iterator[tuple[str, list[Any]]]:
     yield from _curves(found)
 
 
+def records(told: Report) -> list[dict[str, Any]]:
+    """Return each run as a program reads it: its settings that differ and its figures, under the names of the views."""
+    found = told.material
+    return [
+        {
+            "run_id": outcome.run.run_id,
+            "seed": outcome.run.seed,
+            **outcome.run.factors,
+            "metric": found.metric.name,
+            "unit": found.metric.unit,
+            "score": outcome.score,
+            **{column: getattr(outcome.result, column) for column in FIGURES},
+        }
+        for outcome in found.outcomes
+    ]
+
+
 def _curves(found: Material) -> Iterator[tuple[str, list[Any]]]:
     """Yield the losses at an eighth of the longest curve's tokens, at two eighths, and so on."""
     curves = [found.curves.get(outcome.run.run_id, []) for outcome in found.outcomes]

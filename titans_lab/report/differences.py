@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from titans_lab.report import format as shown
 from titans_lab.report.arms import BASELINE, Arm, Design
-from titans_lab.report.section import Row, Table
+from titans_lab.report.section import Cell, Row, Table, cell
 from titans_lab.report.tables import factor_names, recorded, spelled
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.stats.power import detectable
@@ -53,15 +54,17 @@ class Beside:
 
 
 COLUMNS: dict[str, Callable[[Difference], str]] = {
-    "pairs": lambda found: f"{found.seeds}" + ("" if found.paired else " (unpaired)"),
-    "diverged": lambda found: str(found.diverged),
-    "difference": lambda found: shown.signed(found.mean),
+    "pairs": lambda found: Cell(
+        f"{found.seeds}" + ("" if found.paired else " (unpaired)"), seeds=found.seeds, paired=found.paired
+    ),
+    "diverged": lambda found: cell(str, diverged=found.diverged),
+    "difference": lambda found: cell(shown.signed, difference=found.mean),
     "95\N{NO-BREAK SPACE}% interval": lambda found: _interval(found),
-    "p, Holm": lambda found: shown.p_value(found.adjusted),
+    "p, Holm": lambda found: cell(shown.p_value, p_holm=found.adjusted),
     "verdict": lambda found: found.verdict,
-    "p, sign flips": lambda found: shown.p_value(found.sign_flip),
-    "effect, SD": lambda found: shown.signed(found.effect, 1),
-    "correlation": lambda found: shown.signed(found.correlation, 2),
+    "p, sign flips": lambda found: cell(shown.p_value, p_sign_flip=found.sign_flip),
+    "effect, SD": lambda found: cell(partial(shown.signed, digits=1), effect_sd=found.effect),
+    "correlation": lambda found: cell(partial(shown.signed, digits=2), correlation=found.correlation),
 }
 
 
@@ -83,27 +86,34 @@ def beside(design: Design, metric: Metric) -> Beside | None:
     return Beside(base, pairs, _detectable(pairs), fewest, len(design.arms) - 1 - len(others))
 
 
-def table(compared: Beside, design: Design) -> Table:
+def better(compared: Beside | None) -> set[Arm]:
+    """Return the arms that the verdict calls better than the baseline."""
+    return {pair.arm for pair in compared.pairs if pair.found.verdict == "better"} if compared else set()
+
+
+def table(compared: Beside, design: Design, metric: Metric) -> Table:
     """Return a table with a row for every arm but the baseline."""
     rows = [
         Row(
             spelled(pair.arm),
-            (*(cell(pair.found) for cell in COLUMNS.values()), *_costs(pair, compared.base)),
+            (*(show(pair.found) for show in COLUMNS.values()), *_costs(pair, compared.base)),
             pair.arm.colour,
         )
         for pair in compared.pairs
     ]
-    return Table(factor_names(design), (*COLUMNS, *COSTS), tuple(rows), words=("verdict",))
+    return Table(factor_names(design), (*COLUMNS, *COSTS), tuple(rows), words=("verdict",), metric=metric)
 
 
 def _costs(pair: ArmDifference, base: Arm) -> Iterator[str]:
     for column in COSTS.values():
         ours, theirs = recorded(pair.arm, column), recorded(base, column)
-        if not ours or not theirs:
-            yield shown.NONE
-        else:
-            ratio = ours / theirs
-            yield "equal" if abs(ratio - 1) <= EQUAL else f"{ratio:.2f}"
+        yield cell(_times, **{f"{column}_ratio": ours / theirs if ours and theirs else None})
+
+
+def _times(ratio: float | None) -> str:
+    if ratio is None:
+        return shown.NONE
+    return "equal" if abs(ratio - 1) <= EQUAL else f"{ratio:.2f}"
 
 
 def answer(compared: Beside) -> str:
@@ -193,8 +203,9 @@ def _detectable(pairs: tuple[ArmDifference, ...]) -> float | None:
     return found.difference if found else None
 
 
-def _interval(found: Difference) -> str:
+def _interval(found: Difference) -> Cell:
     if found.mean is None or found.half_width is None:
-        return shown.NONE
-    ends = (shown.signed(found.mean + side * found.half_width) for side in (-1, 1))
-    return f"[{', '.join(ends)}]" + (" †" if found.given_convergence else "")
+        return Cell(shown.NONE, difference_low=None, difference_high=None)
+    low, high = (found.mean + side * found.half_width for side in (-1, 1))
+    mark = " †" if found.given_convergence else ""
+    return Cell(f"[{shown.signed(low)}, {shown.signed(high)}]{mark}", difference_low=low, difference_high=high)

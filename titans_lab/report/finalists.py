@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from titans_lab.report import differences
-from titans_lab.report.arms import PALETTE, spell
+from titans_lab.report.arms import PALETTE
 from titans_lab.report.evidence import quoted
 from titans_lab.report.format import NONE, p_value, plural, score, signed
-from titans_lab.report.section import Row, Section, Table
+from titans_lab.report.section import Cell, Row, Section, Table, cell
+from titans_lab.report.trials import params
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.metric import MEASURED
@@ -153,14 +154,13 @@ def _table(finals: Sequence[SearchFinal]) -> Table:
 
 
 def _rows(final: SearchFinal, colour: int, names: Sequence[str]) -> Iterator[Row]:
-    best = final.best
     pairs: list[tuple[Finalist, Difference | None]] = [(final.base, None), *final.others]
     for each, found in pairs:
-        params = (spell(each.params[name]) if name in each.params else NONE for name in names)
-        cells = (cell(found) if found else NONE for cell in COLUMNS.values())
-        seeds = f"{len(each.sample.values)} of {each.seeds}"
-        chosen = best is not None and each is best[0]
-        yield Row((final.arm or "all", each.name), (*params, seeds, score(each.mean), *cells), colour, chosen)
+        cells = (show(found) if found else NONE for show in COLUMNS.values())
+        done = Cell(f"{len(each.sample.values)} of {each.seeds}", done=len(each.sample.values), planned=each.seeds)
+        chosen = found is not None and found.verdict == "better"
+        heads = (final.arm or "all", each.name)
+        yield Row(heads, (*params(each.params, names), done, cell(score, mean=each.mean), *cells), colour, chosen)
 
 
 def _caption(finals: Sequence[SearchFinal]) -> str:
@@ -169,8 +169,7 @@ def _caption(finals: Sequence[SearchFinal]) -> str:
         f"{told} Finalists are the best trials of each search, run again together with the baseline configuration and "
         "with seeds that no trial used, because the values that chose them are the luckiest of many. Differences from "
         "the baseline are paired by seed, with 95 % t intervals. The verdict is a t test at 5 %, Holm-adjusted over "
-        "the finalists of a search; a finalist with a failed seed is never better. The best mean of the finalists with "
-        "all seeds is bold."
+        "the finalists of a search; a finalist with a failed seed is never better. Finalists that are better are bold."
     )
 
 

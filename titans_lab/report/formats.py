@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from titans_lab import tables as tables_as
 from titans_lab.report import provenance, tables
 from titans_lab.report.head import head
 from titans_lab.report.render import Report
 from titans_lab.report.runs import run_table
-from titans_lab.report.section import Row, Table
+from titans_lab.report.section import Table
+from titans_lab.tables import markdown_text as _md
 
 _TEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -48,7 +49,7 @@ def to_markdown(told: Report) -> str:
     lines += ["\n".join(f"- {_md(value)} {_md(what)}" for value, what in top.cost)]
     captions = {section.name: section.caption for section in told.sections}
     for name, title, table in all_tables(told):
-        lines += [f"## {_md(title)}", _markdown_table(table), _md(captions.get(name, ""))]
+        lines += [f"## {_md(title)}", _markdown_table(table).rstrip(), _md(captions.get(name, ""))]
     troubles = [f"- {_md(f'{each.label}: {each.state}: {each.reason}')}" for each in tables.troubles(told.design)]
     lines += ["## Runs without a result", "\n".join(troubles)] if troubles else []
     return "\n\n".join(filter(None, lines)) + "\n"
@@ -57,18 +58,18 @@ def to_markdown(told: Report) -> str:
 def to_json(told: Report) -> str:
     """Return the whole report as JSON, with each statement and its result."""
     found, top = told.material, head(told.material, told.design)
-    sections = {name: {"title": title, "rows": _records(table)} for name, title, table in all_tables(told)}
+    sections = {name: {"title": title, "rows": table.records} for name, title, table in all_tables(told)}
     statements = {name: {"sql": each.sql, "rows": list(each.rows)} for name, each in found.evidence.statements.items()}
     texts = {"name": found.study.name, "question": found.study.question, "expect": found.study.expect}
     said = {"verdict": top.verdict, "progress": top.progress, "findings": list(top.findings), "former": top.former}
-    warned = {"warnings": provenance.warnings(found), "cost": [list(each) for each in top.cost]}
+    warned = {"warnings": provenance.warnings(found), "cost": dataclasses.asdict(provenance.spent(found))}
     whole = texts | said | warned | {"tables": sections, "statements": statements}
     return json.dumps(tables_as.plain(whole), indent=1, default=str) + "\n"
 
 
 def to_csv(table: Table) -> str:
-    """Return a table as CSV, with exact numbers where the page rounds them; no cell is one that a spreadsheet runs."""
-    return tables_as.to_csv((*table.heads, *table.columns), ((*row.heads, *_exact(row)) for row in table.rows))
+    """Return a table as CSV for programs: see `Table.records`. No cell is one that a spreadsheet runs."""
+    return tables_as.to_csv(table.names, ([record.get(name) for name in table.names] for record in table.records))
 
 
 def to_latex(table: Table, title: str) -> str:
@@ -83,25 +84,9 @@ def to_latex(table: Table, title: str) -> str:
 
 
 def _markdown_table(table: Table) -> str:
-    marks = ["---"] * len(table.heads) + ["---" if column in table.words else "---:" for column in table.columns]
-    rows = [(*table.heads, *table.columns), marks, *((*row.heads, *row.cells) for row in table.rows)]
-    return "\n".join(f"| {' | '.join(map(_md, row))} |" for row in rows)
-
-
-def _records(table: Table) -> list[dict[str, Any]]:
-    names = (*table.heads, *table.columns)
-    return [dict(zip(names, (*row.heads, *_exact(row)), strict=True)) for row in table.rows]
-
-
-def _exact(row: Row) -> tuple[Any, ...]:
-    return (*row.values, *row.cells[len(row.values) :])
-
-
-def _md(text: str) -> str:
-    """Return text that Markdown shows literally, on one line."""
-    for letter in "\\`*_[]<>|#":
-        text = text.replace(letter, f"\\{letter}")
-    return " ".join(text.split())
+    figures = [column for column in table.columns if column not in table.words]
+    rows = ([*row.heads, *row.cells] for row in table.rows)
+    return tables_as.to_markdown((*table.heads, *table.columns), rows, right=figures)
 
 
 def _tex(text: str) -> str:

@@ -15,7 +15,7 @@ from titans_lab.report.data import Material, Outcome
 from titans_lab.report.evidence import quoted
 from titans_lab.report.lengths import STATEMENT as LENGTHS
 from titans_lab.report.lengths import Answers, facets
-from titans_lab.report.section import Row, Section, Table
+from titans_lab.report.section import Cell, Row, Section, Table, identifier, mean_cell
 from titans_lab.stats.interval import summarise
 from titans_lab.tasks.series import SeriesSettings
 
@@ -110,21 +110,20 @@ def _whose(compared: Compared, table: paper.PaperTable) -> str:
 
 
 def _cells(compared: Compared, figures: Figures) -> tuple[str, ...]:
-    return tuple(_cell(figures.get(column, ()), compared.digits) for column in compared.columns)
+    return tuple(_cell(column, figures.get(column, ()), compared.digits) for column in compared.columns)
 
 
-def _cell(values: Sequence[float], digits: int) -> str:
-    if not values:
-        return shown.NONE
-    found = summarise(values)
-    half = "" if found.half_width is None else f" ± {found.half_width:.{digits}f}"
-    return f"{found.mean:.{digits}f}{half}"
+def _cell(column: str, values: Sequence[float], digits: int) -> Cell:
+    return mean_cell(column, summarise(values) if values else None, digits)
 
 
 def _theirs(compared: Compared, table: paper.PaperTable, name: str) -> tuple[str, ...]:
     known = dict(zip(table.columns, table.rows[name], strict=True))
-    figures = (known.get(column) for column in compared.columns)
-    return tuple(shown.NONE if figure is None else f"{figure:.{compared.digits}f}" for figure in figures)
+    figures = ((column, known.get(column)) for column in compared.columns)
+    return tuple(
+        Cell(shown.NONE if figure is None else f"{figure:.{compared.digits}f}", **{identifier(column): figure})
+        for column, figure in figures
+    )
 
 
 def _caption(compared: Compared, table: paper.PaperTable) -> str:

@@ -13,7 +13,7 @@ from titans_lab.report.format import NONE
 from titans_lab.report.lengths import beside
 from titans_lab.report.lines import bars, rounded
 from titans_lab.report.plot import Figure, Json
-from titans_lab.report.section import Row, Section, Table
+from titans_lab.report.section import Cell, Row, Section, Table, mean_cell
 from titans_lab.stats.interval import Summary, summarise
 
 LENGTH = "train.seq_len"
@@ -100,18 +100,22 @@ def _table(lines: Mapping[str, Line], lengths: list[int]) -> Table:
     theirs = [paper.tables()[name] for name in PAPER]
     names = list(dict.fromkeys([*map(tokens, lengths), *theirs[0].columns]))
     rows = [
-        Row(("ours", name), _cells(names, {tokens(length): _told(found) for length, (_, found) in line.items()}))
+        Row(("ours", name), _cells(names, {tokens(length): found for length, (_, found) in line.items()}))
         for name, line in lines.items()
     ]
     for table in theirs:
         whose = f"{table.source}, {table.title.rpartition(', ')[2]}"
-        rows += [Row((whose, f"depth {depth}"), _cells(names, _paper(table, depth))) for depth in table.rows]
+        rows += [Row((whose, f"depth {depth}"), _theirs(names, table, depth)) for depth in table.rows]
     return Table(("whose", "model"), tuple(names), tuple(rows))
 
 
-def _paper(table: paper.PaperTable, depth: str) -> dict[str, str]:
-    return {name: f"{value:.2f}" for name, value in zip(table.columns, table.rows[depth], strict=True) if value}
+def _cells(names: list[str], known: Mapping[str, Summary]) -> tuple[Cell, ...]:
+    return tuple(mean_cell(f"perplexity at {name}", known.get(name), 3) for name in names)
 
 
-def _cells(names: list[str], known: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(known.get(name, NONE) for name in names)
+def _theirs(names: list[str], table: paper.PaperTable, depth: str) -> tuple[Cell, ...]:
+    known = dict(zip(table.columns, table.rows[depth], strict=True))
+    return tuple(
+        Cell(f"{known[name]:.2f}" if known.get(name) else NONE, **{f"perplexity_at_{name.lower()}": known.get(name)})
+        for name in names
+    )

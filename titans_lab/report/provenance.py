@@ -36,6 +36,17 @@ class Origin:
     values: tuple[tuple[str, int], ...]
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What the runs of a study have cost so far, in seconds of all workers, and what all of them are to cost."""
+
+    wall_seconds: float
+    tokens: int
+    planned_tokens: int
+    flops: float
+    planned_flops: float
+
+
 def origins(material: Material) -> list[Origin]:
     """Return the recorded properties of the runs."""
     return [
@@ -74,16 +85,26 @@ def data_note(material: Material) -> str:
 def cost(material: Material) -> list[tuple[str, str]]:
     """Return what the study has cost so far, and what was predicted."""
     results = [outcome.result for outcome in material.outcomes]
-    configs = [outcome.run.config for outcome in material.outcomes]
-    seconds = sum(result.wall_seconds or 0 for result in results)
-    tokens = sum(result.tokens or 0 for result in results)
-    flops = sum((result.tokens or 0) * (result.flops_per_token or 0) for result in results)
+    found = spent(material)
     timed = sum(result.wall_seconds is not None for result in results)
     return [
-        (duration(seconds), f"worker time of {plural(timed, 'run')}{_predicted(results)}"),
-        (short(tokens), f"training tokens, of {short(sum(map(derived.tokens, configs)))} planned"),
-        (short(flops), f"training FLOPs, of {short(sum(map(derived.flops, configs)))} planned"),
+        (duration(found.wall_seconds), f"worker time of {plural(timed, 'run')}{_predicted(results)}"),
+        (short(found.tokens), f"training tokens, of {short(found.planned_tokens)} planned"),
+        (short(found.flops), f"training FLOPs, of {short(found.planned_flops)} planned"),
     ]
+
+
+def spent(material: Material) -> Spent:
+    """Return the cost of the study's runs so far, and of all that it plans."""
+    results = [outcome.result for outcome in material.outcomes]
+    configs = [outcome.run.config for outcome in material.outcomes]
+    return Spent(
+        wall_seconds=sum(result.wall_seconds or 0.0 for result in results),
+        tokens=sum(result.tokens or 0 for result in results),
+        planned_tokens=sum(map(derived.tokens, configs)),
+        flops=sum((result.tokens or 0) * (result.flops_per_token or 0) for result in results),
+        planned_flops=sum(map(derived.flops, configs)),
+    )
 
 
 def _predicted(results: Sequence[RunResult]) -> str:

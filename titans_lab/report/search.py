@@ -7,12 +7,12 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from titans_lab.report import finalists, plot, search_space
-from titans_lab.report.arms import DASHES, PALETTE, Design, spell
-from titans_lab.report.format import NONE, plural, score
+from titans_lab.report.arms import DASHES, PALETTE, Design
+from titans_lab.report.format import plural, score
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
-from titans_lab.report.section import Row, Section, Table
-from titans_lab.report.trials import STATEMENT, VALUELESS, SearchTrials, TrialRow, dots, metrics, searches
+from titans_lab.report.section import Row, Section, Table, cell
+from titans_lab.report.trials import STATEMENT, VALUELESS, SearchTrials, TrialRow, dots, metrics, params, searches
 
 if TYPE_CHECKING:
     from titans_lab.report.data import Material
@@ -71,7 +71,8 @@ def _history(found: Sequence[SearchTrials]) -> Section:
     rows = [row for search in found for row in _best(search)]
     names = list(dict.fromkeys(key for search in found for trial in search.trials for key in trial.params))
     cells = [
-        Row(heads, (*_params(trial, names), score(trial.value), trial.origin), colour) for heads, trial, colour in rows
+        Row(heads, (*params(trial.params, names), cell(score, value=trial.value), trial.origin), colour)
+        for heads, trial, colour in rows
     ]
     table = Table(("search", "trial"), (*names, metrics(found), "proposed by"), tuple(cells), words=("proposed by",))
     told = "; ".join(f"{search.name or 'the search'}: {_states(search)}" for search in found)
@@ -87,11 +88,7 @@ def _states(search: SearchTrials) -> str:
 def _best(search: SearchTrials) -> Iterator[tuple[tuple[str, str], TrialRow, int]]:
     ordered = sorted(search.valued, key=lambda trial: (not trial.feasible, search.sign * (trial.value or 0.0)))
     for trial in ordered[:BEST]:
-        yield (search.name or "all", str(trial.number)), trial, search.place % len(PALETTE)
-
-
-def _params(trial: TrialRow, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(spell(trial.params[name]) if name in trial.params else NONE for name in names)
+        yield (search.name or "all", cell(str, trial=trial.number)), trial, search.place % len(PALETTE)
 
 
 def _lost(search: SearchTrials, ended: Sequence[TrialRow]) -> Iterator[Json]:

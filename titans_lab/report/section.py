@@ -2,9 +2,56 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+from titans_lab.report.format import NONE
 from titans_lab.report.plot import Figure
+from titans_lab.stats.interval import Summary
+from titans_lab.study.metric import Metric
+
+T = TypeVar("T")
+
+
+class Cell(str):
+    """A cell as a person reads it, with the figures in it as a program reads them.
+
+    A cell that is a plain `str` holds words, and programs read these under the heading of the column.
+
+    Attributes:
+        figures: The figures by name, unrounded. A name ends in its unit; the study's metric has its own in the column
+            `unit`. The column of the table sorts by the first.
+    """
+
+    figures: dict[str, Any]
+
+    def __new__(cls, text: str, **figures: Any) -> Cell:
+        """Return the cell that shows `text`."""
+        cell = super().__new__(cls, text)
+        cell.figures = figures
+        return cell
+
+    @property
+    def key(self) -> Any:
+        """What the column sorts by."""
+        return next(iter(self.figures.values()))
+
+
+def cell(words: Callable[[T], str], **figure: T) -> Cell:
+    """Return a cell of one named figure, which `words` turns into text."""
+    (value,) = figure.values()
+    return Cell(words(value), **figure)
+
+
+def mean_cell(column: str, found: Summary | None, digits: int) -> Cell:
+    """Return a cell of a mean, with half of its interval where that is known."""
+    names = (identifier(column), f"{identifier(column)}_half_width_95")
+    if found is None:
+        return Cell(NONE, **dict.fromkeys(names))
+    half = "" if found.half_width is None else f" ± {found.half_width:.{digits}f}"
+    return Cell(f"{found.mean:.{digits}f}{half}", **dict(zip(names, (found.mean, found.half_width), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -15,15 +62,13 @@ class Row:
         heads: What it is about: values of the study's factors, or a name.
         cells: Its values.
         colour: Of its arm, an index into the palette; None: of no arm.
-        best: Whether it is the arm with the best mean.
-        values: What cells sort by, where that is not their text: None for those that come last.
+        better: Whether the study's verdict calls it better than what it is compared with: it stands in bold.
     """
 
     heads: tuple[str, ...]
     cells: tuple[str, ...]
     colour: int | None = None
-    best: bool = False
-    values: tuple[float | str | None, ...] = ()
+    better: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,12 +80,39 @@ class Table:
         columns: Headings of the others.
         rows: From top to bottom.
         words: The columns that hold words, and stand to the left.
+        metric: The metric that scores, means and differences in it are of; None where it has none.
     """
 
     heads: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     words: tuple[str, ...] = ()
+    metric: Metric | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which programs read the rows; those of `records` where there are rows."""
+        named = dict.fromkeys(name for record in self.records for name in record)
+        return tuple(named) or tuple(map(identifier, (*self.heads, *self.columns)))
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Every row as programs read it: figures unrounded and by name, words under their heading."""
+        return [self._record(row) for row in self.rows]
+
+    def _record(self, row: Row) -> dict[str, Any]:
+        cells = zip((*self.heads, *self.columns), (*row.heads, *row.cells), strict=True)
+        found = {name: value for heading, each in cells for name, value in _figures(heading, each).items()}
+        return found | ({"metric": self.metric.name, "unit": self.metric.unit} if self.metric else {})
+
+
+def identifier(heading: str) -> str:
+    """Return a heading as a name: "changes to the baseline" is changes_to_the_baseline."""
+    return re.sub(r"[^\w.]+", "_", heading.casefold()).strip("_")
+
+
+def _figures(heading: str, each: str) -> dict[str, Any]:
+    return each.figures if isinstance(each, Cell) else {identifier(heading): each if each != NONE else None}
 
 
 @dataclass(frozen=True)

@@ -44,19 +44,19 @@ def _listed(built: Built) -> Iterable[Section]:
 
 def _arms(material: Material, design: Design) -> Section | None:
     metric = material.metric
-    best = "lowest" if metric.direction == "minimize" else "highest"
     caption = (
-        f"{metric.name.capitalize()} in {metric.unit} over the finished seeds; the {best} mean is bold. ± is half of "
-        "the 95 % t interval, not adjusted for the number of arms. Tokens/s and wall time are means over the seeds; "
+        f"{metric.name.capitalize()} in {metric.unit} over the finished seeds; bold arms are better than the baseline "
+        "by the verdict. ± is half of the 95 % t interval, not adjusted for the number of arms. Tokens/s and wall time "
+        "are means over the seeds; "
         "peak memory is their largest."
     )
-    table = arm_table(design, metric)
+    table = arm_table(design, metric, differences.better(differences.beside(design, metric)))
     return Section("arms", "Arms", ("runs",), caption, table=table) if table.rows else None
 
 
 def _forest(material: Material, design: Design) -> Section | None:
     compared = differences.beside(design, material.metric)
-    return drawn(forest(material, design), differences.table(compared, design) if compared else None)
+    return drawn(forest(material, design), differences.table(compared, design, material.metric) if compared else None)
 
 
 def _side_by_side(material: Material, design: Design) -> Section | None:

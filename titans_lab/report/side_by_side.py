@@ -10,16 +10,16 @@ from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import Material, Speed
 from titans_lab.report.plot import Figure, Json
-from titans_lab.report.section import Row, Table
+from titans_lab.report.section import Row, Table, cell
 from titans_lab.report.tables import factor_names, spelled
 
 COLUMNS: dict[str, Callable[[Speed], str]] = {
-    "length": lambda speed: shown.integer(speed.length),
-    "tokens/s": lambda speed: shown.integer(speed.tokens_per_second),
-    "times the baseline": lambda speed: f"{speed.ratio:.3g}",
-    "lowest": lambda speed: f"{speed.ratio_low:.3g}",
-    "highest": lambda speed: f"{speed.ratio_high:.3g}",
-    "share of a product": lambda speed: shown.NONE if speed.product_share is None else f"{speed.product_share:.3f}",
+    "length": lambda speed: cell(shown.integer, length_tokens=speed.length),
+    "tokens/s": lambda speed: cell(shown.integer, tokens_per_second=speed.tokens_per_second),
+    "times the baseline": lambda speed: cell("{:.3g}".format, ratio=speed.ratio),
+    "lowest": lambda speed: cell("{:.3g}".format, ratio_low=speed.ratio_low),
+    "highest": lambda speed: cell("{:.3g}".format, ratio_high=speed.ratio_high),
+    "share of a product": lambda speed: cell(shown.score, product_share=speed.product_share),
     "against": lambda speed: speed.setting,
 }
 
@@ -60,7 +60,7 @@ def side_by_side(material: Material, design: Design) -> Figure | None:
 def table(material: Material, design: Design) -> Table:
     """Return a row for every arm, setting and length."""
     rows = [
-        Row(spelled(line.arm), tuple(cell(speed) for cell in COLUMNS.values()), line.arm.colour)
+        Row(spelled(line.arm), tuple(show(speed) for show in COLUMNS.values()), line.arm.colour)
         for line in _series(material, design)
         for speed in line.speeds
     ]

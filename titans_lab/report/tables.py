@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 from titans_lab.report import format as shown
-from titans_lab.report.arms import Arm, Design, ranked, spell
+from titans_lab.report.arms import ABSENT, Arm, Design, spell
 from titans_lab.report.data import Outcome
-from titans_lab.report.section import Row, Table
+from titans_lab.report.section import Cell, Row, Table, cell, identifier
 from titans_lab.study.metric import Metric
 
 
@@ -24,18 +25,23 @@ class Trouble:
 
 
 #: Headings and cells; {metric} stands for the name of the study's metric.
-ARM_COLUMNS: dict[str, Callable[[Arm], str]] = {
-    "done": lambda arm: f"{arm.count('done')} of {len(arm.outcomes)}",
-    "diverged": lambda arm: str(arm.count("diverged")),
-    "failed": lambda arm: str(arm.count("failed", "oom", "timeout", "cancelled", "lost")),
-    "mean {metric}": lambda arm: _of_summary(arm, "mean"),
-    "sd": lambda arm: _of_summary(arm, "sd"),
-    "± 95\N{NO-BREAK SPACE}%": lambda arm: _of_summary(arm, "half_width"),
-    "parameters": lambda arm: shown.short(recorded(arm, "parameters")),
-    "state": lambda arm: shown.memory(recorded(arm, "state_bytes")),
-    "tokens/s": lambda arm: shown.integer(arm.mean("tokens_per_second")),
-    "peak memory": lambda arm: shown.memory(max(arm.measured("peak_memory_bytes"), default=None)),
-    "wall time": lambda arm: shown.duration(arm.mean("wall_seconds")),
+ARM_COLUMNS: dict[str, Callable[[Arm], Cell]] = {
+    "done": lambda arm: Cell(
+        f"{arm.count('done')} of {len(arm.outcomes)}", done=arm.count("done"), seeds=len(arm.outcomes)
+    ),
+    "diverged": lambda arm: cell(str, diverged=arm.count("diverged")),
+    "failed": lambda arm: cell(str, failed=arm.count("failed", "oom", "timeout", "lost")),
+    "cancelled": lambda arm: cell(str, cancelled=arm.count("cancelled")),
+    "mean {metric}": lambda arm: cell(shown.score, mean=_of_summary(arm, "mean")),
+    "sd": lambda arm: cell(shown.score, sd=_of_summary(arm, "sd")),
+    "± 95\N{NO-BREAK SPACE}%": lambda arm: cell(shown.score, half_width_95=_of_summary(arm, "half_width")),
+    "parameters": lambda arm: cell(shown.short, parameters=recorded(arm, "parameters")),
+    "state": lambda arm: cell(shown.memory, state_bytes=recorded(arm, "state_bytes")),
+    "tokens/s": lambda arm: cell(shown.integer, tokens_per_second=arm.mean("tokens_per_second")),
+    "peak memory": lambda arm: cell(
+        shown.memory, peak_memory_bytes=max(arm.measured("peak_memory_bytes"), default=None)
+    ),
+    "wall time": lambda arm: cell(shown.duration, wall_seconds=arm.mean("wall_seconds")),
 }
 
 
@@ -44,12 +50,14 @@ def factor_names(design: Design) -> tuple[str, ...]:
     return (tuple(design.arms[0].factors) if design.arms else ()) or ("arm",)
 
 
-def arm_table(design: Design, metric: Metric) -> Table:
-    """Return the table of arms, in the order of the study."""
-    best = ranked(design.arms, metric)
-    rows = (_arm_row(arm, len(best) > 1 and _mean(arm) == _mean(best[0])) for arm in design.arms)
+def arm_table(design: Design, metric: Metric, better: Collection[Arm]) -> Table:
+    """Return the table of arms, in the order of the study; those that the verdict calls `better` stand in bold."""
+    rows = (
+        Row(spelled(arm), tuple(show(arm) for show in ARM_COLUMNS.values()), arm.colour, arm in better)
+        for arm in design.arms
+    )
     columns = tuple(name.format(metric=metric.name) for name in ARM_COLUMNS)
-    return Table(factor_names(design), columns, tuple(rows))
+    return Table(factor_names(design), columns, tuple(rows), metric=metric)
 
 
 def troubles(design: Design) -> list[Trouble]:
@@ -66,21 +74,17 @@ def missing(design: Design) -> list[str]:
     return [f"{arm.label}, seed {outcome.run.seed}" for arm, outcome in every if outcome.result.state == "pending"]
 
 
-def _mean(arm: Arm) -> float | None:
-    return arm.summary.mean if arm.summary else None
-
-
-def _arm_row(arm: Arm, best: bool) -> Row:
-    return Row(spelled(arm), tuple(cell(arm) for cell in ARM_COLUMNS.values()), arm.colour, best)
-
-
-def _of_summary(arm: Arm, field: str) -> str:
-    return shown.score(getattr(arm.summary, field)) if arm.summary else shown.NONE
+def _of_summary(arm: Arm, field: str) -> float | None:
+    return getattr(arm.summary, field) if arm.summary else None
 
 
 def spelled(arm: Arm) -> tuple[str, ...]:
     """Values of its factors, as they stand in a row."""
-    return tuple(spell(value) for value in arm.factors.values()) or (arm.label,)
+    return tuple(_spelled(name, value) for name, value in arm.factors.items()) or (arm.label,)
+
+
+def _spelled(name: str, value: Any) -> Cell:
+    return Cell(spell(value), **{identifier(name): None if value == ABSENT else value})
 
 
 def recorded(arm: Arm, name: str) -> int | None:

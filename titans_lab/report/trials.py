@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from titans_lab.report import plot
 from titans_lab.report.arms import PALETTE, SYMBOLS, spell
 from titans_lab.report.evidence import quoted
-from titans_lab.report.format import score
+from titans_lab.report.format import NONE, score
 from titans_lab.report.plot import Json
+from titans_lab.report.section import Cell
 
 if TYPE_CHECKING:
     from titans_lab.report.data import Material
@@ -100,6 +101,11 @@ def _search(place: int, rows: Sequence[Json]) -> SearchTrials:
 def metrics(found: Sequence[SearchTrials]) -> str:
     """Return the names of the first objectives."""
     return " or ".join(dict.fromkeys(search.metric for search in found))
+
+
+def params(values: Mapping[str, Any], names: Sequence[str]) -> tuple[Cell, ...]:
+    """Return a cell for each parameter, by its dotted key."""
+    return tuple(Cell(spell(values[key]) if key in values else NONE, **{key: values.get(key)}) for key in names)
 
 
 def dots(search: SearchTrials, trials: Sequence[TrialRow], x: Sequence[Any], y: Sequence[Any], legend: bool) -> Json:

@@ -7,6 +7,7 @@ import secrets
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,21 @@ def fresh_points(goal: Goal, seed: int, trials: Sequence[Trial]) -> Iterator[dic
             yield point
 
 
+def _with_times(proposer: Proposer, trials: Iterable[Trial]) -> list[FrozenTrial]:
+    """Return the trials as Optuna keeps them, each with the times at which it was asked for and told."""
+    kept = proposer.study.get_trials(deepcopy=True)
+    for trial in trials:
+        frozen = kept[proposer.places[trial.number]]
+        frozen.datetime_start = _local(trial.started) or frozen.datetime_start
+        frozen.datetime_complete = _local(trial.ended) or frozen.datetime_complete
+    return kept
+
+
+def _local(time: str | None) -> datetime | None:
+    """Return an ISO time in UTC as Optuna writes times: local and without a zone."""
+    return datetime.fromisoformat(time).astimezone().replace(tzinfo=None) if time else None
+
+
 def export(searches: Iterable[tuple[Goal, Sequence[Trial]]], path: Path) -> None:
     """Write searches as Optuna's SQLite file, which optuna-dashboard opens, and replace the file that was there."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -233,7 +249,7 @@ def export(searches: Iterable[tuple[Goal, Sequence[Trial]]], path: Path) -> None
                 study_name=goal.name,
                 directions=[DIRECTIONS[direction] for direction in goal.directions],
             )
-            study.add_trials(memory.study.get_trials(deepcopy=False))
+            study.add_trials(_with_times(memory, trials))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

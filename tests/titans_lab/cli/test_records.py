@@ -111,7 +111,7 @@ SQL = "select seed, loss, model.variant from runs order by seed"
 
 def test_the_format_is_asked_for_or_follows_from_the_name_of_the_file(cli: Any, filled: Workbench, tmp_path: Path):
     store = ("--store", filled.store.root)
-    for form, name in (("csv", "x.csv"), ("json", "x.JSON"), ("markdown", "x.md"), ("table", "x.txt")):
+    for form, name in (("csv", "x.csv"), ("json", "x.JSON"), ("md", "x.md"), ("table", "x.txt")):
         printed = cli("query", SQL, "--format", form, *store)
         assert (printed.code, printed.err) == (0, "")
         assert cli("query", SQL, "-o", tmp_path / name, *store) == (0, "", "")
@@ -123,6 +123,16 @@ def test_the_format_is_asked_for_or_follows_from_the_name_of_the_file(cli: Any, 
     assert pq.read_table(tmp_path / "x.parquet").to_pylist() == json.loads((tmp_path / "x.JSON").read_text())
 
 
+def test_a_file_whose_name_says_another_format_is_refused(cli: Any, filled: Workbench, tmp_path: Path):
+    store = ("--store", filled.store.root)
+    for verb in (("query", SQL), ("report", filled.study), ("compare", "a", "b")):
+        code, out, err = cli(*verb, "-o", tmp_path / "x.xlsx", *store)
+        assert (code, out) == (2, "")
+        assert "no format is named .xlsx; end the name in " in err
+    assert cli("query", SQL, "--format", "csv", "-o", tmp_path / "x.dat", *store) == (0, "", "")
+    assert [path.name for path in tmp_path.glob("x.*")] == ["x.dat"]
+
+
 def test_parquet_goes_through_a_pipe(bench: Workbench, filled: Workbench):
     command = [sys.executable, "-m", "titans_lab", "query", SQL, "--format", "parquet", "--store"]
     done = subprocess.run([*command, str(filled.store.root)], capture_output=True, check=True)
@@ -131,7 +141,7 @@ def test_parquet_goes_through_a_pipe(bench: Workbench, filled: Workbench):
 
 def test_markdown_shows_markup_as_it_is(cli: Any, filled: Workbench):
     sql = "select '<b>|*x*' as \"a|b\", null as none, 0.5 as half"
-    out = cli("query", sql, "--format", "markdown", "--store", filled.store.root).out
+    out = cli("query", sql, "--format", "md", "--store", filled.store.root).out
     assert out.splitlines() == [r"| a\|b | none | half |", "| --- | --- | --- |", r"| \<b\>\|\*x\* | - | 0.5 |"]
 
 

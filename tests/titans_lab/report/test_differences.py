@@ -32,7 +32,7 @@ def compared(lab):
 def cells(lab):
     """Of every row, by column."""
     material, design = looked_at(lab)
-    found = table(beside(design, material.metric), design)
+    found = table(beside(design, material.metric), design, material.metric)
     return [dict(zip(found.columns, row.cells, strict=True)) for row in found.rows]
 
 

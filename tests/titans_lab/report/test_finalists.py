@@ -57,7 +57,7 @@ def test_a_better_finalist_is_said_to_be_better_and_its_row_is_the_paired_differ
     )
     cells = [dict(zip(found.table.columns, row.cells, strict=True)) for row in found.table.rows]
     assert [row.heads for row in found.table.rows] == [("all", "baseline"), ("all", "trial 0"), ("all", "trial 7")]
-    assert [row.best for row in found.table.rows] == [False, False, True]
+    assert [row.better for row in found.table.rows] == [False, False, True]
     assert [each["verdict"] for each in cells] == ["–", first.verdict, second.verdict] == ["–", "worse", "better"]
     assert cells[2]["difference"] == f"{second.mean:+.4f}"
     assert cells[2]["95\N{NO-BREAK SPACE}% interval"].startswith(f"[{second.mean - second.half_width:+.4f}, ")

@@ -105,8 +105,9 @@ def test_the_table_of_arms(filled):
     page = filled.page()
     table = Page(page[page.index('id="arms-title"') - 20 : page.index("</table>", page.index('id="arms-title"')) + 8])
     cells = table.words("td")
-    assert cells[:11] == [
+    assert cells[:12] == [
         "3 of 3",
+        "0",
         "0",
         "0",
         "2.200",
@@ -118,7 +119,7 @@ def test_the_table_of_arms(filled):
         "512 MiB",
         "1 min 35 s",
     ]
-    assert cells[11:17] == ["1 of 3", "0", "1", "2.000", "–", "–"]
+    assert cells[12:19] == ["1 of 3", "0", "1", "0", "2.000", "–", "–"]
 
 
 def test_why_a_run_failed_stands_in_a_line_with_the_rest_below(filled):

@@ -115,7 +115,7 @@ def test_of_an_accuracy_the_highest_is_the_best_and_nobody_speaks_of_bytes(lab):
     page = lab.page()
     assert "bits per byte" not in page[page.index("<body>") :].partition("<pre")[0]
     assert "N-gram" not in told
-    assert "Accuracy in share of answers over the finished seeds; the highest mean is bold" in page
+    assert "Accuracy in share of answers over the finished seeds; bold arms are better than the baseline" in page
     for words in ("Final accuracy by depth", "Accuracy against throughput", "mean accuracy", "Further up and further"):
         assert words in page
 

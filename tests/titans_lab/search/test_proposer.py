@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,8 @@ def test_a_study_that_was_rebuilt_has_what_the_old_one_has(sampler: str):
 def test_what_is_exported_opens_as_optuna_s_own(tmp_path: Path):
     trials = searched(6, 0, "tpe")
     trials[2] = Trial(2, "sampler", trials[2].params, "diverged", runs=("a1",), why="the loss is not finite")
+    asked, told = (datetime(2026, 11, 22, 9, minute, tzinfo=UTC) for minute in (1, 7))
+    trials[0] = replace(trials[0], started=asked.isoformat(), ended=told.isoformat())
     path = tmp_path / "s.db"
     path.write_text("an old file")
     export([(goal(), trials)], path)
@@ -146,6 +150,8 @@ def test_what_is_exported_opens_as_optuna_s_own(tmp_path: Path):
     assert study.best_value == best(trials)
     assert study.trials[2].user_attrs["state"] == "diverged"
     assert study.trials[0].params == trials[0].params
+    times = (study.trials[0].datetime_start, study.trials[0].datetime_complete)
+    assert [time.astimezone(UTC) for time in times if time] == [asked, told]
     assert [each.name for each in tmp_path.iterdir()] == ["s.db"]
 
 
