@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "titans_lab.output": "titans_lab.errors",
     "titans_lab.paper": "",
     "titans_lab.stats": "",
-    "titans_lab.tables": "",
+    "titans_lab.tables": "titans_lab.errors",
     "titans_lab.study.sections": "",
     "titans_lab.study.metric": "titans_lab.errors",
     "titans_lab.data": "titans_lab.data.arrow titans_lab.errors titans_lab.study.sections",
@@ -72,7 +72,7 @@ MAY_IMPORT = {
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
     "titans_lab.report": "titans_lab titans_lab.environment titans_lab.errors titans_lab.harness.table "
     "titans_lab.output titans_lab.paper titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study "
-    "titans_lab.study.metric titans_lab.tasks.settings",
+    "titans_lab.study.metric titans_lab.tables titans_lab.tasks.settings",
     "titans_lab.reproduce": "titans_lab.report titans_lab.store titans_lab.study",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study "
     "titans_lab.study.metric titans_lab.tasks.settings",

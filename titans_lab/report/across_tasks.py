@@ -10,7 +10,7 @@ from titans_lab.report.arms import BASELINE, Arm, Design, phrase, short_names
 from titans_lab.report.data import Material
 from titans_lab.report.format import NONE, plural, score
 from titans_lab.report.plot import Figure, Json
-from titans_lab.report.section import Cell, Row, Section, Table, cell
+from titans_lab.report.section import Row, Section, Table, TableCell, cell
 from titans_lab.stats.bootstrap import RESAMPLES, stratified_iqm
 from titans_lab.stats.interval import Interval
 from titans_lab.study.comparison import judged_by
@@ -150,8 +150,8 @@ def _row(each: Standing, tasks: Sequence[str]) -> Row:
     means = [summary.mean for arm in arms if (summary := arm.summary)]
     cells = (
         cell(score, interquartile_mean=each.iqm.value),
-        Cell(interval, interquartile_mean_low=low, interquartile_mean_high=high),
+        TableCell(interval, interquartile_mean_low=low, interquartile_mean_high=high),
         cell(score, mean=sum(means) / len(means)),
-        Cell(seeds, seeds_least=min(counts), seeds_most=max(counts)),
+        TableCell(seeds, seeds_least=min(counts), seeds_most=max(counts)),
     )
     return Row((each.model.name,), cells, colour)

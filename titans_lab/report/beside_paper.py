@@ -10,7 +10,7 @@ from titans_lab.paper import PaperTable, tables
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import Material
-from titans_lab.report.section import Cell, Row, Section, Table, cell
+from titans_lab.report.section import Row, Section, Table, TableCell, cell
 from titans_lab.stats.rank import FEWEST, Agreement, agreement
 from titans_lab.study.config import flatten, plain
 from titans_lab.study.metric import Metric
@@ -38,7 +38,7 @@ class Order:
         """The cells of the row, one for each of `COLUMNS`."""
         interval = self.found.interval
         text = f"{interval.low:.2f} to {interval.high:.2f}" if interval else shown.NONE
-        ends = Cell(text, tau_low=interval and interval.low, tau_high=interval and interval.high)
+        ends = TableCell(text, tau_low=interval and interval.low, tau_high=interval and interval.high)
         about = " (read off a plot)" if self.table.approximate else ""
         source = f"{self.table.title}: {self.table.source}{about}"
         arms, tau = cell(str, arms=len(self.found.arms)), cell("{:.2f}".format, kendalls_tau=self.found.tau)

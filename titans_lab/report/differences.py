@@ -8,7 +8,7 @@ from functools import partial
 
 from titans_lab.report import format as shown
 from titans_lab.report.arms import BASELINE, Arm, Design
-from titans_lab.report.section import Cell, Row, Table, cell
+from titans_lab.report.section import Row, Table, TableCell, cell
 from titans_lab.report.tables import factor_names, recorded, spelled
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.stats.power import detectable
@@ -54,7 +54,7 @@ class Beside:
 
 
 COLUMNS: dict[str, Callable[[Difference], str]] = {
-    "pairs": lambda found: Cell(
+    "pairs": lambda found: TableCell(
         f"{found.seeds}" + ("" if found.paired else " (unpaired)"), seeds=found.seeds, paired=found.paired
     ),
     "diverged": lambda found: cell(str, diverged=found.diverged),
@@ -203,9 +203,9 @@ def _detectable(pairs: tuple[ArmDifference, ...]) -> float | None:
     return found.difference if found else None
 
 
-def _interval(found: Difference) -> Cell:
+def _interval(found: Difference) -> TableCell:
     if found.mean is None or found.half_width is None:
-        return Cell(shown.NONE, difference_low=None, difference_high=None)
+        return TableCell(shown.NONE, difference_low=None, difference_high=None)
     low, high = (found.mean + side * found.half_width for side in (-1, 1))
     mark = " †" if found.given_convergence else ""
-    return Cell(f"[{shown.signed(low)}, {shown.signed(high)}]{mark}", difference_low=low, difference_high=high)
+    return TableCell(f"[{shown.signed(low)}, {shown.signed(high)}]{mark}", difference_low=low, difference_high=high)

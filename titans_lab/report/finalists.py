@@ -12,7 +12,7 @@ from titans_lab.report import differences
 from titans_lab.report.arms import PALETTE
 from titans_lab.report.evidence import quoted
 from titans_lab.report.format import NONE, p_value, plural, score, signed
-from titans_lab.report.section import Cell, Row, Section, Table, cell
+from titans_lab.report.section import Row, Section, Table, TableCell, cell
 from titans_lab.report.trials import params
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.study.derived import DERIVED
@@ -157,7 +157,7 @@ def _rows(final: SearchFinal, colour: int, names: Sequence[str]) -> Iterator[Row
     pairs: list[tuple[Finalist, Difference | None]] = [(final.base, None), *final.others]
     for each, found in pairs:
         cells = (show(found) if found else NONE for show in COLUMNS.values())
-        done = Cell(f"{len(each.sample.values)} of {each.seeds}", done=len(each.sample.values), planned=each.seeds)
+        done = TableCell(f"{len(each.sample.values)} of {each.seeds}", done=len(each.sample.values), planned=each.seeds)
         chosen = found is not None and found.verdict == "better"
         heads = (final.arm or "all", each.name)
         yield Row(heads, (*params(each.params, names), done, cell(score, mean=each.mean), *cells), colour, chosen)

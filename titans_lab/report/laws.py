@@ -10,7 +10,7 @@ from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design, phrase, short_names
 from titans_lab.report.data import Material
 from titans_lab.report.evidence import Row as Record
-from titans_lab.report.section import Cell, Row, Table
+from titans_lab.report.section import Row, Table, TableCell, cell
 from titans_lab.scaling import Fitted, Scaling, fitted, scaling, sql
 from titans_lab.stats.interval import Interval
 
@@ -139,9 +139,8 @@ def _remarks(found: Scaling) -> dict[str, str]:
     return remarks | ({"E": "these runs leave it open: its interval reaches 0"} if found.undetermined else {})
 
 
-def _numbers(value: Interval | float) -> tuple[Cell, Cell, Cell]:
+def _numbers(value: Interval | float) -> tuple[TableCell, TableCell, TableCell]:
     if not isinstance(value, Interval):
-        return Cell(f"{value:+.2%}", estimate=value), Cell(shown.NONE, low=None), Cell(shown.NONE, high=None)
-    ends = (value.value, value.low, value.high)
-    estimate, low, high = (f"{end:.4g}" for end in ends)
-    return Cell(estimate, estimate=ends[0]), Cell(low, low=ends[1]), Cell(high, high=ends[2])
+        return cell("{:+.2%}".format, estimate=value), TableCell(shown.NONE, low=None), TableCell(shown.NONE, high=None)
+    four = "{:.4g}".format
+    return cell(four, estimate=value.value), cell(four, low=value.low), cell(four, high=value.high)

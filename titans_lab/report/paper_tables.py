@@ -15,7 +15,7 @@ from titans_lab.report.data import Material, Outcome
 from titans_lab.report.evidence import quoted
 from titans_lab.report.lengths import STATEMENT as LENGTHS
 from titans_lab.report.lengths import Answers, facets
-from titans_lab.report.section import Cell, Row, Section, Table, identifier, mean_cell
+from titans_lab.report.section import Row, Section, Table, TableCell, identifier, mean_cell
 from titans_lab.stats.interval import summarise
 from titans_lab.tasks.series import SeriesSettings
 
@@ -113,7 +113,7 @@ def _cells(compared: Compared, figures: Figures) -> tuple[str, ...]:
     return tuple(_cell(column, figures.get(column, ()), compared.digits) for column in compared.columns)
 
 
-def _cell(column: str, values: Sequence[float], digits: int) -> Cell:
+def _cell(column: str, values: Sequence[float], digits: int) -> TableCell:
     return mean_cell(column, summarise(values) if values else None, digits)
 
 
@@ -121,7 +121,7 @@ def _theirs(compared: Compared, table: paper.PaperTable, name: str) -> tuple[str
     known = dict(zip(table.columns, table.rows[name], strict=True))
     figures = ((column, known.get(column)) for column in compared.columns)
     return tuple(
-        Cell(shown.NONE if figure is None else f"{figure:.{compared.digits}f}", **{identifier(column): figure})
+        TableCell(shown.NONE if figure is None else f"{figure:.{compared.digits}f}", **{identifier(column): figure})
         for column, figure in figures
     )
 

@@ -13,7 +13,7 @@ from titans_lab.report.format import NONE
 from titans_lab.report.lengths import beside
 from titans_lab.report.lines import bars, rounded
 from titans_lab.report.plot import Figure, Json
-from titans_lab.report.section import Cell, Row, Section, Table, mean_cell
+from titans_lab.report.section import Row, Section, Table, TableCell, cell, mean_cell
 from titans_lab.stats.interval import Summary, summarise
 
 LENGTH = "train.seq_len"
@@ -109,13 +109,14 @@ def _table(lines: Mapping[str, Line], lengths: list[int]) -> Table:
     return Table(("whose", "model"), tuple(names), tuple(rows))
 
 
-def _cells(names: list[str], known: Mapping[str, Summary]) -> tuple[Cell, ...]:
+def _cells(names: list[str], known: Mapping[str, Summary]) -> tuple[TableCell, ...]:
     return tuple(mean_cell(f"perplexity at {name}", known.get(name), 3) for name in names)
 
 
-def _theirs(names: list[str], table: paper.PaperTable, depth: str) -> tuple[Cell, ...]:
+def _theirs(names: list[str], table: paper.PaperTable, depth: str) -> tuple[TableCell, ...]:
     known = dict(zip(table.columns, table.rows[depth], strict=True))
-    return tuple(
-        Cell(f"{known[name]:.2f}" if known.get(name) else NONE, **{f"perplexity_at_{name.lower()}": known.get(name)})
-        for name in names
-    )
+    return tuple(cell(_two_digits, **{f"perplexity_at_{name.lower()}": known.get(name)}) for name in names)
+
+
+def _two_digits(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f}"

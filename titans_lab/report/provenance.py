@@ -37,7 +37,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Spent:
+class Totals:
     """What the runs of a study have cost so far, in seconds of all workers, and what all of them are to cost."""
 
     wall_seconds: float
@@ -94,11 +94,11 @@ def cost(material: Material) -> list[tuple[str, str]]:
     ]
 
 
-def spent(material: Material) -> Spent:
+def spent(material: Material) -> Totals:
     """Return the cost of the study's runs so far, and of all that it plans."""
     results = [outcome.result for outcome in material.outcomes]
     configs = [outcome.run.config for outcome in material.outcomes]
-    return Spent(
+    return Totals(
         wall_seconds=sum(result.wall_seconds or 0.0 for result in results),
         tokens=sum(result.tokens or 0 for result in results),
         planned_tokens=sum(map(derived.tokens, configs)),

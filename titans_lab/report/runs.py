@@ -7,7 +7,7 @@ from collections.abc import Callable
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import Material, Outcome
-from titans_lab.report.section import Cell, Row, Table, cell
+from titans_lab.report.section import Row, Table, TableCell, cell
 from titans_lab.report.subject import Subject
 from titans_lab.report.tables import factor_names, spelled
 from titans_lab.study.metric import Metric
@@ -57,4 +57,4 @@ def columns_of(metric: Metric) -> tuple[str, ...]:
 
 def _row(study: Subject, arm: Arm, outcome: Outcome) -> Row:
     cells = (*(show(outcome) for show in COLUMNS.values()), changed(study, outcome))
-    return Row((Cell(outcome.run.run_id, run_id=outcome.run.run_id), *spelled(arm)), cells, arm.colour)
+    return Row((TableCell(outcome.run.run_id, run_id=outcome.run.run_id), *spelled(arm)), cells, arm.colour)

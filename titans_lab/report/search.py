@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from titans_lab.report import finalists, plot, search_space
-from titans_lab.report.arms import DASHES, PALETTE, Design
+from titans_lab.report.arms import DASHES, PALETTE, Design, spell
 from titans_lab.report.format import plural, score
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json

@@ -15,7 +15,7 @@ from titans_lab.study.metric import Metric
 T = TypeVar("T")
 
 
-class Cell(str):
+class TableCell(str):
     """A cell as a person reads it, with the figures in it as a program reads them.
 
     A cell that is a plain `str` holds words, and programs read these under the heading of the column.
@@ -27,7 +27,7 @@ class Cell(str):
 
     figures: dict[str, Any]
 
-    def __new__(cls, text: str, **figures: Any) -> Cell:
+    def __new__(cls, text: str, **figures: Any) -> TableCell:
         """Return the cell that shows `text`."""
         cell = super().__new__(cls, text)
         cell.figures = figures
@@ -39,19 +39,19 @@ class Cell(str):
         return next(iter(self.figures.values()))
 
 
-def cell(words: Callable[[T], str], **figure: T) -> Cell:
+def cell(words: Callable[[T], str], **figure: T) -> TableCell:
     """Return a cell of one named figure, which `words` turns into text."""
     (value,) = figure.values()
-    return Cell(words(value), **figure)
+    return TableCell(words(value), **figure)
 
 
-def mean_cell(column: str, found: Summary | None, digits: int) -> Cell:
+def mean_cell(column: str, found: Summary | None, digits: int) -> TableCell:
     """Return a cell of a mean, with half of its interval where that is known."""
     names = (identifier(column), f"{identifier(column)}_half_width_95")
     if found is None:
-        return Cell(NONE, **dict.fromkeys(names))
+        return TableCell(NONE, **dict.fromkeys(names))
     half = "" if found.half_width is None else f" ± {found.half_width:.{digits}f}"
-    return Cell(f"{found.mean:.{digits}f}{half}", **dict(zip(names, (found.mean, found.half_width), strict=True)))
+    return TableCell(f"{found.mean:.{digits}f}{half}", **dict(zip(names, (found.mean, found.half_width), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def identifier(heading: str) -> str:
 
 
 def _figures(heading: str, each: str) -> dict[str, Any]:
-    return each.figures if isinstance(each, Cell) else {identifier(heading): each if each != NONE else None}
+    return each.figures if isinstance(each, TableCell) else {identifier(heading): each if each != NONE else None}
 
 
 @dataclass(frozen=True)

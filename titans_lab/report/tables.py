@@ -9,7 +9,7 @@ from typing import Any
 from titans_lab.report import format as shown
 from titans_lab.report.arms import ABSENT, Arm, Design, spell
 from titans_lab.report.data import Outcome
-from titans_lab.report.section import Cell, Row, Table, cell, identifier
+from titans_lab.report.section import Row, Table, TableCell, cell, identifier
 from titans_lab.study.metric import Metric
 
 
@@ -25,8 +25,8 @@ class Trouble:
 
 
 #: Headings and cells; {metric} stands for the name of the study's metric.
-ARM_COLUMNS: dict[str, Callable[[Arm], Cell]] = {
-    "done": lambda arm: Cell(
+ARM_COLUMNS: dict[str, Callable[[Arm], TableCell]] = {
+    "done": lambda arm: TableCell(
         f"{arm.count('done')} of {len(arm.outcomes)}", done=arm.count("done"), seeds=len(arm.outcomes)
     ),
     "diverged": lambda arm: cell(str, diverged=arm.count("diverged")),
@@ -83,8 +83,8 @@ def spelled(arm: Arm) -> tuple[str, ...]:
     return tuple(_spelled(name, value) for name, value in arm.factors.items()) or (arm.label,)
 
 
-def _spelled(name: str, value: Any) -> Cell:
-    return Cell(spell(value), **{identifier(name): None if value == ABSENT else value})
+def _spelled(name: str, value: Any) -> TableCell:
+    return TableCell(spell(value), **{identifier(name): None if value == ABSENT else value})
 
 
 def recorded(arm: Arm, name: str) -> int | None:

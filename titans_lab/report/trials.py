@@ -12,7 +12,7 @@ from titans_lab.report.arms import PALETTE, SYMBOLS, spell
 from titans_lab.report.evidence import quoted
 from titans_lab.report.format import NONE, score
 from titans_lab.report.plot import Json
-from titans_lab.report.section import Cell
+from titans_lab.report.section import TableCell
 
 if TYPE_CHECKING:
     from titans_lab.report.data import Material
@@ -103,9 +103,9 @@ def metrics(found: Sequence[SearchTrials]) -> str:
     return " or ".join(dict.fromkeys(search.metric for search in found))
 
 
-def params(values: Mapping[str, Any], names: Sequence[str]) -> tuple[Cell, ...]:
+def params(values: Mapping[str, Any], names: Sequence[str]) -> tuple[TableCell, ...]:
     """Return a cell for each parameter, by its dotted key."""
-    return tuple(Cell(spell(values[key]) if key in values else NONE, **{key: values.get(key)}) for key in names)
+    return tuple(TableCell(spell(values[key]) if key in values else NONE, **{key: values.get(key)}) for key in names)
 
 
 def dots(search: SearchTrials, trials: Sequence[TrialRow], x: Sequence[Any], y: Sequence[Any], legend: bool) -> Json:

@@ -15,7 +15,7 @@ from titans_lab.errors import UserError
 from titans_lab.report.formats import all_tables, to_csv, to_json, to_latex, to_markdown
 from titans_lab.report.images import images
 from titans_lab.report.render import study_report
-from titans_lab.report.section import Cell, Row, Table
+from titans_lab.report.section import Row, Table, TableCell
 from titans_lab.study.derived import tokens
 
 NASTY = r"50% _of_ $x$ & <b>#1</b> \n | {a}"
@@ -56,9 +56,7 @@ def test_programs_read_numbers_and_their_units_in_every_table(told):
     assert difference["difference_low"] < difference["difference"] < difference["difference_high"]
     assert (difference["seeds"], difference["paired"], difference["unit"]) == (2, True, "bits per byte")
     cost = json.loads(to_json(told))["cost"]
-    assert cost["planned_tokens"] == sum(
-        run.config.train.tokens for run in [each.run for each in told.material.outcomes]
-    )
+    assert cost["planned_tokens"] == sum(tokens(each.run.config) for each in told.material.outcomes)
 
 
 @pytest.mark.parametrize(("apart", "bold"), [(0.002, [False, False]), (0.5, [False, True])])
@@ -108,7 +106,7 @@ def test_a_line_break_in_a_cell_does_not_end_a_row_of_latex():
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1"])
 def test_no_cell_of_csv_is_one_that_a_spreadsheet_would_run(text: str):
-    table = Table(("arm",), ("loss", "difference"), (Row((text,), (text, Cell("-0.500", difference=-0.5))),))
+    table = Table(("arm",), ("loss", "difference"), (Row((text,), (text, TableCell("-0.500", difference=-0.5))),))
     (row,) = csv.reader(io.StringIO(to_csv(table).partition("\n")[2], newline=""))
     assert row == [f"'{text}", f"'{text}", "-0.5"]
     assert to_csv(Table((text,), (), ()))[0] not in "=+-@\t\r"
