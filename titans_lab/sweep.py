@@ -55,9 +55,14 @@ def record_study(record: Mapping[str, Any], store: Store) -> None:
 
 
 def _record(run: Run, seconds: float | None, folder: RunFolder) -> str:
-    """Write what a run is; its state. Until it is finished its data may move, or it may be logged more often."""
+    """Write what a run is; its state. Until it is finished its data may move, or it may be logged more often.
+
+    The seconds that a run is expected to take stay those that were known before its first attempt.
+    """
     record = record_of(run, run.config.data_source()) | {"predicted_seconds": seconds}
     folder.create(record)
+    if folder.latest():
+        record["predicted_seconds"] = folder.record().get("predicted_seconds")
     state = folder.state()
     if state not in FINISHED and folder.record() != record:
         write_json(folder.record_path, record)

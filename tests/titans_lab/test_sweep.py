@@ -412,6 +412,17 @@ class FullDisk:
         pass
 
 
+def test_a_forecast_is_the_one_from_before_the_runs_first_attempt(bench: Workbench):
+    [run] = bench.runs()
+    folder = bench.store.run(run.run_id)
+    for seconds in (None, 20.0, 13.0):
+        record_runs([run], bench.store, {run.run_id: seconds} if seconds else None)
+        assert folder.record()["predicted_seconds"] == seconds
+    folder.new_attempt()
+    record_runs([run], bench.store, {run.run_id: 160.0})
+    assert folder.record()["predicted_seconds"] == 13.0
+
+
 def test_a_full_disk_ends_the_sweep_with_one_message(bench: Workbench):
     sweep = bench.sweep()
     sweep.executor = FullDisk()

@@ -139,6 +139,8 @@ def _print_summary(found: Plan) -> None:
     if missing:
         at_once = f"{found.devices} at a time" if found.devices > 1 else "one at a time"
         known = f"{_estimate(found.seconds, _time)}, {at_once}" if found.seconds else _unknown(missing)
+        if found.devices > 1 and found.worker_seconds:
+            known += f"; {_time(found.worker_seconds.value)} of worker time"
         say(f"Time: {known}")
     if any(each and each.low is None for row in missing for each in (row.seconds, row.peak_bytes)):
         say("(?): the store has too few runs like these for an interval")

@@ -10,6 +10,8 @@ from typing import Any
 from titans_lab.planning.plan import Plan
 from titans_lab.study.study import Study
 
+FIGURES = ("devices", "seconds", "worker_seconds", "detectable", "mixed")  # of a whole plan
+
 
 def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, Any]:
     """Return all that is known of a study before it runs.
@@ -20,7 +22,9 @@ def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, An
         overrides: The overrides that the study was loaded with, for the command that starts its search.
     """
     about = {"study": study.name, "question": study.question, "expect": study.expect, "warnings": study.warnings}
-    figures = {name: _plain(getattr(plan, name)) for name in ("devices", "seconds", "detectable", "mixed")}
+    figures = {
+        name: _plain(getattr(plan, name)) for name in ("devices", "seconds", "worker_seconds", "detectable", "mixed")
+    }
     rows = [{name: _plain(value) for name, value in vars(run).items()} for run in plan.runs]
     return {**about, **figures, "search": search_document(study, overrides), "runs": rows}
 

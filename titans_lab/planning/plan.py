@@ -68,6 +68,7 @@ class Plan:
         runs: Its runs, in the order in which they will be started.
         devices: How many devices will work at once.
         seconds: The seconds until all that is missing is done on them; None where they are not known.
+        worker_seconds: The sum of the seconds of all that is missing, which a report compares with what it took.
         detectable: The smallest difference that its seeds can detect; None where the store does not tell.
         mixed: What its finished runs differ in: the number of runs with each value, by name.
     """
@@ -75,6 +76,7 @@ class Plan:
     runs: tuple[PlannedRun, ...]
     devices: int
     seconds: Estimate | None
+    worker_seconds: Estimate | None
     detectable: Foreseen | None
     mixed: dict[str, dict[str, int]]
 
@@ -109,6 +111,7 @@ def plan(
         runs=tuple(_planned(run, history, costs.get(run.run_id), new.get(run.run_id)) for run in runs),
         devices=len(devices),
         seconds=total(list(costs.values()), min(len(devices), max(1, len(costs)))),
+        worker_seconds=total(list(costs.values()), 1),
         detectable=foreseen(runs, history.finished, metric.label),
         mixed=_mixed(runs, history),
     )

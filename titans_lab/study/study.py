@@ -260,9 +260,18 @@ def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
         metric=metric,
         order=document.value("order", "listed"),
         budget=document.value("budget", Budget()),
-        warnings=(*warnings, *(search.unread() if search else ())),
+        warnings=(*warnings, *_one_step(points), *(search.unread() if search else ())),
         search=search,
     )
+
+
+def _one_step(points: Sequence[Point]) -> Iterator[str]:
+    """Yield a warning where runs end after their first step, as where a study's tokens override a preset's recipe."""
+    trains = [point.config.train for point in points if point.config.train.steps == 1]
+    if trains:
+        size = max(train.batch_size * train.seq_len for train in trains)
+        runs = "every combination trains" if len(trains) == len(points) else f"{len(trains)} combinations train"
+        yield f"train.tokens: {runs} for one step of {size:,} tokens (train.batch_size x train.seq_len); raise it"
 
 
 def _name(document: Document, path: Path, problems: Problems) -> str:

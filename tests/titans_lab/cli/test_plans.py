@@ -68,7 +68,8 @@ def test_for_machines_there_is_everything(cli: Any, bench: Workbench):
     found = json.loads(cli(*arguments, "--json").out)
     expected = plan(bench.runs(*arguments[2:4]), bench.store, cores())
     assert list(found) == [
-        "study", "question", "expect", "warnings", "devices", "seconds", "detectable", "mixed", "search", "runs",
+        "study", "question", "expect", "warnings", "devices", "seconds", "worker_seconds", "detectable", "mixed",
+        "search", "runs",
     ]  # fmt: skip
     assert found["detectable"]["pairs"] == 4
     assert [row["run_id"] for row in found["runs"]] == [row.run_id for row in expected.runs]

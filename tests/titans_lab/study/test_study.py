@@ -166,3 +166,13 @@ def test_a_thousand_runs_have_a_thousand_names(path: Path) -> None:
     rates = ", ".join(f"{number}e-6" for number in range(1, 201))
     study = written(path, f"grid:\n  train.lr: [{rates}]\nseeds: 5\n")
     assert len({run.run_id for run in runs(study)}) == 1000
+
+
+def test_a_preset_whose_batch_is_larger_than_the_studys_tokens_is_warned_of(tmp_path: Path):
+    text = "preset: 340M\nbase: {train: {tokens: 1_000_000}}\n"
+    [warning] = written(tmp_path / "study.yaml", text).warnings
+    assert warning == (
+        "train.tokens: every combination trains for one step of 524,288 tokens (train.batch_size x train.seq_len); "
+        "raise it"
+    )
+    assert written(tmp_path / "study.yaml", text.replace("1_000_000", "2_000_000")).warnings == ()
