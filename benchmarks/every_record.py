@@ -77,7 +77,7 @@ def make(folder: Path) -> Lab:
     stop(lab.store.run(runs[4].run_id).new_attempt())
     log(lab.store.run(runs[5].run_id).new_attempt(), 2)
     measure(lab, runs[0])
-    lab.store.save_study(load_study(lab.swept).record(runs, []))
+    lab.store.save_study(load_study(lab.swept).record(runs))
     tune(lab)
     return lab
 

@@ -50,7 +50,7 @@ def fill(folder: Path, count: int) -> None:
     runs = study.runs(lambda _: DATA_HASH)
     for run in runs:
         record(run, store)
-    store.save_study(study.record(runs, []))
+    store.save_study(study.record(runs))
 
 
 def record(run: Run, store: Store) -> None:

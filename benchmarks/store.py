@@ -38,7 +38,7 @@ def fill(folder: Path, runs: int, lines: int) -> Store:
     wait, os.fsync = os.fsync, lambda _: None
     for run in planned:
         finish(run, store, lines, env)
-    store.save_study(study.record(planned, []))
+    store.save_study(study.record(planned))
     os.fsync = wait
     return store
 

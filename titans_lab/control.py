@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_lab.selection import named_runs, study_name
+from titans_lab.selection import named_runs, named_studies
 from titans_lab.store.store import Store, writing
 
 Rows = Sequence[dict[str, Any]]  # of runs, as `selection.select` gives them
@@ -79,10 +79,10 @@ def removal(store: Store, targets: Sequence[str], rows: Rows, with_studies: bool
         with_studies: Whether the records of the studies go, too.
     """
     studies = {path.stem: path for path in store.study_paths()}
-    named = {study_name(target) for target in targets} & studies.keys()
+    named = {path.stem for target in targets for path in named_studies(store, target)}
     other_studies = studies.keys() - named if named else ()
     others = {run_id for name in other_studies for run_id in named_runs(store, name)}
-    own = {run_id for target in targets if study_name(target) not in studies for run_id in named_runs(store, target)}
+    own = {run_id for target in targets if not named_studies(store, target) for run_id in named_runs(store, target)}
     free = [row for row in rows if row["state"] != "running" and (row["run_id"] in own or row["run_id"] not in others)]
     records = [studies[name] for name in sorted(named)] if with_studies else []
     return Removal([store.run(row["run_id"]).path for row in free], records, len(rows) - len(free))

@@ -135,7 +135,6 @@ def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:
 def prepare(
     study: Study,
     runs: list[Run],
-    overrides: Sequence[str],
     store: Store,
     devices: Sequence[Device],
     options: Options,
@@ -147,7 +146,6 @@ def prepare(
     Args:
         study: The study.
         runs: Its runs.
-        overrides: The overrides that it was loaded with.
         store: The store, which is read once.
         devices: The devices to run on.
         options: How to run.
@@ -166,7 +164,7 @@ def prepare(
     waiting = record_runs([run for run in runs if run.run_id in unsettled], store, seconds)
     missing = {run.run_id for run in waiting}
     waiting += [run for run in again if run.run_id not in missing]
-    record_study(study.record(runs, overrides), store)
+    record_study(study.record(runs), store)
     sweep = Sweep(
         store,
         LocalExecutor(),

@@ -89,14 +89,22 @@ def select(store: Store, targets: Sequence[str], wanted: Filter) -> Selection:
 
 
 def named_runs(store: Store, target: str) -> list[str]:
-    """The ids of the runs of a study as last swept, or of the run whose id begins so. UserError: no such thing."""
+    """The ids of the runs of studies as last swept, or of the run whose id begins so. UserError: no such thing."""
+    if records := named_studies(store, target):
+        return list(dict.fromkeys(run["run_id"] for path in records for run in read_study(path)["runs"]))
     name = study_name(target)
-    record = next((read_study(path) for path in store.study_paths() if path.stem == name), None)
-    if record is not None:
-        return [run["run_id"] for run in record["runs"]]
     if name != target:
         raise UserError(f"{target}: the study {name} was not swept into {store.root}; --store names another store")
     return [find_run(store, target).run_id]
+
+
+def named_studies(store: Store, target: str) -> list[Path]:
+    """Return the records that a name or a study file names: of all variants, unless it is the name of one of them."""
+    name, paths = study_name(target), store.study_paths()
+    exact = [path for path in paths if path.stem == name]
+    if exact and name == target:
+        return exact
+    return [path for path in paths if name in (path.stem, read_study(path).get("family"))]
 
 
 def attempt_of(store: Store, prefix: str, number: int | None) -> Attempt:

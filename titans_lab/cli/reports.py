@@ -16,6 +16,7 @@ from titans_lab.tables import format_in
 
 if TYPE_CHECKING:
     from titans_lab.report import Report
+    from titans_lab.report.subject import Subject
     from titans_lab.study.run import Run
     from titans_lab.study.study import Study
 
@@ -45,7 +46,10 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="The file to write. Default: <store>/reports/<study>.<format>."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The file to write. Default: <store>/reports/<study>--<overrides>.<format>.",
         ),
     ] = None,
     form: Annotated[
@@ -67,7 +71,8 @@ def report(
 ) -> None:
     """Write a study's results, or a whole store's, as one HTML page that needs no network.
 
-    Give the same overrides as to the sweep, since they decide which runs belong to the study.
+    Give the same overrides as to the sweep, since they decide which runs belong to the study. Each variant of a study,
+    by its overrides, has a report of its own. Exit code 2: the store has no run of it.
     --check draws the page anew from the store and compares the bytes. It takes the study as the store recorded its
     last sweep; name the study file if that has changed since. Exit code 3: the report differs, and it says how.
     """
@@ -142,10 +147,25 @@ def summarise(study: Study, runs: list[Run], root: Path) -> None:
 
 def _report(study: Path | None, overrides: list[str] | None, root: Path) -> Report:
     from titans_lab.report import store_report, study_report
+    from titans_lab.report.words import searched
 
     if study is None and overrides:
         raise UserError(f"{overrides[0]}: a whole store takes no overrides; name the study file before them")
-    return study_report(*load(study, overrides), root) if study else store_report(root)
+    if study is None:
+        return store_report(root)
+    told = study_report(*load(study, overrides), root)
+    if told.material.empty and not searched(told.material):
+        raise UserError(_nothing(told.material.study, root))
+    return told
+
+
+def _nothing(subject: Subject, root: Path) -> str:
+    """Return that a report would be empty, and which variants of the study the store has."""
+    from titans_lab.store.store import Store
+
+    known = [path.stem for path in Store(root).study_paths() if path.stem.split("--")[0] == subject.family]
+    others = f"; the store has {', '.join(sorted(known))}: give report the overrides of that sweep" if known else ""
+    return f"{subject.name}: no run of this study is in the store at {root}; sweep it first{others}"
 
 
 def _files(told: Report, form: Format) -> dict[str, str | bytes]:

@@ -51,7 +51,7 @@ def sweep(
 
     loaded, runs = load(study, overrides)
     options = Options(max_parallel, per_device, timeout, fail_fast)
-    if not _run(prepare(loaded, runs, overrides or [], open_store(store), usable_devices(), options), verify):
+    if not _run(prepare(loaded, runs, open_store(store), usable_devices(), options), verify):
         raise typer.Exit(FAILED)
 
 
@@ -90,7 +90,7 @@ def rerun(
     if again:
         note(f"{loaded.name}: running {len(again)} of {len(runs)} runs again")
         options = Options(max_parallel, per_device, timeout, fail_fast)
-        launch = prepare(loaded, runs, overrides or [], records, usable_devices(), options, history, again)
+        launch = prepare(loaded, runs, records, usable_devices(), options, history, again)
         swept, complete = [run for run in runs if run in launch.waiting], _run(launch, verify)
     else:
         condition = f"{states.replace(',', ', ')}{f' where {where}' if where else ''}"

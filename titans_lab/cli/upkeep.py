@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from titans_lab.cli.arguments import AsJson, States, StoreFolder, Targets, Where, open_store, selected
 from titans_lab.cli.output import FAILED, note, print_json, print_table
 from titans_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from titans_lab.store.store import Store
 
 
 def compact(
@@ -94,13 +97,12 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a store, or some of its runs and studies, to one archive for `titans-lab import` on any machine."""
-    from titans_lab.selection import study_name
     from titans_lab.store import archive
 
     records = open_store(store, there=True)
     rows = selected(records, targets, states, where)
     ready = [row["run_id"] for row in rows if row["state"] != "running"]
-    studies = [study_name(target) for target in targets] if targets else None
+    studies = [name for target in targets for name in _study_names(records, target)] if targets else None
     files = archive.export(records, ready, studies, output)
     if left := len(rows) - len(ready):
         note(f"{left} runs are left out: they are running")
@@ -108,6 +110,13 @@ def export(
         print_json({"archive": str(output), "runs": ready, "files": files, "left_out": left})
     else:
         print(f"{output}: {len(ready)} runs, {files} files")
+
+
+def _study_names(store: Store, target: str) -> list[str]:
+    """Return the names of a study's variants, and its own, which its searches have."""
+    from titans_lab.selection import named_studies, study_name
+
+    return [study_name(target), *(path.stem for path in named_studies(store, target))]
 
 
 def import_(

@@ -157,6 +157,11 @@ class Material:
     evidence: Evidence
 
     @property
+    def empty(self) -> bool:
+        """Whether the store knows none of the runs."""
+        return all(each.result == RunResult(each.run.run_id, "pending") for each in self.outcomes)
+
+    @property
     def ids(self) -> str:
         """The runs' ids as a list for SQL's `in`."""
         return listed(outcome.run.run_id for outcome in self.outcomes)

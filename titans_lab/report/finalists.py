@@ -90,7 +90,7 @@ class SearchFinal:
 
 def finals(material: Material) -> list[SearchFinal]:
     """Return the finalists of every search of the study that has chosen some."""
-    study, by_then = quoted(material.study.name), material.by_then("r.started")
+    study, by_then = quoted(material.study.family), material.by_then("r.started")
     rows = material.evidence.ask(STATEMENT, SQL.format(study=study, by_then=by_then))
     names = dict.fromkeys(row["search"] for row in rows)
     return [final for name in names if (final := _final([row for row in rows if row["search"] == name]))]

@@ -75,7 +75,8 @@ class Subject:
 
     Attributes:
         kind: One study, all studies of the store, or a comparison of runs.
-        name: The study's name.
+        name: The study's name, with its overrides.
+        family: The study's name without overrides, which its searches have.
         question: What the study asks.
         expect: What the study was expected to show.
         runs: The runs, in the order of the study, with their configurations as recorded.
@@ -86,6 +87,7 @@ class Subject:
 
     kind: Kind
     name: str
+    family: str
     question: str
     expect: str
     runs: tuple[Run, ...] = field(repr=False)
@@ -123,10 +125,12 @@ def of_study(study: Study, runs: Sequence[Run], snapshot: Snapshot) -> Subject:
     ids = [run.run_id for run in runs]
     rows = snapshot.ask(f"select run_id, config from runs where run_id in ({listed(ids)})").table.to_pylist()
     configs = {row["run_id"]: config for row in rows if (config := config_in(row["config"]))}
-    launched = snapshot.ask(f"select distinct run_id from studies where study = {quoted(study.name)} order by run_id")
+    launched = snapshot.ask(
+        f"select distinct run_id from studies where study = {quoted(study.variant)} order by run_id"
+    )
     former = tuple(run_id for run_id in launched.table.column("run_id").to_pylist() if run_id not in set(ids))
     recorded = tuple(replace(run, config=configs.get(run.run_id, run.config)) for run in runs)
-    texts = study.name, study.question, study.expect
+    texts = study.variant, study.name, study.question, study.expect
     return Subject("study", *texts, recorded, former, study.metric, _now(snapshot))
 
 
@@ -137,7 +141,7 @@ def of_swept(name: str, snapshot: Snapshot) -> Subject:
         raise UserError(f"study {name}: the store has no record of a sweep of it; name the study file")
     first, runs = records[0], tuple(_stored_run(row) for row in records if row["config"])
     metric = _metric(json.loads(first["metric_asked"]), runs) if first["metric_asked"] else None
-    texts = name, first["question"] or "", first["expect"] or ""
+    texts = name, first["family"], first["question"] or "", first["expect"] or ""
     return Subject("study", *texts, runs, (), metric, _now(snapshot))
 
 
@@ -159,7 +163,7 @@ def of_store(snapshot: Snapshot) -> Subject:
             run = _stored_run(row)
             name = ": ".join([row["study"], *filter(None, [run.factors.pop(STUDY, "")])])
             runs[run.run_id] = replace(run, factors={STUDY: name} | run.factors)
-    return Subject("store", ALL, "", "", tuple(runs.values()), (), None, _now(snapshot))
+    return Subject("store", ALL, "", "", "", tuple(runs.values()), (), None, _now(snapshot))
 
 
 def of_runs(ids: Sequence[str], snapshot: Snapshot) -> Subject:
@@ -175,7 +179,7 @@ def of_runs(ids: Sequence[str], snapshot: Snapshot) -> Subject:
         if not rows.get(run_id, {}).get("config"):
             raise UserError(f"run {run_id}: its record cannot be read, so there is nothing to compare")
     runs = [_stored_run(rows[run_id]) for run_id in dict.fromkeys(ids)]
-    subject = Subject("comparison", COMPARED, "", "", tuple(runs), (), None, _now(snapshot))
+    subject = Subject("comparison", COMPARED, "", "", "", tuple(runs), (), None, _now(snapshot))
     differing = dict.fromkeys(key for run in runs for key in subject.changes(run))
     named = (replace(run, factors={key: _values(run).get(key) for key in differing}) for run in runs)
     return replace(subject, runs=tuple(named))

@@ -75,7 +75,7 @@ class SearchTrials:
 
 def searches(material: Material) -> list[SearchTrials]:
     """Return the searches of the study."""
-    study, by_then = quoted(material.study.name), material.by_then("started")
+    study, by_then = quoted(material.study.family), material.by_then("started")
     rows = material.evidence.ask(STATEMENT, SQL.format(study=study, by_then=by_then))
     names = dict.fromkeys(row["search"] for row in rows)
     return [_search(place, [row for row in rows if row["search"] == name]) for place, name in enumerate(names)]

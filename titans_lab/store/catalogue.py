@@ -20,7 +20,7 @@ ROWS = {
     "memory": "a look into a memory, by block, layer, head and position: `log.memory_every`",
     "evals": "a figure of a run's evaluation at its end, or of a later one by `titans-lab eval`",
     "failures": "an attempt at a run that ended without a result, earlier attempts too",
-    "studies": "a run of a study, as it was last swept",
+    "studies": "a run of a variant of a study, as it was last swept",
     "ngram_baselines": "what an n-gram model reaches on a text, by its context",
     "benches": "a model and its baseline, timed turn by turn by `titans-lab bench`",
     "trials": "a trial of a search by `titans-lab tune`",

@@ -180,7 +180,8 @@ FAILURES = (
 )
 
 STUDIES = (
-    Column("study", str, "name of the study"),
+    Column("study", str, "name of the study, with the overrides that it was swept with: each variant has its own"),
+    Column("family", str, "name of the study without overrides, which its searches have too"),
     Column("question", str, "what it asks"),
     Column("expect", str, "what was expected"),
     Column("metric_asked", str, "JSON: by what its arms are compared (name, direction, at); null: the task's metric"),

@@ -86,7 +86,7 @@ _STUDY = fields(
         "name": NAME,
         "runs": items(_STUDY_RUN),
     },
-    {"question": TEXT, "expect": TEXT, "path": TEXT, "overrides": items(TEXT), "metric": _METRIC},
+    {"question": TEXT, "expect": TEXT, "family": TEXT, "path": TEXT, "overrides": items(TEXT), "metric": _METRIC},
 )
 _NGRAM_BASELINES = fields(
     {"data_hash": TEXT, "bits_per_byte": mapping(NUMBER, COUNT)},

@@ -67,8 +67,8 @@ class Store:
     def save_study(self, record: Mapping[str, Any]) -> None:
         """Keep what a sweep launched, in the place of an earlier sweep of that name.
 
-        Keys: name, path, question, expect, overrides, metric, runs ([{"run_id", "factors": {dotted key: value},
-        "baseline"}]).
+        Keys: name, family (the name without overrides), path, question, expect, overrides, metric,
+        runs ([{"run_id", "factors": {dotted key: value}, "baseline"}]).
         """
         self._save("studies", record["name"], record)
 

@@ -241,7 +241,16 @@ class Reader:
                 values = {"factors": _json(run.get("factors")), "overrides": _json(record.get("overrides"))}
                 values["solved"] = _json(run.get("solved"))
                 values["metric_asked"] = _json(record.get("metric"))
-                yield path, {**record, **run, **values, "study": record.get("name")}
+                yield (
+                    path,
+                    {
+                        **record,
+                        **run,
+                        **values,
+                        "study": record["name"],
+                        "family": record.get("family") or record["name"],
+                    },
+                )
 
     def _ngram_baselines(self) -> Iterator[Row]:
         for path, record in self._sound(read_ngram_baselines, self.store.floor_paths()):

@@ -6,8 +6,9 @@ The parser, the overrides of the command line, the JSON schema and the list of k
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, is_dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -60,6 +61,8 @@ from titans_lab.study.terms import (
 )
 from titans_lab.study.values import NAMED, PRESET, brief
 
+LONGEST_WORDS = 60  # of a variant's name: characters of its overrides
+LONGEST_VARIANT = 112  # characters of a name and of its overrides, so that a file's ending still fits
 NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
 NAME_RULE = "at most 100 letters, digits, dots, dashes and underscores, with no dot in front"
 METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -73,6 +76,22 @@ def study_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise ValueError(f"{brief(name)} cannot name a file of the store; set it to {NAME_RULE}")
     return name
+
+
+def variant_name(name: str, overrides: Sequence[str]) -> str:
+    """Return the name of a study with overrides, which can name a file: `depth--train.tokens-150_000`.
+
+    The order of the overrides plays no part. Where a text has other characters than a file's name, or is long, a hash
+    tells variants apart.
+    """
+    if not overrides:
+        return name
+    texts, room = sorted(overrides), min(LONGEST_WORDS, LONGEST_VARIANT - len(name))
+    words = "--".join(re.sub(r"[^\w.]+", "-", text, flags=re.ASCII) for text in texts)
+    if len(words) > room or not all(re.fullmatch(r"[\w.]+=[\w.]+", text, re.ASCII) for text in texts):
+        digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
+        words = f"{words[: room - len(digest)].rstrip('-.')}-{digest}"
+    return f"{name}--{words}"
 
 
 def _metric_name(name: str) -> str:

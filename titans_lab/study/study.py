@@ -15,7 +15,7 @@ from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, leaves
 from titans_lab.study.derived import KEYS as SOLVED
 from titans_lab.study.derived import QUANTITIES, SOLVED_BY, Hold
 from titans_lab.study.document import Document, load_plugins, read_document
-from titans_lab.study.grammar import KEYS, language, study_name
+from titans_lab.study.grammar import KEYS, language, study_name, variant_name
 from titans_lab.study.identity import read_values, run_id
 from titans_lab.study.loader import Node, Problems, Setting, load
 from titans_lab.study.metric import COSTS, RECORDED, Metric, find
@@ -48,6 +48,7 @@ class Study:
         budget: What a sweep may spend.
         warnings: What is allowed and probably not meant, a line each.
         search: What `titans-lab tune` looks for; None: nothing.
+        overrides: The texts `key=value` that it was loaded with.
     """
 
     name: str
@@ -65,6 +66,15 @@ class Study:
     budget: Budget
     warnings: tuple[str, ...]
     search: Search | None = None
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def variant(self) -> str:
+        """The name of the study with its overrides, under which a sweep records it and a report is written.
+
+        Without overrides it is the study's own name. Other overrides give another name.
+        """
+        return variant_name(self.name, self.overrides)
 
     @cached_property
     def factors(self) -> dict[str, tuple[Any, ...]]:
@@ -122,14 +132,15 @@ class Study:
             return list(runs)
         return sorted(runs, key=lambda run: hashlib.sha256(f"{self.name} {run.run_id}".encode()).digest())
 
-    def record(self, runs: Sequence[Run], overrides: Sequence[str]) -> dict[str, Any]:
+    def record(self, runs: Sequence[Run]) -> dict[str, Any]:
         """Return the study as a sweep launches it, as plain data for the store."""
         return {
-            "name": self.name,
+            "name": self.variant,
+            "family": self.name,
             "path": str(self.path),
             "question": self.question,
             "expect": self.expect,
-            "overrides": list(overrides),
+            "overrides": list(self.overrides),
             "metric": self.metric and dataclasses.asdict(self.metric),
             "runs": [
                 {"run_id": run.run_id, "factors": run.factors, "solved": run.solved, "baseline": run.baseline}
@@ -262,6 +273,7 @@ def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
         budget=document.value("budget", Budget()),
         warnings=(*warnings, *_one_step(points), *(search.unread() if search else ())),
         search=search,
+        overrides=tuple(overrides),
     )
 
 

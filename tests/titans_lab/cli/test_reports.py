@@ -8,12 +8,55 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pasts import finish
 from workbench import Workbench
+
+from titans_lab.selection import named_runs
+from titans_lab.study.study import load_study
+from titans_lab.sweep import record_study
+
+
+def variant(swept: Any) -> str:
+    return load_study(swept.bench.study, swept.overrides).variant
+
+
+def test_each_variant_of_a_study_has_its_own_record_and_report(cli: Any, bench: Workbench):
+    root = bench.store.root
+    for overrides in ((), ("train.lr=0.01",)):
+        finish(bench.runs(*overrides), bench.store, loss=2.0, tokens=256)
+        study = load_study(bench.study, overrides)
+        record_study(study.record(bench.runs(*overrides)), bench.store)
+        path = root / "reports" / f"tiny{'--train.lr-0.01' if overrides else ''}.html"
+        assert cli("report", bench.study, *overrides, "--store", root).out == f"{path}\n"
+    rows = bench.ask("select study, family, overrides from studies order by study")
+    assert [tuple(row.values()) for row in rows] == [
+        ("tiny", "tiny", "[]"),
+        ("tiny--train.lr-0.01", "tiny", '["train.lr=0.01"]'),
+    ]
+    before = {path: path.read_bytes() for path in (root / "reports").iterdir()}
+    code, out, err = cli("report", bench.study, "train.lr=0.02", "--store", root)
+    assert (code, out) == (2, "")
+    assert err == (
+        f"titans-lab: tiny--train.lr-0.02: no run of this study is in the store at {root}; sweep it first; "
+        "the store has tiny, tiny--train.lr-0.01: give report the overrides of that sweep\n"
+    )
+    assert {path: path.read_bytes() for path in (root / "reports").iterdir()} == before
+
+
+def test_a_study_file_names_all_of_its_variants(bench: Workbench):
+    names = {}
+    for overrides in ((), ("seeds=2",)):
+        study = load_study(bench.study, overrides)
+        record_study(study.record(bench.runs(*overrides)), bench.store)
+        names[study.variant] = [run.run_id for run in bench.runs(*overrides)]
+    assert list(names) == ["tiny", "tiny--seeds-2"]
+    assert named_runs(bench.store, str(bench.study)) == names["tiny--seeds-2"]
+    assert named_runs(bench.store, "tiny") == names["tiny"]
 
 
 def test_the_report_of_a_sweep_is_one_page_with_what_failed(cli: Any, swept: Any):
     ended = cli("report", swept.bench.study, *swept.overrides, "--store", swept.bench.store.root)
-    path = swept.bench.store.root / "reports" / "tiny.html"
+    path = swept.bench.store.root / "reports" / f"{variant(swept)}.html"
     assert (ended.code, ended.out, ended.err) == (0, f"{path}\n", "")
     page = path.read_text()
     assert "Does it run?" in page
@@ -58,15 +101,11 @@ def test_a_report_is_held_against_its_store(cli: Any, swept: Any, tmp_path: Path
 
 def test_a_whole_store_and_every_format(cli: Any, swept: Any, tmp_path: Path):
     root = swept.bench.store.root
-    assert cli("report", root).out == f"{root}/reports/tiny.html\n"
-    for form, file in (
-        ("md", "tiny.md"),
-        ("json", "tiny.json"),
-        ("csv", "tiny-csv/runs.csv"),
-        ("tex", "tiny-tex/runs.tex"),
-    ):
+    name = variant(swept)
+    assert cli("report", root).out == f"{root}/reports/{name}.html\n"
+    for form, file in (("md", ".md"), ("json", ".json"), ("csv", "-csv/runs.csv"), ("tex", "-tex/runs.tex")):
         assert cli("report", root, "--format", form).code == 0
-        assert swept.bench.runs(*swept.overrides)[0].run_id in (root / "reports" / file).read_text()
+        assert swept.bench.runs(*swept.overrides)[0].run_id in (root / "reports" / f"{name}{file}").read_text()
     assert cli("report", root, "train.tokens=5").code == 2
 
 

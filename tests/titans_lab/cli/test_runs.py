@@ -20,7 +20,7 @@ def filled(bench: Workbench) -> Workbench:
     folders = bench.folders("grid.train.lr=[1e-2, 1e-3]", "seeds=3")
     bench.sweep("grid.train.lr=[1e-2, 1e-3]", "seeds=3")
     study = load_study(bench.study, ["grid.train.lr=[1e-2, 1e-3]", "seeds=3"])
-    record_study(study.record(bench.runs("grid.train.lr=[1e-2, 1e-3]", "seeds=3"), []), bench.store)
+    record_study(study.record(bench.runs("grid.train.lr=[1e-2, 1e-3]", "seeds=3")), bench.store)
     for folder, state in zip(folders, ["done", "diverged", "failed", "oom"], strict=False):
         recorder = Recorder(folder.new_attempt(), {"host": "laptop"})
         recorder.log(step=1, tokens=64, loss=3.25)

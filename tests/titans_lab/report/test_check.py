@@ -29,7 +29,7 @@ def fill(lab):
         lab.end(run, "done", 2.0 + 0.05 * index)
     lab.end(lab.runs[5], "diverged", diverged_step=7)
     lab.ngram_baselines(order_3=2.2)
-    Store(lab.root).save_study(lab.study.record(lab.runs, []))
+    Store(lab.root).save_study(lab.study.record(lab.runs))
     return lab
 
 
@@ -82,7 +82,7 @@ def test_a_report_is_what_its_store_gives(filled, report: Path):
 def test_a_report_on_the_store_and_a_comparison_are_checked_too(filled, tmp_path: Path):
     for told in (store_report(filled.root), runs_report([run.run_id for run in filled.runs[1:4]], filled.root)):
         assert check(written(page(told), tmp_path), filled.root).differences == ()
-    Store(filled.root).save_study(filled.study.record(filled.runs, []) | {"name": "deeper"})
+    Store(filled.root).save_study(filled.study.record(filled.runs) | {"name": "deeper"})
     html = page(store_report(filled.root))
     assert "<h1>all studies</h1>" in html
     assert check(written(html, tmp_path), filled.root).differences == ()
@@ -260,7 +260,7 @@ def test_seeds_that_are_left_out_are_named(filled, tmp_path: Path):
 
 def test_a_study_that_has_grown_since_makes_no_page_wrong(filled, report: Path):
     more = [run for run in filled.study.runs(lambda _: "0a" * 32) if run.config.model.memory.depth == 1]
-    Store(filled.root).save_study(filled.study.record([*filled.runs, *more], []))
+    Store(filled.root).save_study(filled.study.record([*filled.runs, *more]))
     for run in more:
         filled.create(run)
     assert check(report, filled.root).differences == ()
@@ -288,7 +288,7 @@ def test_a_page_that_says_it_was_drawn_for_something_else_is_named(filled, repor
 
 
 def test_a_study_file_that_has_changed_since_the_sweep_is_named_with_the_page(filled, report: Path):
-    Store(filled.root).save_study(filled.study.record(filled.runs, []) | {"question": "Other?"})
+    Store(filled.root).save_study(filled.study.record(filled.runs) | {"question": "Other?"})
     (line,) = check(report, filled.root).differences
     assert line.startswith("header: the page has ")
     assert "Other?" in line

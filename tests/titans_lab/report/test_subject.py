@@ -22,7 +22,7 @@ def swept(lab):
     for run in lab.runs:
         lab.end(run, "done", 2.0 + 0.1 * run.seed)
     lab.evaluate(lab.runs[0], "asked", [{"task": "piqa", "metric": "acc", "value": 0.5, "count": 4}])
-    Store(lab.root).save_study(lab.study.record(lab.runs, []))
+    Store(lab.root).save_study(lab.study.record(lab.runs))
     return lab
 
 
@@ -76,7 +76,7 @@ def test_arms_are_compared_by_what_the_study_asks_for(lab, metric, best, means):
     html = page(told)
     assert best in html
     assert means in html
-    Store(lab.root).save_study(lab.study.record(lab.runs, []))
+    Store(lab.root).save_study(lab.study.record(lab.runs))
     stored = of_store(Snapshot(lab.root))
     assert stored.metric == lab.study.metric
     path = lab.root / "page.html"
