@@ -42,6 +42,13 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
+def through(inputs: int, rank: int, outputs: int, bias: bool = False) -> nn.Sequential:
+    """Return two linear layers, through `rank` channels; with `bias` the second has one, which starts at 0."""
+    return nn.Sequential(
+        nn.Linear(inputs, rank, bias=False), linear(rank, outputs) if bias else nn.Linear(rank, outputs, bias=False)
+    )
+
+
 def inverse_softplus(x: Tensor) -> Tensor:
     """Return y with softplus(y) = x for positive x `[...]`, elementwise."""
     return x + torch.log(-torch.expm1(-x))

@@ -9,16 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from titans import ops
 from titans.mixers.mixer import Mixer
-from titans.mixers.parts import STEP_RANGE, Projection, RMSNorm, inverse_softplus, merge_heads, split_heads
+from titans.mixers.parts import (
+    STEP_RANGE,
+    Projection,
+    RMSNorm,
+    inverse_softplus,
+    merge_heads,
+    split_heads,
+    through,
+)
 from titans.mixers.recurrence_cost import Sizes
 from titans.models.config import ModelConfig
-from titans.ops import gated_linear_attention, naive_gated_delta_rule, naive_gated_linear_attention
 from titans.ops.fla import KernelName
 
 Operator: TypeAlias = Callable[..., tuple[Tensor, Tensor]]  # returns outputs and the end state
 
 EPSILON = 1e-5  # of the norms behind the recurrence, as published
+FASTEST = 16.0  # upper end of the uniform distribution of A, the rate of a decay
 
 
 class MatrixStream(NamedTuple):
@@ -67,7 +76,7 @@ class QueryKeyValue(nn.Module):
 
 
 class Readout(nn.Module):
-    """The way out of a recurrence: RMSNorm of each head, an optional SiLU gate from the token, output projection.
+    """The way out of a recurrence: RMSNorm of each head, an optional gate from the token, output projection.
 
     Outputs are scaled by d_k^-1/2 before the norm, as published. The norm's epsilon is large enough to matter: it keeps
     outputs near 0 from being amplified.
@@ -75,20 +84,28 @@ class Readout(nn.Module):
     Args:
         sizes: Widths.
         gated: Whether there is a gate.
+        activation: What the gate's logits pass.
+        low_rank: Whether the gate has a bias and passes d_v channels, instead of being one matrix.
     """
 
-    def __init__(self, sizes: Sizes, *, gated: bool) -> None:
+    def __init__(
+        self, sizes: Sizes, *, gated: bool, activation: Callable[[Tensor], Tensor] = F.silu, low_rank: bool = False
+    ) -> None:
         super().__init__()
-        self.heads, self.scale = sizes.heads, sizes.d_k**-0.5
+        self.heads, self.scale, self.activation = sizes.heads, sizes.d_k**-0.5, activation
         self.norm = RMSNorm(sizes.d_v, EPSILON)
-        self.gate = nn.Linear(sizes.dim, sizes.values, bias=False) if gated else None
+        self.gate: nn.Module | None = None
+        if low_rank:
+            self.gate = through(sizes.dim, sizes.d_v, sizes.values, bias=True)
+        elif gated:
+            self.gate = nn.Linear(sizes.dim, sizes.values, bias=False)
         self.out = nn.Linear(sizes.values, sizes.dim, bias=False)
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:
         """Return `[batch, time, dim]` for the recurrence's outputs `[batch, heads, time, d_v]` and its tokens x."""
         y = self.norm(self.scale * y)
         if self.gate is not None:
-            y = y * F.silu(split_heads(self.gate(x), self.heads))
+            y = y * self.activation(split_heads(self.gate(x), self.heads))
         return self.out(merge_heads(y))
 
 
@@ -97,7 +114,7 @@ class MatrixMixer(Mixer):
 
     Args:
         config: What to build.
-        operator: `gated_linear_attention` or `gated_delta_rule`.
+        operator: A key of `REFERENCES`.
 
     Attributes:
         kernel: Implementation of the operator: see `titans.ops.fla`.
@@ -123,11 +140,21 @@ class MatrixMixer(Mixer):
             return self.operator(*exact, state=state, chunk_size=self.chunk_size, kernel=self.kernel)
 
 
+#: The reference implementation of each operator.
+REFERENCES: dict[Operator, Operator] = {
+    ops.comba: ops.naive_comba,
+    ops.gated_delta_product: ops.naive_gated_delta_product,
+    ops.gated_delta_rule: ops.naive_gated_delta_rule,
+    ops.gated_delta_rule_2: ops.naive_gated_delta_rule_2,
+    ops.gated_linear_attention: ops.naive_gated_linear_attention,
+    ops.kda: ops.naive_kda,
+    ops.rwkv7: ops.naive_rwkv7,
+}
+
+
 def recur_token_by_token(mixer: MatrixMixer) -> None:
     """Make a mixer compute with the reference implementation of its operator."""
-    naive: Operator = naive_gated_delta_rule
-    if mixer.operator is gated_linear_attention:
-        naive = naive_gated_linear_attention
+    naive = REFERENCES[mixer.operator]
     mixer.operator = lambda *given, state, **_: naive(*given, state=state)
 
 
@@ -145,13 +172,42 @@ class Decay(nn.Module):
 
     def __init__(self, heads: int, lowest: float) -> None:
         super().__init__()
-        place = (torch.arange(heads, dtype=torch.float64) + 0.5) / heads
-        shortest, longest = STEP_RANGE
-        step = shortest * (longest / shortest) ** place
-        self.log_rate = nn.Parameter((lowest + (16 - lowest) * place).log().float())
-        self.step_bias = nn.Parameter(inverse_softplus(step).float())
+        self.log_rate = nn.Parameter(uniform_quantiles(heads, lowest, FASTEST).log().float())
+        self.step_bias = nn.Parameter(initial_steps(heads).float())
 
     def forward(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return dt and the log-decay, each `[batch, heads, time]`, for logits x W `[batch, time, heads]`."""
         step = F.softplus((logits + self.step_bias).mT)
         return step, -self.log_rate.exp().unsqueeze(-1) * step
+
+
+class ChannelDecay(nn.Module):
+    """The decay of Kimi delta attention: exp(-A dt) for each channel of the keys, dt = softplus(x W_1 W_2 + bias).
+
+    A head has one A, and W_1 W_2 has the rank d_v. A starts as in `Decay`, and dt in the same way within each head.
+
+    Args:
+        sizes: Widths.
+    """
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.logits = through(sizes.dim, sizes.d_v, sizes.keys)
+        self.log_rate = nn.Parameter(uniform_quantiles(sizes.heads, 1.0, FASTEST).log().float())
+        self.step_bias = nn.Parameter(initial_steps(sizes.d_k).repeat(sizes.heads).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the log-decay `[batch, heads, time, d_k]` for tokens `[batch, time, dim]`."""
+        step = split_heads(F.softplus(self.logits(x) + self.step_bias), len(self.log_rate))
+        return -self.log_rate.exp().view(-1, 1, 1) * step
+
+
+def uniform_quantiles(count: int, lowest: float, highest: float) -> Tensor:
+    """Return the quantiles of a uniform distribution, ascending, `[count]` in float64."""
+    return lowest + (highest - lowest) * (torch.arange(count, dtype=torch.float64) + 0.5) / count
+
+
+def initial_steps(count: int) -> Tensor:
+    """Return the quantiles, as logits of a softplus, of log-uniform steps in `STEP_RANGE`, `[count]` in float64."""
+    shortest, longest = STEP_RANGE
+    return inverse_softplus(shortest * (longest / shortest) ** uniform_quantiles(count, 0.0, 1.0))

@@ -83,6 +83,11 @@ def projections(s: Sizes) -> int:
     return s.dim * s.channels + convolution(s.channels, s.conv_size)
 
 
+def through(inputs: int, rank: int, outputs: int) -> int:
+    """Return the weights of two linear layers through `rank` channels, which are also their multiply-adds."""
+    return rank * (inputs + outputs)
+
+
 def readout(s: Sizes, gated: bool) -> int:
     """Return the parameters of gate and output projection, which are also their multiply-adds for one token."""
     return (1 + gated) * s.dim * s.values
@@ -105,31 +110,51 @@ def linear_attention(heads: int, d_k: int, d_v: int, length: int, chunk_size: in
     """
     size = min(chunk_size, length)
     scores = (heads if key_heads is None else key_heads) * size * d_k
-    return _padded(length, size) * (scores + heads * (size * d_v + 2 * d_k * d_v))
+    return padded(length, size) * (scores + heads * (size * d_v + 2 * d_k * d_v))
 
 
 def channel_attention(s: Sizes, length: int) -> int:
-    """Return the multiply-adds of linear attention whose decay differs by channel.
+    """Return the multiply-adds of linear attention whose decay differs by channel."""
+    size = whole_chunk(s, length, channels=True)
+    rows = padded(length, size)
+    return s.heads * (scored(rows, size, s.d_k, True) + rows * (size * s.d_v + 2 * s.d_k * s.d_v))
 
-    Its scores are built by doubling blocks, so they cost the pairs of tokens below the diagonal of a chunk.
+
+def delta_rule(s: Sizes, length: int, *, steps: int = 1, channels: bool = False) -> int:
+    """Return the multiply-adds of a delta rule.
+
+    A chunk has the scores of queries and of erased keys, one product of values, the products with the state, and a
+    triangular system for keys and values.
+
+    Args:
+        s: Widths.
+        length: Tokens of the sequence.
+        steps: Steps of a token.
+        channels: Whether each channel of the keys has a decay of its own.
     """
-    size = 1 << (min(s.chunk_size, length) - 1).bit_length()
-    rows = _padded(length, size)
-    pairs = rows // size * (size * (size - 1) // 2)
-    return s.heads * (pairs * s.d_k + rows * (size * s.d_v + 2 * s.d_k * s.d_v))
+    size = whole_chunk(s, length, channels)
+    rows = padded(length, size)
+    scores = (steps + steps**2) * scored(rows, size, s.d_k, channels)
+    products = rows * steps * (size * s.d_v + 2 * s.d_k * s.d_v) + rows * s.d_k * s.d_v
+    written = steps * size
+    system = rows // size * (written * (written - 1) // 2) * (s.d_k + s.d_v)
+    return s.heads * (scores + products + system)
 
 
-def delta_rule(s: Sizes, length: int) -> int:
-    """Return the multiply-adds of the delta rule.
-
-    A chunk has two products of keys, one of values, three with the state, and a triangular system for keys and values.
-    """
+def whole_chunk(s: Sizes, length: int, channels: bool) -> int:
+    """Return the tokens of a chunk. With decays per channel it is a power of 2."""
     size = min(s.chunk_size, length)
-    rows = _padded(length, size)
-    system = rows // size * (size * (size - 1) // 2) * (s.d_k + s.d_v)
-    return s.heads * (rows * (size * (2 * s.d_k + s.d_v) + 3 * s.d_k * s.d_v) + system)
+    return 1 << (size - 1).bit_length() if channels else size
 
 
-def _padded(length: int, size: int) -> int:
+def scored(rows: int, size: int, d_k: int, channels: bool) -> int:
+    """Return the multiply-adds of the scores of one query for `rows` tokens in chunks of `size`.
+
+    With decays per channel they are built by doubling blocks, and cost the pairs below the diagonal of a chunk.
+    """
+    return rows // size * (size * (size - 1) // 2 if channels else size**2) * d_k
+
+
+def padded(length: int, size: int) -> int:
     """Return the tokens of a sequence whose last chunk is padded to its full size."""
     return -(-length // size) * size

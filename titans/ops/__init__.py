@@ -5,18 +5,40 @@ Each operator has a folder, with a reference implementation, `naive.py`, beside 
 
 from titans.ops.gated_delta_rule import gated_delta_rule, naive_gated_delta_rule
 from titans.ops.gated_linear_attention import gated_linear_attention, naive_gated_linear_attention
+from titans.ops.generalized_delta_rule import (
+    comba,
+    gated_delta_product,
+    gated_delta_rule_2,
+    kda,
+    naive_comba,
+    naive_gated_delta_product,
+    naive_gated_delta_rule_2,
+    naive_kda,
+    naive_rwkv7,
+    rwkv7,
+)
 from titans.ops.neural_memory import MemoryState, naive_neural_memory, neural_memory, read_memory
 from titans.ops.selective_scan import naive_selective_scan, selective_scan
 
 __all__ = [
     "MemoryState",
+    "comba",
+    "gated_delta_product",
     "gated_delta_rule",
+    "gated_delta_rule_2",
     "gated_linear_attention",
+    "kda",
+    "naive_comba",
+    "naive_gated_delta_product",
     "naive_gated_delta_rule",
+    "naive_gated_delta_rule_2",
     "naive_gated_linear_attention",
+    "naive_kda",
     "naive_neural_memory",
+    "naive_rwkv7",
     "naive_selective_scan",
     "neural_memory",
     "read_memory",
+    "rwkv7",
     "selective_scan",
 ]

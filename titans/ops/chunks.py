@@ -49,6 +49,46 @@ def between(log_decay: Tensor) -> Tensor:
     return steps.cumsum(-2).exp().tril()
 
 
+def whole_chunk(size: int, log_decay: Tensor) -> int:
+    """Return the tokens of a chunk for log-decays `[batch, heads, time, 1 or channels]`: at most all tokens.
+
+    With decays per channel it is a power of 2, as scores are built up by doubling.
+    """
+    size = min(size, log_decay.shape[2])
+    return size if log_decay.shape[-1] == 1 else 1 << (size - 1).bit_length()
+
+
+def decayed_scores(q: Tensor, k: Tensor, log_decay: Tensor) -> Tensor:
+    """Return q_t . (k_i times the decay between i and t), 0 for a later i: `[..., size (t), size (i)]`.
+
+    Args:
+        q, k: `[..., size, channels]`.
+        log_decay: `[..., size, 1]`; or with a decay per channel `[..., size, channels]`, where size is a power of 2.
+    """
+    if log_decay.shape[-1] == 1:
+        return (q @ k.mT) * between(log_decay.squeeze(-1))
+    return _channel_scores(q, k, log_decay)
+
+
+def _channel_scores(q: Tensor, k: Tensor, log_decay: Tensor) -> Tensor:
+    """Return the sum over channels of q_t k_i times the decay between i and t, as `[..., size, size]`.
+
+    It is built up by doubling. Each half of a segment knows its own scores. What the later half reads of the earlier
+    half has decayed from its token to the middle and then from the middle on, which is a product of matrices.
+
+    Args:
+        q, k, log_decay: `[..., size, channels]`; size is a power of 2.
+    """
+    blocks = torch.broadcast_tensors((q * k).sum(-1), log_decay[..., 0])[0][..., None, None]
+    half = 1
+    while half < q.shape[-2]:
+        halves = [x.unflatten(-2, (-1, 2, half)).unbind(-3) for x in (q, k, log_decay)]
+        (_, later), (earlier, _), (first, second) = halves
+        blocks = join(blocks, (later * since_start(second)) @ (earlier * until_end(first)).mT)
+        half *= 2
+    return blocks.squeeze(-3)
+
+
 def join(blocks: Tensor, across: Tensor) -> Tensor:
     """Join every two neighbouring diagonal blocks to a lower triangular one.
 
@@ -61,6 +101,15 @@ def join(blocks: Tensor, across: Tensor) -> Tensor:
     """
     first, second = blocks.unflatten(-3, (-1, 2)).unbind(-3)
     return torch.cat((F.pad(first, (0, first.shape[-1])), torch.cat((across, second), -1)), -2)
+
+
+def states_between(writes: Tensor, decays: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the state that each chunk starts with, `[batch, heads, chunks, d_k, d_v]`, and the one after the last."""
+    starts = []
+    for write, decay in zip(writes.unbind(2), decays.unbind(2), strict=True):
+        starts.append(state)
+        state = decay * state + write
+    return torch.stack(starts, 2), state
 
 
 def empty_state(k: Tensor, v: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ of float32 in TF32 or less as Triton chooses, and do not take a log-decay of -in
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -64,7 +66,7 @@ def fla_linear_attention(
     if log_decay is None:
         log_decay = v.new_zeros(v.shape[:3])
     name, op = ("chunk_simple_gla", "simple_gla") if log_decay.dim() == 3 else ("chunk_gla", "gla")
-    return _call(op, name, state, q=q, k=k, v=v, g=log_decay)
+    return call_fla(op, name, state, q=q, k=k, v=v, g=log_decay)
 
 
 def fla_delta_rule(
@@ -72,15 +74,27 @@ def fla_delta_rule(
 ) -> tuple[Tensor, Tensor]:
     """Run `gated_delta_rule` on `chunk_gated_delta_rule`; the shapes `[...]` are those of `gated_delta_rule`."""
     g = v.new_zeros(v.shape[:3]) if log_decay is None else log_decay
-    return _call("gated_delta_rule", "chunk_gated_delta_rule", state, q=q, k=k, v=v, g=g, beta=beta)
+    return call_fla("gated_delta_rule", "chunk_gated_delta_rule", state, q=q, k=k, v=v, g=g, beta=beta)
 
 
-def _call(op: str, name: str, state: Tensor, **tensors: Tensor) -> tuple[Tensor, Tensor]:
-    """Call a function of fla, where time comes before the heads and the state is in float32."""
+def call_fla(
+    op: str, name: str, state: Tensor, settings: Mapping[str, Any] = MappingProxyType({}), **tensors: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Call a function of fla, where time comes before the heads and the state is in float32.
+
+    Args:
+        op, name: The function `fla.ops.<op>.<name>`.
+        state: `[batch, heads, d_k, d_v]`.
+        settings: Arguments that are no tensors.
+        tensors: `[batch, heads, time, ...]` by their names in fla. A batch or heads of 1 serve all of v's.
+
+    Returns:
+        The outputs `[batch, heads, time, d_v]` and the end state.
+    """
     batch, heads = tensors["v"].shape[:2]
     given = {key: x.expand(batch, heads, *x.shape[2:]).transpose(1, 2) for key, x in tensors.items()}
     function: Any = getattr(import_module(f"fla.ops.{op}"), name)
-    y, end = function(**given, scale=1.0, initial_state=state.float(), output_final_state=True)
+    y, end = function(**given, **settings, scale=1.0, initial_state=state.float(), output_final_state=True)
     return y.transpose(1, 2), end.to(state.dtype)
 
 

@@ -1,8 +1,8 @@
-"""Linear attention, RetNet, GLA, Mamba-2, DeltaNet and Gated DeltaNet: the layers, on what each was published as."""
+"""The mixers whose state is a matrix for each head: the layers, on what each was published as."""
 
 from __future__ import annotations
 
-import importlib
+import math
 
 import pytest
 import torch
@@ -13,10 +13,12 @@ from titans.mixers import registry
 from titans.mixers.parts import rotate
 from titans.models.config import ModelConfig, RecurrentConfig
 from titans.models.language_model import LanguageModel, initialise
-from titans.ops import naive_gated_delta_rule, naive_gated_linear_attention
+from titans.ops import naive_gated_delta_rule
 
-ORACLES = {"gated_linear_attention": naive_gated_linear_attention, "gated_delta_rule": naive_gated_delta_rule}
-VARIANTS = ["linear_attention", "retnet", "gla", "mamba2", "deltanet", "gated_deltanet"]
+VARIANTS = [
+    "linear_attention", "retnet", "gla", "mamba2", "deltanet", "gated_deltanet", "kda", "gated_deltanet_2",
+    "gated_deltaproduct", "comba", "rwkv7",
+]  # fmt: skip
 RECURRENT = {
     "published": RecurrentConfig(chunk_size=16),
     "other sizes": RecurrentConfig(chunk_size=7, state_size=5, expand_k=0.7, expand_v=1.6, conv_size=3),
@@ -63,12 +65,10 @@ def by_token(layer, x):
 
 
 @pytest.mark.parametrize(("variant", "sizes"), CASES)
-def test_a_layer_in_chunks_equals_the_oracle_one_token_at_a_time(variant, sizes, monkeypatch):
+def test_a_layer_in_chunks_equals_the_oracle_one_token_at_a_time(variant, sizes):
     layer, x = mixer(variant, sizes), tokens()
     found = results(layer, x, layer(x, layer.start(2))[0])
-    module = importlib.import_module(type(layer).__module__)
-    (name,) = ORACLES.keys() & vars(module).keys()
-    monkeypatch.setattr(module, name, lambda *given, state, **_: ORACLES[name](*given, state=state))
+    registry.mixer(variant).use_reference(layer)
     assert_equal(found, results(layer, x, by_token(layer, x)))
 
 
@@ -159,3 +159,56 @@ def test_glas_decays_start_near_one():
     nn.init.zeros_(layer.inputs.v.linear.weight)  # nothing more is written
     _, after = layer(x[:, 1:2], stream)
     torch.testing.assert_close(after.state, stream.state * 0.5 ** (1 / 16))
+
+
+def test_rwkv7_is_its_time_mixing():
+    """Section 4.1 of arXiv 2503.14456, token by token, around the recurrence and in it."""
+    layer, x = mixer("rwkv7"), tokens(batch=1, time=9)
+    low = {"decay": torch.tanh, "rate": lambda y: y, "gate": torch.sigmoid}
+    state, before, outputs = torch.zeros(2, 6, 6, dtype=torch.float64), torch.zeros(12, dtype=torch.float64), []
+    for now in x[0]:
+        r, k, v, w, a, g = (now + mu * (before - now) for mu in layer.shifts)
+        r, k, v = r @ layer.r.weight.mT, k @ layer.k.weight.mT, v @ layer.v.weight.mT
+        w, a, g = (
+            act(y @ part.narrow.weight.mT) @ part.wide.weight.mT + (0 if part.bias is None else part.bias)
+            for y, act, part in zip((w, a, g), low.values(), (getattr(layer, name) for name in low), strict=True)
+        )
+        a, w = torch.sigmoid(a), torch.exp(-math.exp(-0.5) * torch.sigmoid(w))
+        removed, k = k * layer.removed_gain, k * (1 + (a - 1) * layer.rate_gain)
+        r, k, v, w, a, removed, bonus = (y.view(2, 6) for y in (r, k, v, w, a, removed, layer.bonus))
+        removed = removed / removed.norm(dim=-1, keepdim=True)
+        found = torch.einsum("hkv,hk->hv", state, removed)
+        state = (
+            w.unsqueeze(-1) * state - torch.einsum("hk,hv->hkv", a * removed, found) + torch.einsum("hk,hv->hkv", k, v)
+        )
+        y = F.layer_norm(torch.einsum("hkv,hk->hv", state, r), (6,), eps=6e-5).flatten()
+        own = ((r * bonus * k).sum(-1, keepdim=True) * v).flatten()
+        outputs.append(((y * layer.norm_gain + layer.norm_bias + own) * g) @ layer.out.weight.mT)
+        before = now
+    torch.testing.assert_close(layer(x, layer.start(1))[0][0], torch.stack(outputs), rtol=0, atol=1e-9)
+
+
+def test_comba_erases_less_than_it_finds_and_reads_beside_its_key():
+    """With the feedbacks at 1 and 0, and the decay at 1, Comba is the delta rule."""
+    layer, x = mixer("comba"), tokens()
+    with torch.no_grad():
+        layer.state_feedback.fill_(40.0)
+        layer.output_feedback.zero_()
+        layer.decay.log_rate.fill_(-60.0)
+    q, k, v, _ = layer.inputs(x, (None, None, None))
+    y, _ = naive_gated_delta_rule(q, k, v, torch.sigmoid(layer.beta(x).mT))
+    torch.testing.assert_close(layer(x, layer.start(2))[0], layer.readout(y, x), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("variant", ["kda", "gated_deltanet_2"])
+def test_time_scales_of_the_channels_start_where_they_were_published(variant):
+    """A of each head in (1, 16), dt of each channel in (0.001, 0.1)."""
+    layer = registry.mixer(variant).build(ModelConfig(variant=variant, dim=128, n_heads=4))
+    for p in layer.decay.logits.parameters():
+        nn.init.zeros_(p)
+    decay = -layer.decay(torch.zeros(1, 1, 128))[0, :, 0]
+    step = decay / layer.decay.log_rate.exp().unsqueeze(-1)
+    assert 1 < layer.decay.log_rate.exp().min() < 3
+    assert 14 < layer.decay.log_rate.exp().max() < 16
+    assert 0.001 < step.min() < 0.0012
+    assert 0.08 < step.max() < 0.1

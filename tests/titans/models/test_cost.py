@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from variants import GROWING, VARIANTS, WITH_MEMORY, of_variant
+from variants import GROWING, SPECS, VARIANTS, WITH_MEMORY, of_variant
 
 from titans.mixers.mac import MacConfig
 from titans.mixers.mamba import mamba_sizes
@@ -141,7 +141,9 @@ def numbers_once(state):
 
 
 @pytest.mark.parametrize("recurrent", [RecurrentConfig(), *RECURRENT], ids=range(3))
-@pytest.mark.parametrize("variant", ["linear_attention", "retnet", "gla", "mamba2", "deltanet", "gated_deltanet"])
+@pytest.mark.parametrize(
+    "variant", [name for name in VARIANTS if getattr(SPECS[name], "state", "").endswith(":MatrixStream")]
+)
 def test_the_state_of_a_recurrence_is_what_its_stream_carries(variant, recurrent):
     config = _config(variant, MEMORIES[0], recurrent=recurrent)
     model = LanguageModel(config)
