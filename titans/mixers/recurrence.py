@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans import ops
 from titans.mixers.mixer import Mixer
 from titans.mixers.parts import (
     STEP_RANGE,
@@ -22,6 +21,22 @@ from titans.mixers.parts import (
 )
 from titans.mixers.recurrence_cost import Sizes
 from titans.models.config import ModelConfig
+from titans.ops import (
+    comba,
+    gated_delta_product,
+    gated_delta_rule,
+    gated_delta_rule_2,
+    gated_linear_attention,
+    kda,
+    naive_comba,
+    naive_gated_delta_product,
+    naive_gated_delta_rule,
+    naive_gated_delta_rule_2,
+    naive_gated_linear_attention,
+    naive_kda,
+    naive_rwkv7,
+    rwkv7,
+)
 from titans.ops.fla import KernelName
 
 Operator: TypeAlias = Callable[..., tuple[Tensor, Tensor]]  # returns outputs and the end state
@@ -142,13 +157,13 @@ class MatrixMixer(Mixer):
 
 #: The reference implementation of each operator.
 REFERENCES: dict[Operator, Operator] = {
-    ops.comba: ops.naive_comba,
-    ops.gated_delta_product: ops.naive_gated_delta_product,
-    ops.gated_delta_rule: ops.naive_gated_delta_rule,
-    ops.gated_delta_rule_2: ops.naive_gated_delta_rule_2,
-    ops.gated_linear_attention: ops.naive_gated_linear_attention,
-    ops.kda: ops.naive_kda,
-    ops.rwkv7: ops.naive_rwkv7,
+    comba: naive_comba,
+    gated_delta_product: naive_gated_delta_product,
+    gated_delta_rule: naive_gated_delta_rule,
+    gated_delta_rule_2: naive_gated_delta_rule_2,
+    gated_linear_attention: naive_gated_linear_attention,
+    kda: naive_kda,
+    rwkv7: naive_rwkv7,
 }
 
 
