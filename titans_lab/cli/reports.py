@@ -140,7 +140,7 @@ def summarise(study: Study, runs: list[Run], root: Path) -> None:
     from titans_lab.report.head import head
 
     told = study_report(study, runs, root)
-    top = head(told.material, told.design)
+    top = head(told.material, told.design, told.sections)
     for line in ("", top.verdict, top.progress, *top.findings):
         typer.echo(line, err=True)
 

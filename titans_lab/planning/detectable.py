@@ -43,15 +43,15 @@ def foreseen(runs: Sequence[Run], history: Collection[Past], metric: str) -> For
         arms[repr(run.factors)].append(run)
     members = list(arms.values())
     compared = comparison([each[0] for each in members]) if members else None
-    if compared is None or not compared.others:
+    if compared is None or not compared.pairs:
         return None
-    base, others = members[compared.base], [members[place] for place in compared.others]
+    pairs = [(members[base], members[arm]) for arm, base in compared.pairs]
     scores = {past.run_id: past.score for past in history}
-    paired = [arm for arm in others if batches(arm[0]) == batches(base[0])]
-    own = [_paired_scores(base, arm, scores) for arm in paired]
-    differences = own if any(len(each) > 1 for each in own) else _like(base[0], history)
-    seeds = min(len(_seeds(base, scores) & _seeds(arm, scores)) for arm in paired or others)
-    found = detectable(differences, seeds, len(others))
+    paired = [(base, arm) for base, arm in pairs if batches(arm[0]) == batches(base[0])]
+    own = [_paired_scores(base, arm, scores) for base, arm in paired]
+    differences = own if any(len(each) > 1 for each in own) else _like(members[compared.bases[0]][0], history)
+    seeds = min(len(_seeds(base, scores) & _seeds(arm, scores)) for base, arm in paired or pairs)
+    found = detectable(differences, seeds, len(pairs))
     return Foreseen(**vars(found), own=differences is own, metric=metric) if found else None
 
 

@@ -120,17 +120,23 @@ class Design:
 
     @cached_property
     def compared(self) -> Comparison:
-        """The places of the baseline and of the arms that are compared with it."""
+        """The places of the baselines, and of the arms with the baselines that they are compared with."""
         return comparison([arm.outcomes[0].run for arm in self.arms])
 
     @property
     def base(self) -> Arm:
-        """The arm that others are compared with: the study's first baseline, else the first arm."""
-        return self.arms[self.compared.base]
+        """The study's first baseline, else the first arm."""
+        return self.arms[self.compared.bases[0]]
 
-    def stands_beside(self, arm: Arm) -> bool:
-        """Return whether an arm is compared with `base`."""
-        return self.arms.index(arm) in self.compared.others
+    @property
+    def bases(self) -> list[Arm]:
+        """The arms that others are compared with: several where `baseline` does not set every factor."""
+        return [self.arms[place] for place in self.compared.bases] if self.arms else []
+
+    @property
+    def pairs(self) -> list[tuple[Arm, Arm]]:
+        """Each other arm with the baseline that it is compared with."""
+        return [(self.arms[arm], self.arms[base]) for arm, base in self.compared.pairs] if self.arms else []
 
 
 def ranked(arms: Iterable[Arm], metric: Metric) -> list[Arm]:

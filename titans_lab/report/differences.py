@@ -1,56 +1,65 @@
-"""Each arm compared with the baseline: the differences by seed, their table and the verdicts in words."""
+"""Compare each arm with its baseline: the differences by seed, and their table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from titans_lab.report import format as shown
-from titans_lab.report.arms import BASELINE, Arm, Design
+from titans_lab.report.arms import BASELINE, Arm, Design, phrase
 from titans_lab.report.section import Row, Table, TableCell, cell
 from titans_lab.report.tables import factor_names, recorded, spelled
-from titans_lab.stats.paired import Difference, Sample, compare
+from titans_lab.stats.paired import Difference, Sample, compare_pairs
 from titans_lab.stats.power import detectable
 from titans_lab.study.metric import Metric
 from titans_lab.study.run import batches
 
-VERDICTS = ("better", "worse", "inconclusive")
-
 
 @dataclass(frozen=True, eq=False)
 class ArmDifference:
-    """An arm, its mean difference from the baseline, and the difference of each seed.
+    """An arm, its mean difference from its baseline, and the difference of each seed.
 
     Attributes:
         arm: The arm.
+        base: The baseline that it is compared with.
         found: Over the seeds.
         by_seed: Differences by seed; from the baseline's mean if the batches are not the baseline's.
     """
 
     arm: Arm
+    base: Arm
     found: Difference
     by_seed: dict[int, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
-    """The baseline, and every arm that is compared with it.
+class ComparedArms:
+    """Every arm with its baseline.
 
     Attributes:
-        base: The arm that the others are compared with.
+        base: What the baselines have in common, in words.
         pairs: In the order of the study.
         detectable: The difference that the fewest seeds of a pair find with 80 % power, by the spread of all
             differences; None where these have none.
         fewest: The fewest seeds of a pair.
-        elsewhere: Arms that are, or belong to, another baseline of the study, or are judged by another task.
+        not_compared: The number of arms that have no baseline with their task and data, or whose baseline has no score.
     """
 
-    base: Arm
+    base: str
     pairs: tuple[ArmDifference, ...]
     detectable: float | None
     fewest: int
-    elsewhere: int
+    not_compared: int
+
+    @property
+    def testable(self) -> bool:
+        """Whether any pair has seeds enough for a test."""
+        return any(pair.found.p is not None for pair in self.pairs)
+
+    def with_verdict(self, verdict: str) -> list[ArmDifference]:
+        """Return the pairs with a verdict."""
+        return [pair for pair in self.pairs if pair.found.verdict == verdict]
 
 
 COLUMNS: dict[str, Callable[[Difference], str]] = {
@@ -73,30 +82,38 @@ COSTS = {"parameters, × baseline": "parameters", "FLOPs/token, × baseline": "f
 EQUAL = 0.01  # relative to the baseline's cost: closer is called equal
 
 
-def beside(design: Design, metric: Metric) -> Beside | None:
-    """Return the arms compared with the first baseline; None if there is no other arm or the baseline has no score."""
-    if len(design.arms) < 2 or not design.base.scores:
+def compare_arms(design: Design, metric: Metric) -> ComparedArms | None:
+    """Return each arm compared with its baseline; None if there is no other arm, or no baseline has a score."""
+    bases, found = design.bases, [(arm, base) for arm, base in design.pairs if base.scores]
+    if not found:
         return None
-    base, others = design.base, [arm for arm in design.arms if design.stands_beside(arm)]
-    found = compare(_sample(base, base), [_sample(arm, base) for arm in others], metric.direction == "minimize")
-    pairs = tuple(ArmDifference(arm, each, _by_seed(arm, base, each)) for arm, each in zip(others, found, strict=True))
-    if not pairs:
-        return None
+    samples = [(sample_of(base, base), sample_of(arm, base)) for arm, base in found]
+    differences = compare_pairs(samples, metric.direction == "minimize")
+    pairs = tuple(
+        ArmDifference(arm, base, each, _by_seed(arm, base, each))
+        for (arm, base), each in zip(found, differences, strict=True)
+    )
     fewest = min(pair.found.seeds for pair in pairs)
-    return Beside(base, pairs, _detectable(pairs), fewest, len(design.arms) - 1 - len(others))
+    return ComparedArms(_name(bases), pairs, _detectable(pairs), fewest, len(design.arms) - len(bases) - len(pairs))
 
 
-def better(compared: Beside | None) -> set[Arm]:
-    """Return the arms that the verdict calls better than the baseline."""
-    return {pair.arm for pair in compared.pairs if pair.found.verdict == "better"} if compared else set()
+def sample_of(arm: Arm, base: Arm) -> Sample:
+    """Return the scores of an arm by seed, and whether its batches are those of `base`."""
+    same = batches(arm.outcomes[0].run) == batches(base.outcomes[0].run)
+    return Sample(values=arm.by_seed, diverged=arm.count("diverged"), paired=same)
 
 
-def table(compared: Beside, design: Design, metric: Metric) -> Table:
-    """Return a table with a row for every arm but the baseline."""
+def better(compared: ComparedArms | None) -> set[Arm]:
+    """Return the arms that the verdict calls better than their baseline."""
+    return {pair.arm for pair in compared.with_verdict("better")} if compared else set()
+
+
+def table(compared: ComparedArms, design: Design, metric: Metric) -> Table:
+    """Return a table with a row for every arm but the baselines."""
     rows = [
         Row(
             spelled(pair.arm),
-            (*(show(pair.found) for show in COLUMNS.values()), *_costs(pair, compared.base)),
+            (*(show(pair.found) for show in COLUMNS.values()), *_costs(pair)),
             pair.arm.colour,
         )
         for pair in compared.pairs
@@ -104,9 +121,9 @@ def table(compared: Beside, design: Design, metric: Metric) -> Table:
     return Table(factor_names(design), (*COLUMNS, *COSTS), tuple(rows), words=("verdict",), metric=metric)
 
 
-def _costs(pair: ArmDifference, base: Arm) -> Iterator[str]:
+def _costs(pair: ArmDifference) -> Iterator[str]:
     for column in COSTS.values():
-        ours, theirs = recorded(pair.arm, column), recorded(base, column)
+        ours, theirs = recorded(pair.arm, column), recorded(pair.base, column)
         yield cell(_times, **{f"{column}_ratio": ours / theirs if ours and theirs else None})
 
 
@@ -116,77 +133,14 @@ def _times(ratio: float | None) -> str:
     return "equal" if abs(ratio - 1) <= EQUAL else f"{ratio:.2f}"
 
 
-def answer(compared: Beside) -> str:
-    """Return the verdicts in one sentence, with the baseline's name."""
-    labels = {verdict: _labels(compared, verdict) for verdict in VERDICTS}
-    found = {verdict: arms for verdict, arms in labels.items() if arms}
-    if len(compared.pairs) == 1:
-        return _single(compared)
-    if list(found) == ["inconclusive"]:
-        return f"No arm differs significantly from the {base_name(compared)} at {_seeds(compared.pairs)}."
-    counts = [f"{len(arms)} {'is' if len(arms) == 1 else 'are'} {verdict}" for verdict, arms in found.items()]
-    return f"Of {_arms(compared)} compared with the {base_name(compared)}, {shown.join(counts)}."
-
-
-def base_name(compared: Beside) -> str:
-    """Return the name of the arm that others are compared with, in a sentence."""
-    label = compared.base.label
-    return label if label == BASELINE else f"{BASELINE} ({label})"
-
-
-def _seeds(pairs: Sequence[ArmDifference]) -> str:
-    counts = {pair.found.seeds for pair in pairs}
-    return shown.plural(counts.pop(), "seed") if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
-
-
-def _single(compared: Beside) -> str:
-    (pair,) = compared.pairs
-    base, seeds = base_name(compared), _seeds(compared.pairs)
-    if pair.found.verdict == "inconclusive":
-        return f"{pair.arm.label} does not differ significantly from the {base} at {seeds}."
-    return f"{pair.arm.label} is significantly {pair.found.verdict} than the {base} at {seeds}."
-
-
-def told(compared: Beside | None) -> str:
-    """Return the verdicts with the names of the arms, and what limits them."""
-    if compared is None:
-        return ""
-    if all(pair.found.p is None for pair in compared.pairs):
-        return f"A test against the {base_name(compared)} needs two seeds of each arm, with different values."
-    labels = {verdict: _labels(compared, verdict) for verdict in VERDICTS}
-    verdicts = "; ".join(f"{verdict}: {shown.join(each)}" for verdict, each in labels.items() if each)
-    tests = f"t tests at 5 %, Holm-adjusted over {_arms(compared)}"
-    return f"Compared with the {base_name(compared)}, {verdicts} ({tests}).{_spoiled(compared)}{_elsewhere(compared)}"
-
-
-def _labels(compared: Beside, verdict: str) -> list[str]:
-    return [pair.arm.label for pair in compared.pairs if pair.found.verdict == verdict]
-
-
-def _arms(compared: Beside) -> str:
-    return shown.plural(len(compared.pairs), "arm")
-
-
-def _spoiled(compared: Beside) -> str:
-    """Return what cannot be said because seeds diverged."""
-    diverged = [pair.arm.label for pair in compared.pairs if pair.found.diverged]
-    arms = f" An arm with a diverged seed is never called better: {shown.join(diverged)}." if diverged else ""
-    base = " The baseline has a diverged seed, so no arm is called worse." if compared.base.count("diverged") else ""
-    return arms + base
-
-
-def _elsewhere(compared: Beside) -> str:
-    left, verb = shown.plural(compared.elsewhere, "arm"), "is" if compared.elsewhere == 1 else "are"
-    words = f" The study has several baselines; {left} of the others {verb} not compared here."
-    return words if compared.elsewhere else ""
-
-
-def _sample(arm: Arm, base: Arm) -> Sample:
-    return Sample(
-        values=arm.by_seed,
-        diverged=arm.count("diverged"),
-        paired=batches(arm.outcomes[0].run) == batches(base.outcomes[0].run),
-    )
+def _name(bases: list[Arm]) -> str:
+    """Return the name of the baseline in a sentence: the levels that all baselines share."""
+    first = bases[0]
+    shared = {
+        name: value for name, value in first.factors.items() if all(base.factors[name] == value for base in bases)
+    }
+    label = phrase(shared)
+    return f"{BASELINE} ({label})" if label else BASELINE
 
 
 def _by_seed(arm: Arm, base: Arm, found: Difference) -> dict[int, float]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from titans_lab.report import differences
 from titans_lab.report.arms import PALETTE
 from titans_lab.report.evidence import quoted
-from titans_lab.report.format import NONE, p_value, plural, score, signed
+from titans_lab.report.format import NONE, p_value, plural, score, with_interval
 from titans_lab.report.section import Row, Section, Table, TableCell, cell
 from titans_lab.report.trials import params
 from titans_lab.stats.paired import Difference, Sample, compare
+from titans_lab.stats.power import pooled_sd, smallest_difference
 from titans_lab.study.derived import DERIVED
 from titans_lab.study.metric import MEASURED
 from titans_lab.study.run import Run, batches, config_in
@@ -102,7 +103,12 @@ def section(material: Material) -> Section | None:
     if not found:
         return None
     return Section(
-        "search-finalists", "Search: finalists with fresh seeds", (STATEMENT,), _caption(found), table=_table(found)
+        "search-finalists",
+        "Search: finalists with fresh seeds",
+        (STATEMENT,),
+        _caption(found),
+        table=_table(found),
+        answer=" ".join(map(answer, found)),
     )
 
 
@@ -164,12 +170,13 @@ def _rows(final: SearchFinal, colour: int, names: Sequence[str]) -> Iterator[Row
 
 
 def _caption(finals: Sequence[SearchFinal]) -> str:
-    told = " ".join(map(answer, finals))
+    answers = " ".join(map(answer, finals))
     return (
-        f"{told} Finalists are the best trials of each search, run again together with the baseline configuration and "
-        "with seeds that no trial used, because the values that chose them are the luckiest of many. Differences from "
-        "the baseline are paired by seed, with 95 % t intervals. The verdict is a t test at 5 %, Holm-adjusted over "
-        "the finalists of a search; a finalist with a failed seed is never better. Finalists that are better are bold."
+        f"{answers} Finalists are the best trials of each search, run again together with the baseline configuration "
+        "and with seeds that no trial used, because the values that chose them are the luckiest of many. Differences "
+        "from the baseline are paired by seed, with 95 % t intervals. The verdict is a t test at 5 %, Holm-adjusted "
+        "over the finalists of a search; a finalist with a failed seed is never better. Finalists that are better are "
+        "bold."
     )
 
 
@@ -182,8 +189,18 @@ def answer(final: SearchFinal) -> str:
     if final.best is None:
         return f"{where}No finalist has a {final.metric} for every seed: none beats the baseline."
     best, found = final.best
-    how = f"{final.metric} {signed(found.mean)}, p {p_value(found.adjusted)}, {plural(found.seeds, 'seed')}"
+    tested = [] if found.adjusted is None else [f"p {p_value(found.adjusted)}"]
+    how = with_interval(found.mean or 0.0, found.half_width, final.metric, *tested, plural(found.seeds, "seed"))
     if found.verdict == "better":
-        return f"{where}The best finalist, {best.name}, is better than the baseline with fresh seeds ({how})."
-    ending = "it is worse" if found.verdict == "worse" else "the difference is inconclusive"
-    return f"{where}The best finalist, {best.name}, does not beat the baseline with fresh seeds: {ending} ({how})."
+        return f"{where}The best finalist, {best.name}, is better than the baseline with fresh seeds: {how}."
+    ending = "is worse than" if found.verdict == "worse" else "does not differ significantly from"
+    said = f"{where}The best finalist, {best.name}, {ending} the baseline with fresh seeds: {how}."
+    return f"{said}{_power(final, best) if found.verdict == 'inconclusive' and found.sign_flip else ''}"
+
+
+def _power(final: SearchFinal, best: Finalist) -> str:
+    """Return which difference the seeds would have found, by the spread of the best finalist's differences."""
+    ours, base = best.sample.values, final.base.sample.values
+    spread = pooled_sd([[ours[seed] - base[seed] for seed in sorted(ours.keys() & base.keys())]])
+    found = smallest_difference(spread, len(ours), len(final.others)) if spread else None
+    return "" if found is None else f" A difference of {found:.3g} would be found with 80 % power."

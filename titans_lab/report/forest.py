@@ -6,7 +6,7 @@ from titans_lab.report import plot
 from titans_lab.report.arms import Design
 from titans_lab.report.axis import score_range
 from titans_lab.report.data import Material
-from titans_lab.report.differences import ArmDifference, Beside, base_name, beside
+from titans_lab.report.differences import ArmDifference, ComparedArms, compare_arms
 from titans_lab.report.format import p_value, plural, signed
 from titans_lab.report.plot import Figure, Json
 from titans_lab.study.metric import Metric
@@ -23,7 +23,7 @@ READING = (
 
 def forest(material: Material, design: Design) -> Figure | None:
     """Return the plot with a row for every arm but the baseline; None if no difference is known."""
-    compared, metric = beside(design, material.metric), material.metric
+    compared, metric = compare_arms(design, material.metric), material.metric
     if compared is None or not any(pair.by_seed for pair in compared.pairs):
         return None
     places, good = list(range(len(compared.pairs))), "below" if metric.direction == "minimize" else "above"
@@ -31,7 +31,7 @@ def forest(material: Material, design: Design) -> Figure | None:
     rows = list(zip(compared.pairs, places, strict=True))
     return Figure(
         name="forest",
-        title=f"Differences from the {base_name(compared)}",
+        title=f"Differences from the {compared.base}",
         caption=_caption(compared, metric),
         alt=f"Forest plot of the differences in {metric.name}; the table above has the numbers.",
         traces=[*(_seeds(pair, place) for pair, place in rows), *(_mean(pair, place) for pair, place in rows)],
@@ -45,7 +45,7 @@ def forest(material: Material, design: Design) -> Figure | None:
     )
 
 
-def _range(compared: Beside) -> tuple[float, float]:
+def _range(compared: ComparedArms) -> tuple[float, float]:
     """Return a range that shows all seeds, and intervals as far as there is room: those of two seeds are very wide."""
     known = [(pair.found.mean, pair.found.half_width) for pair in compared.pairs]
     ends = [mean + side * half for mean, half in known if mean is not None and half is not None for side in (-1, 1)]
@@ -81,7 +81,7 @@ def _spoken(pair: ArmDifference) -> str:
     return f"{pair.arm.label}: {signed(found.mean)}{half}, p {p_value(found.adjusted)}, {found.verdict}"
 
 
-def _caption(compared: Beside, metric: Metric) -> str:
+def _caption(compared: ComparedArms, metric: Metric) -> str:
     lines = [READING.format(arms=plural(len(compared.pairs), "arm"))]
     if any(not pair.found.paired for pair in compared.pairs):
         lines += [" Unpaired arms saw other batches than the baseline; their test is Welch's."]

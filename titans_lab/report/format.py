@@ -24,6 +24,20 @@ def signed(value: float | None, digits: int = 4) -> str:
     return NONE if value is None else f"{value:+.{digits}f}"
 
 
+def with_interval(mean: float, half_width: float | None, unit: str, *more: str) -> str:
+    """Return a difference in a sentence: "-0.559 bits per byte (95 % CI -0.634 to -0.484, 3 seeds)".
+
+    Args:
+        mean: The difference.
+        half_width: Half of its interval; None where there is none.
+        unit: Its unit.
+        more: What else stands in the parentheses.
+    """
+    known = [] if half_width is None else [f"95 % CI {mean - half_width:+.3g} to {mean + half_width:+.3g}"]
+    inside = ", ".join((*known, *more))
+    return f"{mean:+.3g} {unit}" + (f" ({inside})" if inside else "")
+
+
 def p_value(p: float | None) -> str:
     """Return a p-value with three digits after the point."""
     if p is None:

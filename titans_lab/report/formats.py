@@ -41,7 +41,7 @@ def all_tables(told: Report) -> Iterator[tuple[str, str, Table]]:
 
 def to_markdown(told: Report) -> str:
     """Return the report without its figures in GitHub's Markdown."""
-    found, top = told.material, head(told.material, told.design)
+    found, top = told.material, head(told.material, told.design, told.sections)
     lines = [f"# {_md(found.study.name)}", _md(found.study.question), f"**{_md(top.verdict)}**", _md(top.progress)]
     lines += ["\n".join(f"- {_md(each)}" for each in top.findings)]
     lines += [f"> {_md(each)}" for each in (*provenance.warnings(found), *filter(None, [top.former]))]
@@ -57,7 +57,7 @@ def to_markdown(told: Report) -> str:
 
 def to_json(told: Report) -> str:
     """Return the whole report as JSON, with each statement and its result."""
-    found, top = told.material, head(told.material, told.design)
+    found, top = told.material, head(told.material, told.design, told.sections)
     sections = {name: {"title": title, "rows": table.records} for name, title, table in all_tables(told)}
     statements = {name: {"sql": each.sql, "rows": list(each.rows)} for name, each in found.evidence.statements.items()}
     texts = {"name": found.study.name, "question": found.study.question, "expect": found.study.expect}

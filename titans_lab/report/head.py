@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from titans_lab.report import provenance, words
 from titans_lab.report.arms import Design
 from titans_lab.report.data import Material
 from titans_lab.report.format import join, plural
+from titans_lab.report.section import Section
 
 SHOWN = 3  # ids of runs in a sentence
 
@@ -17,7 +19,7 @@ class Head:
     """What stands above the sections.
 
     Attributes:
-        verdict: The answer in one sentence.
+        verdict: The answer to the study's question.
         progress: How many runs are in each state.
         findings: What the verdict rests on, in sentences.
         cost: Figures and what they are.
@@ -31,12 +33,12 @@ class Head:
     former: str
 
 
-def head(material: Material, design: Design) -> Head:
+def head(material: Material, design: Design, sections: Sequence[Section]) -> Head:
     """Return the head of the page about a study."""
     return Head(
-        verdict=words.verdict(material, design),
+        verdict=words.answer(material, design, sections),
         progress=words.progress(material),
-        findings=tuple(filter(None, words.findings(material, design))),
+        findings=tuple(filter(None, words.findings(material, design, sections))),
         cost=tuple(provenance.cost(material)),
         former=_former(material.study.former),
     )

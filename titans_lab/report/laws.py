@@ -99,6 +99,23 @@ def _fit(name: str, place: int, arms: Sequence[Arm], rows: dict[str, Record]) ->
     return Drawn(name, place, tuple(arms), law, scaling(law))
 
 
+def answer(found: Laws) -> str:
+    """Return the exponents of every law with their intervals, in sentences."""
+    return " ".join(_exponents(each) for each in found.drawn)
+
+
+def _exponents(each: Drawn) -> str:
+    """Return how the loss depends on each variable of a law."""
+    pairs = zip(each.found.variables, ("alpha", "beta"), strict=False)
+    known = [f"{variable}^-{_in_words(each.found.coefficients[name])}" for variable, name in pairs]
+    lead = f"{each.name}: the" if each.name else "The"
+    return f"{lead} loss falls towards E = {_in_words(each.found.coefficients['E'])} with {shown.join(known)}."
+
+
+def _in_words(value: Interval) -> str:
+    return f"{value.value:.3g} (95 % CI {value.low:.3g} to {value.high:.3g})"
+
+
 def table(found: Laws) -> Table:
     """Return a table of every law's coefficients and checks."""
     rows = [row for each in found.drawn for row in _rows(each)]

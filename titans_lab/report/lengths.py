@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from titans_lab.report import plot
@@ -12,6 +12,7 @@ from titans_lab.report.arms import Arm, Design
 from titans_lab.report.axis import octaves, tokens
 from titans_lab.report.data import Material
 from titans_lab.report.evidence import Row
+from titans_lab.report.format import join, plural
 from titans_lab.report.lines import bars, marked, rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Section, of_figure
@@ -43,6 +44,7 @@ order by run_id, task, setting, length"""
 WHERE = """\
 run_id in ({ids}) and {by_then}
     and metric = 'accuracy' and length is not null and depth is null and baseline is null"""
+MOST_TOLD = 4  # arms of the answer
 BESIDE = 0.03  # octaves between the arms at a length
 NAMES = {"needle": "Needle in a haystack", "babilong": "BABILong", "mqar": "Associative recall"}
 
@@ -136,7 +138,8 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
     found = [facet for facet in facets(material, design) if facet.arms]
     for facet in found:
         if len(facet.lengths) > 1:
-            yield of_figure(_by_length(facet, _trained(design)))
+            asked = any(facet.task == arm.outcomes[0].run.config.task.name for arm in facet.arms)
+            yield replace(of_figure(_by_length(facet, _trained(design))), answer=_answer(facet) if asked else "")
     for task in dict.fromkeys(facet.task for facet in found):
         cases = [facet for facet in found if facet.task == task and len(facet.lengths) == 1]
         if len(cases) > 1:
@@ -237,6 +240,20 @@ def _trained(design: Design) -> int | None:
 def _trained_line(length: int) -> Json:
     ends = {"x0": length, "x1": length, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
     return {"type": "line", "line": {"color": plot.MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"} | ends
+
+
+def _answer(facet: Facet) -> str:
+    """Return the accuracy of the arms at the longest length that they were asked at, the best first."""
+    longest = facet.lengths[-1]
+    known = [(arm.label, answers[longest]) for arm, answers in facet.arms.items() if longest in answers]
+    ordered = sorted(known, key=lambda pair: -pair[1].mean)
+    said = [f"{label} {each.mean:.3f} ({_interval(each)})" for label, each in ordered]
+    return f"Accuracy at {tokens(longest)} tokens: {join(said, MOST_TOLD)}."
+
+
+def _interval(answers: Answers) -> str:
+    low, high = answers.interval
+    return f"95 % CI {low:.3f} to {high:.3f}, {plural(len(answers.shares), 'seed')}"
 
 
 def _spoken(facet: Facet) -> str:

@@ -138,7 +138,7 @@ def _parts(told: Report) -> dict[str, Any]:
     figures = [section.figure for section in told.sections if section.figure]
     return {
         "study": found.study,
-        "head": head.head(found, design),
+        "head": head.head(found, design, told.sections),
         "sections": told.sections,
         "colours": plot.TONES | {f"arm-{index}": pair for index, pair in enumerate(PALETTE)},
         "runs": runs.run_table(found, design),

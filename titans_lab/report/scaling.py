@@ -10,7 +10,7 @@ from titans_lab.report.arms import DASHES, Arm, Design
 from titans_lab.report.axis import decades
 from titans_lab.report.data import Material
 from titans_lab.report.format import short
-from titans_lab.report.laws import STATEMENT, Drawn, Laws, laws, table
+from titans_lab.report.laws import STATEMENT, Drawn, Laws, answer, laws, table
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Section, of_figure
@@ -47,7 +47,7 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
         )
         return
     more = f" No law for {'; '.join(found.refused)}." if found.refused else ""
-    yield Section("scaling", "Scaling", (STATEMENT,), BUILT + more, table=table(found))
+    yield Section("scaling", "Scaling", (STATEMENT,), BUILT + more, table=table(found), answer=answer(found))
     for variable in AXES:
         if figure := _against(variable, found, material):
             yield of_figure(figure)

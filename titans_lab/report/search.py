@@ -30,11 +30,6 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
         yield from search_space.sections(found)
 
 
-def answer(material: Material) -> str:
-    """Return what the searches of the study found, in sentences: the finalists, or before them the best trials."""
-    return " ".join(map(finalists.answer, finalists.finals(material))) or " ".join(map(_best_of, searches(material)))
-
-
 def progress(material: Material) -> str:
     """Return how many trials of each search are in each state; "" where the study has no trials."""
     found = searches(material)
@@ -77,7 +72,9 @@ def _history(found: Sequence[SearchTrials]) -> Section:
     table = Table(("search", "trial"), (*names, metrics(found), "proposed by"), tuple(cells), words=("proposed by",))
     told = "; ".join(f"{search.name or 'the search'}: {_states(search)}" for search in found)
     caption = f"{figure.caption} Trials: {told}. The table lists the {BEST} best of each search."
-    return Section(figure.name, figure.title, figure.queries, caption, figure, table)
+    return Section(
+        figure.name, figure.title, figure.queries, caption, figure, table, answer=" ".join(map(_best_of, found))
+    )
 
 
 def _states(search: SearchTrials) -> str:

@@ -127,6 +127,9 @@ class Section:
         figure: Drawn first.
         table: Below the figure, or in its place.
         nothing: Said in place of both where there is nothing to show, and why.
+        answer: The answer to the study's question, in a section that the study was designed for. The page and the
+            terminal begin with it.
+        findings: Further sentences for the head of the page, and for the terminal.
     """
 
     name: str
@@ -136,6 +139,8 @@ class Section:
     figure: Figure | None = field(default=None)
     table: Table | None = None
     nothing: str = ""
+    answer: str = ""
+    findings: tuple[str, ...] = ()
 
 
 def drawn(figure: Figure | None, table: Table | None = None) -> Section | None:

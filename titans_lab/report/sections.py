@@ -8,6 +8,7 @@ from titans_lab.report import (
     across_tasks,
     beside_paper,
     differences,
+    effects,
     inside,
     lengths,
     needle,
@@ -50,12 +51,12 @@ def _arms(material: Material, design: Design) -> Section | None:
         "are means over the seeds; "
         "peak memory is their largest."
     )
-    table = arm_table(design, metric, differences.better(differences.beside(design, metric)))
+    table = arm_table(design, metric, differences.better(differences.compare_arms(design, metric)))
     return Section("arms", "Arms", ("runs",), caption, table=table) if table.rows else None
 
 
 def _forest(material: Material, design: Design) -> Section | None:
-    compared = differences.beside(design, material.metric)
+    compared = differences.compare_arms(design, material.metric)
     return drawn(forest(material, design), differences.table(compared, design, material.metric) if compared else None)
 
 
@@ -65,6 +66,7 @@ def _side_by_side(material: Material, design: Design) -> Section | None:
 
 SECTIONS: tuple[Callable[[Material, Design], Built], ...] = (
     lambda material, design: drawn(final_score(material, design)),
+    effects.section,
     _forest,
     _arms,
     across_tasks.section,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from titans_lab.report import search
 from titans_lab.report.arms import Arm, Design, ranked
 from titans_lab.report.data import Material
-from titans_lab.report.differences import answer, base_name, beside, told
+from titans_lab.report.differences import compare_arms
 from titans_lab.report.format import join, plural, plus_minus, score
+from titans_lab.report.section import Section
+from titans_lab.report.verdicts import all_verdicts, comparison_answer
 from titans_lab.study.metric import Metric
 
 #: How a number of runs in each state is told, in the order of telling.
@@ -49,23 +52,33 @@ def progress(material: Material) -> str:
     return f"{plural(len(material.outcomes), 'run')}: {join(states, most=len(states))}."
 
 
-def verdict(material: Material, design: Design) -> str:
-    """Return the answer to the study's question in one sentence."""
+#: Names of the sections that a study may be designed for, the most special design first.
+BY_DESIGN = ("search", "scaling", "lengths", "effects")
+
+
+def answer(material: Material, design: Design, sections: Sequence[Section]) -> str:
+    """Return the answer to the study's question.
+
+    The study's design decides: a search is answered by its finalists, a scaling study by its law, one of long inputs by
+    the lengths, a factorial study by its effects, and any other by the best arm compared with the baseline.
+    """
+    answers = (each.answer for name in BY_DESIGN for each in sections if each.answer and each.name.startswith(name))
+    return next(answers, "") or _comparison(material, design)
+
+
+def _comparison(material: Material, design: Design) -> str:
+    """Return the comparison of the arms with their baselines, or how far the runs are."""
     metric, arms = material.metric, ranked(design.arms, material.metric)
     if not arms:
         ended = [arm for arm in design.arms if arm.count(*ENDED)]
-        if searched(material):
-            return search.answer(material)
         return f"No run reached a {metric.taken} {metric.name}." if ended else "No run has finished yet."
-    compared = beside(design, metric)
+    compared = compare_arms(design, metric)
     if compared is None:
         return f"{metric.taken.capitalize()} {metric.name} of {arms[0].label}: {_measured(arms[0], metric)}."
-    if all(pair.found.p is None for pair in compared.pairs):
-        return f"No test is possible: a comparison with the {base_name(compared)} needs at least two seeds of each arm."
-    return answer(compared)
+    return comparison_answer(compared, metric)
 
 
-def findings(material: Material, design: Design) -> list[str]:
+def findings(material: Material, design: Design, sections: Sequence[Section]) -> list[str]:
     """Return the sentences that the verdict rests on: the best mean, the comparisons, the n-gram baselines."""
     waiting = 0 if searched(material) else sum(arm.count(*WAITING) for arm in design.arms)
     interim = f"Interim result: {plural(waiting, 'run')} not finished." if waiting else ""
@@ -79,8 +92,9 @@ def findings(material: Material, design: Design) -> list[str]:
     first = "Lowest" if metric.direction == "minimize" else "Highest"
     lead = f"{first} mean {metric.name}: {best.label}," if several else f"{metric.taken.capitalize()} {metric.name}:"
     lead += f" {_measured(best, metric)}."
-    standing = [told(beside(design, metric)), _without_score(design, metric)] if several else []
-    return [lead, *standing, _given_convergence(best), interim, _floors(material, best)]
+    effects = [sentence for section in sections for sentence in section.findings]
+    standing = [*(effects or [all_verdicts(compare_arms(design, metric))]), _without_score(design, metric)]
+    return [lead, *(standing if several else []), _given_convergence(best), interim, _floors(material, best)]
 
 
 def _floors(material: Material, best: Arm | None = None) -> str:

@@ -81,7 +81,12 @@ class Difference:
 
 def compare(base: Sample, arms: Sequence[Sample], lower_is_better: bool = True) -> list[Difference]:
     """Compare each of `arms`, all that the study has, with the baseline."""
-    measured = [_paired(base, arm) if arm.paired else _unpaired(base, arm) for arm in arms]
+    return compare_pairs([(base, arm) for arm in arms], lower_is_better)
+
+
+def compare_pairs(pairs: Sequence[tuple[Sample, Sample]], lower_is_better: bool = True) -> list[Difference]:
+    """Compare each arm with its own baseline. A pair is a baseline and an arm, and all pairs are one family."""
+    measured = [_paired(base, arm) if arm.paired else _unpaired(base, arm) for base, arm in pairs]
     adjusted = holm([each.p for each in measured])
     return [_judged(each, p, lower_is_better) for each, p in zip(measured, adjusted, strict=True)]
 
@@ -110,6 +115,20 @@ def sign_flip_p(differences: Sequence[float]) -> float | None:
     return float(np.mean(np.abs(sums) >= observed - RESOLUTION * sums[0]))
 
 
+def t_test(differences: np.ndarray, scale: np.ndarray) -> float | None:
+    """Return the two-sided p of the one-sample t test that the mean is 0.
+
+    Args:
+        differences: One for each seed.
+        scale: Values that they are differences of. Differences that are equal up to the rounding of these have no
+            spread to judge by, and the result is None, as for one seed.
+    """
+    if len(differences) < 2 or _flat(differences, scale):
+        return None
+    error = float(np.std(differences, ddof=1)) / len(differences) ** 0.5
+    return _two_sided(float(np.mean(differences)) / error, len(differences) - 1)
+
+
 def _paired(base: Sample, arm: Sample) -> Difference:
     seeds = sorted(base.values.keys() & arm.values.keys())
     x, y = (np.array([sample.values[seed] for seed in seeds]) for sample in (base, arm))
@@ -117,14 +136,13 @@ def _paired(base: Sample, arm: Sample) -> Difference:
     if not seeds:
         return found
     found = replace(found, mean=float(np.mean(y - x)))
-    if len(seeds) == 1 or _flat(y - x, x):
+    p = t_test(y - x, x)
+    if p is None:
         return found
-    summary = summarise(y - x)
-    assert summary.sd
     return replace(
         found,
-        half_width=summary.half_width,
-        p=_two_sided(summary.mean / (summary.sd / len(seeds) ** 0.5), len(seeds) - 1),
+        half_width=summarise(y - x).half_width,
+        p=p,
         sign_flip=sign_flip_p(y - x),
         effect=_effect(x, y),
         correlation=_correlation(x, y),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
+from titans_lab.stats.crossing import Crossing, Factor
 from titans_lab.stats.paired import Sample
 from titans_lab.stats.scaling.law import Law
 from titans_lab.stats.scaling.points import Points
@@ -33,6 +36,35 @@ def study(
     own = (1 - correlation) ** 0.5 * generator.standard_normal((arms + 1, seeds))
     base, *others = (Sample(dict(enumerate((common + each).tolist()))) for each in own)
     return base, [Sample({seed: value + shift for seed, value in arm.values.items()}) for arm in others]
+
+
+def factorial(
+    levels: tuple[int, ...],
+    seeds: int,
+    generator: np.random.Generator,
+    correlation: float = 0.5,
+    spread: float = 1.0,
+    shift: float = 0.0,
+) -> Crossing:
+    """Return a crossed study with normal losses.
+
+    Args:
+        levels: The number of levels of each factor.
+        seeds: Of each cell.
+        generator: To draw with.
+        correlation: Between any two cells over the seeds, 0 to 1.
+        spread: The standard deviation of the last cell; the first has 1, and the ratio from cell to cell is equal.
+        shift: What each step from a level of the first factor to the next one adds.
+    """
+    cells = list(product(*(range(size) for size in levels)))
+    common = correlation**0.5 * generator.standard_normal(seeds)
+    own = (1 - correlation) ** 0.5 * generator.standard_normal((len(cells), seeds))
+    values = (common + own) * np.geomspace(1, spread, len(cells))[:, None]
+    factors = tuple(Factor(f"factor {place}", tuple(range(size))) for place, size in enumerate(levels))
+    samples = (
+        Sample(dict(enumerate((row + shift * cell[0]).tolist()))) for cell, row in zip(cells, values, strict=True)
+    )
+    return Crossing(factors, dict(zip(cells, samples, strict=True)))
 
 
 def chinchilla(generator: np.random.Generator, law: Law = CHINCHILLA) -> tuple[Points, np.ndarray]:

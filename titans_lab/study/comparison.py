@@ -11,32 +11,39 @@ ABSENT = ""  # the value of a factor that an arm does without
 
 
 class Comparison(NamedTuple):
-    """The places, among the arms of a study, of the baseline and of the arms that are compared with it."""
+    """The places of arms among those of a study.
 
-    base: int
-    others: tuple[int, ...]
+    Attributes:
+        bases: The arms that others are compared with: several where `baseline` does not set every factor.
+        pairs: Each other arm with the baseline that it is compared with, in the order of the study.
+    """
+
+    bases: tuple[int, ...]
+    pairs: tuple[tuple[int, int], ...]
 
 
 def comparison(arms: Sequence[Run]) -> Comparison:
-    """Return what is compared with the study's first baseline, or with its first arm where it names no baseline.
+    """Return what is compared with the study's baselines, or with its first arm where it names no baseline.
 
-    Scores on different tasks, data or splits do not compare. Of several baselines, an arm belongs to the one with
-    which it has the most values of factors in common.
+    An arm is compared with the baseline with which it has the most values of factors in common. Scores on different
+    tasks, data or splits do not compare, nor do scores by another metric than the first baseline's.
 
     Args:
-        arms: A run of each arm, in the order of the study.
+        arms: A run of each arm, in the order of the study; at least one.
     """
     bases = [place for place, run in enumerate(arms) if run.baseline] or [0]
-    base = arms[bases[0]]
+    metric = arms[bases[0]].config.task.settings.METRIC
     keys = dict.fromkeys(key for run in arms for key in run.factors)
-    others = []
+
+    def shared(run: Run, base: int) -> int:
+        return sum(run.factors.get(key, ABSENT) == arms[base].factors.get(key, ABSENT) for key in keys)
+
+    pairs = []
     for place, run in enumerate(arms):
-        shared = [
-            sum(run.factors.get(key, ABSENT) == arms[other].factors.get(key, ABSENT) for key in keys) for other in bases
-        ]
-        if place not in bases and judged_by(run) == judged_by(base) and shared.index(max(shared)) == 0:
-            others.append(place)
-    return Comparison(bases[0], tuple(others))
+        alike = [base for base in bases if judged_by(arms[base]) == judged_by(run)]
+        if place not in bases and alike and metric == run.config.task.settings.METRIC:
+            pairs.append((place, max(alike, key=lambda base: shared(run, base))))
+    return Comparison(tuple(bases), tuple(pairs))
 
 
 def judged_by(run: Run) -> str:

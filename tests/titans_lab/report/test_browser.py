@@ -82,7 +82,7 @@ def test_every_figure_is_drawn(look, page: Path):
     for name in figures:
         figure = shown.locator(f"#{name}")
         assert figure.locator(".main-svg").count() >= 1
-        assert figure.locator(".trace path, .trace image, .shapelayer path, .hm image").count() >= 4
+        assert figure.locator(".trace path, .trace image, .shapelayer path, .hm image, .heatmap-label").count() >= 4
         assert figure.bounding_box()["height"] > 100
     assert "order-3 byte n-gram 2.200" in shown.content()
 
@@ -183,7 +183,7 @@ def test_markup_in_names_is_text(look, lab, tmp_path: Path):
     path.write_text(lab.page(), encoding="utf-8")
     shown = look(path)
     assert shown.locator("img").count() == 0
-    assert shown.locator(".question").inner_text() == MARKUP
+    assert shown.locator("h1").inner_text() == MARKUP
     assert shown.locator(".expectation p").inner_text() == "深い記憶 هل 🧠"
     assert MARKUP in shown.locator(".runs").inner_text()
     assert MARKUP in shown.locator(".troubles").inner_text()

@@ -5,8 +5,9 @@ from scipy import stats
 
 from titans_lab.report.arms import arrange
 from titans_lab.report.data import gather
-from titans_lab.report.differences import beside, table, told
+from titans_lab.report.differences import compare_arms, table
 from titans_lab.report.forest import forest
+from titans_lab.report.verdicts import all_verdicts, comparison_answer
 
 DEPTHS = {"model.memory.depth": [1, 2, 3]}
 BASE, LESS, MORE = [2.1, 2.2, 2.35], [1.5, 1.72, 1.68], [2.1, 2.3, 2.2]
@@ -26,13 +27,13 @@ def looked_at(lab):
 
 def compared(lab):
     material, design = looked_at(lab)
-    return beside(design, material.metric)
+    return compare_arms(design, material.metric)
 
 
 def cells(lab):
     """Of every row, by column."""
     material, design = looked_at(lab)
-    found = table(beside(design, material.metric), design, material.metric)
+    found = table(compare_arms(design, material.metric), design, material.metric)
     return [dict(zip(found.columns, row.cells, strict=True)) for row in found.rows]
 
 
@@ -66,26 +67,50 @@ def test_arms_of_other_tasks_are_not_set_beside_the_base(lab):
         lab.end(run, "done", 2.0, score=0.5 + run.seed / 10)
     found = compared(lab)
     assert [pair.arm.factors["variant"] for pair in found.pairs] == ["mac"]
-    assert found.elsewhere == 2
+    assert found.not_compared == 2
 
 
 def test_the_baseline_of_the_study_is_what_the_others_stand_beside(lab):
     found = compared(finish(lab, BASE + LESS + MORE, baseline={"model.memory.depth": 2}))
-    assert list(found.base.factors.values()) == [2]
+    assert found.base == "baseline (depth 2)"
     assert [pair.found.verdict for pair in found.pairs] == ["worse", "worse"]
 
 
-def test_of_two_baselines_an_arm_stands_beside_the_one_that_it_shares_most_with(lab):
+def test_each_arm_is_compared_with_the_baseline_at_the_same_levels_of_the_other_factors(lab):
     study = {"grid": {"model.memory.depth": [1, 2], "train.batch_size": [4, 8]}, "baseline": {"model.memory.depth": 1}}
     lab = finish(lab, BASE + MORE + LESS + BASE, **study)  # depth 1 with batches of 4 and 8, then depth 2
     found = compared(lab)
-    assert found.base.factors == {"depth": 1, "batch size": 4}
-    [pair] = found.pairs
-    assert pair.arm.factors == {"depth": 2, "batch size": 4}
-    assert pair.found.verdict == "better"
-    assert pair.found.adjusted == pytest.approx(stats.ttest_rel(LESS, BASE).pvalue)  # one test alone
-    assert found.elsewhere == 2
-    assert told(found).endswith("The study has several baselines; 2 arms of the others are not compared here.")
+    assert [(pair.arm.label, pair.base.label) for pair in found.pairs] == [
+        ("depth 2 · batch size 4", "depth 1 · batch size 4"),
+        ("depth 2 · batch size 8", "depth 1 · batch size 8"),
+    ]
+    p = [stats.ttest_rel(*arms).pvalue for arms in ((LESS, BASE), (BASE, MORE))]
+    assert [pair.found.adjusted for pair in found.pairs] == pytest.approx([2 * p[0], p[1]])  # one family of two
+    assert found.base == "baseline (depth 1)"
+    assert found.not_compared == 0
+    assert all_verdicts(found).startswith(
+        "Compared with the baseline (depth 1) at the same batch size, better: depth 2"
+    )
+
+
+def test_the_answer_is_the_best_arm_with_its_difference_and_interval(lab):
+    lab = finish(lab, BASE + LESS + MORE)
+    low, high = stats.ttest_rel(LESS, BASE).confidence_interval(0.95)
+    p = 2 * stats.ttest_rel(LESS, BASE).pvalue
+    assert comparison_answer(compared(lab), looked_at(lab)[0].metric) == (
+        "The best arm, depth 2, is better than the baseline (depth 1): -0.583 bits per byte (95 % CI "
+        f"{low:+.3g} to {high:+.3g}, p {p:.3f}, 3 seeds). Of 2 arms compared, 1 is better and 1 is inconclusive."
+    )
+
+
+def test_an_inconclusive_answer_names_the_difference_that_could_have_been_found(lab):
+    lab = finish(lab, BASE + MORE, grid={"model.memory.depth": [1, 2]})
+    found = compared(lab)
+    said = comparison_answer(found, looked_at(lab)[0].metric)
+    assert said.startswith("depth 2 does not differ significantly from the baseline (depth 1): -0.0167 bits per byte")
+    assert said.endswith(
+        f"At 3 seeds a difference of {found.detectable:.3g} bits per byte would be found with 80 % power."
+    )
 
 
 def test_diverged_seeds_are_counted_and_their_interval_is_marked(lab):

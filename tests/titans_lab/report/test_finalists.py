@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from titans_lab.report.check import check
 from titans_lab.report.finalists import section
 from titans_lab.stats.paired import Sample, compare
+from titans_lab.stats.power import smallest_difference
 from titans_lab.store.files import write_json
 from titans_lab.store.store import Store
 
@@ -53,7 +55,7 @@ def test_a_better_finalist_is_said_to_be_better_and_its_row_is_the_paired_differ
         *[Sample(dict(enumerate(base)))], [Sample(dict(enumerate(each))) for each in (worse, better)]
     )
     assert found.caption.startswith(
-        "The best finalist, trial 7, is better than the baseline with fresh seeds (loss -0.18"
+        "The best finalist, trial 7, is better than the baseline with fresh seeds: -0.18 loss (95 % CI "
     )
     cells = [dict(zip(found.table.columns, row.cells, strict=True)) for row in found.table.rows]
     assert [row.heads for row in found.table.rows] == [("all", "baseline"), ("all", "trial 0"), ("all", "trial 7")]
@@ -66,12 +68,15 @@ def test_a_better_finalist_is_said_to_be_better_and_its_row_is_the_paired_differ
 
 def test_where_the_best_does_not_beat_the_base_that_is_said(chosen):
     found = told(chosen(around(2.0), around(2.3), around(1.99, 0.01)))
-    assert "trial 7, does not beat the baseline with fresh seeds: the difference is inconclusive" in found.caption
+    differences = [0.01 * place - 0.01 for place in range(5)]
+    power = smallest_difference(float(np.std(differences, ddof=1)), 5, 2)
+    assert "trial 7, does not differ significantly from the baseline with fresh seeds: +0.01 loss" in found.answer
+    assert found.answer.endswith(f"A difference of {power:.3g} would be found with 80 % power.")
 
 
 def test_where_the_best_is_worse_that_is_said(chosen):
     found = told(chosen(around(2.0), around(2.3, 0.01), around(2.4, 0.01)))
-    assert "trial 0, does not beat the baseline with fresh seeds: it is worse" in found.caption
+    assert "trial 0, is worse than the baseline with fresh seeds: +0.32 loss" in found.answer
 
 
 def test_more_is_better_where_the_search_said_so(chosen):
@@ -83,7 +88,7 @@ def test_a_finalist_with_a_diverged_seed_is_in_the_table_and_never_the_best(chos
     found = told(chosen(around(2.0), around(1.99), [*around(1.0, 0.01)[:4], None]))
     assert found.table.rows[2].cells[1] == "4 of 5"
     assert "better" not in found.table.rows[2].cells
-    assert "trial 0, does not beat" in found.caption
+    assert "trial 0, does not differ significantly from the baseline with fresh seeds: -0.01 loss (5" in found.answer
 
 
 def test_a_figure_that_is_known_before_is_computed(chosen):

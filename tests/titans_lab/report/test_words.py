@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import pytest
 
-from titans_lab.report.arms import arrange
-from titans_lab.report.data import gather
-from titans_lab.report.words import findings, progress
+from titans_lab.report import study_report
+from titans_lab.report.words import answer, findings, progress
 
 DEPTHS = {"model.memory.depth": [1, 2]}
 
 
 def tell(lab) -> str:
-    material = gather(lab.study, lab.runs, lab.root)
-    return " ".join(filter(None, [progress(material), *findings(material, arrange(lab.study, material.outcomes))]))
+    told = study_report(lab.study, lab.runs, lab.root)
+    said = findings(told.material, told.design, told.sections)
+    return " ".join(filter(None, [progress(told.material), *said]))
+
+
+def first_line(lab) -> str:
+    told = study_report(lab.study, lab.runs, lab.root)
+    return answer(told.material, told.design, told.sections)
 
 
 def finish(lab, losses):
@@ -49,8 +54,8 @@ def test_better_and_worse_are_said_of_the_arms_beside_the_base(lab):
 
 
 def test_one_seed_settles_nothing(lab):
-    assert "A test against the baseline (depth 1) needs two seeds of each arm" in tell(
-        finish(lab(grid=DEPTHS, seeds=1), [2.0, 9.0])
+    assert first_line(finish(lab(grid=DEPTHS, seeds=1), [2.0, 9.0])) == (
+        "No test is possible: a comparison with the baseline (depth 1) needs at least two seeds of each arm."
     )
 
 
