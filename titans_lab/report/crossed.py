@@ -9,7 +9,7 @@ from typing import Any
 from titans_lab.report.arms import Arm, Design, phrase, spell
 from titans_lab.report.differences import sample_of
 from titans_lab.report.laws import SIZES
-from titans_lab.stats.crossing import Crossing, Factor
+from titans_lab.stats.crossing import CrossedFactor, Crossing
 
 Level = tuple[Any, ...]  # the values of the factors that vary together
 
@@ -60,13 +60,13 @@ def _level(arm: Arm, group: Sequence[str]) -> Level:
     return tuple(arm.factors[name] for name in group)
 
 
-def _factor(group: Sequence[str], levels: Sequence[Level]) -> Factor:
+def _factor(group: Sequence[str], levels: Sequence[Level]) -> CrossedFactor:
     """Return a factor with its values as levels, or with their names where several values go together."""
     if len(group) == 1:
-        return Factor(group[0], tuple(level[0] for level in levels))
-    return Factor(" and ".join(group), tuple(phrase(dict(zip(group, level, strict=True))) for level in levels))
+        return CrossedFactor(group[0], tuple(level[0] for level in levels))
+    return CrossedFactor(" and ".join(group), tuple(phrase(dict(zip(group, level, strict=True))) for level in levels))
 
 
-def level_name(factor: Factor, level: int) -> str:
+def level_name(factor: CrossedFactor, level: int) -> str:
     """Return a level of a factor for people."""
     return spell(factor.levels[level])

@@ -12,7 +12,7 @@ from titans_lab.report.data import Material
 from titans_lab.report.heat_map import heat_map
 from titans_lab.report.section import Row, Section, Table, TableCell, cell
 from titans_lab.report.verdicts import power_sentence
-from titans_lab.stats.crossing import Crossing, Factor
+from titans_lab.stats.crossing import CrossedFactor, Crossing
 from titans_lab.stats.factorial import Contrast, Effect, effects
 from titans_lab.stats.interval import LEVEL
 from titans_lab.study.metric import Metric
@@ -37,7 +37,7 @@ class Factorial:
     effects: tuple[Effect, ...]
     metric: Metric
 
-    def factors(self, effect: Effect) -> list[Factor]:
+    def factors(self, effect: Effect) -> list[CrossedFactor]:
         """Return the factors of an effect."""
         return [self.crossing.factors[axis] for axis in effect.factors]
 
@@ -145,7 +145,7 @@ def _seeds(effect: Effect) -> str:
     return shown.plural(effect.seeds, "seed") + diverged
 
 
-def _slope_name(factor: Factor, levels: Sequence[int]) -> str:
+def _slope_name(factor: CrossedFactor, levels: Sequence[int]) -> str:
     if len(levels) == 2:
         return f"{level_name(factor, levels[1])} vs {level_name(factor, levels[0])}"
     return f"per doubling of {factor.name}" if factor.by_ratio else f"per unit of {factor.name}"

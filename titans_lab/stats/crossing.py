@@ -16,7 +16,7 @@ FEWEST_OF_A_TREND = 3  # levels
 
 
 @dataclass(frozen=True)
-class Factor:
+class CrossedFactor:
     """A factor and its levels, of which the first is the baseline."""
 
     name: str
@@ -59,7 +59,7 @@ class Crossing:
         cells: The combinations that the study has. Any other combination is no part of the study.
     """
 
-    factors: tuple[Factor, ...]
+    factors: tuple[CrossedFactor, ...]
     cells: Mapping[Cell, Sample]
 
     @property

@@ -28,7 +28,7 @@ from typing import Literal
 
 import numpy as np
 
-from titans_lab.stats.crossing import Crossing, Factor, Matched
+from titans_lab.stats.crossing import CrossedFactor, Crossing, Matched
 from titans_lab.stats.interval import LEVEL, summarise
 from titans_lab.stats.paired import holm, t_test
 from titans_lab.stats.power import pooled_sd, smallest_difference
@@ -156,7 +156,7 @@ def _differences(levels: int) -> np.ndarray:
     return np.hstack([-np.ones((levels - 1, 1)), np.eye(levels - 1)])
 
 
-def _trend(factors: Sequence[Factor], matched: Matched) -> Contrast | None:
+def _trend(factors: Sequence[CrossedFactor], matched: Matched) -> Contrast | None:
     """Return the slope along the numeric factors; for an interaction, how it changes with the other factor."""
     weights = [_slope(factor, levels) for factor, levels in zip(factors, matched.levels, strict=True)]
     numeric = any(len(levels) > 2 for levels in matched.levels)
@@ -167,7 +167,7 @@ def _trend(factors: Sequence[Factor], matched: Matched) -> Contrast | None:
     return _contrast((), values, matched.means)
 
 
-def _slope(factor: Factor, levels: Sequence[int]) -> np.ndarray | None:
+def _slope(factor: CrossedFactor, levels: Sequence[int]) -> np.ndarray | None:
     """Return the weights `[1, levels]` of the least-squares slope, or of a difference; None for more than two names."""
     if len(levels) == 2:
         return _differences(2)

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from titans_lab.stats.crossing import Crossing, Factor
+from titans_lab.stats.crossing import CrossedFactor, Crossing
 from titans_lab.stats.paired import Sample
 from titans_lab.stats.scaling.law import Law
 from titans_lab.stats.scaling.points import Points
@@ -60,7 +60,7 @@ def factorial(
     common = correlation**0.5 * generator.standard_normal(seeds)
     own = (1 - correlation) ** 0.5 * generator.standard_normal((len(cells), seeds))
     values = (common + own) * np.geomspace(1, spread, len(cells))[:, None]
-    factors = tuple(Factor(f"factor {place}", tuple(range(size))) for place, size in enumerate(levels))
+    factors = tuple(CrossedFactor(f"factor {place}", tuple(range(size))) for place, size in enumerate(levels))
     samples = (
         Sample(dict(enumerate((row + shift * cell[0]).tolist()))) for cell, row in zip(cells, values, strict=True)
     )

@@ -12,7 +12,7 @@ from titans_lab.executors.devices import cores
 from titans_lab.planning.expected import step_flops
 from titans_lab.planning.history import read_history
 from titans_lab.planning.plan import Plan, expected_seconds, plan, probe, smallest_and_largest
-from titans_lab.report.differences import beside
+from titans_lab.report.differences import compare_arms
 from titans_lab.report.render import study_report
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
@@ -186,7 +186,7 @@ def test_plan_and_report_give_one_detectable_difference_whatever_else_the_store_
     finish(unrelated, bench.store, loss=lambda run: 3.0 * run.seed**2 * run.config.model.dim)
     found = planned(bench, arms, "seeds=3").detectable
     told = study_report(load_study(bench.study, [arms, "seeds=3"]), bench.runs(arms, "seeds=3"), bench.store.root)
-    reported = beside(told.design, told.material.metric)
+    reported = compare_arms(told.design, told.material.metric)
     assert found is not None
     assert found.own
     assert reported is not None

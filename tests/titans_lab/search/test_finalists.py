@@ -149,7 +149,7 @@ def test_report_and_status_of_a_finished_search_tell_its_result(searching: Searc
     study, store = search.study, search.store
     runs = study.runs(lambda data: "0" * 64)
     told = study_report(study, runs, store.root)
-    top = head(told.material, told.design)
+    top = head(told.material, told.design, told.sections)
     assert top.verdict.startswith(("The best finalist, trial ", "No finalist has a "))
     assert top.progress == "Trials: 6 done."
     assert not any("Interim" in line or "not finished" in line for line in top.findings)
@@ -165,7 +165,7 @@ def test_a_search_without_finalists_names_its_best_trial(searching: Searching):
     told = study_report(search.study, search.study.runs(lambda data: "0" * 64), search.store.root)
     best = search.tunings[0].best(1)[0]
     expected = f"The best loss of 3 trials is {best.values[0]:.3f} (trial {best.number}: train.lr "
-    assert head(told.material, told.design).verdict.startswith(expected)
+    assert head(told.material, told.design, told.sections).verdict.startswith(expected)
 
 
 def test_status_of_a_study_whose_search_has_not_begun_shows_its_own_runs(searching: Searching):

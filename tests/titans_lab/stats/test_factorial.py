@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from titans_lab.stats.crossing import Crossing, Factor
+from titans_lab.stats.crossing import CrossedFactor, Crossing
 from titans_lab.stats.factorial import effects, repeated_measures_p
 from titans_lab.stats.paired import Sample, holm
 from titans_lab.stats.power import smallest_difference
 from titans_lab.stats.simulate import factorial
 
-MOMENTUM, CHUNK = Factor("momentum", (True, False)), Factor("chunk", (8, 16))
+MOMENTUM, CHUNK = CrossedFactor("momentum", (True, False)), CrossedFactor("chunk", (8, 16))
 #: Values of three seeds in the cells (on, 8), (on, 16), (off, 8), (off, 16).
 TWO_BY_TWO = {(0, 0): [2.0, 2.1, 2.2], (0, 1): [2.3, 2.5, 2.4], (1, 0): [2.6, 2.5, 2.7], (1, 1): [2.8, 3.0, 2.9]}
 
@@ -67,7 +67,7 @@ def test_a_numeric_factor_has_the_slope_per_doubling():
     cells = {
         (i, j): [2 + i + 0.3 * j + 0.01 * noise for noise in (0, j, 2 - i)] for i, j in product(range(2), range(4))
     }
-    factors = Factor("momentum", (True, False)), Factor("chunk", (8, 16, 32, 64))
+    factors = CrossedFactor("momentum", (True, False)), CrossedFactor("chunk", (8, 16, 32, 64))
     momentum, chunk, both = effects(crossed(cells, *factors))
     assert momentum.trend is None
     means = np.array([[np.mean([cells[i, j][seed] for i in range(2)]) for j in range(4)] for seed in range(3)])
@@ -87,7 +87,7 @@ def test_a_numeric_factor_has_the_slope_per_doubling():
 
 def test_a_level_of_0_has_a_slope_per_unit():
     cells = {(i, j): [float(10 * i + 2 * j + seed * j) for seed in range(3)] for i, j in product(range(2), range(3))}
-    factors = Factor("variant", ("lmm", "mac")), Factor("tokens", (0, 1, 2))
+    factors = CrossedFactor("variant", ("lmm", "mac")), CrossedFactor("tokens", (0, 1, 2))
     _, tokens, _ = effects(crossed(cells, *factors))
     assert tokens.trend is not None
     assert tokens.trend.by_seed == pytest.approx([2, 3, 4])
@@ -95,7 +95,7 @@ def test_a_level_of_0_has_a_slope_per_unit():
 
 def test_names_have_no_trend():
     cells = {(i, j): [i + j + seed / 10 * j for seed in range(3)] for i, j in product(range(2), range(3))}
-    found = effects(crossed(cells, MOMENTUM, Factor("variant", ("lmm", "mac", "mag"))))
+    found = effects(crossed(cells, MOMENTUM, CrossedFactor("variant", ("lmm", "mac", "mag"))))
     assert [effect.trend for effect in found] == [None, None, None]
 
 
@@ -110,7 +110,7 @@ def test_a_seed_that_lacks_a_cell_is_left_out_and_a_diverged_run_settles_nothing
 def test_a_cell_without_any_value_leaves_the_matched_combinations():
     cells = {(i, j): [2.0 + i + j, 2.1 + i + 2 * j, 2.2 + 2 * i + j] for i, j in product(range(2), range(3))}
     cells[1, 2] = [None, None, None]
-    factors = MOMENTUM, Factor("chunk", (8, 16, 32))
+    factors = MOMENTUM, CrossedFactor("chunk", (8, 16, 32))
     momentum, chunk, both = effects(crossed(cells, *factors))
     assert momentum.matched.cells == ((0, 0), (0, 1), (1, 0), (1, 1))  # no chunk of 32
     assert chunk.matched.cells == ((0, 0), (0, 1), (0, 2))  # with momentum alone
