@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pasts import ENV, finish
 from workbench import Workbench
@@ -195,7 +196,7 @@ def test_plan_and_report_give_one_detectable_difference_whatever_else_the_store_
     assert found.sd == pytest.approx((0.0001 * (1 + 9**2) / 2) ** 0.5)
 
 
-def test_what_the_seeds_can_show_is_of_one_kind_of_run(bench: Workbench):
+def test_what_the_seeds_can_show_is_pooled_over_arms_each_with_the_baseline_of_its_kind(bench: Workbench):
     arms = "grid.train.lr=[1e-3, 1e-2]"
     for length, scale in ((32, 0.1), (16, 10.0)):
 
@@ -203,12 +204,16 @@ def test_what_the_seeds_can_show_is_of_one_kind_of_run(bench: Workbench):
             return 1 + run.seed + (scale * (run.seed + 1) ** 2 if run.config.train.lr > 5e-3 else 0)
 
         finish(bench.runs(arms, "seeds=3", f"train.seq_len={length}"), bench.store, loss=loss)
-    kinds = "grid.train.seq_len=[32, 16]"  # each with its own batches, so that no seed pairs the two
+    kinds = "grid.train.seq_len=[32, 16]"  # each has its own batches, and its own baseline
     alone = planned(bench, arms, "seeds=5", "baseline={train.lr: 1e-3}").detectable
     both = planned(bench, kinds, arms, "seeds=5", "baseline={train.lr: 1e-3}").detectable
     assert alone is not None
     assert (alone.arms, alone.pairs) == (1, 3)
-    assert both == alone
+    assert both is not None
+    assert (both.arms, both.pairs) == (2, 6)
+    squares = np.var([1, 4, 9], ddof=1)
+    assert alone.sd == pytest.approx((0.1**2 * squares) ** 0.5)
+    assert both.sd == pytest.approx(((0.1**2 + 10**2) / 2 * squares) ** 0.5)
 
 
 def test_finished_runs_that_ran_elsewhere_are_told(bench: Workbench):
