@@ -5,7 +5,8 @@
 
 Scenes:
 
-    kills      `kill -9` of workers and coordinators at random moments, and the sweep is started again
+    kills      `kill -9` of coordinators, and of workers that have written a checkpoint, at random moments; the sweep is
+               started again, and every later attempt at such a run has to go on from a checkpoint
     together   two coordinators on one store, of which one stands still for a while
     hosts      the same where neither sees the processes of the other (a name space: needs the right to make one), for
                so long that the other takes over
@@ -29,11 +30,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from titans_lab.store.checkpoints import checkpoints
 from titans_lab.store.folder import Attempt
 from titans_lab.store.query import query
 from titans_lab.store.store import Store
@@ -92,9 +92,11 @@ class Lab:
     def states(self) -> dict[str, str]:
         return {folder.run_id: folder.state() for folder in Store(self.store).folders()}
 
-    def has_progress(self) -> bool:
-        """Return whether a run that is at work has left a checkpoint."""
-        return any(checkpoints(folder) for folder in Store(self.store).folders() if folder.state() == "running")
+    def with_progress(self) -> dict[int, Attempt]:
+        """Return the running attempts that have written a checkpoint themselves, by the id of their worker."""
+        latest = [folder.latest() for folder in Store(self.store).folders() if folder.state() == "running"]
+        saved = [attempt for attempt in latest if attempt and list(attempt.path.glob("checkpoint-*.pt"))]
+        return {holder.pid: attempt for attempt in saved if (holder := attempt.claim.holder()) and holder.pid}
 
     def workers(self) -> list[int]:
         listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
@@ -116,6 +118,7 @@ class Scene:
         runs: Of the study.
         most: Runs at a time.
         kills: In all.
+        coordinators: Share of the kills.
         spread: Seconds between two kills, at most.
         limit: Seconds that a sweep may take to end when it is asked to.
         random: Decides who is killed, and when.
@@ -126,6 +129,7 @@ class Scene:
     runs: int
     most: int
     kills: int
+    coordinators: float
     spread: float
     limit: float
     random: random.Random
@@ -158,11 +162,28 @@ def check_numbers(scene: Scene, lab: Lab) -> None:
         check(results == [folder.status_path], f"results of {folder.run_id}: {results}")
 
 
+@dataclass
+class Struck:
+    """What was killed.
+
+    Attributes:
+        coordinators: How many.
+        workers: The attempts whose workers were killed, each after it had written a checkpoint.
+    """
+
+    coordinators: int = 0
+    workers: list[Attempt] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return self.coordinators + len(self.workers)
+
+
 def kills(scene: Scene) -> str:
     """Rounds of a study, each in a store of its own, until there were enough."""
-    struck: dict[str, int] = {"worker": 0, "coordinator": 0}
+    struck = Struck()
     rounds = attempts = resumed = 0
-    while sum(struck.values()) < scene.kills:
+    while struck.total < scene.kills:
         rounds += 1
         lab = scene.lab(f"kills{rounds}")
         torment(scene, lab, struck)
@@ -170,12 +191,37 @@ def kills(scene: Scene) -> str:
         tried = [Attempt(path) for folder in Store(lab.store).folders() for path in folder.attempts()]
         attempts += len(tried)
         resumed += sum("resumed_from" in attempt.env() for attempt in tried)
-    check(resumed, "no attempt went on from a checkpoint")
-    killed = f"{struck['worker']} workers and {struck['coordinator']} coordinators killed"
-    return f"{killed}, {rounds * scene.runs} runs in {attempts} attempts, {resumed} of which went on from a checkpoint"
+    followed = check_resumed(struck.workers)
+    return (
+        f"{len(struck.workers)} workers killed after a checkpoint, and {struck.coordinators} coordinators; "
+        f"{rounds * scene.runs} runs in {attempts} attempts, of which {resumed} went on from a checkpoint, all "
+        f"{followed} among them that followed such a kill"
+    )
 
 
-def torment(scene: Scene, lab: Lab, struck: dict[str, int]) -> None:
+def check_resumed(killed: list[Attempt]) -> int:
+    """Check that the attempt after each of these went on from a checkpoint, and return how many there were.
+
+    One that was ended before it wrote where it runs has not begun: the one after it counts.
+    """
+    followed: set[Path] = set()
+    for attempt in killed:
+        later = [Attempt(path) for path in attempt.folder.attempts() if int(path.name) > attempt.number]
+        begun = [each for each in later if each.env()]
+        check(begun or attempt.status_path.parent == done_by(attempt), f"{attempt.path}: nobody went on with it")
+        for each in begun[:1]:
+            check("resumed_from" in each.env(), f"{each.path}: began anew, although there was a checkpoint")
+            followed.add(each.path)
+    return len(followed)
+
+
+def done_by(attempt: Attempt) -> Path | None:
+    """Return the folder of the attempt that finished the run of this one."""
+    status = attempt.folder.status()
+    return attempt.folder.attempt(status.attempt).path if status else None
+
+
+def torment(scene: Scene, lab: Lab, struck: Struck) -> None:
     """Sweep to the end, and kill meanwhile."""
     coordinator = lab.start()
     while coordinator.poll() is None or set(lab.states().values()) != {"done"}:
@@ -183,15 +229,19 @@ def torment(scene: Scene, lab: Lab, struck: dict[str, int]) -> None:
             check(coordinator.returncode in (0, 3, -signal.SIGKILL), f"exit code {coordinator.returncode}")
             hang_up(coordinator)
             coordinator = lab.start()
-        if sum(struck.values()) >= scene.kills:
+        if struck.total >= scene.kills:
             coordinator.communicate()
             continue
         time.sleep(scene.random.uniform(0, scene.spread))
-        who = scene.random.choice(["worker", "worker", "coordinator"])
-        victims = [coordinator.pid] if who == "coordinator" else lab.workers()
-        if victims and lab.has_progress() and coordinator.poll() is None:
-            kill(scene.random.choice(victims))
-            struck[who] += 1
+        victims = lab.with_progress()
+        if not victims or coordinator.poll() is not None:
+            continue
+        if scene.random.random() < scene.coordinators:
+            kill(coordinator.pid)
+            struck.coordinators += 1
+        else:
+            kill(pid := scene.random.choice(sorted(victims)))
+            struck.workers.append(victims[pid])
     hang_up(coordinator)
 
 
@@ -350,6 +400,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--max-parallel", type=int, default=2, help="runs at a time")
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--coordinators", type=float, default=1 / 3, help="share of the kills that are coordinators'")
     parser.add_argument("--tokens", type=int, default=64 * 200, help="of each run: 64 a step")
     parser.add_argument("--checkpoint", type=float, default=0.2, help="seconds between checkpoints")
     parser.add_argument("--spread", type=float, default=4.0, help="seconds between two kills, at most")
@@ -374,6 +425,7 @@ def main() -> int:
             given.runs,
             given.max_parallel,
             given.kills,
+            given.coordinators,
             given.spread,
             given.limit,
             random.Random(given.seed),

@@ -33,7 +33,7 @@ class Removal:
     Attributes:
         runs: The folders of runs.
         studies: The records of studies.
-        kept: How many of the runs stay: they are running, or another study has them too.
+        kept: How many of the runs stay: another study has them too, or they or others of their study are running.
     """
 
     runs: list[Path]
@@ -70,7 +70,7 @@ def cancel(store: Store, rows: Rows) -> Cancellation:
 
 
 def removal(store: Store, targets: Sequence[str], rows: Rows, with_studies: bool) -> Removal:
-    """Return what of some runs and studies may go.
+    """Return what of some runs and studies may go. A study of which a run is running stays as a whole.
 
     Args:
         store: The store.
@@ -79,11 +79,14 @@ def removal(store: Store, targets: Sequence[str], rows: Rows, with_studies: bool
         with_studies: Whether the records of the studies go, too.
     """
     studies = {path.stem: path for path in store.study_paths()}
-    named = {path.stem for target in targets for path in named_studies(store, target)}
-    other_studies = studies.keys() - named if named else ()
+    running = {row["run_id"] for row in rows if row["state"] == "running"}
+    meant = {path.stem for target in targets for path in named_studies(store, target)}
+    named = {name for name in meant if running.isdisjoint(named_runs(store, name))}
+    other_studies = studies.keys() - named if meant else ()
     others = {run_id for name in other_studies for run_id in named_runs(store, name)}
     own = {run_id for target in targets if not named_studies(store, target) for run_id in named_runs(store, target)}
-    free = [row for row in rows if row["state"] != "running" and (row["run_id"] in own or row["run_id"] not in others)]
+    mine = (row for row in rows if row["run_id"] in own or row["run_id"] not in others)
+    free = [row for row in mine if row["run_id"] not in running]
     records = [studies[name] for name in sorted(named)] if with_studies else []
     return Removal([store.run(row["run_id"]).path for row in free], records, len(rows) - len(free))
 

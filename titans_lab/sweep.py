@@ -228,6 +228,7 @@ class Sweep:
                 self.skipped[run.run_id] = state
                 self.waiting.remove(run)
                 continue
+            folder.create(record_of(run, run.config.data_source()))  # where `titans-lab rm` has moved it meanwhile
             job = self._start(folder, free)
             if job is None:
                 blocked.append(run)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from instant import InstantExecutor
 from workbench import (
     ENDLESS,
     MINUTES,
@@ -473,3 +474,17 @@ def test_a_folder_in_the_place_of_one_runs_log_is_named_and_ends_that_run_alone(
     first, second = bench.runs("seeds=2")
     assert (sweep.ended[first.run_id], sweep.ended[second.run_id]) == ("lost", "done")
     assert f"{blocked[0]}: is a folder where a file belongs" in capsys.readouterr().err
+
+
+def test_a_run_that_was_moved_into_the_trash_before_it_began_is_run(bench: Workbench):
+    first, second = bench.runs("seeds=2")
+    executor = InstantExecutor(lambda config, seed: [3.0, 2.0])
+    sweep = Sweep(bench.store, executor, cores()[:1], record_runs([first, second], bench.store))
+
+    def remove(now: Sweep) -> None:
+        if first.run_id in now.active:
+            bench.store.set_aside([bench.store.run(second.run_id).path], "trash")
+
+    sweep.run(remove)
+    assert sweep.ended == {first.run_id: "done", second.run_id: "done"}
+    assert bench.store.run(second.run_id).record()["seed"] == second.seed

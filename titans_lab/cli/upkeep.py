@@ -63,7 +63,7 @@ def rm(
     rows = selected(records, targets, states, where)
     found = control.removal(records, targets or [], rows, with_studies=not states and not where)
     if found.kept:
-        note(f"{found.kept} runs stay: another study has them too, or they are running")
+        note(f"{found.kept} runs stay: another study has them too, or they or others of their study are running")
     if found.runs or found.studies:
         _confirm(f"Move {len(found.runs)} runs of {records.root} into its trash?", yes)
     else:

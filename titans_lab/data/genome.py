@@ -7,7 +7,7 @@ GenomicBenchmarks (10.1186/s12863-023-01123-8) as CSV or TSV calls them `seq` an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from titans_lab.data.bases import encoded
-from titans_lab.data.files import read_bytes, signature, table
+from titans_lab.data.files import Signature, read_bytes, signature, table
 from titans_lab.errors import UserError
 from titans_lab.study.sections import DataConfig
 
@@ -41,12 +41,14 @@ class Genome:
         digest: SHA-256 over the content of all files, in hex.
         classes: The labels of the training file, in order.
         parts: What to train on and what to judge by; a sequence of one file is in one part alone.
+        copies: Keys of the files to validate or test on that have the content of the training file.
     """
 
     source: str
     digest: str
     classes: tuple[str, ...]
     parts: dict[Part, list[Labelled]]
+    copies: tuple[str, ...]
 
 
 def load_genome(data: DataConfig, classes: int) -> Genome:
@@ -55,7 +57,8 @@ def load_genome(data: DataConfig, classes: int) -> Genome:
     Raises:
         UserError: Naming file and line, where one is not what `WANTED` says, or has other than so many classes.
     """
-    rows = {part: list(_rows(key, path)) for part, key, path in _files(data)}
+    contents = {part: read_bytes(path, key, WANTED) for part, key, path in _files(data)}
+    rows = {part: list(_rows(contents[part], path)) for part, _, path in _files(data)}
     labels = tuple(sorted({label for _, _, label in rows["train"]}, key=lambda label: (len(label), label)))
     if len(labels) != classes:
         raise UserError(
@@ -71,24 +74,30 @@ def load_genome(data: DataConfig, classes: int) -> Genome:
         if not examples:
             other = "lower" if part == "train" else "raise"
             raise UserError(f"data.path: {data.path} leaves nothing for the {part} part; {other} data.valid_fraction")
-    return Genome(str(data.path), _digest(data), labels, parts)
+    copies = [key for part, key, _ in _files(data) if part != "train" and contents[part] == contents["train"]]
+    return Genome(str(data.path), _digest(contents), labels, parts, tuple(copies))
 
 
-def genome_warnings(data: DataConfig) -> list[str]:
+def genome_warnings(data: DataConfig, classes: int) -> list[str]:
     """Return a line for each file to validate or test on that has the content of the training file."""
-    contents = {key: hashlib.sha256(read_bytes(path, key, WANTED)).digest() for _, key, path in _files(data)}
-    same = [key for key in ("data.valid_path", "data.test_path") if contents.get(key) == contents["data.path"]]
-    return [f"{key}: has the content of data.path, so that it measures what was learned by heart" for key in same]
+    words = "has the content of data.path, so that it measures what was learned by heart"
+    return [f"{key}: {words}" for key in _measured(data, classes)[1]]
 
 
 def genome_digest(data: DataConfig, classes: int) -> str:
     """`Genome.digest` alone, with every check; remembered within a process while the files are unchanged."""
+    return _measured(data, classes)[0]
+
+
+def _measured(data: DataConfig, classes: int) -> tuple[str, tuple[str, ...]]:
     return _measure(data, classes, tuple(signature(path, key, WANTED) for _, key, path in _files(data)))
 
 
 @lru_cache(maxsize=16)
-def _measure(data: DataConfig, classes: int, _: tuple[tuple[int, int], ...]) -> str:
-    return load_genome(data, classes).digest
+def _measure(data: DataConfig, classes: int, _: tuple[Signature, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return digest and copies of the files with these signatures."""
+    genome = load_genome(data, classes)
+    return genome.digest, genome.copies
 
 
 def _files(data: DataConfig) -> Iterator[tuple[Part, str, str]]:
@@ -101,16 +110,16 @@ def _files(data: DataConfig) -> Iterator[tuple[Part, str, str]]:
     return ((part, key, path) for part, key, path in files if path is not None)
 
 
-def _digest(data: DataConfig) -> str:
+def _digest(contents: Mapping[Part, bytes]) -> str:
     digest = hashlib.sha256()
-    for part, key, path in _files(data):
-        digest.update(part.encode() + hashlib.sha256(read_bytes(path, key, WANTED)).digest())
+    for part, content in contents.items():
+        digest.update(part.encode() + hashlib.sha256(content).digest())
     return digest.hexdigest()
 
 
-def _rows(key: str, path: str) -> Iterator[tuple[str, str, str]]:
+def _rows(content: bytes, path: str) -> Iterator[tuple[str, str, str]]:
     """Place, sequence and label of each line."""
-    names, rows = table(read_bytes(path, key, WANTED), path)
+    names, rows = table(content, path)
     found = [name for name in NAMES if name in names]
     if not found or "label" not in names:
         raise UserError(f"{path}:1: the columns are {', '.join(names)}; give {WANTED}")

@@ -89,7 +89,7 @@ class NeedleContents:
 
 def needle_contents(kind: str, path: str | None, words: str | None) -> NeedleContents:
     """Read them; UserError."""
-    return NeedleContents(read_words(words), b"" if kind == "passkey" else read_prose(path))
+    return NeedleContents(read_words(words), b"" if kind == "passkey" else _in_parts(read_prose(path), path))
 
 
 def needle_source(kind: str, path: str | None) -> str:
@@ -113,12 +113,27 @@ class BabilongContents:
 
 def babilong_contents(facts: str | None, books: str | None) -> BabilongContents:
     """Read them; UserError."""
-    return BabilongContents(read_facts(facts), str(facts), read_books(books))
+    return BabilongContents(read_facts(facts), str(facts), _in_parts(read_books(books), books))
 
 
 def babilong_source(facts: str | None, books: str | None) -> str:
     """Where they are from, for people."""
     return f"{facts} in {prose_source(books)}"
+
+
+def part_of(text: bytes, testing: bool) -> bytes:
+    """The last tenth, which is for tests, or all before."""
+    cut = len(text) - len(text) // 10
+    return text[cut:] if testing else text[:cut]
+
+
+def _in_parts(text: bytes, path: str | None) -> bytes:
+    """Return a text; UserError where it has nothing to train on, or nothing for tests."""
+    for testing in (False, True):
+        if not part_of(text, testing).strip():
+            part = "for tests, which have its last tenth" if testing else "to train on"
+            raise UserError(f"data.path: {path} has no prose {part}; give a longer text")
+    return text
 
 
 def _digest(*contents: bytes) -> str:

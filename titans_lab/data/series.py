@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from titans_lab.data.files import Row, read_bytes, signature, table
+from titans_lab.data.files import Row, Signature, read_bytes, signature, table
 from titans_lab.errors import UserError
 
 ETT_CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
@@ -26,6 +26,7 @@ ETT_MONTHS = (12, 16, 20)  # ends of the parts; a month has 30 days, and what fo
 WANTED = "a CSV file (plain, gzip, bz2, xz or zstd) with a column `date` and then a column of numbers for each channel"
 
 ROUNDING = 8 * np.finfo(np.float64).eps  # as a share of a channel's largest value
+MOST_NAMED = 5  # channels in a warning
 LARGEST_SCALED = 1e15  # whose square is far from float32's end, summed as well
 
 Part = Literal["train", "valid", "test"]
@@ -42,6 +43,7 @@ class Series:
         channels: Names of the columns.
         values: `[rows, channels]`, float32, scaled by the training part; read-only.
         ends: Row after the last one of each of `PARTS`.
+        constant: Names of the channels that have one value, but for rounding, in the training part.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Series:
     channels: tuple[str, ...]
     values: np.ndarray
     ends: tuple[int, int, int]
+    constant: tuple[str, ...] = ()
 
     def without_cycle(self, period: int) -> Series:
         """Less each channel's mean profile over a cycle of so many rows, which the training part gives.
@@ -89,22 +92,36 @@ def load_series(path: str) -> Series:
     dates, values = _cells(rows, names, path)
     ends = _ends(tuple(names[1:]), dates, path)
     _check_order(dates, path)
-    values = _scaled(values, ends[0], names[1:], path)
+    values, varies = _scaled(values, ends[0], names[1:], path)
     values.flags.writeable = False
-    return Series(path, hashlib.sha256(content).hexdigest(), tuple(names[1:]), values, ends)
+    constant = tuple(name for name, each in zip(names[1:], varies, strict=True) if not each)
+    return Series(path, hashlib.sha256(content).hexdigest(), tuple(names[1:]), values, ends, constant)
 
 
 def series_digest(path: str, look_back: int, horizon: int, cycle: int = 1) -> str:
     """`Series.digest` alone, with every check; remembered within a process while the file is unchanged."""
-    return _measure(path, look_back, horizon, cycle, signature(path, "data.path", WANTED))
+    return _measure(path, look_back, horizon, cycle, signature(path, "data.path", WANTED))[0]
+
+
+def series_warnings(path: str, look_back: int, horizon: int, cycle: int = 1) -> list[str]:
+    """Return a line where channels are constant in the training part: a forecast learns nothing of them there."""
+    _, constant = _measure(path, look_back, horizon, cycle, signature(path, "data.path", WANTED))
+    if not constant:
+        return []
+    more = f" and {len(constant) - MOST_NAMED} more" if len(constant) > MOST_NAMED else ""
+    return [
+        f"data.path: {path}: constant in the training part, and so not scaled: {', '.join(constant[:MOST_NAMED])}"
+        f"{more}; leave these columns out unless they are meant"
+    ]
 
 
 @lru_cache(maxsize=64)
-def _measure(path: str, look_back: int, horizon: int, cycle: int, _: tuple[int, int]) -> str:
+def _measure(path: str, look_back: int, horizon: int, cycle: int, _: Signature) -> tuple[str, tuple[str, ...]]:
+    """Return digest and constant channels of the file with this signature."""
     series = load_series(path).without_cycle(cycle)
     for part in PARTS:
         series.windows(part, look_back, horizon)
-    return series.digest
+    return series.digest, series.constant
 
 
 def _cells(rows: Iterable[Row], names: Sequence[str], path: str) -> tuple[list[str], np.ndarray]:
@@ -155,8 +172,8 @@ def _date(text: str, place: str) -> datetime:
         raise UserError(f"{place}: date: {text!r} is no date such as 2016-07-01 00:00:00; mend the line") from error
 
 
-def _scaled(values: np.ndarray, train: int, channels: Sequence[str], path: str) -> np.ndarray:
-    """Return the values with mean 0 and deviation 1 over the first `train` rows, float32.
+def _scaled(values: np.ndarray, train: int, channels: Sequence[str], path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values with mean 0 and deviation 1 over the first `train` rows, and which channels vary there.
 
     A channel that is constant there keeps its scale. Its range tells, as the rounding of the mean alone gives it a
     deviation above 0; numbers that differ by a few units in the last place count as equal.
@@ -169,7 +186,7 @@ def _scaled(values: np.ndarray, train: int, channels: Sequence[str], path: str) 
             f"{path}: {channels[int(large.argmax())]}: reaches more than {LARGEST_SCALED:.0e} deviations of its "
             "training part, and squared errors of such values are no numbers; leave the column out"
         )
-    return scaled.astype(np.float32)
+    return scaled.astype(np.float32), varies
 
 
 def _check_order(dates: Sequence[str], path: str) -> None:

@@ -66,6 +66,9 @@ def warnings(material: Material) -> list[str]:
     runs = [outcome.run for outcome in material.outcomes]
     if runs and not one_split(runs):
         mixed.append("The runs differ in task, data or split: their scores are not comparable.")
+    if left_out := material.study.left_out:
+        words = "is left out: its configuration is" if left_out == 1 else "are left out: their configurations are"
+        mixed.append(f"{plural(left_out, 'run')} {words} of another version of titans-lab, or of plugins not loaded.")
     return mixed + [
         f"A record of the store cannot be read and is left out: {each}." for each in material.evidence.damage
     ]

@@ -83,6 +83,7 @@ class Subject:
         former: Ids of the runs that the last sweep of the study launched and that are not part of it today.
         metric: The figure by which the study compares its arms; None: the task's own.
         drawn: Time of drawing, UTC: no later record is on the page.
+        left_out: The number of recorded runs that are not among `runs`, for their configuration cannot be read here.
     """
 
     kind: Kind
@@ -94,6 +95,7 @@ class Subject:
     former: tuple[str, ...]
     metric: Metric | None
     drawn: datetime
+    left_out: int = 0
 
     @property
     def factors(self) -> dict[str, tuple[Any, ...]]:
@@ -142,7 +144,7 @@ def of_swept(name: str, snapshot: Snapshot) -> Subject:
     first, runs = records[0], tuple(_stored_run(row) for row in records if row["config"])
     metric = _metric(json.loads(first["metric_asked"]), runs) if first["metric_asked"] else None
     texts = name, first["family"], first["question"] or "", first["expect"] or ""
-    return Subject("study", *texts, runs, (), metric, _now(snapshot))
+    return Subject("study", *texts, runs, (), metric, _now(snapshot), _unread(records))
 
 
 def of_store(snapshot: Snapshot) -> Subject:
@@ -163,7 +165,7 @@ def of_store(snapshot: Snapshot) -> Subject:
             run = _stored_run(row)
             name = ": ".join([row["study"], *filter(None, [run.factors.pop(STUDY, "")])])
             runs[run.run_id] = replace(run, factors={STUDY: name} | run.factors)
-    return Subject("store", ALL, "", "", "", tuple(runs.values()), (), None, _now(snapshot))
+    return Subject("store", ALL, "", "", "", tuple(runs.values()), (), None, _now(snapshot), _unread(rows))
 
 
 def of_runs(ids: Sequence[str], snapshot: Snapshot) -> Subject:
@@ -203,6 +205,11 @@ def _runs(snapshot: Snapshot, ids: Sequence[str]) -> list[dict[str, Any]]:
     sql = f"select run_id, config, seed, data_hash from runs where run_id in ({listed(ids)})"
     rows = snapshot.ask(sql).table.to_pylist()
     return [row | {"config": row["config"] if config_in(row["config"]) else None} for row in rows]
+
+
+def _unread(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return the number of runs that the store has and whose configuration cannot be read here."""
+    return len({row["run_id"] for row in rows if "seed" in row and not row["config"]})
 
 
 def _stored_run(row: Mapping[str, Any]) -> Run:

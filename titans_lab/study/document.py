@@ -121,6 +121,8 @@ def _parsed(texts: Sequence[str], keys: Sequence[Key], words: Language, problems
         twin = next((given[name] for name in (bare, f"+{bare}") if name in given), None)
         if not equals:
             problems.add(node.place, key, "no value; write key=value")
+        elif not value.strip():  # YAML's null, and far likelier a variable of the shell that is not set
+            problems.add(node.place, key, f"the value is empty; write {key}=null for none, or a value")
         elif twin:
             problems.add(node.place, key, f"given twice, also as {twin.place}; keep one of them")
         elif bare in (*words.leaves, *whole) or (dot and head in entries):

@@ -47,9 +47,3 @@ def prose(text: bytes) -> Haystack:
     plain = b" ".join(text.split()) + b" "
     ends = [match.end() for match in _SENTENCE_END.finditer(plain)]
     return Haystack(plain, np.array([0, *(end for end in ends if end < len(plain))], dtype=np.int64))
-
-
-def part_of(text: bytes, testing: bool) -> bytes:
-    """The last tenth, which is for tests, or all before."""
-    cut = len(text) - len(text) // 10
-    return text[cut:] if testing else text[:cut]

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ GENOME = "base: {task: {name: genome}, train: {seq_len: 8, batch_size: 2, tokens
 DNA = "base: {task: {name: dna}, train: {seq_len: 8, batch_size: 2, tokens: 60}}"
 TEXT = "base: {train: {seq_len: 64, batch_size: 2, tokens: 256}}"
 STORIES = "base: {task: {name: babilong}, train: {seq_len: 140, batch_size: 2, tokens: 560}}"
+STORY = "1 Mary%d moved to the bathroom.\n2 Where is Mary%d?\tbathroom\t1\n"
 PROSE = b"The memory learns at test time, and forgets what it need not keep. "
 TABLE = "\n".join(["date,a,b", *(f"2020-01-01,{i},{i % 7}" for i in range(40))]).encode()
 DAYS = [b"2020-01-%02d,%d,%d" % (day, day, day % 7) for day in range(1, 31)]
@@ -101,10 +103,14 @@ def test_what_may_never_end_is_refused_and_not_read(cli: Any, tmp_path: Path, na
 
 def test_a_path_that_a_variable_left_empty_is_refused(cli: Any, tmp_path: Path):
     (tmp_path / "study.yaml").write_text(TEXT)
-    for override in ("data.path=''", "data.path=' '"):
+    for override in ("data.path=''", "data.path=' '", "data.path=", "data.path= "):
         ended = cli("plan", tmp_path / "study.yaml", override, "--store", tmp_path / "results")
         assert (ended.code, ended.out) == (2, "")
-        assert "data.path: is empty; name a file or a folder, or write null" in ended.err
+        quoted = "data.path: is empty; name a file or a folder, or write null"
+        assert (
+            quoted if "'" in override else "data.path: the value is empty; write data.path=null for none"
+        ) in ended.err
+    assert cli("plan", tmp_path / "study.yaml", "data.path=null", "--store", tmp_path / "results").code == 0
 
 
 def test_a_home_is_understood(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -115,8 +121,7 @@ def test_a_home_is_understood(cli: Any, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_story_that_no_sequence_holds_is_refused(cli: Any, tmp_path: Path):
-    story = "1 Mary%d moved to the bathroom.\n2 Where is Mary%d?\tbathroom\t1\n"
-    (tmp_path / "facts").write_text("".join(story % (number, number) for number in range(60)) + "\n\n")
+    (tmp_path / "facts").write_text("".join(STORY % (number, number) for number in range(60)) + "\n\n")
     (tmp_path / "book").write_bytes(PROSE * 99)
     (tmp_path / "study.yaml").write_text(STORIES)
     overrides = (f"task.babilong.facts={tmp_path / 'facts'}", f"data.path={tmp_path / 'book'}")
@@ -135,6 +140,49 @@ def test_two_words_are_too_few_for_needles_that_are_words(cli: Any, tmp_path: Pa
     ended = cli("plan", tmp_path / "study.yaml", override, "--store", tmp_path / "results")
     assert (ended.code, ended.out) == (2, "")
     assert "none of its pairs of words is" in ended.err
+
+
+@pytest.mark.parametrize("kind", ["passkey", "number", "uuid", "word"])
+def test_words_that_are_longer_than_a_sequence_are_refused(cli: Any, tmp_path: Path, kind: str):
+    study = "base: {task: {name: needle}, train: {seq_len: 600, batch_size: 2, tokens: 9999}}"
+    (tmp_path / "study.yaml").write_text(study)
+    (tmp_path / "adjectivelist.txt").write_text("\n".join("abcdefghijklm"))
+    (tmp_path / "nounlist.txt").write_text(f"river\nlake\n{'x' * 200}")
+    plan = ("plan", tmp_path / "study.yaml", f"task.needle.words={tmp_path}", f"task.needle.kind={kind}")
+    ended = cli(*plan, "--store", tmp_path / "results")
+    assert (ended.code, ended.out) == (2, "")
+    assert "train.seq_len: 600 is too short for the longest words of" in ended.err
+    [least] = re.findall(r"set train.seq_len=(\d+) or more", ended.err)
+    assert cli(*plan, f"train.seq_len={least}", "--store", tmp_path / "results").code == 0
+    assert cli(*plan, f"train.seq_len={int(least) - 1}", "--store", tmp_path / "results").code == 2
+
+
+@pytest.mark.parametrize(
+    ("book", "part"),
+    [
+        (b"Hi. ", "for tests, which have its last tenth"),
+        (b"Here it is: all of this.".ljust(900), "for tests, which have its last tenth"),
+        (b"*** START OF THE BOOK ***\n*** END OF THE BOOK ***\nlicence", "to train on"),
+    ],
+)
+def test_a_book_with_nothing_in_one_of_its_parts_is_refused(cli: Any, tmp_path: Path, book: bytes, part: str):
+    (tmp_path / "facts").write_text("".join(STORY % (number, number) for number in range(60)))
+    (tmp_path / "book").write_bytes(book)
+    (tmp_path / "study.yaml").write_text(STORIES)
+    overrides = (f"task.babilong.facts={tmp_path / 'facts'}", f"data.path={tmp_path / 'book'}")
+    ended = cli("plan", tmp_path / "study.yaml", *overrides, "--store", tmp_path / "results")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"data.path: {tmp_path / 'book'} has no prose {part}; give a longer text" in ended.err
+
+
+def test_a_channel_that_is_constant_in_the_training_part_is_a_warning(cli: Any, tmp_path: Path):
+    (tmp_path / "study.yaml").write_text(SERIES)
+    lines = (f"2020-01-01,{i % 5},{14.62 if i < 480 else 14.72},3" for i in range(600))
+    (tmp_path / "data").write_text("\n".join(["date,a,b,c", *lines]))
+    overrides = (f"data.path={tmp_path / 'data'}", "--store", tmp_path / "results")
+    ended = cli("plan", tmp_path / "study.yaml", *overrides)
+    assert ended.code == 0
+    assert "constant in the training part, and so not scaled: b, c; leave these columns out" in ended.err
 
 
 def test_a_test_file_that_is_the_training_file_is_a_warning(cli: Any, tmp_path: Path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from workbench import Workbench
 
+from titans_lab.store.claims import Holder
 from titans_lab.store.recorder import Recorder
 
 
@@ -41,6 +43,21 @@ def test_a_study_goes_with_the_runs_that_are_its_own(cli: Any, filled: Workbench
     assert moved.exists()
     assert cli("rm", shared, "--yes", "--store", filled.store.root).code == 0  # who names a run means it
     assert ids(filled) == {other}
+
+
+def test_a_study_that_a_sweep_is_at_stays_as_a_whole(cli: Any, bench: Workbench):
+    """Also its runs that have not begun: the sweep will begin them."""
+    done, running, _ = folders = bench.folders("seeds=3")
+    bench.sweep("seeds=3")
+    bench.store.save_study({"name": "tiny", "runs": [{"run_id": each.run_id, "factors": {}} for each in folders]})
+    Recorder(done.new_attempt(), {}).commit("done", {"loss": 2.0})
+    running.new_attempt(Holder.of(os.getpid()))
+    ended = cli("rm", "tiny", "--yes", "--store", bench.store.root)
+    assert (ended.code, ended.out) == (0, "")
+    assert "3 runs stay: another study has them too, or they or others of their study are running" in ended.err
+    assert "nothing to remove" in ended.err
+    assert ids(bench) == {each.run_id for each in folders}
+    assert [path.stem for path in bench.store.study_paths()] == ["tiny"]
 
 
 def test_rm_asks_and_needs_a_name(cli: Any, filled: Workbench, monkeypatch: pytest.MonkeyPatch):

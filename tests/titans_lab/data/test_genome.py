@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,14 @@ def test_a_missing_column_is_refused(write: Any):
 def test_a_wrong_path_is_refused_with_its_key(three: Any):
     with pytest.raises(UserError, match=r"^data\.test_path: cannot read nowhere"):
         genome_digest(DataConfig(three().path, test_path="nowhere"), 2)
+
+
+def test_a_file_is_read_once(three: Any):
+    opened: list[str] = []
+    watching = True
+    sys.addaudithook(lambda event, what: opened.append(str(what[0])) if watching and event == "open" else None)
+    data = three()
+    opened.clear()
+    load_genome(data, 2)
+    watching = False
+    assert [path for path in opened if path.endswith(".csv")] == [data.path, data.valid_path, data.test_path]

@@ -7,6 +7,11 @@ import pytest
 from titans_lab.report.data import gather
 from titans_lab.report.format import short
 from titans_lab.report.provenance import cost, data_note, origins, warnings
+from titans_lab.report.render import report
+from titans_lab.report.subject import of_swept
+from titans_lab.store.files import read_json, write_json
+from titans_lab.store.query import Snapshot
+from titans_lab.store.store import Store
 from titans_lab.study.derived import flops, tokens
 
 
@@ -54,6 +59,23 @@ def test_a_damaged_record_is_named(lab):
     path = Path("runs", lab.runs[0].run_id, "run.json")
     (lab.root / path).write_text("{")
     assert any(f" {path}: is not JSON" in warning for warning in warnings(material(lab)))
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 run is left out: its"), (2, "2 runs are left out: their")])
+@pytest.mark.parametrize("plugins", [{}, {"theirs": "f" * 64}])
+def test_runs_of_another_version_or_of_plugins_are_counted(lab, count: int, words: str, plugins: dict[str, str]):
+    lab = lab(seeds=3)
+    for run in lab.runs:
+        lab.end(run, "done", 2.0)
+    Store(lab.root).save_study(lab.study.record(lab.runs, []))
+    for run in lab.runs[:count]:
+        path = Store(lab.root).run(run.run_id).record_path
+        record = read_json(path)
+        record["config"]["model"]["variant"] = "theirs"
+        write_json(path, record | {"plugins": plugins})
+    snapshot = Snapshot(lab.root)
+    found = warnings(report(of_swept(lab.study.name, snapshot), snapshot).material)
+    assert [line for line in found if "left out: " in line and "configuration" in line][0].startswith(words)
 
 
 def test_the_default_text_depends_on_the_python(lab, tmp_path):

@@ -162,11 +162,11 @@ def test_files_that_do_not_serve_are_named(tmp_path: Path):
 def test_a_book_comes_without_project_gutenbergs_licence(tmp_path: Path):
     for number, name in enumerate(("b.txt", "a.txt")):
         header, footer = "licence\n*** START OF THE PROJECT GUTENBERG EBOOK ***\n", "*** END OF THE PROJECT\nlicence"
-        (tmp_path / name).write_text(f"{header}Book {number}.\n{footer}")
+        (tmp_path / name).write_text(f"{header}This is book {number}.\n{footer}")
     facts = tmp_path.parent / "facts.txt"
     facts.write_text(STORY)
     contents = babilong_contents(str(facts), str(tmp_path))
-    assert contents.book.split() == [b"Book", b"1.", b"Book", b"0."]
+    assert contents.book.split() == b"This is book 1. This is book 0.".split()
 
 
 OFFICIAL: dict[str, Any] = {

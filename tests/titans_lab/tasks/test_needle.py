@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from titans_lab.data.hidden import NeedleContents, needle_contents
+from titans_lab.data.hidden import NeedleContents, needle_contents, part_of
+from titans_lab.data.needles import Words
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig, build
-from titans_lab.tasks.haystack import NOISE, part_of, prose
+from titans_lab.tasks.haystack import NOISE, prose
 from titans_lab.tasks.needle import KINDS
 from titans_lab.tasks.needle.task import DEPTHS, NeedleTask, needles, string_match_all
 from titans_lab.tasks.task import IGNORED, build_task
@@ -189,3 +191,20 @@ def test_training_counts_the_answer_or_all(counted: str, terms: int):
 def test_runs_of_any_seed_are_tested_on_the_same_questions():
     assert torch.equal(build_task(config(), 0).inputs(512), build_task(config(), 1).inputs(512))
     assert not torch.equal(build_task(config(), 0).sample(0)[0], build_task(config(), 1).sample(0)[0])
+
+
+@pytest.mark.parametrize("template", ["ruler", "brief"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_longest_needle_is_as_long_as_is_said(kind: Any, template: Any):
+    words = (b"\xc3\xbcber odd", b"river rivers")
+    longest = Words.of(words).longest(kind, template)
+    questions = needles(kind, template, NeedleContents(words, PROSE), 0, False)
+    sizes = [len(question.prompt) + len(question.answer) for question in drawn(questions, longest)]
+    assert sizes == [longest] * 40  # all of them fit
+    with pytest.raises(UserError, match=f"takes {longest} tokens"):
+        list(drawn(questions, longest - 1))
+
+
+def drawn(questions: Any, length: int) -> Iterator[Any]:
+    """The first questions of a length."""
+    return (questions.question(number, length) for number in range(40))

@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 
 from titans_lab.data.babi import LONGEST_ANSWER, StoryQuestion, chosen_stories, parse_babi, question_and_facts, size_of
-from titans_lab.data.hidden import BabilongContents, babilong_contents
+from titans_lab.data.hidden import BabilongContents, babilong_contents, part_of
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
 from titans_lab.tasks.babilong import BabilongSettings
-from titans_lab.tasks.haystack import Haystack, part_of, prose
+from titans_lab.tasks.haystack import Haystack, prose
 from titans_lab.tasks.question import Question
 from titans_lab.tasks.recall import RecallTask
 from titans_lab.tasks.task import random_of

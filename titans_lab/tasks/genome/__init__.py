@@ -49,7 +49,7 @@ class GenomeSettings(TaskSettings):
         """Name files to validate or test on that are the training file."""
         from titans_lab.data.genome import genome_warnings
 
-        return genome_warnings(data)
+        return genome_warnings(data, self.classes)
 
     def digest(self, data: DataConfig) -> str:
         """Return the hash over the content of all files."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from titans.models.config import ModelConfig
+from titans_lab.data.needles import Kind, Template
+from titans_lab.errors import UserError
 from titans_lab.study.metric import Metric
 from titans_lab.study.sections import DataConfig, TrainConfig, expand_paths
 from titans_lab.tasks.settings import PATH, TaskSettings, check_bytes
@@ -13,8 +15,6 @@ from titans_lab.tasks.settings import PATH, TaskSettings, check_bytes
 if TYPE_CHECKING:
     from titans_lab.data.tokenizer import Tokenizer
 
-Kind = Literal["passkey", "number", "uuid", "word"]
-Template = Literal["ruler", "brief"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 #: Bytes that a needle, its question and its answer can take, with no haystack around them.
 LONGEST = {"brief": 256, "ruler": 512}
@@ -64,11 +64,19 @@ class NeedleSettings(TaskSettings):
             )
 
     def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """Refuse lists of words that give no value to train on, or none for tests."""
-        from titans_lab.data.hidden import check_words
+        """Refuse lists of words that give no value to train on, or none for tests, or needles that are too long."""
+        from titans_lab.data.hidden import check_words, read_words
+        from titans_lab.data.needles import Words
 
-        if self.kind == "word" and self.words is not None:
+        if self.words is None:
+            return
+        if self.kind == "word":
             check_words(self.words)
+        if (longest := Words.of(read_words(self.words)).longest(self.kind, self.template)) > train.seq_len + 1:
+            raise UserError(
+                f"train.seq_len: {train.seq_len} is too short for the longest words of {self.words}: a needle and its "
+                f"question take {longest - 1} bytes; set train.seq_len={longest - 1} or more, or give shorter words"
+            )
 
     def digest(self, data: DataConfig) -> str:
         """Return the hash over the prose and the lists of words."""

@@ -14,77 +14,22 @@ training.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from titans_lab.data.hidden import NeedleContents, for_testing, needle_contents
+from titans_lab.data.hidden import NeedleContents, for_testing, needle_contents, part_of
+from titans_lab.data.needles import HEAD, NEEDLE, TAIL, VALUES, Kind, Template, Words
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
-from titans_lab.tasks.haystack import Haystack, noise, part_of, prose
-from titans_lab.tasks.needle import Kind, NeedleSettings, Template
+from titans_lab.tasks.haystack import Haystack, noise, prose
+from titans_lab.tasks.needle import NeedleSettings
 from titans_lab.tasks.question import Question
 from titans_lab.tasks.recall import RecallTask
 from titans_lab.tasks.task import random_of
 
-#: What RULER calls the values, many and one.
-VALUES: dict[Kind, tuple[str, str]] = {
-    "passkey": ("numbers", "number"),
-    "number": ("numbers", "number"),
-    "uuid": ("uuids", "uuid"),
-    "word": ("words", "word"),
-}
-NEEDLE = "One of the special magic {many} for {key} is: {value}."
-HEAD: dict[Template, str] = {
-    "ruler": "A special magic {one} is hidden within the following text. Make sure to memorize it. "
-    "I will quiz you about the {one} afterwards.\n",
-    "brief": "",
-}
-TAIL: dict[Template, str] = {
-    "ruler": "\nWhat is the special magic {one} for {key} mentioned in the provided text? "
-    "The special magic {one} for {key} mentioned in the provided text is",
-    "brief": "\nThe special magic {one} for {key} is:",
-}
 MOST_DRAWN = 10_000  # values, for one that is on the right side of the split
 DEPTHS = np.round(np.linspace(0, 100, 40)).astype(int)  # RULER's, in per cent
-
-#: Adjectives and nouns, a short list of our own.
-OWN_WORDS = (
-    (
-        b"amber ancient brave bright calm clever cold crisp curious deep distant eager early faint fair fierce "
-        b"gentle golden grand happy hidden honest humble idle jolly keen kind late lively loud lucky mellow mild "
-        b"noble odd pale plain proud quick quiet rapid rare ready rough round royal rustic sharp shy silent simple "
-        b"sleepy slim smooth soft solid steady stern sunny swift tall tame tender tidy tiny vivid warm wide wild "
-        b"wise witty young"
-    ),
-    (
-        b"anchor apple arrow badge barrel basket beacon bell bench bottle branch bridge brook bucket button cabin "
-        b"candle canyon carpet castle cherry circle cloud comet copper corner cradle crater crystal desert dragon "
-        b"engine falcon feather ferry fiddle forest fountain garden glacier hammer harbor island jacket kettle "
-        b"ladder lantern lemon magnet marble meadow mirror mountain needle ocean orchard paddle pebble pencil "
-        b"pepper planet pocket puzzle raven ribbon river saddle shadow silver spiral summit temple thunder ticket "
-        b"timber tunnel valley velvet violin wagon whistle willow window winter"
-    ),
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Words:
-    """What keys, and values that are words, are made of: a short list of our own, or RULER's from wonderwords."""
-
-    adjectives: Sequence[str]
-    nouns: Sequence[str]
-
-    @classmethod
-    def of(cls, files: Sequence[bytes] = ()) -> Words:
-        """From a file of adjectives and one of nouns; our own where there are none."""
-        return cls(*(file.decode(errors="replace").split() for file in files or OWN_WORDS))
-
-    def draw(self, numbers: np.random.Generator) -> str:
-        """One of each, as "calm-river"."""
-        adjective, noun = (words[int(numbers.integers(len(words)))] for words in (self.adjectives, self.nouns))
-        return f"{adjective}-{noun}"
 
 
 @dataclass(frozen=True, eq=False)

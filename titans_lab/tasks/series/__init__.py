@@ -66,6 +66,12 @@ class SeriesSettings(TaskSettings):
 
         return series_digest(str(data.path), self.look_back, self.horizon, self.cycle)
 
+    def warnings(self, data: DataConfig) -> list[str]:
+        """Name channels that are constant in the training part."""
+        from titans_lab.data.series import series_warnings
+
+        return series_warnings(str(data.path), self.look_back, self.horizon, self.cycle)
+
     def source(self, data: DataConfig) -> str:
         """Return the file's path."""
         return str(data.path)

@@ -1,0 +1,85 @@
+"""What a needle says, what is asked about it, and of which words it is made: RULER's sentences (arXiv 2404.06654).
+
+Nothing here imports torch or numpy: the settings of the task read the kinds of needles from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Kind = Literal["passkey", "number", "uuid", "word"]
+Template = Literal["ruler", "brief"]
+
+#: What RULER calls the values, many and one.
+VALUES: dict[Kind, tuple[str, str]] = {
+    "passkey": ("numbers", "number"),
+    "number": ("numbers", "number"),
+    "uuid": ("uuids", "uuid"),
+    "word": ("words", "word"),
+}
+NEEDLE = "One of the special magic {many} for {key} is: {value}."
+HEAD: dict[Template, str] = {
+    "ruler": "A special magic {one} is hidden within the following text. Make sure to memorize it. "
+    "I will quiz you about the {one} afterwards.\n",
+    "brief": "",
+}
+TAIL: dict[Template, str] = {
+    "ruler": "\nWhat is the special magic {one} for {key} mentioned in the provided text? "
+    "The special magic {one} for {key} mentioned in the provided text is",
+    "brief": "\nThe special magic {one} for {key} is:",
+}
+DIGITS: dict[Kind, int] = {"passkey": 7, "number": 7, "uuid": 36}  # characters of a value that is no word
+
+#: Adjectives and nouns, a short list of our own.
+OWN_WORDS = (
+    (
+        b"amber ancient brave bright calm clever cold crisp curious deep distant eager early faint fair fierce "
+        b"gentle golden grand happy hidden honest humble idle jolly keen kind late lively loud lucky mellow mild "
+        b"noble odd pale plain proud quick quiet rapid rare ready rough round royal rustic sharp shy silent simple "
+        b"sleepy slim smooth soft solid steady stern sunny swift tall tame tender tidy tiny vivid warm wide wild "
+        b"wise witty young"
+    ),
+    (
+        b"anchor apple arrow badge barrel basket beacon bell bench bottle branch bridge brook bucket button cabin "
+        b"candle canyon carpet castle cherry circle cloud comet copper corner cradle crater crystal desert dragon "
+        b"engine falcon feather ferry fiddle forest fountain garden glacier hammer harbor island jacket kettle "
+        b"ladder lantern lemon magnet marble meadow mirror mountain needle ocean orchard paddle pebble pencil "
+        b"pepper planet pocket puzzle raven ribbon river saddle shadow silver spiral summit temple thunder ticket "
+        b"timber tunnel valley velvet violin wagon whistle willow window winter"
+    ),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """What keys, and values that are words, are made of: a short list of our own, or RULER's from wonderwords."""
+
+    adjectives: Sequence[str]
+    nouns: Sequence[str]
+
+    @classmethod
+    def of(cls, files: Sequence[bytes] = ()) -> Words:
+        """From a file of adjectives and one of nouns; our own where there are none."""
+        return cls(*(file.decode(errors="replace").split() for file in files or OWN_WORDS))
+
+    def draw(self, numbers: np.random.Generator) -> str:
+        """One of each, as "calm-river"."""
+        adjective, noun = (words[int(numbers.integers(len(words)))] for words in (self.adjectives, self.nouns))
+        return f"{adjective}-{noun}"
+
+    def longest(self, kind: Kind, template: Template) -> int:
+        """Return the bytes that the longest needle takes, with its question and its answer and no haystack."""
+        key = max(self.adjectives, key=_size) + "-" + max(self.nouns, key=_size)
+        value = key if kind == "word" else "0" * DIGITS[kind]
+        many, one = VALUES[kind]
+        texts = (HEAD[template], NEEDLE, TAIL[template], " {value}.")
+        return sum(_size(text.format(many=many, one=one, key=key, value=value)) for text in texts) + 1  # the joint
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
