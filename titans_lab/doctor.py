@@ -153,6 +153,8 @@ def _outcome(check: Callable[[Path], bool], root: Path) -> tuple[str, str | None
         return ("yes", None) if check(root) else ("no", f"the store's file system cannot do it: {remedy}")
     except OSError as error:
         return "no", f"{error.strerror}: {remedy}"
+    except UserError as error:
+        return "no", str(error)
 
 
 def _renames(root: Path) -> bool:

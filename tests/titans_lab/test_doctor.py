@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+import without_links
+from without_links import can_refuse
+from workbench import Workbench, run
 
 import titans_lab.doctor as doctor
 from titans_lab.doctor import machine
@@ -48,3 +52,18 @@ def test_a_file_system_on_which_two_links_of_one_name_both_win_is_wrong(
 
 def test_a_store_that_is_not_there_is_no_fault(tmp_path: Path):
     assert [fact.wrong for fact in machine(tmp_path / "none") if fact.name == "store"] == [None]
+
+
+@pytest.mark.skipif(not can_refuse(), reason="the helper knows Linux on x86-64 alone")
+def test_a_file_system_without_hard_links_is_named(tmp_path: Path):
+    bench = Workbench.at(tmp_path)
+    without = [sys.executable, str(Path(without_links.__file__))]
+    swept = run([*without, "sweep", str(bench.study), "--no-verify", "--store", str(bench.store.root)])
+    assert (swept.returncode, swept.stdout) == (2, "")
+    told = "its file system has no hard links (Operation not permitted), by which runs are claimed and committed; name"
+    assert told in swept.stderr.splitlines()[-1]
+    assert not any(folder.attempts() and folder.latest().claim.taken() for folder in bench.store.folders())
+    looked = run([*without, "doctor", "--store", str(bench.store.root)])
+    assert looked.returncode == 3
+    assert told in looked.stdout
+    assert bench.call("sweep").returncode == 0  # where there are links, the same store is good

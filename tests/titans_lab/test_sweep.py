@@ -482,8 +482,9 @@ def test_a_run_that_was_moved_into_the_trash_before_it_began_is_run(bench: Workb
     sweep = Sweep(bench.store, executor, cores()[:1], record_runs([first, second], bench.store))
 
     def remove(now: Sweep) -> None:
-        if first.run_id in now.active:
-            bench.store.set_aside([bench.store.run(second.run_id).path], "trash")
+        path = bench.store.run(second.run_id).path
+        if first.run_id in now.active and path.exists():
+            bench.store.set_aside([path], "trash")
 
     sweep.run(remove)
     assert sweep.ended == {first.run_id: "done", second.run_id: "done"}

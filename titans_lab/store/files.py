@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 from titans_lab.errors import UserError
 
 SEAL = "sha256"
+#: What link(2) answers where there are no hard links: on FAT, some file systems of FUSE and of clouds, across mounts.
+NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV})
 #: The end of a record with a checksum, also where a few of its bits are flipped: then it is not what it says.
 _SEALED = re.compile(rb',\n "[^"]{6}": "[^"]{64}"\n\}\n?\Z')
 
@@ -61,9 +64,22 @@ def temporary_file(path: Path, content: bytes) -> Iterator[Path]:
 
 
 def link_new(temporary: Path, path: Path) -> bool:
-    """Put a `temporary_file` at `path` unless there is a file; whether it is this one, on NFS too."""
-    with suppress(FileExistsError):  # said, too, where the answer to our own link was lost and it was sent again
+    """Put a `temporary_file` at `path` unless there is a file; whether it is this one, on NFS too.
+
+    Raises:
+        UserError: The file system has no hard links.
+    """
+    try:
         os.link(temporary, path)
+    except FileExistsError:
+        pass  # said, too, where the answer to our own link was lost and it was sent again
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        raise UserError(
+            f"{path.parent}: its file system has no hard links ({error.strerror}), by which runs are claimed and "
+            "committed; name a store on a local disk or NFS with --store"
+        ) from error
     ours = temporary.stat().st_nlink == 2
     sync_folder(path.parent)
     return ours
