@@ -31,6 +31,8 @@ SUFFIXES: dict[str, Format] = {
     ".txt": "table",
     "": "table",
 }
+#: With what a formula begins, also in the wide forms of Chinese, Japanese and Korean keyboards.
+ARMED = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 GAP = "  "
 NARROWEST = 12  # characters to which a column of text may be cut so that a table fits
 
@@ -191,12 +193,12 @@ def distinct(names: Sequence[str]) -> list[str]:
 def unarmed(value: Any) -> str:
     """Return a value as a cell of CSV with every digit.
 
-    A spreadsheet runs a text that begins with =, +, -, @, a tab or a carriage return as a formula, which may start
-    programs and send data away. Such a text gets an apostrophe in front, by which a spreadsheet knows a text. What
-    is a number stays as it is.
+    A spreadsheet runs a text that begins with =, +, - or @, or their wide forms, as a formula, which may start programs
+    and send data away; it may pass over white space in front. Such a text gets an apostrophe in front, by which a
+    spreadsheet knows a text. What is a number stays as it is.
     """
     text = exact(value)
-    if not isinstance(value, str) or not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if not isinstance(value, str) or not text.lstrip().startswith(ARMED):
         return text
     try:
         float(text)

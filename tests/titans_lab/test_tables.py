@@ -9,7 +9,10 @@ import pytest
 from titans_lab.tables import to_csv, to_json, to_table
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@SUM(A1)", "\t=1", "\r=1", "-1+cmd|' /C calc'!A0", "+\r=1"])
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+x", "-x", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "\uff1d1+1", "-1+cmd|' /C calc'!A0", "+\r=1"],
+)
 def test_csv_has_no_cell_that_a_spreadsheet_would_run(text: str):
     for row in csv.reader(io.StringIO(to_csv([text, "b"], [[text, "b"]]), newline="")):
         assert row == [f"'{text}", "b"]

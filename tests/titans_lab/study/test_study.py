@@ -119,10 +119,19 @@ def test_overrides_take_the_place_of_what_the_file_says(path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("ablate", ["", "ablate: {wide: {model.dim: 64}}\n"])
+def test_an_override_of_one_arm_adds_that_arm_alone(tmp_path: Path, ablate: str) -> None:
+    (tmp_path / "x.yaml").write_text(f"question: q\nbase: {{model: {{dim: 16}}}}\n{ablate}")
+    study = load_study(tmp_path / "x.yaml", ["ablate.small={model.dim: 8, model.conv_size: 1}"])
+    found = {p.factors["arm"]: (p.config.model.dim, p.config.model.conv_size) for p in study.points}
+    assert found == {"base": (16, 4)} | ({"wide": (64, 4)} if ablate else {}) | {"small": (8, 1)}
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["train.lr"], "override train.lr: train.lr: no value; write key=value"),
+        (["train.lr="], "override train.lr=: train.lr: the value is empty; write train.lr=null for none, or a value"),
         (["model.memroy.depth=4"], "override model.memroy.depth=4: model.memroy.depth: unknown key; did you mean"),
         (["+model.segmentlen=4"], "override +model.segmentlen=4: +model.segmentlen: unknown key; did you mean"),
         (["grid.lr=[1]"], "override grid.lr=[1]: lr: unknown key; did you mean train.lr?"),
