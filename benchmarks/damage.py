@@ -1,37 +1,45 @@
-"""Damage every record of a store in every way, and see that it is named and that nothing else comes out otherwise.
+"""Damage every record of a store in every way, or forge it, and see that it is named and that all else stays as it was.
 
     python benchmarks/damage.py                     # a byte in 29 of each file, every short one whole: 18 min of CPU
     python benchmarks/damage.py --stride 1          # every byte: hours
     python benchmarks/damage.py --files '*status.json' --kinds flip gone --stride 1
+    python benchmarks/damage.py --kinds type name foreign later --scenes pages data
 
-A record is cut off, emptied, replaced by noise, gone, or a folder, or one of its bits is flipped; the time of its last
-change stays, as where a disk is at fault. After each of these
+A record is cut off, emptied, replaced by noise, gone, a folder or a pipe, a link to itself or to a copy elsewhere, or
+one of its bits is flipped; the time of its last change stays, as where a disk is at fault. Or somebody has written it
+with a right checksum: a value of another type, a name that leads elsewhere, a variant or a state of another version, a
+key of a later one (see `forged.py`). After each of these
 
 * what all views and `status` show of other runs is as before, and where what they show of this one is not, they name
   the file on stderr; whatever is not shown `doctor` names;
 * the first time that the file looks so to them, `query`, `status`, `report`, `report --check`, `doctor` and `sweep` are
   called, each with the exit code that it documents; the report is as before or names the file; the sweep ends with
-  every run there, once, with its numbers.
+  every run there, once, with its numbers;
+* where it was forged, `doctor --fix`, `export`, `import` and `compact` are called on copies, too, and what lies beside
+  the store is as before.
+
+Two more scenes: `pages` forges a report in many ways, of which `report --check` lets none pass, and `data` changes
+prepared data, with which no study is planned under the same ids.
 
 A file that is gone need not be named where nothing else knows of it: then what is shown lacks it, and no more. Nor need
-the end of a log of JSON lines, which a kill cuts off too; nor claims and what workers print: nothing hangs on them.
+what nothing shows and nothing uses, such as a note of another type, or the key of a later version. Nor need the end of
+a log of JSON lines, which a kill cuts off too; nor claims and what workers print: nothing hangs on them.
 """
 
 from __future__ import annotations
 
 import argparse
 import fnmatch
-import io
 import os
 import random
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -39,12 +47,13 @@ from typing import Any
 from unittest.mock import patch
 
 import every_record
+import forged
+from calling import Ended, call
 
 import titans_lab.cli.studies
 import titans_lab.doctor
 import titans_lab.launch
 import titans_lab.sweep
-from titans_lab.cli import main as command
 from titans_lab.cli.output import print_table
 from titans_lab.store.check import faults
 from titans_lab.store.columns import VIEWS
@@ -63,37 +72,6 @@ SWEPT = ("*/run.json", "*/status.json")
 ALL = ", ".join(f"(select count(*) from {view})" for view in VIEWS)
 RUNS = "run_id, state, loss, score, train_loss, tokens, steps"
 Damaging = Callable[[Path, bytes], None]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended, and what it said."""
-
-    code: int | str
-    out: str
-    err: str
-
-
-def call(*words: object) -> Ended:
-    """A command of the tool, in this process."""
-    code: int | str = 0
-    argv = patch.object(sys, "argv", ["titans-lab", *map(str, words)])
-    out, err = _written(), _written()
-    with redirect_stdout(out), redirect_stderr(err), argv:
-        try:
-            command()
-        except SystemExit as end:
-            code = end.code or 0
-        except Exception:
-            traceback.print_exc()
-            code = "traceback"
-    out.seek(0), err.seek(0)
-    return Ended(code, out.read(), err.read())
-
-
-def _written() -> io.TextIOWrapper:
-    """A stream of text with a buffer of bytes below, as a terminal's is: `query` writes bytes."""
-    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
 
 
 @dataclass(frozen=True)
@@ -162,7 +140,7 @@ class Bench:
 
     def sweep(self) -> tuple[Ended, list[str], list[str]]:
         """Of a copy: how it ended, its runs, its metrics."""
-        copy = Path(shutil.copytree(self.root, self.folder / "copy", copy_function=shutil.copy2))
+        copy = Path(shutil.copytree(self.root, self.folder / "copy", symlinks=True, copy_function=copied))
         try:
             ended = call("sweep", self.lab.swept, "--no-verify", "--store", copy)
             reader = Reader(Store(copy))
@@ -177,6 +155,14 @@ class Bench:
         return Ended(ended.code, ended.out, words), sorted(runs), sorted(metrics)
 
 
+def copied(source: str, target: str) -> None:
+    """Copy a file, or make a pipe where there is one."""
+    if stat.S_ISFIFO(os.lstat(source).st_mode):
+        os.mkfifo(target)
+    else:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
 def _results(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("status.json") if path.is_file() and b'"state": "done"' in path.read_bytes()]
 
@@ -188,7 +174,7 @@ class Case:
     bench: Bench
     path: Path
     kind: str
-    at: int
+    at: int | str
     do: Damaging
 
     @property
@@ -203,6 +189,11 @@ class Case:
     def excused(self) -> bool:
         """Whether there may be less than before without a word."""
         return self.kind == "gone" or (self.path.suffix == ".jsonl" and self.kind in ("cut", "empty"))
+
+    @property
+    def silent(self) -> bool:
+        """Whether it may be that nobody names the file, where all is shown as before."""
+        return self.excused or self.kind in ("type", "later", "link") or self.path.name in UNVOUCHED
 
     def __str__(self) -> str:
         return f"{self.path.relative_to(self.bench.root)} {self.kind} at {self.at}"
@@ -223,7 +214,9 @@ class Verdict:
     calls: int = 0
 
 
-def kinds(content: bytes, stride: int, bits: int, draw: random.Random) -> Iterator[tuple[str, int, Damaging]]:
+def kinds(
+    content: bytes, stride: int, bits: int, draw: random.Random, outside: Path
+) -> Iterator[tuple[str, int | str, Damaging]]:
     """All that is done to a file."""
     for length in range(0, len(content.removesuffix(b"\n")), stride):  # without its last newline a record is whole
         yield "cut" if length else "empty", length, lambda path, whole, n=length: put(path, whole[:n])
@@ -233,6 +226,15 @@ def kinds(content: bytes, stride: int, bits: int, draw: random.Random) -> Iterat
             yield "flip", place, lambda path, whole, n=place, bit=bit: put(path, flipped(whole, n, bit))
     yield "gone", 0, lambda path, _: path.unlink()
     yield "folder", 0, lambda path, _: (path.unlink(), path.mkdir(), os.utime(path, (OLD, OLD)))
+    yield "pipe", 0, lambda path, _: (path.unlink(), os.mkfifo(path), os.utime(path, (OLD, OLD)))
+    yield "loop", 0, lambda path, _: (path.unlink(), path.symlink_to(path))
+    yield (
+        "link",
+        0,
+        lambda path, whole: (put(outside / "copy", whole), path.unlink(), path.symlink_to(outside / "copy")),
+    )
+    for kind, where, changed in forged.records(content, outside):
+        yield kind, where, lambda path, _, changed=changed: put(path, changed)
 
 
 def flipped(content: bytes, place: int, bit: int) -> bytes:
@@ -248,6 +250,7 @@ def put(path: Path, content: bytes) -> None:
 def restore(path: Path, content: bytes) -> None:
     if path.is_dir():
         path.rmdir()
+    path.unlink(missing_ok=True)
     put(path, content)
 
 
@@ -263,6 +266,7 @@ def try_case(case: Case, verdict: Verdict) -> None:
             verdict.shapes.add(shape)
             verdict.calls += 1
             problems += called(case)
+            problems += forgery(case) if case.kind in FORGED else ()
     except Exception:
         problems = [traceback.format_exc()]
     finally:
@@ -293,8 +297,10 @@ def count(case: Case, look: Look, verdict: Verdict) -> Iterator[str]:
     place = re.sub(r"/[0-9a-f]{16}/", "/*/", f"/{case.path.relative_to(case.bench.root)}")[1:]
     place = re.sub(r"-[0-9a-f]{8,}", "-*", place)
     verdict.named.setdefault((place, case.kind), Counter()).update([*by, "cases", *([] if by else ["nobody"])])
-    if not by and not case.excused and case.path.name not in UNVOUCHED:
+    if not by and not case.silent:
         yield "named by nobody"
+    if by and case.kind == "later":
+        yield f"named by {', '.join(by)}, although a later version may say more"
 
 
 def called(case: Case) -> Iterator[str]:
@@ -316,9 +322,39 @@ def called(case: Case) -> Iterator[str]:
     yield from swept(case)
 
 
+def forgery(case: Case) -> Iterator[str]:
+    """What is wrong with the verbs that move and copy, and with what lies beside the store."""
+    bench, before = case.bench, beside(case.bench)
+    copy = Path(shutil.copytree(bench.root, bench.folder / "copy", symlinks=True, copy_function=copied))
+    archive, other = bench.folder / "copy.tar.gz", bench.folder / "other"
+    steps: list[tuple[tuple[object, ...], set[int]]] = [
+        (("compact", "--store", copy), {0, 2}),
+        (("export", "-o", archive, "--store", copy), {0, 2}),
+        (("import", archive, "--store", other), {0, 2, 3}),
+        (("query", f"select {ALL}", "--store", other), {0, 2}),
+        (("report", "--store", copy), {0, 2}),
+        (("doctor", "--fix", "--store", copy), {0, 2, 3}),
+    ]
+    for words, codes in steps:
+        ended = call(*words)
+        if ended.code not in codes:
+            yield f"{words[0]}: exit code {ended.code}: {ended.err}"
+    shutil.rmtree(copy)
+    shutil.rmtree(other, ignore_errors=True)
+    archive.unlink(missing_ok=True)
+    if beside(bench) != before:
+        yield f"beside the store: {sorted(before.items() ^ beside(bench).items())[:3]}"
+
+
+def beside(bench: Bench) -> dict[str, bytes]:
+    """Every file and folder beside the store, with what is in it."""
+    others = [path for path in bench.folder.rglob("*") if not path.is_relative_to(bench.root)]
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in others}
+
+
 def timeless(page: Path) -> str:
     """The page without the time at which it was drawn."""
-    return re.sub(r'"drawn": "[^"]*"|Drawn on [^.]* UTC', "", page.read_text())
+    return re.sub(r'"drawn": ?"[^"]*"|Drawn on [^.]* UTC', "", page.read_text())
 
 
 def in_store(case: Case) -> str:
@@ -356,6 +392,8 @@ def make(folder: Path, compacted: bool) -> Bench:
     """All files of one time, as if nobody had written for long."""
     folder.mkdir()
     lab = every_record.make(folder)
+    (folder / "outside").mkdir()
+    (folder / "outside" / "file").write_text("somebody's")
     age(lab.store.root)
     if compacted:
         compact(lab.store)
@@ -375,10 +413,20 @@ def cases(benches: Iterable[Bench], given: argparse.Namespace) -> Iterator[Case]
             content = path.read_bytes()
             stride = given.stride if len(content) > SHORT else min(given.stride, given.short)
             stride *= max(1, len(content) // LONG) if stride > 1 else 1
-            for kind, at, do in kinds(content, stride, given.bits, draw):
+            for kind, at, do in kinds(content, stride, given.bits, draw, bench.folder / "outside"):
                 if kind in given.kinds:
                     yield Case(bench, path, kind, at, do)
             print(f"{bench.folder.name}: {path.relative_to(bench.root)}", flush=True)
+
+
+def play(scene: str, bench: Bench, verdict: Verdict) -> int:
+    """Play a scene of `forged.py`, and return how many cases it had."""
+    count, wrong = forged.pages(bench.page, bench.root) if scene == "pages" else forged.data(bench.folder)
+    verdict.wrong += wrong
+    for line in wrong:
+        print(f"WRONG: {line}", flush=True)
+    print(f"{scene}: {count} cases, {len(wrong)} wrong", flush=True)
+    return count
 
 
 def show(verdict: Verdict) -> None:
@@ -390,7 +438,9 @@ def show(verdict: Verdict) -> None:
     print_table(("record", "damage", "cases", *columns), rows)
 
 
-KINDS = ("cut", "empty", "noise", "flip", "gone", "folder")
+FORGED = ("type", "name", "foreign", "later")
+KINDS = ("cut", "empty", "noise", "flip", "gone", "folder", "pipe", "loop", "link", *FORGED)
+SCENES = ("pages", "data")
 
 
 def main() -> int:
@@ -402,6 +452,7 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="*", default=KINDS, choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--files", default="*", metavar="PATTERN", help="of paths below the store")
     parser.add_argument("--stores", nargs="*", default=["plain", "compacted"], help="plain, compacted")
+    parser.add_argument("--scenes", nargs="*", default=SCENES, choices=SCENES, metavar="SCENE", help=", ".join(SCENES))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     verdict = Verdict()
@@ -421,8 +472,9 @@ def main() -> int:
             assert len(bench.swept[0]) > len(bench.lab.runs)
         for case in cases(benches, given):
             try_case(case, verdict)
+        others = [play(scene, benches[0], verdict) for scene in given.scenes]
     show(verdict)
-    total = sum(found["cases"] for found in verdict.named.values())
+    total = sum(found["cases"] for found in verdict.named.values()) + sum(others)
     print(f"\n{total} cases, in {verdict.calls} of which all verbs were called: {len(verdict.wrong)} wrong")
     return 1 if verdict.wrong else 0
 

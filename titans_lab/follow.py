@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from titans_lab.input import open_regular
 from titans_lab.store.folder import Attempt
 from titans_lab.store.logs import row_of
 from titans_lab.tables import harmless
@@ -35,7 +36,7 @@ class _Tail:
         """Yield whole lines, and what follows the last one where the file has `ended`. No line can steer a terminal."""
         if not self.path.exists():
             return
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self.place)
             content = file.read()
         whole = content if ended else content[: content.rfind(b"\n") + 1]

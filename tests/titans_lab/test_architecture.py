@@ -33,13 +33,14 @@ MAY_IMPORT = {
     "titans_lab.errors": "",
     "titans_lab.durations": "",
     "titans_lab.environment": "",
+    "titans_lab.input": "",
     "titans_lab.output": "titans_lab.errors",
     "titans_lab.paper": "",
     "titans_lab.stats": "",
     "titans_lab.tables": "titans_lab.errors",
     "titans_lab.study.sections": "",
     "titans_lab.study.metric": "titans_lab.errors",
-    "titans_lab.data": "titans_lab.data.arrow titans_lab.errors titans_lab.study.sections",
+    "titans_lab.data": "titans_lab.data.arrow titans_lab.errors titans_lab.input titans_lab.study.sections",
     "titans_lab.data.arrow": "",
     "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.study.metric "
     "titans_lab.study.sections",
@@ -48,9 +49,9 @@ MAY_IMPORT = {
     "titans_lab.tasks.settings",
     "titans_lab.study": "titans.mixers.registry titans_lab.durations titans_lab.errors titans_lab.plugins "
     f"titans_lab.study.metric titans_lab.study.sections titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
-    "titans_lab.store": "titans_lab.errors titans_lab.output titans_lab.study titans_lab.study.metric "
+    "titans_lab.store": "titans_lab.errors titans_lab.input titans_lab.output titans_lab.study titans_lab.study.metric "
     "titans_lab.tables titans_lab.tasks.settings",
-    "titans_lab.follow": "titans_lab.store titans_lab.tables",
+    "titans_lab.follow": "titans_lab.input titans_lab.store titans_lab.tables",
     "titans_lab.control": "titans_lab.selection titans_lab.store",
     "titans_lab.launch": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.store "
     "titans_lab.study titans_lab.sweep",

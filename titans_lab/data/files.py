@@ -8,7 +8,6 @@ import errno
 import gzip
 import lzma
 import os
-import stat
 import zlib
 from collections.abc import Iterator
 from itertools import count
@@ -18,6 +17,7 @@ from typing import IO, BinaryIO, NamedTuple, cast
 import numpy as np
 
 from titans_lab.errors import UserError
+from titans_lab.input import NotRegular, open_regular
 
 BLOCK = 1 << 20  # bytes
 LARGEST = 2**30  # bytes, unpacked, of a file that is held in memory
@@ -72,18 +72,15 @@ def open_file(path: str | Path, key: str, wanted: str) -> BinaryIO:
     if "\0" in str(path):
         raise UserError(f"{key}: {str(path)!r} is no path: it holds a zero byte")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe is not waited for
-        kind = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(kind):
-            os.close(descriptor)
-            found = "a folder" if stat.S_ISDIR(kind) else "a device or a pipe"
-            raise UserError(f"{key}: {path} is {found}, not a file; give {wanted}")
+        return open_regular(path)
+    except (IsADirectoryError, NotRegular) as error:
+        found = "a folder" if isinstance(error, IsADirectoryError) else "a device or a pipe"
+        raise UserError(f"{key}: {path} is {found}, not a file; give {wanted}") from error
     except OSError as error:
         origin = ". The first lines of the study may say where to get it" if error.errno == errno.ENOENT else ""
         raise UserError(
             f"{key}: cannot read {path!s:.200} ({error.strerror}); give {wanted}, relative to {Path.cwd()}{origin}"
         ) from error
-    return os.fdopen(descriptor, "rb")
 
 
 def signature(path: str | Path, key: str, wanted: str) -> Signature:

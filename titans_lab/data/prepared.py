@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -22,6 +23,7 @@ PARTS = ("train", "valid")
 DTYPES = ("uint8", "uint16", "uint32")
 WANTED = "a folder that `titans-lab data prepare` made"
 LARGEST_RECORD = 1 << 28  # bytes of a manifest or a tokenizer
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,12 @@ def _check_shape(manifest: Manifest) -> None:
         part = getattr(manifest, name)
         counts |= {f"{name}.{key}": getattr(part, key) for key in ("tokens", "bytes", "documents")}
     for key, value in counts.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{key}: {value!r} is no number of them")
+        if type(value) is not int or not 1 <= value < 2**63:
+            raise ValueError(f"{key}: {repr(value)[:40]} is no number of them")
+    for name in PARTS:
+        hashes = (getattr(manifest, name).text_sha256, getattr(manifest, name).file_sha256)
+        if not all(isinstance(value, str) and _SHA256.fullmatch(value) for value in hashes):
+            raise ValueError(f"{name}: has a SHA-256 that is none")
     if not isinstance(manifest.request, dict) or not isinstance(manifest.tokenizer, str):
         raise ValueError("request or tokenizer: not what `titans-lab data prepare` writes")
 

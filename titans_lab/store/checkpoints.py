@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from titans_lab.input import open_regular
 from titans_lab.store.files import DamagedError, sync_folder
 from titans_lab.store.folder import Attempt, RunFolder
 
@@ -48,7 +49,7 @@ class Saved:
     def check(self) -> None:
         """DamagedError where the file is not what was written."""
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
         except OSError as error:
             raise DamagedError(self.path, f"cannot be read: {error.strerror}") from error

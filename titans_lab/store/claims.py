@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 
 from titans_lab.errors import UserError
+from titans_lab.input import open_regular
 from titans_lab.store.files import link_new, temporary_file
 
 BEAT_SECONDS = 5.0
@@ -117,7 +118,8 @@ class Claim:
     def read(self) -> bytes:
         """The whole of it; empty where it is not there."""
         try:
-            return self.path.read_bytes()
+            with open_regular(self.path) as file:
+                return file.read()
         except OSError:
             return b""
 

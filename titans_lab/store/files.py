@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.input import open_regular
 
 SEAL = "sha256"
 #: What link(2) answers where there are no hard links: on FAT, some file systems of FUSE and of clouds, across mounts.
@@ -101,7 +102,8 @@ def json_bytes(record: Mapping[str, Any]) -> bytes:
 def read_bytes(path: Path) -> bytes:
     """The content; FileNotFoundError where there is none, DamagedError where it cannot be read."""
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except FileNotFoundError:
         raise
     except OSError as error:

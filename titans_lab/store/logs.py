@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titans_lab.input import open_regular
 from titans_lab.store import arrow
 from titans_lab.store.arrow import Row
 from titans_lab.store.columns import METRICS, Column
@@ -64,7 +65,7 @@ def read_latest(path: Path) -> Row | None:
     DamagedError where that line, or the file, cannot be read.
     """
     try:
-        with path.open("rb") as lines:
+        with open_regular(path) as lines:
             lines.seek(max(0, lines.seek(0, os.SEEK_END) - LINE_BYTES))
             *complete, rest = lines.read().split(b"\n")
     except FileNotFoundError:
