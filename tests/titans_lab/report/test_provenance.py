@@ -67,7 +67,7 @@ def test_runs_of_another_version_or_of_plugins_are_counted(lab, count: int, word
     lab = lab(seeds=3)
     for run in lab.runs:
         lab.end(run, "done", 2.0)
-    Store(lab.root).save_study(lab.study.record(lab.runs, []))
+    Store(lab.root).save_study(lab.study.record(lab.runs))
     for run in lab.runs[:count]:
         path = Store(lab.root).run(run.run_id).record_path
         record = read_json(path)
