@@ -76,13 +76,13 @@ Damaging = Callable[[Path, bytes], None]
 
 @dataclass(frozen=True)
 class Look:
-    """What is shown of a store.
+    """The output of all reading verbs on a store.
 
     Attributes:
-        rows: Of each view, as text.
-        damage: What was said of that.
-        status: Of the study.
-        faults: What `doctor` finds.
+        rows: The rows of each view, as text.
+        damage: The damage that was reported for it.
+        status: The status of the study.
+        faults: The faults that `doctor` finds.
     """
 
     rows: dict[str, list[tuple[dict[str, Any], str]]]
@@ -99,7 +99,7 @@ class Look:
         return cls(rows, damage, call("status", bench.lab.swept, "--store", bench.root), found)
 
     def texts(self, view: str, owner: tuple[str, str] | None = None) -> list[str]:
-        """The rows, without those of an owner."""
+        """Return the rows, without those of an owner."""
         return sorted(text for row, text in self.rows[view] if not owner or row.get(owner[0]) != owner[1])
 
     @property
@@ -128,18 +128,18 @@ class Bench:
 
     @cached_property
     def page(self) -> Path:
-        """The report on the whole store."""
+        """Return the report on the whole store."""
         ended = call("report", "--store", self.root, "-o", self.folder / "whole.html")
         assert ended.code == 0, ended
         return self.folder / "whole.html"
 
     @cached_property
     def swept(self) -> tuple[list[str], list[str]]:
-        """What a sweep of the whole store ends with."""
+        """Return what a sweep of the whole store ends with."""
         return self.sweep()[1:]
 
     def sweep(self) -> tuple[Ended, list[str], list[str]]:
-        """Of a copy: how it ended, its runs, its metrics."""
+        """Sweep a copy of the store, and return how it ended, its runs and its metrics."""
         copy = Path(shutil.copytree(self.root, self.folder / "copy", symlinks=True, copy_function=copied))
         try:
             ended = call("sweep", self.lab.swept, "--no-verify", "--store", copy)
@@ -187,7 +187,7 @@ class Case:
 
     @property
     def excused(self) -> bool:
-        """Whether there may be less than before without a word."""
+        """Return whether there may be less than before without a word."""
         return self.kind == "gone" or (self.path.suffix == ".jsonl" and self.kind in ("cut", "empty"))
 
     @property
@@ -201,11 +201,11 @@ class Case:
 
 @dataclass
 class Verdict:
-    """What came of the cases.
+    """The results of all cases.
 
     Attributes:
-        wrong: What must not be.
-        named: How often a file was named, by kind of file, kind of damage and by whom.
+        wrong: The errors.
+        named: How often a file was named, by kind of file, kind of damage and verb.
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -242,7 +242,7 @@ def flipped(content: bytes, place: int, bit: int) -> bytes:
 
 
 def put(path: Path, content: bytes) -> None:
-    """With the time of change that the file had."""
+    """Write a file and keep its modification time."""
     path.write_bytes(content)
     os.utime(path, (OLD, OLD))
 
@@ -277,7 +277,7 @@ def try_case(case: Case, verdict: Verdict) -> None:
 
 
 def looked(case: Case, look: Look) -> Iterator[str]:
-    """What is wrong with what is shown."""
+    """Yield what is wrong with what is shown."""
     whole, path = case.bench.whole, str(case.path)
     for view in VIEWS:
         if look.texts(view, case.owner) != whole.texts(view, case.owner):
@@ -304,7 +304,7 @@ def count(case: Case, look: Look, verdict: Verdict) -> Iterator[str]:
 
 
 def called(case: Case) -> Iterator[str]:
-    """What is wrong with the verbs."""
+    """Yield what is wrong with the verbs."""
     bench, path, at = case.bench, str(case.path), ("--store", case.bench.root)
     for words, codes in ((("query", f"select {ALL}"), {0}), (("status",), {0}), (("doctor",), {0, 3})):
         ended = call(*words, *at)
@@ -358,12 +358,12 @@ def timeless(page: Path) -> str:
 
 
 def in_store(case: Case) -> str:
-    """The record as a report names it: by its path below the store."""
+    """Return the record as a report names it: by its path below the store."""
     return case.path.relative_to(case.bench.root).as_posix()
 
 
 def swept(case: Case) -> Iterator[str]:
-    """What is wrong with a sweep."""
+    """Yield what is wrong with a sweep."""
     bench, path = case.bench, str(case.path)
     ended, runs, metrics = bench.sweep()
     if ended.code != 0:
@@ -380,7 +380,7 @@ def swept(case: Case) -> Iterator[str]:
 
 
 def records(bench: Bench, pattern: str) -> list[Path]:
-    """One of every kind of record, and the same of runs in every state."""
+    """Return one of every kind of record, and the same of runs in every state."""
     runs = [run.run_id for run in bench.lab.runs]
     wanted = {runs[0], *runs[3:]}
     files = sorted(path for path in bench.root.rglob("*") if path.is_file())
@@ -389,7 +389,7 @@ def records(bench: Bench, pattern: str) -> list[Path]:
 
 
 def make(folder: Path, compacted: bool) -> Bench:
-    """All files of one time, as if nobody had written for long."""
+    """Return all files of one time, as if nobody had written for long."""
     folder.mkdir()
     lab = every_record.make(folder)
     (folder / "outside").mkdir()

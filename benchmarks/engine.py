@@ -41,7 +41,7 @@ SQL = {
 
 
 def write_study(folder: Path, runs: int) -> Path:
-    """A study of so many runs, a multiple of 20."""
+    """Return a study of so many runs, a multiple of 20."""
     path = folder / "engine.yaml"
     path.write_text(STUDY.format(rates=[1e-3 + 1e-5 * i for i in range(runs // 20)]))
     return path
@@ -57,7 +57,7 @@ def finish(run: Run, store: Store, lines: int, env: dict[str, object]) -> None:
 
 
 def row(step: int) -> dict[str, float | None]:
-    """A line of metrics."""
+    """Return a line of metrics."""
     return {
         "step": step, "tokens": 1024 * step, "loss": 2 + 3 / step, "valid_loss": None, "lr": 1e-3, "grad_norm": 0.5,
         "tokens_per_second": 5e3, "step_seconds": 0.2, "elapsed_seconds": 0.2 * step, "peak_memory_bytes": 10**9,
@@ -75,7 +75,7 @@ seeds: {runs}
 
 
 def sweep_seconds(folder: Path, runs: int) -> float:
-    """Of a sweep of so many small runs by two workers, into a new store."""
+    """Return the seconds of a sweep of `runs` small runs by two workers, into a new store."""
     text, study = folder / "text.txt", folder / f"small{runs}.yaml"
     text.write_bytes(b"the memory learns at test time. " * 100)
     study.write_text(SMALL.format(text=text, runs=runs))

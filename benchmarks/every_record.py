@@ -46,9 +46,9 @@ class Lab:
     """A store with a study that is swept in part, and one that was tuned.
 
     Attributes:
-        store: Of both.
+        store: The store of both studies.
         swept: The file of the first.
-        tuned: Of the second.
+        tuned: The search of the second study.
     """
 
     store: Store
@@ -57,12 +57,12 @@ class Lab:
 
     @property
     def runs(self) -> list[Run]:
-        """Of the first: four are done, the last of them done again, one was cancelled, and one's worker died."""
+        """Return the runs of the first study: four done (the last twice), one cancelled, and one whose worker died."""
         return load_study(self.swept).runs(RunConfig.data_digest)
 
 
 def make(folder: Path) -> Lab:
-    """All of it, below a folder."""
+    """Return all of it, below a folder."""
     text, lab = folder / "text.txt", Lab(Store(folder / "store"), folder / "swept.yaml", folder / "tuned.yaml")
     text.write_bytes(b"the memory learns at test time, and forgets what it need not keep. " * 60)
     lab.swept.write_text(BASE.format(text=text, tokens=64 * STEPS) + GRID)
@@ -91,7 +91,7 @@ def tune(lab: Lab) -> None:
 
 
 def measure(lab: Lab, run: Run) -> None:
-    """What else than runs is kept: an evaluation, floors, a bench, a verification."""
+    """Write the records besides runs: an evaluation, n-gram baselines, a bench, a verification."""
     row = {"task": "needle", "metric": "accuracy", "unit": "share", "direction": "maximize", "length": 2048}
     lab.store.run(run.run_id).save_evaluation("e1", {"rows": [row | {"value": 0.5, "count": 4}]})
     split = {"data_hash": run.data_hash, "valid_fraction": 0.1, "valid_bytes": None, "data_source": "a text"}
@@ -103,13 +103,13 @@ def measure(lab: Lab, run: Run) -> None:
 
 
 def losses(config: RunConfig, seed: int) -> list[float]:
-    """Of each step of a run: made up, and its own."""
+    """Return made-up losses of each step of a run, which differ from run to run."""
     last = 2 + config.model.memory.depth / 8 + seed / 64
     return [last + 1 / step - 1 / STEPS for step in range(1, STEPS + 1)]
 
 
 def log(attempt: Attempt, steps: int) -> Recorder:
-    """The first steps of a run."""
+    """Return the first steps of a run."""
     record = attempt.folder.record()
     recorder = Recorder(attempt, ENV | {"micro_batch": 2, "deterministic": True})
     attempt.log_path.write_text("the worker has begun\n")
@@ -121,7 +121,7 @@ def log(attempt: Attempt, steps: int) -> Recorder:
 
 
 def finish(attempt: Attempt) -> None:
-    """All that a worker leaves."""
+    """Write all records that a worker leaves."""
     recorder, record = log(attempt, STEPS), attempt.folder.record()
     loss = losses(config_of(record), record["seed"])[-1]
     recorder.add(
@@ -133,7 +133,7 @@ def finish(attempt: Attempt) -> None:
 
 
 def stop(attempt: Attempt) -> None:
-    """What a worker leaves that was cancelled."""
+    """Write the records of a cancelled worker."""
     recorder = log(attempt, 2)
     for step in (1, 2):
         save_checkpoint(attempt, step, lambda file: file.write(b"a checkpoint" * 9))
@@ -160,7 +160,7 @@ class EndedJob:
 
 
 class Executor:
-    """In the place of workers; it does not wait for those of other machines either."""
+    """An executor without workers. It does not wait for those of other machines either."""
 
     def submit(self, folder: RunFolder, device: Device) -> EndedJob:
         attempt = folder.new_attempt(Holder.of(os.getpid()), Watch(lease=-1.0))

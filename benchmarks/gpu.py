@@ -85,7 +85,7 @@ class Case(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is run on a kind of device."""
+    """The cases to run on a kind of device."""
 
     device: str
     checked: list[tuple[Case, str]]
@@ -99,7 +99,7 @@ class Plan(NamedTuple):
 
 
 def plan(device: str, quick: bool) -> Plan:
-    """On a CPU, sizes that the interpreter can do."""
+    """Return the plan of a device. On a CPU, sizes are small enough for the interpreter."""
     plain = {"residual": True}
     if device == "cpu":
         model = {"vocab_size": 64, "n_layers": 1, "dim": 32, "n_heads": 2}
@@ -213,7 +213,7 @@ def peer_row(case: Case, run: Plan) -> Row:
 
 
 def tiles(run: Plan) -> Iterator[Row]:
-    """The first few cases with each size of a tile and number of warps; compiled several at a time, timed alone."""
+    """Yield the first cases with each tile size and number of warps, compiled in parallel and timed one by one."""
     wanted = [(case, precision, *size) for case, precision in run.timed[:3] for size in run.tiles]
     with ProcessPoolExecutor(run.workers, multiprocessing.get_context("spawn")) as pool:
         compiled = [pool.submit(tiles_row, *each, 0, run.device) for each in wanted]
@@ -273,7 +273,7 @@ def training_row(variant: str, kernel: str, length: int, batch: int, run: Plan) 
 
 
 def kernels(run: Plan) -> Iterator[Row]:
-    """What the compiler made of each kernel that ran in this process; the interpreter compiles none."""
+    """Yield what the compiler made of each kernel that ran in this process; the interpreter compiles none."""
     from titans.ops.neural_memory.triton import backward_kernel, forward_kernel
 
     for kernel in (forward_kernel, backward_kernel):
@@ -288,7 +288,7 @@ def kernels(run: Plan) -> Iterator[Row]:
 
 
 def row(case: Case, precision: str) -> Row:
-    """What a row is about."""
+    """Return what a row is about."""
     return case._asdict() | {"switches": dict(case.switches), "precision": PRECISIONS[precision][0]}
 
 
@@ -311,14 +311,14 @@ def projected(form: Callable[..., Any], arguments: Row, **switches: Any) -> dict
 
 
 def relative_errors(found: dict[str, torch.Tensor], truth: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Of each, over its largest value; a gradient that the oracle does not have has to be 0."""
+    """Return the error of each tensor over its largest value. A gradient that the reference lacks must be 0."""
     zero = torch.zeros((), dtype=torch.float64)
     pairs = {name: (x.detach().double().cpu(), truth.get(name, zero).detach().cpu()) for name, x in found.items()}
     return {name: float((a - b).abs().max() / b.abs().max().clamp(min=1e-6)) for name, (a, b) in pairs.items()}
 
 
 def memory_run(case: Case, kernel: str, device: str) -> Run:
-    """The operator, forward and backward, on random inputs."""
+    """Return the operator, forward and backward, on random inputs."""
     shape = (case.batch, case.heads, case.time)
     random = partial(torch.randn, device=device)
     weights = tuple((random(*shape[:2], o, i) * i**-0.5).requires_grad_() for o, i in case.widths)
@@ -338,7 +338,7 @@ def memory_run(case: Case, kernel: str, device: str) -> Run:
 
 
 def large_product(side: int, device: str) -> Run:
-    """A compiled matrix product in bfloat16, float32 on a CPU."""
+    """Return a compiled matrix product in bfloat16, float32 on a CPU."""
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16 if device == "cuda" else None) for _ in "ab")
     product = torch.compile(torch.matmul, mode="max-autotune-no-cudagraphs") if device == "cuda" else torch.matmul
     return lambda: product(a, b)
@@ -354,7 +354,7 @@ def in_turns(runs: dict[str, Run], rounds: int, device: str) -> dict[str, float]
 
 
 def seconds(run: Run, device: str) -> float:
-    """Of one call, by the device's clock."""
+    """Return the seconds of one call, by the device's clock."""
     if device != "cuda":
         begin = perf_counter()
         run()
@@ -380,7 +380,7 @@ def peak_bytes(run: Run, device: str) -> int | None:
 
 
 def guarded(run: Callable[[], Row]) -> Row:
-    """What it returns, or its error."""
+    """Return what it returns, or its error."""
     try:
         return run()
     except Exception as error:  # whatever it is: it is recorded, and the other rows are wanted all the same
@@ -389,7 +389,7 @@ def guarded(run: Callable[[], Row]) -> Row:
 
 
 def machine(device: str) -> Row:
-    """Where this ran."""
+    """Return where this ran."""
     found = environment() | {"device": device, "torch": torch.__version__, "cuda": torch.version.cuda}
     if device == "cuda":
         asked = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
@@ -399,7 +399,7 @@ def machine(device: str) -> Row:
 
 
 def collect(part: Callable[[Plan], Iterator[Row]], run: Plan, end: float) -> list[Row]:
-    """A part's rows, as far as there is time."""
+    """Return a part's rows, as far as there is time."""
     if perf_counter() > end:
         return [{"error": "out of time"}]
     rows: list[Row] = []

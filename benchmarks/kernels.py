@@ -87,7 +87,7 @@ def product() -> Run:
 
 
 def seconds(run: Run) -> float:
-    """Of one call."""
+    """Return the seconds of one call."""
     begin = perf_counter()
     run()
     return perf_counter() - begin
@@ -106,7 +106,7 @@ def spread(values: list[float]) -> str:
 
 
 def flops(depth: int, chunk: int, time: int) -> float:
-    """Of a forward and backward pass, by the closed form's products; pairs within a chunk count in full."""
+    """Return the FLOPs of a forward and backward pass by the closed form. Pairs within a chunk count in full."""
     macs = sum((5 if n == 0 else 6) * o * i + chunk * (o + i) for n, (o, i) in enumerate(widths(depth)))
     return 3 * 2.0 * macs * BATCH * HEADS * time
 
@@ -173,7 +173,7 @@ def peer_memory(rounds: int) -> None:
 
 
 def child(*arguments: str, **environment: str) -> list[float]:
-    """What a process of its own prints."""
+    """Return what a process of its own prints."""
     command = [sys.executable, __file__, "share", *arguments]
     done = subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, text=True)
     return [float(x) for x in done.stdout.split()]

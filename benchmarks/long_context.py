@@ -19,7 +19,7 @@ SHORT, ANSWER = 20_000, 128
 
 
 def answer(variant: str, tokens: int) -> None:
-    """In a process of its own: print the bytes held before, the most held ever, and tokens/s."""
+    """Print memory before, peak memory (both in bytes) and tokens/s, in a separate process."""
     import torch
 
     from titans.models.config import MemoryConfig, ModelConfig

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def fill(folder: Path, count: int) -> None:
-    """A study of so many runs, done, in the store `results` below the folder."""
+    """Write a study of `count` finished runs into the store `results` below the folder."""
     path, arms = folder / "many.yaml", count // SEEDS
     rates = [round(1e-3 + 1e-5 * index, 8) for index in range(arms // 4)]
     grid = {"model.memory.depth": [1, 2, 3, 4], "train.lr": rates}
@@ -54,7 +54,7 @@ def fill(folder: Path, count: int) -> None:
 
 
 def record(run: Run, store: Store) -> None:
-    """A run with a descent of its own."""
+    """Record a run with its own loss curve."""
     draw = random.Random(run.run_id)
     folder = store.run(run.run_id)
     folder.create(record_of(run, "text"))

@@ -65,7 +65,7 @@ search:
 
 
 def loss(rate: float, depth: int, bias: float, chunk: int) -> float:
-    """A bowl with its optimum, 2, at a rate of 10^-2.5, a depth of 2, a bias of -8 and a chunk of 16."""
+    """Return a bowl with its optimum, 2, at a rate of 10^-2.5, a depth of 2, a bias of -8 and a chunk of 16."""
     return (
         2
         + 0.5 * (math.log10(rate) + 2.5) ** 2
@@ -76,7 +76,7 @@ def loss(rate: float, depth: int, bias: float, chunk: int) -> float:
 
 
 def best_of(sampler: str, seed: int) -> float:
-    """The least loss of a search."""
+    """Return the least loss of a search."""
     terms = SearchTerms(SPACE, sampler=Chosen(sampler, {"seed": Setting(seed, "")}))
     proposer = Proposer(Goal("benchmark", terms, ("minimize",), lambda key: None))
     found = []
@@ -99,7 +99,7 @@ def optimum() -> None:
 
 
 def overhead(trials: int) -> None:
-    """The runs are a function, so all that is left is asking, telling, claims, records and commits."""
+    """Time a search whose runs are a function, so that only Optuna, claims, records and commits take time."""
 
     def curve(config: RunConfig, seed: int) -> list[float | str]:
         return [loss(config.train.lr, 2, config.model.memory.alpha_bias, 16)]
@@ -142,7 +142,7 @@ class TimedExecutor(InstantExecutor):
 
 
 def kills(times: int, trials: int) -> None:
-    """Each kill comes at a random moment within some seconds of the start; then the search is left to end."""
+    """Kill a search at random moments within some seconds of its start, and then let it end."""
     draw = random.Random()
     with tempfile.TemporaryDirectory() as folder:
         bench = Workbench.at(Path(folder))
@@ -164,7 +164,7 @@ def kills(times: int, trials: int) -> None:
 
 
 def steps(root: Path) -> None:
-    """What the runs of a search took, of what they would have taken to their ends."""
+    """Print the steps that the runs of a search took, as a share of their full steps."""
     sql = """select study, arm, count(*) as trials, count(*) filter (state = 'pruned') as pruned,
         1 - sum(steps) / sum(planned) as saved from trials
         where origin <> 'store' and state in ('done', 'pruned', 'stopped', 'diverged') group by all"""

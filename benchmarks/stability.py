@@ -61,7 +61,7 @@ class Probe:
     """Stands in the layer's operator: gives it the keys of the case, and keeps what it saw.
 
     Attributes:
-        keys: Of `KEYS`.
+        keys: Keys, one of `KEYS`.
         unwritten: A token whose step is 0, if any.
         k, ratios: Seen: the keys, and ||W_T|| / ||W_0|| of every layer and head.
     """
@@ -74,7 +74,7 @@ class Probe:
     def __call__(
         self, q: Tensor, k: Tensor, v: Tensor, theta: Gate, eta: Any, alpha: Any, state: State, *rest: Any, **how: Any
     ) -> tuple[Tensor, State]:
-        """As `neural_memory`."""
+        """Call the operator, as `neural_memory`."""
         q, self.k = self._prescribed(q, k)
         if self.unwritten is not None:
             theta = without(theta, self.unwritten)
@@ -96,7 +96,7 @@ class Probe:
 
 
 def without(theta: Gate, token: int) -> Gate:
-    """The step sizes with 0 for one token."""
+    """Return the step sizes with 0 for one token."""
     keep = torch.ones_like(theta[0] if isinstance(theta, tuple) else theta)
     keep[:, :, token] = 0
     return tuple(each * keep for each in theta) if isinstance(theta, tuple) else theta * keep
@@ -108,7 +108,7 @@ def norm_ratios(end: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:
 
 
 def tokens(length: int) -> Tensor:
-    """A sequence in which neighbours resemble each other, numbers of unit size: `[1, length, DIM]`."""
+    """Return a sequence in which neighbours resemble each other, numbers of unit size: `[1, length, DIM]`."""
     x = torch.randn(1, length, DIM, generator=torch.Generator().manual_seed(0))
     for t in range(1, length):
         x[:, t] = 0.9 * x[:, t - 1] + (1 - 0.9**2) ** 0.5 * x[:, t]
@@ -116,17 +116,17 @@ def tokens(length: int) -> Tensor:
 
 
 def unit_noise(y: Tensor) -> Tensor:
-    """What outputs are multiplied with in L."""
+    """Return what outputs are multiplied with in L."""
     return torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
 
 
 def gradient_norm(module: nn.Module) -> float:
-    """By all parameters together."""
+    """Return the norm of the gradient of all parameters together."""
     return float(torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None]).norm())
 
 
 def layer_of(case: Case) -> NeuralMemory:
-    """As a model begins with it."""
+    """Return the layer as a model initialises it."""
     residual = case.form == "residual"
     memory = MemoryConfig(depth=case.depth, chunk_size=case.chunk, residual=residual, theta_scale=case.scale)
     layer = NeuralMemory(ModelConfig(variant="lmm", dim=DIM, n_heads=HEADS, memory=memory))
@@ -136,7 +136,7 @@ def layer_of(case: Case) -> NeuralMemory:
 
 @torch.no_grad()
 def changes(layer: NeuralMemory, case: Case, x: Tensor) -> Iterator[float]:
-    """How much the last outputs change, over their largest, without an early and without a late write."""
+    """Yield how much the last outputs change, over their largest, without an early and without a late write."""
     layer.operator = Probe(case.keys)
     y = layer(x, layer.start(1))[0][:, -LAST:]
     for token in (EARLY, LATE):
@@ -145,7 +145,7 @@ def changes(layer: NeuralMemory, case: Case, x: Tensor) -> Iterator[float]:
 
 
 def measure(case: Case) -> list[float]:
-    """The numbers of a row."""
+    """Return the numbers of a row."""
     x, layer = tokens(case.length), layer_of(case)
     probe = layer.operator = Probe(case.keys)
     y = layer(x, layer.start(1))[0]
@@ -156,7 +156,7 @@ def measure(case: Case) -> list[float]:
 
 
 def measure_peer(case: Case) -> list[float]:
-    """The same of titans-pytorch's `NeuralMemory`, as it begins; it cannot leave a write out."""
+    """Return the same of titans-pytorch's `NeuralMemory`, as it begins; it cannot leave a write out."""
     from titans_pytorch import NeuralMemory as Peer
 
     torch.manual_seed(case.draw)
@@ -182,7 +182,7 @@ def shown(number: float) -> str:
 
 
 def print_table(cases: Iterable[Case], measured: Any) -> None:
-    """A row as soon as it is there."""
+    """Print each row of the table as soon as it is measured."""
     columns = (*Case._fields, *NUMBERS)
     print("|", " | ".join(columns), "|\n" + "|---" * len(columns) + "|", flush=True)
     for case in cases:
@@ -192,7 +192,7 @@ def print_table(cases: Iterable[Case], measured: Any) -> None:
 
 
 def our_cases(given: argparse.Namespace) -> Iterator[Case]:
-    """The layer's rows, at its own step size unless one is given."""
+    """Yield the layer's rows, at its own step size unless one is given."""
     for form, keys, depth, chunk, length, draw in product(
         given.forms, given.keys, given.depths, given.chunks, given.lengths, given.draws
     ):

@@ -32,7 +32,7 @@ QUERIES = {
 
 
 def fill(folder: Path, runs: int, lines: int) -> Store:
-    """A store of so many finished runs, of one study."""
+    """Return a store of so many finished runs, of one study."""
     study, store, env = load_study(write_study(folder, runs)), Store(folder / "store"), environment()
     planned = study.runs(RunConfig.data_digest)
     wait, os.fsync = os.fsync, lambda _: None

@@ -21,7 +21,7 @@ SHORT, PIECE, ALLOWED = 10_000, 1000, 1.05
 
 
 def stream(variant: str, tokens: int) -> None:
-    """In a process of its own: print the bytes held before, the most held ever, those of the state, and tokens/s."""
+    """Print memory before, peak memory, the state's size (all in bytes) and tokens/s, in a separate process."""
     import torch
 
     from titans.models.config import MemoryConfig, ModelConfig
@@ -53,7 +53,7 @@ def size(state: object) -> int:
 
 
 def measured_apart(script: str, *arguments: str) -> list[float]:
-    """The numbers that a script prints, from a process of its own."""
+    """Return the numbers that a script prints, from a process of its own."""
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, script, *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=one_thread)

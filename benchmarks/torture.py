@@ -72,7 +72,7 @@ class Lab:
         return self.command("sweep", str(self.study), "--no-verify", "--max-parallel", str(self.most))
 
     def start(self, *around: str) -> subprocess.Popen[str]:
-        """A coordinator, which `around` another command starts: that has devices of its own."""
+        """Return a coordinator, which `around` another command starts: that has devices of its own."""
         if around:
             Path(f"{self.store}.devices").mkdir(exist_ok=True)
         env = ENV | ({"XDG_RUNTIME_DIR": f"{self.store}.devices"} if around else {})
@@ -86,7 +86,7 @@ class Lab:
         return subprocess.run(self.sweep(), text=True, capture_output=True, env=ENV, check=False)
 
     def numbers(self) -> dict[str, list[dict[str, Any]]]:
-        """All that must not depend on what happened."""
+        """Return all that must not depend on what happened."""
         return {name: query(self.store, sql).to_pylist() for name, sql in NUMBERS.items()}
 
     def states(self) -> dict[str, str]:
@@ -111,13 +111,13 @@ ENV = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 
 @dataclass(frozen=True)
 class Scene:
-    """What all scenes share.
+    """The common parts of all scenes.
 
     Attributes:
         folder: For their files.
-        runs: Of the study.
+        runs: The runs of the study.
         most: Runs at a time.
-        kills: In all.
+        kills: The total number of kills.
         coordinators: Share of the kills.
         spread: Seconds between two kills, at most.
         limit: Seconds that a sweep may take to end when it is asked to.
@@ -152,7 +152,7 @@ def check(condition: object, what: str) -> None:
 
 
 def check_numbers(scene: Scene, lab: Lab) -> None:
-    """Every run once, each with the numbers that it has to have."""
+    """Check that every run is recorded once, with the right numbers."""
     found = lab.numbers()
     check(len(found["runs"]) == scene.runs, f"{len(found['runs'])} runs of {scene.runs}")
     for name, rows in scene.expected.items():
@@ -301,7 +301,7 @@ def hosts(scene: Scene) -> str:
 
 
 def signals(scene: Scene) -> str:
-    """A sweep that is asked to end leaves a state from which the next one goes on."""
+    """Return a sweep that is asked to end leaves a state from which the next one goes on."""
     lab, slowest = scene.lab("signals"), 0.0
     for number in (signal.SIGINT, signal.SIGTERM):
         coordinator = lab.start()
@@ -322,7 +322,7 @@ def signals(scene: Scene) -> str:
 
 
 def disk(scene: Scene) -> str:
-    """A disk that is full before the study is through."""
+    """Return a disk that is full before the study is through."""
     needed = sum(path.stat().st_blocks * 512 for path in (scene.folder / "undisturbed").rglob("*"))
     with mounted(scene.folder / "disk", needed * 6 // 10) as folder:
         lab = scene.at(folder / "store")
@@ -365,7 +365,7 @@ def readonly(scene: Scene) -> str:
 
 @contextmanager
 def mounted(folder: Path, size: int) -> Iterator[Path]:
-    """A file system in memory of so many bytes."""
+    """Mount a file system of `size` bytes in memory, and unmount it afterwards."""
     folder.mkdir()
     mount("-t", "tmpfs", "-o", f"size={size}", "titans-lab", str(folder))
     try:

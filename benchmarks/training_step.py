@@ -30,14 +30,14 @@ LMM = ModelConfig(
 
 
 def matched(config: ModelConfig) -> ModelConfig:
-    """The transformer that comes nearest to a model's parameters."""
+    """Return the transformer that comes nearest to a model's parameters."""
     plain = dataclasses.replace(config, variant="transformer")
     wanted = (parameters(config) - parameters(plain)) / (3 * config.n_layers * config.dim**2)
     return dataclasses.replace(plain, mlp_ratio=plain.mlp_ratio + wanted)
 
 
 def step(config: ModelConfig, length: int, kernel: str) -> tuple[Run, nn.Module]:
-    """A whole training step of a fresh model on random tokens."""
+    """Return a whole training step of a fresh model on random tokens."""
     model = LanguageModel(config)
     use_kernel(model, kernel)
     optimizer, tokens = optimizer_for(model, TrainConfig()), torch.randint(config.vocab_size, (1, length + 1))

@@ -10,16 +10,16 @@ from typing import Any
 from titans_lab.selection import named_runs, named_studies
 from titans_lab.store.store import Store, writing
 
-Rows = Sequence[dict[str, Any]]  # of runs, as `selection.select` gives them
+Rows = Sequence[dict[str, Any]]  # the rows of a `Selection`
 
 
 @dataclass(frozen=True)
 class Cancellation:
-    """What was asked to stop.
+    """The attempts that a cancellation asked to stop.
 
     Attributes:
         attempts: The run_id, number and host of each attempt that was asked to stop.
-        waiting: How many of the runs have not begun, so that there is nothing to stop.
+        waiting: The number of runs that have not begun, so that there is nothing to stop.
     """
 
     attempts: list[dict[str, Any]]
@@ -28,12 +28,12 @@ class Cancellation:
 
 @dataclass(frozen=True)
 class Removal:
-    """What may go into the trash.
+    """The runs and records that may be moved to the trash.
 
     Attributes:
         runs: The folders of runs.
         studies: The records of studies.
-        kept: How many of the runs stay: another study has them too, or they or others of their study are running.
+        kept: The number of runs that stay: another study has them, or they or others of their study are running.
     """
 
     runs: list[Path]
@@ -43,13 +43,13 @@ class Removal:
 
 @dataclass(frozen=True)
 class Removed:
-    """What went into the trash.
+    """The runs and studies that were moved to the trash.
 
     Attributes:
         runs: The ids of the runs.
         studies: The names of the studies.
-        kept: How many of the runs stay.
-        trash: The folder that they are in; None where nothing went.
+        kept: The number of runs that stay.
+        trash: The folder in the trash, or None where nothing was moved.
     """
 
     runs: list[str]
@@ -59,7 +59,7 @@ class Removed:
 
 
 def cancel(store: Store, rows: Rows) -> Cancellation:
-    """Ask the runs that are running, on whatever machine, to end after their current step."""
+    """Ask the running ones of some runs, on whatever machine, to stop after their current step."""
     asked = []
     for row in rows:
         latest = store.run(row["run_id"]).latest()
@@ -75,8 +75,8 @@ def removal(store: Store, targets: Sequence[str], rows: Rows, with_studies: bool
     Args:
         store: The store.
         targets: The studies and runs that were named.
-        rows: The runs that are meant.
-        with_studies: Whether the records of the studies go, too.
+        rows: The selected runs.
+        with_studies: Whether to move the records of the studies, too.
     """
     studies = {path.stem: path for path in store.study_paths()}
     running = {row["run_id"] for row in rows if row["state"] == "running"}
@@ -92,7 +92,7 @@ def removal(store: Store, targets: Sequence[str], rows: Rows, with_studies: bool
 
 
 def remove(store: Store, given: Removal) -> Removed:
-    """Move runs and studies into the trash, but for the runs that a sweep has begun meanwhile."""
+    """Move runs and studies to the trash, but for runs that a sweep has started since."""
     runs = [path for path in given.runs if store.run(path.name).state() != "running"]
     kept = given.kept + len(given.runs) - len(runs)
     with writing(store):

@@ -1,4 +1,4 @@
-"""What a machine has and lacks for this tool, and whether a store's file system does what is asked of it."""
+"""Check whether a machine has what titans-lab needs, and whether a store's file system supports its records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from titans_lab.store.store import Store
 from titans_lab.study.config import DataConfig, RunConfig, TaskConfig
 from titans_lab.study.run import config_of
 
-LEAST_BYTES = 2**30  # free, of disk and of memory
+LEAST_BYTES = 2**30  # that must be free on the disk and in memory
 OLDEST_TORCH = (2, 11)
 PARTS = ("numpy", "scipy", "pyarrow", "duckdb", "pydantic", "PyYAML", "typer", "rich", "jinja2", "plotly")
 OPTIONAL = ("triton", "tokenizers", "datasets", "lm-eval", "optuna", "flash-linear-attention", "titans-pytorch")
@@ -36,12 +36,12 @@ print(json.dumps({"version": torch.__version__, "gpus": gpus, "cuda": torch.vers
 
 @dataclass(frozen=True)
 class Fact:
-    """What was found out.
+    """One result of the check.
 
     Attributes:
-        name: Of what.
-        value: As it is.
-        wrong: What is wrong with it, and the remedy; None: nothing.
+        name: The name of what was checked.
+        value: The value that was found.
+        wrong: What is wrong, and the remedy. None: nothing.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Fact:
 
 
 def machine(root: Path) -> list[Fact]:
-    """The facts of this machine, for a store at `root`, there or not."""
+    """Return the facts of this machine, for a store at `root`, which need not exist."""
     return [*_torch(), *_gpus(), *_room(root), *_file_system(root), *_packages()]
 
 
 def data(store: Store) -> Iterator[Fact]:
-    """Whether the data of recorded runs are what these were trained on: a fact for each source that is a file."""
+    """Yield for each data file of the recorded runs whether its content is what they were trained on."""
     hashes: dict[tuple[DataConfig, TaskConfig], Counter[str]] = {}
     configs: dict[tuple[DataConfig, TaskConfig], RunConfig] = {}
     for folder in store.folders():
@@ -84,15 +84,15 @@ def _changed(config: RunConfig, hashes: Counter[str]) -> str | None:
 
 
 def _torch() -> Iterator[Fact]:
-    """In a process of its own: torch takes seconds, and a broken one takes the process with it."""
+    """Yield the facts of torch from a separate process: a broken torch may end the process that imports it."""
     done = subprocess.run([sys.executable, "-P", "-c", ASK_TORCH], capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        last = (done.stderr.strip().splitlines() or ["the process ended without a message"])[-1]
         yield Fact("torch", library_version("torch") or "none", f"cannot be used: {last}; install it again")
         return
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     version = tuple(int(part) for part in said["version"].split("+")[0].split(".")[:2])
-    old = f"older than {'.'.join(map(str, OLDEST_TORCH))}; update it" if version < OLDEST_TORCH else None
+    old = f"older than {'.'.join(map(str, OLDEST_TORCH))}; update torch" if version < OLDEST_TORCH else None
     yield Fact("torch", said["version"], old if said["works"] else "a product of matrices came out wrong")
     there = gpus()
     blind = "nvidia-smi lists a GPU that torch cannot use: a CPU build, or a driver too old" if there else None
@@ -120,7 +120,7 @@ def _room(root: Path) -> Iterator[Fact]:
 
 
 def _slots() -> Iterator[Fact]:
-    """Yield whether this user has a folder for the slots of devices, which the sweeps of a machine share."""
+    """Yield whether this user has a folder for the device slots that the sweeps of a machine share."""
     try:
         yield Fact("device slots", str(slots_folder()), stale_runtime_folder())
     except (UserError, OSError) as error:
@@ -128,14 +128,14 @@ def _slots() -> Iterator[Fact]:
 
 
 def _free_memory() -> int | None:
-    """Bytes that programs can still take; None where the system does not tell."""
+    """Return the bytes of memory that programs can still use, or None where the system does not report it."""
     info = Path("/proc/meminfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
 
 
 def _file_system(root: Path) -> Iterator[Fact]:
-    """Whether names, links and the time of a write are as records and claims need them."""
+    """Yield whether the store's file system supports the renames and hard links that records and claims need."""
     if not root.is_dir():
         yield Fact("store", f"{root}: not there yet")
         return
@@ -158,7 +158,7 @@ def _outcome(check: Callable[[Path], bool], root: Path) -> tuple[str, str | None
 
 
 def _renames(root: Path) -> bool:
-    """Over a file that is there."""
+    """Return whether a file can be renamed over another."""
     path = root / f".doctor-{os.getpid()}"
     try:
         write_bytes(path, b"1")
@@ -169,7 +169,7 @@ def _renames(root: Path) -> bool:
 
 
 def links(root: Path) -> bool:
-    """One of two wins, and the other one knows."""
+    """Return whether of two links to the same name one wins, and the other process can tell."""
     path = root / f".doctor-{os.getpid()}"
     try:
         with temporary_file(path, b"1") as first, temporary_file(path, b"2") as second:
@@ -183,6 +183,6 @@ def _packages() -> Iterator[Fact]:
     yield Fact("Python", python, None if sys.version_info >= (3, 11) else "older than 3.11")
     for name in PARTS:
         version = library_version(name)
-        yield Fact(name, version or "none", None if version else f"is missing; {install()}, once more")
+        yield Fact(name, version or "none", None if version else f"is missing; repeat {install()}")
     for name in OPTIONAL:
         yield Fact(f"{name} (optional)", library_version(name) or "none")

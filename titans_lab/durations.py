@@ -1,4 +1,4 @@
-"""Durations as users write them, in study files and on the command line alike: 30s, 15m, 2h, 1h30m."""
+"""Parse durations as users write them in study files and on the command line: 30s, 15m, 2h, 1h30m."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ WRITTEN = re.compile("".join(rf"(?:(\d{{1,9}}(?:\.\d{{1,9}})?){unit})?" for unit
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that a duration has. A number needs a unit: somebody would read a bare one as minutes.
+    """Return a duration in seconds. A number needs a unit, because a bare number could be read as minutes.
 
     Raises:
-        ValueError: The text is no duration above 0; the message says what to write.
+        ValueError: The text is no duration above 0. The message says what to write.
     """
     match = WRITTEN.fullmatch(text)
     parts = match.groups() if match else ()

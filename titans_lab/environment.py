@@ -1,4 +1,4 @@
-"""Where a run happens: recorded beside it, and no part of its identity."""
+"""Describe where a run is executed. This is recorded with the run and is no part of its identity."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIBRARIES = ("numpy", "pyarrow", "titans-lab", "torch", "triton")
 
 
 def environment() -> dict[str, Any]:
-    """Host, Python, commit of the code, and the versions of the libraries that are installed."""
+    """Return host, Python, commit of the code, and versions of the installed libraries."""
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
@@ -27,7 +27,7 @@ def environment() -> dict[str, Any]:
 
 
 def code_version() -> str:
-    """The commit that the package runs from, with "+changes" when files differ from it; else its version."""
+    """Return the commit of the code, with "+changes" if files differ from it, or the package's version without git."""
     root = Path(__file__).resolve().parent.parent
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None or _git(root, "rev-parse", "--show-toplevel") != str(root):
@@ -36,14 +36,14 @@ def code_version() -> str:
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """Return the name of the processor, where the system reports it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), os.uname().machine)
 
 
 def oom_kills() -> int:
-    """How many processes this machine has killed for their memory since it was started; 0 where it does not say."""
+    """Return how many processes this machine has killed for their memory since its boot, or 0 where that is unknown."""
     try:
         counters = dict(line.split() for line in VMSTAT.read_text().splitlines())
     except OSError:
@@ -52,7 +52,7 @@ def oom_kills() -> int:
 
 
 def usable_cores() -> list[int]:
-    """Return the numbers of the cores that this process may use: its affinity, as many as its CPU quota allows."""
+    """Return the numbers of the cores that this process may use: those of its affinity, limited by its CPU quota."""
     count = os.cpu_count() or 1
     numbers = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(count))
     quota = _cpu_quota()
@@ -60,7 +60,7 @@ def usable_cores() -> list[int]:
 
 
 def _cpu_quota() -> float | None:
-    """Return the cores' worth of time that the control groups of this process leave it; None: any amount."""
+    """Return the CPU quota of this process's control groups in cores, or None without a limit."""
     try:
         memberships = [line.split(":", 2) for line in MEMBERSHIP.read_text().splitlines()]
     except OSError:
@@ -77,7 +77,7 @@ def _cpu_quota() -> float | None:
 
 
 def _quota_of(group: Path) -> float | None:
-    """Return the quota of one control group, of version 2 or 1, in cores; None where it has none."""
+    """Return the quota of one control group, of version 2 or 1, in cores, or None where it has none."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
             quota, period = " ".join((group / name).read_text() for name in names).split()
@@ -88,7 +88,7 @@ def _quota_of(group: Path) -> float | None:
 
 
 def library_version(name: str) -> str | None:
-    """As installed, without importing it; None where it is not."""
+    """Return the version of an installed library without importing it, or None where it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -96,14 +96,14 @@ def library_version(name: str) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints; None where there is no git or no repository."""
+    """Return the output of a git command, or None where there is no git or no repository."""
     command = [
         "git",
         "--no-optional-locks",
         "-C",
         str(root),
         *arguments,
-    ]  # no lock, which would stand in the user's way
+    ]  # without a lock, which would block the user's own git commands
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):

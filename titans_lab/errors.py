@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and what their messages suggest."""
+"""Errors that a user can fix, and suggestions for their messages."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ MOST_LISTED = 20  # choices in a message
 
 
 class UserError(ValueError):
-    """One message that names the file, line or key and the remedy; shown without a traceback, exit code 2."""
+    """An error that a user can fix. Its message names the file, line or key and the remedy; the exit code is 2."""
 
 
 def install(extra: str = "") -> str:
-    """The command that installs this package, with one of its extras, in words: it is on no index."""
+    """Return in words how to install this package with one of its extras. It is on no package index."""
     return f"pip install -e '.[{extra}]' in the clone of titans-lab" if extra else "pip install -e . in its clone"
 
 
 def nearest(key: str, valid: Collection[str]) -> str:
-    """Return what may have been meant by an unknown dotted key: a near one in its section, else its name elsewhere."""
+    """Return a suggestion for an unknown dotted key: a near key of its section, else the same name elsewhere."""
     parent, _, name = key.rpartition(".")
     siblings = {_name(other): other for other in valid if other.rpartition(".")[0] == parent}
     found = (
@@ -30,14 +30,14 @@ def nearest(key: str, valid: Collection[str]) -> str:
 
 
 def near(name: str, names: Collection[str]) -> list[str]:
-    """Return at most two names that are near another, the second only if it is nearly as near as the first."""
+    """Return at most two names that are similar to `name`, the second only if it is nearly as similar as the first."""
     found = difflib.get_close_matches(name, names, n=2)
     nearness = [difflib.SequenceMatcher(None, other, name).ratio() for other in found]
     return [other for other, how in zip(found, nearness, strict=True) if how > 0.9 * nearness[0]]
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return the words as a list, or its beginning."""
+    """Return the words as a comma-separated list, which is cut after `MOST_LISTED`."""
     more = f", ... ({len(words)} in all)" if len(words) > MOST_LISTED else ""
     return ", ".join(words[:MOST_LISTED]) + more
 

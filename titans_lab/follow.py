@@ -1,4 +1,4 @@
-"""What a run's worker writes, line by line, and as it comes."""
+"""Read the lines that a run's worker writes, also while it writes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAUSE_SECONDS = 0.3
 
 
 def lines(attempt: Attempt, follow: bool = False) -> Iterator[str]:
-    """Yield the lines of an attempt's log and of its metrics; with `follow` those that come, until the attempt ends."""
+    """Yield the lines of an attempt's log and metrics. With `follow`, go on until the attempt ends."""
     tails = [_Tail(attempt.log_path, str), _Tail(attempt.metrics_path, _words)]
     while True:
         ended = not follow or attempt.status() is not None or not attempt.claim.seems_alive()
@@ -27,13 +27,13 @@ def lines(attempt: Attempt, follow: bool = False) -> Iterator[str]:
 
 
 class _Tail:
-    """The lines that are new in a file."""
+    """Reads the new lines of a file."""
 
     def __init__(self, path: Path, form: Callable[[str], str]) -> None:
         self.path, self.form, self.place = path, form, 0
 
     def new(self, ended: bool) -> Iterator[str]:
-        """Yield whole lines, and what follows the last one where the file has `ended`. No line can steer a terminal."""
+        """Yield whole lines, and the rest if the writer has `ended`. Control characters are spelt out."""
         if not self.path.exists():
             return
         with open_regular(self.path) as file:
@@ -46,7 +46,7 @@ class _Tail:
 
 
 def _words(line: str) -> str:
-    """Return a line of metrics for people."""
+    """Return a line of metrics as readable text."""
     row = row_of(line.encode())
     if row is None:
         return f"(damaged) {line}"

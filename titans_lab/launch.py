@@ -1,4 +1,4 @@
-"""What `titans-lab sweep` does around the sweep: load a study, record its runs, and say how the sweep ended."""
+"""Prepare a sweep and summarize it: load a study, record its runs, and say how the sweep ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from titans_lab.errors import UserError
 from titans_lab.executors.devices import Device, cores, gpus, torch_sees_gpus
 from titans_lab.executors.local import LocalExecutor
-from titans_lab.executors.slots import places
+from titans_lab.executors.slots import device_slots
 from titans_lab.planning.history import History, read_history
 from titans_lab.planning.plan import expected_seconds
 from titans_lab.store import compaction
@@ -25,7 +25,7 @@ from titans_lab.sweep import Sweep, record_runs, record_study
 
 @dataclass(frozen=True)
 class Options:
-    """How a sweep runs.
+    """The options of a sweep.
 
     Attributes:
         max_parallel: The most runs at a time. None: one for each device slot.
@@ -47,9 +47,9 @@ class Launch:
     Attributes:
         study: The study.
         runs: All of its runs.
-        history: What the store knew of them before.
-        damage: The records of these runs that cannot be read. Those that can be written again have been.
-        waiting: The runs to run, in any order.
+        history: The store's records of these runs before the sweep.
+        damage: The records of these runs that could not be read. Those that can be rewritten have been.
+        waiting: The runs to execute, in any order.
         sweep: The sweep over them.
     """
 
@@ -67,9 +67,9 @@ class Failure:
 
     Attributes:
         run: The run.
-        state: How it ended.
+        state: The state in which it ended.
         message: The last line of its error; "" where it left none.
-        log: The file, or else the folder, to look into.
+        log: The log file, or the run's folder where there is no log.
     """
 
     run: Run
@@ -80,13 +80,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """How a sweep ended.
+    """The outcome of a sweep.
 
     Attributes:
         states: The number of the study's runs in each state.
         failures: The runs that ended without a result.
-        left: How many runs were not started.
-        why: Why they were not; "" where none was left.
+        left: The number of runs that were not started.
+        why: The reason, or "" where all were started.
     """
 
     states: Counter[str]
@@ -96,12 +96,12 @@ class SweepOutcome:
 
     @property
     def complete(self) -> bool:
-        """Whether every run has a result."""
+        """Return whether every run has a result."""
         return not self.failures and not self.left
 
 
 def load(path: Path, overrides: Sequence[str]) -> tuple[Study, list[Run]]:
-    """Return the study of a file and its runs, whose data were looked at. UserError where something is wrong."""
+    """Return the study of a file and its runs, with their data checked. Raise UserError where something is wrong."""
     study = load_study(path, overrides)
     runs = study.runs(RunConfig.data_digest)
     study.check(RunConfig.check_data)
@@ -109,13 +109,13 @@ def load(path: Path, overrides: Sequence[str]) -> tuple[Study, list[Run]]:
 
 
 def data_warnings(runs: Sequence[Run]) -> list[str]:
-    """Return what in the data of runs is probably a mistake."""
+    """Return warnings about probable mistakes in the data of runs."""
     sources = {(run.config.data, run.config.task): run.config for run in runs}.values()
     return list(dict.fromkeys(line for each in sources for line in each.task.settings.warnings(each.data)))
 
 
 def usable_devices() -> tuple[list[Device], str]:
-    """Return every GPU that torch can use, or else every core; and a warning where torch cannot use a GPU."""
+    """Return every GPU that torch can use, or else every core, and a warning where torch cannot use a GPU."""
     found = gpus()
     if not found or torch_sees_gpus():
         return found or cores(), ""
@@ -148,12 +148,12 @@ def prepare(
         runs: Its runs.
         store: The store, which is read once.
         devices: The devices to run on.
-        options: How to run.
-        history: What the store knows, where it was read already.
-        again: Runs that are to run again although they may have a result.
+        options: The options of the sweep.
+        history: The store's records of the runs, if they were read already.
+        again: Runs to execute again although they may have a result.
 
     Raises:
-        UserError: A run cannot run on these devices, or the store cannot be written.
+        UserError: A run cannot be executed on these devices, or the store cannot be written.
     """
     refuse_kernels(runs, devices)
     history = history or read_history(store)
@@ -168,7 +168,7 @@ def prepare(
     sweep = Sweep(
         store,
         LocalExecutor(),
-        places(devices, options.per_device),
+        device_slots(devices, options.per_device),
         study.launch_order(waiting),
         budget=study.budget,
         timeout=options.timeout or math.inf,
@@ -179,7 +179,7 @@ def prepare(
 
 
 def archive_results(launch: Launch) -> None:
-    """Lay the results aside that runs which are to run again already have; each stays in its run's folder."""
+    """Move the results of runs that are executed again aside, within each run's folder."""
     store = launch.sweep.store
     missing = {run.run_id for run in launch.history.missing(launch.waiting)}
     with writing(store):
@@ -214,9 +214,9 @@ def _failure(run: Run, store: Store, state: str) -> Failure:
 
 
 def compact_if_worthwhile(store: Store) -> str:
-    """Compact a store in which many runs are read one by one, and return what to say of it; "" where nothing was done.
+    """Compact a store in which many runs are read one by one, and return a message, or "" where nothing was done.
 
-    Where that fails queries stay slow, and no more.
+    If the compaction fails, queries are slow but correct.
     """
     try:
         if not compaction.worthwhile(store):

@@ -1,4 +1,4 @@
-"""The file that a user names for what a verb writes: `-o FILE`."""
+"""Write the file that a user names with `-o FILE`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from titans_lab.errors import UserError
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Write `content` to the file that a user named: see `output_file`."""
+    """Write `content` to a file that the user named: see `output_file`."""
     with output_file(path) as file:
         file.write(content)
 
 
 @contextmanager
 def output_file(path: Path) -> Iterator[BinaryIO]:
-    """Open the file that a user named, for writing.
+    """Open a file that the user named, for writing.
 
-    A regular file appears, or replaces the one of its name, when everything is written, and not if an error ends the
-    writing. A link stays a link: the file that it points to is replaced. A device, a FIFO and whatever else is not a
-    regular file is written to as it is, because replacing it would destroy it.
+    A regular file appears, or replaces the old one, when everything is written, and not if an error occurs before. A
+    link stays a link: its target is replaced. Anything that is not a regular file, such as a device or a FIFO, is
+    written to directly, because replacing it would destroy it.
 
     Raises:
         UserError: The file cannot be written.
@@ -34,13 +34,13 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
         with _appended(path) if _is_stream(path) else _replaced(path) as file:
             yield file
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader of a FIFO has read enough
+        if isinstance(error, BrokenPipeError):  # the reader of a FIFO has stopped reading
             return
         raise UserError(f"{path}: cannot be written ({error.strerror}); name another file") from error
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether `path` is no regular file, or a name that the system gives to an open one, such as /dev/stdout."""
+    """Return whether `path` is no regular file, or the system's name of an open one, such as /dev/stdout."""
     named = path.absolute().parts
     try:
         return named[1:2] in (("dev",), ("proc",)) or not stat.S_ISREG(path.stat().st_mode)

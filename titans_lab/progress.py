@@ -1,4 +1,4 @@
-"""How far a sweep is: read from the metrics that its workers write."""
+"""Measure the progress of a sweep from the metrics that its workers write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from titans_lab.sweep import Sweep
 
 @dataclass(frozen=True)
 class RunProgress:
-    """A run that is running here; the figures are None before its first line of metrics."""
+    """A run that this sweep executes. Its figures are None before its first line of metrics."""
 
     label: str
     device: str
@@ -27,12 +27,12 @@ class RunProgress:
 
     @property
     def fraction(self) -> float:
-        """Of its steps."""
+        """Return the share of its steps that are done."""
         return self.step / self.steps
 
 
 def progress_of(run: Run, attempt: Attempt, device: str) -> RunProgress:
-    """From the last line of an attempt's metrics."""
+    """Return the progress of a run, from the last line of an attempt's metrics."""
     row, steps = latest_row(attempt.metrics_path), run.config.train.steps
     if row is None or row["step"] is None or row["step_seconds"] is None:
         return RunProgress(run.label, device, 0, steps)
@@ -41,23 +41,23 @@ def progress_of(run: Run, attempt: Attempt, device: str) -> RunProgress:
 
 
 class Progress:
-    """Counts, the running runs, and the time left at the rate of work so far."""
+    """The counts of runs, the running ones, and the time left at the rate so far."""
 
     def __init__(self, runs: list[Run]) -> None:
         self.work = {run.run_id: float(derived.flops(run.config)) for run in runs}
         self.begin = monotonic()
 
     def running(self, sweep: Sweep) -> list[RunProgress]:
-        """The runs with a worker, in the order they were started."""
+        """Return the runs with a worker, in the order in which they were started."""
         return [progress_of(run, job.attempt, job.device.name) for run, job in sweep.active.values()]
 
     def counts(self, sweep: Sweep) -> dict[str, int]:
-        """Runs by state."""
+        """Return the number of runs by state."""
         done = Counter([*sweep.ended.values(), *sweep.skipped.values()])
         return dict(done) | {"running": len(sweep.active), "pending": len(sweep.waiting)}
 
     def seconds_left(self, sweep: Sweep) -> float | None:
-        """FLOPs to do over the FLOPs a second so far; None before there is a rate."""
+        """Return the remaining FLOPs over the FLOP/s so far, or None before there is a rate."""
         ended = sum(self.work[run_id] for run_id, state in sweep.ended.items() if state == "done")
         active = {
             run_id: progress_of(run, job.attempt, "").fraction * self.work[run_id]

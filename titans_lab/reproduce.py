@@ -1,4 +1,4 @@
-"""Finished runs trained again, and their numbers compared: a checksum shows that a record is whole, not true."""
+"""Train finished runs again and compare their numbers: a checksum shows that a record is whole, not that it is true."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
     from titans_lab.study.run import Run
 
-#: What is compared: of a run, and of each line that it logged.
+#: The numbers that are compared: of a run, and of each line that it logged.
 FINAL = ("state", "steps", "tokens", "loss", "score", "train_loss", "diverged_step")
 LOGGED = ("loss", "valid_loss", "valid_score")
-TOLERANCE = 0.02  # relative, of loss and score where the bits are not promised to be the same
-MOST_TOLD = 5  # differences of a run that are named
+TOLERANCE = 0.02  # relative tolerance of loss and score where runs are not deterministic
+MOST_LISTED = 5  # differences of a run that are listed
 
 
 @dataclass(frozen=True)
 class Reproduced:
-    """A run, trained again.
+    """The comparison of a run with its repetition.
 
     Attributes:
         run_id: The run's id.
-        label: What tells it from the study's other runs.
-        exact: Whether the numbers have to be the same to the last bit.
-        why: What differs in the environment, or why the bits are not promised; empty if they are.
-        compared: How many numbers were compared.
-        differences: The numbers that differ, a line each; none: the run is reproduced.
+        label: The values in which it differs from the study's other runs.
+        exact: Whether the numbers must be equal to the last bit.
+        why: Why they need not be: a different environment or a device that is not deterministic. Empty if they must.
+        compared: The number of values that were compared.
+        differences: The values that differ, a line each. Empty: the run is reproduced.
     """
 
     run_id: str
@@ -46,7 +46,7 @@ class Reproduced:
 
 
 def sample(runs: Sequence[Run], snapshot: Snapshot, count: int) -> list[Run]:
-    """Return `count` finished runs drawn at random, so that nobody can know which ones a check will take."""
+    """Return `count` finished runs drawn at random, so that nobody can predict which runs are checked."""
     states = ", ".join(f"'{state}'" for state in sorted(FINISHED))
     sql = f"select run_id from runs where run_id in ({listed(run.run_id for run in runs)}) and state in ({states})"
     finished = set(snapshot.ask(sql).table.column("run_id").to_pylist())
@@ -55,7 +55,10 @@ def sample(runs: Sequence[Run], snapshot: Snapshot, count: int) -> list[Run]:
 
 
 def compare(run: Run, recorded: Snapshot, again: Snapshot) -> Reproduced:
-    """Compare what two stores hold of a run: every number exactly where that is promised, else loss and score."""
+    """Compare the records of a run in two stores.
+
+    Every number must be equal if the run is deterministic. Otherwise loss and score must be close.
+    """
     old, new = (_run(run, snapshot) for snapshot in (recorded, again))
     why = _inexact(old, new)
     if why:
@@ -65,10 +68,10 @@ def compare(run: Run, recorded: Snapshot, again: Snapshot) -> Reproduced:
         lines, others = (_logged(run, snapshot) for snapshot in (recorded, again))
         figures |= {key: (lines.get(key), others.get(key)) for key in {**lines, **others}}
     wrong = [f"{name}: {_told(*pair)}" for name, pair in figures.items() if not _same(*pair, exact=not why)]
-    more = [f"and {len(wrong) - MOST_TOLD} more numbers"] if len(wrong) > MOST_TOLD else []
+    more = [f"and {len(wrong) - MOST_LISTED} more numbers"] if len(wrong) > MOST_LISTED else []
     if wrong and old["commit"] != new["commit"]:
         more.append(f"the code differs, too: commit {_told(old['commit'], new['commit'])}")
-    return Reproduced(run.run_id, run.label, not why, why, len(figures), (*wrong[:MOST_TOLD], *more))
+    return Reproduced(run.run_id, run.label, not why, why, len(figures), (*wrong[:MOST_LISTED], *more))
 
 
 def _told(recorded: Any, now: Any) -> str:
@@ -81,19 +84,19 @@ def _run(run: Run, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _logged(run: Run, snapshot: Snapshot) -> dict[str, Any]:
-    """Return what a run logged, by the number's name and step."""
+    """Return the logged values of a run, by name and step."""
     sql = f"select step, {', '.join(LOGGED)} from metrics where run_id = '{run.run_id}' order by step"
     rows = snapshot.ask(sql).table.to_pylist()
     return {f"{name} at step {row['step']}": row[name] for row in rows for name in LOGGED}
 
 
 def _inexact(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Return why two runs of the same id need not give the same bits; empty if they have to."""
+    """Return why two runs with the same id need not give the same bits. Empty: they must."""
     envs = [json.loads(row["env"] or "{}") for row in (old, new)]
     differ = [name for name in OF_NUMBERS if name != "commit" and envs[0].get(name) != envs[1].get(name)]
     if differ:
         return "; ".join(f"{name}: {_told(envs[0].get(name), envs[1].get(name))}" for name in differ)
-    return "" if old["deterministic"] and new["deterministic"] else "the device does not promise the same bits"
+    return "" if old["deterministic"] and new["deterministic"] else "the device is not deterministic"
 
 
 def _same(one: Any, other: Any, exact: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Which runs of a store a verb is about: named by id or study, of some states, under a condition."""
+"""Select runs of a store, by id or study, by state, and by a condition."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Condition = Callable[[RunConfig, int], bool]
 
 @dataclass(frozen=True)
 class Filter:
-    """What runs must be to be meant.
+    """The states and the condition that select runs.
 
     Attributes:
-        states: Any of these; empty: all.
-        holds: From a configuration and a seed to whether they are meant; None: all.
+        states: The states to select. Empty: all.
+        holds: A function of configuration and seed that says whether a run is selected. None: all are.
     """
 
     states: frozenset[str] = frozenset()
@@ -40,24 +40,24 @@ class Filter:
 
     @classmethod
     def of(cls, states: str | None, where: str | None) -> Filter:
-        """From the texts of `--state` and `--where`; UserError."""
+        """Return the filter of `--state` and `--where`. Raise UserError where one of them is wrong."""
         return cls(_states(states) if states else frozenset(), _condition(where) if where else None)
 
     def __bool__(self) -> bool:
         return bool(self.states or self.holds)
 
     def meets(self, state: str, config: RunConfig, seed: int) -> bool:
-        """Whether a run is meant."""
+        """Return whether a run is selected."""
         return (not self.states or state in self.states) and (self.holds is None or self.holds(config, seed))
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Runs of a store.
+    """The selected runs of a store.
 
     Attributes:
-        rows: Of each run: run_id, state, seed, tokens, score, loss, host and the last line of its error.
-        damage: Records that could not be read.
+        rows: A dictionary per run: run_id, state, seed, tokens, score, loss, host and the last line of its error.
+        damage: The records that could not be read.
     """
 
     rows: list[dict[str, Any]]
@@ -65,20 +65,20 @@ class Selection:
 
     @property
     def ids(self) -> list[str]:
-        """Of its runs."""
+        """Return the ids of the selected runs."""
         return [row["run_id"] for row in self.rows]
 
 
 def select(store: Store, targets: Sequence[str], wanted: Filter) -> Selection:
-    """The runs that are named, or all, as far as they are wanted.
+    """Return the runs that are named and pass the filter.
 
     Args:
-        store: Where.
-        targets: Study files, names of studies as they were last swept, and beginnings of runs' ids; none: all runs.
-        wanted: What runs must be.
+        store: The store.
+        targets: Study files, names of studies, and prefixes of runs' ids. Empty: all runs.
+        wanted: The filter.
 
     Raises:
-        UserError: Nothing is called so.
+        UserError: A target names nothing in the store.
     """
     from titans_lab.store.query import ask
 
@@ -89,7 +89,11 @@ def select(store: Store, targets: Sequence[str], wanted: Filter) -> Selection:
 
 
 def named_runs(store: Store, target: str) -> list[str]:
-    """The ids of the runs of studies as last swept, or of the run whose id begins so. UserError: no such thing."""
+    """Return the ids of the runs of studies as last swept, or of the run whose id begins with `target`.
+
+    Raises:
+        UserError: There is no such study or run.
+    """
     if records := named_studies(store, target):
         return list(dict.fromkeys(run["run_id"] for path in records for run in read_study(path)["runs"]))
     name = study_name(target)
@@ -108,18 +112,22 @@ def named_studies(store: Store, target: str) -> list[Path]:
 
 
 def attempt_of(store: Store, prefix: str, number: int | None) -> Attempt:
-    """The last attempt, or that of a number, at the run whose id begins so. UserError: there is none."""
+    """Return an attempt, by default the last, at the run whose id begins with `prefix`.
+
+    Raises:
+        UserError: There is no such run or attempt.
+    """
     folder = find_run(store, prefix)
     found = {int(path.name): Attempt(path) for path in folder.attempts()}
     if not found:
-        raise UserError(f"run {folder.run_id}: nobody has tried it yet; sweep its study")
+        raise UserError(f"run {folder.run_id}: has no attempt yet; sweep its study")
     if number is not None and number not in found:
         raise UserError(f"--attempt {number}: run {folder.run_id} has the attempts {', '.join(map(str, found))}")
     return found[number or max(found)]
 
 
 def study_name(target: str) -> str:
-    """The name of a study, given so or as its file."""
+    """Return the name of a study that is given by name or as its file."""
     path = Path(target)
     return load_study(path).name if path.suffix in (".yaml", ".yml") else target
 
@@ -129,7 +137,7 @@ def _meets(row: dict[str, Any], wanted: Filter) -> bool:
         return not wanted.states or row["state"] in wanted.states
     config = config_in(row["config"])
     if config is None or row["seed"] is None:
-        return False  # the record is damaged or of another version, which is told
+        return False  # the record is damaged or of another version, which is reported
     return wanted.meets(row["state"], config, row["seed"])
 
 
@@ -159,7 +167,7 @@ def _condition(text: str) -> Condition:
         def lookup(name: str) -> Any:
             if name in DERIVED:
                 return DERIVED[name](config)
-            return values[name] if name in values else known[name].default  # of a task that the run does not have
+            return values[name] if name in values else known[name].default  # a key of a task that the run does not have
 
         try:
             return expression(lookup)

@@ -1,4 +1,4 @@
-"""What a sweep has spent of its budget."""
+"""Count what a sweep has spent of its budget."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from titans_lab.study.terms import Budget
 
 @dataclass
 class Spent:
-    """Time since the sweep began, and the same for each device while it was at work: seconds of a clock that is steady.
+    """Seconds since the sweep began, and seconds of work of all devices, by a monotonic clock.
 
     Attributes:
-        begun: When the sweep began; None: it has not.
+        begun: When the sweep began, or None before.
         looked: When time was last counted.
-        devices: Seconds of all devices together.
+        devices: Seconds of work of all devices together.
     """
 
     begun: float | None = None
@@ -23,7 +23,7 @@ class Spent:
     devices: float = 0.0
 
     def by(self, busy: int, now: float) -> Spent:
-        """Counts what passed since the last look, in which so many devices were at work."""
+        """Return the sum after counting the time since the last look, during which `busy` devices worked."""
         if self.begun is None:
             self.begun = self.looked = now
         self.devices += busy * (now - self.looked)
@@ -31,6 +31,6 @@ class Spent:
         return self
 
     def over(self, budget: Budget) -> bool:
-        """Whether a budget is spent."""
+        """Return whether a budget is spent."""
         wall = self.looked - (self.begun or self.looked)
         return wall >= (budget.wall_time or math.inf) or self.devices >= (budget.device_time or math.inf)

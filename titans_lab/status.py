@@ -1,4 +1,4 @@
-"""How far the runs of a study, or of a whole store, are."""
+"""Report the progress of the runs of a study or of a whole store."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ COUNTED = {"done": {"done"}, "diverged": {"diverged"}, "running": {"running"}, "
 
 
 def study_status(runs: Sequence[Run], store: Store) -> list[dict[str, Any]]:
-    """A row for each run: its state, and the figures of its commit or of its last line of metrics."""
+    """Return a row for each run: its state, and the figures of its commit or its last line of metrics."""
     return [_row(run, store) for run in runs]
 
 
 def shown_runs(study: Study, runs: Sequence[Run], store: Store) -> list[Run]:
     """Return the runs that stand for a study: its own, or where only its search has begun, those of the search.
 
-    A run of the search is told from others by its trial and parameters, a finalist's by `finalist`.
+    A run of the search is distinguished by its trial and parameters, a finalist's by `finalist`.
     """
     if study.search is None or any(store.run(run.run_id).state() != "pending" for run in runs):
         return list(runs)
@@ -61,7 +61,7 @@ def _searched(folder: SearchFolder, study: str, store: Store) -> Iterator[Run]:
 
 
 def store_status(store: Store) -> tuple[list[dict[str, Any]], list[Damage]]:
-    """A row for each study that was swept into the store, and what could not be read."""
+    """Return a row for each study that was swept into the store, and the records that could not be read."""
     if not store.root.is_dir():
         raise UserError(f"{store.root}: no such folder; name the store with --store or TITANS_LAB_STORE")
     states, damage = _states(store)
@@ -77,7 +77,7 @@ def store_status(store: Store) -> tuple[list[dict[str, Any]], list[Damage]]:
 
 
 def damage_of(runs: Sequence[Run], store: Store) -> list[Damage]:
-    """What cannot be read of runs: records, without whose commit a run counts as lost, and last lines of metrics."""
+    """Return the damage of runs: commits, without which a run counts as lost, and last lines of metrics."""
     found: list[Damage | None] = []
     for folder in (store.run(run.run_id) for run in runs):
         status, damage = _commit(folder)
@@ -106,13 +106,13 @@ def _row(run: Run, store: Store) -> dict[str, Any]:
 
 
 def _live(latest: Attempt | None) -> dict[str, Any]:
-    """The figures of an attempt's last line, under the names of a commit's."""
+    """Return the figures of an attempt's last line of metrics, under the names that a commit uses."""
     row = latest and latest_row(latest.metrics_path)
     return {**row, "loss": None, "train_loss": row["loss"]} if row else {}
 
 
 def _states(store: Store) -> tuple[dict[str, tuple[str, str | None]], list[Damage]]:
-    """State and end of every run: of those that a compaction covers from its manifest, which takes no time."""
+    """Return state and end of every run. Runs in a compaction are read from its manifest, which is fast."""
     damage: list[Damage] = []
     try:
         compacted = Compacted.load(store.root)
@@ -149,7 +149,7 @@ def _damage(read: Callable[[Path], object], path: Path) -> Damage | None:
 
 
 def _counts(runs: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
-    """Of one study."""
+    """Return the counts of one study's runs."""
     states = Counter(state for state, _ in runs)
     counts = {name: sum(states[state] for state in counted) for name, counted in COUNTED.items()}
     last = max((finished for _, finished in runs if finished), default=None)

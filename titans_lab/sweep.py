@@ -1,4 +1,4 @@
-"""The coordinator: runs that are missing go to devices that are free, until none is left."""
+"""The coordinator of a sweep: give the runs without a result to free devices until none is left."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from titans_lab.study.terms import Budget
 
 POLL_SECONDS = 0.2
 SHORT_SECONDS = 0.01
-PATIENCE_SECONDS = 30.0  # for a run that was asked to stop to take the step that it is at
+PATIENCE_SECONDS = 30.0  # for a run that was asked to stop to finish its current step
 
 
 def record_runs(runs: Sequence[Run], store: Store, seconds: Mapping[str, float] | None = None) -> list[Run]:
-    """Write what each run is; those that have no result yet.
+    """Write the record of each run, and return the runs without a result.
 
     Args:
-        runs: All of them.
-        store: Where.
-        seconds: That runs are expected to take, by id, as far as that is known.
+        runs: All runs.
+        store: The store to write to.
+        seconds: The predicted seconds of runs, by id, as far as they are known.
 
     Raises:
         UserError: The store cannot be written.
@@ -49,15 +49,16 @@ def record_runs(runs: Sequence[Run], store: Store, seconds: Mapping[str, float] 
 
 
 def record_study(record: Mapping[str, Any], store: Store) -> None:
-    """Write what a sweep launches, as of `Study.record`. UserError where the store cannot be written."""
+    """Write the record of a study: see `Study.record`. Raise UserError where the store cannot be written."""
     with writing(store):
         store.save_study(record)
 
 
 def _record(run: Run, seconds: float | None, folder: RunFolder) -> str:
-    """Write what a run is; its state. Until it is finished its data may move, or it may be logged more often.
+    """Write the record of a run, and return its state. The record may change until the run is finished.
 
-    The seconds that a run is expected to take stay those that were known before its first attempt.
+    Changes of values outside of the identity are allowed: the path of the data, or how often it logs. The predicted
+    seconds stay those from before the first attempt.
     """
     record = record_of(run, run.config.data_source()) | {"predicted_seconds": seconds}
     folder.create(record)
@@ -71,25 +72,25 @@ def _record(run: Run, seconds: float | None, folder: RunFolder) -> str:
 
 @dataclass
 class Sweep:
-    """The state of a sweep, which a view may look at after every turn.
+    """The state of a sweep, which a view may read after every turn.
 
     Attributes:
         store: Where the runs are recorded; their folders exist.
-        executor: Starts the workers.
-        devices: One worker at a time each, of all sweeps on this machine.
-        waiting: Runs not yet started, next first; a view may add some.
-        active: The worker of each run that is running here.
-        ended: Final state of each run that this sweep ran.
-        skipped: Final state of each run that was finished already, or by another sweep meanwhile.
-        budget: What may be spent before no more are started; what runs then is finished.
-        timeout: Seconds that a run may take from its start here.
-        most: Runs at a time; None: as many as there are devices.
+        executor: The executor that starts the workers.
+        devices: The device slots. Each has one worker at a time, of all sweeps on this machine.
+        waiting: Runs not yet started, in order. A view may add some.
+        active: The worker of each run that this sweep executes.
+        ended: Final state of each run that this sweep executed.
+        skipped: Final state of each run that had a result already, or that another sweep has finished since.
+        budget: The time after which no run is started. Running ones are finished.
+        timeout: Seconds that a run may take from its start in this sweep.
+        most: The most runs at a time. None: one per device slot.
         fail_fast: Whether the first run that fails ends the sweep.
-        spent: What was of the budget.
-        begun: When each run was first seen at work, by a clock that is steady.
-        asked: When each active run that shall end was asked to.
-        used: Places that runs of this sweep were at: a worker may be kept there, which holds the place.
-        others: Runs that other sweeps were at: where such a one was told to stop, it is not begun again here.
+        spent: The part of the budget that is spent.
+        begun: When each run was first seen running, by a monotonic clock.
+        asked: When each active run was asked to stop, if it was.
+        used: Device slots used so far. An idle worker may still occupy one.
+        others: Runs that other sweeps execute. One that is asked to stop there is not started again here.
     """
 
     store: Store
@@ -110,10 +111,13 @@ class Sweep:
     others: set[str] = field(default_factory=set)
 
     def run(self, look: Callable[[Sweep], bool | None]) -> None:
-        """Run all that is waiting; one that fails stops no other. However this ends, no worker is left behind.
+        """Execute all waiting runs.
+
+        A run that fails stops no other. However the sweep ends, it leaves no worker behind.
 
         Args:
-            look: Called after each turn. Where it returns True more runs may come to wait, and the sweep goes on.
+            look: A function that is called after each turn. If it returns True, the sweep goes on for runs that it may
+                add.
         """
         words = "the sweep was interrupted"
         try:
@@ -123,39 +127,42 @@ class Sweep:
         except OSError as error:
             raise UserError(
                 f"{self.store.root}: cannot write there ({error.strerror}); the workers are stopped, and no finished "
-                "run is lost; mend that, and the same command goes on from here"
+                "run is lost; mend that, then repeat the command to resume"
             ) from error
         finally:
             self._end_all(words)
             self.executor.rest()
 
     def stop(self, run_id: str, state: str, why: str) -> None:
-        """Have a run end in `state`, one of `STOPPED`, within seconds; it is among `active` until it has."""
+        """Ask an active run to end in `state`, one of `STOPPED`.
+
+        It stays in `active` for the seconds that this takes.
+        """
         if run_id in self.active:
             self.active[run_id][1].attempt.ask_to_stop(state, why)
             self.asked[run_id] = time.monotonic()
 
     def state(self, run_id: str) -> str:
-        """Of a run of the study, as far as this sweep knows."""
+        """Return the state of a run of the study, as far as this sweep knows."""
         return self.ended.get(run_id) or self.skipped.get(run_id) or self.store.run(run_id).state()
 
     @property
     def failed(self) -> list[str]:
-        """Ids of the runs that ended without a result."""
+        """Return the ids of the runs that ended without a result."""
         return [run_id for run_id, state in (self.skipped | self.ended).items() if state not in FINISHED]
 
     @property
     def broken(self) -> bool:
-        """Whether a run ended without a result although nobody asked it to."""
+        """Return whether a run ended without a result although nobody asked it to stop."""
         return any(state not in FINISHED | STOPPED for state in self.ended.values())
 
     @property
     def halted(self) -> bool:
-        """Whether nothing more begins, for a run failed and that was to be the end."""
+        """Return whether no more runs are started because one failed and `fail_fast` is set."""
         return self.fail_fast and self.broken
 
     def _turns(self, look: Callable[[Sweep], bool | None]) -> Iterator[float]:
-        """Seconds to wait after each turn: few where something has just happened, as more is then to be expected."""
+        """Yield the seconds to wait after each turn: few after an event, because more are then likely."""
         pause = POLL_SECONDS
         while True:
             before = len(self.ended), len(self.waiting)
@@ -182,17 +189,17 @@ class Sweep:
             for times in (self.begun, self.asked):
                 times.pop(run_id, None)
             if job.attempt.superseded() and job.attempt.status() is None:
-                self.waiting.append(run)  # another sweep took our worker for dead, and is at it
+                self.waiting.append(run)  # another sweep counted our worker as dead, and has taken over the run
                 continue
             state = self._final_state(job, "oom" if job.out_of_memory() else "failed", words)
             if state == "oom" and job.out_of_memory() and can_halve(job.attempt):
-                self.waiting.insert(0, run)  # a worker that lives to see it halves its micro-batch itself
+                self.waiting.insert(0, run)  # a worker that survives halves its micro-batch itself
             else:
                 self.ended[run_id] = state
                 _check_room(job.attempt)
 
     def _stop_late(self) -> None:
-        """Stop what takes too long, by force where it does not heed."""
+        """Ask runs that take too long to stop, and kill those that do not."""
         now = time.monotonic()
         for run_id, (_, job) in self.active.items():
             if run_id not in self.asked:
@@ -203,21 +210,21 @@ class Sweep:
                 job.wait()
 
     def _final_state(self, job: Job, state: str, words: str) -> str:
-        """What the worker committed; where it died before, what it was asked for or `state` is committed for it."""
+        """Return the state that a worker committed. For one that died before, commit the requested state or `state`."""
         committed = job.attempt.status()
         if committed is None:
             state, words = job.attempt.asked_to_stop() or (state, words)
             try:
                 commit_dead(job.attempt, state, words)
-            except (IsADirectoryError, NotADirectoryError) as error:  # of this run alone: the others go on
+            except (IsADirectoryError, NotADirectoryError) as error:  # it concerns this run only: the others go on
                 path = error.filename2 or error.filename
                 print(f"{path}: is a folder where a file belongs; `titans-lab doctor --fix` moves it", file=sys.stderr)
                 return "lost"
-            committed = job.attempt.status() or job.attempt.folder.status()  # another attempt's, which was the first
+            committed = job.attempt.status() or job.attempt.folder.status()  # of another attempt, which was first
         return committed.state if committed else state
 
     def launch(self) -> list[Run]:
-        """Start what can be started; the runs for which there is a place, and which others are at."""
+        """Start as many runs as possible, and return those that other sweeps execute although a slot is free here."""
         free = self._free()
         blocked: list[Run] = []
         for run in list(self.waiting):
@@ -244,7 +251,7 @@ class Sweep:
         return sorted(free, key=lambda device: device not in self.used)
 
     def _start(self, folder: RunFolder, free: list[Device]) -> Job | None:
-        """A worker in the first of the places that is free indeed; None where another sweep is at the run."""
+        """Start a worker in the first slot that is really free. Return None where another sweep executes the run."""
         while free:
             device = free.pop(0)
             try:
@@ -260,12 +267,12 @@ class Sweep:
         return None
 
     def _stopped_elsewhere(self, folder: RunFolder, state: str) -> bool:
-        """Whether another sweep was at it, and somebody wanted it to end, and not just that sweep."""
+        """Return whether a user stopped a run while another sweep executed it. The end of that sweep does not count."""
         latest = folder.latest() if folder.run_id in self.others and state in STOPPED else None
         return latest is not None and latest.asked_to_stop() is not None
 
     def _end_all(self, words: str) -> None:
-        """End the workers that are left; in an undisturbed sweep there are none."""
+        """End the workers that are left after an interruption."""
         for _, job in self.active.values():
             job.terminate()
         for _, job in self.active.values():
@@ -273,13 +280,13 @@ class Sweep:
         for run_id, (_, job) in self.active.items():
             try:
                 self.ended[run_id] = self._final_state(job, "cancelled", words)
-            except OSError:  # the store cannot be written: without a commit the run counts as lost
+            except OSError:  # the store cannot be written; a run without a commit counts as lost
                 self.ended[run_id] = "lost"
         self.active.clear()
 
 
 def _check_room(attempt: Attempt) -> None:
-    """OSError where a run failed because nothing more can be written: the next one would fail, too."""
+    """Raise OSError where a run failed because the store cannot be written: the next run would fail, too."""
     status = attempt.status()
     error = (status.error if status else None) or ""
     for code in (errno.ENOSPC, errno.EDQUOT):

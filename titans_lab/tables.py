@@ -1,6 +1,6 @@
-"""Rows of plain values as a table for people, as CSV, as JSON and as Markdown.
+"""Write rows of plain values as a terminal table, as CSV, as JSON and as Markdown.
 
-The table is our own, since rich takes 1.5 ms for a row of eight columns and `query` prints any number of rows.
+The terminal table does not use rich, which takes 1.5 ms for a row of eight columns: `query` prints any number of rows.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ SUFFIXES: dict[str, Format] = {
 #: With what a formula begins, also in the wide forms of Chinese, Japanese and Korean keyboards.
 ARMED = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 GAP = "  "
-NARROWEST = 12  # characters to which a column of text may be cut so that a table fits
+NARROWEST = 12  # the least width in characters to which a column of text is cut so that a table fits
 
 
 def format_of(output: Path | None) -> Format:
-    """Return the format that the name of a file asks for; a table where it asks for none.
+    """Return the format that the suffix of a file name implies, by default a table.
 
     Raises:
-        UserError: The name ends in something that is no format.
+        UserError: The suffix is no format.
     """
     return format_in(SUFFIXES, output) if output else "table"
 
 
 def format_in(formats: Mapping[str, T], output: Path) -> T:
-    """Return what the name of an output file asks for, of the formats by suffix.
+    """Return the one of some formats by suffix that the name of an output file implies.
 
     Raises:
-        UserError: The name ends in something else.
+        UserError: The suffix is no format.
     """
     suffix = output.suffix.lower()
     if suffix not in formats:
@@ -81,14 +81,14 @@ def to_json(names: Sequence[str], rows: Rows) -> str:
 
 
 def to_csv(names: Sequence[str], rows: Rows) -> str:
-    """Return CSV with every digit, in which no cell is one that a spreadsheet would run: see `unarmed`."""
-    writer = csv.writer(SimpleNamespace(write=str), lineterminator="\r\n")  # so that a lone \r is quoted, too
+    """Return CSV with every digit and without cells that a spreadsheet would execute: see `unarmed`."""
+    writer = csv.writer(SimpleNamespace(write=str), lineterminator="\r\n")  # so that a single \r is quoted, too
     lines = (writer.writerow(map(unarmed, row)) for row in itertools.chain([names], rows))
     return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
 def to_markdown(names: Sequence[str], rows: Rows, right: Collection[str] = ()) -> str:
-    """Return a table in GitHub's Markdown, with the columns named in `right` to the right. No cell is markup."""
+    """Return a table in GitHub's Markdown, with the columns in `right` aligned right. Markup is escaped."""
     marks = f"| {' | '.join('---:' if name in right else '---' for name in names)} |"
     cells = (names, *(map(shown, row) for row in rows))
     head, *lines = (f"| {' | '.join(map(markdown_text, row))} |" for row in cells)
@@ -96,11 +96,11 @@ def to_markdown(names: Sequence[str], rows: Rows, right: Collection[str] = ()) -
 
 
 def to_table(names: Sequence[str], rows: Iterable[Iterable[str]], width: int | None = None) -> str:
-    """Return aligned columns, numbers to the right.
+    """Return a table with aligned columns, numbers to the right.
 
-    Where they are wider than `width`, columns of text are cut, the widest first. Where that is not enough, the table
-    continues below with the next columns. The first column, which tells the rows apart, is repeated there and is cut
-    to no less than half of the width.
+    If the table is wider than `width`, columns of text are cut, the widest first. If that is not enough, the remaining
+    columns continue below. The first column, which identifies the rows, is repeated there and is cut to no less than
+    half of the width.
     """
     table = [list(row) for row in rows]
     cells = [(name, *(row[place] for row in table)) for place, name in enumerate(names)]
@@ -114,10 +114,10 @@ class _Column:
     """A column of a table.
 
     Attributes:
-        cells: Its name and its cells.
+        cells: The name of the column, followed by its cells.
         numeric: Whether the cells are numbers, which are never cut.
-        size: The characters that it takes.
-        least: The characters to which it may be cut.
+        size: The current width in characters.
+        least: The least width in characters.
     """
 
     cells: Sequence[str]
@@ -139,7 +139,7 @@ class _Column:
 
 
 def _panels(columns: Sequence[_Column], width: int | None) -> list[list[_Column]]:
-    """Return the columns in as few panels as fit below each other."""
+    """Split the columns into as few panels as possible, which are printed below each other."""
     if width is None or not columns:
         return [list(columns)]
     panels = [[columns[0]]]
@@ -217,22 +217,22 @@ def exact(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value for people: one line, six digits of a float, and control characters spelt out."""
+    """Return a value as readable text: one line, six digits of a float, and control characters spelt out."""
     if value is None:
         return "-"
     return harmless(f"{value:.6g}" if isinstance(value, float) else exact(value))
 
 
 def harmless(text: str) -> str:
-    """Return a line of text with its control characters spelt out, which would steer a terminal."""
+    """Return a line of text with its control characters spelt out, because they could control a terminal."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON can have it.
+    """Return a value as JSON can represent it.
 
-    What is not a finite number is null. Integers have all their digits. A decimal is a number where that says all
-    of it, and else a text.
+    NaN and infinities become null. Integers have all their digits. A decimal becomes a number if that is exact, else
+    text.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return None

@@ -157,7 +157,7 @@ def test_a_dataset_of_the_hub_is_streamed(tmp_path: Path):
     request = Request(Source(f"hf:{tmp_path / 'set'}"), limit=40, valid_fraction=0.2)
     manifest, _ = prepare(request, tmp_path / "out", lambda *_: None)
     assert manifest.train.documents + manifest.valid.documents in (8, 9)
-    with pytest.raises(UserError, match=r"hf:.*no-such: cannot be had"):
+    with pytest.raises(UserError, match=r"hf:.*no-such: cannot be loaded"):
         prepare(Request(Source(f"hf:{tmp_path / 'no-such'}")), tmp_path / "other", lambda *_: None)
 
 
@@ -189,7 +189,9 @@ def test_a_study_on_tokens_is_judged_by_bytes(bench: Workbench):
     store = ("--store", str(bench.store.root))
     asked = run_command([sys.executable, "-m", "titans_lab", "eval", run["run_id"], "--lengths", "600", *store])
     assert (asked.returncode, asked.stdout) == (2, "")
-    assert asked.stderr == f"titans-lab: run {run['run_id']}: its tokens are no bytes, as those of the questions are\n"
+    assert (
+        asked.stderr == f"titans-lab: run {run['run_id']}: its tokens are not bytes; name a run with a byte tokenizer\n"
+    )
     assert not bench.ask("select * from evals where evaluation is not null")
 
 

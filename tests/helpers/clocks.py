@@ -10,5 +10,5 @@ CLOCKS = {"tokens_per_second", "utilisation", "step_seconds", "elapsed_seconds",
 
 
 def without_clocks(row: dict[str, Any]) -> dict[str, Any]:
-    """A logged line or a summary without times, and without the checksum of a line that has some."""
+    """Return a logged line or a summary without times, and without the checksum of a line that has some."""
     return {name: value for name, value in row.items() if name not in CLOCKS | {CHECK}}

@@ -24,13 +24,13 @@ CONSTANTS = ("KEEP", "m")
 
 
 def shape(depth: int, dim: int, width: int, chunk: int, precision: str) -> KernelShape:
-    """Of a memory with what is usual besides."""
+    """Return the kernel's shape for a memory with default switches."""
     padded = [max(SMALLEST, triton.next_power_of_2(size)) for size in (chunk, dim)]
     return KernelShape(chunk, dim, width, depth, *padded, TILE, "gelu", True, 2.0, True, False, precision)
 
 
 def compiled(kernel: Any, m: KernelShape) -> Any:
-    """A kernel for a shape, every pointer to float32 and aligned."""
+    """Return a kernel for a shape, every pointer to float32 and aligned."""
     constants = {name: value for name, value in {"KEEP": True, "m": m}.items() if name in kernel.arg_names}
     pointers = [name for name in kernel.arg_names if name not in (*INTEGERS, *CONSTANTS)]
     kinds = dict.fromkeys(kernel.arg_names, "*fp32") | dict.fromkeys(constants, "constexpr")

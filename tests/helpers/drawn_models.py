@@ -28,7 +28,7 @@ SECTIONS: dict[type, str] = {ModelConfig: "", MemoryConfig: "memory", RecurrentC
 
 
 def options(config: type, name: str) -> list[Any]:
-    """The values that a field of a configuration may be drawn from."""
+    """Return the values that a field of a configuration may be drawn from."""
     if name in VALUES:
         return VALUES[name]
     if name == "variant":
@@ -47,21 +47,21 @@ def options(config: type, name: str) -> list[Any]:
 
 
 def assembled(values: dict[type, dict[str, Any]]) -> ModelConfig:
-    """The model with these values of each section."""
+    """Return the model with these values of each section."""
     built = {kind: kind(**values.get(kind, {})) for kind in SECTIONS if kind is not ModelConfig}
     shared = {name: built[kind] for kind, name in SECTIONS.items() if kind in built and kind not in OWN}
     return ModelConfig(**values[ModelConfig], **shared, settings=tuple(built[kind] for kind in OWN))
 
 
 def switches() -> list[tuple[type, str]]:
-    """Every field of the configurations that holds a value."""
+    """Return every field of the configurations that holds a value."""
     sections = {*SECTIONS.values(), "settings"}
     return [(config, field.name) for config in SECTIONS for field in fields(config) if field.name not in sections]
 
 
 @st.composite
 def configurations(draw: st.DrawFn) -> ModelConfig:
-    """A model that is possible and does not leak."""
+    """Return a model that is possible and does not leak."""
     while True:
         chosen: dict[type, dict[str, Any]] = {config: {} for config in SECTIONS}
         for config, name in switches():
@@ -75,7 +75,7 @@ def configurations(draw: st.DrawFn) -> ModelConfig:
 
 
 def random_model(config: ModelConfig, generator: torch.Generator) -> LanguageModel:
-    """In float64, every tensor away from where training starts it; a memory that was drawn as zero stays so."""
+    """Return a float64 model whose tensors all differ from their initial values. A memory drawn as zero stays zero."""
     model = LanguageModel(config).double()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -84,7 +84,7 @@ def random_model(config: ModelConfig, generator: torch.Generator) -> LanguageMod
     return model
 
 
-def with_the_oracle(model: LanguageModel) -> LanguageModel:
-    """The same model, its mixers computed by their reference implementations."""
+def with_the_reference(model: LanguageModel) -> LanguageModel:
+    """Return the same model, its mixers computed by their reference implementations."""
     use_reference(model)
     return model

@@ -33,7 +33,7 @@ STEPS = 7
 
 
 def every_task() -> list[str]:
-    """Their names."""
+    """Return the names of all tasks."""
     return sorted(all_settings())
 
 
@@ -55,7 +55,7 @@ def run_of(name: str, folder: Path, **values: Any) -> RunConfig:
 
 
 def trainer_of(config: RunConfig, attempt: Attempt, seed: int = 5) -> Trainer:
-    """A trainer on the CPU, its facts those of a worker that promises the same bits."""
+    """Return a trainer on the CPU, its facts those of a worker that promises the same bits."""
     recorder = Recorder(attempt, {"deterministic": True})
     return Trainer(config, seed, build_task(config, seed), torch.device("cpu"), recorder)
 

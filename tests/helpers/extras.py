@@ -23,7 +23,7 @@ def extra(package: str) -> ModuleType:
 
 
 def shared(name: str) -> Path:
-    """A folder of the data that lies beside the checkout; skip what asks for it where there is none."""
+    """Return a folder of the data that lies beside the checkout; skip what asks for it where there is none."""
     if not (DATA / name).is_dir():
         _missing(f"{DATA / name} is not there")
     return DATA / name

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def as_delta_rule(arguments: dict[str, Any]) -> dict[str, Tensor]:
-    """The rule's k, v, decay, beta and state for a linear memory with summed loss, without momentum, at chunk 1.
+    """Return the rule's k, v, decay, beta and state for a linear memory with summed loss, without momentum, at chunk 1.
 
     Expanding the memory's step gives W (1 - alpha - 2 theta k k^T) + 2 theta v k^T. So decay = 1 - alpha is taken out
     of the bracket, and out of the values, and beta = 2 theta / decay remains.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from titans_lab.study.config import RunConfig, build
-from titans_lab.tasks.answers import AnswerTask, Part
+from titans_lab.tasks.answers import AnswerTask, ExampleSet
 from titans_lab.tasks.task import IGNORED, build_task
 
 #: Small enough for a test, large enough for statistics.
@@ -18,20 +18,20 @@ Row = tuple[list[int], list[int]]
 
 
 def config_of(name: str, length: int, batch: int = 8, model: Any = None, **settings: Any) -> RunConfig:
-    """A run of a task with a vocabulary that is large enough."""
+    """Return a run of a task with a vocabulary that is large enough."""
     values = {"task.name": name, "train.seq_len": length, "train.batch_size": batch, "model.vocab_size": 8192}
     values |= {f"model.{key}": value for key, value in (model or {}).items()}
     return build(RunConfig, values | {f"task.{name}.{key}": value for key, value in (SIZES | settings).items()})
 
 
 def task_of(name: str, length: int, seed: int = 0, **settings: Any) -> AnswerTask:
-    """The task alone."""
+    """Return the task alone."""
     task = build_task(config_of(name, length, **settings), seed)
     assert isinstance(task, AnswerTask)
     return task
 
 
-def rows(task: AnswerTask, training: bool = False, part: Part | None = None) -> list[Row]:
+def rows(task: AnswerTask, training: bool = False, part: ExampleSet | None = None) -> list[Row]:
     """Tokens and targets of all examples of a set, drawn by the task."""
     part = part or task.parts(training)[0]
     tokens, targets = task.draw_set(part, training)

@@ -66,7 +66,7 @@ class InstantExecutor:
     """Runs a curve.
 
     Attributes:
-        curve: What a run comes to.
+        curve: The metrics of a run.
         peak: Bytes of memory that a run takes.
         started: Ids of the runs that were started, in order.
     """

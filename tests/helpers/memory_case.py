@@ -48,7 +48,7 @@ def memory_arguments(
 
 
 def leaves(arguments: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors among the arguments, by name."""
+    """Return the tensors among the arguments, by name."""
     named = {}
     for name, value in arguments.items():
         parts = {"weights": value.weights, "momentum": value.momentum} if name == "state" else {name: value}

@@ -26,12 +26,12 @@ def peer(package: str) -> ModuleType:
 
 
 def peer_file(package: str, path: str) -> dict[str, Any]:
-    """The names that one file of a package defines, for a package that cannot be imported whole on every machine."""
+    """Return the names that one file of a package defines, because the whole package may not be importable."""
     return runpy.run_path(str(_found(package) / path))
 
 
 def _found(package: str) -> Path:
-    """The package's folder."""
+    """Return the package's folder."""
     spec = importlib.util.find_spec(package)
     if spec is not None and spec.submodule_search_locations:
         return Path(spec.submodule_search_locations[0])

@@ -52,7 +52,7 @@ def worst_error(found: dict[str, Tensor], true: dict[str, Tensor]) -> dict[str, 
 
 
 def in_parts(operator: Operator, arguments: dict[str, Tensor], cuts: list[int]) -> tuple[Tensor, Tensor]:
-    """The same call cut in time, the state handed on."""
+    """Return the same call cut in time, the state handed on."""
     state, parts, time = arguments["state"], [], arguments["v"].shape[2]
     for begin, end in zip([0, *cuts], [*cuts, time], strict=True):
         part = {n: x[:, :, begin:end] for n, x in arguments.items() if n != "state" and x is not None}

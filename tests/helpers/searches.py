@@ -16,7 +16,7 @@ Searching = Callable[..., Coordinator]
 
 
 def bowl(config: RunConfig, seed: int = 0) -> float:
-    """A loss with its optimum at a rate of 10^-2.5 and a depth of 2."""
+    """Return a loss with its optimum at a rate of 10^-2.5 and a depth of 2."""
     return (math.log10(config.train.lr) + 2.5) ** 2 + (config.model.memory.depth - 2) ** 2 + 2 + 0.001 * seed
 
 

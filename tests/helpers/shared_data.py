@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parents[3] / "shared" / "data"
 
 
 def shared(name: str) -> str:
-    """The path of a file; skips the test where it is not there, or fails it under CI=true."""
+    """Return the path of a file; skips the test where it is not there, or fails it under CI=true."""
     path = FOLDER / name
     if not path.exists():
         missing = f"{path} is not there: see the SOURCE.txt of that data set"

@@ -15,7 +15,7 @@ from titans_lab.training.microbatch import is_out_of_memory
 
 
 def train_with(megabytes: int, config: RunConfig, attempt: Attempt) -> None:
-    """In a process of its own, to which the system gives so much memory more than it has."""
+    """Train a run in a separate process that may use `megabytes` more memory than it has."""
     trainer = trainer_of(config, attempt)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + megabytes * 2**20

@@ -12,7 +12,7 @@ SPECS = {name: registry.spec(name) for name in VARIANTS}
 
 
 def of_variant(variant: str, **values: Any) -> ModelConfig:
-    """With a block for each of its mixers, and at least so many as are asked for."""
+    """Return the configuration of a variant, with a block for each of its mixers at least."""
     blocks = max(values.pop("n_layers", 2), len(SPECS[variant].pattern))
     return ModelConfig(variant=variant, n_layers=blocks, **values)
 

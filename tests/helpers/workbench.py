@@ -64,21 +64,21 @@ class Workbench:
         return load_study(self.study, overrides).runs(RunConfig.data_digest)
 
     def folders(self, *overrides: str) -> list[RunFolder]:
-        """The folders of the runs, there or not."""
+        """Return the folders of the runs, there or not."""
         return [self.store.run(run.run_id) for run in self.runs(*overrides)]
 
     def recorded(self, *overrides: str) -> RunFolder:
-        """The folder of the only run, with its record."""
+        """Return the folder of the only run, with its record."""
         [run] = self.runs(*overrides)
         record_runs([run], self.store)
         return self.store.run(run.run_id)
 
     def sweep(self, *overrides: str) -> Sweep:
-        """A sweep of what is missing, not yet begun."""
+        """Return a sweep of what is missing, not yet begun."""
         return Sweep(self.store, LocalExecutor(), cores()[:2], record_runs(self.runs(*overrides), self.store))
 
     def command(self, *arguments: str) -> list[str]:
-        """The tool on this study and store: command("plan", "seeds=2"); with an interrupt as in a terminal.
+        """Return the tool on this study and store: command("plan", "seeds=2"); with an interrupt as in a terminal.
 
         A sweep verifies nothing, unless --verify asks for it.
         """
@@ -113,7 +113,7 @@ class Workbench:
 
 
 def environ(**changes: str) -> dict[str, str]:
-    """The environment without a GPU, so that a test means the same on every machine."""
+    """Return the environment without a GPU, so that a test means the same on every machine."""
     return os.environ | {"CUDA_VISIBLE_DEVICES": ""} | changes
 
 
@@ -135,13 +135,13 @@ def until(condition: Callable[[], Any], what: str) -> Any:
 
 
 def python_job(attempt: Attempt, device: Device, code: str = "") -> LocalJob:
-    """A job whose process runs some lines of Python and ignores all else."""
+    """Return a job whose process runs some lines of Python and ignores all else."""
     command = [sys.executable, "-c", code]
     return LocalJob(attempt, device, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
 
 
 def begun(folder: RunFolder) -> Any:
-    """The first line of metrics of the latest attempt, once it is there."""
+    """Return the first line of metrics of the latest attempt, once it is there."""
     latest = folder.latest()
     return latest and latest.metrics_path.exists() and latest.metrics_path.stat().st_size
 
@@ -164,7 +164,7 @@ def children(pid: int, words: str) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process is there and has not ended."""
+    """Return whether a process is there and has not ended."""
     listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(listed.strip()) and not listed.startswith("Z")
 

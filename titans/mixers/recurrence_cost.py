@@ -37,17 +37,17 @@ class Sizes(NamedTuple):
 
     @property
     def d_k(self) -> int:
-        """Width of one head's keys."""
+        """Return the width of one head's keys."""
         return self.keys // self.heads
 
     @property
     def d_v(self) -> int:
-        """Width of one head's values."""
+        """Return the width of one head's values."""
         return self.values // self.heads
 
     @property
     def channels(self) -> int:
-        """Width of queries, keys and values together."""
+        """Return the width of queries, keys and values together."""
         return 2 * self.keys + self.values
 
 

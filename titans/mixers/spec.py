@@ -15,7 +15,7 @@ Values: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MixerSpec:
-    """What a mixer is, what it reads of a `ModelConfig`, what it costs, and where its layer is.
+    """The specification of a mixer: the keys of `ModelConfig` that it reads, its costs, and where its layer is.
 
     A mixer is a folder. Its `__init__.py` holds the specification, its other files may import torch. Costs are exact
     closed forms: tests compare them with the parameters, FLOPs and state of the layer.
@@ -74,7 +74,7 @@ class MixerSpec:
 
     @property
     def pattern(self) -> tuple[str, ...]:
-        """Mixers of the blocks of the variant with this name: the mixer itself."""
+        """Return the mixers of the blocks of the variant with this name: the mixer itself."""
         return (self.name,)
 
     def build(self, config: Config) -> Any:

@@ -32,7 +32,7 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """A Llama-style block: a mixer, then a SwiGLU, each behind an RMSNorm and beside a residual stream.
+    """A Llama-style block: a mixer, then a SwiGLU, each after an RMSNorm and on a residual branch.
 
     Args:
         config: What to build.

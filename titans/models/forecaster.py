@@ -20,7 +20,7 @@ class Forecaster(Backbone):
     The linear forecast maps the past's differences from the last value to the future's (NLinear, arXiv 2205.13504). For
     the other, the normalised past of one channel is cut into patches, each embedded as a token (PatchTST, arXiv
     2211.14730), and the head reads the blocks' outputs for all of them. TiDE (arXiv 2304.08424) has such a linear map
-    beside the blocks. Both maps start at 0, so that the first forecast repeats the last value.
+    parallel to the blocks. Both maps start at 0, so that the first forecast repeats the last value.
 
     Args:
         config: Configuration of the blocks; `vocab_size` is not read.

@@ -1,6 +1,6 @@
 """Pure functions on tensors, without modules and configuration.
 
-Each operator has a folder, with a reference implementation, `naive.py`, beside its fast forms.
+Each operator has a folder, with a reference implementation, `naive.py`, next to its fast forms.
 """
 
 from titans.ops.gated_delta_rule import gated_delta_rule, naive_gated_delta_rule

@@ -1,4 +1,4 @@
-"""What the chunk-parallel recurrences share: time cut into chunks, and decays over segments of a chunk.
+"""The common parts of chunk-parallel recurrences: chunks of time, and decays over segments of a chunk.
 
 A decay over several tokens is exp of the sum of their log-decays, and each sum is taken over just these tokens. So no
 decay is above 1, no difference of two long sums loses its digits, and a log-decay of -inf, which forgets everything, is

@@ -1,4 +1,4 @@
-"""Which models are measured against which baselines, at which lengths. Needs no torch."""
+"""Choose the models, baselines and lengths of a bench. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT = "grid: {model.variant: [lmm, mac, mag, mal], train.seq_len: [256, 1024
 
 
 class Case(NamedTuple):
-    """What the speed of a training step depends on, besides the machine."""
+    """A configuration whose training step is timed."""
 
     model: ModelConfig
     precision: str
@@ -38,7 +38,7 @@ class Pair:
     """A case and its baseline, at the same precision, batch size and length.
 
     Attributes:
-        label: What tells the case from the others, besides its length.
+        label: The values in which the case differs from the others, besides its length.
         case: The case.
         against: The name of the baseline, one of `BASELINES`.
         baseline: The configuration of the baseline. For `PEER`, the model whose memory is replaced by theirs.
@@ -51,7 +51,7 @@ class Pair:
 
 
 def default_study(overrides: Sequence[str]) -> Study:
-    """Return the study `DEFAULT` with some overrides. UserError as from `load_study`."""
+    """Return the study `DEFAULT` with some overrides. Raise UserError as from `load_study`."""
     return read_study(parse(DEFAULT, lambda line: "the default of bench"), Path("bench"), overrides)
 
 
@@ -67,7 +67,7 @@ def cases(configs: Iterable[RunConfig], lengths: Sequence[int], batch: int | Non
 
 
 def paired(found: Sequence[Case], against: str) -> list[Pair]:
-    """Return each case with its baseline. UserError where there is no such baseline."""
+    """Return each case with its baseline. Raise UserError where there is no such baseline."""
     _check(against)
     words = labels([_words(case) for case in found])
     return [

@@ -25,7 +25,7 @@ from titans_lab.study.identity import model_id
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of a pair: a row of the view `benches`, whose columns have meanings and units."""
+    """The measurement of a pair: a row of the view `benches`, whose columns document meanings and units."""
 
     model: str
     configuration: str
@@ -111,7 +111,7 @@ def _share(flops: int, product_flops: int, seconds: dict[str, list[float]]) -> f
 
 @dataclass(frozen=True)
 class Setup:
-    """Where to measure, and how often.
+    """The device, the kernel and the number of rounds of a bench.
 
     Attributes:
         device: The only device that the process sees.
@@ -158,10 +158,10 @@ class Bench:
 
     Attributes:
         store: The store.
-        setup: Where to measure, and how often.
-        rows: What was measured so far.
+        setup: The device, the kernel and the number of rounds.
+        rows: The measurements so far.
         failed: The pairs whose process broke.
-        facts: When, where and with which versions.
+        facts: The time, the machine and the versions.
     """
 
     store: Store
@@ -186,7 +186,7 @@ class Bench:
 
     @property
     def name(self) -> str:
-        """The name of the bench in the store."""
+        """Return the name of the bench in the store."""
         return self.facts["bench"]
 
 

@@ -1,4 +1,4 @@
-"""What verbs print: rows, messages, progress, and figures for people."""
+"""What verbs print: rows, messages, progress, and readable figures."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ STYLES = {"done": "green", "running": "cyan", "failed": "red", "oom": "red", "lo
 
 
 def note(line: str) -> None:
-    """Print a line for people on standard error."""
+    """Print a line on standard error."""
     print(folded(line, sys.stderr), file=sys.stderr, flush=True)
 
 
 def say(line: str) -> None:
-    """Print a line for people on standard output."""
+    """Print a line on standard output."""
     print(folded(line, sys.stdout))
 
 

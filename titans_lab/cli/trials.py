@@ -84,7 +84,7 @@ def _arm(tuning: Tuning) -> str:
 
 
 def print_arm(tuning: Tuning, summary: dict[str, Any]) -> None:
-    """Print what the search of an arm found, for people."""
+    """Print the results of the search of an arm."""
     states = ", ".join(f"{number} {state}" for state, number in summary["states"].items()) or "none"
     print(f"\n{_arm(tuning)}trials: {states}")
     if best := summary["best"]:
@@ -111,7 +111,7 @@ def print_arm(tuning: Tuning, summary: dict[str, Any]) -> None:
 
 
 def print_finals(rows: Sequence[dict[str, Any]]) -> None:
-    """Print finalists, for people."""
+    """Print the finalists."""
     names = ["arm", "candidate", "seeds", "mean", "difference", "p (Holm)", "verdict"]
     cells = [
         [

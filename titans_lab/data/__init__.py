@@ -1,1 +1,1 @@
-"""Text made ready once: sources, tokenizers, and folders of memory-mapped tokens that studies train on."""
+"""Read and prepare data: sources, tokenizers, and folders of memory-mapped tokens that studies train on."""

@@ -1,4 +1,4 @@
-"""What pyarrow reads for the others: zstd, and the text of Parquet files."""
+"""Read zstd and the text of Parquet files through pyarrow."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROWS = 1024  # that are held at a time
+ROWS = 1024  # rows in memory at a time
 
 
 def unpacked_zstd(file: BinaryIO) -> BinaryIO:
-    """Return a reader of a file compressed by zstd; it raises OSError where that is damaged or ends early."""
+    """Return a reader of a zstd file. Reading raises OSError where the file is damaged or ends early."""
     return cast(BinaryIO, io.BufferedReader(pa.CompressedInputStream(file, "zstd")))
 
 
 def parquet_rows(file: BinaryIO, column: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a Parquet file with this column alone, or with all where it has no such column.
+    """Yield the rows of a Parquet file with only one column, or with all columns where it has no such column.
 
     Raises:
         OSError: The file is damaged.

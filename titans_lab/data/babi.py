@@ -1,4 +1,4 @@
-"""Stories and questions of bAbI (Weston et al., arXiv 1502.05698), read and checked line by line. No torch."""
+"""Read stories and questions of bAbI (Weston et al., arXiv 1502.05698), checked line by line. It needs no torch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class StoryQuestion:
     """A question of a story.
 
     Attributes:
-        facts: What the story has told so far.
-        question: Ends with a question mark.
-        answer: A word, or some with commas between them.
-        support: Indices of the facts that it follows from.
-        story: All of the story, which decides whether it is for testing.
+        facts: The facts of the story before the question.
+        question: The question, which ends with a question mark.
+        answer: A word, or several with commas between them.
+        support: The indices of the facts that the answer follows from.
+        story: The whole story, whose hash decides whether it is for testing.
     """
 
     facts: tuple[str, ...]
@@ -35,7 +35,11 @@ class StoryQuestion:
 
 
 def parse_babi(text: str, source: str) -> list[StoryQuestion]:
-    """The questions of a bAbI file in order. UserError, with the line, where one is no fact and no question."""
+    """Return the questions of a bAbI file in order.
+
+    Raises:
+        UserError: A line is neither a fact nor a question. The message names the line.
+    """
     asked: list[StoryQuestion] = []
     for first, lines in _stories(text, source):
         asked += _questions(first, lines, source)
@@ -47,7 +51,7 @@ def parse_babi(text: str, source: str) -> list[StoryQuestion]:
 
 
 def _stories(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
-    """Number of its first line, and the lines, of each story: where they count from 1 again."""
+    """Yield the number of the first line and the lines of each story. A story begins where numbers restart from 1."""
     lines: list[str] = []
     first = 1
     for number, line in enumerate(text.rstrip().splitlines(), start=1):
@@ -75,14 +79,14 @@ def _questions(first: int, lines: Sequence[str], source: str) -> Iterator[StoryQ
         index = {each: where for where, each in enumerate(facts)}
         support = [int(each) for each in question[4].split()]
         if not index.keys() >= set(support):
-            raise UserError(f"{source}:{first + place}: the facts {question[4]} are not all told before the question")
+            raise UserError(f"{source}:{first + place}: the facts {question[4]} do not all precede the question")
         yield StoryQuestion(
             tuple(facts.values()), question[2], question[3], tuple(index[each] for each in support), "\n".join(lines)
         )
 
 
 def question_and_facts(asked: StoryQuestion) -> tuple[bytes, list[bytes]]:
-    """The question as it ends the prompt, and the facts."""
+    """Return the question as the end of the prompt, and the facts."""
     return TAIL.format(question=asked.question).encode(), [f"{fact} ".encode() for fact in asked.facts]
 
 
@@ -92,12 +96,12 @@ def size_of(asked: StoryQuestion) -> int:
 
 
 def split_stories(asked: Sequence[StoryQuestion], testing: bool) -> list[StoryQuestion]:
-    """The questions of the stories that are for testing, or of all others."""
+    """Return the questions of the stories for testing, or of all others."""
     return [each for each in asked if for_testing(each.story) is testing]
 
 
 def chosen_stories(contents: BabilongContents, testing: bool) -> list[StoryQuestion]:
-    """Return the questions to train on, or to test on; UserError where the file has none, or none for this."""
+    """Return the questions to train on, or to test on. Raise UserError where the file has no such question."""
     asked = parse_babi(contents.facts.decode(errors="replace"), contents.facts_source)
     chosen = split_stories(asked, testing)
     if not chosen:

@@ -1,4 +1,4 @@
-"""The bases of DNA as letters and as numbers, and those of a FASTA file."""
+"""Convert the bases of DNA between letters and numbers, and read them from FASTA files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from titans_lab.data.files import COMPRESSED
 from titans_lab.errors import UserError
 
 BASES = b"ACGTN"  # N: unknown
-AMBIGUOUS = b"RYSWKMBDHV"  # of IUPAC, for one of several bases: read as N
+AMBIGUOUS = b"RYSWKMBDHV"  # IUPAC's letters for one of several bases, which are read as N
 NO_BASE = 255
 FASTA = f"a FASTA file ({COMPRESSED})"
 
 
 def _codes() -> np.ndarray:
-    """The place in `BASES` of each byte; `NO_BASE` of what is no letter for a base."""
+    """Return the index in `BASES` of each byte `[256]`, `NO_BASE` for a byte that is no base."""
     codes = np.full(256, NO_BASE, np.uint8)
     for letters in (BASES, BASES.lower()):
         codes[list(letters)] = range(len(BASES))
@@ -27,10 +27,10 @@ _LETTERS = np.frombuffer(BASES, np.uint8)
 
 
 def fasta_bases(content: bytes, path: str) -> bytes:
-    """Return the bases of a FASTA file as letters of `BASES`, in order; an N stands between two records.
+    """Return the bases of a FASTA file as letters of `BASES`, in order, with an N between two records.
 
     Raises:
-        UserError: Naming file and line, where it is none.
+        UserError: The file is no FASTA file. The message names the line.
     """
     records: list[list[bytes]] = []
     for line, text in enumerate(content.splitlines(), 1):
@@ -47,7 +47,11 @@ def fasta_bases(content: bytes, path: str) -> bytes:
 
 
 def encoded(text: bytes, place: str) -> np.ndarray:
-    """The places in `BASES` of a text's letters, of either case. UserError, at `place`, where one is no base."""
+    """Return the indices in `BASES` of a text's letters of either case, `[letters]`.
+
+    Raises:
+        UserError: A letter is no base. The message begins with `place`.
+    """
     codes = CODES[np.frombuffer(text, np.uint8)]
     if (wrong := codes == NO_BASE).any():
         letter = text.decode(errors="replace")[int(wrong.argmax())]

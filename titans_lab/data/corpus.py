@@ -1,4 +1,4 @@
-"""The text that a study trains on: Python's own standard library, a file, or a folder of prepared tokens."""
+"""Load the text that a study trains on: Python's standard library, a file, or a folder of prepared tokens."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from titans_lab.errors import UserError
 from titans_lab.study.sections import DataConfig
 
 TEXT = f"a text file ({COMPRESSED}), a prepared folder, or null for Python's standard library"
-SMALLEST_PART = 2  # bytes of either part: one to read and one to predict
+SMALLEST_PART = 2  # bytes in either part: one to read and one to predict
 
-# Installers and distributions strip, move or rewrite these; without them two installs of one Python version agree.
+# Installers and distributions strip, move or rewrite these files. Without them all installs of a Python version agree.
 LEFT_OUT_FOLDERS = frozenset(
     {"site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test", "idlelib", "lib2to3", "tkinter"}
     | {"turtledemo", "ensurepip", "distutils", "macholib", "pydoc_data"}
@@ -38,11 +38,11 @@ class Corpus:
     """A text and its split, as tokens.
 
     Attributes:
-        source: Where it is from, for people: "Python 3.11.7 standard library", or the path given.
-        digest: In hex: SHA-256 of the bytes before splitting, or a prepared folder's, of its text and tokenizer.
-        train: All tokens but the held-out ones; read-only.
-        valid: The held-out ones, or those of its first `valid_bytes`; read-only.
-        tokenizer: What the tokens are.
+        source: The origin of the text: "Python 3.11.7 standard library", or the path.
+        digest: The SHA-256 in hex of the bytes before the split, or of text and tokenizer of a prepared folder.
+        train: The training tokens `[tokens]`, read-only.
+        valid: The held-out tokens `[tokens]`, or those of their first `valid_bytes`, read-only.
+        tokenizer: The tokenizer of the tokens.
     """
 
     source: str
@@ -52,10 +52,10 @@ class Corpus:
     tokenizer: Tokenizer = BYTES
 
     def first_bytes(self, limit: int | None) -> np.ndarray:
-        """The held-out tokens, or as many from their start as come to at most `limit` bytes, two at least."""
+        """Return the held-out tokens `[tokens]`, or the first ones (at least two) that have at most `limit` bytes."""
         if limit is None:
             return self.valid
-        start = self.valid[:limit]  # a token has a byte at least
+        start = self.valid[:limit]  # a token has at least one byte
         return start[: max(2, np.searchsorted(self.tokenizer.widths[start].cumsum(), limit, side="right"))]
 
 
@@ -63,8 +63,8 @@ def load_corpus(config: DataConfig, fasta: bool = False) -> Corpus:
     """Read and split the text.
 
     Args:
-        config: What to read.
-        fasta: The text are the bases of a FASTA file, without headers and line ends.
+        config: The data section of the run.
+        fasta: Whether the text is the bases of a FASTA file, without headers and line ends.
 
     Raises:
         UserError: The text cannot be read, is too short to be split, or is not what its folder says.
@@ -82,17 +82,17 @@ def load_corpus(config: DataConfig, fasta: bool = False) -> Corpus:
 
 
 def corpus_digest(config: DataConfig, fasta: bool = False) -> str:
-    """Return `Corpus.digest` alone, with the same checks; nothing is read of a file that is known to be unchanged."""
+    """Return `Corpus.digest` only, with the same checks. A file that is known to be unchanged is not read."""
     return _measure(config, fasta)[0]
 
 
 def check_window(config: DataConfig, length: int, fasta: bool = False) -> None:
-    """Raise UserError where the training part has not one window of `length` tokens and one more to predict."""
+    """Raise UserError where the training part is shorter than a window of `length` tokens and one to predict."""
     refuse_short(_measure(config, fasta)[1], length, corpus_source(config))
 
 
 def refuse_short(tokens: int, length: int, source: str) -> None:
-    """Raise UserError where so many tokens to train on are not one window of `length` and one more to predict."""
+    """Raise UserError where `tokens` is less than a window of `length` tokens and one to predict."""
     if tokens <= length:
         raise UserError(
             f"train.seq_len: {length} and one more to predict are more than the {tokens} tokens that {source} has to "
@@ -101,9 +101,9 @@ def refuse_short(tokens: int, length: int, source: str) -> None:
 
 
 def check_vocabulary(config: DataConfig, given: int) -> None:
-    """Raise UserError where the text has tokens that a model's vocabulary has no place for."""
+    """Raise UserError where the text has tokens beyond a model's vocabulary."""
     if not _is_folder(config):
-        return  # every model has place for a byte
+        return  # every vocabulary has all bytes
     manifest, _ = _verified(config)
     if given < manifest.vocabulary:
         raise UserError(
@@ -113,12 +113,15 @@ def check_vocabulary(config: DataConfig, given: int) -> None:
 
 
 def corpus_source(config: DataConfig) -> str:
-    """Return `Corpus.source` alone; reads nothing."""
+    """Return `Corpus.source` only, without reading anything."""
     return f"Python {platform.python_version()} standard library" if config.path is None else config.path
 
 
 def trained_tokenizer(config: DataConfig, vocabulary: int, digest: str) -> Tokenizer:
-    """Return the tokenizer of a run on a text that had this digest; UserError where its folder is gone or changed."""
+    """Return the tokenizer of a run, whose text had a digest.
+
+    Raise UserError where its folder is gone or has changed.
+    """
     path = config.path
     if _is_folder(config):
         manifest, tokenizer = _verified(config)
@@ -135,7 +138,10 @@ def _is_folder(config: DataConfig) -> bool:
 
 
 def _verified(config: DataConfig) -> tuple[Manifest, Tokenizer]:
-    """Return what a prepared folder holds; UserError where it does not hold that."""
+    """Return manifest and tokenizer of a prepared folder.
+
+    Raise UserError where a file is not what the manifest says.
+    """
     if config.valid_fraction != DataConfig().valid_fraction:
         raise UserError(
             f"data.valid_fraction: {config.path} was split when it was prepared (its --valid-fraction); remove this one"
@@ -148,7 +154,7 @@ def _verified(config: DataConfig) -> tuple[Manifest, Tokenizer]:
 
 
 def _measure(config: DataConfig, fasta: bool) -> tuple[str, int]:
-    """Return the digest of a text and its tokens to train on, with the checks of `load_corpus`."""
+    """Return the digest of a text and its number of training tokens, with the checks of `load_corpus`."""
     if not fasta and _is_folder(config):
         manifest, _ = _verified(config)
         return manifest.digest, manifest.train.tokens
@@ -173,7 +179,7 @@ def _of_the_standard_library() -> tuple[str, int]:
 
 
 def _cut(config: DataConfig, size: int) -> int:
-    """Return the bytes of the training part."""
+    """Return the number of bytes in the training part."""
     held_out = int(size * config.valid_fraction)
     if min(size - held_out, held_out) < SMALLEST_PART:
         raise UserError(
@@ -196,13 +202,13 @@ def _content(file: BinaryIO, path: str, fasta: bool) -> bytes:
 
 
 def standard_library(root: Path) -> bytes:
-    # In the order of hashed names the held-out end is a sample of the files, not those whose names begin with z.
+    # In the order of hashed names the held-out end is a random sample of files, not those whose names begin with z.
     names = sorted(_sources(root), key=lambda name: hashlib.sha256(name.encode()).digest())
     return b"".join((root / name).read_bytes() for name in names)
 
 
 def _sources(root: Path) -> Iterator[str]:
-    """Relative POSIX paths of the source files."""
+    """Yield the relative POSIX paths of the source files."""
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if name not in LEFT_OUT_FOLDERS and not name.startswith("config-")]
         for name in files:

@@ -1,4 +1,4 @@
-"""Files that a user names as data: opened, unpacked, and refused by name where they are no text or no file at all."""
+"""Open and unpack data files that a user names, and refuse what is no text or no regular file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from titans_lab.errors import UserError
 from titans_lab.input import NotRegular, open_regular
 
 BLOCK = 1 << 20  # bytes
-LARGEST = 2**30  # bytes, unpacked, of a file that is held in memory
+LARGEST = 2**30  # unpacked bytes of a file that is read into memory
 COMPRESSED = "plain, gzip, bz2, xz or zstd"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-GZIP, BZ2, XZ, ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"  # how compressed files begin
-#: What reading a compressed file raises where it is damaged or ends early.
+GZIP, BZ2, XZ, ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"  # first bytes of compressed files
+#: The errors of reading a compressed file that is damaged or ends early.
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError)
-#: How files that are no text begin, what they are, and what to do with one.
+#: The first bytes of files that are no text, their kind, and the remedy.
 FOREIGN = {
     b"PAR1": ("a Parquet file", "`titans-lab data prepare FILE -o FOLDER` reads its text"),
     b"ARROW1": ("an Arrow file", "write its text as Parquet or JSON lines"),
@@ -42,14 +42,14 @@ FOREIGN = {
 }
 TAR, TAR_AT = b"ustar", 257
 SAMPLE = 1 << 16  # bytes
-MOST_CONTROLS = 0.01  # share of the bytes of a text; compressed bytes have a tenth, and tables of numbers far more
+MOST_CONTROLS = 0.01  # largest share of control characters in a text; compressed data have a tenth
 _CONTROLS = np.isin(np.arange(256), list(set(range(32)) - set(b"\t\n\v\f\r\b\x1b")))
 
-Row = tuple[int, list[str]]  # its line, counted from 1, and its cells
+Row = tuple[int, list[str]]  # the number of its line, from 1, and its cells
 
 
 class Signature(NamedTuple):
-    """What is known of a file without reading it. A file whose signature stays has not been written to."""
+    """Facts about a file that change whenever it is written: device, inode, size and times."""
 
     device: int
     inode: int
@@ -63,11 +63,11 @@ def open_file(path: str | Path, key: str, wanted: str) -> BinaryIO:
 
     Args:
         path: The file.
-        key: Where it was named, for errors: "data.path".
-        wanted: What it should be, for errors: "a CSV file".
+        key: The key that names the file, for errors, such as "data.path".
+        wanted: The expected kind of file, for errors, such as "a CSV file".
 
     Raises:
-        UserError: It cannot be read, or is no regular file: a device or a pipe may never end.
+        UserError: The file cannot be read, or is no regular file. A device or a pipe may never end.
     """
     if "\0" in str(path):
         raise UserError(f"{key}: {str(path)!r} is no path: it holds a zero byte")
@@ -84,39 +84,39 @@ def open_file(path: str | Path, key: str, wanted: str) -> BinaryIO:
 
 
 def signature(path: str | Path, key: str, wanted: str) -> Signature:
-    """Return what is known of a file without reading it. Raises UserError as `open_file`."""
+    """Return the signature of a file without reading it. Raise UserError as `open_file` does."""
     with open_file(path, key, wanted) as file:
         return signature_of(file)
 
 
 def signature_of(file: IO[bytes]) -> Signature:
-    """Return what is known of an open file."""
+    """Return the signature of an open file."""
     status = os.fstat(file.fileno())
     return Signature(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def read_bytes(path: str | Path, key: str, wanted: str) -> bytes:
-    """Return the content of a file of text, unpacked.
+    """Return the unpacked content of a text file.
 
     Args:
         path: The file, plain or compressed.
-        key: Where it was named, for errors: "data.path".
-        wanted: What it should be, for errors: "a CSV file".
+        key: The key that names the file, for errors, such as "data.path".
+        wanted: The expected kind of file, for errors, such as "a CSV file".
 
     Raises:
-        UserError: It cannot be read, is damaged, is no text, holds nothing, or is too large to be held in memory.
+        UserError: The file cannot be read, is damaged, is no text, is empty, or is too large for memory.
     """
     with open_file(path, key, wanted) as file:
         return read_content(file, str(path), key, wanted)
 
 
 def read_content(file: BinaryIO, path: str, key: str, wanted: str) -> bytes:
-    """Return the content of an open file of text; else as `read_bytes`."""
+    """Return the unpacked content of an open text file, as `read_bytes` does."""
     size = signature_of(file).size
     if size > LARGEST:
         raise _too_large(path, key)
     try:
-        # A file of the kernel's, such as /proc/kmsg, says that it has no bytes, and may keep its reader for ever.
+        # A file of the kernel, such as /proc/kmsg, has size 0 and may block its reader for ever.
         content = unpacked(file).read(LARGEST + 1) if size else b""
     except DAMAGE as error:
         raise UserError(f"{key}: {path} is damaged or cut off ({error}); fetch or compress it again") from error
@@ -129,7 +129,7 @@ def read_content(file: BinaryIO, path: str, key: str, wanted: str) -> bytes:
 
 
 def unpacked(file: BinaryIO) -> BinaryIO:
-    """Return a reader of what a file holds, plain or told by its first bytes. It raises `DAMAGE` while it is read."""
+    """Return a reader that unpacks a file by its first bytes. Reading a damaged file raises one of `DAMAGE`."""
     begin = file.read(max(map(len, (GZIP, BZ2, XZ, ZSTD))))
     file.seek(0)
     if begin.startswith(ZSTD):
@@ -144,12 +144,12 @@ def unpacked(file: BinaryIO) -> BinaryIO:
 
 
 def refuse_foreign(begin: bytes, place: str, wanted: str) -> None:
-    """Raise UserError where the bytes that a file begins with are plainly no text.
+    """Raise UserError where the first bytes of a file are clearly no text.
 
     Args:
-        begin: Unpacked; of these at most `SAMPLE` at either end and in the middle are looked at.
-        place: What the error begins with: key and file.
-        wanted: What the file should be.
+        begin: The unpacked bytes. At most `SAMPLE` of them at either end and in the middle are checked.
+        place: The beginning of the error: key and file.
+        wanted: The expected kind of file.
     """
     found = next((facts for magic, facts in FOREIGN.items() if begin.startswith(magic)), None)
     if begin[TAR_AT : TAR_AT + len(TAR)] == TAR:
@@ -179,7 +179,7 @@ def table(content: bytes, path: str) -> tuple[list[str], Iterator[Row]]:
     Cells are separated by tabs if the header has one, else by commas. Blank lines at the end are no rows.
 
     Raises:
-        UserError: Naming file and line, where a row has other than a cell for each column.
+        UserError: A row has not one cell for each column. The message names the line.
     """
     lines = content.decode("utf-8-sig", errors="replace").splitlines()
     while not lines[-1].strip():

@@ -1,4 +1,4 @@
-"""Labelled DNA sequences, as GenomicBenchmarks and GUE have them.
+"""Read labelled DNA sequences in the formats of GenomicBenchmarks and GUE.
 
 GUE (arXiv 2306.15006) has a CSV with the columns `sequence` and `label` for each of train, dev and test;
 GenomicBenchmarks (10.1186/s12863-023-01123-8) as CSV or TSV calls them `seq` and `label`, and has no validation part.
@@ -26,7 +26,7 @@ Part = Literal["train", "valid", "test"]
 
 
 class Labelled(NamedTuple):
-    """A sequence, as places in `BASES`, and the place of its label among the classes."""
+    """A sequence, as indices in `BASES` `[bases]`, and the index of its class."""
 
     bases: np.ndarray
     label: int
@@ -37,10 +37,10 @@ class Genome:
     """Labelled sequences.
 
     Attributes:
-        source: Path of the training file, for people.
-        digest: SHA-256 over the content of all files, in hex.
+        source: The path of the training file.
+        digest: The SHA-256 over the content of all files, in hex.
         classes: The labels of the training file, in order.
-        parts: What to train on and what to judge by; a sequence of one file is in one part alone.
+        parts: The sequences of each part. Equal sequences of one file are in the same part.
         copies: Keys of the files to validate or test on that have the content of the training file.
     """
 
@@ -52,10 +52,10 @@ class Genome:
 
 
 def load_genome(data: DataConfig, classes: int) -> Genome:
-    """Read the files and split what has no file of its own off the training file.
+    """Read the files, and split parts without a file of their own off the training file.
 
     Raises:
-        UserError: Naming file and line, where one is not what `WANTED` says, or has other than so many classes.
+        UserError: A file is not what `WANTED` says, or has not `classes` classes. The message names file and line.
     """
     contents = {part: read_bytes(path, key, WANTED) for part, key, path in _files(data)}
     rows = {part: list(_rows(contents[part], path)) for part, _, path in _files(data)}
@@ -79,13 +79,13 @@ def load_genome(data: DataConfig, classes: int) -> Genome:
 
 
 def genome_warnings(data: DataConfig, classes: int) -> list[str]:
-    """Return a line for each file to validate or test on that has the content of the training file."""
+    """Return a warning for each validation or test file that has the content of the training file."""
     words = "has the content of data.path, so that it measures what was learned by heart"
     return [f"{key}: {words}" for key in _measured(data, classes)[1]]
 
 
 def genome_digest(data: DataConfig, classes: int) -> str:
-    """`Genome.digest` alone, with every check; remembered within a process while the files are unchanged."""
+    """Return `Genome.digest` only, with every check. It is cached in the process while the files are unchanged."""
     return _measured(data, classes)[0]
 
 
@@ -101,7 +101,7 @@ def _measure(data: DataConfig, classes: int, _: tuple[Signature, ...]) -> tuple[
 
 
 def _files(data: DataConfig) -> Iterator[tuple[Part, str, str]]:
-    """Part, key and path of each file."""
+    """Yield part, key and path of each file."""
     files: tuple[tuple[Part, str, str | None], ...] = (
         ("train", "data.path", data.path),
         ("valid", "data.valid_path", data.valid_path),
@@ -118,7 +118,7 @@ def _digest(contents: Mapping[Part, bytes]) -> str:
 
 
 def _rows(content: bytes, path: str) -> Iterator[tuple[str, str, str]]:
-    """Place, sequence and label of each line."""
+    """Yield place, sequence and label of each line."""
     names, rows = table(content, path)
     found = [name for name in NAMES if name in names]
     if not found or "label" not in names:
@@ -141,7 +141,7 @@ def _class(label: str, labels: tuple[str, ...], place: str, data: DataConfig) ->
 
 
 def _part(text: str, data: DataConfig) -> Part:
-    """Of a line of the training file: by the sequence alone, so that one that is there twice is in one part."""
+    """Return the part of a line of the training file. The sequence decides, so equal sequences are in the same part."""
     place = int.from_bytes(hashlib.sha256(text.upper().encode()).digest()[:8], "big") / 2**64
     held_out: list[Part] = []
     if data.test_path is None:

@@ -1,4 +1,4 @@
-"""What long-context tasks hide, and what in: files as bytes, and the hashes that stand for them. No torch."""
+"""Read the files of long-context tasks, with their hashes: needles, stories, and texts to hide them in. No torch."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pathlib import Path
 from titans_lab.data.files import read_bytes
 from titans_lab.errors import UserError
 
-LOOKED_AT = 10_000  # pairs of words: as many as are drawn before a needle gives up
+LOOKED_AT = 10_000  # pairs of words: as many as are drawn before drawing a needle fails
 WORD_FILES = ("adjectivelist.txt", "nounlist.txt")
 WORDS_WANTED = "a folder with adjectivelist.txt and nounlist.txt, one word a line, as wonderwords has them"
 PROSE_WANTED = "a text file, plain or gzip, or null for Python's documentation"
 BOOKS_WANTED = "a book as text, plain or gzip, or a folder of them"
 FACTS_WANTED = "a file of bAbI stories, plain or gzip"
-_BOOK_BEGINS, _BOOK_ENDS = b"*** START OF TH", b"*** END OF TH"  # of Project Gutenberg's files
+_BOOK_BEGINS, _BOOK_ENDS = b"*** START OF TH", b"*** END OF TH"  # in Project Gutenberg's files
 
 
 def for_testing(text: str, share: int = 10) -> bool:
-    """Return whether a text is one of those, one in `share`, that no training sees: by its hash, whoever asks."""
+    """Return whether a text is held out for tests: one in `share` is, by its hash."""
     return int(hashlib.sha256(text.encode()).hexdigest(), 16) % share == 0
 
 
 def check_words(folder: str) -> None:
-    """Raise UserError where lists make no pair of words to train on, or none for tests."""
+    """Raise UserError where the word lists give no pair of words for training, or none for tests."""
     adjectives, nouns = (file.decode(errors="replace").split() for file in read_words(folder))
     pairs = (f"{adjective}-{noun}" for adjective in adjectives for noun in nouns)
     sides = {for_testing(pair) for pair in islice(pairs, LOOKED_AT)}
@@ -36,17 +36,17 @@ def check_words(folder: str) -> None:
 
 
 def read_prose(path: str | None) -> bytes:
-    """A text, by default the documentation that comes with Python, which is prose for the most part."""
+    """Return a text, by default the documentation in Python's own library, which is mostly prose."""
     return _python_documentation() if path is None else read_bytes(path, "data.path", PROSE_WANTED)
 
 
 def prose_source(path: str | None) -> str:
-    """Where that is from, for people."""
+    """Return the origin of the text of `read_prose`."""
     return f"Python {platform.python_version()} documentation" if path is None else path
 
 
 def read_books(path: str | None) -> bytes:
-    """A book, or all files of a folder in the order of their names, without Project Gutenberg's licence."""
+    """Return a book, or all files of a folder by name, without Project Gutenberg's licence."""
     if path is None:
         return _python_documentation()
     files = sorted(file for file in Path(path).iterdir() if file.is_file()) if Path(path).is_dir() else [Path(path)]
@@ -56,14 +56,14 @@ def read_books(path: str | None) -> bytes:
 
 
 def read_words(folder: str | None) -> tuple[bytes, ...]:
-    """Adjectives and nouns, a word a line; none where no folder is given."""
+    """Return the lists of adjectives and nouns, one word a line, or an empty tuple without a folder."""
     if folder is None:
         return ()
     return tuple(read_bytes(str(Path(folder) / name), "task.needle.words", WORDS_WANTED) for name in WORD_FILES)
 
 
 def read_facts(path: str | None) -> bytes:
-    """A file of bAbI stories."""
+    """Return the content of a file of bAbI stories."""
     if path is None:
         raise UserError(f"task.babilong.facts: names no file; give {FACTS_WANTED}")
     return read_bytes(path, "task.babilong.facts", FACTS_WANTED)
@@ -71,11 +71,11 @@ def read_facts(path: str | None) -> bytes:
 
 @dataclass(frozen=True)
 class NeedleContents:
-    """What needles of a kind are made of and hidden in.
+    """The word lists of needles and the text to hide them in.
 
     Attributes:
-        words: Lists of adjectives and nouns, a word a line; none: the task's own.
-        prose: None: the task's own sentences.
+        words: Lists of adjectives and nouns, one word a line. Empty: built-in lists.
+        prose: The text. None: built-in sentences.
     """
 
     words: tuple[bytes, ...]
@@ -83,23 +83,23 @@ class NeedleContents:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all of it, in hex."""
+        """Return the SHA-256 of the whole content, in hex."""
         return _digest(*self.words, self.prose)
 
 
 def needle_contents(kind: str, path: str | None, words: str | None) -> NeedleContents:
-    """Read them; UserError."""
+    """Read the files. Raise UserError where one cannot be used."""
     return NeedleContents(read_words(words), b"" if kind == "passkey" else _in_parts(read_prose(path), path))
 
 
 def needle_source(kind: str, path: str | None) -> str:
-    """Where the haystack is from, for people."""
+    """Return the origin of the haystack."""
     return "sentences that repeat" if kind == "passkey" else prose_source(path)
 
 
 @dataclass(frozen=True)
 class BabilongContents:
-    """A file of stories and a book."""
+    """The stories and the book to hide them in."""
 
     facts: bytes
     facts_source: str
@@ -107,17 +107,17 @@ class BabilongContents:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all of it, in hex."""
+        """Return the SHA-256 of the whole content, in hex."""
         return _digest(self.facts, self.book)
 
 
 def babilong_contents(facts: str | None, books: str | None) -> BabilongContents:
-    """Read them; UserError."""
+    """Read the files. Raise UserError where one cannot be used."""
     return BabilongContents(read_facts(facts), str(facts), _in_parts(read_books(books), books))
 
 
 def babilong_source(facts: str | None, books: str | None) -> str:
-    """Where they are from, for people."""
+    """Return the origin of the stories and the book."""
     return f"{facts} in {prose_source(books)}"
 
 

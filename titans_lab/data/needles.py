@@ -64,7 +64,7 @@ class Words:
 
     @classmethod
     def of(cls, files: Sequence[bytes] = ()) -> Words:
-        """From a file of adjectives and one of nouns; our own where there are none."""
+        """Return the words of a file of adjectives and one of nouns, or the built-in ones without files."""
         return cls(*(file.decode(errors="replace").split() for file in files or OWN_WORDS))
 
     def draw(self, numbers: np.random.Generator) -> str:

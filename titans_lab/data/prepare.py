@@ -1,6 +1,6 @@
-"""Making a prepared folder: the text is read once onto the disk, split, and turned into tokens a block at a time.
+"""Prepare a folder of tokens: copy the text to the disk, split it, and tokenize it block by block.
 
-The folder is there whole or not at all: it is made under a temporary name beside it and renamed.
+The folder is whole or absent: it is made under a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ from titans_lab.data.sources import Document, Source, documents, files
 from titans_lab.data.tokenizer import BYTES, SEPARATOR, SMALLEST, Tokenizer, read_bpe, train_bpe
 from titans_lab.errors import UserError
 
-BATCH = 8 * BLOCK  # bytes that are turned into tokens at once
+BATCH = 8 * BLOCK  # bytes that are tokenized together
 TOKENIZERS = "bytes, bpe:N or gpt2:VOCABULARY,MERGES"
-#: No pre-tokenizer looks across such a place: what is before it and what is from it on have the tokens of the whole.
+#: A seam. No pre-tokenizer looks across it, so the two sides have the same tokens as the whole text.
 SEAM = re.compile(rb"[ \n](?=[!-~])")
 
-#: Called with what is being done, the bytes done and all of them where that is known.
+#: It is called with the current step, the bytes done, and the total bytes if known.
 Look = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to prepare.
+    """A request to prepare a text.
 
     Attributes:
-        source: The text to train on, and to hold out from unless `valid` is given.
-        valid: A text to hold out whole.
+        source: The training text. Its end is held out unless `valid` is given.
+        valid: A separate text to hold out.
         tokenizer: "bytes", "bpe:N" or "gpt2:VOCABULARY,MERGES".
-        valid_fraction: Share of the bytes, at the end, held out where there is no `valid`.
-        limit: Read so many bytes of the source at most; a character that the limit cuts in two is left out.
-        one_document: All of a source is one document, for rows that are lines of one.
+        valid_fraction: The share of the bytes, at the end, that is held out without `valid`.
+        limit: The most bytes to read of the source. A character that the limit cuts in two is left out.
+        one_document: Whether the source is one document, for rows that are lines of one text.
     """
 
     source: Source
@@ -67,21 +67,24 @@ class Request:
 
 
 class Span(NamedTuple):
-    """A document or a part of one, as places in the text."""
+    """A document or a part of one, as byte offsets in the text."""
 
     begin: int
     end: int
 
 
 class TextBlock(NamedTuple):
-    """Some of a document; `begins` one that another one is before."""
+    """A piece of a document. `begins` says that it begins a document that follows another one."""
 
     text: bytes
     begins: bool
 
 
 def prepare(request: Request, folder: Path, look: Look) -> tuple[Manifest, bool]:
-    """Make the folder unless it is there; what is in it, and whether it was there. UserError as `documents`."""
+    """Make the folder unless it exists, and return its manifest and whether it existed.
+
+    Raise UserError as `documents`.
+    """
     _check(request)
     record = asdict(request) | {"files": [_signature(path) for path in _files(request)]}
     if folder.exists():
@@ -152,7 +155,7 @@ def _make(request: Request, record: dict[str, Any], folder: Path, look: Look) ->
 def _text(
     request: Request, source: Source, limit: int | None, folder: Path, look: Look
 ) -> Iterator[tuple[mmap.mmap, list[Span]]]:
-    """The text of a source, on the disk for as long as it is needed, and its documents' places."""
+    """Copy the text of a source to a temporary file, and yield it mapped into memory, with its documents' spans."""
     path = folder / "text"
     ends = array("Q", [0])
     with path.open("wb") as file:
@@ -168,7 +171,7 @@ def _text(
 
 
 def _copy(found: Iterator[Document], limit: int | None, file: IO[bytes], look: Look) -> Iterator[int]:
-    """Write documents up to the limit; yield where each ends."""
+    """Write documents up to the limit, and yield the offset at which each ends."""
     for document in found:
         for block in document:
             room = len(block) if limit is None else limit - file.tell()
@@ -181,17 +184,17 @@ def _copy(found: Iterator[Document], limit: int | None, file: IO[bytes], look: L
 
 
 def _first_bytes(text: bytes, size: int) -> bytes:
-    """Return at most so many bytes, without a character of UTF-8 that would be cut in two."""
+    """Return at most `size` bytes, without a UTF-8 character that would be cut in two."""
     while 0 < size < len(text) and text[size] & 0b1100_0000 == 0b1000_0000:
         size -= 1
     return text[:size]
 
 
 def _split(text: mmap.mmap, spans: list[Span], fraction: float, name: str) -> tuple[list[Span], list[Span]]:
-    """The documents before and after the place that leaves the fraction, between two characters."""
+    """Return the documents before and after the split, which falls between two characters."""
     size = len(text)
     cut = size - int(size * fraction)
-    while cut < size and text[cut] & 0b1100_0000 == 0b1000_0000:  # within a character of UTF-8
+    while cut < size and text[cut] & 0b1100_0000 == 0b1000_0000:  # within a UTF-8 character
         cut += 1
     if min(cut, size - cut) < 2:
         raise UserError(
@@ -228,7 +231,7 @@ def _tokenizer(name: str, blocks: Callable[[], Iterator[TextBlock]]) -> Tokenize
 
 
 def blocks_of(text: mmap.mmap, spans: list[Span], look: Callable[[int, int | None], None]) -> Iterator[TextBlock]:
-    """The documents' text in blocks of about `BLOCK`, cut at seams."""
+    """Yield the documents' text in blocks of about `BLOCK` bytes, cut at seams."""
     total, done = sum(end - begin for begin, end in spans), 0
     for number, (begin, end) in enumerate(spans):
         first = number > 0
@@ -256,7 +259,7 @@ def _write_part(path: Path, tokenizer: Tokenizer, dtype: np.dtype[Any], blocks: 
 
 
 def _batches(blocks: Iterator[TextBlock]) -> Iterator[list[TextBlock]]:
-    """Blocks in lists of about `BATCH` bytes."""
+    """Yield lists of blocks with about `BATCH` bytes."""
     batch: list[TextBlock] = []
     size = 0
     for block in blocks:

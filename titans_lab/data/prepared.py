@@ -1,4 +1,4 @@
-"""A folder of prepared tokens: what is in it, and its parts mapped into memory."""
+"""Read a folder of prepared tokens: its manifest, its tokenizer, and its parts mapped into memory."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Part:
-    """The training text or the held-out one.
+    """The facts of a part of a prepared folder: the training text or the held-out text.
 
     Attributes:
-        tokens: Tokens in the file `train.bin` or `valid.bin`, little-endian.
-        bytes: Bytes of text that they stand for; the end between two documents counts as one.
-        documents: Documents that begin in it.
-        text_sha256: SHA-256 of these bytes, in hex: equal for one text, whatever its tokenizer.
-        file_sha256: SHA-256 of the file.
+        tokens: The number of tokens in the file `train.bin` or `valid.bin`, which is little-endian.
+        bytes: The number of bytes that they stand for. The end between two documents counts as one byte.
+        documents: The number of documents that begin in the part.
+        text_sha256: The SHA-256 of the bytes in hex. It is the same for all tokenizers.
+        file_sha256: The SHA-256 of the file.
     """
 
     tokens: int
@@ -46,7 +46,7 @@ class Part:
 
 
 class Content(NamedTuple):
-    """What the bytes of a part come to: their SHA-256 in hex, and the largest token."""
+    """The SHA-256 of a part's file in hex, and its largest token."""
 
     sha256: str
     largest: int
@@ -54,16 +54,16 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a prepared folder says that it holds.
+    """The manifest of a prepared folder.
 
     Attributes:
-        format: Version of the folder's layout.
-        request: What was asked for, and the files that were read, with their sizes and times.
-        tokenizer: Name of the tokenizer.
-        tokenizer_sha256: SHA-256 of its definition, which is in `tokenizer.json`.
-        vocabulary: Tokens that it has: the least that `model.vocab_size` can be.
-        dtype: Type of a token in the files.
-        train: The text to train on.
+        format: The version of the folder's layout.
+        request: The request, and the files that were read, with their sizes and times.
+        tokenizer: The name of the tokenizer.
+        tokenizer_sha256: The SHA-256 of its definition in `tokenizer.json`.
+        vocabulary: The number of its tokens, which is the least `model.vocab_size`.
+        dtype: The type of a token in the files.
+        train: The training text.
         valid: The held-out text.
     """
 
@@ -78,18 +78,21 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 over the tokens of both parts and what they mean, in hex; not over where they are from."""
+        """Return the SHA-256 in hex of the tokens of both parts and of the tokenizer.
+
+        The origin of the text has no part.
+        """
         facts = [self.train.file_sha256, self.valid.file_sha256, self.dtype, self.tokenizer_sha256]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return what a folder says that it holds.
+    """Return the manifest of a folder.
 
-    `verify` finds out whether it does; here its files have only the sizes that they should have.
+    `verify` checks the content of the files; this function checks their sizes only.
 
     Raises:
-        UserError: It is no prepared folder, or a damaged one, or of a later format.
+        UserError: The folder is not prepared, is damaged, or has a later format.
     """
     path = folder / MANIFEST
     if not path.exists():
@@ -107,15 +110,15 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest into a folder that is being made."""
+    """Write the manifest into a folder."""
     (folder / MANIFEST).write_text(json.dumps(dataclasses.asdict(manifest), indent=1) + "\n")
 
 
 def verify(folder: Path, manifest: Manifest) -> Tokenizer:
-    """Read the files of a folder to their end unless they are known to be unchanged; return its tokenizer.
+    """Check the whole content of a folder, unless it is known to be unchanged, and return its tokenizer.
 
     Raises:
-        UserError: One of them is not what the manifest says, byte for byte, or a token is beyond the vocabulary.
+        UserError: A file differs from the manifest, or a token is beyond the vocabulary.
     """
     for name in PARTS:
         path, part = folder / f"{name}.bin", getattr(manifest, name)
@@ -131,7 +134,7 @@ def verify(folder: Path, manifest: Manifest) -> Tokenizer:
 
 
 def part_content(path: Path, dtype: str) -> Content:
-    """Return what the bytes of a part come to; UserError where they cannot be read."""
+    """Return SHA-256 and largest token of a part's file. Raise UserError where it cannot be read."""
 
     def find(file: BinaryIO) -> list[Any]:
         sha, largest = hashlib.sha256(), 0
@@ -144,7 +147,7 @@ def part_content(path: Path, dtype: str) -> Content:
 
 
 def read_tokenizer(folder: Path, manifest: Manifest) -> Tokenizer:
-    """Return the folder's tokenizer; UserError where it is not what the manifest says."""
+    """Return the folder's tokenizer. Raise UserError where it is not what the manifest says."""
     path = folder / TOKENIZER
     try:
         tokenizer = from_definition(manifest.tokenizer, json.loads(_content(path)), str(path))
@@ -156,7 +159,7 @@ def read_tokenizer(folder: Path, manifest: Manifest) -> Tokenizer:
 
 
 def map_part(folder: Path, manifest: Manifest, name: str) -> np.ndarray:
-    """Return the tokens of "train" or "valid" as an array `[tokens]` that is read from the disk as it is used."""
+    """Return the tokens of "train" or "valid" `[tokens]`, mapped from the disk."""
     return np.memmap(folder / f"{name}.bin", dtype=_little_endian(manifest.dtype), mode="r")
 
 
@@ -170,7 +173,7 @@ def _little_endian(dtype: str) -> np.dtype[Any]:
 
 
 def _check_shape(manifest: Manifest) -> None:
-    """Raise ValueError where a value is not of its kind: the file may be anybody's."""
+    """Raise ValueError where a value has a wrong type: the file may come from anybody."""
     if manifest.format != FORMAT:
         raise ValueError(f"format: {manifest.format!r} is not {FORMAT}, which this version reads")
     if manifest.dtype not in DTYPES:

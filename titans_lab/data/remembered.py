@@ -1,12 +1,11 @@
-"""What was found out by reading a file, remembered for as long as the file is unchanged.
+"""Cache what was computed from a file for as long as the file is unchanged.
 
-A file of many gigabytes is hashed once on a machine, and not by each plan and each worker. It counts as unchanged while
-its device, inode and size and the times of its last write and last change stay what they were. The time of change
-(ctime) is the kernel's: no program can set it back. What was written to a moment ago may be written to again within the
-grain of these times, so that nothing is remembered of it.
+A large file is hashed once on a machine, and not again by each plan and each worker. It counts as unchanged while its
+device, inode, size, modification time and change time are the same. The kernel sets the change time (ctime), and no
+program can set it back. A file that was written to a moment ago may be written to again within the resolution of these
+times, so nothing is cached for it.
 
-The memory is a folder of the user's own cache, `$XDG_CACHE_HOME/titans-lab/data`. What others could write to is not
-believed, and everything is read anew.
+The cache is the folder `$XDG_CACHE_HOME/titans-lab/data`. If other users could write to it, it is not used.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ from typing import Any, BinaryIO, cast
 from titans_lab.data.files import Signature, open_file, signature_of
 from titans_lab.errors import UserError
 
-GRAIN = 2_000_000_000  # nanoseconds; the coarsest clock of a file system, that of FAT
+GRAIN = 2_000_000_000  # nanoseconds: the coarsest resolution of file times, that of FAT
 LARGEST_ENTRY = 1 << 16  # bytes
 
 known: dict[tuple[str, Signature], Any] = {}
 
 
 def remembered(path: Path, key: str, wanted: str, kind: str, find: Callable[[BinaryIO], Any]) -> Any:
-    """Return what `find` finds in a file, or found in it when it was last read.
+    """Return the result of `find` on a file, from the cache if the file is unchanged.
 
     Args:
         path: The file.
-        key: Where it was named, for errors: "data.path".
-        wanted: What it should be, for errors: "a CSV file".
-        kind: One word for what `find` finds; part of the name of the entry.
-        find: Reads the open file; its result is plain data, as JSON has it.
+        key: The key that names the file, for errors, such as "data.path".
+        wanted: The expected kind of file, for errors, such as "a CSV file".
+        kind: One word for the result, which is part of the name of the cache entry.
+        find: A function that reads the open file and returns plain JSON data.
 
     Raises:
-        UserError: As `open_file` and `find`, or the file is being written to.
+        UserError: As `open_file` and `find`, or the file is being written.
     """
     with open_file(path, key, wanted) as file:
         before = signature_of(file)
@@ -64,14 +63,14 @@ def remembered(path: Path, key: str, wanted: str, kind: str, find: Callable[[Bin
 
 
 def file_digest(path: Path, key: str, wanted: str) -> str:
-    """Return the SHA-256 of a file's bytes, as they lie on the disk, in hex. Raises UserError as `remembered`."""
+    """Return the SHA-256 of a file's bytes on the disk, in hex. Raise UserError as `remembered` does."""
     return remembered(
         path, key, wanted, "file", lambda file: hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
     )
 
 
 def user_folder() -> Path | None:
-    """Return the folder of what is remembered, made at need; None where there is none that is the user's alone."""
+    """Return the folder of the cache, which is made if needed, or None where other users could write to it."""
     given = os.environ.get("XDG_CACHE_HOME", "")
     try:
         caches = Path(given) if given.startswith("/") else Path.home() / ".cache"
@@ -80,19 +79,19 @@ def user_folder() -> Path | None:
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not _is_own(each):
                 return None
-    except (OSError, RuntimeError):  # no home, or one that cannot be written
+    except (OSError, RuntimeError):  # no home folder, or one that cannot be written
         return None
     return folder
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether this is a folder, and no link to one, which nobody else may read or write."""
+    """Return whether a path is a folder, not a link, that nobody else may read or write."""
     status = folder.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
 
 
 def _read(stored: Path | None, signature: Signature) -> Any:
-    """Return what an entry says of a file with this signature; None where it says nothing."""
+    """Return the cached result for a file with this signature, or None where there is none."""
     if stored is None:
         return None
     with contextlib.suppress(OSError, ValueError, RecursionError):
@@ -104,7 +103,7 @@ def _read(stored: Path | None, signature: Signature) -> Any:
 
 
 def _write(stored: Path | None, signature: Signature, found: Any) -> None:
-    """Put an entry in its place. A full disk is no reason to stop: the file is read again then."""
+    """Write a cache entry. If that fails, as on a full disk, the file will be read again."""
     if stored is None:
         return
     temporary = stored.with_name(f".{secrets.token_hex(8)}.tmp")

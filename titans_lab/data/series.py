@@ -1,8 +1,9 @@
-"""Time series from a CSV file: the scaled values and the parts that forecasts are trained and judged on.
+"""Read a time series from a CSV file, scale it, and split it into parts.
 
-The protocol is that of Informer and Autoformer (arXiv 2012.07436, 2106.13008), by which published figures compare:
-ETT has 12, 4 and 4 months of 30 days, other series 70, 10 and 20 %; every channel is scaled by the mean and the
-deviation of its training part; the inputs of a part's first forecasts reach back into the part before.
+The protocol is that of Informer and Autoformer (arXiv 2012.07436, 2106.13008), so that results compare with published
+ones. The parts of ETT have 12, 4 and 4 months of 30 days, those of other series 70, 10 and 20 %. Every channel is
+scaled by mean and standard deviation of its training part. The inputs of a part's first forecasts reach into the part
+before.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from titans_lab.data.files import Row, Signature, read_bytes, signature, table
 from titans_lab.errors import UserError
 
 ETT_CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
-ETT_MONTHS = (12, 16, 20)  # ends of the parts; a month has 30 days, and what follows is not used
+ETT_MONTHS = (12, 16, 20)  # ends of the parts in months of 30 days; later rows are not used
 WANTED = "a CSV file (plain, gzip, bz2, xz or zstd) with a column `date` and then a column of numbers for each channel"
 
 ROUNDING = 8 * np.finfo(np.float64).eps  # as a share of a channel's largest value
 MOST_NAMED = 5  # channels in a warning
-LARGEST_SCALED = 1e15  # whose square is far from float32's end, summed as well
+LARGEST_SCALED = 1e15  # sums of its square are far below the largest float32
 
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
@@ -38,12 +39,12 @@ class Series:
     """A table of numbers over time.
 
     Attributes:
-        source: The path given, for people.
-        digest: SHA-256 of the file's content, unpacked, in hex.
-        channels: Names of the columns.
-        values: `[rows, channels]`, float32, scaled by the training part; read-only.
-        ends: Row after the last one of each of `PARTS`.
-        constant: Names of the channels that have one value, but for rounding, in the training part.
+        source: The path of the file.
+        digest: The SHA-256 of the file's unpacked content, in hex.
+        channels: The names of the columns.
+        values: The scaled values `[rows, channels]`, float32, read-only.
+        ends: The end of each of `PARTS`, as a row.
+        constant: The names of the channels that are constant, up to rounding, in the training part.
     """
 
     source: str
@@ -54,10 +55,10 @@ class Series:
     constant: tuple[str, ...] = ()
 
     def without_cycle(self, period: int) -> Series:
-        """Less each channel's mean profile over a cycle of so many rows, which the training part gives.
+        """Subtract each channel's mean profile over a cycle of `period` rows, computed on the training part.
 
-        Errors stay those of forecasts of the series itself: the profile is as much in a forecast as in the truth.
-        UserError where the training part has no whole cycle.
+        Errors stay those of the series itself, because the profile is part of both the forecast and the truth.
+        Raise UserError where the training part has no whole cycle.
         """
         train = self.ends[0]
         if period > train:
@@ -67,9 +68,9 @@ class Series:
         return replace(self, values=self.values - profile[place])
 
     def windows(self, part: Part, look_back: int, horizon: int) -> np.ndarray:
-        """Every window of a part, one a row `[windows, look_back + horizon, channels]`: a view, nothing is copied.
+        """Return every window of a part `[windows, look_back + horizon, channels]`, as a view without a copy.
 
-        UserError where the part has fewer rows than a window.
+        Raise UserError where the part has fewer rows than a window.
         """
         place = PARTS.index(part)
         begin = max(0, self.ends[place - 1] - look_back) if place else 0
@@ -84,7 +85,7 @@ class Series:
 
 
 def load_series(path: str) -> Series:
-    """Read, scale and split a file. UserError, naming the line, where it is not what `WANTED` says."""
+    """Read, scale and split a file. Raise UserError, naming the line, where it is not what `WANTED` says."""
     content = read_bytes(path, "data.path", WANTED)
     names, rows = table(content, path)
     if len(names) < 2 or names[0] != "date":
@@ -99,7 +100,7 @@ def load_series(path: str) -> Series:
 
 
 def series_digest(path: str, look_back: int, horizon: int, cycle: int = 1) -> str:
-    """`Series.digest` alone, with every check; remembered within a process while the file is unchanged."""
+    """Return `Series.digest` only, with every check. It is cached in the process while the file is unchanged."""
     return _measure(path, look_back, horizon, cycle, signature(path, "data.path", WANTED))[0]
 
 
@@ -125,7 +126,7 @@ def _measure(path: str, look_back: int, horizon: int, cycle: int, _: Signature) 
 
 
 def _cells(rows: Iterable[Row], names: Sequence[str], path: str) -> tuple[list[str], np.ndarray]:
-    """The dates and the values `[rows, channels]`."""
+    """Return the dates and the values `[rows, channels]`."""
     dates, values = [], []
     for line, (date, *cells) in rows:
         dates.append(date)
@@ -146,7 +147,7 @@ def _number(cell: str, name: str, place: str) -> float:
 
 
 def _ends(channels: tuple[str, ...], dates: list[str], path: str) -> tuple[int, int, int]:
-    """Row after the last one of each part."""
+    """Return the end of each part, as a row."""
     rows = len(dates)
     if channels != ETT_CHANNELS:
         return int(rows * 0.7), rows - int(rows * 0.2), rows
@@ -158,7 +159,7 @@ def _ends(channels: tuple[str, ...], dates: list[str], path: str) -> tuple[int, 
 
 
 def _step(dates: list[str], path: str) -> timedelta:
-    """Time from the first row to the second."""
+    """Return the time from the first row to the second."""
     first, second = (_date(text, f"{path}:{line}") for line, text in enumerate(dates[:2], 2))
     if not timedelta(0) < second - first <= timedelta(days=1):
         raise UserError(f"{path}:3: {dates[1]!r} does not follow {dates[0]!r} within a day; sort the lines by date")
@@ -175,8 +176,8 @@ def _date(text: str, place: str) -> datetime:
 def _scaled(values: np.ndarray, train: int, channels: Sequence[str], path: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the values with mean 0 and deviation 1 over the first `train` rows, and which channels vary there.
 
-    A channel that is constant there keeps its scale. Its range tells, as the rounding of the mean alone gives it a
-    deviation above 0; numbers that differ by a few units in the last place count as equal.
+    A channel that is constant in these rows keeps its scale. The range decides whether it is constant, because rounding
+    of the mean alone gives a deviation above 0. Values that differ by a few units in the last place count as equal.
     """
     part = values[:train]
     varies = np.ptp(part, 0) > ROUNDING * np.abs(part).max(0)
@@ -190,7 +191,7 @@ def _scaled(values: np.ndarray, train: int, channels: Sequence[str], path: str) 
 
 
 def _check_order(dates: Sequence[str], path: str) -> None:
-    """Raise UserError where dates go back, as in a file that has the newest first; those of no known form may."""
+    """Raise UserError where dates decrease, as in a file with the newest row first. Unknown formats are not checked."""
     times = _times(dates)
     back = [row for row in range(1, len(times)) if times[row] < times[row - 1]]
     if back:
@@ -202,10 +203,10 @@ def _check_order(dates: Sequence[str], path: str) -> None:
 
 
 def _times(dates: Sequence[str]) -> list[Any]:
-    """Return what orders the dates: times or numbers, whichever all of them are; empty where they are neither."""
+    """Return the dates as times or numbers, if all of them are, else an empty list."""
     for read in (datetime.fromisoformat, float):
         with suppress(ValueError, TypeError):
             times = [read(date) for date in dates]
-            sorted(times)  # a TypeError where some have a time zone and others none
+            sorted(times)  # raises TypeError if only some have a time zone
             return times
     return []

@@ -1,4 +1,4 @@
-"""Documents from files, folders, JSON lines and Hugging Face datasets, as bytes and a block at a time."""
+"""Read documents from files, folders, JSON lines and Hugging Face datasets, as blocks of bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ JSON_LINES = (".jsonl", ".ndjson", ".json")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 UNITS = {"": 1, "K": 1000, "M": 1_000_000, "G": 1_000_000_000}
 PARQUET = b"PAR1"
-SOURCE = "the text"  # what errors call a file that no key of a study names
+SOURCE = "the text"  # the name in errors of a file that no key of a study names
 TEXT = "a text, JSON lines or Parquet"
 
 Document = Iterator[bytes]
@@ -36,14 +36,13 @@ Document = Iterator[bytes]
 
 @dataclass(frozen=True)
 class Source:
-    """Where a text is from.
+    """The origin of a text.
 
     Attributes:
         name: A file or a folder of files, each plain or compressed, or `hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`, a
-            dataset on the Hugging Face hub; only this one needs the network. A file is Parquet if it begins so, JSON
-            lines if its name says so (.jsonl, .ndjson, .json, also behind .gz, .bz2, .xz or .zst), and one document
-            otherwise.
-        key: Name of the text in a JSON line or a row.
+            dataset on the Hugging Face hub, which needs the network. A file is Parquet by its first bytes, JSON lines
+            by its name (.jsonl, .ndjson, .json, also before .gz, .bz2, .xz or .zst), else one document.
+        key: The name of the text in a JSON line or a row.
     """
 
     name: str
@@ -55,10 +54,10 @@ class Source:
 
 
 def size_in_bytes(text: str) -> int:
-    """Return a size that is written as 200000, 200K, 1.5M or 2G (K, M and G are 1,000, 1,000,000, 1,000,000,000).
+    """Return the bytes of a size such as 200000, 200K, 1.5M or 2G, where K, M and G are powers of 1,000.
 
     Raises:
-        UserError: It is none, or below 1.
+        UserError: The text is no size, or is below 1.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", text.strip().upper())
     size = int(float(found[1]) * UNITS[found[2]]) if found else 0
@@ -68,14 +67,14 @@ def size_in_bytes(text: str) -> int:
 
 
 def documents(source: Source, utf8: bool) -> Iterator[Document]:
-    """The documents in order, to be read in that order, each in blocks.
+    """Yield the documents as iterators of blocks, which must be read in order.
 
     Args:
-        source: Where they are from.
-        utf8: Refuse a text file that is not UTF-8; JSON lines have to be.
+        source: The source.
+        utf8: Whether to refuse text files that are not UTF-8. JSON lines must always be UTF-8.
 
     Raises:
-        UserError: While reading, naming file and line.
+        UserError: The source cannot be read. It is raised while reading, and names file and line.
     """
     if source.on_the_hub:
         yield from map(_one, _rows(source))
@@ -90,7 +89,7 @@ def documents(source: Source, utf8: bool) -> Iterator[Document]:
 
 
 def files(source: Source) -> list[Path]:
-    """The file, or those of the folder and below in the order of their names, hidden ones left out."""
+    """Return the file, or all files below the folder by name, without hidden ones."""
     root = Path(source.name).expanduser()
     if not root.exists():
         raise UserError(f"{root}: no such file or folder, relative to {Path.cwd()}")
@@ -103,7 +102,7 @@ def files(source: Source) -> list[Path]:
 
 
 def is_json_lines(path: Path) -> bool:
-    """Return whether a file has a document a line, told by its name."""
+    """Return whether a file has one document per line, judged by its name."""
     name = path.name.lower()
     return next((name.removesuffix(each) for each in PACKED if name.endswith(each)), name).endswith(JSON_LINES)
 
@@ -118,7 +117,7 @@ def _one(text: bytes) -> Document:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[BinaryIO]:
-    """Open a file of text, unpacked, behind its byte-order mark; UserError where it is empty or plainly no text."""
+    """Open a text file, unpacked and after its byte-order mark. Raise UserError where it is empty or no text."""
     begin = _begin(path)
     refuse_foreign(begin, f"{path}:", TEXT)
     with open_file(path, SOURCE, TEXT) as packed:
@@ -129,7 +128,7 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
 
 
 def _begin(path: Path) -> bytes:
-    """Return the bytes that a file begins with, unpacked; UserError where there are none."""
+    """Return the first unpacked bytes of a file. Raise UserError where it is empty."""
     with open_file(path, SOURCE, TEXT) as file:
         try:
             begin = unpacked(file).read(SAMPLE) if signature_of(file).size else b""
@@ -150,7 +149,7 @@ def _blocks(path: Path) -> Document:
 
 def _read(file: BinaryIO, path: Path, line: int) -> bytes:
     try:
-        return file.read(BLOCK) + file.readline(BLOCK)  # whole lines, and so whole characters, as a rule
+        return file.read(BLOCK) + file.readline(BLOCK)  # usually whole lines, and so whole characters
     except DAMAGE as error:
         raise _damaged(path, line, error) from error
 
@@ -160,7 +159,7 @@ def _damaged(path: Path, line: int, error: Exception) -> UserError:
 
 
 def _checked(blocks: Document, path: Path) -> Document:
-    """Yield the same blocks; UserError at the first byte that is not UTF-8."""
+    """Yield the same blocks. Raise UserError at the first byte that is not UTF-8."""
     decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
     for block in blocks:
         _decode(decoder, block, path, line)
@@ -178,7 +177,7 @@ def _decode(decoder: codecs.IncrementalDecoder, block: bytes, path: Path, line: 
 
 
 def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and object of each line that is not blank; UserError where one is no JSON object in UTF-8."""
+    """Yield number and object of each line that is not blank. Raise UserError where one is no JSON object in UTF-8."""
     line = 0
     with open_text(path) as file:
         try:
@@ -236,14 +235,14 @@ def _parquet(path: Path, key: str) -> Iterator[bytes]:
 
 
 def _rows(source: Source) -> Iterator[bytes]:
-    """The texts of a dataset on the hub, streamed."""
+    """Yield the texts of a dataset on the hub, streamed."""
     repository, configuration, split = _address(source.name)
     for number, row in enumerate(_stream(source.name, repository, configuration, split), 1):
         yield _text(row, source.key, f"{source.name}: row {number}")
 
 
 def _address(name: str) -> tuple[str, str | None, str]:
-    """`hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`, with the split `train` by default."""
+    """Return the parts of `hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`. The split is `train` by default."""
     repository, _, rest = name.removeprefix(HUB).partition(":")
     configuration, _, split = rest.partition(":")
     return repository, configuration or None, split or "train"
@@ -257,5 +256,5 @@ def _stream(name: str, repository: str, configuration: str | None, split: str) -
     try:
         rows: Iterable[dict[str, Any]] = datasets.load_dataset(repository, configuration, split=split, streaming=True)
         yield from rows
-    except Exception as error:  # of many libraries: the network, the hub, the dataset's own files
-        raise UserError(f"{name}: cannot be had ({type(error).__name__}: {error})") from error
+    except Exception as error:  # many libraries raise: the network's, the hub's, those of the dataset's format
+        raise UserError(f"{name}: cannot be loaded ({type(error).__name__}: {error})") from error

@@ -1,7 +1,7 @@
-"""Tokenizers: bytes, and byte-level BPE (Sennrich et al. 2016, arXiv 1508.07909; on bytes as in GPT-2).
+"""Tokenizers: bytes, and byte-level BPE (Sennrich et al. 2016, arXiv 1508.07909, on bytes as in GPT-2).
 
-Both are lossless, so that bits per byte compare across them. Between two documents stands a token of its own, which
-counts as one byte: a zero byte, or `<|endoftext|>`.
+Both are lossless, so bits per byte are comparable between them. A separate token between two documents counts as one
+byte: a zero byte, or `<|endoftext|>`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 SEPARATOR = b"\0"
 END_OF_TEXT = "<|endoftext|>"
-SMALLEST = 257  # tokens of a BPE: every byte, and the end of a text
+SMALLEST = 257  # the least vocabulary of a BPE: every byte, and the end of a text
 
 
 class Tokenizer(ABC):
-    """Text to tokens and back.
+    """Converts text to tokens and back.
 
     Attributes:
-        name: For people: "bytes", "bpe:8192".
+        name: The name, such as "bytes" or "bpe:8192".
         pieces: The bytes of each token.
         end: The token between two documents.
     """
@@ -42,35 +42,35 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """The tokens of a text."""
+        """Return the tokens of a text."""
 
     @abstractmethod
     def encode_blocks(self, blocks: Sequence[bytes]) -> list[np.ndarray]:
-        """The tokens of each block, which is UTF-8 unless this is `BYTES`."""
+        """Return the tokens `[tokens]` of each block, which must be UTF-8 unless this is `BYTES`."""
 
     @property
     @abstractmethod
     def definition(self) -> dict[str, Any]:
-        """All that it is, for a file and for a hash."""
+        """Return the complete definition as plain JSON data, for a file and for the hash."""
 
     def decode(self, tokens: Iterable[int]) -> bytes:
-        """The bytes that tokens stand for."""
+        """Return the bytes that tokens stand for."""
         return b"".join(self.pieces[token] for token in tokens)
 
     @cached_property
     def widths(self) -> np.ndarray:
-        """Bytes of each token, int64."""
+        """Return the number of bytes of each token `[vocabulary]`, int64."""
         return np.array([len(piece) for piece in self.pieces])
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the definition, in hex."""
+        """Return the SHA-256 of the definition, in hex."""
         canonical = json.dumps(self.definition, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 class ByteTokenizer(Tokenizer):
-    """Every byte is a token."""
+    """The tokenizer in which every byte is a token."""
 
     name = "bytes"
     pieces = tuple(bytes([value]) for value in range(256))
@@ -91,7 +91,7 @@ BYTES = ByteTokenizer()
 
 
 class BpeTokenizer(Tokenizer):
-    """Byte-level BPE by its vocabulary and merges; the package `tokenizers` is needed to encode, and not to decode."""
+    """Byte-level BPE with a vocabulary and merges. Encoding needs the package `tokenizers`, decoding does not."""
 
     def __init__(self, name: str, vocabulary: dict[str, int], merges: Sequence[tuple[str, str]]) -> None:
         self.name, self.vocabulary, self.merges = name, vocabulary, merges
@@ -111,12 +111,12 @@ class BpeTokenizer(Tokenizer):
 
     @cached_property
     def _library(self) -> tokenizers.Tokenizer:
-        # <|endoftext|> is not made known as special: where a text has these letters they are letters
+        # <|endoftext|> is not registered as special: these letters in a text are ordinary letters
         return _byte_level(_library().models.BPE(self.vocabulary, list(self.merges)))
 
 
 def train_bpe(name: str, size: int, blocks: Iterable[bytes]) -> BpeTokenizer:
-    """A BPE of at most `size` tokens, of which the last is the end of a text; the same for the same blocks."""
+    """Train a BPE of at most `size` tokens, the last of which is the end of a text. It depends on the blocks only."""
     library = _library()
     trained = _byte_level(library.models.BPE())
     alphabet = library.pre_tokenizers.ByteLevel.alphabet()
@@ -127,7 +127,7 @@ def train_bpe(name: str, size: int, blocks: Iterable[bytes]) -> BpeTokenizer:
 
 
 def from_definition(name: str, definition: dict[str, Any], place: str) -> Tokenizer:
-    """Return the tokenizer that gave the definition; UserError, beginning with `place`, where none did."""
+    """Return the tokenizer of a definition. Raise UserError, beginning with `place`, where the definition is wrong."""
     if definition["type"] == "bytes":
         return BYTES
     vocabulary = definition["vocabulary"]
@@ -136,13 +136,13 @@ def from_definition(name: str, definition: dict[str, Any], place: str) -> Tokeni
 
 
 def read_bpe(name: str, vocabulary_path: Path, merges_path: Path) -> BpeTokenizer:
-    """Return a BPE from the two files of GPT-2's: token to number in JSON, and a pair to merge a line."""
+    """Read a BPE from two files in GPT-2's format: tokens and their numbers in JSON, and one merge per line."""
     wanted = "GPT-2's vocab.json and merges.txt"
     letters, ranks = (read_bytes(path, "--tokenizer", wanted) for path in (vocabulary_path, merges_path))
     try:
         vocabulary = json.loads(letters.decode())
         lines = ranks.decode().split("\n")
-    except ValueError as error:  # no UTF-8 in either, or no JSON in the first
+    except ValueError as error:  # one is no UTF-8, or the first is no JSON
         raise UserError(f"{vocabulary_path}, {merges_path}: not a BPE's vocabulary and merges ({error})") from error
     _check_vocabulary(vocabulary, str(vocabulary_path))
     numbered = [(f"{merges_path}:{number}", line) for number, line in enumerate(lines, 1)]
@@ -187,7 +187,7 @@ def _byte_level(model: Any) -> Any:
 
 
 def _byte_letters() -> dict[str, int]:
-    """The letters that GPT-2 writes bytes with: those that print are themselves, the others are from U+0100 up."""
+    """Return the letters that GPT-2 writes bytes with: printable bytes are themselves, others are from U+0100 on."""
     printing = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [value for value in range(256) if value not in printing]
     return {chr(value): value for value in printing} | {chr(256 + place): value for place, value in enumerate(others)}

@@ -1,1 +1,1 @@
-"""What is asked of a finished run, and the process that answers."""
+"""Evaluate a finished run: the requests, and the process that answers them."""

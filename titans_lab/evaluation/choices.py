@@ -1,4 +1,4 @@
-"""Which questions a run is asked: needles of some kinds, or stories of some files, at some lengths."""
+"""Choose the questions of an evaluation: needles of some kinds, or stories of some files, at some lengths."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Choice: TypeAlias = tuple[EvaluationRequest, Sources]
 def needles(
     record: dict[str, Any], kinds: Sequence[str], template: str | None, text: Path | None, words: Path | None
 ) -> list[Choice]:
-    """Return a question with needles of each kind, without its length.
+    """Return a request with needles of each kind, whose length is still open.
 
     Args:
         record: The record of the run.
-        kinds: The kinds. None given: the kind that the run was trained on, or "passkey".
-        template: The template. None: the one that the run was trained on, or "ruler".
-        text: The text to hide needles in. None: Python's documentation.
-        words: A folder of word lists for keys. None: our own.
+        kinds: The kinds. By default the kind that the run was trained on, or "passkey".
+        template: The template. By default the one that the run was trained on, or "ruler".
+        text: The text to hide needles in. By default Python's documentation.
+        words: A folder of word lists for keys. By default built-in lists.
     """
     settings = config_of(record).task.settings
     trained = settings if isinstance(settings, NeedleSettings) else None
@@ -39,7 +39,7 @@ def needles(
 
 
 def stories(facts: Sequence[Path], text: Path | None) -> list[Choice]:
-    """Return a question with the stories of each file, without its length."""
+    """Return a request with the stories of each file, whose length is still open."""
     if not facts:
         raise UserError("--facts: missing; give a file of bAbI stories, such as qa1_single-supporting-fact_test.txt")
     asked = [EvaluationRequest("babilong", kind_of(file.name), 0, 1, 0, ANSWER_TOKENS["babilong"]) for file in facts]
@@ -47,7 +47,7 @@ def stories(facts: Sequence[Path], text: Path | None) -> list[Choice]:
 
 
 def at_lengths(choices: Sequence[Choice], lengths: Sequence[int], count: int, seed: int) -> list[Choice]:
-    """Return `count` questions of each kind at each length."""
+    """Return a request of `count` questions of each kind at each length."""
     return [
         (replace(asked, length=length, count=count, seed=seed), sources)
         for asked, sources in choices
@@ -56,5 +56,5 @@ def at_lengths(choices: Sequence[Choice], lengths: Sequence[int], count: int, se
 
 
 def _sources(text: Path | None, words: Path | None = None, facts: Path | None = None) -> Sources:
-    """Return the files by their absolute paths, which are right in another process, too."""
+    """Return the files by their absolute paths, which are valid in another process, too."""
     return Sources(*(None if path is None else str(path.absolute()) for path in (text, words, facts)))

@@ -1,6 +1,7 @@
-"""Evaluate a finished run, as a stream, in memory that does not grow: `python -m titans_lab.evaluation.evaluate`.
+"""Evaluate a finished run in streaming mode, with constant memory: `python -m titans_lab.evaluation.evaluate`.
 
-What comes in and goes out: `titans_lab.evaluation.examined`, with pairs of `EvaluationRequest` and `Sources`.
+`titans_lab.evaluation.examined` describes input and output. The requests are pairs of `EvaluationRequest` and
+`Sources`.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from titans_lab.tasks.task import Score
 from titans_lab.training.precision import products_in
 
 PIECE = 1024  # tokens read at a time
-AT_ONCE = 2**16  # tokens of the questions that are read side by side
+AT_ONCE = 2**16  # tokens of the questions in a batch
 
 
 @dataclass(frozen=True)
 class Examination:
-    """Questions, and how an answer is judged.
+    """The questions of an evaluation, and how an answer is judged.
 
     Attributes:
-        questions: Where they come from.
-        count: How many there are.
-        right: Whether a model's words answer a question.
-        digest: Of the data.
-        note: What the figures must not be taken for.
+        questions: The source of the questions.
+        count: The number of questions.
+        right: A function that says whether a model's words answer a question.
+        digest: The hash of the data.
+        note: How the results must not be read.
     """
 
     questions: Questions
@@ -53,7 +54,7 @@ class Examination:
 
 
 def examination(asked: EvaluationRequest, sources: Sources) -> Examination:
-    """What an evaluation asks, with its files read. UserError."""
+    """Return the questions of a request, with its files read. Raise UserError where they do not fit."""
     return _of_needles(asked, sources) if asked.task == "needle" else _of_stories(asked, sources)
 
 
@@ -76,7 +77,7 @@ def _of_stories(asked: EvaluationRequest, sources: Sources) -> Examination:
     there = questions.count(asked.length, asked.answer_tokens)
     return Examination(
         questions,
-        max(1, min(asked.count, there)),  # where there is none, asking for the first says why
+        max(1, min(asked.count, there)),  # where there is none, reading the first one says why
         lambda said, question: is_right(said, question.target, question.about, questions.labels),
         contents.digest,
         f"lengths in {TOKENIZER}",
@@ -85,23 +86,23 @@ def _of_stories(asked: EvaluationRequest, sources: Sources) -> Examination:
 
 @final
 class AnsweringRun(Examined):
-    """A run that answers questions."""
+    """A finished run that answers questions."""
 
     @cached_property
     def model(self) -> LanguageModel:
-        """UserError where it does not read bytes."""
+        """Return the run's model. Raise UserError where it does not read bytes."""
         trained = self.trained
         if trained.tokenizer is not BYTES:
-            raise UserError(f"run {self.folder.run_id}: its tokens are no bytes, as those of the questions are")
+            raise UserError(f"run {self.folder.run_id}: its tokens are not bytes; name a run with a byte tokenizer")
         return trained.model
 
     def reply(self, asked: Any) -> dict[str, Any]:
-        """To a pair of `EvaluationRequest` and `Sources`."""
+        """Return the answer to a pair of `EvaluationRequest` and `Sources`."""
         about, sources = asked
         return self.answer(EvaluationRequest(**about), Sources(**sources))
 
     def answer(self, asked: EvaluationRequest, sources: Sources) -> dict[str, Any]:
-        """The rows of an evaluation."""
+        """Return the rows of an evaluation."""
         exam = examination(asked, sources)
         name = evaluation_id(self.folder.run_id, asked, exam.digest)
         about = {"asked": vars(asked), "sources": vars(sources), "data_hash": exam.digest, "env": environment()}
@@ -115,7 +116,7 @@ class AnsweringRun(Examined):
         return [score.row(asked.task) | {"note": exam.note} for score in scores]
 
     def said(self, asked: EvaluationRequest, exam: Examination) -> Iterator[tuple[Question, str]]:
-        """Each question and what the model wrote."""
+        """Yield each question and the text that the model generated."""
         side_by_side = max(1, AT_ONCE // max(asked.length, 1))
         for first in range(0, exam.count, side_by_side):
             numbers = range(first, min(first + side_by_side, exam.count))
@@ -131,7 +132,7 @@ class AnsweringRun(Examined):
 
 @torch.no_grad()
 def replies(model: LanguageModel, questions: Sequence[Question], count: int, device: torch.device) -> list[str]:
-    """The likeliest `count` tokens after prompts of the same size, which are read piece by piece."""
+    """Return `count` greedily generated tokens as text, after prompts of equal length that are read piece by piece."""
     prompts = np.stack([np.frombuffer(question.prompt, np.uint8) for question in questions])
     state, end = None, prompts.shape[1] - 1
     for begin in range(0, end, PIECE):
@@ -141,7 +142,7 @@ def replies(model: LanguageModel, questions: Sequence[Question], count: int, dev
 
 
 def _words(drawn: Sequence[int]) -> str:
-    """As text; a token that is no byte is a question mark."""
+    """Return tokens as text, with a question mark for a token that is no byte."""
     return bytes(token if token < len(BYTES.pieces) else ord("?") for token in drawn).decode(errors="replace")
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a finished run: needles and stories, each evaluation with an id of its own. No torch."""
+"""Requests to evaluate a finished run on needles and stories, and their ids. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from titans_lab.tasks.babilong import BabilongSettings
 from titans_lab.tasks.needle import NeedleSettings
 from titans_lab.tasks.settings import TaskSettings
 
-#: Raised when the numbers that the same evaluation gives change.
+#: It is raised when the numbers of the same evaluation change.
 VERSION = 1
 SETTINGS: dict[str, type[TaskSettings]] = {"needle": NeedleSettings, "babilong": BabilongSettings}
-ANSWER_TOKENS = {"needle": 128, "babilong": 32}  # RULER's; of BABILong an answer is at most a few words
+ANSWER_TOKENS = {"needle": 128, "babilong": 32}  # as RULER has it; an answer of BABILong is a few words at most
 
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """One evaluation.
+    """A request for one evaluation.
 
     Attributes:
         task: "needle" or "babilong".
-        kind: Of needle, as in `task.needle.kind`; of the story, by its file: "qa1".
-        length: Tokens of a question and what is left for its answer; 0: a story without a book.
-        count: Questions.
-        seed: Of the questions.
-        answer_tokens: Left for the answer, and generated.
-        template: Of a needle, as in `task.needle.template`.
+        kind: The kind of needle, as in `task.needle.kind`, or the bAbI task, such as "qa1".
+        length: The tokens of a question with its answer. 0: a story without a book.
+        count: The number of questions.
+        seed: The seed of the questions.
+        answer_tokens: The tokens that are reserved for the answer, and generated.
+        template: The template of a needle, as in `task.needle.template`.
     """
 
     task: str
@@ -51,18 +51,18 @@ class EvaluationRequest:
 
     @property
     def setting(self) -> str:
-        """Kind and template, for people."""
+        """Return kind and template, as the view `evals` has them."""
         return ", ".join(filter(None, (self.kind, self.template)))
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Files that questions are made of.
+    """The files that questions are made of.
 
     Attributes:
-        text: What to hide in; null: Python's documentation.
-        words: A folder of word lists, for needles; null: our own.
-        facts: Stories, for babilong.
+        text: The text to hide needles or facts in. None: Python's documentation.
+        words: A folder of word lists for needles. None: built-in lists.
+        facts: A file of stories for babilong.
     """
 
     text: str | None = None
@@ -72,12 +72,12 @@ class Sources:
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of an evaluation.
+    """The result of an evaluation.
 
     Attributes:
-        evaluation: Its id.
-        recorded: It was there already.
-        rows: Of the view `evals`: the share of right answers first, then each answer with its depth.
+        evaluation: The id of the evaluation.
+        recorded: Whether it was recorded before.
+        rows: Rows of the view `evals`: the share of right answers first, then each answer with its depth.
     """
 
     evaluation: str
@@ -87,22 +87,22 @@ class Result:
 
     @property
     def share(self) -> Mapping[str, Any]:
-        """The row of all answers."""
+        """Return the row with the share of right answers."""
         return self.rows[0]
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the share of right answers, at 95 %."""
+        """Return the 95 % confidence interval of the share of right answers."""
         return wilson(round(self.share["value"] * self.share["count"]), self.share["count"])
 
 
 def kind_of(facts: str) -> str:
-    """The task of a bAbI file by its name: "qa1" of qa1_single-supporting-fact_test.txt.gz."""
+    """Return the task of a bAbI file by its name, such as "qa1" for qa1_single-supporting-fact_test.txt.gz."""
     return Path(facts).name.split("_")[0].split(".")[0]
 
 
 def evaluation_id(run_id: str, asked: EvaluationRequest, digest: str) -> str:
-    """16 hexadecimal digits over the run, what is asked, the data and the versions of all parts."""
+    """Return the id of an evaluation: 16 hexadecimal digits over the run, the request, the data and all versions."""
     versions = titans.VERSIONS | {"task": SETTINGS[asked.task].VERSION, "evaluation": VERSION}
     facts = {"run": run_id, "asked": dataclasses.asdict(asked), "data": digest, "versions": versions}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -111,7 +111,12 @@ def evaluation_id(run_id: str, asked: EvaluationRequest, digest: str) -> str:
 def evaluate(
     store: Store, run_id: str, asked: Sequence[tuple[EvaluationRequest, Sources]], device: Device
 ) -> Iterator[Result]:
-    """Answer each in a process with torch, or from what is recorded. UserError: the files do not serve; EndedEarly."""
+    """Yield the result of each request, from the records or from a process with torch.
+
+    Raises:
+        UserError: The files do not fit the request.
+        EndedEarly: The process died.
+    """
     question = {
         "store": str(store.root.absolute()),
         "run": run_id,

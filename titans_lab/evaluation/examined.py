@@ -1,7 +1,7 @@
-"""What processes share that are asked about a finished run, on standard input, and answer in lines of JSON.
+"""The common part of processes that evaluate a finished run: requests on standard input, answers in lines of JSON.
 
-The question is JSON: `store`, `run` and `asked`, a list. A line goes out for each: `evaluation`, `recorded` and `rows`;
-or `wrong`, where the user has to mend something. `titans_lab.executors.answers` is the other end.
+The input is JSON with the keys `store`, `run` and `asked`, a list. For each item a line is written with the keys
+`evaluation`, `recorded` and `rows`, or `wrong` with an error for the user. `titans_lab.executors.answers` reads them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Examined(ABC):
-    """A run that is asked."""
+    """A finished run that is evaluated."""
 
     store: Store
     folder: RunFolder
@@ -39,20 +39,20 @@ class Examined(ABC):
 
     @cached_property
     def trained(self) -> Trained:
-        """Its model, loaded when something is asked that is not recorded."""
+        """Return the run's model, which is loaded only if an evaluation is not recorded."""
         return load_run(self.store, self.folder.run_id, self.device)
 
     @abstractmethod
     def reply(self, asked: Any) -> dict[str, Any]:
-        """`evaluation` of what one entry of the question asks. UserError."""
+        """Return the `evaluation` of one item of the input. Raise UserError where it cannot be answered."""
 
     def evaluation(self, name: str, about: Mapping[str, Any], find: Callable[[], Rows]) -> dict[str, Any]:
-        """The rows of an evaluation: recorded, or found out and then recorded.
+        """Return the rows of an evaluation from its record, or compute and record them.
 
         Args:
-            name: Its id.
-            about: What is recorded beside the rows.
-            find: Gives the rows.
+            name: The id of the evaluation.
+            about: Further fields of the record.
+            find: A function that computes the rows.
         """
         record = self.folder.evaluation(name)
         if record is not None:
@@ -65,7 +65,7 @@ class Examined(ABC):
 
 
 def serve(kind: type[Examined], module: str, description: str) -> None:
-    """Answer what is asked: all that `python -m module` does."""
+    """Answer the input of `python -m module`."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A run's model, loaded again from what `titans_lab.training.weights` wrote at the end of its training."""
+"""Load the trained model of a run, which `titans_lab.training.weights` wrote at the end of its training."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from titans_lab.tasks.task import Task, task_class
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run.
+    """A finished run with its model.
 
     Attributes:
-        run_id: Its name in the store.
-        model: With the weights that training ended with, in evaluation mode.
-        config: All that was set for it.
-        seed: Of its initial values and batches.
-        data_hash: Of the text that it was trained on.
+        run_id: The id of the run.
+        model: The trained model, in evaluation mode.
+        config: The configuration of the run.
+        seed: The seed of the initial parameters and of the batches.
+        data_hash: The SHA-256 of the training text.
     """
 
     run_id: str
@@ -40,16 +40,19 @@ class Trained:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Return what its tokens are; UserError where they are no text, or the tokenizer is gone or has changed."""
+        """Return the tokenizer.
+
+        Raise UserError where the run's tokens are no text, or its tokenizer is gone or has changed.
+        """
         return self.config.task.settings.tokenizer(self.config.model, self.config.data, self.data_hash)
 
 
 def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> Trained:
-    """The run whose id begins with `prefix`, its model on `device`.
+    """Return the run whose id begins with `prefix`, with its model on `device`.
 
     Raises:
-        UserError: No such run, several, one that is not done or no language model, or whose weights were not kept, are
-            damaged, or belong to another version of the model.
+        UserError: There is no such run, or several, or it is not done, or is no language model, or its weights were not
+            kept, are damaged, or belong to another version of the model.
     """
     folder = find_run(store, prefix)
     content = read_weights(folder)
@@ -74,6 +77,6 @@ def _reads_tokens(folder: RunFolder, config: RunConfig) -> None:
 def _same_model(folder: RunFolder, version: int) -> None:
     if version != titans.VERSIONS["model"]:
         raise UserError(
-            f"run {folder.run_id}: trained by version {version} of the model, and this is version "
+            f"run {folder.run_id}: was trained by version {version} of the model, and this is version "
             f"{titans.VERSIONS['model']}, another function of the same weights; sweep its study again"
         )

@@ -18,7 +18,7 @@ from titans.models.config import ModelConfig
 
 @dataclass(frozen=True)
 class Settings:
-    """What a study can set as `model.example_plugin.<field>`. Every field has a default.
+    """The settings of the mixer, which a study sets as `model.example_plugin.<field>`. Every field has a default.
 
     Attributes:
         chunk_size: Tokens that are computed at once. It changes the speed and no number, so it is not in a run's id.
@@ -39,12 +39,12 @@ class Settings:
 
 
 def _parameters(config: ModelConfig) -> int:
-    """Three square matrices and a decay for each channel."""
+    """Return the parameters: three square matrices and a decay for each channel."""
     return 3 * config.dim**2 + config.dim
 
 
 def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
-    """The matrices, and in each chunk a product of every token with every other for each channel."""
+    """Return the matrices, and in each chunk a product of every token with every other for each channel."""
     pairs = squares(length, config.settings_of(Settings).chunk_size)
     return batch * (3 * length * config.dim**2 + pairs * config.dim)
 

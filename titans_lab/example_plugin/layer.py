@@ -16,7 +16,7 @@ from . import Settings
 
 
 class Average(NamedTuple):
-    """What a stream carries from token to token: the average so far, `[batch, dim]`."""
+    """The state between two tokens: the average so far, `[batch, dim]`."""
 
     value: Tensor
 
@@ -26,7 +26,7 @@ def average(x: Tensor, decay: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         x: The chunk, `[batch, time, dim]`.
-        decay: Of each channel, `[dim]`, between 0 and 1.
+        decay: The decay of each channel, `[dim]`, between 0 and 1.
         before: y before the chunk, `[batch, dim]`.
     """
     age = torch.arange(x.shape[1], device=x.device)

@@ -31,7 +31,7 @@ def spec() -> MixerSpec:
 
 @pytest.fixture(params=[1, 4, 64])
 def config(spec: MixerSpec, request: pytest.FixtureRequest) -> ModelConfig:
-    """A small model, by chunk size."""
+    """Return a small model, by chunk size."""
     assert spec.settings is not None
     settings = spec.settings(chunk_size=request.param)
     return ModelConfig(variant="example_plugin", dim=DIM, settings=(settings,))
@@ -39,7 +39,7 @@ def config(spec: MixerSpec, request: pytest.FixtureRequest) -> ModelConfig:
 
 @pytest.fixture
 def layer(spec: MixerSpec, config: ModelConfig) -> Mixer:
-    """The mixer of one block, in float64."""
+    """Return the mixer of one block, in float64."""
     built: Mixer = spec.build(config).double()
     initialise(built, seed=0)
     return built

@@ -1,1 +1,1 @@
-"""Where runs are executed: devices, and one contract for every way of starting a worker on them."""
+"""Execute runs: the devices of this machine, and one contract for every way of starting a worker on them."""

@@ -1,4 +1,4 @@
-"""A process with torch that is asked one question, on standard input, and answers in lines of JSON."""
+"""Start a process with torch that reads one request from standard input and answers in lines of JSON."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 
 
 class EndedEarly(RuntimeError):
-    """The process ended before its last answer, and has said why on stderr."""
+    """The process ended before its last answer. Its stderr says why."""
 
 
 def answers(module: str, arguments: Sequence[str], question: Any, environment: Mapping[str, str]) -> Generator[Any]:
-    """What `python -m module` answers, line by line; it does not outlive the iterator.
+    """Yield the answers of `python -m module`, line by line. The process ends with the iterator.
 
     Args:
-        module: Its name.
-        arguments: Of its command line.
-        question: What it reads, as JSON.
-        environment: Variables on top of this process's own.
+        module: The name of the module.
+        arguments: The arguments of its command line.
+        question: The request, which it reads as JSON.
+        environment: Variables to set in addition to this process's own.
 
     Raises:
-        EndedEarly: More is asked for than it answers.
+        EndedEarly: The process ended before the answer that the caller wants.
     """
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
@@ -33,12 +33,12 @@ def answers(module: str, arguments: Sequence[str], question: Any, environment: M
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | environment,
-        start_new_session=True,  # Ctrl-C is for us
+        start_new_session=True,  # Ctrl-C goes to this process only
     )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        with suppress(BrokenPipeError), process.stdin as asking:  # it may be dead already, and has said why
+        with suppress(BrokenPipeError), process.stdin as asking:  # it may have died already; its stderr says why
             json.dump(question, asking)
         yield from map(json.loads, process.stdout)
         raise EndedEarly(f"{module} ended with exit code {process.wait()} before its last answer; see above")

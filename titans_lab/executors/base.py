@@ -1,4 +1,4 @@
-"""The contract of an executor: submit a run to a device, and watch or stop what that started."""
+"""The contract of an executor: submit a run to a device, and watch or stop the worker."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from titans_lab.store.folder import Attempt, RunFolder
 
 
 class Job(Protocol):
-    """A worker that was started."""
+    """An attempt in a worker process."""
 
     @property
     def attempt(self) -> Attempt:
-        """What it works at."""
+        """Return the attempt."""
 
     @property
     def device(self) -> Device:
-        """Where."""
+        """Return the device slot that it occupies."""
 
     def poll(self) -> str | None:
-        """None while it runs, then how it ended, in words."""
+        """Return None while the worker runs, then a message about how it ended."""
 
     def out_of_memory(self) -> bool:
-        """Whether, as it seems, the system has killed it for its memory."""
+        """Return whether the system seems to have killed the worker because memory ran out."""
 
     def terminate(self) -> None:
-        """Ask it to end; returns at once."""
+        """Ask the worker to stop, and return immediately."""
 
     def wait(self) -> None:
-        """After `terminate`: see to it that it ends; returns when it has."""
+        """Wait until the worker has stopped after `terminate`, and kill it if that takes too long."""
 
 
 class Executor(Protocol):
-    """Starts workers."""
+    """Starts workers on devices."""
 
     def submit(self, folder: RunFolder, device: Device) -> Job:
         """Start a new attempt at a run.
 
         Raises:
-            AlreadyRunning: Another process is at it, or has finished it.
-            DeviceBusy: Another sweep's worker is in this place.
+            AlreadyRunning: Another process executes the run, or has finished it.
+            DeviceBusy: Another sweep's worker occupies this device slot.
         """
 
     def rest(self) -> None:
-        """There is nothing to start: let go of what is kept for the next run."""
+        """Release the workers that are kept for the next run, because there is none."""

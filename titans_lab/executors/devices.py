@@ -1,4 +1,4 @@
-"""The devices that runs may use, found without importing torch."""
+"""Find the devices that runs may use, without importing torch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ KEEP_FREED = ":".join(
 
 @dataclass(frozen=True)
 class Device:
-    """A place for one worker.
+    """A device slot: room for one worker on a GPU or a core.
 
     Attributes:
         kind: "cuda" for a GPU, "cpu" for a core.
-        index: A GPU's UUID, a core's number.
-        name: For people.
-        hardware: What it is, as torch calls it too: equal for two that compute alike.
-        slot: Of several places on one GPU or core, which.
+        index: The UUID of the GPU, or the number of the core.
+        name: The name in messages.
+        hardware: The name of the model, as torch has it. It is equal for devices that compute alike.
+        slot: The number of the slot, where one GPU or core has several.
     """
 
     kind: Literal["cpu", "cuda"]
@@ -38,7 +38,7 @@ class Device:
     slot: int = 0
 
     def environment(self) -> dict[str, str]:
-        """What a worker's environment must say so that it uses this device and no more."""
+        """Return the environment variables that restrict a worker to this device."""
         # Two workers whose products run on both cores each are many times slower than on one core each.
         threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         if self.kind == "cuda":
@@ -54,12 +54,15 @@ def cores() -> list[Device]:
 
 
 def gpus() -> list[Device]:
-    """The GPUs that nvidia-smi lists, or those of them that CUDA_VISIBLE_DEVICES names, in its order."""
+    """Return the GPUs that nvidia-smi lists.
+
+    If CUDA_VISIBLE_DEVICES is set, return those that it names, in its order.
+    """
     columns = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
     try:
         listed = subprocess.run(columns, capture_output=True, text=True, check=True).stdout
     except (FileNotFoundError, subprocess.CalledProcessError):
-        return []  # no driver, or one without a device
+        return []  # no driver, or no device
     rows = [[cell.strip() for cell in line.split(",", 2)] for line in listed.splitlines() if line.count(",") >= 2]
     pool = os.environ.get("CUDA_VISIBLE_DEVICES")
     if pool is None:
@@ -68,7 +71,10 @@ def gpus() -> list[Device]:
 
 
 def _chosen(rows: list[list[str]], pool: str) -> list[Device]:
-    """As CUDA reads the variable: indices or beginnings of UUIDs, up to the first that names no device."""
+    """Return the GPUs that a CUDA_VISIBLE_DEVICES names.
+
+    Indices or prefixes of UUIDs, up to the first that is invalid.
+    """
     chosen = []
     for entry in (part.strip() for part in pool.split(",")):
         match = [row for row in rows if entry and (row[0] == entry or row[1].startswith(entry))]
@@ -79,7 +85,7 @@ def _chosen(rows: list[list[str]], pool: str) -> list[Device]:
 
 
 def one_of_each(devices: Sequence[Device]) -> list[Device]:
-    """The first of those that compute alike."""
+    """Return one device of each hardware model."""
     distinct: dict[tuple[str, str], Device] = {}
     for device in devices:
         distinct.setdefault((device.kind, device.hardware), device)
@@ -87,6 +93,6 @@ def one_of_each(devices: Sequence[Device]) -> list[Device]:
 
 
 def torch_sees_gpus() -> bool:
-    """Whether torch, asked in a process of its own, can use a GPU."""
+    """Return whether torch can use a GPU, as a separate process finds out."""
     code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
     return subprocess.run([sys.executable, "-P", "-c", code], capture_output=True).returncode == 0

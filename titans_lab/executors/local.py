@@ -1,4 +1,4 @@
-"""Workers on this machine, a process on each place of a device, which takes small runs one after another."""
+"""Run workers on this machine: one process per device slot, which takes small runs one after another."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class LocalJob:
     """An attempt in a worker process.
 
     Attributes:
-        attempt: What it is at.
-        device: Where.
-        process: The worker's; its standard output says when the attempt has ended.
-        answered: Whether it has said so, and waits for another one.
-        deadline: When it will be killed, once it was asked to end.
-        oom_kills: Of this machine, before it began.
+        attempt: The attempt that the worker executes.
+        device: The device slot that it occupies.
+        process: The worker's process. Its standard output says when the attempt has ended.
+        answered: Whether the attempt has ended and the worker waits for another one.
+        deadline: When the worker will be killed, once it was asked to stop.
+        oom_kills: The number of processes that this machine had killed for their memory before the attempt began.
     """
 
     attempt: Attempt
@@ -46,7 +46,7 @@ class LocalJob:
     oom_kills: int = field(default_factory=oom_kills)
 
     def poll(self) -> str | None:
-        """None while it runs, then how it ended, in words."""
+        """Return None while the worker runs, then a message about how it ended."""
         code = self.process.poll()
         if code is None:
             self.answered = self.answered or _answer(self.process)
@@ -58,22 +58,22 @@ class LocalJob:
         return f"the worker was killed by {signal.Signals(-code).name}{why}"
 
     def out_of_memory(self) -> bool:
-        """Whether it was killed, and the machine has meanwhile killed a process for its memory."""
+        """Return whether the worker was killed while the machine killed a process for its memory."""
         return self.process.poll() == -signal.SIGKILL and oom_kills() > self.oom_kills
 
     def idle(self) -> bool:
-        """Whether the worker waits for another attempt."""
+        """Return whether the worker waits for another attempt."""
         return self.answered and self.process.poll() is None
 
     def terminate(self) -> None:
-        """Ask it to end, whether it is at work or idle; returns at once."""
+        """Ask the worker to stop, whether it is busy or idle, and return immediately."""
         assert self.process.stdin is not None
         self.deadline = time.monotonic() + GRACE_SECONDS
         _close(self.process.stdin)
         self.process.terminate()
 
     def wait(self) -> None:
-        """After `terminate`: give it what is left of its time to commit that it was cancelled, then kill it."""
+        """Wait after `terminate` until the worker has committed its cancellation, and kill it at the deadline."""
         try:
             self.process.wait(max(0.0, self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -87,15 +87,15 @@ class LocalExecutor:
     """Starts workers as processes of this machine.
 
     Attributes:
-        watch: Knows which runs are free.
-        jobs: The last one at each place.
+        watch: Finds out which claims have expired.
+        jobs: The last job of each device slot.
     """
 
     watch: Watch = field(default_factory=Watch)
     jobs: dict[Device, LocalJob] = field(default_factory=dict)
 
     def submit(self, folder: RunFolder, device: Device) -> LocalJob:
-        """Give a worker, one that is idle or a new one, an attempt that this process claims and the worker keeps."""
+        """Claim a new attempt and hand it to an idle worker or a new one."""
         last = self.jobs.get(device)
         if last and last.idle():
             job = LocalJob(self._claim(folder), device, last.process)
@@ -103,13 +103,13 @@ class LocalExecutor:
             job = self._started(folder, device)
         self.jobs[device] = job
         assert job.process.stdin is not None
-        with suppress(BrokenPipeError):  # it has just died, which `poll` will say
+        with suppress(BrokenPipeError):  # the worker has just died; `poll` will report it
             job.process.stdin.write(os.fsencode(job.attempt.path.relative_to(folder.store)) + b"\n")
             job.process.stdin.flush()
         return job
 
     def rest(self) -> None:
-        """End the workers that are idle: others may want their devices."""
+        """End idle workers, so that other sweeps can use their devices."""
         for device, job in list(self.jobs.items()):
             if job.idle():
                 job.terminate()
@@ -120,17 +120,17 @@ class LocalExecutor:
         slot = take_slot(device)
         try:
             attempt = self._claim(folder)
-            # -P: what lies in the working directory must not stand in for a module of ours
+            # -P: a file in the working directory must not shadow a module of this package
             module = [sys.executable, "-P", "-m", "titans_lab.training.serve"]
             with attempt.log_path.open("ab") as log:
                 process = subprocess.Popen(
                     [*module, str(folder.store), "--device", device.kind],
-                    stdin=subprocess.PIPE,  # its closing tells the worker that we are gone, however that came
+                    stdin=subprocess.PIPE,  # it closes when this process ends, however that happens
                     stdout=subprocess.PIPE,
                     stderr=log,
                     env=os.environ | device.environment(),
                     pass_fds=(slot,),
-                    start_new_session=True,  # Ctrl-C is for us: we end the workers in order
+                    start_new_session=True,  # Ctrl-C goes to this process only, which ends the workers in order
                 )
         finally:
             os.close(slot)
@@ -141,13 +141,13 @@ class LocalExecutor:
 
 
 def _answer(process: Process) -> bool:
-    """Whether the worker has said something."""
+    """Return whether the worker has written an answer."""
     assert process.stdout is not None
     return bool(select.select([process.stdout], [], [], 0)[0] and os.read(process.stdout.fileno(), 64))
 
 
 def _hang_up(process: Process) -> None:
-    """Close our ends."""
+    """Close this process's ends of the pipes."""
     assert process.stdin is not None
     assert process.stdout is not None
     _close(process.stdin)
@@ -155,6 +155,6 @@ def _hang_up(process: Process) -> None:
 
 
 def _close(pipe: IO[bytes]) -> None:
-    """Without what it still holds, where nobody is left to read it."""
+    """Close a pipe, and discard what is still in it if nobody reads it."""
     with suppress(BrokenPipeError):
         pipe.close()

@@ -1,4 +1,4 @@
-"""Places on a device, which all sweeps of a user on this machine share: a locked file each."""
+"""Device slots, which all sweeps of a user on this machine share: each is a locked file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from titans_lab.executors.devices import Device
 
 
 class DeviceBusy(Exception):
-    """Another sweep's worker has this place."""
+    """Another sweep's worker occupies this device slot."""
 
 
-def places(devices: Sequence[Device], per_device: int) -> list[Device]:
-    """So many places on each device, the first of all devices before the second of any."""
+def device_slots(devices: Sequence[Device], per_device: int) -> list[Device]:
+    """Return `per_device` slots on each device: the first of all devices, then the second of all, and so on."""
     if per_device == 1:
         return list(devices)
     names = [f" #{slot + 1}" for slot in range(per_device)]
@@ -29,12 +29,13 @@ def places(devices: Sequence[Device], per_device: int) -> list[Device]:
     ]
 
 
-def take_slot(place: Device) -> int:
-    """A descriptor to hand down to a worker: the kernel frees the place when the last process that has it ends.
+def take_slot(slot: Device) -> int:
+    """Return a locked file descriptor for a worker to inherit. The slot is free when the last process with it ends.
 
-    Raises DeviceBusy.
+    Raises:
+        DeviceBusy: Another sweep's worker occupies the slot.
     """
-    path = slots_folder() / f"{place.kind}-{place.index}-{place.slot}"
+    path = slots_folder() / f"{slot.kind}-{slot.index}-{slot.slot}"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -48,20 +49,20 @@ def take_slot(place: Device) -> int:
 
 
 def slots_folder() -> Path:
-    """Return the folder of the locked files: on a local disk, and the user's own.
+    """Return the folder of the locked files, which is on a local disk and belongs to the user.
 
-    It is `$XDG_RUNTIME_DIR/titans-lab`, or one below the folder for temporary files where that variable names nothing
-    that this user can write: see `stale_runtime_folder`.
+    The folder is `$XDG_RUNTIME_DIR/titans-lab`. Where that variable names no folder that this user can write, it is
+    below the folder for temporary files: see `stale_runtime_folder`.
 
     Raises:
-        UserError: Somebody else owns the folder, or there is a link or a file in its place.
+        UserError: Somebody else owns the folder, or a link or a file is in its place.
     """
     given = os.environ.get("XDG_RUNTIME_DIR")
     if given and not stale_runtime_folder():
         folder = Path(given) / "titans-lab"
     else:
         folder = Path(tempfile.gettempdir()) / f"titans-lab-{os.getuid()}"
-    with suppress(FileExistsError):  # a file is named below
+    with suppress(FileExistsError):  # the check below reports a file
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
@@ -74,7 +75,7 @@ def slots_folder() -> Path:
 def stale_runtime_folder() -> str | None:
     """Return what is wrong with `$XDG_RUNTIME_DIR`; None where it is not set, or can be used.
 
-    Slurm hands on that of the login node, which other nodes do not have.
+    Slurm passes on the variable of the login node, whose folder other nodes do not have.
     """
     given = os.environ.get("XDG_RUNTIME_DIR")
     if not given or (Path(given).is_dir() and os.access(given, os.W_OK | os.X_OK)):

@@ -26,7 +26,7 @@ class Harnessed(Examined):
 
     @cached_property
     def model(self) -> HarnessModel:
-        """The run's model with lm-eval's interface."""
+        """Return the run's model with lm-eval's interface."""
         from titans_lab.harness.model import HarnessModel
 
         trained = self.trained

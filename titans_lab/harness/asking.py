@@ -31,7 +31,7 @@ class TaskRequest:
     Attributes:
         task: lm-eval's name of the task.
         data: The folder with its rows. None: the Hugging Face hub.
-        limit: How many rows to use, from the start. None: all of them.
+        limit: The number of rows to use, from the start. None: all rows.
     """
 
     task: str
@@ -46,7 +46,7 @@ class TaskResult:
     Attributes:
         asked: The task.
         evaluation: The id under which the store has it.
-        recorded: Whether the store had it before.
+        recorded: Whether the store had the result already.
         rows: Its rows of the view `evals`.
     """
 
@@ -57,7 +57,7 @@ class TaskResult:
 
     @property
     def figures(self) -> dict[tuple[str, str], float]:
-        """The values by task and metric."""
+        """Return the values by task and metric."""
         return {(self.asked.task, row["metric"]): row["value"] for row in self.rows}
 
 
@@ -71,7 +71,7 @@ def task_names(given: Sequence[str]) -> list[str]:
 
 
 def source(asked: TaskRequest) -> tuple[str, str]:
-    """Return the split of a task and the digest of its data: a file's SHA-256, or "hub". UserError: no such file.
+    """Return the split of a task and the digest of its data: a file's SHA-256, or "hub". Raise UserError: no such file.
 
     The hub's data may change without a change of name. lm-eval reports that by the version of its task.
     """

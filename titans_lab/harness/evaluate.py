@@ -32,7 +32,7 @@ METRICS = {
 
 
 def prepare_environment(online: bool) -> str:
-    """Forbid the network unless it is asked for, and return lm-eval's version. UserError: it is not installed.
+    """Forbid the network unless it is asked for, and return lm-eval's version. Raise UserError: it is not installed.
 
     Call it before lm-eval is imported.
     """
@@ -54,7 +54,7 @@ def evaluate(model: HarnessModel, task: str, data: Path | None, split: str, limi
         task: lm-eval's name of the task.
         data: A folder of JSON lines. None: the hub's dataset with lm-eval's own definition of the task.
         split: The split of the data, for the record.
-        limit: How many rows to use, from the start. None: all of them.
+        limit: The number of rows to use, from the start. None: all rows.
     """
     from lm_eval import evaluator
 
@@ -65,7 +65,7 @@ def evaluate(model: HarnessModel, task: str, data: Path | None, split: str, limi
 
 
 def load_task(task: str, data: Path | None) -> dict[str, Any]:
-    """Return a task with its rows for lm-eval's evaluator. UserError where the hub does not deliver the rows."""
+    """Return a task with its rows for lm-eval's evaluator. Raise UserError where the hub does not deliver the rows."""
     from lm_eval.tasks import TaskManager
 
     if data is None:

@@ -83,7 +83,7 @@ def _is_of(path: Path, task: str, beginnings: tuple[str, ...]) -> bool:
 
 
 def read(task: str, path: Path) -> Iterator[Row]:
-    """Yield the rows of a file. UserError, with file and line, where a row is not what the task needs."""
+    """Yield the rows of a file. Raise UserError, with file and line, where a row is not what the task needs."""
     _, keys, form = FORMS[task]
     if not is_json_lines(path):
         yield from ({"page": page} for page in articles(path))

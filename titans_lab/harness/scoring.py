@@ -1,4 +1,4 @@
-"""What lm-eval asks of a model: the likelihood of continuations, and generation.
+"""Answer lm-eval's requests to a model: the likelihood of continuations, and generation.
 
 A context of any length is read in pieces, with the state handed on. So memory does not grow with the context, except
 for full attention's, and no context is cut.

@@ -18,12 +18,12 @@ class PaperTable:
     """A table or a figure of the paper.
 
     Attributes:
-        title: What it is of.
+        title: The title of the table.
         source: The edition, arXiv 2501.00663v1 or the NeurIPS 2025 camera-ready, and the place in it.
         columns: Names, and whether lower or higher is better.
-        rows: The figures of each model or variation, by column; None where none is given.
-        approximate: Whether they were read off a plot.
-        note: What to know when comparing.
+        rows: The figures of each model or variation, by column, or None where none is given.
+        approximate: Whether the values were read from a plot.
+        note: A remark for comparisons.
         settings: Of a row, what a model's configuration here sets for it, by dotted key; rows that nothing here
             stands for have none.
     """

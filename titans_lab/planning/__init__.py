@@ -1,1 +1,1 @@
-"""What a study will cost, learned from the store, and what is new about its runs."""
+"""Predict the cost of a study from the store's runs, and name what is new about its runs."""

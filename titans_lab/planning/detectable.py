@@ -19,10 +19,10 @@ SHARED = ("data.", "task.", "train.tokens", "train.seq_len", "train.batch_size")
 
 @dataclass(frozen=True)
 class Foreseen(Detectable):
-    """What the seeds of a study can detect.
+    """The smallest difference that the seeds of a study can detect.
 
     Attributes:
-        own: Whether the spread is of the study's own runs, as in its report, and not of earlier runs like them.
+        own: Whether the spread is that of the study's own runs, as in its report, and not of similar earlier runs.
         metric: The metric, with its unit.
     """
 
@@ -31,7 +31,7 @@ class Foreseen(Detectable):
 
 
 def foreseen(runs: Sequence[Run], history: Collection[Past], metric: str) -> Foreseen | None:
-    """Return what a study can detect; None where it compares no arms, or the store has no pairs of runs to judge by.
+    """Return what a study can detect, or None where it compares no arms, or the store has no pairs of runs to judge by.
 
     Args:
         runs: The runs of the study.

@@ -30,7 +30,7 @@ def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, An
 
 
 def search_document(study: Study, overrides: Sequence[str]) -> dict[str, Any] | None:
-    """Return what `titans-lab tune` would do; None where the study has no search."""
+    """Return what `titans-lab tune` would do, or None where the study has no search."""
     if study.search is None:
         return None
     terms = study.search.terms

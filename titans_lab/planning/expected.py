@@ -24,14 +24,14 @@ KEPT = 64  # bytes that a layer keeps of a channel of a token: a rough number, s
 
 @dataclass(frozen=True)
 class Cost:
-    """The predicted time and peak memory of a run; None where the store has no run like it."""
+    """The predicted time and peak memory of a run, or None where the store has no run like it."""
 
     seconds: Estimate | None
     peak_bytes: Estimate | None
 
 
 class Experience:
-    """What a store knows of costs, for each hardware."""
+    """The costs that a store has recorded, for each hardware."""
 
     def __init__(self, history: Iterable[Past]) -> None:
         time: dict[Hardware, list[Example]] = defaultdict(list)
@@ -82,7 +82,7 @@ def shape(config: RunConfig) -> Hashable:
 
 
 def total(costs: Sequence[Cost], devices: int) -> Estimate | None:
-    """Return the seconds until all runs are done on some devices; None where those of a run are unknown.
+    """Return the seconds until all runs are done on some devices, or None where those of a run are unknown.
 
     The interval is as wide as if all predictions erred to the same side, since those of one study often do.
     """

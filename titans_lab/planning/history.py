@@ -1,4 +1,4 @@
-"""What the store knows of its runs: the states of all of them, and what the finished ones cost and scored."""
+"""Read the history of a store: the states of all runs, and costs and scores of the finished ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from runs order by run_id"""
 
 
 class Hardware(NamedTuple):
-    """What a run's cost depends on besides its configuration."""
+    """The hardware and kernel on which a run's cost depends."""
 
     device: str
     name: str
@@ -43,10 +43,10 @@ class Past:
         seed: The seed of its initial values and batches.
         data_hash: The hash of its data's content.
         versions: The versions of the parts that decided its numbers.
-        hardware: The hardware that it ran on; None where it was not recorded.
-        step_seconds: Seconds of a step, with its share of the validations; None where they are not known.
-        peak_bytes: The most memory that it held; None where it is not known.
-        score: Its final score; None where it diverged.
+        hardware: The hardware that it ran on, or None where it was not recorded.
+        step_seconds: Seconds of a step, with its share of the validations, or None where they are not known.
+        peak_bytes: The most memory that it held, or None where it is not known.
+        score: Its final score, or None where it diverged.
     """
 
     run_id: str
@@ -67,7 +67,7 @@ class History:
     Attributes:
         finished: The finished runs whose configuration can still be read.
         states: The state of every run, by its id.
-        envs: Where and with which versions each finished run ran, by its id.
+        envs: Host and versions of each finished run, by its id.
         damage: The records that could not be read.
     """
 
@@ -90,7 +90,7 @@ def read_history(store: Store, metric: Metric | None = None) -> History:
 
     Args:
         store: The store.
-        metric: What their scores are; None: each task's own metric.
+        metric: The metric of the scores. None: each task's own metric.
     """
     from titans_lab.store.query import ask
 

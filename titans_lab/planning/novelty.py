@@ -21,7 +21,7 @@ SHOWN_DIGITS = 8  # of a hash, in words
 
 @dataclass(frozen=True)
 class Novelty:
-    """What is new about a run.
+    """The respects in which a run differs from all finished runs.
 
     Attributes:
         nearest: The id of the run in the store that differs in the fewest fields, and has the same task if one does.
@@ -39,7 +39,7 @@ class Novelty:
 
 
 def novelties(wanted: Sequence[Past], known: Sequence[Past]) -> list[Novelty | None]:
-    """Return what is new about each of the `wanted` runs; None where the store has no run."""
+    """Return what is new about each of the `wanted` runs, or None where the store has no run."""
     found: list[Novelty | None] = [None] * len(wanted)
     tasks = {run.config.task.name for run in known}
     for task in {run.config.task.name for run in wanted}:

@@ -1,4 +1,4 @@
-"""What a study would run, what that will cost, and what is new about it, from arithmetic and the store's own runs."""
+"""Plan a study: its runs, their predicted cost, and what is new about them, from the store's runs."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class PlannedRun:
 
     Attributes:
         run_id: Its name in the store.
-        label: Its factors and seed, for people.
+        label: Its factors and seed.
         state: Its state in the store; "pending" where the store does not know it.
         parameters: The parameters of its model.
         tokens: The tokens that it trains on.
         flops: The FLOPs of its training, forward and backward.
         state_bytes: The bytes that a sequence hands on to its next token.
         solved: The values that `hold` found for it, by dotted key.
-        deviation: Its distance from what is held, as a share of that; None where nothing is held.
-        seconds: The seconds that it will take; None where it is done, or the store has nothing like it.
+        deviation: Its distance from what is held, as a share of that, or None where nothing is held.
+        seconds: The seconds that it will take, or None where it is done, or the store has nothing like it.
         peak_bytes: The most memory that it will hold; None in the same cases.
-        new: What is new about it; None where it is done, or the store has no finished run.
+        new: Its differences from all finished runs. None: it is done, or the store has no finished run.
     """
 
     run_id: str
@@ -66,11 +66,11 @@ class Plan:
 
     Attributes:
         runs: Its runs, in the order in which they will be started.
-        devices: How many devices will work at once.
-        seconds: The seconds until all that is missing is done on them; None where they are not known.
+        devices: The number of devices that will work in parallel.
+        seconds: The seconds until all that is missing is done on them, or None where they are not known.
         worker_seconds: The sum of the seconds of all that is missing, which a report compares with what it took.
-        detectable: The smallest difference that its seeds can detect; None where the store does not tell.
-        mixed: What its finished runs differ in: the number of runs with each value, by name.
+        detectable: The smallest difference that its seeds can detect, or None where the store does not tell.
+        mixed: Facts in which its finished runs differ, by name: the number of runs with each value.
     """
 
     runs: tuple[PlannedRun, ...]
@@ -82,7 +82,7 @@ class Plan:
 
     @property
     def missing(self) -> list[PlannedRun]:
-        """The runs without a result."""
+        """Return the runs without a result."""
         return [run for run in self.runs if run.state not in FINISHED]
 
 
@@ -99,7 +99,7 @@ def plan(
         runs: All of its runs, in the order in which they will be started.
         store: The store, which is read once.
         devices: The devices that will run them, all alike.
-        probed: What `probe` measured.
+        probed: The measurements of `probe`.
         metric: The figure that its arms are compared by; None: the task's own.
     """
     metric = metric or runs[0].config.task.settings.METRIC

@@ -1,4 +1,4 @@
-"""Which plugins the user has allowed, by the hash of their content."""
+"""Keep the plugins that the user has allowed, by the hash of their content."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def _unload(plugin: Plugin) -> None:
 
 
 def _place(plugin: Plugin, error: BaseException) -> str:
-    """The file and line of the plugin that raised an error, or its path."""
+    """Return the file and line of the plugin that raised an error, or its path."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}"
     own = {str(plugin.path_of(file)) for file in plugin.files}

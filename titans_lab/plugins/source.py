@@ -21,7 +21,7 @@ class Plugin:
     """A plugin as it was read.
 
     Attributes:
-        name: What a study and a record call it: the file's stem, the folder's name, or the entry point's.
+        name: The name in studies and records: the file's stem, the folder's name, or the entry point's name.
         source: The path of the file or folder.
         files: The content of each Python file by its path relative to the plugin: "__init__.py", "layer.py". Tests,
             files named `test_*.py`, are no part of a plugin.
@@ -33,7 +33,7 @@ class Plugin:
 
     @property
     def digest(self) -> str:
-        """The SHA-256, in hex, of the names and contents of all files."""
+        """Return the SHA-256, in hex, of the names and contents of all files."""
         digest = hashlib.sha256()
         for name, content in sorted(self.files.items()):
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
@@ -41,7 +41,7 @@ class Plugin:
 
     @property
     def module(self) -> str:
-        """The name that its module is imported by."""
+        """Return the name that its module is imported by."""
         return f"{PACKAGE}.{self.name}"
 
     def path_of(self, file: str) -> Path:
@@ -76,7 +76,7 @@ def find(reference: str, beside: Path) -> Plugin:
 
 
 def _location(module: str) -> Path:
-    """The file or folder of an installed module, found without importing anything."""
+    """Return the file or folder of an installed module, found without importing anything."""
     top, *inner = module.split(".")
     spec = importlib.util.find_spec(top)  # imports nothing, since the name has no dot
     if spec is None or spec.origin is None:

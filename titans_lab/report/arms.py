@@ -83,7 +83,7 @@ class Arm:
 
     @cached_property
     def summary(self) -> Summary | None:
-        """Of `scores`; None where no seed has one."""
+        """Return the summary of `scores`, or None where no seed has a score."""
         return summarise(self.scores) if self.scores else None
 
     def count(self, *states: str) -> int:
@@ -217,7 +217,7 @@ def phrase(factors: dict[str, Any]) -> str:
 
 
 def spell(value: Any) -> str:
-    """Return a factor's value for people."""
+    """Return a factor's value as readable text."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if value is None:

@@ -115,7 +115,7 @@ def score_range(scores: Sequence[float], ends: Sequence[float]) -> tuple[float, 
 
 
 def with_floors(span: tuple[float, float], floors: Sequence[float]) -> tuple[float, float]:
-    """`span` widened to the floors that lie within half its height of it."""
+    """`span` widened to the n-gram baselines that lie within half its height of it."""
     low, high = span
     height = high - low
     near = [floor for floor in floors if low - height / 2 <= floor <= high + height / 2]

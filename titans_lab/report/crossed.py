@@ -68,5 +68,5 @@ def _factor(group: Sequence[str], levels: Sequence[Level]) -> CrossedFactor:
 
 
 def level_name(factor: CrossedFactor, level: int) -> str:
-    """Return a level of a factor for people."""
+    """Return a level of a factor as readable text."""
     return spell(factor.levels[level])

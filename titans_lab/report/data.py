@@ -97,7 +97,7 @@ class Floor:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Return the name in words."""
         return f"order-{self.context} {self.symbol} n-gram"
 
 
@@ -136,11 +136,12 @@ class Material:
         study: What it is about.
         outcomes: Its runs, in its order.
         metric: The metric of their scores: what the study asks for, else the metric of the first run's task.
-        own: Whether that is the task's own metric at the end, in which the paper and the floors have their figures.
+        own: Whether that is the task's own metric at the end, in which the paper and the n-gram baselines have their
+            figures.
         loss: What training lowers, in the curves.
         curve_kind: Whose loss the curves show: "validation", or "training" where that was logged too seldom.
         curves: By run id; a run that logged nothing has none.
-        floors: Of the study's split of the data; none where it has several splits.
+        floors: The n-gram baselines of the study's split of the data. None where it has several splits.
         speeds: What benches measured of the study's models, by length.
         evidence: The statements that all of this came from; a section asks for what it needs besides.
     """
@@ -158,7 +159,7 @@ class Material:
 
     @property
     def empty(self) -> bool:
-        """Whether the store knows none of the runs."""
+        """Return whether the store has none of the runs."""
         return all(each.result == RunResult(each.run.run_id, "pending") for each in self.outcomes)
 
     @property

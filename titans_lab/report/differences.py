@@ -54,7 +54,7 @@ class ComparedArms:
 
     @property
     def testable(self) -> bool:
-        """Whether any pair has seeds enough for a test."""
+        """Return whether any pair has seeds enough for a test."""
         return any(pair.found.p is not None for pair in self.pairs)
 
     def with_verdict(self, verdict: str) -> list[ArmDifference]:

@@ -14,7 +14,7 @@ from titans_lab.report.plot import Figure, Json
 
 @dataclass(frozen=True)
 class Frame:
-    """Where things stand in the figure: the values of the factor along x, the range of the scores along y."""
+    """The axes of the figure: the values of the factor along x, the range of the scores along y."""
 
     design: Design
     scale: Scale

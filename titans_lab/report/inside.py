@@ -60,7 +60,7 @@ READING = (
 
 @dataclass(frozen=True, order=True)
 class MemoryPlace:
-    """Where in the model: a head of a layer of a block's memory, or all heads of it."""
+    """A place in the model: a head of a layer of a block's memory, or all heads of it."""
 
     block: int
     layer: int

@@ -227,7 +227,7 @@ def axis(title: str, **more: Any) -> Json:
 
 
 def floor_lines(floors: Sequence[Floor]) -> Json:
-    """Dashed lines across the frame at `floors`, each with its name at its right end; a part of a layout."""
+    """Return dashed lines across the frame at n-gram baselines, each with its name at its right end."""
     end = {"x": 1, "xanchor": "right"}
     return {
         "shapes": [_floor_line(floor) for floor in floors],

@@ -32,9 +32,9 @@ def scalings(runs: Sequence[Run], root: Path, against: Against | None = None, by
     """Return a law for each value of the varied key `by`, else for each variant.
 
     Args:
-        runs: Of a study.
-        root: Of the store.
-        against: What the loss depends on; None: parameters and tokens, as far as they vary.
+        runs: The runs of a study.
+        root: The root of the store.
+        against: The variables of the law. None: parameters and tokens, as far as they vary.
         by: A dotted key of the study.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a fit finds: the law itself, and what it says in numbers."""
+"""The result of a fit: the law and its predictions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class IsoFlop:
     """The same exponent by parabolas.
 
     Attributes:
-        a: Of the best number of parameters against the budget.
-        budgets: With three sizes or more.
-        used: Of which the optimum is not at the edge of the grid.
-        agrees: Whether `a` lies in the interval that the law gives.
+        a: The exponent of the best number of parameters as a power of the budget.
+        budgets: The number of budgets with three sizes or more.
+        used: The number of budgets whose optimum is not at the edge of the grid.
+        agrees: Whether `a` lies in the law's interval.
     """
 
     a: Interval
@@ -38,9 +38,9 @@ class Optimum:
 
     Attributes:
         flops: The budget.
-        parameters: Of the model.
-        tokens: To train on.
-        loss: To be expected of a run, with a 95 % prediction band.
+        parameters: The parameters of the model.
+        tokens: The training tokens.
+        loss: The predicted loss of a run, with a 95 % prediction interval.
     """
 
     flops: float
@@ -55,17 +55,17 @@ class Scaling:
 
     Attributes:
         group: The values of the keys by which the runs were told apart.
-        variables: What the loss depends on; parameters include the embedding and the output projection.
-        runs: In the fit.
-        left_out: How many runs are not, by state.
+        variables: The variables of the law. Parameters include the embedding and the output projection.
+        runs: The number of runs in the fit.
+        left_out: The number of runs that are not in the fit, by state.
         coefficients: E, A and alpha, B and beta; of two variables also a and b, by which the best numbers of parameters
             and tokens grow with the budget. With 95 % intervals from a bootstrap over whole runs.
         optimum: For ten times the largest budget, at the runs' median FLOPs a token and parameter. None for one
             variable.
         residual: Root mean square of the log of measured over fitted loss.
-        held_out: The error at the largest budget of a fit without it; None where the rest does not determine one.
+        held_out: The error at the largest budget of a fit without it, or None where the rest does not determine one.
         isoflop: None for one variable, or fewer than three budgets with an optimum inside their grid.
-        undetermined: Whether the runs leave E open, since its interval reaches 0.
+        undetermined: Whether the runs do not determine E: its interval reaches 0.
     """
 
     group: dict[str, Any]
@@ -86,9 +86,9 @@ class Fitted:
 
     Attributes:
         group: The values of the keys by which the runs were told apart.
-        variables: What the loss depends on.
-        rows: In the fit, as `SQL` gives them.
-        left_out: How many are not, by state.
+        variables: The variables of the law.
+        rows: The rows of `SQL` that are in the fit.
+        left_out: The number of runs that are not in the fit, by state.
         fit: The law and its bootstrap; its points stand in the order of `rows`.
     """
 
@@ -100,14 +100,14 @@ class Fitted:
 
     @property
     def flops(self) -> np.ndarray:
-        """The training FLOPs of each run."""
+        """Return the training FLOPs of each run."""
         import numpy as np
 
         return np.array([row["flops"] for row in self.rows], float)
 
     @property
     def cost(self) -> float:
-        """FLOPs a token and parameter, median of the runs."""
+        """Return the FLOPs per token and parameter, median of the runs."""
         import numpy as np
 
         return float(np.median([row["flops"] / (row["parameters"] * row["tokens"]) for row in self.rows]))

@@ -13,7 +13,7 @@ from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor
 from titans_lab.executors.devices import Device
 from titans_lab.executors.local import LocalExecutor
-from titans_lab.executors.slots import places
+from titans_lab.executors.slots import device_slots
 from titans_lab.launch import Options
 from titans_lab.planning.history import read_history
 from titans_lab.search.definition import definition, search_name
@@ -43,7 +43,7 @@ def coordinator_of(study: Study, store: Store, devices: Sequence[Device], option
         study: The study.
         store: The store.
         devices: The devices to run on.
-        options: How runs run.
+        options: The options of the sweep.
 
     Raises:
         UserError: The study has no search, asks for what cannot be, or its data cannot be used.
@@ -56,7 +56,7 @@ def coordinator_of(study: Study, store: Store, devices: Sequence[Device], option
         found,
         store,
         LocalExecutor(),
-        places(devices, options.per_device),
+        device_slots(devices, options.per_device),
         options.max_parallel,
         timeout=found[0].goal.terms.timeout,
         run_timeout=options.timeout or math.inf,
@@ -104,17 +104,17 @@ class Coordinator:
         study: The study.
         tunings: The search of each arm.
         store: The store with their runs.
-        executor: What starts the workers.
+        executor: The executor that starts the workers.
         devices: The device slots, with one worker at a time each.
         most: The most trials at a time. None: one for each device slot.
         timeout: Seconds after which no trial starts. None: trials may start at any time.
         run_timeout: Seconds that a run may take.
         fail_fast: Whether the first run that fails ends the search.
-        halted: Whether a run has ended it so.
+        halted: Whether a failed run has ended the search.
         started: The start of the search, by a monotonic clock.
-        ended: How many trials had ended before.
-        failed: How many trials and finalists' runs have no result.
-        unrun: How many finalists' runs the budget did not allow.
+        ended: The number of trials that had ended before.
+        failed: The number of trials and finalists' runs without a result.
+        unrun: The number of finalists' runs that the budget did not allow.
         finalists: The candidates of each arm that run with fresh seeds.
     """
 
@@ -157,7 +157,7 @@ class Coordinator:
 
     @property
     def finals(self) -> list[list[FinalResult]]:
-        """The results of each arm's finalists; empty before they are chosen."""
+        """Return the results of each arm's finalists; empty before they are chosen."""
         return [finals(tuning, each) for tuning, each in zip(self.tunings, self.finalists, strict=False)]
 
     def _run_finalists(self, look: Look, spent: Spent) -> None:
@@ -187,19 +187,19 @@ class Coordinator:
 
     @property
     def timed_out(self) -> bool:
-        """Whether the time is over in which trials may start."""
+        """Return whether the time is over in which trials may start."""
         return self.timeout is not None and time.monotonic() - self.started > self.timeout
 
     @property
     def left(self) -> bool:
-        """Whether a budget or a failure has left something to do. What a timeout leaves does not count."""
+        """Return whether a budget or a failure has left something to do. What a timeout leaves does not count."""
         over = not self.timed_out and any(tuning.active or tuning.wants_more for tuning in self.tunings)
         unchosen = self.tunings[0].goal.terms.finalists and not self.finalists
         return over or self.halted or bool(self.unrun) or bool(unchosen)
 
     @property
     def seconds_left(self) -> float | None:
-        """The seconds left at the rate of trials so far, up to the timeout; None before there is a rate."""
+        """Return the seconds left at the rate of trials so far, up to the timeout; None before there is a rate."""
         now = sum(tuning.begun - len(tuning.active) for tuning in self.tunings)
         spent = time.monotonic() - self.started
         if now <= self.ended:
@@ -237,14 +237,14 @@ class Coordinator:
         sweep.waiting += record_runs(list(wanted.values()), self.store)
 
     def _next(self) -> Tuning | None:
-        """Return the arm that starts the next trial: the one with the fewest; None where no device slot is free."""
+        """Return the arm that starts the next trial: the one with the fewest, or None where no device slot is free."""
         if sum(len(tuning.active) for tuning in self.tunings) >= min(self.most or len(self.devices), len(self.devices)):
             return None
         return min((each for each in self.tunings if each.wants_more), key=lambda each: each.begun, default=None)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Claim the searches. UserError where another process has one of them."""
+        """Claim the searches. Raise UserError where another process has one of them."""
         with ExitStack() as claims:
             for tuning in self.tunings:
                 with writing(self.store):

@@ -30,7 +30,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """The name for people."""
+        """Return the name in tables."""
         return BASE if self.number is None else f"trial {self.number}"
 
 
@@ -52,7 +52,7 @@ class FinalResult:
 
     @property
     def mean(self) -> float | None:
-        """The mean over the seeds that have a value."""
+        """Return the mean over the seeds that have a value."""
         values = self.sample.values.values()
         return sum(values) / len(values) if values else None
 

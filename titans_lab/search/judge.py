@@ -29,22 +29,22 @@ class Judge:
 
     @property
     def prunes(self) -> bool:
-        """Whether a pruner looks at runs while they train."""
+        """Return whether a pruner looks at runs while they train."""
         return self.terms.pruner.name != "none"
 
-    def logged(self, config: RunConfig, said: bool) -> RunConfig:
+    def logged(self, config: RunConfig, validates: bool) -> RunConfig:
         """Return a run's configuration with the validations that its pruner needs.
 
         Args:
             config: The configuration of the run.
-            said: Whether the study sets `log.valid_every`.
+            validates: Whether the study sets `log.valid_every`.
 
         Raises:
             UserError: The study sets it such that the pruner would see nothing.
         """
         if not self.prunes or ON_THE_WAY[self.metrics[0].column] == "loss":
             return config
-        if not said:
+        if not validates:
             every = max(1, config.train.steps // VALIDATIONS)
             return dataclasses.replace(config, log=dataclasses.replace(config.log, valid_every=every))
         if not 0 < config.log.valid_every < config.train.steps:
@@ -56,7 +56,7 @@ class Judge:
         return config
 
     def values(self, config: RunConfig, summary: Mapping[str, Any]) -> tuple[float, ...] | None:
-        """Return the objectives of a run; None where it did not record one of them."""
+        """Return the objectives of a run, or None where it did not record one of them."""
         found = [figure_of(metric.column, config, summary) for metric in self.metrics]
         return tuple(found) if all(value is not None and math.isfinite(value) for value in found) else None  # type: ignore[arg-type]
 
@@ -78,7 +78,7 @@ class Judge:
 
 
 def judge_of(terms: SearchTerms, metrics: tuple[Metric, ...]) -> Judge:
-    """Return the judge of an arm. UserError where its pruner cannot see the first metric while a run trains."""
+    """Return the judge of an arm. Raise UserError where its pruner cannot see the first metric while a run trains."""
     if terms.pruner.name != "none" and metrics[0].column not in ON_THE_WAY:
         seen = ", ".join(ON_THE_WAY)
         raise UserError(
@@ -89,7 +89,7 @@ def judge_of(terms: SearchTerms, metrics: tuple[Metric, ...]) -> Judge:
 
 
 def figure_of(column: str, config: RunConfig, summary: Mapping[str, Any]) -> float | None:
-    """Return a figure of a run; None where it is not known."""
+    """Return a figure of a run, or None where it is not known."""
     if column in COSTS:
         return float(DERIVED[column](config))
     value = summary.get(column, summary.get("loss") if column == "score" else None)

@@ -70,7 +70,7 @@ def make_sampler(chosen: Chosen, seed: int, conditional: bool) -> BaseSampler:
     Args:
         chosen: The sampler's name and options.
         seed: The seed of its draws.
-        conditional: Whether some parameters exist only under the values of others.
+        conditional: Whether some parameters exist only for some values of others.
     """
     options = {key: setting.value for key, setting in chosen.options.items()}
     if chosen.name == "tpe" and conditional and options.get("multivariate", True):
@@ -145,7 +145,7 @@ def options_of(cls: Any) -> dict[str, Any]:
 
 
 def simple_type(annotation: str) -> Any:
-    """Return the type that an annotation such as "int | None" names; None where a file cannot hold it."""
+    """Return the type that an annotation such as "int | None" names, or None where a file cannot hold it."""
     parts = [part.strip() for part in annotation.split("|")]
     if not all(re.fullmatch(r"\w+", part) and part in SIMPLE for part in parts):
         return None

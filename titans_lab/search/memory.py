@@ -16,7 +16,7 @@ PEAK = "peak_memory_bytes"
 
 
 class Forecast:
-    """What `titans-lab plan` would predict for a trial, learned from the store's runs and then from the search's own.
+    """Predicts the costs of a trial as `titans-lab plan` does, from the store's runs and then from the search's own.
 
     Args:
         history: The finished runs of the store.

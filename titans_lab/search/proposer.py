@@ -38,7 +38,7 @@ UNKNOWN = 1.0  # the violation of a bound whose figure was not measured
 
 @dataclass(frozen=True)
 class Goal:
-    """What Optuna is asked to do.
+    """The space, the objectives, the sampler and the pruner of a search.
 
     Attributes:
         name: The name of the search.
@@ -54,7 +54,7 @@ class Goal:
 
     @property
     def conditional(self) -> bool:
-        """Whether some parameters exist only under the values of others."""
+        """Return whether some parameters exist only under the values of others."""
         return any(dimension.when for dimension in self.terms.space)
 
     def active(self, values: Mapping[str, Any]) -> Iterator[Dimension]:
@@ -92,7 +92,7 @@ class Proposer:
             self._remember(trial)
 
     def ask(self, number: int, wanted: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-        """Return the values of the next point by key; None where a grid is at its end.
+        """Return the values of the next point by key, or None where a grid is at its end.
 
         Args:
             number: The number of the trial.
@@ -191,7 +191,7 @@ class Proposer:
 
 
 def told(trial: Trial) -> tuple[TrialState, Sequence[float] | None]:
-    """Return the state and the values that Optuna is told."""
+    """Return the state and the values that are reported to Optuna."""
     if trial.state == "done":
         return TrialState.COMPLETE, trial.values
     if trial.state == "failed":

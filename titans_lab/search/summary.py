@@ -1,4 +1,4 @@
-"""What a search found, as plain data."""
+"""Summarize the results of a search as plain data."""
 
 from __future__ import annotations
 

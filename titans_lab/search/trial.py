@@ -17,21 +17,21 @@ class Trial:
 
     Attributes:
         number: Its number, from 0.
-        origin: Where the point comes from: the sampler, the study's `enqueue`, or runs that the store had already.
+        origin: The origin of the point: the sampler, the study's `enqueue`, or runs that the store had already.
         params: The values by dotted key. A parameter whose condition is false is left out.
         state: Its state; "stopped" is a trial that racing stopped early.
-        values: The objectives, as means over the seeds that have run; None where there are none.
+        values: The objectives, as means over the seeds that have run, or None where there are none.
         runs: The ids of its runs, one for each seed.
         by_seed: The objectives of each seed that has ended, in order.
-        reports: The values that the pruner was told, by the number of the report.
-        limits: By what share each bound is violated. A bound with a share of at most 0 holds.
-        why: Why it ended early, for people.
+        reports: The values reported to the pruner, by the number of the report.
+        limits: The share by which each constraint is violated. A constraint with a share of at most 0 is met.
+        why: The reason why it ended early.
         steps: The steps that its runs have taken.
         planned: The steps that all of its seeds would take.
-        told: The values that the sampler was told for a trial without values; None where it was told none.
-        attributes: What the sampler and the pruner keep with it.
-        started: When it started: ISO 8601, UTC.
-        ended: When it ended; None while it runs.
+        told: The values reported to the sampler for a trial without values, or None where none were.
+        attributes: The data that the sampler and the pruner keep with it.
+        started: The time of its start: ISO 8601, UTC.
+        ended: The time of its end, or None while it runs.
     """
 
     number: int
@@ -53,12 +53,12 @@ class Trial:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Return whether it has not ended."""
         return self.state == "running"
 
     @property
     def feasible(self) -> bool:
-        """Whether it has values and meets every bound."""
+        """Return whether it has values and meets every bound."""
         return self.state == "done" and all(excess <= 0 for excess in self.limits.values())
 
     def plain(self) -> dict[str, Any]:

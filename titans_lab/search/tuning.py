@@ -36,8 +36,8 @@ class Tuning:
 
     Attributes:
         arm: The arm of the study.
-        goal: What Optuna is asked to do.
-        judge: What judges the runs.
+        goal: The space, the objectives, the sampler and the pruner.
+        judge: The judge of the runs.
         data_hash: The hash of the arm's data.
         validates: Whether the study sets `log.valid_every`.
         store: The store with the runs.
@@ -45,7 +45,7 @@ class Tuning:
         what: The definition of the search, as plain data.
         trials: The trials by their number.
         exhausted: Whether every point of a grid was tried.
-        forecast: Predicts the peak memory of a trial; None where no bound is on that.
+        forecast: Predicts the peak memory of a trial, or None where no bound is on that.
     """
 
     arm: SearchArm
@@ -80,22 +80,22 @@ class Tuning:
 
     @property
     def begun(self) -> int:
-        """How many trials were started. Trials that the store had do not count."""
+        """Return how many trials were started. Trials that the store had do not count."""
         return sum(trial.origin != "store" for trial in self.trials.values())
 
     @property
     def active(self) -> list[Trial]:
-        """The trials that have not ended."""
+        """Return the trials that have not ended."""
         return [trial for trial in self.trials.values() if trial.running]
 
     @property
     def ended(self) -> list[Trial]:
-        """The trials that have ended."""
+        """Return the trials that have ended."""
         return [trial for trial in self.trials.values() if not trial.running]
 
     @property
     def wants_more(self) -> bool:
-        """Whether there are more points to try."""
+        """Return whether there are more points to try."""
         return not self.exhausted and self.begun < self.goal.terms.trials
 
     def best(self, most: int = 1) -> list[Trial]:
@@ -134,7 +134,7 @@ class Tuning:
             self._keep(replace(trial, limits=self.judge.limits(config, {})))
 
     def runs(self, params: Mapping[str, Any], seeds: Sequence[int] | None = None) -> list[Run]:
-        """Return the runs of a point, one for each seed. UserError where it is no configuration of the study."""
+        """Return the runs of a point, one for each seed. Raise UserError where it is no configuration of the study."""
         point = self.arm.point(params)
         config = self.judge.logged(point.config, self.validates)
         held = point.solved, point.deviation, point.baseline

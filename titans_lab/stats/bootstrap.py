@@ -16,7 +16,7 @@ RESAMPLES = 2000
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
-    """Mean of the middle half, over the last axis: a quarter, rounded down, is cut off at either end."""
+    """Return the mean of the middle half, over the last axis: a quarter, rounded down, is cut off at either end."""
     cut = scores.shape[-1] // 4
     ordered = np.sort(scores, axis=-1)
     return ordered[..., cut : scores.shape[-1] - cut].mean(axis=-1)
@@ -25,13 +25,13 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
 def stratified_iqm(
     tasks: Sequence[Sequence[float]], resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
 ) -> Interval:
-    """Interquartile mean of all scores, its interval from drawing seeds with replacement within each task.
+    """Return the interquartile mean of all scores, its interval from drawing seeds with replacement within each task.
 
     Args:
-        tasks: Of each task, the scores of its seeds, all on one scale (normalised); tasks may have different numbers.
-        resamples: How many.
-        seed: Of the generator, which is this call's own: equal calls give equal intervals.
-        level: Of the percentile interval.
+        tasks: The scores of the seeds of each task, normalised to one scale. Tasks may have different numbers of seeds.
+        resamples: The number of resamples.
+        seed: The seed of the call's own generator: equal calls give equal intervals.
+        level: The level of the percentile interval.
     """
     if not tasks or not all(len(scores) for scores in tasks):
         raise ValueError("tasks: each needs at least one score")
@@ -42,5 +42,5 @@ def stratified_iqm(
 
 
 def _redrawn(scores: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """`[resamples, seeds]` with replacement."""
+    """Return resamples with replacement, `[resamples, seeds]`."""
     return scores[generator.integers(0, len(scores), (resamples, len(scores)))]

@@ -1,4 +1,4 @@
-"""How well classes were found."""
+"""Measure the quality of a classification."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def matthews(found: np.ndarray, true: np.ndarray) -> float:
-    """Matthews' correlation coefficient, of any number of classes (R_K of Gorodkin 2004).
+    """Return Matthews' correlation coefficient, of any number of classes (R_K of Gorodkin 2004).
 
     1 where all are right, 0 where the found classes say nothing of the true ones, as also where either are all one.
     """

@@ -24,12 +24,12 @@ class CrossedFactor:
 
     @property
     def has_trend(self) -> bool:
-        """Whether the levels are numbers, and enough of them for a slope."""
+        """Return whether the levels are numbers, and enough of them for a slope."""
         return len(self.levels) >= FEWEST_OF_A_TREND and all(type(level) in (int, float) for level in self.levels)
 
     @property
     def by_ratio(self) -> bool:
-        """Whether all levels are positive, so that a slope is one per doubling."""
+        """Return whether all levels are positive, so that a slope is one per doubling."""
         return bool(min(self.levels) > 0)
 
 

@@ -25,17 +25,17 @@ class Errors(NamedTuple):
 
 
 def repeat_last(horizon: int) -> Forecast:
-    """Nothing changes."""
+    """Return the forecast that repeats the last value over the horizon."""
     return lambda x: np.zeros((len(x), horizon))
 
 
 def linear(weights: np.ndarray) -> Forecast:
-    """x W, with W `[look_back, horizon]`."""
+    """Return the forecast x W, with W `[look_back, horizon]`."""
     return lambda x: x @ weights
 
 
 def ridge(windows: np.ndarray, look_back: int, strength: float = STRENGTH) -> np.ndarray:
-    """W `[look_back, horizon]` of the least squares over training windows `[windows, look_back + horizon, channels]`.
+    """Return W `[look_back, horizon]` of least squares over windows `[windows, look_back + horizon, channels]`.
 
     Minimises the mean over windows of |y - x W|^2, plus `strength` |W|^2.
     """
@@ -56,7 +56,7 @@ def errors(forecast: Forecast, windows: np.ndarray, look_back: int) -> Errors:
 
 
 def _differences(windows: np.ndarray, look_back: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Inputs `[rows, look_back]` and targets `[rows, horizon]` less the last input, in float64, some rows at a time."""
+    """Return inputs `[rows, look_back]` and targets `[rows, horizon]` minus the last input, float64, in batches."""
     for channel in range(windows.shape[2]):
         for begin in range(0, len(windows), ROWS):
             rows = windows[begin : begin + ROWS, :, channel].astype(np.float64)

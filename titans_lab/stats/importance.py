@@ -1,4 +1,4 @@
-"""How much of what a search found hangs on each parameter alone."""
+"""Measure the importance of each parameter of a search: the share of the variance that it explains alone."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ FEWEST = 8  # points, to say which parameter mattered
 
 
 def importances(points: Sequence[Mapping[str, Any]], scores: Sequence[float]) -> dict[str, float]:
-    """`importance` of every parameter that all points have and that varied, the largest first; none of too few points.
+    """Return the `importance` of every parameter that all points have and that varied, the largest first.
 
     Args:
         points: Values by name.
-        scores: Of each.
+        scores: The score of each point.
     """
     if len(points) < FEWEST:
         return {}
@@ -27,7 +27,7 @@ def importances(points: Sequence[Mapping[str, Any]], scores: Sequence[float]) ->
 
 
 def importance(values: Sequence[Any], scores: Sequence[float], bins: int = BINS) -> float | None:
-    """Share of the variance of the scores' ranks between groups of a parameter's values: epsilon squared, 0 to 1.
+    """Return the share of the rank variance between groups of a parameter's values: epsilon squared, 0 to 1.
 
     Kelley's unbiased estimate (1935, PNAS 21:554): about 0 for a parameter that does nothing, however many groups.
     Numbers with more than `bins` distinct values are grouped into as many quantiles. It sees main effects alone, not

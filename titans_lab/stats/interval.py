@@ -30,13 +30,13 @@ def percentile_interval(value: float, resampled: Sequence[float] | np.ndarray, l
 
 @dataclass(frozen=True)
 class Summary:
-    """What a few repeated measurements say.
+    """The mean of repeated measurements and its uncertainty.
 
     Attributes:
-        n: How many.
+        n: The number of measurements.
         mean: Their mean.
         sd: Their sample standard deviation; None for one.
-        half_width: Of the t interval around the mean; None for one.
+        half_width: Half of the width of the t interval around the mean. None for one measurement.
     """
 
     n: int
@@ -46,12 +46,12 @@ class Summary:
 
     @property
     def low(self) -> float:
-        """Lower end of the interval, minus infinity for one measurement."""
+        """Return the lower end of the interval, minus infinity for one measurement."""
         return -np.inf if self.half_width is None else self.mean - self.half_width
 
     @property
     def high(self) -> float:
-        """Upper end of the interval, infinity for one measurement."""
+        """Return the upper end of the interval, infinity for one measurement."""
         return np.inf if self.half_width is None else self.mean + self.half_width
 
     def overlaps(self, other: Summary) -> bool:
@@ -60,7 +60,7 @@ class Summary:
 
 
 def summarise(values: Sequence[float], level: float = LEVEL) -> Summary:
-    """Mean, spread and t interval of at least one finite value.
+    """Return mean, spread and t interval of at least one finite value.
 
     With few seeds the t interval keeps its level where a percentile bootstrap does not (75 % instead of 95 at n = 3).
     """

@@ -31,7 +31,7 @@ def kmer_classes(
         train: Sequences of bases 0 to 3, anything above for an unknown one, and their classes.
         valid: The same, of others.
         asked: Sequences.
-        classes: How many there are.
+        classes: The number of classes.
     """
     best, found = -1.0, np.zeros(len(asked), np.int64)
     for k in LENGTHS:
@@ -45,7 +45,10 @@ def kmer_classes(
 
 
 def kmer_features(sequences: Sequence[np.ndarray], k: int) -> sparse.csr_matrix:
-    """`[sequences, 4^k]`; a word with an unknown base does not count, and a sequence without words is 0."""
+    """Return k-mer frequencies `[sequences, 4^k]`.
+
+    A word with an unknown base does not count, and a sequence without words is 0.
+    """
     from scipy import sparse
 
     columns = [_words(sequence, k) for sequence in sequences]

@@ -27,7 +27,7 @@ class Example:
     """A cost that was measured.
 
     Attributes:
-        work: What the cost should be a power of, above 0.
+        work: The variable that the cost should be a power of, above 0.
         cost: The cost, above 0.
         group: Things of one group differ from those of another by a factor.
         shape: The costs of things of one shape differ by chance alone.
@@ -47,8 +47,8 @@ class Estimate:
         value: The middle of the interval on a logarithmic scale.
         low: The lower end; None, as is the upper end, where the examples are too few or too far away to tell.
         high: The upper end.
-        examples: How many runs of the same shape it rests on, or how many shapes the law was fitted to.
-        same_shape: Whether it rests on runs of the same shape.
+        examples: The number of runs of the same shape that it is based on, or of shapes that the law was fitted to.
+        same_shape: Whether it is based on runs of the same shape.
     """
 
     value: float

@@ -1,4 +1,4 @@
-"""Of each row its nearest among others: the one that differs in the fewest columns."""
+"""Find the nearest rows: those that differ in the fewest columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BLOCK_PAIRS = 20_000_000  # looked at together
 
 
 def nearest(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """For each row of `wanted` the place of the row of `known` that differs in the fewest columns.
+    """Return for each row of `wanted` the index of the row of `known` that differs in the fewest columns.
 
     Rows that differ in up to two columns are found by sums of random numbers, one for each value of each column:
     without these columns the sums are equal. What is left is compared with all.
@@ -37,7 +37,7 @@ def nearest(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _parts(rows: np.ndarray) -> np.ndarray:
-    """A random number for each value of each column, [rows, columns]; sums of them wrap round."""
+    """Return a random number for each value of each column, [rows, columns]; sums of them wrap round."""
     draw = np.random.default_rng(0)
     numbers = [draw.integers(0, 2**63, size=int(column.max()) + 1, dtype=np.uint64) for column in rows.T]
     columns = [each[column] for each, column in zip(numbers, rows.T, strict=True)]
@@ -45,7 +45,7 @@ def _parts(rows: np.ndarray) -> np.ndarray:
 
 
 def _matches(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """For each number the first place at which `known` has it, -1 where it has not."""
+    """Return for each number its first index in `known`, or -1 where it is missing."""
     values, first = np.unique(known, return_index=True)
     place = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
     return np.where(values[place] == wanted, first[place], -1)

@@ -18,15 +18,15 @@ LONGEST_CONTEXT = 7  # a context and its byte are one 64-bit integer
 
 
 def witten_bell_bits(train: np.ndarray, valid: np.ndarray, order: int) -> float:
-    """Bits per byte of `valid` under the model of `train` with `order` bytes of context.
+    """Return the bits per byte of `valid` under the model of `train` with `order` bytes of context.
 
     Both are uint8. The first bytes of `valid` have shorter contexts, since nothing is before them.
     """
-    return witten_bell_floors(train, valid, (order,))[order]
+    return witten_bell_losses(train, valid, (order,))[order]
 
 
-def witten_bell_floors(train: np.ndarray, valid: np.ndarray, orders: Sequence[int] = (0, 1, 3)) -> dict[int, float]:
-    """`witten_bell_bits` of several orders for the price of the longest."""
+def witten_bell_losses(train: np.ndarray, valid: np.ndarray, orders: Sequence[int] = (0, 1, 3)) -> dict[int, float]:
+    """Return `witten_bell_bits` of several orders, at the cost of the longest."""
     if not all(0 <= order <= LONGEST_CONTEXT for order in orders):
         raise ValueError(f"orders: {tuple(orders)} are not all between 0 and {LONGEST_CONTEXT}")
     if not len(train) or not len(valid):
@@ -36,7 +36,7 @@ def witten_bell_floors(train: np.ndarray, valid: np.ndarray, orders: Sequence[in
 
 
 def _probabilities(train: np.ndarray, valid: np.ndarray, order: int) -> Iterator[np.ndarray]:
-    """P of each byte of `valid`, for every order from 0 up."""
+    """Return P of each byte of `valid`, for every order from 0 up."""
     p = np.full(len(valid), 1 / 256)
     for context in range(order + 1):
         if context < min(len(train), len(valid)):
@@ -55,7 +55,7 @@ def _interpolate(seen: np.ndarray, asked: np.ndarray, lower: np.ndarray) -> np.n
 
 
 def _look_up(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """values[keys == asked], and 0 where a key is not there; `keys` are sorted."""
+    """Return values[keys == asked], and 0 for a missing key; `keys` are sorted."""
     places = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
     return np.where(keys[places] == asked, values[places], 0)
 

@@ -1,4 +1,4 @@
-"""Arms of a study beside its base, seed by seed: how far apart, how sure, and the verdict.
+"""Compare the arms of a study with its base, seed by seed: difference, confidence interval and verdict.
 
 A seed decides the batches and the initial values, so the arms' losses go up and down together with it, and their
 differences vary less than the losses do. With few seeds the t interval of the differences keeps its level where a
@@ -24,12 +24,12 @@ RESOLUTION = 1e-12  # of the values: differences whose spread is below it are on
 
 @dataclass(frozen=True)
 class Sample:
-    """What the seeds of an arm came to.
+    """The results of an arm's seeds.
 
     Attributes:
         values: The final value of each seed that reached its end, finite.
-        diverged: How many seeds diverged.
-        paired: Whether the batches of a seed are those that the base had with it.
+        diverged: The number of seeds that diverged.
+        paired: Whether a seed has the same batches in this arm as in the base.
     """
 
     values: Mapping[int, float]
@@ -45,8 +45,8 @@ class Difference:
         seeds: Pairs that it is the mean of; seeds of the arm where it is not paired.
         diverged: Seeds of the arm that diverged.
         base_diverged: Seeds of the base that did.
-        paired: By seed; else Welch's unpaired form (Welch 1947).
-        mean: Of the differences.
+        paired: Whether the test is paired by seed, else unpaired (Welch 1947).
+        mean: The mean of the differences.
         half_width: Of its 95 % t interval, not adjusted for the number of arms. None for one seed, and where the
             differences have no spread to judge by.
         p: Two-sided, of the same t test.
@@ -55,7 +55,7 @@ class Difference:
             test assumes; None unpaired and beyond 20 seeds.
         effect: The mean over the standard deviation across seeds, the root mean square of the arm's and the base's
             (Cumming 2012, Cohen's d_av).
-        correlation: Of arm and base over the seeds (Pearson), from three seeds on: what pairing lives on.
+        correlation: The Pearson correlation of arm and base over the seeds, from three seeds on. Pairing gains from it.
         verdict: "better" or "worse" where `adjusted` is below 0.05, else "inconclusive". An arm with a diverged seed
             is never better, and none is worse than a base that has one.
     """
@@ -75,7 +75,7 @@ class Difference:
 
     @property
     def given_convergence(self) -> bool:
-        """Whether diverged seeds are missing from the difference."""
+        """Return whether diverged seeds are missing from the difference."""
         return self.diverged + self.base_diverged > 0
 
 
@@ -92,7 +92,7 @@ def compare_pairs(pairs: Sequence[tuple[Sample, Sample]], lower_is_better: bool 
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
-    """p values adjusted by Holm's step-down method (Holm 1979, Scand. J. Statist. 6:65).
+    """Return p values adjusted by Holm's step-down method (Holm 1979, Scand. J. Statist. 6:65).
 
     A test that could not be made stays None and counts as 1: the family is all that was asked, whatever diverged.
     """
@@ -105,7 +105,10 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
 
 
 def sign_flip_p(differences: Sequence[float]) -> float | None:
-    """Share of the ways to set the signs that give a sum at least as far from 0; None for more than 20 differences."""
+    """Return the share of the ways to set the signs that give a sum at least as far from 0.
+
+    It is None for more than 20 differences.
+    """
     if not 1 <= len(differences) <= MOST_FLIPPED:
         return None
     sums = np.zeros(1)
@@ -164,7 +167,7 @@ def _unpaired(base: Sample, arm: Sample) -> Difference:
 
 
 def _welch(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Standard error of the difference of the means, and its degrees of freedom (Welch 1947)."""
+    """Return the standard error of the difference of the means, and its degrees of freedom (Welch 1947)."""
     parts = np.array([x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)])
     freedom = parts.sum() ** 2 / np.sum(parts**2 / (len(x) - 1, len(y) - 1))
     return float(np.sqrt(parts.sum())), float(freedom)

@@ -1,4 +1,4 @@
-"""Which of several compromises are worth having."""
+"""Find the Pareto front of several points."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points that no other is at least as low as in both values and lower in one, by their first value.
+    """Return the indices of the points that no other dominates (lower in one value, no higher in the other).
 
-    Pareto's front where less of both is better; negate a value of which more is.
+    They are ordered by the first value. Lower is better for both values: negate one for which higher is better.
     """
     found: list[int] = []
     for index in sorted(range(len(points)), key=lambda place: points[place]):

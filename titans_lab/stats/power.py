@@ -1,4 +1,4 @@
-"""How small a difference a number of seeds can show, before they are spent."""
+"""Compute the smallest difference that a number of seeds can detect, before any run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def detectable(differences: Iterable[Sequence[float]], seeds: int, arms: int) ->
     the spread and is left out.
 
     Args:
-        differences: Of each arm, its differences to the base by seed.
+        differences: The differences of each arm to the base, by seed.
         seeds: The number of pairs that an arm has or will have.
         arms: The number of arms that are compared with the base.
     """
@@ -50,10 +50,10 @@ def detectable(differences: Iterable[Sequence[float]], seeds: int, arms: int) ->
 
 
 def pooled_sd(differences: Iterable[Sequence[float]]) -> float | None:
-    """Standard deviation of paired differences, pooled over arms; None where no arm has two.
+    """Standard deviation of paired differences, pooled over arms, or None where no arm has two.
 
     Args:
-        differences: Of each arm, its differences to the base by seed.
+        differences: The differences of each arm to the base, by seed.
     """
     several = [np.asarray(each) for each in differences if len(each) > 1]
     squares = sum(float(np.sum((each - each.mean()) ** 2)) for each in several)
@@ -72,7 +72,7 @@ def smallest_difference(sd: float, seeds: int, arms: int = 1, power: float = POW
         sd: Standard deviation of the paired differences, > 0.
         seeds: Pairs.
         arms: Compared with the base, at least 1.
-        power: Between 0.05 and 1.
+        power: The power, between 0.05 and 1.
     """
     if not sd > 0 or arms < 1 or not 1 - LEVEL < power < 1:
         raise ValueError(f"sd {sd}, arms {arms}, power {power}: not above 0, at least 1, and between 0.05 and 1")

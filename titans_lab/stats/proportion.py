@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 
 def wilson(successes: int, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share (1927, JASA 22), which keeps its level with few trials and near 0 and 1.
+    """Return Wilson's score interval of a share (1927, JASA 22), which keeps its level with few trials.
 
     ValueError: no trial, or more successes than trials.
     """

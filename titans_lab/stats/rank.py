@@ -1,4 +1,4 @@
-"""Whether our arms come in the order that others reported: Kendall's tau."""
+"""Compare the ranking of arms with a reported one by Kendall's tau."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FEWEST = 3  # arms that have an order worth comparing
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike two orders are.
+    """The agreement of two rankings.
 
     Attributes:
-        arms: That both have.
+        arms: The number of arms that both have.
         tau: Kendall's tau-b: 1 the same order, -1 the reverse.
         interval: 95 %, from drawing our seeds with replacement; None for one seed. With three seeds it is too narrow
             (the bootstrap covers 75 %), and the reported figures count as exact.
@@ -30,7 +30,7 @@ class Agreement:
 
 
 def kendall_tau(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """tau-b (Kendall 1945, Biometrika 33:239) over the last axis; NaN where all values of one side are equal."""
+    """Return tau-b (Kendall 1945, Biometrika 33:239) over the last axis; NaN where all values of one side are equal."""
     left, right = np.triu_indices(x.shape[-1], 1)
     up, over = (np.sign(values[..., left] - values[..., right]) for values in (x, y))
     norm = np.sqrt(np.sum(up**2, axis=-1) * np.sum(over**2, axis=-1))
@@ -48,11 +48,11 @@ def agreement(
     """Return the rank agreement of our arms' means and the figures in `theirs`, over the arms that both have.
 
     Args:
-        ours: Of each arm, its value by seed.
-        theirs: Of each arm, the reported figure.
-        same_direction: Whether lower is better in both, or higher in both.
+        ours: The values of each arm by seed.
+        theirs: The reported value of each arm.
+        same_direction: Whether lower values are better in both, or higher values in both.
         resamples: Draws of our seeds, the same seeds for every arm, since they are paired.
-        seed: Of the generator.
+        seed: The seed of the generator.
     """
     arms = tuple(name for name in ours if name in theirs and ours[name])
     if len(arms) < FEWEST:

@@ -26,10 +26,10 @@ def study(
     """Return a baseline and arms with normal losses of standard deviation 1, all arms `shift` from the baseline.
 
     Args:
-        seeds: Of each.
+        seeds: The number of seeds of each arm.
         arms: Besides the base.
-        generator: To draw with.
-        correlation: Between any two of them over the seeds, 0 to 1.
+        generator: The generator to draw with.
+        correlation: The correlation between any two arms over the seeds, 0 to 1.
         shift: True difference to the base.
     """
     common = correlation**0.5 * generator.standard_normal(seeds)
@@ -68,7 +68,7 @@ def factorial(
 
 
 def chinchilla(generator: np.random.Generator, law: Law = CHINCHILLA) -> tuple[Points, np.ndarray]:
-    """240 runs of known law at Chinchilla's scale with its noise, and the FLOPs of each."""
+    """Return 240 runs of known law at Chinchilla's scale with its noise, and the FLOPs of each."""
     flops = np.repeat(BUDGETS, SIZES)
     parameters = 0.1 * flops**0.5 * np.tile(np.geomspace(0.2, 5, SIZES), len(BUDGETS))
     x = np.stack([parameters, flops / (6 * parameters)], axis=1)

@@ -1,4 +1,6 @@
-"""The records of runs. Files are the truth: a folder per run, written atomically; any database over them is disposable.
+"""The records of runs.
 
-`folder` and `recorder` are what workers and the coordinator write with; `query` is how everybody reads.
+Files are the truth: each run has a folder, which is written atomically. Any database over them is disposable.
+
+Workers and the coordinator write through `folder` and `recorder`. Everybody reads through `query`.
 """

@@ -1,7 +1,7 @@
-"""A store, or some of its runs, as one archive, and back.
+"""Export a store, or some of its runs, as one archive, and import it again.
 
-An archive is a tar, gzipped. Its first member, `contents.json`, has size and SHA-256 of each of the others, whose names
-are paths below a store. Nothing of it is used before all of it was found whole, and nothing that is there is replaced
+An archive is a gzipped tar file. Its first member, `contents.json`, has the size and SHA-256 of each other member,
+whose name is a path below a store. Nothing is imported before the whole archive was checked. An import replaces nothing
 but runs without a result.
 """
 
@@ -36,7 +36,7 @@ CONTENTS = "contents.json"
 FORM = 1
 MOST = 100_000_000  # bytes of the list of contents
 LONGEST_NAME = 1024  # bytes
-#: The records that travel. A claim and a request to stop do not: they are of their machine and their moment.
+#: The records that are exported. Claims and requests to stop are left out: they mean something on their machine only.
 _RECORD = re.compile(
     rf"(?:studies|ngram_baselines|benches)/{PART}\.json|searches/{PART}/(?:search|finalists|trials/{NUMBER})\.json"
     rf"|runs/{PART}/(?:run\.json|status\.json|evals/{PART}\.json|attempts/{NUMBER}/(?:"
@@ -46,14 +46,15 @@ _RECORD = re.compile(
 
 
 class _Plain(tarfile.TarInfo):
-    """A header as `export` writes it: of a file, or of a name that is too long for the header of its file.
+    """A header as `export` writes it: for a file, or for a name that is too long for its file's header.
 
-    The sizes in headers of other kinds would decide how much memory and disk is taken before anything is checked.
+    Headers of other kinds are refused: the sizes in them would decide how much memory and disk is used before any
+    check.
     """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Return the header that is in a block. ReadError where it is of another kind."""
+        """Return the header in a block. Raise ReadError where it is of another kind."""
         header = super().frombuf(buf, encoding, errors)
         is_name = header.type == tarfile.GNUTYPE_LONGNAME and 0 <= header.size <= LONGEST_NAME
         if not is_name and header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
@@ -63,13 +64,13 @@ class _Plain(tarfile.TarInfo):
 
 @dataclass
 class Imported:
-    """What came of an archive, by path below the store.
+    """The result of an import for each record, by path below the store.
 
     Attributes:
-        added: Was not there, or without a result.
-        same: Was there already.
-        conflicts: Is there, and is another one: what is there stays.
-        refused: Is no sound record, and why: it was left out.
+        added: Records that were missing, or runs that had no result.
+        same: Records that the store has already.
+        conflicts: Records of which the store has a different one, which stays.
+        refused: Records that are damaged, with the reason. They were left out.
     """
 
     added: list[str] = field(default_factory=list)
@@ -79,10 +80,10 @@ class Imported:
 
 
 def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, path: Path) -> int:
-    """Write runs, studies (None: all), and what was measured of data and models; how many files these are."""
+    """Write runs, studies (None: all) and all measurements to an archive, and return the number of files."""
     files = [file for run_id in runs for file in sorted(store.run(run_id).path.rglob("*"))]
     files += [file for file in store.study_paths() if studies is None or file.stem in studies]
-    files += [*store.floor_paths(), *store.bench_paths()]
+    files += [*store.ngram_baseline_paths(), *store.bench_paths()]
     files += [file for search in store.searches() for file in _of_search(search, studies)]
     names = {
         name: file
@@ -104,7 +105,11 @@ def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, pat
 
 
 def bring(store: Store, path: Path) -> Imported:
-    """Put what an archive holds into a store. UserError: it is none, is damaged, or reaches out of the store."""
+    """Import an archive into a store.
+
+    Raises:
+        UserError: The file is no archive, is damaged, or holds a path outside of a store.
+    """
     found = Imported()
     store.root.mkdir(parents=True, exist_ok=True)
     with _unpacked(store, path) as staged:
@@ -120,7 +125,7 @@ def bring(store: Store, path: Path) -> Imported:
 
 
 def _of_search(search: SearchFolder, studies: Sequence[str] | None) -> list[Path]:
-    """The records of a search, where its study is wanted, or where nobody can say whose it is."""
+    """Return the records of a search if its study is wanted, or if its study cannot be read."""
     with suppress(DamagedError, FileNotFoundError):
         if studies is not None and read_search(search.definition_path)["study"] not in studies:
             return []
@@ -141,7 +146,7 @@ def _add(archive: tarfile.TarFile, name: str, stream: Any, size: int) -> None:
 
 @contextmanager
 def _unpacked(store: Store, path: Path) -> Iterator[Store]:
-    """The archive as a store of its own, beside the real one's folders; gone afterwards."""
+    """Unpack the archive as a store in a temporary folder of the real one."""
     folder = store.root / f".import-{secrets.token_hex(4)}"
     folder.mkdir()
     try:
@@ -164,7 +169,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _unpack(archive: tarfile.TarFile, folder: Path, path: Path) -> None:
-    """Write the members that the contents list, and no others, each checked."""
+    """Write the members that the list of contents names, each checked. Refuse any other."""
     members = iter(archive)
     expected = _contents(archive, next(members, None), folder, path)
     for member in members:
@@ -185,7 +190,7 @@ def _unpack(archive: tarfile.TarFile, folder: Path, path: Path) -> None:
 
 
 def _contents(archive: tarfile.TarFile, first: tarfile.TarInfo | None, folder: Path, path: Path) -> dict[str, Any]:
-    """The list of contents, which comes first."""
+    """Return the list of contents, which comes first."""
     stream = archive.extractfile(first) if first and first.isreg() and first.size < MOST else None
     if first is None or stream is None or first.name != CONTENTS:
         raise UserError(f"{path}: does not begin with {CONTENTS}, so it is no archive of titans-lab export")
@@ -222,10 +227,10 @@ def _refuse(staged: Store, found: Imported) -> None:
 
 
 def _bring_run(store: Store, staged: RunFolder, found: Imported) -> None:
-    """A run that is not there, or is there without a result where this one has one; else its evaluations."""
+    """Add a run that the store lacks or has without a result; of a run with the same result, add its evaluations."""
     here, name = store.run(staged.run_id), f"runs/{staged.run_id}"
     if here.path.exists() and not staged.status_path.exists():
-        found.same.append(name)  # it brings nothing but a try
+        found.same.append(name)  # an attempt without a result adds nothing
     elif here.status_path.exists():
         (found.same if _same_result(here, staged) else found.conflicts).append(name)
         if _same_result(here, staged):
@@ -257,7 +262,7 @@ def _bring_evaluations(here: RunFolder, staged: RunFolder, found: Imported) -> N
 
 
 def _bring_search(store: Store, staged: SearchFolder, found: Imported) -> None:
-    """One that is not there, as a whole."""
+    """Add a search that the store lacks."""
     place, name = store.root / "searches" / staged.name, f"searches/{staged.name}"
     if place.exists():
         same = SearchFolder(place).trials() == staged.trials()

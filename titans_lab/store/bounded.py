@@ -1,9 +1,9 @@
-"""A statement in a process of its own, with a bound on its time and on its memory.
+"""Run an SQL statement in a separate process, with bounds on its time and its memory.
 
-DuckDB's own bounds do not hold for every statement. It looks for an interrupt between two pieces of work, and a scalar
-function of long texts or a list of 10^8 elements is one piece; its limit of memory leaves out what such a list takes.
-The system's bounds hold: an alarm ends the process, and above the bound the system gives it no more memory. The result
-is put into its format there as well, so that this is bounded too.
+DuckDB's own bounds do not hold for every statement. It checks for an interrupt between two pieces of work, and a scalar
+function of long texts or a list of 10^8 elements is one piece. Its memory limit does not count such a list. The
+operating system's bounds do hold: an alarm ends the process, and memory above the bound is refused. The result is also
+formatted in that process, so that formatting is bounded too.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ OWN_MEMORY = 256 * 2**20  # bytes that Python, Arrow and DuckDB's threads take b
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a statement may take.
+    """The time and memory that a statement may use.
 
     Attributes:
-        seconds: From its start to its whole result in the format that was asked for.
-        memory: Bytes, of the whole process. macOS does not enforce it.
+        seconds: Time from the start to the formatted result.
+        memory: Memory of the whole process in bytes. macOS does not enforce it.
     """
 
     seconds: float = 60.0
@@ -50,8 +50,8 @@ class Reply:
     """The result of a statement.
 
     Attributes:
-        content: The result in its format, to be read once.
-        warnings: What could not be read of the store.
+        content: The formatted result, to be read once.
+        warnings: The records of the store that could not be read, one a line.
     """
 
     content: IO[bytes]
@@ -62,17 +62,17 @@ class Reply:
 def ask_bounded(
     root: Path, sql: str, parameters: Mapping[str, str], form: Format, bounds: Bounds, width: int | None = None
 ) -> Iterator[Reply]:
-    """Ask the store at `root` as `Snapshot.ask` does. The process ends with the context, so that Ctrl-C ends it too.
+    """Run `Snapshot.ask` on the store at `root`. The process ends with the context, so Ctrl-C ends it too.
 
     Raises:
-        UserError: The statement is wrong, or takes more than `bounds`.
+        UserError: The statement is wrong, or needs more than `bounds`.
     """
     request = {"root": str(root), "sql": sql, "parameters": parameters, "form": form, "width": width}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C in a terminal reaches this process, which ends the other one
+        start_new_session=True,  # Ctrl-C in a terminal reaches only this process, which then ends the other one
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -82,10 +82,10 @@ def ask_bounded(
         head = process.stdout.readline()
         if not head:
             raise UserError(f"query: {_ended(process.wait(), bounds)}")
-        told = json.loads(head)
-        if "error" in told:
-            raise UserError(told["error"])
-        yield Reply(process.stdout, tuple(told["warnings"]))
+        reply = json.loads(head)
+        if "error" in reply:
+            raise UserError(reply["error"])
+        yield Reply(process.stdout, tuple(reply["warnings"]))
     finally:
         process.kill()
         process.wait()
@@ -93,7 +93,7 @@ def ask_bounded(
 
 
 def _ended(code: int, bounds: Bounds) -> str:
-    """Why there is no result, from the exit code of the process."""
+    """Return why there is no result, from the exit code of the process."""
     if code == -signal.SIGALRM:
         return f"stopped after {bounds.seconds:g} s; --timeout gives it more"
     cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
@@ -105,7 +105,7 @@ def _size(number: int) -> str:
 
 
 def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """The first line of the reply and its content."""
+    """Return the first line of the reply and its content."""
     try:
         snapshot = Snapshot(Path(request["root"]), request["memory"] - OWN_MEMORY)
         answer = snapshot.ask(request["sql"], request["parameters"])

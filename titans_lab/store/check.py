@@ -1,4 +1,4 @@
-"""Every record of a store, read and compared with its checksum; what is damaged is moved aside where that is wanted."""
+"""Read every record of a store, compare it with its checksum, and move damaged ones aside on request."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from titans_lab.store.records import (
 from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
 
-STALE_SECONDS = 3600.0  # after which nobody writes a temporary file any more
-AHEAD_SECONDS = 60.0  # of this machine's clock
+STALE_SECONDS = 3600.0  # a temporary file that is older was left by a process that was killed
+AHEAD_SECONDS = 60.0  # how far a file's time may be ahead of this machine's clock
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a record.
+    """A fault of a record.
 
     Attributes:
-        damage: Which, and what.
-        remedy: What follows from it, or what to do.
-        movable: Whether the store is better without the file: nothing in it can be used.
+        damage: The record and what is wrong with it.
+        remedy: The consequence, or what to do.
+        movable: Whether the file can be moved away because nothing in it can be used.
     """
 
     damage: Damage
@@ -54,12 +54,12 @@ class Fault:
 
 
 def faults(store: Store) -> list[Fault]:
-    """All that is wrong with a store."""
+    """Return every fault of a store."""
     found = [fault for run in store.folders() for fault in _run(run)]
     found += [*_folders(store), *_links(store), *_records(store), *_studies(store), *_compaction(store)]
     found += [*_leftovers(store), *_ahead(store)]
     known = {fault.damage.path for fault in found}
-    reader = Reader(store)  # what reads well and is of another form all the same
+    reader = Reader(store)  # finds values of a wrong type in records that are otherwise sound
     for view in VIEWS:
         reader.table(view)
     others = [damage for damage in dict.fromkeys(reader.damage) if damage.path not in known]
@@ -67,7 +67,7 @@ def faults(store: Store) -> list[Fault]:
 
 
 def quarantine(store: Store, found: list[Fault]) -> Path | None:
-    """Move the files that cannot be used out of the way, and return the folder that has them; None: there were none."""
+    """Move the files that cannot be used into a new folder, and return it, or None if there are no such files."""
     moved = dict.fromkeys(fault.damage.path for fault in found if fault.movable and fault.damage.path.exists())
     return store.set_aside(list(moved), "quarantine") if moved else None
 
@@ -102,7 +102,7 @@ def _attempt(run: RunFolder, attempt: Attempt) -> Iterator[Fault]:
 
 
 def _commit(run: RunFolder, path: Path) -> Iterator[Fault]:
-    """A status.json, and the files that it vouches for."""
+    """Yield the faults of a status.json and of the files that it commits."""
     try:
         status = read_status(path)
     except FileNotFoundError:
@@ -142,7 +142,7 @@ def _record(path: Path, read: Callable[[Path], object], remedy: str, required: b
 
 
 def _folders(store: Store) -> Iterator[Fault]:
-    """Files where the records of a kind would be."""
+    """Yield files that stand where the store has a folder."""
     for kind in ("studies", "searches", "ngram_baselines", "benches", "verified"):
         path = store.root / kind
         if path.exists() and not path.is_dir():
@@ -150,7 +150,7 @@ def _folders(store: Store) -> Iterator[Fault]:
 
 
 def _links(store: Store) -> Iterator[Fault]:
-    """Yield the links in the place of runs, attempts and searches that lead out of the folder that they are in."""
+    """Yield links in place of runs, attempts or searches that lead out of their folder."""
     folders = [store.root / "runs", store.root / "searches", *(run.path / "attempts" for run in store.folders())]
     for folder in (folder for folder in folders if folder.is_dir()):
         for path in sorted(folder.iterdir()):
@@ -166,27 +166,27 @@ def _records(store: Store) -> Iterator[Fault]:
         yield from _record(search.finalists_path, read_finalists, "the search goes on without it")
         for path in search.trial_paths():
             yield from _record(path, read_trial, "the search goes on without it")
-    measured = [(store.floor_paths(), read_ngram_baselines), (store.bench_paths(), read_bench)]
+    measured = [(store.ngram_baseline_paths(), read_ngram_baselines), (store.bench_paths(), read_bench)]
     for paths, read in [*measured, (store.verified_paths(), read_verified)]:
         for path in paths:
             yield from _record(path, read, "it is measured again when it is needed")
 
 
 def _studies(store: Store) -> Iterator[Fault]:
-    """Studies of runs that are not there."""
+    """Yield studies some of whose runs are missing."""
     for path in store.study_paths():
         try:
             runs = [store.run(run["run_id"]) for run in read_study(path)["runs"]]
         except UserError:
-            continue  # the record is named already, or the link in the place of a run is
+            continue  # another fault already names the record, or the link in place of a run
         missing = [run.run_id for run in runs if not run.path.is_dir()]
         if missing:
-            words = f"names {len(missing)} of {len(runs)} runs that are not there, such as {missing[0]}"
+            words = f"{len(missing)} of its {len(runs)} runs are missing from the store, such as {missing[0]}"
             yield Fault(Damage(path, words), "sweep the study, or remove it: titans-lab rm", movable=False)
 
 
 def _compaction(store: Store) -> Iterator[Fault]:
-    """One that cannot be read, is of other views, or says what the folders do not."""
+    """Yield a compaction that cannot be read, is of other views, or differs from the folders."""
     manifest, remedy = manifest_path(store.root), "titans-lab compact"
     try:
         compacted = Compacted.load(store.root)
@@ -209,7 +209,7 @@ def _compaction(store: Store) -> Iterator[Fault]:
 
 
 def _digest(path: Path) -> dict[str, Any] | None:
-    """None where there is no file that can be read."""
+    """Return size and SHA-256 of a file, or None where it cannot be read."""
     try:
         return digest_of(read_bytes(path))
     except (FileNotFoundError, DamagedError):
@@ -217,7 +217,7 @@ def _digest(path: Path) -> dict[str, Any] | None:
 
 
 def _leftovers(store: Store) -> Iterator[Fault]:
-    """Of processes that were killed while they wrote."""
+    """Yield temporary files that killed processes left."""
     for path in store.root.rglob(".*"):
         kept = {"trash", "quarantine"} & set(path.relative_to(store.root).parts)
         left = path.name.endswith(".tmp") or path.name.startswith(".import-")
@@ -226,7 +226,7 @@ def _leftovers(store: Store) -> Iterator[Fault]:
 
 
 def _ahead(store: Store) -> Iterator[Fault]:
-    """A clock that jumped, or two machines' that differ."""
+    """Yield a record with a time in the future: a clock jumped, or two machines' clocks differ."""
     paths = [path for run in store.folders() for path in (run.record_path, run.status_path) if path.exists()]
     late = [path for path in paths if path.stat().st_mtime > time.time() + AHEAD_SECONDS]
     if late:

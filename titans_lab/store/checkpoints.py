@@ -1,8 +1,8 @@
-"""Checkpoints on disk: there whole or not at all, the last two of a run, until it is finished.
+"""Checkpoints on disk. Each is whole or absent. A run keeps the last two until it is finished.
 
-    attempts/<n>/checkpoint-<step>-<hash>.pt    hash: the first 16 digits of the content's SHA-256
+    attempts/<n>/checkpoint-<step>-<hash>.pt    <hash>: the first 16 digits of the content's SHA-256
 
-What is in them is the business of `titans_lab.training.checkpoint`.
+`titans_lab.training.checkpoint` decides what they contain.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Saved:
     """A checkpoint on disk.
 
     Attributes:
-        path: Of the file.
-        step: After which it was written.
-        digest: Of what was written, by the file's name.
+        path: The path of the file.
+        step: The optimiser step after which it was written.
+        digest: The hash of its content, as the file's name has it.
     """
 
     path: Path
@@ -43,11 +43,11 @@ class Saved:
 
     @property
     def attempt(self) -> Attempt:
-        """That wrote it."""
+        """Return the attempt that wrote it."""
         return Attempt(self.path.parent)
 
     def check(self) -> None:
-        """DamagedError where the file is not what was written."""
+        """Raise DamagedError where the file is not what was written."""
         try:
             with open_regular(self.path) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
@@ -58,7 +58,7 @@ class Saved:
 
 
 class _Hashing:
-    """A file to write to, and the hash of what was written."""
+    """A writable file that hashes what is written."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.sha256 = file, hashlib.sha256()
@@ -72,12 +72,12 @@ class _Hashing:
 
 
 def save_checkpoint(attempt: Attempt, step: int, write: Callable[[IO[bytes]], object]) -> None:
-    """Keep what `write` writes as the attempt's checkpoint after `step`, beside the one before; older ones go."""
+    """Keep what `write` writes as the attempt's checkpoint after `step`, and the one before. Delete older ones."""
     temporary = attempt.path / f".checkpoint-{secrets.token_hex(4)}.tmp"
     try:
         with temporary.open("xb") as file:
             hashing = _Hashing(file)
-            write(cast(IO[bytes], hashing))  # it has what `torch.save` asks for
+            write(cast(IO[bytes], hashing))  # `torch.save` needs only write and flush
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(attempt.path / f"checkpoint-{step}-{hashing.sha256.hexdigest()[:_DIGITS]}.pt")
@@ -88,14 +88,14 @@ def save_checkpoint(attempt: Attempt, step: int, write: Callable[[IO[bytes]], ob
 
 
 def checkpoints(folder: RunFolder) -> list[Saved]:
-    """Those of a run, the last one first, not yet checked."""
+    """Return the checkpoints of a run, the last one first, not yet checked."""
     return _last_first(folder.attempts())
 
 
 def drop_checkpoints(attempt: Attempt, kept: int = 0) -> None:
-    """All but the last ones, and what a kill left of one, of an attempt and those before it.
+    """Delete all but the last `kept` checkpoints of an attempt and of those before it, and what a kill left of any.
 
-    Those of a later attempt are left alone: whoever is at that has taken this one's worker for dead.
+    A later attempt's checkpoints stay: its worker has taken over the run.
     """
     attempts = [path for path in attempt.folder.attempts() if int(path.name) <= attempt.number]
     for saved in _last_first(attempts)[kept:]:

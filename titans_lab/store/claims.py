@@ -1,12 +1,12 @@
-"""Who is at an attempt: a file in its folder that only one process can have made, on any file system with hard links.
+"""Claims: a file in an attempt's folder that exactly one process can make, on any file system with hard links.
 
-    attempts/<n>/claim      who holds it, and a counter that the worker rewrites while it lives
+    attempts/<n>/claim      the holder, and a counter that the worker rewrites while it lives
 
-On NFS neither locks nor exclusive creation can be relied on, but link(2) can: of several that link a file of their own
-to the same name, one finds that its file has two names. A claim is never taken away. It is over when its holder is
-dead: on this machine its process is looked for; of another one's, the counter stood still for `LEASE_SECONDS` of the
-looker's own clock, whatever any clock says of the time. Then somebody may claim the next attempt, and a worker that
-comes back finds that claim before its commit. So a run may be executed twice, but is recorded once.
+On NFS neither locks nor exclusive creation are reliable, but link(2) is: of several processes that link a file of their
+own to the same name, exactly one finds that its file has two names. A claim is never taken away. It expires when its
+holder is dead. A process of this machine is looked up. A process of another machine counts as dead if its counter stood
+still for `LEASE_SECONDS` by the observer's own monotonic clock. Then another process may claim the next attempt. A
+worker that comes back finds that claim before its commit. So a run may be executed twice, but is recorded once.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from titans_lab.store.files import link_new, temporary_file
 
 BEAT_SECONDS = 5.0
 LEASE_SECONDS = 60.0
-DIGITS = 12  # of the counter, which is rewritten in its place
+DIGITS = 12  # of the counter, which is rewritten in place
 
 
 class AlreadyRunning(UserError):
-    """Another process is at this run."""
+    """Another process holds the claim of this run."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"{folder}: another process is running it; wait for its end, or end that process")
@@ -42,13 +42,14 @@ class AlreadyRunning(UserError):
 
 @dataclass(frozen=True)
 class Holder:
-    """A process.
+    """A process that holds a claim.
 
     Attributes:
-        host: Name of its machine, for people.
-        machine: Equal for two processes that see each other's ids: a machine since it was started, and a container.
-        pid: Its id there.
-        begun: When it began, as the machine says it: an id is given again.
+        host: The name of its machine, for messages.
+        machine: A name of the machine since its boot and of the container: equal for processes that see each other's
+            ids.
+        pid: Its process id.
+        begun: The start time that the system reports. It tells apart processes that had the same id.
     """
 
     host: str
@@ -58,11 +59,11 @@ class Holder:
 
     @classmethod
     def of(cls, pid: int) -> Holder:
-        """A process of this machine."""
+        """Return the holder that stands for a process of this machine."""
         return cls(platform.node(), this_machine(), pid, beginning(pid) or "")
 
     def alive(self) -> bool | None:
-        """None: it is on another machine, from which that cannot be seen."""
+        """Return whether the process is alive, or None if it is on another machine."""
         if not self.pid:
             return False
         if self.machine != this_machine():
@@ -72,7 +73,7 @@ class Holder:
 
 @cache
 def this_machine() -> str:
-    """See `Holder.machine`."""
+    """Return the name of this machine: see `Holder.machine`."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -81,7 +82,7 @@ def this_machine() -> str:
 
 
 def beginning(pid: int) -> str | None:
-    """When a process began; None where there is none, or it is dead and its parent has yet to notice."""
+    """Return the start time of a process, or None where there is none or it is a zombie."""
     if sys.platform != "linux":
         listed = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
         state, _, begun = listed.stdout.strip().partition(" ")
@@ -98,25 +99,25 @@ NOBODY = Holder("", "", 0, "")
 
 @dataclass(frozen=True)
 class Claim:
-    """The claim file of an attempt, there or not."""
+    """The claim file of an attempt. It need not exist."""
 
     path: Path
 
     def take(self, holder: Holder) -> None:
-        """Be the one that made it; AlreadyRunning where another one is."""
+        """Make the claim as `holder`. Raise AlreadyRunning where another process has made it."""
         attempts = self.path.parents[1]
         attempts.mkdir(parents=True, exist_ok=True)
         with temporary_file(attempts / self.path.name, content_of(holder, 0)) as mine:
-            self.path.parent.mkdir(exist_ok=True)  # where it stays empty, the next one claims it
+            self.path.parent.mkdir(exist_ok=True)  # if it stays empty, the next process claims it
             if not link_new(mine, self.path):
                 raise AlreadyRunning(attempts.parent)
 
     def taken(self) -> bool:
-        """Whether somebody has made it."""
+        """Return whether the claim has been made."""
         return self.path.exists()
 
     def read(self) -> bytes:
-        """The whole of it; empty where it is not there."""
+        """Return the content of the file, which is empty where there is no file."""
         try:
             with open_regular(self.path) as file:
                 return file.read()
@@ -124,14 +125,14 @@ class Claim:
             return b""
 
     def holder(self) -> Holder | None:
-        """None where the file does not say: it is not there, or is being rewritten, or is damaged."""
+        """Return the holder, or None where the file is missing, damaged or being rewritten."""
         try:
             return Holder(**json.loads(self.read().partition(b"\n")[0]))
         except (ValueError, TypeError):
             return None
 
     def seems_alive(self) -> bool:
-        """Whether its holder lives; of another machine's, which nobody here has watched, by the file's time."""
+        """Return whether the holder seems to be alive. For a holder on another machine the file's time decides."""
         holder = self.holder()
         alive = holder.alive() if holder else None
         if alive is not None:
@@ -142,7 +143,7 @@ class Claim:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Hold it as this process, which took it or was handed it, and show on every machine that it lives."""
+        """Hold the claim as this process, and keep its counter running so that other machines see that it is alive."""
         ended, me = threading.Event(), Holder.of(os.getpid())
         self.write(me, 0)
         thread = threading.Thread(target=self._beat, args=(me, ended), daemon=True)
@@ -152,18 +153,18 @@ class Claim:
         finally:
             ended.set()
             thread.join()
-            with suppress(OSError):  # then it is over when this process is
+            with suppress(OSError):  # if this fails, the claim expires when the process ends
                 self.write(NOBODY, 0)
 
     def _beat(self, me: Holder, ended: threading.Event) -> None:
         count = 0
         while not ended.wait(BEAT_SECONDS):
             count += 1
-            with suppress(OSError):  # a beat that cannot be written is like none
+            with suppress(OSError):  # a failed write counts as a missed beat
                 self.write(me, count)
 
     def write(self, holder: Holder, count: int) -> None:
-        """In place: of the same length but for the first time, and seen by others on NFS when the file is closed."""
+        """Rewrite the claim in place. Other machines see it on NFS when the file is closed."""
         content = content_of(holder, count)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
@@ -179,20 +180,20 @@ def content_of(holder: Holder, count: int) -> bytes:
 
 @dataclass
 class _Seen:
-    """What a claim was when it was first seen like that, and when it was last looked at."""
+    """The content of a claim, when it was first seen, and when the claim was last read."""
 
     content: bytes
     since: float
-    looked: float
+    read_at: float
 
 
 @dataclass
 class Watch:
-    """Finds out which claims are over; to be asked again and again by one process.
+    """Finds out which claims have expired. One process asks it again and again.
 
     Attributes:
-        lease: Seconds for which the counter of a claim from another machine may stand still.
-        clock: Seconds of a clock that is steady.
+        lease: The seconds for which the counter of a claim from another machine may stand still.
+        clock: A monotonic clock in seconds.
     """
 
     lease: float = LEASE_SECONDS
@@ -200,7 +201,7 @@ class Watch:
     _seen: dict[Path, _Seen] = field(default_factory=dict)
 
     def over(self, claim: Claim) -> bool:
-        """Whether its holder is dead, or there is none."""
+        """Return whether a claim has expired: its holder is dead, or it has none."""
         if not claim.taken():
             return True
         holder = claim.holder()
@@ -210,8 +211,8 @@ class Watch:
     def _stands_still(self, claim: Claim) -> bool:
         now, content = self.clock(), claim.read()
         seen = self._seen.get(claim.path)
-        # Where we have not looked for long, it was perhaps us, or the whole machine, that slept.
-        if seen is None or seen.content != content or now - seen.looked > self.lease / 2:
+        # After a long gap between two looks this process or the whole machine may have slept, so counting starts again.
+        if seen is None or seen.content != content or now - seen.read_at > self.lease / 2:
             seen = self._seen[claim.path] = _Seen(content, now, now)
-        seen.looked = now
+        seen.read_at = now
         return now - seen.since > self.lease

@@ -1,4 +1,4 @@
-"""The views that a query sees: their columns, in order, with types and units."""
+"""The views that a query reads: their columns in order, with types and units."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from titans_lab.study.config import RunConfig, layout
 
-#: A leaf (int, float, bool, str, datetime), or names with the shapes of their values: a struct.
+#: The type of a column: int, float, bool, str, datetime, or a dictionary of fields and their types, which is a struct.
 ColumnType = type | dict[str, Any]
 
 SQL_NAMES: dict[type, str] = {int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN", str: "VARCHAR", datetime: "TIMESTAMP"}
@@ -17,12 +17,12 @@ SQL_NAMES: dict[type, str] = {int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN", s
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a view; any of its values may be null.
+    """A column of a view. Any of its values may be null.
 
     Attributes:
-        name: As SQL says it.
-        shape: Of its values.
-        meaning: What it is, with its unit.
+        name: The name in SQL.
+        shape: The type of its values.
+        meaning: The description in docs/columns.md, with its unit.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Column:
 
     @property
     def type(self) -> str:
-        """As SQL says it."""
+        """Return the SQL name of the type."""
         return sql_type(self.shape)
 
 
 def shape_of(hint: Any) -> ColumnType:
-    """The shape of values under a type hint: a dataclass is a struct, `X | None` is X, a Literal its values' type.
+    """Return the column type of a type hint: a dataclass is a struct, `X | None` is X, a Literal its values' type.
 
-    A section with nothing to set is left out: files and databases know no empty struct.
+    A section without fields is left out, because Parquet and SQL have no empty struct.
     """
     if is_dataclass(hint):
         shapes = {name: shape_of(inner) for _, name, inner in layout(hint)}
@@ -59,7 +59,7 @@ def sql_type(shape: ColumnType) -> str:
     return SQL_NAMES[shape]
 
 
-RUN_ID = Column("run_id", str, "hash of what decides the numbers: configuration, seed and data")
+RUN_ID = Column("run_id", str, "hash of everything that decides the run's numbers: configuration, seed, data, versions")
 
 #: The sections of a configuration, each a struct.
 SECTIONS = tuple(
@@ -67,95 +67,105 @@ SECTIONS = tuple(
     for each in fields(RunConfig)
 )
 
-#: What a worker logs of its training.
+#: What a worker logs while it trains.
 METRICS = (
     Column("step", int, "optimiser steps so far"),
     Column("tokens", int, "training tokens so far"),
-    Column("loss", float, "training loss, mean of the steps since the last row; of a text in bits per byte"),
-    Column("valid_loss", float, "loss on a part of the validation data; null where it was not taken"),
+    Column("loss", float, "training loss, mean over the steps since the last row; for text in bits per byte"),
+    Column("valid_loss", float, "loss on a part of the validation data; null in rows without a validation"),
     Column("valid_score", float, "the task's metric on that part"),
     Column("lr", float, "learning rate"),
     Column("grad_norm", float, "norm of the gradient before clipping"),
     Column("tokens_per_second", float, "training tokens a second since the last row"),
-    Column("utilisation", float, "training FLOP/s over those of a plain product, measured on the device at the start"),
-    Column("step_seconds", float, "seconds a step, mean since the last row"),
+    Column(
+        "utilisation", float, "training FLOP/s as a share of a plain matrix product's, measured when the run starts"
+    ),
+    Column("step_seconds", float, "seconds per step, mean since the last row"),
     Column("elapsed_seconds", float, "seconds since training began"),
-    Column("peak_memory_bytes", int, "most memory held so far, bytes"),
+    Column("peak_memory_bytes", int, "peak memory so far, bytes"),
 )
 
-#: What a worker logs of its memories: means over the looked-at sequences, and over positions.
+#: What a worker logs of its memories: means over some validation sequences, and over positions.
 MEMORY = (
     Column("step", int, "optimiser steps so far"),
     Column("tokens", int, "training tokens so far"),
     Column("block", int, "block of the model, from 0"),
-    Column("layer", int, "layer of the memory, from 0, a gain the last; null for the loss, which they share"),
+    Column(
+        "layer", int, "layer of the memory, from 0; a LayerNorm gain is the last; null for the loss, which layers share"
+    ),
     Column("head", int, "head of the memory, from 0"),
-    Column("position", int, "first token of the stretch that this is the mean of; null: of the whole window"),
-    Column("loss", float, "inner loss at the weights that a token's gradient is taken at"),
-    Column("gradient_norm", float, "norm of that gradient; null, with what follows, for a layer that is not written"),
+    Column("position", int, "first token of the segment that the values are means over; null: the whole window"),
+    Column("loss", float, "inner loss at the weights where a token's gradient is computed"),
+    Column("gradient_norm", float, "norm of that gradient; null, as all below, for a layer that is not written"),
     Column("theta", float, "step size"),
     Column("eta", float, "momentum, 0 to 1; mean over channels"),
     Column("alpha", float, "forgetting, 0 to 1; mean over channels"),
-    Column("weight_norm", float, "norm of the weights that a token finds over the initial one; null where that is 0"),
-    Column("staleness", float, "distance of the gradient from that at the weights that a token finds, over its norm"),
+    Column("weight_norm", float, "norm of the weights that a token reads, over the initial norm; null where that is 0"),
+    Column(
+        "staleness", float, "distance between the gradient and the one at the weights that a token reads, over its norm"
+    ),
 )
 
-#: What a worker logs of its last evaluation, and what `titans-lab eval` finds out later.
+#: What a worker's final evaluation and a later `titans-lab eval` measure.
 EVALS = (
     Column("task", str, "what was evaluated, such as text or mqar"),
-    Column("metric", str, "name of the figure: loss, accuracy, ..."),
-    Column("unit", str, "of its values"),
+    Column("metric", str, "name of the metric: loss, accuracy, ..."),
+    Column("unit", str, "unit of the metric"),
     Column("direction", str, "minimize or maximize: which values are better"),
     Column("split", str, "part of the data: valid or test"),
-    Column("setting", str, "which cases, such as pairs=8; null, with length, depth and position: all of the split"),
-    Column("length", int, "tokens of their sequences, where these differ"),
-    Column("depth", float, "place of what is to be found, from 0, the start, to 1, where it differs"),
-    Column("position", int, "first place in the window of the stretch that this is the mean of, up to the next one's"),
-    Column("baseline", str, "whose figure it is, such as repeat-last; null: the run's model's"),
-    Column("value", float, "the figure"),
-    Column("count", int, "what it is the mean of: tokens, answers or examples"),
-    Column("evaluation", str, "hash of what was asked of the finished run; null: its own figures, at its end"),
-    Column("finished", datetime, "end of that later evaluation, UTC"),
-    Column("note", str, "what the figure must not be taken for, and what lengths are counted in"),
+    Column("setting", str, "the cases, such as pairs=8; null, as length, depth and position: the whole split"),
+    Column("length", int, "tokens in each sequence, where lengths are compared"),
+    Column("depth", float, "depth of the needle in the sequence, from 0 (the start) to 1, where depths are compared"),
+    Column("position", int, "first position of the segment that the value is the mean over; it ends at the next one's"),
+    Column("baseline", str, "name of the baseline that has this value, such as repeat-last; null: the run's own model"),
+    Column("value", float, "value of the metric"),
+    Column("count", int, "number of tokens, answers or examples that the value is the mean over"),
+    Column("evaluation", str, "hash of the request of a later evaluation; null: the evaluation at the end of the run"),
+    Column("finished", datetime, "end of the later evaluation, UTC"),
+    Column("note", str, "how the value must not be read, and the unit of lengths"),
 )
 
-#: What a worker logs, row by row while it runs, table by table; each is a view, with the run's id before it.
+#: The logs that a worker writes row by row while it runs. Each is a view, with the run's id as first column.
 LOGS: dict[str, tuple[Column, ...]] = {"metrics": METRICS, "memory": MEMORY, "evals": EVALS}
 
 RUNS = (
     RUN_ID,
     Column("state", str, "pending, running, done, diverged, pruned, failed, oom, timeout, cancelled or lost"),
     Column("attempt", int, "number of the last attempt, from 1"),
-    Column("seed", int, "of the initial values and the batches"),
+    Column("seed", int, "seed of the initial parameters and of the batches"),
     *SECTIONS,
-    Column("config", str, "JSON: the configuration as recorded, with fields that no section has any more"),
+    Column("config", str, "JSON: the configuration as recorded"),
     Column("data_hash", str, "SHA-256 of the data"),
     Column("data_source", str, "where the data came from"),
-    Column("versions", str, "JSON: versions of the parts that are in the identity"),
+    Column(
+        "versions", str, "JSON: versions of model, operator, task and trainer, which are part of the run's identity"
+    ),
     Column("plugins", str, "JSON: SHA-256 of each plugin that the run uses, by the plugin's name"),
     Column("parameters", int, "trainable parameters, embeddings included"),
-    Column("flops_per_token", int, "training FLOPs a token, forward and backward"),
-    Column("state_bytes", int, "what generation carries from token to token, bytes a sequence"),
-    Column("metric", str, "name of the figure that the task is judged by"),
-    Column("unit", str, "of its values"),
-    Column("direction", str, "minimize or maximize: which of its values are better"),
-    Column("score", float, "its final value; of a text the same as the loss"),
-    Column("loss", float, "final validation loss: of a text in bits per byte, of other tasks what training lowers"),
+    Column("flops_per_token", int, "training FLOPs per token, forward and backward"),
+    Column("state_bytes", int, "size of the state that generation carries from token to token, bytes per sequence"),
+    Column("metric", str, "name of the task's metric"),
+    Column("unit", str, "unit of the metric"),
+    Column("direction", str, "minimize or maximize: which values of the metric are better"),
+    Column("score", float, "final value of the metric; for text the same as the loss"),
+    Column(
+        "loss",
+        float,
+        "final validation loss: for text in bits per byte, for other tasks in the unit of the training loss",
+    ),
     Column("train_loss", float, "last training loss, in the same unit"),
     Column("tokens", int, "training tokens done"),
     Column("steps", int, "optimiser steps done"),
     Column("tokens_per_second", float, "training tokens a second, median over the log rows after the first"),
-    Column("utilisation", float, "training FLOP/s at that speed over those of a plain product on the device"),
-    Column(
-        "predicted_seconds", float, "wall_seconds as `plan` expected them at launch; null: nothing like it was known"
-    ),
-    Column("wall_seconds", float, "duration of the training, seconds; with that of the attempts it went on from"),
-    Column("peak_memory_bytes", int, "most memory held, bytes"),
-    Column("diverged_step", int, "step at which training diverged; null where it did not"),
-    Column("micro_batch", int, "examples that passed through the model at a time"),
-    Column("oom_retries", int, "how often that was halved, because memory ran out"),
-    Column("resumed_from", {"attempt": int, "step": int}, "checkpoint that the last attempt began with; null: none"),
-    Column("deterministic", bool, "whether the same device, torch, threads, kernel, micro-batch give the same bits"),
+    Column("utilisation", float, "training FLOP/s at that speed as a share of a plain matrix product's on the device"),
+    Column("predicted_seconds", float, "wall_seconds that `plan` predicted at launch; null: no similar run was known"),
+    Column("wall_seconds", float, "duration of the training in seconds, over all attempts that it resumed"),
+    Column("peak_memory_bytes", int, "peak memory, bytes"),
+    Column("diverged_step", int, "step at which training diverged; null: it did not"),
+    Column("micro_batch", int, "examples in a forward pass"),
+    Column("oom_retries", int, "how often the micro-batch was halved because memory ran out"),
+    Column("resumed_from", {"attempt": int, "step": int}, "checkpoint that the last attempt resumed from; null: none"),
+    Column("deterministic", bool, "whether the same device, torch, threads, kernel and micro-batch give the same bits"),
     Column("started", datetime, "start of the last attempt, UTC"),
     Column("finished", datetime, "commit of the last attempt, UTC"),
     Column("host", str, "name of the machine"),
@@ -164,120 +174,130 @@ RUNS = (
     Column("python", str, "version of Python"),
     Column("torch", str, "version of torch"),
     Column("commit", str, "commit of the code"),
-    Column("env", str, "JSON: all that was recorded of host, device and versions"),
+    Column("env", str, "JSON: host, device and versions as recorded"),
     Column("error", str, "traceback, or the end of the log of a worker that died"),
 )
 
 FAILURES = (
     RUN_ID,
     Column("attempt", int, "number of the attempt, from 1; a run may have succeeded since"),
-    Column("state", str, "how it ended: failed, oom, timeout, cancelled, or lost: without a commit"),
+    Column("state", str, "how the attempt ended: failed, oom, timeout, cancelled, or lost (without a commit)"),
     Column("message", str, "last line of the error"),
     Column("error", str, "traceback, or the end of the log of a worker that died"),
     Column("host", str, "name of the machine"),
     Column("started", datetime, "start of the attempt, UTC"),
-    Column("finished", datetime, "its commit, UTC; null: lost"),
+    Column("finished", datetime, "commit of the attempt, UTC; null: lost"),
 )
 
 STUDIES = (
     Column("study", str, "name of the study, with the overrides that it was swept with: each variant has its own"),
-    Column("family", str, "name of the study without overrides, which its searches have too"),
-    Column("question", str, "what it asks"),
-    Column("expect", str, "what was expected"),
-    Column("metric_asked", str, "JSON: by what its arms are compared (name, direction, at); null: the task's metric"),
+    Column("family", str, "name of the study without overrides, which its searches have, too"),
+    Column("question", str, "question of the study"),
+    Column("expect", str, "expected result"),
+    Column(
+        "metric_asked", str, "JSON: the metric that compares its arms (name, direction, taken); null: the task's metric"
+    ),
     RUN_ID,
-    Column("baseline", bool, "whether it is of an arm that others are compared with"),
+    Column("baseline", bool, "whether the run is of an arm that others are compared with"),
     Column("factors", str, "JSON: the varied keys and this run's values; factors->>'model.memory.depth' reads one"),
     Column("solved", str, "JSON: the keys that the study solved for to hold a cost equal, and this run's values"),
-    Column("path", str, "study file"),
-    Column("overrides", str, "JSON: overrides of the command line"),
+    Column("path", str, "path of the study file"),
+    Column("overrides", str, "JSON: overrides from the command line"),
 )
 
 NGRAM_BASELINES = (
     Column("data_hash", str, "SHA-256 of the text"),
     Column("valid_fraction", float, "share of the text held out for validation"),
-    Column("valid_bytes", int, "bytes of it that are validated on; null: all"),
+    Column("valid_bytes", int, "number of those bytes that are used; null: all"),
     Column("context", int, "bytes of context of the n-gram model"),
-    Column("bits_per_byte", float, "its validation loss, bits per byte (interpolated Witten-Bell)"),
+    Column("bits_per_byte", float, "validation loss of the n-gram model, bits per byte (interpolated Witten-Bell)"),
     Column("data_source", str, "where the text came from"),
 )
 
 BENCHES = (
-    Column("bench", str, "name of the bench: when, and a hash"),
+    Column("bench", str, "name of the bench: its time and a hash"),
     Column("started", datetime, "start of the bench, UTC"),
     Column("host", str, "name of the machine"),
     Column("device", str, "cpu or cuda"),
     Column("device_name", str, "model of the device"),
-    Column("threads", int, "of torch on the CPU"),
+    Column("threads", int, "threads of torch on the CPU"),
     Column("torch", str, "version of torch"),
     Column("commit", str, "commit of the code"),
-    Column("model", str, "hash of what decides the model: equal for equal configurations"),
-    Column("configuration", str, "what told it from the bench's others"),
+    Column("model", str, "hash of the model's configuration"),
+    Column("configuration", str, "the values in which the model differs from the others of the bench"),
     Column("variant", str, "sequence mixer"),
-    Column("depth", int, "layers of the memory; null where there is none"),
-    Column("chunk_size", int, "tokens a chunk of the memory; null where there is none"),
-    Column("length", int, "tokens of a sequence"),
-    Column("batch", int, "sequences a step"),
-    Column("precision", str, "of the products: float32 or bfloat16"),
-    Column("kernel", str, "auto, torch, compiled or triton of the memory, or fla of its rivals"),
-    Column("against", str, "the baseline: a variant, with otherwise the same configuration, or titans-pytorch"),
-    Column("tokens_per_second", float, "of forward and backward, median of the rounds"),
-    Column("baseline_tokens_per_second", float, "the same of the baseline, which took turns with the model"),
-    Column("ratio", float, "speed over the baseline's, median of the rounds"),
-    Column("ratio_low", float, "its lowest"),
-    Column("ratio_high", float, "its highest"),
-    Column("rounds", int, "turns that each took, after one to warm up"),
-    Column("product_share", float, "FLOP/s over a plain matrix product's in the same rounds, median"),
+    Column("depth", int, "layers of the memory; null: the variant has no memory"),
+    Column("chunk_size", int, "tokens in a chunk of the memory; null: the variant has no memory"),
+    Column("length", int, "tokens in a sequence"),
+    Column("batch", int, "sequences in a step"),
+    Column("precision", str, "precision of matrix products: float32 or bfloat16"),
+    Column("kernel", str, "kernel of the memory (auto, torch, compiled, triton), or fla for other linear recurrences"),
+    Column("against", str, "the baseline: a variant with otherwise the same configuration, or titans-pytorch"),
+    Column(
+        "tokens_per_second", float, "speed of a forward and a backward pass, tokens per second, median of the rounds"
+    ),
+    Column(
+        "baseline_tokens_per_second", float, "speed of the baseline, which took turns with the model, in the same unit"
+    ),
+    Column("ratio", float, "speed as a multiple of the baseline's, median of the rounds"),
+    Column("ratio_low", float, "lowest ratio of a round"),
+    Column("ratio_high", float, "highest ratio of a round"),
+    Column("rounds", int, "measured rounds of each, after one to warm up"),
+    Column("product_share", float, "FLOP/s as a share of a plain matrix product's in the same rounds, median"),
     Column("parameters", int, "trainable parameters, embeddings included"),
-    Column("baseline_parameters", int, "those of the baseline"),
-    Column("flops_per_token", int, "training FLOPs a token, forward and backward, in closed form"),
-    Column("peak_memory_bytes", int, "most memory that the model and its step held; null on a CPU"),
-    Column("baseline_peak_memory_bytes", int, "the same of the baseline"),
-    Column("seconds", str, "JSON: seconds of each round of the model, the baseline and the product"),
-    Column("config", str, "JSON: the model's configuration"),
-    Column("versions", str, "JSON: versions of the model's parts"),
+    Column("baseline_parameters", int, "trainable parameters of the baseline"),
+    Column("flops_per_token", int, "training FLOPs per token, forward and backward, in closed form"),
+    Column("peak_memory_bytes", int, "peak memory of the model and its step, bytes; null on a CPU"),
+    Column("baseline_peak_memory_bytes", int, "peak memory of the baseline and its step, bytes; null on a CPU"),
+    Column("seconds", str, "JSON: seconds of each round of the model, the baseline and the matrix product"),
+    Column("config", str, "JSON: configuration of the model"),
+    Column("versions", str, "JSON: versions of model and operator"),
 )
 
 SEARCH = (
-    Column("search", str, "name of the search: its study's, and a hash of what decides its points"),
+    Column("search", str, "name of the search: the study's name, and a hash of what decides the search's trials"),
     Column("study", str, "name of the study"),
-    Column("arm", str, "arm of the study that is searched; empty where it is the only one"),
+    Column("arm", str, "arm of the study that is searched; empty: the study has one arm"),
 )
 
 TRIALS = (
     *SEARCH,
-    Column("number", int, "of the trial, from 0"),
-    Column("origin", str, "who proposed it: sampler, enqueued (the study), or store (runs that were there already)"),
+    Column("number", int, "number of the trial, from 0"),
+    Column(
+        "origin", str, "who proposed the trial: sampler, enqueued (the study), or store (runs from before the search)"
+    ),
     Column(
         "state",
         str,
-        "running, done, pruned, stopped by racing, diverged, oom, failed, or infeasible: never started",
+        "running, done, pruned, stopped (early, by racing), diverged, oom, failed, or infeasible (never started)",
     ),
-    Column("feasible", bool, "whether it is done and meets every bound"),
+    Column("feasible", bool, "whether the trial is done and meets every constraint"),
     Column("params", str, "JSON: values by dotted key; params->>'train.lr' reads one"),
-    Column("value", float, "first objective, mean over seeds; of one stopped early, of what there was of it"),
-    Column("objectives", str, "JSON: all of them by name"),
+    Column(
+        "value", float, "first objective, mean over seeds; of a trial that was stopped early, over the seeds it had"
+    ),
+    Column("objectives", str, "JSON: values of all objectives by name"),
     Column("direction", str, "minimize or maximize: which values of the first objective are better"),
-    Column("directions", str, "JSON: minimize or maximize, of each objective by name"),
+    Column("directions", str, "JSON: minimize or maximize, for each objective by name"),
     Column("metric", str, "name of the first objective"),
-    Column("run_ids", str, "JSON: its runs, one a seed"),
-    Column("reports", str, "JSON: what the pruner was told, by the count of validations"),
-    Column("limits", str, "JSON: by what share each bound is violated; at most 0: it holds"),
-    Column("why", str, "what stopped it"),
-    Column("steps", int, "optimiser steps that its runs took"),
-    Column("planned", int, "optimiser steps that they would have taken to their ends"),
-    Column("started", datetime, "when it was asked for, UTC"),
-    Column("ended", datetime, "when it was told, UTC"),
+    Column("run_ids", str, "JSON: ids of the trial's runs, one per seed"),
+    Column("reports", str, "JSON: values reported to the pruner, by the number of validations"),
+    Column("limits", str, "JSON: the share by which each constraint is violated; 0 or less: it is met"),
+    Column("why", str, "why the trial was stopped"),
+    Column("steps", int, "optimiser steps that the trial's runs took"),
+    Column("planned", int, "optimiser steps that the trial's runs would have taken in full"),
+    Column("started", datetime, "when the sampler proposed the trial, UTC"),
+    Column("ended", datetime, "when the sampler received the result, UTC"),
 )
 
 FINALISTS = (
     *SEARCH,
-    Column("number", int, "of the trial; null: the arm as the study has it"),
+    Column("number", int, "number of the trial; null: the arm as the study has it"),
     Column("params", str, "JSON: values by dotted key"),
-    Column("seed", int, "that no trial had"),
+    Column("seed", int, "seed of the run, which no trial used"),
     Column("metric", str, "name of the first objective"),
-    Column("figure", str, "which figure of a run that is: a column of `runs`, or one known before"),
-    Column("direction", str, "minimize or maximize: which of its values are better"),
+    Column("figure", str, "where the objective comes from: a column of `runs`, or a cost that is known before a run"),
+    Column("direction", str, "minimize or maximize: which values of the objective are better"),
     RUN_ID,
 )
 

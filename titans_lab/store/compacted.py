@@ -1,9 +1,9 @@
-"""What was compacted: one file for each view, and which runs may be read from it instead of from their folders.
+"""Read a compaction: one file for each view, and the runs that can be read from it instead of from their folders.
 
     compact/<view>-<hash>.parquet           rows of many committed runs
-    compact/manifest.json                   the files, and of each run how its records looked: the commit of all this
+    compact/manifest.json                   the files, and times and sizes of each run's records; written last
 
-A run whose records look otherwise now is read from its folder. All of it can be deleted, and nothing is lost.
+A run whose records have changed since is read from its folder. The whole folder can be deleted without loss.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: The views whose rows belong to one run each.
 OF_RUNS = ("runs", *LOGS, "failures")
 
-#: Another one than that of a manifest: the views have changed, and it no longer counts.
+#: A hash of the views. A manifest with another one was written for other views and is not used.
 FORM = hashlib.sha256(repr([(view, c.name, c.type) for view in OF_RUNS for c in VIEWS[view]]).encode()).hexdigest()
 
 Marks = tuple[int, ...]
@@ -40,10 +40,10 @@ class Entry:
     """A run in a manifest.
 
     Attributes:
-        marks: How its records looked: see `marks_of`.
-        state: As committed.
-        finished: When, ISO 8601.
-        sha256: Of its status.json.
+        marks: Times and sizes of its records: see `marks_of`.
+        state: The committed state.
+        finished: The time of its commit, ISO 8601.
+        sha256: The SHA-256 of its status.json.
     """
 
     marks: Marks
@@ -54,13 +54,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Compacted:
-    """A manifest.
+    """The manifest of a compaction.
 
     Attributes:
-        folder: Where it lies.
+        folder: The folder of the compaction.
         files: Name, size and SHA-256 of the file of each view.
-        entries: Its runs that are as they were, by id.
-        outdated: How many others it has.
+        entries: The runs whose records are unchanged, by id.
+        outdated: The number of runs whose records have changed since.
     """
 
     folder: Path
@@ -70,7 +70,11 @@ class Compacted:
 
     @classmethod
     def load(cls, root: Path) -> Compacted | None:
-        """Of the store at `root`; None where there is none for today's views, DamagedError where it cannot be used."""
+        """Return the manifest of the store at `root`, or None where there is none for today's views.
+
+        Raises:
+            DamagedError: The manifest cannot be used.
+        """
         path = manifest_path(root)
         try:
             record = read_manifest(path)
@@ -86,30 +90,33 @@ class Compacted:
         return cls(path.parent, files, same, len(entries) - len(same))
 
     def table(self, view: str) -> pa.Table:
-        """The rows of the runs that are as they were; DamagedError."""
+        """Return the rows of the unchanged runs. Raise DamagedError where the file is not what the manifest says."""
         path, digest = self._file(view)
         rows = read_parquet(path, VIEWS[view], digest)
         return arrow.where_in(rows, "run_id", self.entries) if self.outdated else rows
 
     def dataset(self, view: str) -> ds.Dataset | None:
-        """The same, of which only the columns that are asked for are decoded; None where some runs have changed."""
+        """Return the rows as a dataset that decodes columns when they are read.
+
+        Return None where some runs have changed.
+        """
         return None if self.outdated else arrow.dataset(committed_bytes(*self._file(view)))
 
     def _file(self, view: str) -> tuple[Path, dict[str, Any]]:
-        """Where the rows are, and their size and SHA-256."""
+        """Return the path of a view's file, and its size and SHA-256."""
         file = self.files[view]
         return path_of(self.folder, file["name"]), {"bytes": file["bytes"], "sha256": file["sha256"]}
 
 
 def manifest_path(root: Path) -> Path:
-    """Of the store at `root`."""
+    """Return the path of the manifest of the store at `root`."""
     return root / "compact" / "manifest.json"
 
 
 def marks_of(root: Path, run_id: str) -> Marks | None:
-    """Time of change and size of a run's commit and record, and of its later evaluations; None: it is not committed.
+    """Return times and sizes of a run's commit, record and later evaluations, or None where it is not committed.
 
-    Records are replaced, never written over, so a change shows here; damage within a file is for `doctor` to find.
+    Records are replaced, never overwritten, so every change shows here. `doctor` finds damage within a file.
     """
     folder = f"{root}/runs/{run_id}"
     status, record, evals = (_mark(f"{folder}/{name}") for name in ("status.json", "run.json", "evals"))

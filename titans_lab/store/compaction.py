@@ -1,4 +1,7 @@
-"""Compaction: the rows of many runs in one file a view, since ten thousand small files take seconds to read."""
+"""Compact a store.
+
+A compaction has the rows of many runs in one file per view, because ten thousand small files take seconds to read.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,18 @@ from titans_lab.store.names import check_inside
 from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
 
-WORTHWHILE = 500  # finished runs that are read from their folders: a quarter of a second
-GRACE_SECONDS = 3600.0  # after which no reader and no other compaction is at an old file
+WORTHWHILE = 500  # finished runs outside of the compaction: reading their folders takes a quarter of a second
+GRACE_SECONDS = 3600.0  # an old file is kept so long, as a reader may still have it open
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a compaction did.
+    """The result of a compaction.
 
     Attributes:
-        runs: That it covers.
-        added: Of these, that were not covered before.
-        size: Of its files, bytes.
+        runs: The number of runs that it covers.
+        added: The number of runs that were not covered before.
+        size: The size of its files in bytes.
     """
 
     runs: int
@@ -38,9 +41,9 @@ class Done:
 
 
 def compact(store: Store) -> Done:
-    """Cover every run that has a result and whose records are whole.
+    """Compact every run that has a result and whose records are whole.
 
-    A kill at any moment leaves the earlier compaction, or none. Two at once do the same, and the last one stays.
+    A kill at any moment leaves the earlier compaction, or none. Of two compactions at the same time the last one stays.
     """
     folder = manifest_path(store.root).parent
     check_inside(store.root, folder)  # files are deleted in it
@@ -59,7 +62,7 @@ def compact(store: Store) -> Done:
 
 
 def worthwhile(store: Store) -> bool:
-    """Whether so many runs are not covered that queries are slow."""
+    """Return whether so many runs are outside of the compaction that queries are slow."""
     try:
         covered = Compacted.load(store.root)
     except DamagedError:
@@ -69,14 +72,14 @@ def worthwhile(store: Store) -> bool:
 
 
 def remove(store: Store) -> None:
-    """Undo all compaction."""
+    """Delete the compaction."""
     folder = manifest_path(store.root).parent
     manifest_path(store.root).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fresh(reader: Reader, before: dict[str, Any]) -> dict[str, Entry]:
-    """Entries of the runs that were read from their folders, are whole, and have not changed meanwhile."""
+    """Return entries of the runs that were read from their folders, are whole and have not changed since `before`."""
     root = reader.store.root
     runs = root / "runs"
     damaged = {damage.path.relative_to(runs).parts[0] for damage in reader.damage if damage.path.is_relative_to(runs)}
@@ -91,7 +94,7 @@ def _fresh(reader: Reader, before: dict[str, Any]) -> dict[str, Entry]:
 
 
 def _save(store: Store, view: str, table: arrow.Table) -> dict[str, Any]:
-    """Write a file under a name of its own; what the manifest says of it."""
+    """Write a view's rows to a file that is named after their hash, and return the manifest's entry of it."""
     content = arrow.parquet(table)
     digest = digest_of(content)
     name = f"{view}-{digest['sha256'][:16]}.parquet"
@@ -100,7 +103,7 @@ def _save(store: Store, view: str, table: arrow.Table) -> dict[str, Any]:
 
 
 def _clear(folder: Path, named: set[str]) -> None:
-    """Delete files of earlier compactions."""
+    """Delete the files of earlier compactions, but for recent ones."""
     for path in folder.glob("*.parquet"):
         with suppress(FileNotFoundError):
             if path.name not in named and time.time() - path.stat().st_mtime > GRACE_SECONDS:

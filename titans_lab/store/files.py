@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what is said of those that are damaged nevertheless."""
+"""Write files that are whole or absent, and name those that are damaged nevertheless."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from titans_lab.input import open_regular
 SEAL = "sha256"
 #: What link(2) answers where there are no hard links: on FAT, some file systems of FUSE and of clouds, across mounts.
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV})
-#: The end of a record with a checksum, also where a few of its bits are flipped: then it is not what it says.
+#: The end of a record with a checksum. It also matches where a few bits are flipped, so that the check then fails.
 _SEALED = re.compile(rb',\n "[^"]{6}": "[^"]{64}"\n\}\n?\Z')
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A record that cannot be used, and why."""
+    """A record that cannot be used, and the reason."""
 
     path: Path
     reason: str
@@ -36,7 +36,7 @@ class Damage:
 
 
 class DamagedError(UserError):
-    """A record that exists and cannot be used; carries the `Damage`."""
+    """A record exists and cannot be used. The error carries the `Damage`."""
 
     def __init__(self, path: Path, reason: str) -> None:
         self.damage = Damage(path, reason)
@@ -44,7 +44,7 @@ class DamagedError(UserError):
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Put `content` at `path` such that a reader, a kill or a power cut sees the old file or the new one."""
+    """Write `content` to `path` so that a reader, a kill or a power cut sees the old file or the new one."""
     with temporary_file(path, content) as temporary:
         temporary.replace(path)
     sync_folder(path.parent)
@@ -52,7 +52,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def temporary_file(path: Path, content: bytes) -> Iterator[Path]:
-    """A file on the disk that is named after `path`, beside it, and gone afterwards."""
+    """Write a temporary file next to `path`, flushed to disk, and delete it afterwards."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -65,7 +65,7 @@ def temporary_file(path: Path, content: bytes) -> Iterator[Path]:
 
 
 def link_new(temporary: Path, path: Path) -> bool:
-    """Put a `temporary_file` at `path` unless there is a file; whether it is this one, on NFS too.
+    """Link a `temporary_file` to `path` unless that exists, and return whether it was linked. This is reliable on NFS.
 
     Raises:
         UserError: The file system has no hard links.
@@ -87,12 +87,12 @@ def link_new(temporary: Path, path: Path) -> bool:
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """`write_bytes` of `json_bytes`."""
+    """Write a record with its checksum: `write_bytes` of `json_bytes`."""
     write_bytes(path, json_bytes(record))
 
 
 def json_bytes(record: Mapping[str, Any]) -> bytes:
-    """An object, its last key the SHA-256 of all before that; NaN and infinities as Python writes them."""
+    """Return a record as JSON whose last key is the SHA-256 of everything before it; NaN and infinities are allowed."""
     if not record:
         return b"{}\n"
     body = json.dumps(record, indent=1).encode().removesuffix(b"\n}")
@@ -100,7 +100,7 @@ def json_bytes(record: Mapping[str, Any]) -> bytes:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content; FileNotFoundError where there is none, DamagedError where it cannot be read."""
+    """Return the content. Raise FileNotFoundError where there is no file, DamagedError where it cannot be read."""
     try:
         with open_regular(path) as file:
             return file.read()
@@ -111,7 +111,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object that `write_json` wrote, or one without a checksum; FileNotFoundError or DamagedError."""
+    """Return the record that `write_json` wrote, or one without a checksum. Raise FileNotFoundError or DamagedError."""
     content = read_bytes(path)
     try:
         record = json.loads(content)

@@ -1,4 +1,4 @@
-"""What workers log, on disk: JSON lines while a run lives, Parquet once it has ended. `LOGS` names the tables."""
+"""Workers' logs on disk: JSON lines while a run is live, Parquet once it has ended. `LOGS` names the tables."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CHECK = "crc32"
-#: The end of a line with a checksum, also where a bit of it is flipped: then it is not what it says.
+#: The end of a line with a checksum. It also matches where a bit is flipped, so that the check then fails.
 _CHECKED = re.compile(rb', "[^"]{5}": "[^"]{8}"\}\Z')
-#: A line that was whole once, and whose newline is now something else.
+#: A line that was whole once and whose newline was overwritten.
 _RUN_ON = re.compile(rb', "[^"]{5}": "[^"]{8}"\}.', re.DOTALL)
-LINE_BYTES = 4096  # more than any line of metrics has
+LINE_BYTES = 4096  # longer than any line of metrics
 
 
 def read_lines(path: Path, columns: tuple[Column, ...]) -> tuple[list[Row], list[Damage]]:
-    """The complete lines of a log, and what is wrong with others.
+    """Return the complete lines of a log, and what is wrong with the others.
 
-    The end of a file that a kill cut off in the middle of a line is no damage. No file: no lines.
+    A last line that a kill cut off is no damage. A missing file has no lines.
     """
     try:
         content = read_bytes(path)
@@ -52,7 +52,7 @@ def read_lines(path: Path, columns: tuple[Column, ...]) -> tuple[list[Row], list
 
 
 def latest_row(path: Path) -> Row | None:
-    """What `read_latest` finds; None where it finds damage."""
+    """Return what `read_latest` finds, or None where it finds damage."""
     try:
         return read_latest(path)
     except DamagedError:
@@ -60,9 +60,9 @@ def latest_row(path: Path) -> Row | None:
 
 
 def read_latest(path: Path) -> Row | None:
-    """The last complete line of metrics.jsonl, however long the file is; None where there is none yet.
+    """Return the last complete line of metrics.jsonl, however long the file is, or None where there is none yet.
 
-    DamagedError where that line, or the file, cannot be read.
+    Raise DamagedError where that line, or the file, cannot be read.
     """
     try:
         with open_regular(path) as lines:
@@ -80,17 +80,17 @@ def read_latest(path: Path) -> Row | None:
 
 
 def row_of(line: bytes) -> Row | None:
-    """A line of metrics; None where it is damaged."""
+    """Return a line of metrics, or None where it is damaged."""
     return _parse(line, METRICS, [])
 
 
 def to_parquet(rows: list[Row], columns: tuple[Column, ...]) -> bytes:
-    """The rows of `read_lines` as a Parquet file."""
+    """Return the rows of `read_lines` as a Parquet file."""
     return arrow.parquet(arrow.table(rows, columns), small=True)
 
 
 def read_parquet(path: Path, columns: tuple[Column, ...], digest: Mapping[str, Any]) -> pa.Table:
-    """The rows of a committed file; DamagedError."""
+    """Return the rows of a committed Parquet file. Raise DamagedError where it is not what was committed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -102,7 +102,7 @@ def read_parquet(path: Path, columns: tuple[Column, ...], digest: Mapping[str, A
 
 
 def committed_bytes(path: Path, digest: Mapping[str, Any]) -> bytes:
-    """A file's bytes, if they have the commit's size and SHA-256; else DamagedError."""
+    """Return the content of a committed file. Raise DamagedError where size or SHA-256 differ from the commit."""
     try:
         content = read_bytes(path)
     except FileNotFoundError:
@@ -113,12 +113,12 @@ def committed_bytes(path: Path, digest: Mapping[str, Any]) -> bytes:
 
 
 def digest_of(content: bytes) -> dict[str, Any]:
-    """What status.json says of a file."""
+    """Return size and SHA-256 of a file's content, as status.json has them."""
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def to_line(values: Mapping[str, Any]) -> str:
-    """A row as a line of JSON, its last key the CRC-32 of all before that."""
+    """Return a row as a line of JSON whose last key is the CRC-32 of everything before it."""
     body = json.dumps(values).removesuffix("}")
     return f'{body}, "{CHECK}": "{zlib.crc32(body.encode()):08x}"}}\n'
 
@@ -140,7 +140,7 @@ def _parse(line: bytes, columns: tuple[Column, ...], problems: list[str]) -> Row
 
 
 def _aligned(table: pa.Table, columns: tuple[Column, ...]) -> pa.Table:
-    """Another version's columns brought to today's: missing ones null, others dropped."""
+    """Return a table with today's columns: a missing one is null, and any other is dropped."""
     import pyarrow as pa
 
     schema = arrow.schema(columns)

@@ -1,7 +1,7 @@
-"""The names of records, and the paths that they become.
+"""Check the names of records before they become paths.
 
-A record whose checksum holds may come from anybody, and a name in it may lead anywhere. `path_of` therefore turns every
-name that was read from a record, an archive or a command line into a path.
+A record with a valid checksum may come from anybody, and a name in it may lead anywhere. Every name that is read from a
+record, an archive or a command line therefore passes through `path_of`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from titans_lab.errors import UserError
 
-#: One part of a path, not hidden: the name of a run, a study, a search or any other record.
+#: One part of a path that is not hidden: the name of a run, a study, a search or any other record.
 PART = "[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}"
 #: The number of an attempt or a trial.
 NUMBER = r"(?:0|[1-9][0-9]{0,8})"

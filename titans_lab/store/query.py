@@ -1,8 +1,8 @@
-"""SQL over a store, in a DuckDB that can reach nothing else.
+"""Run SQL over a store, in a DuckDB connection that can reach nothing else.
 
-The views that a statement mentions are read into memory; then the connection is closed to every file, setting and
-extension, and only then sees the statement. Filters on the kind of statement alone do not hold: a COPY inside WITH is a
-SELECT. Views over the files would not either: what may be read by path may be written by path.
+The views that a statement mentions are read into memory. Then the connection is shut off from every file, setting and
+extension, and only then gets the statement. A filter on the kind of statement would not be enough: a COPY inside WITH
+counts as a SELECT. Nor would views over the files: a path that may be read may also be written.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
-MEMORY = 4 * 2**30  # bytes that a statement may take
+MEMORY = 4 * 2**30  # bytes that a statement may use
 MAX_THREADS = 4
 _LOCKS = (
     "temp_directory = ''",
-    "secret_directory = ''",  # which would name the user's home
+    "secret_directory = ''",  # its default is in the user's home
     "enable_external_access = false",
     "lock_configuration = true",
 )
-#: Types that Arrow has no equal of, or that DuckDB hands over wrongly: UHUGEINT as a signed integer.
+#: Types without an Arrow equivalent, and types that DuckDB converts wrongly, such as UHUGEINT to a signed integer.
 _AS_TEXT = {
     *("uhugeint", "bignum", "bit", "interval", "time with time zone", "time_ns", "timestamp_ns"),
     *("union", "variant", "geometry"),
@@ -47,19 +47,19 @@ _INTEGERS = {"hugeint", "uhugeint", "bignum"}  # above 64 bits
 
 
 class TooLargeError(UserError):
-    """A statement that needs more memory than it may take."""
+    """A statement needs more memory than it may use."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of a statement, and the records that could not be read for it."""
+    """The result of a statement, and the damaged records that were left out of it."""
 
     table: pa.Table
     damage: tuple[Damage, ...]
 
 
 def query(root: Path, sql: str, parameters: Parameters = ()) -> pa.Table:
-    """The table of `ask`."""
+    """Run one SELECT over the views of the store at `root` and return its result: see `Snapshot.ask`."""
     return ask(root, sql, parameters).table
 
 
@@ -69,13 +69,13 @@ def ask(root: Path, sql: str, parameters: Parameters = ()) -> Answer:
 
 
 class Snapshot:
-    """The store at `root`, of which every view is read once, when a statement first mentions it.
+    """The store at `root`. Each view is read once, when a statement first mentions it.
 
-    UserError: no store there.
+    Raise UserError where there is no store.
 
     Args:
         root: The store's folder.
-        memory: Bytes that DuckDB takes for a statement at most.
+        memory: The largest memory in bytes that DuckDB uses for a statement.
     """
 
     def __init__(self, root: Path, memory: int = MEMORY) -> None:
@@ -119,7 +119,7 @@ class Snapshot:
 
 @contextmanager
 def _at_most(seconds: float | None, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupts the connection's work when the time is over."""
+    """Interrupt the connection's work when the time is over."""
     if seconds is None:
         yield
         return
@@ -132,7 +132,7 @@ def _at_most(seconds: float | None, connection: duckdb.DuckDBPyConnection) -> It
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """An empty database in memory that sees no Python variable; all else is shut by `close`."""
+    """Return an empty database in memory that sees no Python variable. `close` shuts off everything else."""
     import duckdb
 
     settings = {
@@ -145,7 +145,7 @@ def connect() -> duckdb.DuckDBPyConnection:
 def close(
     connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table | ds.Dataset], memory: int = MEMORY
 ) -> None:
-    """Give the connection these tables, and shut it off from all else for good."""
+    """Give the connection these tables, and shut it off from everything else for good."""
     for name, table in tables.items():
         connection.register(name, table)
     connection.execute(f"SET memory_limit = '{memory} bytes'")
@@ -166,7 +166,7 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def _mentioned(sql: str) -> list[str]:
-    """The views to load: DuckDB's own `get_table_names` cannot say for a PIVOT or for query_table('ru' || 'ns')."""
+    """Return the views to load. DuckDB's `get_table_names` does not know for a PIVOT or query_table('ru' || 'ns')."""
     mentioned = [view for view in VIEWS if re.search(rf"\b{view}\b", sql, re.IGNORECASE)]
     return mentioned or list(VIEWS)
 
@@ -180,7 +180,7 @@ def _shortened(message: str) -> str:
 
 
 def _exact(relation: duckdb.DuckDBPyRelation) -> pa.Table:
-    """Return the rows of a relation with the values that SQL shows for them."""
+    """Return the rows of a relation with exactly the values that SQL shows."""
     names, kinds = relation.columns, relation.types
     casts = ["VARCHAR" if kind.id in _INTEGERS else _cast(kind) for kind in kinds]
     if any(casts):
@@ -194,7 +194,7 @@ def _exact(relation: duckdb.DuckDBPyRelation) -> pa.Table:
 
 
 def _cast(kind: Any) -> str | None:
-    """Return the type that a value is cast to, since Arrow has no equal of its own; None where Arrow has one."""
+    """Return the type to cast a value to, for types without an equivalent in Arrow, or None where Arrow has one."""
     if kind.id in _AS_TEXT:
         return "VARCHAR"
     if kind.id not in ("list", "array", "struct", "map"):

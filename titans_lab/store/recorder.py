@@ -1,4 +1,4 @@
-"""What a worker writes while it runs, and the commit at its end."""
+"""Write the records of an attempt while it runs, and its commit at the end."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ TAIL_BYTES = 8192
 _COLUMNS = {log: frozenset(column.name for column in columns) for log, columns in LOGS.items()}
 
 
-#: What an attempt has logged: of each of `LOGS` what `digest_of` says of its lines.
+#: How far an attempt has logged: the `digest_of` the lines of each of `LOGS`.
 Position = dict[str, dict[str, Any]]
 
 
 class Recorder:
-    """Records one attempt, for the process that is at it."""
+    """Writes the records of one attempt, for the process that executes it."""
 
     def __init__(self, attempt: Attempt, env: Mapping[str, Any]) -> None:
-        """Write env.json: `env` (host, device, device_name, python, torch, commit, ...) and the time."""
+        """Write env.json: `env` (host, device, device_name, python, torch, commit, ...) and the start time."""
         self.attempt = attempt
         self.env: dict[str, Any] = {}
         self._written = {log: _Written() for log in LOGS}
         self.note({**env, "started": _now()})
 
     def note(self, facts: Mapping[str, Any]) -> None:
-        """Add to env.json."""
+        """Add facts to env.json."""
         self.env |= facts
         write_json(self.attempt.env_path, self.env)
 
     def log(self, **row: float | None) -> None:
-        """Add a line of metrics; see `add`."""
+        """Add a line of metrics: see `add`."""
         self.add("metrics", [row])
 
     def add(self, log: str, rows: Iterable[Mapping[str, str | float | None]]) -> None:
-        """Add lines to one of `LOGS`, at once visible to readers: its columns, null where left out."""
+        """Add lines to one of `LOGS`, which readers see immediately. A column that is left out is null."""
         lines = []
         for row in rows:
             assert row.keys() <= _COLUMNS[log], f"not columns of {log}: {row.keys() - _COLUMNS[log]}"
@@ -60,7 +60,7 @@ class Recorder:
         self._append(log, "".join(lines).encode())
 
     def position(self) -> Position:
-        """What was logged so far, and is on the disk now."""
+        """Flush the logs to disk, and return how far they are."""
         for log, written in self._written.items():
             if written.size:
                 with self.attempt.lines_path(log).open("rb") as lines:
@@ -68,7 +68,7 @@ class Recorder:
         return {log: {"bytes": each.size, "sha256": each.sha256.hexdigest()} for log, each in self._written.items()}
 
     def begin_with(self, lines: Mapping[str, bytes]) -> None:
-        """Begin each log with the lines that an earlier attempt had logged: see `logged`."""
+        """Begin each log with the lines of an earlier attempt: see `logged`."""
         for log, some in lines.items():
             if some:
                 self._append(log, some)
@@ -79,7 +79,7 @@ class Recorder:
         self._written[log].add(lines)
 
     def commit(self, state: str, summary: Mapping[str, Any], error: str | None = None) -> bool:
-        """End the attempt; see `commit`."""
+        """End the attempt: see the function `commit`."""
         return commit(self.attempt, state, summary, error)
 
 
@@ -89,14 +89,14 @@ def logged(attempt: Attempt, position: Position) -> dict[str, bytes]:
 
 
 def commit_dead(attempt: Attempt, state: str, error: str) -> bool:
-    """Commit for a worker that died without; the record's error is `error` and the end of its log."""
+    """Commit for a worker that died before its commit. The error is `error` and the end of the worker's log."""
     return commit(attempt, state, {}, f"{error}\n\n{_tail(attempt)}".strip())
 
 
 def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str | None = None) -> bool:
-    """End an attempt in `state`, one of `COMMITTED`, with its final figures; whether this is what counts.
+    """End an attempt in `state`, one of `COMMITTED`, with its final figures, and return whether this commit counts.
 
-    The first result of a run stays, of whichever attempt; without one, the first commit of an attempt.
+    The first result of a run counts, of whichever attempt. Without a result, the first commit of an attempt counts.
     """
     assert state in COMMITTED, state
     folder = attempt.folder
@@ -120,7 +120,7 @@ def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str 
 
 
 def _save_logs(attempt: Attempt) -> dict[str, dict[str, Any]]:
-    """Write what was logged as Parquet, the metrics always; what status.json says of the files."""
+    """Write the logs as Parquet, the metrics always, and return the entries of status.json for these files."""
     files = {}
     for log, columns in LOGS.items():
         rows, _ = read_lines(attempt.lines_path(log), columns)
@@ -132,18 +132,18 @@ def _save_logs(attempt: Attempt) -> dict[str, dict[str, Any]]:
 
 
 def _name(attempt: Attempt, path: Path) -> str:
-    """As a key of `Status.files`."""
+    """Return a path as a key of `Status.files`."""
     return path.relative_to(attempt.folder.path).as_posix()
 
 
 def _weights(attempt: Attempt) -> dict[str, dict[str, Any]]:
-    """What status.json says of the weights, if the worker has written them."""
+    """Return the entry of status.json for the weights, if the worker has written them."""
     path = attempt.weights_path
     return {_name(attempt, path): digest_of(path.read_bytes())} if path.exists() else {}
 
 
 class _Written:
-    """Size and hash of what was logged."""
+    """The size and hash of a log so far."""
 
     def __init__(self) -> None:
         self.size, self.sha256 = 0, hashlib.sha256()
@@ -154,7 +154,7 @@ class _Written:
 
 
 def _beginning(path: Path, digest: Mapping[str, Any]) -> bytes:
-    """The first bytes of a log, as many as a checkpoint knows; DamagedError where it knows others."""
+    """Return the beginning of a log, up to a checkpoint. Raise DamagedError where it differs from the checkpoint's."""
     try:
         lines = read_bytes(path)[: digest["bytes"]] if digest["bytes"] else b""
     except FileNotFoundError:

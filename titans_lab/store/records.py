@@ -1,7 +1,7 @@
-"""The kinds of records, and what each of them holds at least.
+"""The kinds of records, and the fields that each of them must have.
 
-The functions here are the only way from the file of a record to what it holds. They raise FileNotFoundError where there
-is no such file, and DamagedError where it cannot be read or is of another form.
+Every record is read through a function of this module. Each raises FileNotFoundError where the file is missing, and
+DamagedError where it cannot be read or has another form.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ Record = dict[str, Any]
 
 
 class UnknownConfiguration(DamagedError):
-    """A sound record of a run that this version cannot build, and that another one wrote."""
+    """A sound record has a configuration that only another version of titans-lab can build."""
 
 
-#: How a trial stands: at work; with its values; stopped by the pruner; stopped before its last seed; without a number;
-#: out of memory; without a result; never started, for what was known of it before.
+#: The states of a trial. `stopped` means stopped before its last seed by racing. `infeasible` means never started,
+#: because a cost that is known before a run violates a constraint.
 TRIAL_STATES = frozenset({"running", "done", "pruned", "stopped", "diverged", "oom", "failed", "infeasible"})
 
 
@@ -58,7 +58,7 @@ def _time(value: Any, where: str) -> None:
         raise Misfit(where, f"{value!r} is no time") from error
 
 
-_OBJECTS = ("config", "versions", "plugins", "env")  # they are JSON in a row and objects in a record
+_OBJECTS = ("config", "versions", "plugins", "env")  # JSON in a row of a view, objects in a record
 _FIGURES = [column for column in RUNS if column.name not in _OBJECTS]
 _ENV = fields({}, {"micro_batch": at_least(1), "oom_retries": at_least(0)}, _FIGURES)
 _DIGEST = fields({"bytes": at_least(0), "sha256": TEXT})
@@ -130,7 +130,7 @@ _CHECKPOINT = fields(
                 "step": at_least(0),
                 "model": OBJECT,
                 "optimizer": OBJECT,
-                "stretch": fields({"figures": items(instance(tuple)), "seconds": NUMBER}),
+                "interval": fields({"figures": items(instance(tuple)), "seconds": NUMBER}),
                 "rates": items(NUMBER),
                 "last_loss": NUMBER,
                 "peak": at_least(0),
@@ -153,53 +153,53 @@ def read_status(path: Path) -> Status:
 
 
 def read_run(path: Path) -> Record:
-    """Return what a run is, from the run.json in its folder.
+    """Return a run's record, from the run.json in its folder.
 
-    UnknownConfiguration where this version has no such configuration, and no plugin had a part in it.
+    Raise UnknownConfiguration where this version has no such configuration and the run uses no plugin.
     """
     record = _read(path, _RUN, run_id=path.parent.name)
     if not record.get("plugins") and config_in(json.dumps(record["config"])) is None:
-        raise UnknownConfiguration(path, "its configuration is none that this version of titans-lab has")
+        raise UnknownConfiguration(path, "has a configuration that this version of titans-lab does not know")
     return record
 
 
 def read_env(path: Path) -> Record:
-    """Return host, device and versions of an attempt."""
+    """Return the host, device and versions of an attempt."""
     return _read(path, _ENV)
 
 
 def read_stop(path: Path) -> Record:
-    """Return a request to end an attempt: the state to commit, and why."""
+    """Return a request to end an attempt: the state to commit and the reason."""
     return _read(path, _STOP)
 
 
 def read_evaluation(path: Path) -> Record:
-    """Return what a later evaluation found."""
+    """Return a later evaluation."""
     return _read(path, _EVALUATION)
 
 
 def read_study(path: Path) -> Record:
-    """Return a study, as it was last swept."""
+    """Return a study, as last swept."""
     return _read(path, _STUDY, name=path.stem)
 
 
 def read_ngram_baselines(path: Path) -> Record:
-    """Return what n-gram models reach on a split of a text, by bytes of context."""
+    """Return the losses of n-gram models on a split of a text, by bytes of context."""
     return _read(path, _NGRAM_BASELINES)
 
 
 def read_bench(path: Path) -> Record:
-    """Return what a bench has measured so far."""
+    """Return the measurements of a bench."""
     return _read(path, _BENCH)
 
 
 def read_verified(path: Path) -> Record:
-    """Return what a verification found, all of it within tolerance."""
+    """Return the results of a verification that passed."""
     return _read(path, _VERIFIED)
 
 
 def read_search(path: Path) -> Record:
-    """Return what is searched: study, arm, and name, figure and direction of each objective."""
+    """Return the definition of a search: study, arm, and name, source and direction of each objective."""
     return _read(path, _SEARCH)
 
 
@@ -209,27 +209,27 @@ def read_trial(path: Path) -> Record:
 
 
 def read_finalists(path: Path) -> Record:
-    """Return the runs by which a search tried its best trials again, with fresh seeds."""
+    """Return the runs that repeat the best trials of a search with fresh seeds."""
     return _read(path, _FINALISTS)
 
 
 def read_manifest(path: Path) -> Record:
-    """Return what a compaction covers: the file of each view; of each run marks, state, end and its commit's hash."""
+    """Return the manifest of a compaction: the file of each view, and marks, state, end and commit hash of each run."""
     return _read(path, _MANIFEST)
 
 
 def read_contents(path: Path) -> Record:
-    """Return what an archive holds: of each path its size and SHA-256."""
+    """Return the list of contents of an archive: size and SHA-256 of each path."""
     return _read(path, _CONTENTS)
 
 
 def check_checkpoint(path: Path, content: Any) -> None:
-    """Raise DamagedError where what was loaded from `path` is no checkpoint: a trainer's state, and what was logged."""
+    """Raise DamagedError where the content of `path` is no checkpoint: a trainer's state and digests of the logs."""
     _check(path, content, _CHECKPOINT)
 
 
 def _read(path: Path, shape: Shape, **own: object) -> Record:
-    """Return the record that a file holds; `own` is what it must say of itself, because its path says so."""
+    """Return the record in a file. `own` has the values that the record must have because its path has them."""
     record = read_json(path)
     _check(path, record, shape)
     for key, value in own.items():

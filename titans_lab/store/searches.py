@@ -1,9 +1,9 @@
-"""What a search has tried: one small file for each trial, from which the sampler's memory is rebuilt at any time.
+"""The records of a search: one small file per trial, from which the sampler's state can be rebuilt at any time.
 
-searches/<name>/search.json         what is searched: study, arm, space, sampler, objectives
-searches/<name>/lock                held by the coordinator that asks and tells
-searches/<name>/trials/<n>.json     a trial, whole: written when it begins, and again when it has ended
-searches/<name>/finalists.json      what was run once more with fresh seeds, and the runs of that
+searches/<name>/search.json                 definition: study, arm, space, sampler, objectives
+searches/<name>/coordinators/<n>/claim      held by the coordinator of the search
+searches/<name>/trials/<n>.json             a trial, written when it begins and again when it has ended
+searches/<name>/finalists.json              the finalists and their runs with fresh seeds
 """
 
 from __future__ import annotations
@@ -23,45 +23,45 @@ from titans_lab.store.records import read_trial
 
 @dataclass(frozen=True)
 class SearchFolder:
-    """The records of one search: of an arm of a study, with one space and one sampler."""
+    """The records of one search, which has one arm of a study, one space and one sampler."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """Of the search."""
+        """Return the name of the search."""
         return self.path.name
 
     @property
     def definition_path(self) -> Path:
-        """What is searched."""
+        """Return the path of the definition."""
         return self.path / "search.json"
 
     @property
     def finalists_path(self) -> Path:
-        """What was run once more."""
+        """Return the path of the finalists."""
         return self.path / "finalists.json"
 
     def trial_path(self, number: int) -> Path:
-        """A trial's record."""
+        """Return the path of a trial."""
         return self.path / "trials" / f"{number}.json"
 
     def trial_paths(self) -> list[Path]:
-        """Those of all trials, in order."""
+        """Return the paths of all trials, in order."""
         paths = (self.path / "trials").glob("*.json")
         return sorted((path for path in paths if path.stem.isdecimal()), key=lambda path: int(path.stem))
 
     def create(self, definition: Mapping[str, Any]) -> None:
-        """Write what is searched; keys: study, arm, question, space, sampler, pruner, objectives, seeds."""
+        """Write the definition, with the keys study, arm, question, space, sampler, pruner, objectives and seeds."""
         self.trial_path(0).parent.mkdir(parents=True, exist_ok=True)
         write_json(self.definition_path, definition)
 
     def save_trial(self, record: Mapping[str, Any]) -> None:
-        """Write a trial, in the place of what was there of it; keys: those of the view `trials`, and the sampler's."""
+        """Write a trial over its earlier record. Its keys are those of the view `trials` and the sampler's own."""
         write_json(self.trial_path(record["number"]), record)
 
     def trials(self) -> list[dict[str, Any]]:
-        """Every trial that can be read, in order."""
+        """Return every trial that can be read, in order."""
         found = []
         for path in self.trial_paths():
             with suppress(DamagedError, FileNotFoundError):
@@ -70,7 +70,7 @@ class SearchFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Be the one that asks and tells; AlreadyRunning where another process is."""
+        """Hold the search as its only coordinator. Raise AlreadyRunning where another process holds it."""
         folder = self.path / "coordinators"
         numbers = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
         last = max(numbers, default=0)
@@ -83,7 +83,7 @@ class SearchFolder:
 
 
 def trial_row(record: Mapping[str, Any], objectives: Sequence[str]) -> dict[str, Any]:
-    """The columns of the view `trials` that are a trial's own."""
+    """Return the columns of the view `trials` that a trial's record decides."""
     values = record.get("values") or []
     limits = record["limits"]
     return {

@@ -1,7 +1,7 @@
-"""Shapes that records are held against before any of them is used: `titans_lab.store.records` has that of each kind.
+"""Shapes: checks of a record's content before the record is used. `titans_lab.store.records` has one for each kind.
 
-A checksum says that a record is whole. It does not say that the record is of this version, or that whoever wrote it
-meant well. A shape is a function that raises `Misfit` where a value is of another form.
+A checksum says that a record is whole. It does not say that this version wrote the record, or that its author meant
+well. A shape is a function that raises `Misfit` where a value has another form.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from titans_lab.store import arrow
 from titans_lab.store.columns import Column
 from titans_lab.store.names import PART
 
-#: A check of a value; the text is the dotted key of the value in its record.
+#: A check of a value. The text is the dotted key of the value in its record.
 Shape = Callable[[Any, str], None]
 
 
 class Misfit(ValueError):
-    """A value that is not of the form that its place in a record asks for."""
+    """A value has not the form that its key in a record requires."""
 
     def __init__(self, where: str, what: str) -> None:
         super().__init__(f"{where}: {what}" if where else what)
 
 
 def leaf(*kinds: type) -> Shape:
-    """Return the shape of values of any of some types; an integer is a float, too, and a boolean is no number."""
+    """Return the shape of values of one of some types. An integer is also a float, and a boolean is no number."""
 
     def check(value: Any, where: str) -> None:
         if type(value) not in kinds and not (type(value) is int and float in kinds):
@@ -88,7 +88,7 @@ def one_of(names: Collection[str]) -> Shape:
 
 
 def optional(shape: Shape) -> Shape:
-    """Return the shape of what is null or of a `shape`."""
+    """Return the shape of null and of the values of a `shape`."""
 
     def check(value: Any, where: str) -> None:
         if value is not None:
@@ -98,7 +98,7 @@ def optional(shape: Shape) -> Shape:
 
 
 def items(shape: Shape, least: int = 0) -> Shape:
-    """Return the shape of lists of at least so many items of a `shape`."""
+    """Return the shape of lists of at least `least` items of a `shape`."""
 
     def check(values: Any, where: str) -> None:
         LIST(values, where)
@@ -111,7 +111,7 @@ def items(shape: Shape, least: int = 0) -> Shape:
 
 
 def row_of(*shapes: Shape) -> Shape:
-    """Return the shape of lists with an item of each of some shapes."""
+    """Return the shape of lists with one item of each shape, in order."""
 
     def check(values: Any, where: str) -> None:
         LIST(values, where)
@@ -124,7 +124,7 @@ def row_of(*shapes: Shape) -> Shape:
 
 
 def mapping(shape: Shape, keys: Shape = TEXT) -> Shape:
-    """Return the shape of objects whose keys are of one shape, and whose values are of another."""
+    """Return the shape of objects whose keys have one shape and whose values have another."""
 
     def check(values: Any, where: str) -> None:
         OBJECT(values, where)
@@ -141,9 +141,9 @@ def fields(
     """Return the shape of objects with some keys.
 
     Args:
-        required: Of each key that must be there, the shape of its value.
-        may_be: The same of keys that may be missing, or null.
-        columns: Of further keys that may be missing, or null: values of these columns. Any other key is left alone,
+        required: The keys that must exist, and the shapes of their values.
+        may_be: The keys that may be missing or null, and the shapes of their values.
+        columns: Further keys that may be missing or null. Their values must fit the columns. Any other key is allowed,
             because a later version may have written it.
     """
     named = {**required, **{key: optional(shape) for key, shape in (may_be or {}).items()}}

@@ -12,16 +12,16 @@ from typing import Any
 
 from titans_lab.store.names import NUMBER
 
-#: How a run ends that is asked to end before its time: a later sweep goes on with it.
+#: States of a run that was asked to stop. A later sweep resumes it.
 STOPPED = frozenset({"cancelled", "pruned", "timeout"})
 COMMITTED = frozenset({"done", "diverged", "failed", "oom"}) | STOPPED
-#: What a sweep never runs again.
+#: States with a result. A sweep never executes such a run again.
 FINISHED = frozenset({"done", "diverged"})
-#: How an attempt ends that has no result.
+#: States of an attempt without a result.
 FAILED = frozenset({"failed", "oom", "timeout", "cancelled", "lost"})
 STATES = frozenset({"pending", "running", "lost"}) | COMMITTED
 
-#: What a commit vouches for: a log of its attempt as Parquet, or the weights.
+#: The files that a commit lists: logs of its attempt as Parquet, and the weights.
 COMMITTED_FILE = re.compile(rf"attempts/({NUMBER})/(?:[a-z_]+\.parquet|weights\.pt)")
 
 
@@ -30,13 +30,13 @@ class Status:
     """The commit of a run.
 
     Attributes:
-        attempt: Number of the attempt that it commits.
+        attempt: The number of the committed attempt.
         state: One of `COMMITTED`.
-        summary: Final figures; columns of the view `runs`.
-        error: Traceback, or the end of the log of a worker that died.
-        env: Host, device and versions of the attempt, and when it started.
-        finished: ISO 8601, UTC.
-        files: {path below the run's folder: {"bytes": size, "sha256": hex}}; each fits `COMMITTED_FILE`.
+        summary: Final figures: columns of the view `runs`.
+        error: The traceback, or the end of the log of a worker that died.
+        env: Host, device, versions and start time of the attempt.
+        finished: The time of the commit, ISO 8601, UTC.
+        files: {path below the run's folder: {"bytes": size, "sha256": hex}}. Each path matches `COMMITTED_FILE`.
     """
 
     attempt: int
@@ -48,5 +48,5 @@ class Status:
     files: dict[str, dict[str, Any]]
 
     def log_file(self, log: str) -> str | None:
-        """The key in `files` of what was logged in one of `LOGS`; None: nothing was."""
+        """Return the key in `files` of one of `LOGS`, or None where nothing was logged."""
         return next((name for name in self.files if name.rpartition("/")[2] == f"{log}.parquet"), None)

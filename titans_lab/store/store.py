@@ -1,22 +1,20 @@
-"""All runs, studies and whatever else is kept below one folder: the layout of a store.
+"""The layout of a store: all records of runs and studies below one folder.
 
-runs/<run_id>/run.json                  what the run is, written before it starts
-runs/<run_id>/attempts/<n>/             claim (who is at it), env.json, metrics.jsonl (one line per log step),
-                                        log.txt, evals.jsonl (the last evaluation), and memory.jsonl where the
-                                        memories were looked into; weights.pt where it ended well; stop.json where
-                                        it was asked to stop; when it has ended metrics.parquet, with evals.parquet
-                                        and memory.parquet where there is something in them; and then, where it has
-                                        no result, its commit: status.json
-runs/<run_id>/status.json               the commit of the first attempt with a result, which stays
-runs/<run_id>/evals/<id>.json           what was evaluated later, each by itself
-studies/<name>.json                     what a sweep launched
-searches/<name>/                        what a search has tried: see `titans_lab.store.searches`
-ngram_baselines/<key>.json                       n-gram losses of a data split
-benches/<time>-<hash>.json              speeds, measured side by side
-quarantine/<time>/                      what `titans-lab doctor --fix` found damaged
-trash/<time>/                           what was removed
-compact/                                copies of finished runs' rows, for speed alone: `titans_lab.store.compacted`
-verified/<key>.json                     a model, a precision and a device whose fast forms were found right
+runs/<run_id>/run.json                  configuration, seed and data of the run, written before it starts
+runs/<run_id>/attempts/<n>/             an attempt. While it runs: claim (its worker), env.json, log.txt and the logs
+                                        metrics.jsonl, evals.jsonl and memory.jsonl; stop.json if it was asked to stop.
+                                        At its end: weights.pt if it succeeded, the logs as Parquet, and its commit
+                                        status.json if it has no result
+runs/<run_id>/status.json               the commit of the first attempt with a result; it is never replaced
+runs/<run_id>/evals/<id>.json           a later evaluation
+studies/<name>.json                     the study as last swept
+searches/<name>/                        a search: see `titans_lab.store.searches`
+ngram_baselines/<key>.json              losses of n-gram models on a data split
+benches/<time>-<hash>.json              measured speeds
+quarantine/<time>/                      damaged records that `titans-lab doctor --fix` moved away
+trash/<time>/                           removed runs and studies
+compact/                                copies of finished runs' rows, to read faster: `titans_lab.store.compacted`
+verified/<key>.json                     a verification that passed, of one model, precision and device
 """
 
 from __future__ import annotations
@@ -42,16 +40,16 @@ _REPORT = re.compile(rf"reports/{PART}")
 
 @dataclass(frozen=True)
 class Store:
-    """All runs, studies and floors below one folder, which the first write makes."""
+    """All runs, studies and measurements below one folder, which the first write makes."""
 
     root: Path
 
     def run(self, run_id: str) -> RunFolder:
-        """Return the folder of a run, there or not. UserError where that cannot be its id."""
+        """Return the folder of a run, which need not exist. Raise UserError where `run_id` cannot be an id."""
         return RunFolder(path_of(self.root / "runs", run_id))
 
     def run_ids(self) -> list[str]:
-        """Of the runs that are there, in order; DamagedError where they have no folder but something else."""
+        """Return the ids of all runs, in order. Raise DamagedError where the folder of runs cannot be read."""
         folder = self.root / "runs"
         try:
             return sorted(name for name in folders_in(folder) if not name.startswith("."))
@@ -61,11 +59,11 @@ class Store:
             raise DamagedError(folder, f"cannot be read: {error.strerror}; move it away") from error
 
     def folders(self) -> Iterator[RunFolder]:
-        """The runs that are there, by id; DamagedError as `run_ids`."""
+        """Return the folders of all runs, by id. Raise DamagedError as `run_ids` does."""
         return (RunFolder(self.root / "runs" / run_id) for run_id in self.run_ids())
 
     def save_study(self, record: Mapping[str, Any]) -> None:
-        """Keep what a sweep launched, in the place of an earlier sweep of that name.
+        """Write the record of a swept study, over that of an earlier sweep.
 
         Keys: name, family (the name without overrides), path, question, expect, overrides, metric,
         runs ([{"run_id", "factors": {dotted key: value}, "baseline"}]).
@@ -73,21 +71,21 @@ class Store:
         self._save("studies", record["name"], record)
 
     def study_paths(self) -> list[Path]:
-        """Records of studies, by name."""
+        """Return the paths of all studies, by name."""
         return listed(self.root / "studies", "*.json")
 
     def search(self, name: str) -> SearchFolder:
-        """Return the folder of a search, there or not. UserError where that cannot be its name."""
+        """Return the folder of a search, which need not exist. Raise UserError where `name` cannot be a name."""
         return SearchFolder(path_of(self.root / "searches", name))
 
     def searches(self) -> Iterator[SearchFolder]:
-        """The searches that are there, by name."""
+        """Return the folders of all searches, by name."""
         folder = self.root / "searches"
         names = folders_in(folder) if folder.is_dir() else []
         return (SearchFolder(folder / name) for name in sorted(names) if not name.startswith("."))
 
     def report_path(self, name: str, suffix: str) -> Path:
-        """Return where the report on a study goes. UserError where that would be outside of the store."""
+        """Return the default path of the report on a study. Raise UserError where it would be outside of the store."""
         return path_of(self.root, f"reports/{name.replace(' ', '-')}{suffix}", _REPORT)
 
     def set_aside(self, paths: Sequence[Path], kind: str) -> Path:
@@ -106,26 +104,26 @@ class Store:
         return folder
 
     def save_ngram_baseline(self, key: str, record: Mapping[str, Any]) -> None:
-        """Keep the n-gram losses of a data split.
+        """Write the losses of n-gram models on a data split.
 
         Keys: data_hash, data_source, valid_fraction, valid_bytes, bits_per_byte ({bytes of context: loss}).
         """
         self._save("ngram_baselines", key, record)
 
     def has_ngram_baseline(self, key: str) -> bool:
-        """Whether a readable record of these floors is there."""
+        """Return whether the store has a readable record of these n-gram baselines."""
         return self._has("ngram_baselines", key, read_ngram_baselines)
 
-    def floor_paths(self) -> list[Path]:
-        """Records of floors, by key."""
+    def ngram_baseline_paths(self) -> list[Path]:
+        """Return the paths of all n-gram baselines, by key."""
         return listed(self.root / "ngram_baselines", "*.json")
 
     def save_bench(self, name: str, record: Mapping[str, Any]) -> None:
-        """Keep what a bench has measured so far: columns of the view `benches`, those of each row under "rows"."""
+        """Write the measurements of a bench: columns of the view `benches`, those of each row under "rows"."""
         self._save("benches", name, record)
 
     def bench_paths(self) -> list[Path]:
-        """Records of benches, oldest first."""
+        """Return the paths of all benches, oldest first."""
         return listed(self.root / "benches", "*.json")
 
     def save_verified(self, key: str, record: Mapping[str, Any]) -> None:
@@ -136,11 +134,11 @@ class Store:
         self._save("verified", key, record)
 
     def verified_paths(self) -> list[Path]:
-        """Return the records of verifications, by key."""
+        """Return the paths of all verifications, by key."""
         return listed(self.root / "verified", "*.json")
 
     def has_verified(self, key: str) -> bool:
-        """Whether a readable record of that verification is there."""
+        """Return whether the store has a readable record of a verification."""
         return self._has("verified", key, read_verified)
 
     def _has(self, kind: str, name: str, read: Callable[[Path], object]) -> bool:
@@ -158,7 +156,7 @@ class Store:
 
 @contextmanager
 def writing(store: Store) -> Iterator[None]:
-    """UserError where the store cannot be written, DamagedError where a folder stands in the place of a record."""
+    """Raise UserError where the store cannot be written, DamagedError where a folder stands in place of a record."""
     try:
         yield
     except IsADirectoryError as error:

@@ -1,8 +1,8 @@
-"""What an attempt at a run takes over from the one before.
+"""Decide what an attempt takes over from the one before: its micro-batch, and whether it may resume its numbers.
 
-Where a worker was killed for its memory, nothing of it is left to halve its micro-batch. So whoever commits for it says
-`oom`, and the next attempt begins with half of what env.json says that this one used; a coordinator may start it at
-once while `can_halve`, and has to stop where that says no: an `oom` at micro-batch 1 is how the run ends.
+A worker that the system kills for its memory cannot halve its own micro-batch. The coordinator therefore commits `oom`
+for it, and the next attempt begins with half of the micro-batch in env.json. The coordinator may start that attempt
+immediately while `can_halve` is true. An `oom` at micro-batch 1 is the end of the run.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 from titans_lab.store.folder import Attempt
 
-#: Facts of env.json that decide the last bits of a loss.
+#: Facts in env.json that decide the last bits of a loss.
 OF_NUMBERS = ("device_name", "torch", "threads", "kernel", "micro_batch", "commit")
 
 
 def micro_batch(attempt: Attempt, asked: int) -> dict[str, int]:
-    """What an attempt that begins notes in env.json: its examples at a time, and how often they were halved.
+    """Return the micro-batch of a new attempt and how often it was halved, for env.json.
 
-    At most as many as asked for.
+    The micro-batch is at most `asked`.
     """
     before = _before(attempt)
     env = before.env() if before else {}
@@ -30,12 +30,12 @@ def micro_batch(attempt: Attempt, asked: int) -> dict[str, int]:
 
 
 def can_halve(attempt: Attempt) -> bool:
-    """Whether an attempt used a micro-batch that is larger than 1."""
+    """Return whether an attempt used a micro-batch above 1."""
     return attempt.env().get("micro_batch", 1) > 1
 
 
 def goes_on_alike(env: Mapping[str, Any], earlier: Attempt) -> bool:
-    """Whether an attempt with this env.json goes on with an earlier one's numbers as that itself would have."""
+    """Return whether an attempt with this env.json continues an earlier one with the same bits."""
     other = earlier.env()
     return other.get("deterministic") is True and all(env.get(name) == other.get(name) for name in OF_NUMBERS)
 

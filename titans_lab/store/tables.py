@@ -1,4 +1,4 @@
-"""The views as Arrow tables, from whatever a store has; what cannot be read is noted and left out."""
+"""Read the views of a store as Arrow tables. Damaged records are reported and left out."""
 
 from __future__ import annotations
 
@@ -31,21 +31,19 @@ from titans_lab.store.records import (
 from titans_lab.store.searches import SearchFolder, trial_row
 from titans_lab.store.status import COMMITTED, FAILED, Status
 from titans_lab.store.store import Store
-from titans_lab.study.run import metric_columns
-from titans_lab.tasks.text import TextSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
 T = TypeVar("T")
-LARGE = ("metrics", "memory")  # a row of them for every step that was logged
-Row = tuple[Path, dict[str, Any]]  # where it comes from, and its values
+LARGE = ("metrics", "memory")  # views with a row for every logged step
+Row = tuple[Path, dict[str, Any]]  # the file that a row comes from, and its values
 
 
 @dataclass(frozen=True)
 class Found:
-    """A run as it was found: its state, and its commit if there is one."""
+    """A run's folder, its state, and its commit if there is one."""
 
     folder: RunFolder
     state: str
@@ -54,17 +52,17 @@ class Found:
 
 @dataclass
 class Reader:
-    """Reads a store once.
+    """Reads each record of a store at most once.
 
     Attributes:
-        damage: What could not be read so far.
+        damage: The damage found so far.
     """
 
     store: Store
     damage: list[Damage] = field(default_factory=list)
 
     def table(self, view: str) -> pa.Table:
-        """The rows of `view`, with its columns whatever there is."""
+        """Return the rows of a view, always with all of its columns."""
         import pyarrow as pa
 
         if view not in OF_RUNS:
@@ -74,13 +72,16 @@ class Reader:
         return fresh if known is None else pa.concat_tables([known, fresh])
 
     def scannable(self, view: str) -> pa.Table | ds.Dataset:
-        """The same for a database, which decodes no more of a large view than a statement asks for."""
+        """Return the rows of a view for a database.
+
+        Of a large view only the columns that a statement reads are decoded.
+        """
         known = self._of_compacted(lambda compacted: compacted.dataset(view)) if view in LARGE else None
         return self.table(view) if known is None else arrow.together(known, self._logged(view))
 
     @cached_property
     def compacted(self) -> Compacted | None:
-        """What covers some of the runs, if anything does that can be read."""
+        """Return the compaction, or None where there is none that can be read."""
         try:
             return Compacted.load(self.store.root)
         except DamagedError as error:
@@ -89,13 +90,16 @@ class Reader:
 
     @cached_property
     def found(self) -> list[Found]:
-        """The runs of the store that are read from their folders, by id."""
+        """Return the runs that the compaction does not cover, by id."""
         covered = self.compacted.entries if self.compacted else {}
         runs = self.store.root / "runs"
         return [self._find(RunFolder(runs / run_id)) for run_id in self.store.run_ids() if run_id not in covered]
 
     def _of_compacted(self, read: Callable[[Compacted], T]) -> T | None:
-        """What is read of the runs that are covered; where they cannot be read none is."""
+        """Return what `read` reads from the compaction, or None where that fails.
+
+        Then all runs are read from folders.
+        """
         if self.compacted is None:
             return None
         try:
@@ -107,7 +111,7 @@ class Reader:
             return None
 
     def _collected(self, view: str) -> pa.Table:
-        """The rows of a view that come as plain values."""
+        """Return the rows of a view whose records hold plain values."""
         read = {
             "runs": self._runs,
             "evals": self._later,
@@ -126,7 +130,7 @@ class Reader:
     def _find(self, folder: RunFolder) -> Found:
         status = self._read(read_status, folder.commit_path())
         state = status.state if status else folder.state()
-        if status is None and state in COMMITTED:  # it ended between the two looks
+        if status is None and state in COMMITTED:  # the run ended between the two reads
             return self._find(folder)
         return Found(folder, state, status)
 
@@ -135,7 +139,7 @@ class Reader:
             begun = found.state != "pending"
             record = self._read(read_run, found.folder.record_path, required=begun)
             if record is None and not begun:
-                continue  # its folder was just made, or its record is damaged, which was noted
+                continue  # its folder was just made, or its record is damaged, which is reported
             yield found.folder.record_path, self._run(found, record or {})
 
     def _run(self, found: Found, record: dict[str, Any]) -> dict[str, Any]:
@@ -147,12 +151,9 @@ class Reader:
         summary = status.summary if status else {}
         return {
             **env,
-            **metric_columns(TextSettings()),  # in records from before there were other tasks
-            "score": summary.get("loss"),
             **summary,
             **record,
             **{section.name: sections.get(section.name) for section in SECTIONS},
-            "task": sections.get("task", {"name": "text"}),
             "run_id": found.folder.run_id,
             "state": found.state,
             "attempt": status.attempt if status else latest and latest.number,
@@ -176,7 +177,7 @@ class Reader:
                     yield attempt.path, self._failure(attempt, status)
 
     def _commit(self, found: Found, attempt: Attempt) -> Status | None:
-        """Of an attempt, the last or an earlier one."""
+        """Return the commit of an attempt, or None where there is none that can be read."""
         if found.status and found.status.attempt == attempt.number:
             return found.status
         return self._read(read_status, attempt.status_path) or self._read(read_status, attempt.archived_path)
@@ -200,7 +201,7 @@ class Reader:
         }
 
     def _logged(self, log: str) -> pa.Table:
-        """Of workers; of evaluations later ones besides."""
+        """Return the rows of a log of all runs. Those of `evals` include later evaluations."""
         import pyarrow as pa
 
         read = [(found.folder.run_id, self._run_logged(found, log)) for found in self.found]
@@ -253,7 +254,7 @@ class Reader:
                 )
 
     def _ngram_baselines(self) -> Iterator[Row]:
-        for path, record in self._sound(read_ngram_baselines, self.store.floor_paths()):
+        for path, record in self._sound(read_ngram_baselines, self.store.ngram_baseline_paths()):
             for context, bits in record["bits_per_byte"].items():
                 yield path, {**record, "context": int(context), "bits_per_byte": bits}
 
@@ -277,7 +278,7 @@ class Reader:
                     yield path, {**what, **run, "params": _json(run["params"])}
 
     def _searches(self) -> Iterator[tuple[SearchFolder, dict[str, Any]]]:
-        """Each search, and the columns that all of its rows share."""
+        """Yield each search and the columns that all of its rows share."""
         for folder in self.store.searches():
             what = self._read(read_search, folder.definition_path, required=True)
             if what is not None:
@@ -287,7 +288,7 @@ class Reader:
                 yield folder, {**what, "search": folder.name, **shared}
 
     def _sound(self, read: Callable[[Path], T], paths: Iterable[Path]) -> Iterator[tuple[Path, T]]:
-        """Yield the records that can be read."""
+        """Yield the paths and contents of the records that can be read."""
         for path in paths:
             record = self._read(read, path)
             if record is not None:

@@ -1,4 +1,4 @@
-"""The weights that a run ended with, as bytes: found by the start of the run's id, checked against its commit."""
+"""Find a run by the start of its id, and read its final weights, checked against its commit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from titans_lab.store.store import Store
 
 
 def find_run(store: Store, prefix: str) -> RunFolder:
-    """The run whose id begins so; UserError where none or several do."""
+    """Return the run whose id begins with `prefix`. Raise UserError where none or several do."""
     found = [folder for folder in store.folders() if prefix and folder.run_id.startswith(prefix)]
     if not found:
         raise UserError(
@@ -24,20 +24,25 @@ def find_run(store: Store, prefix: str) -> RunFolder:
 
 
 def check_weights(folder: RunFolder) -> Status:
-    """The commit of a run that has weights; UserError, with the remedy, for one that has none."""
+    """Return the commit of a run that has weights. Raise UserError, with the remedy, for one that has none."""
     status = folder.status()
     if status is None or status.state != "done":
         raise UserError(f"run {folder.run_id}: is {folder.state()}, not done; sweep its study to the end")
     if _name(_attempt(folder, status)) not in status.files:
         raise UserError(
-            f"run {folder.run_id}: its weights were not kept (log.weights was false, or it is older than that switch); "
-            "to train it again: titans-lab rerun STUDY --state done log.weights=true"
+            f"run {folder.run_id}: its weights were not kept because log.weights was false; to train it again: "
+            "titans-lab rerun STUDY --state done log.weights=true"
         )
     return status
 
 
 def read_weights(folder: RunFolder) -> bytes:
-    """The file that the run's worker wrote. UserError: see `check_weights`; DamagedError: not what was committed."""
+    """Return the content of a run's weights file.
+
+    Raises:
+        UserError: The run has no weights: see `check_weights`.
+        DamagedError: The file is not what was committed.
+    """
     status = check_weights(folder)
     name = _name(_attempt(folder, status))
     return committed_bytes(folder.committed_path(name), status.files[name])

@@ -1,1 +1,1 @@
-"""From a study file to the list of its runs: pure, fast, without torch."""
+"""Turn a study file into the list of its runs, without torch."""

@@ -1,4 +1,4 @@
-"""Which arms of a study are compared: one rule for `plan`, before anything runs, and for the report."""
+"""Decide which arms of a study are compared, for `plan` and for the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one run is, as a frozen configuration: its model, data, task, training, logging and speed.
+"""The configuration of a run, as a frozen dataclass: its model, data, task, training, logging and speed.
 
 Everything here but `LogConfig`, `SpeedConfig` and the fields marked `identity: False` decides the numbers, and so the
 run's id. Every value has a dotted key, such as `model.memory.depth`; `leaves` lists them, `build` puts values where
@@ -47,11 +47,11 @@ Config = TypeVar("Config")
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """What a model is trained on and measured by.
+    """The task that a model is trained on and measured by.
 
     Attributes:
-        name: The task.
-        settings: The settings of that task; by default, its defaults. A study sets them as `task.<name>.<field>`.
+        name: The name of the task.
+        settings: The settings of the task, which a study sets as `task.<name>.<field>`.
     """
 
     name: str = field(default="text", metadata={"neutral": "text", "choices": all_settings})
@@ -93,11 +93,14 @@ class RunConfig:
             )
 
     def data_digest(self) -> str:
-        """Return the SHA-256 of the run's data in hex; UserError where they cannot be read or do not serve."""
+        """Return the SHA-256 of the run's data in hex.
+
+        Raise UserError where they cannot be read or do not fit the task.
+        """
         return self.task.settings.digest(self.data)
 
     def data_source(self) -> str:
-        """Return where the run's data are from, for people; reads no file."""
+        """Return the origin of the run's data, without reading a file."""
         return self.task.settings.source(self.data)
 
     def data_paths(self) -> list[str]:
@@ -107,19 +110,19 @@ class RunConfig:
         return [path for path in (*given, *(getattr(settings, name) for name in settings.PATHS)) if path is not None]
 
     def check_data(self) -> None:
-        """Refuse data that do not serve this run, before any worker starts; UserError."""
+        """Raise UserError where the data do not fit this run, before any worker starts."""
         self.task.settings.check_data(self.model, self.data, self.train)
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A field that holds a value: what it may hold and what it means for a run's identity.
+    """A field that holds a value: its type, its default and its part in a run's identity.
 
     Attributes:
         hint: The declared type.
-        default: The value that it has when nothing is said.
+        default: The default value.
         identity: Whether it decides the numbers of a run.
-        neutral: The value at which it has no part in the identity; MISSING: there is none.
+        neutral: The value at which it has no part in the identity. MISSING: there is none.
     """
 
     hint: Any
@@ -129,7 +132,7 @@ class Leaf:
 
 
 class Impossible(ValueError):
-    """Values that make no configuration; `faults` has one text each, beginning with a dotted key and a colon."""
+    """The values make no configuration. Each of `faults` begins with a dotted key and a colon."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -160,7 +163,7 @@ def build(config: type[Config], values: Mapping[str, Any]) -> Config:
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Return a configuration as nested dictionaries, as a study writes it: of the tasks, a run's own alone."""
+    """Return a configuration as nested dictionaries, as a study writes it, with the settings of its own task only."""
     if not isinstance(config, RunConfig):
         return model_plain(config)
     sections = vars(config).items()
@@ -186,7 +189,7 @@ def layout(config: Any) -> list[tuple[dataclasses.Field[Any], str, Any]]:
 
 
 def attributes(config: Any) -> dict[str, str]:
-    """Return what the docstrings of a class and of those that it extends say, in Google's style, of each attribute."""
+    """Return the description of each attribute from the docstrings, in Google's style, of a class and its bases."""
     entries: list[tuple[str, str]] = []
     for each in reversed(inspect.getmro(config)):
         _, _, listed = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")

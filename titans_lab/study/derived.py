@@ -1,7 +1,7 @@
-"""Quantities that follow from a run's configuration, and configurations that are solved for one of them.
+"""Compute costs from a run's configuration, and solve for configurations of equal cost.
 
-The quantities have the names that studies call them by. `hold` in a study asks for arms of equal cost: a width, a
-feed-forward ratio or a budget of tokens is solved for, by the closed forms of `titans.models.cost`.
+The costs have the names that studies use. `hold` in a study asks for arms of equal cost. The solver then changes a
+width, a feed-forward ratio or a budget of tokens, by the closed forms of `titans.models.cost`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from titans_lab.tasks.settings import Ends, language_model_ends
 
 #: FLOPs of a training, some ten minutes of a core: a tenth to a quarter of that is more than it takes to compile.
 COMPILED_FROM = 2e13
-TRAINING = 6  # FLOPs of a multiply-add, forward and backward
-TOLERANCE = 0.01  # largest share of the target by which an arm may miss it
+TRAINING = 6  # FLOPs per multiply-add of a forward pass, forward and backward together
+TOLERANCE = 0.01  # the largest deviation of an arm from the target, as a share
 MOST_RUNGS = 2**30
-MOST_GAPS = 64  # values in a row that a configuration may refuse
+MOST_GAPS = 64  # consecutive values that a configuration may refuse
 
 _parameters = lru_cache(maxsize=None)(parameters)  # many runs of a study share a model
 _flops_per_token = lru_cache(maxsize=None)(train_flops_per_token)
@@ -32,25 +32,25 @@ _state_bytes = lru_cache(maxsize=None)(state_bytes)
 
 
 def params(config: RunConfig) -> int:
-    """Return the trainable numbers of a run's model, embedding and output projection included."""
+    """Return the number of trainable parameters of a run's model, embedding and output projection included."""
     usual, ends = _ends(config)
     return _parameters(config.model) + ends.parameters - usual.parameters
 
 
 def flops_per_token(config: RunConfig) -> int:
-    """Return the FLOPs of training on a token, forward and backward."""
+    """Return the training FLOPs per token, forward and backward."""
     usual, ends = _ends(config)
     train = config.train
     return _flops_per_token(config.model, train.seq_len, train.batch_size) + TRAINING * (ends.products - usual.products)
 
 
 def _ends(config: RunConfig) -> tuple[Ends, Ends]:
-    """What a language model has before and after its blocks, and what the task's model has there."""
+    """Return the costs outside of the blocks, of a language model and of the task's model."""
     return language_model_ends(config.model), config.task.settings.ends(config.model, config.train.seq_len)
 
 
 def tokens(config: RunConfig) -> int:
-    """Return the tokens that the whole steps within the budget read."""
+    """Return the number of tokens in the whole steps within the budget."""
     return config.train.steps * config.train.batch_size * config.train.seq_len
 
 
@@ -60,12 +60,12 @@ def flops(config: RunConfig) -> int:
 
 
 def state(config: RunConfig) -> int:
-    """Return the bytes, in float32, that a sequence of `train.seq_len` tokens leaves behind for the next one."""
+    """Return the bytes of the float32 state after a sequence of `train.seq_len` tokens."""
     return _state_bytes(config.model, config.train.seq_len)
 
 
 def costs(config: RunConfig) -> dict[str, int]:
-    """Return parameters, training FLOPs a token and bytes of a stream's state, as columns of the view `runs`."""
+    """Return parameters, training FLOPs per token and bytes of the state, as columns of the view `runs`."""
     return {
         "parameters": params(config),
         "flops_per_token": flops_per_token(config),
@@ -74,18 +74,18 @@ def costs(config: RunConfig) -> dict[str, int]:
 
 
 def kernel(config: RunConfig, device: str) -> str:
-    """Return `speed.kernel`, where "auto" on a CPU is "compiled" for a training so long that compilation pays.
+    """Return the kernel of a run. "auto" on a CPU is "compiled" if the training is long enough to pay for compiling.
 
     Args:
-        config: The run.
-        device: The kind of its device, "cpu" or "cuda".
+        config: The configuration of the run.
+        device: The kind of device, "cpu" or "cuda".
     """
     asked = config.speed.kernel
     pays = device == "cpu" and config.model.has_memory and flops(config) >= COMPILED_FROM
     return "compiled" if asked == "auto" and pays and which(os.environ.get("CXX", "g++")) else asked
 
 
-#: What an expression may ask for beside the keys of a run.
+#: The names that an expression may use besides the keys of a run.
 DERIVED: dict[str, Callable[[RunConfig], int]] = {
     "params": params,
     "flops": flops,
@@ -94,7 +94,7 @@ DERIVED: dict[str, Callable[[RunConfig], int]] = {
     "steps": lambda config: config.train.steps,
 }
 
-#: What can be held, and what can be solved for it: the first by default.
+#: The costs that can be held, and the keys that can be solved for, the first by default.
 SOLVED_BY = {
     "params": ("dim", "mlp_ratio"),
     "flops": ("dim", "mlp_ratio", "tokens"),
@@ -114,11 +114,11 @@ RUNGS: dict[str, Callable[[RunConfig, int], int | float]] = {
 
 @dataclass(frozen=True)
 class Hold:
-    """What is equal in all arms.
+    """The cost that is equal in all arms.
 
     Attributes:
-        what: The quantity, a key of `SOLVED_BY`.
-        by: What is solved for: each in turn takes what the one before left over; empty: the first that `what` has.
+        what: The cost, a key of `SOLVED_BY`.
+        by: The keys that are solved for in order, each for the rest that the one before left. Empty: the default.
     """
 
     what: str
@@ -137,13 +137,13 @@ class Hold:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The dotted keys that are solved for."""
+        """Return the dotted keys that are solved for."""
         return tuple(KEYS[by] for by in self.by)
 
 
 @dataclass(frozen=True)
 class Solution:
-    """A configuration, the values found for it by dotted key, and by what share it misses the target."""
+    """A configuration, the values that were solved for by dotted key, and the deviation from the target as a share."""
 
     config: RunConfig
     values: dict[str, Any]
@@ -151,16 +151,16 @@ class Solution:
 
     @property
     def holds(self) -> bool:
-        """Whether the deviation is within the tolerance."""
+        """Return whether the deviation is within the tolerance."""
         return abs(self.deviation) <= TOLERANCE
 
 
 def solve(config: RunConfig, hold: Hold, target: int) -> Solution:
-    """Return the nearest that a configuration comes to a cost; one that is near enough stays as it is.
+    """Return the configuration with the nearest cost to a target. One that is near enough stays unchanged.
 
     Args:
-        config: The arm.
-        hold: What to hold, and by what.
+        config: The configuration of the arm.
+        hold: The cost to hold and the keys to solve for.
         target: The cost of the baseline, above 0.
     """
     values, missed = _solve(_shape(config), hold, target)
@@ -170,19 +170,19 @@ def solve(config: RunConfig, hold: Hold, target: int) -> Solution:
 
 
 def alternative(config: RunConfig, hold: Hold, target: int) -> Hold | None:
-    """Return another way of holding the same that works, if there is one."""
+    """Return another way of holding the same cost that works, or None where there is none."""
     ways = [(by,) for by in SOLVED_BY[hold.what]] + [("dim", "mlp_ratio")] * (hold.what in ("params", "flops"))
     others = (Hold(hold.what, way) for way in ways if way != hold.by)
     return next((other for other in others if solve(config, other, target).holds), None)
 
 
 def deviation(config: RunConfig, hold: Hold, target: int) -> float:
-    """Return by what share of the target a configuration misses it."""
+    """Return the deviation of a configuration's cost from the target, as a share of the target."""
     return QUANTITIES[hold.what](config) / target - 1
 
 
 def _shape(config: RunConfig) -> RunConfig:
-    """All of a run that costs are computed from, so that runs which share it are solved once."""
+    """Return the part of a configuration that decides its costs, so that equal parts are solved once."""
     train = TrainConfig(tokens=config.train.tokens, seq_len=config.train.seq_len, batch_size=config.train.batch_size)
     return dataclasses.replace(config, train=train, log=LogConfig(), speed=SpeedConfig())
 
@@ -200,7 +200,7 @@ def _solve(config: RunConfig, hold: Hold, target: int) -> tuple[dict[str, Any], 
 
 
 def _nearest(config: RunConfig, by: str, hold: Hold, target: int) -> RunConfig:
-    """Of the ladder's configurations the one whose cost is nearest; costs rise along it."""
+    """Return the configuration of the ladder with the nearest cost. Costs rise along the ladder."""
 
     def at(rung: int) -> RunConfig:
         return next(_possible(config, by, rung), config)
@@ -215,7 +215,7 @@ def _nearest(config: RunConfig, by: str, hold: Hold, target: int) -> RunConfig:
 
 
 def _possible(config: RunConfig, by: str, rung: int) -> Iterator[RunConfig]:
-    """The configurations that are possible from a rung on."""
+    """Yield the valid configurations of the ladder from a rung on."""
     for each in range(rung, rung + MOST_GAPS):
         try:
             yield _changed(config, KEYS[by], RUNGS[by](config, each))

@@ -1,4 +1,4 @@
-"""A study file and the overrides of the command line, read in one pass by the table of keys."""
+"""Read a study file and the overrides of the command line in one pass, by the table of keys."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from titans_lab.study.values import describe
 
 @dataclass(frozen=True)
 class Document:
-    """What a study says: every value of the right type and with its place.
+    """The content of a study: every value has the right type and its place.
 
     Attributes:
-        given: What each key of the study says; a key that is not set is absent.
-        block: What the study itself says about which runs there are.
-        studies: The same of its sub-studies by name.
+        given: The setting of each key of the study that is set.
+        block: The part of the study that decides its runs.
+        studies: The same part of each sub-study by name.
     """
 
     given: Mapping[str, Setting]
@@ -36,25 +36,25 @@ class Document:
         return self.given[key].value if key in self.given else default
 
     def blocks(self) -> dict[str, SubSpace]:
-        """Return the sub-studies by name on top of the study, or the study alone, as ""."""
+        """Return each sub-study by name, merged into the study, or the study itself as ""."""
         return {name: inner.under(self.block) for name, inner in self.studies.items()} or {"": self.block}
 
 
 def read_document(
     root: Node, path: Path, overrides: Sequence[str], keys: Sequence[Key], words: Language, problems: Problems
 ) -> Document:
-    """Return what a study file says, with overrides in the place of what they replace.
+    """Return the content of a study file with the overrides applied.
 
     Args:
         root: The content of the file.
-        path: The file, from whose folder the files that it builds on are found.
-        overrides: Texts `key=value`: a dotted key of a run, a key of the study, or `grid.train.lr`, an entry of one.
-        keys: The keys of the language.
-        words: What a study may use for values of runs.
-        problems: What is wrong is added here.
+        path: The file. Paths of the files that it builds on are relative to its folder.
+        overrides: Texts `key=value`: a dotted key of a run, a key of the study, or an entry of one, as `grid.train.lr`.
+        keys: The table of keys.
+        words: The names that a study may use.
+        problems: The problems, to which those of the study are added.
 
     Raises:
-        UserError: The file is no mapping, or a file that it builds on is no YAML.
+        UserError: The file is no mapping, or a file that it builds on is not YAML.
     """
     if root.value is None:
         names = ", ".join(key.name for key in keys)
@@ -87,12 +87,12 @@ def read_document(
 
 
 def load_plugins(root: Node, path: Path, overrides: Sequence[str]) -> None:
-    """Load the plugins that a study names, before its other keys are read: these may be the plugins' own.
+    """Load the plugins that a study names, before its other keys are read, which may belong to the plugins.
 
-    Values that are no names are left to the reading of the keys, which says what is wrong with them.
+    Values that are no names are reported later, when the keys are read.
 
     Raises:
-        UserError: A plugin is not there, fails, or the user has not allowed it.
+        UserError: A plugin is missing, fails, or is not allowed by the user.
     """
     named = root.value.get("plugins") if isinstance(root.value, dict) else None
     for text in overrides:
@@ -109,7 +109,7 @@ def load_plugins(root: Node, path: Path, overrides: Sequence[str]) -> None:
 
 
 def _parsed(texts: Sequence[str], keys: Sequence[Key], words: Language, problems: Problems) -> dict[str, Node]:
-    """The values of `key=value` texts by key; one of a new key keeps its plus."""
+    """Return the values of `key=value` texts by key. A new key keeps its plus."""
     whole = [key.name for key in keys if key.override in ("whole", "both")]
     entries = [key.name for key in keys if key.override in ("entry", "both")]
     given: dict[str, Node] = {}
@@ -133,7 +133,7 @@ def _parsed(texts: Sequence[str], keys: Sequence[Key], words: Language, problems
 
 
 def _spliced(old: Node | None, shape: Shape, path: str, key: str, new: Node, problems: Problems) -> Node:
-    """A node with a new one in the place of the entry that a dotted path names."""
+    """Return a node in which the entry at a dotted path is replaced by a new node."""
     if not path:
         _refuse_known(key, new, old, problems)
         return new
@@ -144,7 +144,7 @@ def _spliced(old: Node | None, shape: Shape, path: str, key: str, new: Node, pro
         parts = dict(old.value) if isinstance(old.value, dict) else {short: old} if short else {}
     inner = next((each.shape for each in shape.keys if each.name == name), None) if isinstance(shape, Struct) else None
     if inner is None or (rest and inner.entry(rest) is None):
-        name, rest = path, ""  # where this is no key, reading it says so
+        name, rest = path, ""  # an unknown key is reported when it is read
     parts[name] = _spliced(parts.get(name), inner or shape, rest, key, new, problems)
     return Node(parts, *((old.place, old.key_place) if old is not None else (new.place, new.key_place)))
 
@@ -155,7 +155,7 @@ def _refuse_known(key: str, node: Node, known: Node | Setting | None, problems: 
 
 
 def _hiding(key: str, document: Document) -> Iterator[str]:
-    """What stands above a value of the base, in words."""
+    """Yield a message for each part of the study that overrides a value of the base."""
     for each in (document.block, *document.studies.values()):
         yield from _varied(key, each)
         for _, inner in each.when:

@@ -1,4 +1,4 @@
-"""Expressions of a study, such as `model.memory.depth > 1 and params < 1e6`: parsed, never run as Python."""
+"""Parse expressions of a study, such as `model.memory.depth > 1 and params < 1e6`. They are never run as Python."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Lookup = Callable[[str], Any]  # from a name to its value
 Part = Callable[[Lookup], Any]
 
 LONGEST = 1000  # characters
-DEEPEST = 50  # of what stands inside what
+DEEPEST = 50  # levels of nesting
 LITERALS = (int, float, str, bool, NoneType)
 CONSTANTS = {"true": True, "false": False, "null": None}
 NUMBERS: dict[type, Callable[[Any, Any], Any]] = {
@@ -44,11 +44,11 @@ ALLOWED = "an expression has names, numbers, quoted text, + - * / // %, == != < 
 
 @dataclass(frozen=True)
 class Expression:
-    """A condition on the values of names.
+    """A parsed condition on the values of names.
 
     Attributes:
-        text: As it was written.
-        names: That it uses.
+        text: The text of the expression.
+        names: The names that it uses.
     """
 
     text: str
@@ -56,7 +56,7 @@ class Expression:
     part: Part
 
     def __call__(self, lookup: Lookup) -> bool:
-        """Whether it holds. Raises ValueError where it has no answer."""
+        """Return whether the condition holds. Raise ValueError where it has no answer."""
         try:
             found = self.part(lookup)
         except (TypeError, ZeroDivisionError, OverflowError) as error:
@@ -67,14 +67,14 @@ class Expression:
 
 
 def parse_expression(text: str, hints: Mapping[str, Any]) -> Expression:
-    """The expression that a text means.
+    """Parse a text and return its expression.
 
     Args:
-        text: Of at most 1000 characters.
+        text: The text, of at most 1000 characters.
         hints: The names that it may use, and their types.
 
     Raises:
-        ValueError: Saying what is wrong, and what to write.
+        ValueError: The text is no expression. The message says what to write.
     """
     if len(text) > LONGEST:
         raise ValueError(f"{len(text)} characters long, more than {LONGEST}; split it into a list of expressions")
@@ -93,7 +93,7 @@ def _tree(text: str) -> ast.expr:
 
 
 class _Compiler:
-    """Functions from the nodes of Python's syntax, of which most are refused."""
+    """Compiles a small part of Python's syntax to functions, and refuses the rest."""
 
     def __init__(self, text: str, hints: Mapping[str, Any]) -> None:
         self.text = text
@@ -143,7 +143,7 @@ class _Compiler:
         return lambda lookup: apply(_number(left(lookup)), _number(right(lookup)))
 
     def comparison(self, node: ast.Compare, depth: int) -> Part:
-        """A chain such as 1 < a <= b; a name is only held equal to values that it can have."""
+        """Compile a chain such as 1 < a <= b. A name may only be compared for equality with values that it can have."""
         nodes = [node.left, *node.comparators]
         kinds = [type(kind) for kind in node.ops]
         for kind, (left, right) in zip(kinds, pairwise(nodes), strict=True):
@@ -161,7 +161,7 @@ class _Compiler:
         return holds
 
     def values(self, node: ast.expr, kind: type | None, depth: int) -> Part:
-        """One side of a comparison: what stands after `in` is a list."""
+        """Compile one side of a comparison. After `in` it must be a list."""
         if kind not in (ast.In, ast.NotIn):
             return self.part(node, depth)
         if not isinstance(node, ast.List | ast.Tuple):
@@ -185,7 +185,7 @@ class _Compiler:
 
 
 def _dotted(node: ast.expr) -> str | None:
-    """The name that a chain of attributes spells; None of anything else."""
+    """Return the dotted name that a chain of attributes spells, or None for any other node."""
     match node:
         case ast.Name(id=name):
             return name

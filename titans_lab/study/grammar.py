@@ -72,7 +72,7 @@ PART, ANY = frozenset({"sub-study"}), frozenset({"sub-study", "when"})
 
 
 def study_name(name: str) -> str:
-    """Return the name of a study; ValueError where it cannot name a file of the store."""
+    """Return the name of a study. Raise ValueError where it cannot name a file of the store."""
     if not NAME.fullmatch(name):
         raise ValueError(f"{brief(name)} cannot name a file of the store; set it to {NAME_RULE}")
     return name
@@ -109,26 +109,28 @@ def _search(enqueue: Iterable[Setting] = (), **terms: Any) -> SearchTerms:
 
 
 NAMES = Key("name", Value(str, _metric_name), "The name of a metric.")
-DIRECTION = Key("direction", Value(Direction), "Whether lower or higher values are better; by default as usual.")
+DIRECTION = Key(
+    "direction", Value(Direction), "Whether to minimize or maximize. By default the metric's usual direction."
+)
 BOUNDS = (
     Key("min", Value(float), "The least value that is allowed."),
     Key("max", Value(float), "The greatest value that is allowed."),
 )
 
 SEARCH = (
-    Key("space", Parameters(), "What is drawn: a distribution by dotted key."),
+    Key("space", Parameters(), "The parameters: a distribution for each dotted key."),
     Key(
         "metric",
         Several(
             Struct((NAMES, DIRECTION), dict, "name"), "an empty list; name a metric such as loss, or remove the key"
         ),
-        "What is optimised, by default the study's metric; a list for several objectives.",
+        "The objective, by default the study's metric, or a list of several objectives.",
     ),
     Key("trials", count(MOST_TRIALS, "20"), "The number of trials of each arm, by default 20."),
-    Key("timeout", Duration(), "The duration after which no trial begins, such as 2h."),
-    Key("seeds", count(MOST_TRIALS, "20"), "The number of seeds of a trial, by default 1; its value is their mean."),
-    Key("sampler", Library(SamplerName), "What proposes points, by default tpe; with options, {name: ..., ...}."),
-    Key("pruner", Library(PrunerName), "What stops runs that are not promising, by default none."),
+    Key("timeout", Duration(), "The duration after which no trial starts, such as 2h."),
+    Key("seeds", count(MOST_TRIALS, "20"), "The number of seeds of a trial, by default 1. Its value is their mean."),
+    Key("sampler", Library(SamplerName), "The sampler, by default tpe. Options: {name: ..., option: ...}."),
+    Key("pruner", Library(PrunerName), "The pruner, which stops unpromising runs, by default none."),
     Key(
         "constraints",
         Struct(
@@ -145,20 +147,20 @@ SEARCH = (
         Several(
             ByKey(Value, empty="a mapping of nothing; name keys and values", other="not values; write {train.lr: 6e-3}")
         ),
-        "Points to try first.",
+        "The points to try first.",
     ),
-    Key("warm_start", Value(bool), "Whether runs that the store has are told to the sampler."),
+    Key("warm_start", Value(bool), "Whether the sampler learns from runs that the store has."),
     Key(
         "finalists",
         Struct(
             (
-                Key("count", count(1000, "3"), "How many of the best are run once more."),
-                Key("seeds", count(1000, "3"), "With how many seeds that the search has not seen."),
+                Key("count", count(1000, "3"), "The number of best trials to repeat."),
+                Key("seeds", count(1000, "3"), "The number of seeds, which the search has not used."),
             ),
             Finalists,
             "count",
         ),
-        "How many of the best are run once more beside the base, with fresh seeds.",
+        "The best trials to repeat with fresh seeds, together with the base.",
     ),
 )
 
@@ -171,40 +173,40 @@ def _table() -> tuple[Key, ...]:
 KEYS: tuple[Key, ...] = (
     Key("question", Value(str), "What the study asks."),
     Key("expect", Value(str), "The expected result, written before the study is run."),
-    Key("name", Value(str, study_name), "The study's name in the store; by default the file's."),
+    Key("name", Value(str, study_name), "The study's name in the store. By default it is the file's name."),
     Key(
         PRESET,
         Presets(),
-        "One or more base configurations by name; later presets override earlier ones.",
+        "One or more base configurations by name. Later presets override earlier ones; `base` overrides all of them.",
         within=PART,
         override="whole",
     ),
-    Key("base", Base(_table), "What every run is, section by section; or another file; or a list of both.", within=ANY),
+    Key("base", Base(_table), "The values of all runs: nested sections, another file, or a list of both.", within=ANY),
     Key(
         "plugins",
         Several(Value(str), "an empty list, which says nothing; name files or folders, or remove it"),
-        "Mixers and tasks of your own: Python files or folders beside the study, or installed plugins by name.",
+        "Mixers and tasks of your own: Python files or folders next to the study, or installed plugins by name.",
         override="whole",
     ),
     Key(
         "grid",
         ByKey(Levels, of="hints", empty=EMPTY, lists=True),
-        "Lists of values by dotted key; every combination is run.",
+        "Lists of values by dotted key. Every combination is a run.",
         within=ANY,
         override="both",
     ),
-    Key("seeds", Seeds(), "A count of seeds, or a list.", override="whole"),
+    Key("seeds", Seeds(), "The number of seeds, or a list of seeds.", override="whole"),
     Key(
         "zip",
         Several(ByKey(partial(Levels, repeats=True), of="hints", empty=EMPTY, lists=True), EMPTY),
-        "Lists of values that go together, the first with the first; or a list of such groups.",
+        "Lists of values that are varied together: the first of each list, then the second. Or a list of such groups.",
         within=ANY,
         override="whole",
     ),
     Key(
         "when",
         Conditions(_table),
-        "What holds only under a condition: an expression, and a base, grid or zip.",
+        "Settings under a condition: a mapping from an expression to a base, grid or zip.",
         within=PART,
     ),
     Key(
@@ -224,7 +226,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "where",
         Several(Predicate()),
-        "An expression that every combination has to meet.",
+        "One or more expressions that every combination must meet.",
         within=PART,
         override="whole",
     ),
@@ -235,35 +237,35 @@ KEYS: tuple[Key, ...] = (
             check_arm_name,
             "empty, which says nothing; name sub-studies below it, or remove it",
         ),
-        "Sub-studies by name, each on top of what stands beside this key.",
+        "Sub-studies by name. Each inherits all other keys and overrides them.",
     ),
     Key(
         "hold",
         Struct(
             (
-                Key("what", Value(Literal[tuple(SOLVED_BY)]), "What is equal."),
-                Key("by", Several(Value(WAYS)), "What is solved for, in this order."),
+                Key("what", Value(Literal[tuple(SOLVED_BY)]), "The cost that is equal."),
+                Key("by", Several(Value(WAYS)), "The keys to solve for, in order."),
             ),
             lambda what, by=(): Hold(what, tuple(each.value for each in by)),
             "what",
         ),
-        "What is equal in all arms: a width, feed-forward ratio or budget of tokens is solved for.",
+        "The cost that is equal in all arms. A width, feed-forward ratio or budget of tokens is solved for.",
         override="both",
     ),
     Key(
         "baseline",
         Combination(AnyText()),
-        "What others are compared with: the name of an arm or a sub-study, or values.",
+        "The arms that others are compared with: the name of an arm or a sub-study, or values.",
         override="whole",
     ),
     Key(
         "metric",
         Struct(
-            (NAMES, DIRECTION, Key("taken", Value(Taken), "The value at the end of a run, or the best on the way.")),
+            (NAMES, DIRECTION, Key("taken", Value(Taken), "The final value of a run, or its best validation.")),
             dict,
             "name",
         ),
-        "What arms are compared by; by default the task's own metric.",
+        "The metric that compares arms. By default it is the task's own metric.",
         override="both",
     ),
     Key("order", Value(Order), "The order in which a sweep launches runs.", override="whole"),
@@ -271,12 +273,12 @@ KEYS: tuple[Key, ...] = (
         "budget",
         Struct(
             (
-                Key("wall_time", Duration(), "From the start of the sweep, such as 2h or 1h30m."),
-                Key("device_time", Duration(), "Of work of all devices together."),
+                Key("wall_time", Duration(), "The time from the start of the sweep, such as 2h or 1h30m."),
+                Key("device_time", Duration(), "The time of work of all devices together."),
             ),
             Budget,
         ),
-        "After how long a sweep launches nothing more.",
+        "The time after which a sweep launches no further run.",
         override="both",
     ),
     Key(
@@ -288,14 +290,14 @@ KEYS: tuple[Key, ...] = (
             placed=True,
             faults=SearchTerms.faults,
         ),
-        "What `titans-lab tune` looks for: parameters with distributions, a metric, a sampler, a pruner, limits.",
+        "The search of `titans-lab tune`: parameters with distributions, objectives, a sampler, a pruner, constraints.",
         override="both",
     ),
 )
 
 
 def language() -> Language:
-    """Return the words of a study for values of runs, as the registries of mixers and tasks stand."""
+    """Return the names that a study may use, with the mixers and tasks that are registered now."""
     return _language(tuple(leaves().items()))
 
 
@@ -327,7 +329,7 @@ def study_schema() -> Schema:
 
 
 def _section(config: Any) -> Schema:
-    """A configuration as a mapping, with what its docstring says of each field."""
+    """Return the schema of a configuration, with the descriptions of its fields from its docstring."""
     words, found = attributes(config), {}
     for each, name, hint in layout(config):
         default = {} if each.default is MISSING else {"default": each.default}

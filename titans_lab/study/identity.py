@@ -1,4 +1,4 @@
-"""What makes two runs the same run, and what tells models apart.
+"""Compute the ids of runs and models, and labels that tell models apart.
 
 Equal ids mean equal numbers, whatever the study, path, device or logging.
 """
@@ -17,22 +17,22 @@ from titans_lab.plugins.loading import plugins_of
 from titans_lab.study.config import Leaf, RunConfig, leaves, plain
 from titans_lab.study.values import show
 
-#: Raised when the numbers that the trainer gives for the same configuration change; a task has its own `VERSION`.
+#: The trainer's version is raised when its numbers for the same configuration change. A task has its own `VERSION`.
 VERSIONS = {"trainer": 1}
 
 
 def versions(config: RunConfig) -> dict[str, int]:
-    """Of the parts that decide a run's numbers."""
+    """Return the versions of model, operator, task and trainer, which decide a run's numbers."""
     return titans.VERSIONS | VERSIONS | {"task": config.task.settings.VERSION}
 
 
 def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
-    """The name of a run: 16 hexadecimal digits over everything that decides its numbers.
+    """Return the id of a run: 16 hexadecimal digits over everything that decides its numbers.
 
     Args:
-        config: What the run is.
-        seed: Of its initial values and batches.
-        data_hash: Of the content of its data, which stands for the path.
+        config: The configuration of the run.
+        seed: The seed of its initial parameters and batches.
+        data_hash: The hash of its data's content, which replaces the path.
     """
     record = {
         "config": _run_facts(config),
@@ -51,13 +51,13 @@ def _run_facts(config: RunConfig) -> dict[str, Any]:
 
 
 def model_id(config: ModelConfig) -> str:
-    """16 hexadecimal digits over the facts of a model alone, equal for two that are the same function."""
+    """Return the id of a model: 16 hexadecimal digits, equal for models that are the same function."""
     model = {key.removeprefix("model."): leaf for key, leaf in leaves().items() if key.startswith("model.")}
     return _digest(facts(model, dict(flatten(effective(config)))))
 
 
 def read_values(config: RunConfig) -> dict[str, Any]:
-    """The values that a run reads, by dotted key."""
+    """Return the values that a run reads, by dotted key."""
     task = config.task.settings
     return dict(
         flatten(
@@ -74,17 +74,19 @@ def read_values(config: RunConfig) -> dict[str, Any]:
 
 
 def read_words(config: ModelConfig) -> dict[str, str]:
-    """The values that a model reads, as they were given, by dotted key."""
+    """Return the values that a model reads as text, by dotted key."""
     given = dict(flatten(plain(config)))
     names = (name for name, _ in flatten(effective(config)))
     return {name: given[name] if isinstance(given[name], str) else show(given[name]) for name in names}
 
 
 def labels(models: Sequence[Mapping[str, str]]) -> list[str]:
-    """The values in which those that have them differ: "variant=mag memory.depth=2"; the variant where none does.
+    """Return a label for each model.
+
+    A label has the values in which models differ, such as "variant=mag memory.depth=2", or else the variant.
 
     Args:
-        models: Of each, `read_words` and whatever else there is.
+        models: The `read_words` of each model and further values.
     """
     seen: dict[str, set[str]] = {}
     for name, value in (item for values in models for item in values.items()):
@@ -96,7 +98,7 @@ def labels(models: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def facts(leaves: Mapping[str, Leaf], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that decide numbers: neither outside the identity nor at their neutral value."""
+    """Return the values that decide numbers: those in the identity that are not at their neutral value."""
     return {
         key: float(values[key]) + 0.0 if _is_float(leaf, values[key]) else values[key]  # + 0.0: no negative zero
         for key, leaf in leaves.items()

@@ -1,7 +1,7 @@
-"""YAML with the place of everything in it, and nothing in it that surprises; and the problems found in it.
+"""Load YAML with the place of every value, without YAML's surprises, and collect problems.
 
-Scalars are those of YAML 1.2's core schema in its lower-case spelling: `1e-4` is a number, `yes` is text. Anchors,
-aliases, tags and repeated keys are refused, so that a file means what it shows and stays as small as it looks.
+Scalars follow YAML 1.2's core schema in lower case: `1e-4` is a number, `yes` is text. Anchors, aliases, tags and
+repeated keys are refused, so that a file means what it shows and is as small as it looks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from titans_lab.errors import UserError
 
-Place = Callable[[int], str]  # from a line, counted from 0, to what an error calls it
+Place = Callable[[int], str]  # from a line number, from 0, to its name in errors
 
 DEEPEST = 20
 LARGEST = 2_000_000  # bytes
@@ -25,13 +25,13 @@ INTEGER = re.compile(r"[-+]?\d+(_\d+)*", re.ASCII)
 FLOAT = re.compile(r"[-+]?(\.\d+|\d+(_\d+)*(\.\d*)?)(e[-+]?\d+)?|[-+]?\.inf|\.nan", re.IGNORECASE | re.ASCII)
 LONGEST_INTEGER = 18  # characters, so that it fits in 64 bits
 MOST_LINES = 20
-MOST_PROBLEMS = 1000  # of which the rest of a file would take long to look for
+MOST_PROBLEMS = 1000  # after which the rest of a file is not checked, because that could take long
 LONGEST_KEY = 80
 
 
 @dataclass(frozen=True)
 class Node:
-    """A value of a YAML text and where it stands.
+    """A value of a YAML text and its place.
 
     Attributes:
         value: A scalar, a list of nodes, or a dictionary from key to node.
@@ -52,12 +52,12 @@ class Node:
 
 @dataclass(frozen=True)
 class Setting:
-    """A value of the right type and where it was given.
+    """A value of the right type and its place.
 
     Attributes:
-        value: The value as its declared type has it.
+        value: The value, converted to its declared type.
         place: The place of the value.
-        key_place: The place of its key, where it matters.
+        key_place: The place of its key, if that is needed.
     """
 
     value: Any
@@ -66,24 +66,24 @@ class Setting:
 
 
 class Problems:
-    """The problems found so far, a line each; one that several parts of a study share is reported once."""
+    """The problems found so far, a line each. A problem that several parts of a study share is reported once."""
 
     def __init__(self) -> None:
         self._lines: dict[str, None] = {}
 
     @property
     def count(self) -> int:
-        """The number of problems so far."""
+        """Return the number of problems so far."""
         return len(self._lines)
 
     def add(self, place: str, key: str, message: object) -> None:
-        """Add what is wrong with the value of a key."""
+        """Add a problem with the value of a key."""
         quoted = json.dumps(key, ensure_ascii=False)
         shown = quoted if len(quoted) <= LONGEST_KEY else quoted[:LONGEST_KEY] + "..."
         self.tell(f"{place}: {key if 0 < len(key) <= LONGEST_KEY else shown}: {message}")
 
     def tell(self, line: str) -> None:
-        """Add a line that names its own place and key."""
+        """Add a line that already names its place and key."""
         self._lines[line] = None
         if len(self._lines) >= MOST_PROBLEMS:
             self.stop()
@@ -99,10 +99,10 @@ class Problems:
 
 
 def load(path: Path) -> Node:
-    """The content of a YAML file.
+    """Return the content of a YAML file.
 
     Raises:
-        UserError: The file cannot be read, or is not YAML as this module takes it.
+        UserError: The file cannot be read, or is not the YAML that this module accepts.
     """
     try:
         with path.open("rb") as file:
@@ -126,10 +126,10 @@ def load(path: Path) -> Node:
 
 
 def parse(text: str, place: Place) -> Node:
-    """The content of a YAML text whose lines `place` names. Raises UserError."""
+    """Return the content of a YAML text, whose lines `place` names in errors. Raise UserError where it is not YAML."""
     import yaml
 
-    quick = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # that of libyaml is 20 times as fast
+    quick = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's loader is 20 times as fast
     try:
         return _Builder(yaml.parse(text, Loader=quick), place).document()
     except UserError:
@@ -143,12 +143,12 @@ def parse(text: str, place: Place) -> Node:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, text.find(chr(error.character)))
         raise UserError(f"{place(line)}: character {error.character:#x} is not allowed; remove it") from error
-    except ValueError as error:  # of an escape above the last character that there is
+    except ValueError as error:  # an escape beyond the last Unicode character
         raise UserError(f"{place(0)}: not YAML: {error}; write the character itself") from error
 
 
 def resolve(text: str) -> Any:
-    """Return what a scalar without quotes stands for: null, a boolean, a number, or the text itself."""
+    """Return the value of a scalar without quotes: null, a boolean, a number, or the text itself."""
     if text in WORDS:
         return WORDS[text]
     if INTEGER.fullmatch(text) and len(text) <= LONGEST_INTEGER:
@@ -159,7 +159,7 @@ def resolve(text: str) -> Any:
 
 
 class _Builder:
-    """Nodes from PyYAML's events."""
+    """Builds nodes from PyYAML's events."""
 
     def __init__(self, events: Iterator[Any], place: Place) -> None:
         self.events = events
@@ -204,7 +204,7 @@ class _Builder:
         return items
 
     def text(self, event: Any, place: str) -> str:
-        """What a scalar says, which has to go into files and on to terminals."""
+        """Return the text of a scalar, which must be valid in files and on terminals."""
         if any("\ud800" <= letter <= "\udfff" for letter in event.value):
             raise UserError(f"{place}: half of a character (\\ud800 to \\udfff); write the character itself")
         return str(event.value)
@@ -224,7 +224,7 @@ class _Builder:
 
 
 def _remedy(problem: str, text: str, line: int) -> str:
-    """What to do about a syntax error in a line."""
+    """Return the remedy for a syntax error in a line."""
     if "mapping values are not allowed" in problem:
         return "put text that holds ': ' in quotes"
     if "cannot start any token" in problem and "\t" in "".join(text.splitlines()[line : line + 1]):
@@ -233,7 +233,7 @@ def _remedy(problem: str, text: str, line: int) -> str:
 
 
 def _neighbours(path: Path) -> str:
-    """The files that may have been meant by a path."""
+    """Return a suggestion of files that a missing path may have meant."""
     files = sorted(str(file) for pattern in ("*.yaml", "*.yml") for file in path.parent.glob(pattern))
     near = difflib.get_close_matches(str(path), files, n=3)
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -1,4 +1,4 @@
-"""The figures that runs are compared by: what each is called, its unit, and which values are better."""
+"""The metrics that runs are compared by, with their names, units and directions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ON_THE_WAY = {"loss": "valid_loss", "score": "valid_score"}
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure that runs are compared by.
+    """A metric that runs are compared by.
 
     Attributes:
-        name: One word, such as "loss" or "accuracy".
+        name: The name, one word, such as "loss" or "accuracy".
         unit: The unit of its values, such as "bits per byte" or "share of answers".
         direction: "minimize" where lower values are better, "maximize" where higher ones are.
-        taken: "final": the value at the end of a run; "best": the best value of all its validations.
-        column: The column of the view `runs` that holds it, or of the view `metrics` where `taken` is "best"; "" where
-            only the view `evals` has it.
+        taken: "final" is the value at the end of a run, "best" the best value of all its validations.
+        column: Its column in the view `runs`, or in the view `metrics` if `taken` is "best". "" means that only the
+            view `evals` has it.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Metric:
 
     @property
     def label(self) -> str:
-        """The name and the unit, for an axis."""
+        """Return the name and the unit, for an axis."""
         return f"{self.name}, {self.unit}"
 
     @property
     def sql(self) -> str:
-        """The expression over the view `runs` whose value is a run's figure."""
+        """Return the SQL expression over the view `runs` for a run's value."""
         if self.taken == "final":
             return self.column
         best = "min" if self.direction == "minimize" else "max"
@@ -56,7 +56,7 @@ def _by_name(*metrics: Metric) -> dict[str, Metric]:
     return {metric.name: replace(metric, column=metric.name) for metric in metrics}
 
 
-#: What every run records at its end, whatever its task.
+#: The metrics that every run records at its end, for every task.
 RECORDED = _by_name(
     Metric("train_loss", "as the loss"),
     Metric("tokens_per_second", "training tokens a second", "maximize"),
@@ -64,7 +64,7 @@ RECORDED = _by_name(
     Metric("wall_seconds", "seconds"),
     Metric("peak_memory_bytes", "bytes"),
 )
-#: What is known of a run before it starts: see `titans_lab.study.derived`.
+#: The metrics that are known before a run starts: see `titans_lab.study.derived`.
 COSTS = _by_name(
     Metric("params", "parameters"),
     Metric("flops", "training FLOPs"),
@@ -80,13 +80,14 @@ def find(known: Mapping[str, Metric], name: str, direction: Direction | None = N
     """Return the metric that a study asks for.
 
     Args:
-        known: The metrics by name: those of the task (`TaskSettings.metrics`) and what else may be asked for.
-        name: Its name; "score" is the task's metric.
-        direction: Which values are better; None: as usual. A task's own metrics have one direction alone.
-        taken: "final" or "best"; only the task's own metrics have values before the end.
+        known: The valid metrics by name: those of the task (`TaskSettings.metrics`) and others.
+        name: The name of the metric. "score" is the task's metric.
+        direction: Whether lower or higher values are better. By default the usual direction, the only one for a task's
+            metric.
+        taken: "final" or "best". Only the task's own metrics have values before the end.
 
     Raises:
-        ValueError: Runs record no metric of this name, or not in this way; the message says what to write.
+        ValueError: Runs record no such metric, or not in this way. The message says what to write.
     """
     if name not in known:
         raise ValueError(f"runs record no {name}; {nearest(name, tuple(known))}")

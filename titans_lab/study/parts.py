@@ -1,4 +1,4 @@
-"""The shapes of what a study says about which runs there are: bases, conditions, arms, exclusions and seeds."""
+"""The shapes of the keys that decide a study's runs: bases, conditions, arms, exclusions and seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 from titans_lab.errors import UserError
 from titans_lab.study.loader import Node, Setting, load
 from titans_lab.study.shapes import (
-    MOST_RUNS,
     ByKey,
     Choices,
     Key,
@@ -31,23 +30,26 @@ from titans_lab.study.shapes import (
     unknown_key,
 )
 from titans_lab.study.space import Level, Rule, SubSpace
-from titans_lab.study.values import ARM, PRESET, assignment, brief, meant, show
+from titans_lab.study.values import ARM, MOST_RUNS, PRESET, assignment, brief, meant, show
 
 ARM_NAME = re.compile(r"[^\W_][^\x00-\x1f\x7f]{0,99}")
-MOST_FILES = 100  # that a study builds on
+MOST_FILES = 100  # the most files that a study builds on
 EMPTY = "empty, which says nothing; indent keys below it, or remove it"
 
-Table = Callable[[], tuple[Key, ...]]  # the keys of the language, which the shapes in it refer to
+Table = Callable[[], tuple[Key, ...]]  # returns the table of keys, which some shapes in the table refer to
 
 
 @dataclass(frozen=True)
 class Base(Shape):
-    """What every run is: sections key by key, another file, or a list of both; read as presets and a dictionary."""
+    """The base of all runs.
+
+    It is written as nested sections, another file, or a list of both, and read as presets and a dictionary.
+    """
 
     table: Table
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the presets and the settings by dotted key, later parts on top of earlier ones."""
+        """Return the presets and the settings by dotted key. Later parts override earlier ones."""
         return Setting(self._merged(node, reading.path, reading), node.place, node.key_place)
 
     def _merged(self, node: Node, path: Path, reading: Reading) -> tuple[tuple[Setting, ...], dict[str, Setting]]:
@@ -62,7 +64,10 @@ class Base(Shape):
         return presets, values
 
     def _file(self, node: Node, path: Path, reading: Reading) -> tuple[tuple[Setting, ...], dict[str, Setting]]:
-        """What a file sets: a study its presets and base, any other file what stands in it. Each is read once."""
+        """Return the settings of a file.
+
+        These are presets and base of a study, or the sections in any other file. Each file is read once.
+        """
         nothing: tuple[tuple[Setting, ...], dict[str, Setting]] = (), {}
         if reason := no_file(path):
             reading.problems.add(node.place, "base", f"{brief(node.value)} {reason}")
@@ -83,7 +88,7 @@ class Base(Shape):
             root = load(path)
         except UserError as error:
             if path.is_file():
-                raise  # it names its own line
+                raise  # the error names its line
             reading.problems.add(node.place, "base", error)
             reading.files[whole] = nothing
             return nothing
@@ -105,7 +110,7 @@ class Base(Shape):
         return presets, values
 
     def _leaves(self, node: Node, key: str, reading: Reading) -> Iterator[tuple[str, Setting]]:
-        """The settings below a node by dotted key."""
+        """Yield the settings below a node by dotted key."""
         words = reading.language
         if key in words.leaves:
             if setting := Value(words.hints[key]).read(node, key, reading):
@@ -129,18 +134,18 @@ class Base(Shape):
 
 @dataclass(frozen=True)
 class StudyPart(Shape):
-    """A sub-study, or what holds under a condition: a mapping with the keys that may stand there; read as a block."""
+    """A sub-study, or the settings under a condition: a mapping with the keys that are valid there."""
 
     within: str
     table: Table
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The rows of the table that may stand there."""
+        """Return the keys that are valid in this part."""
         return tuple(key for key in self.table() if self.within in key.within)
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the block."""
+        """Return the part as a `SubSpace`."""
         if node.value is None and self.within == "sub-study":
             return Setting(SubSpace(), node.place, node.key_place)
         parts = dict(entries(node, key, reading.problems))
@@ -153,7 +158,7 @@ class StudyPart(Shape):
 
 
 def block(found: Mapping[str, Setting]) -> SubSpace:
-    """Return what keys of a study say about which runs there are."""
+    """Return the `SubSpace` of some keys of a study."""
 
     def value(key: str, default: Any) -> Any:
         return found[key].value if key in found else default
@@ -173,12 +178,12 @@ def block(found: Mapping[str, Setting]) -> SubSpace:
 
 @dataclass(frozen=True)
 class Conditions(Shape):
-    """A mapping from expressions to what holds under them; read as a tuple of pairs."""
+    """A mapping from expressions to the settings under them. It is read as a tuple of pairs."""
 
     table: Table
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return each expression and its block."""
+        """Return each expression with its settings."""
         early = Predicate(early="a condition is asked before they are known; use keys of a run, or where")
         if node.value in ({}, []):
             reading.problems.add(node.place, key, EMPTY)
@@ -196,7 +201,7 @@ class Conditions(Shape):
 
 
 class Ablation(Shape):
-    """A mapping whose entries are arms: of a dotted key one for each value, of a name one that may set several keys."""
+    """A mapping of arms: a dotted key has an arm for each value, and a name is one arm that may set several keys."""
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
         """Return the levels of each entry."""
@@ -238,7 +243,7 @@ class Ablation(Shape):
 
 @dataclass(frozen=True)
 class Combination(Shape):
-    """A mapping of values that occur together, or a text of another shape; a mapping is read as a rule."""
+    """A mapping of values that occur together, which is read as a rule, or a text of another shape."""
 
     text: Shape
     keeps: bool = False
@@ -266,10 +271,10 @@ class Combination(Shape):
 
 
 class AnyText(Shape):
-    """A text; what it may be depends on the rest of the study, so any value is read."""
+    """A text that is checked later, against the rest of the study."""
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the value as it is."""
+        """Return the value unchanged."""
         return Setting(node.plain(), node.place, node.key_place)
 
     def schema(self, words: Language) -> Schema:
@@ -278,10 +283,10 @@ class AnyText(Shape):
 
 
 class Presets(Shape):
-    """The name of a preset, or a list of names; read as a tuple of settings."""
+    """The name of a preset, or a list of names. It is read as a tuple of settings."""
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the names that are right."""
+        """Return the names of presets that exist."""
         return Several(Value(reading.language.hints[PRESET])).read(node, key, reading)
 
     def schema(self, words: Language) -> Schema:
@@ -313,18 +318,18 @@ class Seeds(Shape):
 
 
 def check_arm_name(name: str) -> None:
-    """Raise ValueError for a name that would read badly as the name of an arm."""
+    """Raise ValueError for a name that is unreadable as the name of an arm."""
     if not ARM_NAME.fullmatch(name):
         rule = "use at most 100 characters on one line, the first a letter or a digit"
         raise ValueError(f"{brief(name)} cannot name an arm; {rule}")
 
 
 def no_file(path: Path) -> str | None:
-    """Return why a path cannot be that of a file, whatever is there."""
+    """Return why a path cannot be that of a study file, or None where it can."""
     try:
         usual = stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
-        return None  # reading it says so, with what is near
+        return None  # reading it reports the error with a suggestion
     except (OSError, ValueError) as error:
         return f"is not there ({getattr(error, 'strerror', None) or error}); name a study file"
     return None if usual else "is no file; name a study file"

@@ -1,10 +1,8 @@
-"""Points: the combinations of a study as configurations that can be run, of equal cost where that is asked for."""
+"""Points: the combinations of a study as configurations that can be run, with `hold` solved for."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,10 +11,9 @@ from titans_lab.study.config import Impossible, RunConfig, build, leaves
 from titans_lab.study.derived import DERIVED, KEYS, QUANTITIES, SOLVED_BY, UNITS, Hold, Solution, alternative, solve
 from titans_lab.study.identity import read_values, run_id
 from titans_lab.study.loader import Problems, Setting
-from titans_lab.study.space import UNCHANGED, Choice, Layers, Rule, Space
-from titans_lab.study.values import ARM, NAMED, PRESET, show
-
-MOST_RUNS = 100_000
+from titans_lab.study.sieve import Sieve, blamed, some
+from titans_lab.study.space import UNCHANGED, Choice, Rule, Space
+from titans_lab.study.values import ARM, MOST_RUNS, NAMED, PRESET, show
 
 
 @dataclass(frozen=True)
@@ -24,13 +21,13 @@ class Point:
     """One combination of a study.
 
     Attributes:
-        factors: What varies, by dotted key, and its values here; "study" and "arm" are names.
-        config: The configuration that it comes to.
-        space: The space that it is of.
-        choice: What the study sets for it, with places.
-        solved: What `hold` found for it, by dotted key.
-        deviation: The deviation from the baseline in what is held, as a share of that; None: nothing is held.
-        baseline: Whether the study names it as what others are compared with.
+        factors: The varied keys, dotted, and their values here. "study" and "arm" are names.
+        config: The configuration.
+        space: The space of the combination.
+        choice: The settings of the study for it, with places.
+        solved: The values that `hold` found for it, by dotted key.
+        deviation: The deviation from the held cost, as a share of that. None: no cost is held.
+        baseline: Whether others are compared with it.
     """
 
     factors: dict[str, Any]
@@ -48,71 +45,40 @@ class Point:
         return self.solved[name] if name in self.solved else self.choice.lookup(name)
 
     def located(self, error: UserError, file: str) -> UserError:
-        """Return the error with the place of the value that it blames, or the file where the study sets none."""
+        """Return the error with the place of the value that causes it, or the file where the study sets none."""
         if str(error).partition(":")[0] not in leaves():
-            return error  # it names its own place
+            return error  # the error names its place
         return UserError(f"{blamed(str(error), self.choice.layers) or file}: {error}")
 
 
 @dataclass(frozen=True)
 class Held:
-    """What a study holds equal.
+    """The key `hold` of a study.
 
     Attributes:
-        hold: What, and by what.
-        place: The place where the study says so.
+        hold: The cost to hold and the keys to solve for.
+        place: The place of the key.
     """
 
     hold: Hold
     place: str
 
 
-class Sieve:
-    """Rules at work: what each removed, and what is wrong with which combinations."""
-
-    def __init__(self) -> None:
-        self.removed: Counter[str] = Counter()  # by the place of a rule
-        self._faults: dict[str, list[Mapping[str, Any]]] = {}
-
-    def fault(self, line: str, factors: Mapping[str, Any]) -> None:
-        """Keep what is wrong with a combination."""
-        self._faults.setdefault(line, []).append(factors)
-
-    def passes(self, rules: Iterable[Rule], lookup: Callable[[str], Any], factors: Mapping[str, Any]) -> bool:
-        """Return whether all rules keep a combination."""
-        for rule in rules:
-            try:
-                holds = rule.holds(lookup)
-            except ValueError as error:
-                self.fault(f"{rule.place}: {rule.key}: {error}", factors)
-                return False
-            if holds != rule.keeps:
-                self.removed[rule.place] += 1
-                return False
-        return True
-
-    def report(self, total: int, problems: Problems) -> None:
-        """Add a line for each fault, with its combinations unless it is in all; raise if there are any problems."""
-        for line, factors in self._faults.items():
-            problems.tell(line + ("" if len(factors) == total else f" (with {some(factors)})"))
-        problems.stop()
-
-
 def points_of(
     spaces: Sequence[Space], seeds: int, baseline: Setting | None, held: Held | None, base: Choice, problems: Problems
 ) -> tuple[list[Point], list[str]]:
-    """Return the combinations that the rules of a study keep, and a line for each thing that is probably not meant.
+    """Return the combinations that the rules of a study keep, and warnings about probable mistakes.
 
     Args:
         spaces: The study, or each of its sub-studies.
         seeds: The number of seeds of each combination.
-        baseline: What others are compared with: the name of an arm or a sub-study, or a rule.
-        held: What is equal in all arms.
-        base: The study's own base, to which they are held where there is no baseline.
+        baseline: The arms that others are compared with: the name of an arm or a sub-study, or a rule.
+        held: The cost that is equal in all arms.
+        base: The study's base, whose cost is the target if there is no baseline.
         problems: The problems found so far.
 
     Raises:
-        UserError: With all problems.
+        UserError: There are problems. The message has all of them.
     """
     rule = _baseline_rule(baseline, spaces, problems) if baseline else None
     size = sum(space.size for space in spaces)
@@ -137,12 +103,15 @@ def points_of(
 
 
 def late_names(held: Held | None) -> frozenset[str]:
-    """Return the names whose values are known only when a configuration is built and what is held is solved for."""
+    """Return the names whose values are known only after a configuration is built and `hold` is solved."""
     return frozenset(DERIVED) | frozenset(held.hold.keys if held else ())
 
 
 def built(spaces: Sequence[Space], seeds: int, late: Collection[str], sieve: Sieve, problems: Problems) -> list[Point]:
-    """Return the combinations as configurations, but for those that a rule removes; rules that ask for `late` wait."""
+    """Return the combinations as configurations, but for those that a rule removes.
+
+    Rules that use `late` are skipped.
+    """
     kept: list[tuple[Space, Choice]] = []
     total = 0
     for space in spaces:
@@ -166,7 +135,7 @@ def built(spaces: Sequence[Space], seeds: int, late: Collection[str], sieve: Sie
 
 
 def sift(points: Sequence[Point], late: Collection[str], sieve: Sieve, problems: Problems) -> list[Point]:
-    """Return what the rules that waited keep."""
+    """Return the points that the skipped rules keep."""
     rules = {id(each.space): [rule for rule in each.space.rules if rule.names & set(late)] for each in points}
     kept = [each for each in points if sieve.passes(rules[id(each.space)], each.lookup, each.factors)]
     sieve.report(len(points), problems)
@@ -174,7 +143,7 @@ def sift(points: Sequence[Point], late: Collection[str], sieve: Sieve, problems:
 
 
 def hold_equal(points: Sequence[Point], held: Held, targets: Sequence[int], problems: Problems) -> list[Point]:
-    """Return the points with what is held solved for, each within a percent of its target."""
+    """Return the points with `hold` solved, each within one percent of its target."""
     found: list[Point] = []
     unmet: list[tuple[Point, Solution, int]] = []
     for point, target in zip(points, targets, strict=True):
@@ -191,33 +160,8 @@ def hold_equal(points: Sequence[Point], held: Held, targets: Sequence[int], prob
     return found
 
 
-def blamed(fault: str, layers: Layers) -> str | None:
-    """Return the place of the value that is to blame; None where nothing is set that could be.
-
-    Args:
-        fault: What is wrong, beginning with a dotted key and a colon; further keys that it names may be to blame too.
-        layers: What is set.
-    """
-    key, _, words = fault.partition(":")
-    section = key.rpartition(".")[0]
-    named = re.findall(r"[a-z_][a-z0-9_.]*[a-z0-9]", words)
-    suspects = (  # the likeliest first: keys that are named, those of a task that is, those of the same section
-        [key, *(full for word in named for full in (f"{section}.{word}", word))],
-        [leaf for word in named for leaf in leaves() if leaf.startswith(f"task.{word}.")],
-        [leaf for leaf in leaves() if leaf.startswith(f"{section}.")],
-    )
-    found = (layer[name].place for names in suspects for layer in layers for name in names if name in layer)
-    return next(found, None)
-
-
-def some(factors: Sequence[Mapping[str, Any]]) -> str:
-    """Return which combinations are meant, in a few words."""
-    first = ", ".join(f"{key}={show(value)}" for key, value in factors[0].items()) or "the base"
-    return first + (f" and {len(factors) - 1} more" if len(factors) > 1 else "")
-
-
 def _baseline_rule(baseline: Setting, spaces: Sequence[Space], problems: Problems) -> Rule | None:
-    """Which arms others are compared with: by the name of an arm or a sub-study, or by values."""
+    """Return the rule for the arms that others are compared with."""
     if isinstance(baseline.value, Rule):
         return baseline.value
     names: dict[str, str] = {}
@@ -235,7 +179,7 @@ def _baseline_rule(baseline: Setting, spaces: Sequence[Space], problems: Problem
 
 
 def _marked(points: Sequence[Point], rule: Rule | None, problems: Problems) -> list[Point]:
-    """The points, with those marked that are a baseline; without a rule, the unchanged arms of an ablation."""
+    """Return the points with the baselines marked: by the rule, or without one the unchanged arms of an ablation."""
     marked = [
         replace(each, baseline=rule.holds(each.lookup) if rule else each.factors.get(ARM) == UNCHANGED)
         for each in points
@@ -246,7 +190,7 @@ def _marked(points: Sequence[Point], rule: Rule | None, problems: Problems) -> l
 
 
 def _targets(points: Sequence[Point], held: Held, base: Choice, rule: Rule | None, problems: Problems) -> list[int]:
-    """What each point is held to: the cost of the baseline that a rule names, else of the study's base."""
+    """Return the target cost of each point: that of the baseline, or without a rule that of the study's base."""
     hold, cost = held.hold, QUANTITIES[held.hold.what]
     varied: dict[str, str] = {}
     for space in {id(each.space): each.space for each in points}.values():
@@ -266,7 +210,7 @@ def _targets(points: Sequence[Point], held: Held, base: Choice, rule: Rule | Non
 
 
 def _baseline_targets(points: Sequence[Point], held: Held, rule: Rule, problems: Problems) -> list[int]:
-    """The cost of the baseline with the same other factors; else that of all baselines, if they have one."""
+    """Return the cost of the baseline with the same other factors, else the common cost of all baselines."""
     cost = QUANTITIES[held.hold.what]
     costs = {_other(each, rule.names): cost(each.config) for each in points if each.baseline}
     only = next(iter(costs.values())) if len(set(costs.values())) == 1 else None
@@ -281,7 +225,7 @@ def _baseline_targets(points: Sequence[Point], held: Held, rule: Rule, problems:
 
 
 def _refusal(hold: Hold, unmet: Sequence[tuple[Point, Solution, int]]) -> str:
-    """What is not near enough, by how much, and another way where there is one."""
+    """Return the message for arms that miss the target: the deviation, and another way where there is one."""
     point, nearest_one, target = unmet[0]
     more = f" and {len(unmet) - 1} more" if len(unmet) > 1 else ""
     got = ", ".join(f"{key}={show(value)}" for key, value in nearest_one.values.items())
@@ -303,7 +247,7 @@ def _refuse_size(spaces: Sequence[Space], points: int, seeds: int, problems: Pro
 
 
 def _refuse_empty(spaces: Sequence[Space], kept: Sequence[Point], sieve: Sieve, problems: Problems) -> None:
-    """Add a problem for each space of which the rules leave nothing."""
+    """Add a problem for each space without a combination that the rules keep."""
     left = {id(each.space) for each in kept}
     for space in spaces:
         removers = [rule for rule in space.rules if sieve.removed[rule.place]]
@@ -314,7 +258,7 @@ def _refuse_empty(spaces: Sequence[Space], kept: Sequence[Point], sieve: Sieve, 
 
 
 def _refuse_idle_arms(points: Sequence[Point], spaces: Sequence[Space], problems: Problems) -> None:
-    """Add a problem for each arm of an ablation that is nowhere another run than the base's."""
+    """Add a problem for each arm of an ablation that is always the same run as the base."""
     bases = {_other(each, (ARM,)): each for each in points if each.factors.get(ARM) == UNCHANGED}
     differs: dict[str, bool] = {}
     for each in points:
@@ -328,7 +272,7 @@ def _refuse_idle_arms(points: Sequence[Point], spaces: Sequence[Space], problems
 
 
 def _unread(spaces: Iterable[Space], points: Sequence[Point]) -> Iterator[str]:
-    """A warning for each key that is set and that no combination reads."""
+    """Yield a warning for each key that is set and that no combination reads."""
     unread = {key: place for space in spaces for key, place in space.set_keys().items()}
     for point in points:
         if not unread:
@@ -341,7 +285,7 @@ def _unread(spaces: Iterable[Space], points: Sequence[Point]) -> Iterator[str]:
 
 
 def _idle_exclusions(spaces: Sequence[Space], sieve: Sieve) -> Iterator[str]:
-    """A warning for each exclusion that removes nothing."""
+    """Yield a warning for each exclusion that removes nothing."""
     places = {rule.place: None for space in spaces for rule in space.rules if rule.key == "exclude"}
     for place in places:
         if not sieve.removed[place]:
@@ -349,11 +293,11 @@ def _idle_exclusions(spaces: Sequence[Space], sieve: Sieve) -> Iterator[str]:
 
 
 def _other(point: Point, without: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """A point's factors but for some."""
+    """Return a point's factors without some of them."""
     left = {key: repr(value) for key, value in point.factors.items() if key not in without}
     return tuple(sorted(left.items()))
 
 
 def _identity(point: Point) -> str:
-    """What makes two points the same run, the path for the data."""
+    """Return the values that make two points the same run, with the path instead of the data's hash."""
     return run_id(point.config, 0, str(point.config.data.path))

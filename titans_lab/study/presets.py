@@ -1,7 +1,7 @@
-"""Presets of a study by name, as values of dotted keys: of models, each size with its training, and MAD's protocol.
+"""The presets of a study by name, as values of dotted keys: the paper's models, sizes with their training, and MAD.
 
-MAD (arXiv 2403.17844) has a baseline for each of its tasks, and levels of difficulty that differ from it in one value.
-Of every level MAD takes the best of three learning rates and two weight decays, and of these the mean over the levels.
+MAD (arXiv 2403.17844) has a baseline for each task, and levels of difficulty that differ from it in one value. MAD
+takes the best of three learning rates and two weight decays on each level, and the mean over the levels.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 from titans.models.config import flatten
 from titans.models.presets import PRESETS as MODELS
 
-#: The Titans paper's training of each size (arXiv 2501.00663, NeurIPS 2025 camera-ready): half a million tokens a step,
-#: context 4,096.
+#: The Titans paper's training of each size (arXiv 2501.00663, NeurIPS 2025 camera-ready): half a million tokens per
+#: step, and a context of 4,096 tokens.
 RECIPE = {"train.seq_len": 4096, "train.batch_size": 128, "train.weight_decay": 0.1}
-#: Peak learning rate and tokens of each size.
+#: Peak learning rate and training tokens of each size.
 BUDGETS = {
     "170M": (3e-3, 15_000_000_000),
     "340M": (1.5e-3, 15_000_000_000),
@@ -23,7 +23,7 @@ BUDGETS = {
     "1.3B": (7e-4, 100_000_000_000),
 }
 
-#: 200 epochs by AdamW with its usual betas, the rate falling along a cosine to 1e-6; no gradient is clipped.
+#: 200 epochs of AdamW with its default betas and cosine decay to 1e-6, without gradient clipping.
 EPOCHS = 200
 MAD_RECIPE = {
     "train.batch_size": 128,
@@ -37,7 +37,7 @@ MAD_RECIPE = {
 Level = dict[str, Any]
 
 EXAMPLES = [6400, 3200, 1600, 800]
-#: Of each task the baseline, and what replaces its values in turn (configs/tasks of github.com/athms/mad-lab).
+#: The baseline of each task, and the values that its levels replace (configs/tasks of github.com/athms/mad-lab).
 TASKS: dict[str, tuple[Level, dict[str, list[Any]]]] = {
     "in_context_recall": (
         {"vocabulary": 16, "length": 128, "examples": 12_800},
@@ -67,7 +67,7 @@ TASKS: dict[str, tuple[Level, dict[str, list[Any]]]] = {
 
 
 def mad_presets() -> dict[str, dict[str, Any]]:
-    """By name, as "mad-compression" and "mad-compression-length-64", the values of dotted keys."""
+    """Return MAD's presets by name, such as "mad-compression" and "mad-compression-length-64"."""
     return {name: _values(task, level) for task in TASKS for name, level in _levels(task)}
 
 
@@ -95,7 +95,7 @@ def _recipe(name: str) -> dict[str, Any]:
     return {**RECIPE, "train.lr": lr, "train.tokens": tokens}
 
 
-#: What each preset sets; a study's own values come on top.
+#: The values of each preset. A study's own values override them.
 PRESETS: dict[str, dict[str, Any]] = {
     name: dict(flatten({"model": values})) | _recipe(name) for name, values in MODELS.items()
 } | mad_presets()

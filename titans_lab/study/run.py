@@ -1,4 +1,4 @@
-"""A run of a study: its configuration, its seed and its id, and how it is written to the store and read back."""
+"""A run of a study: its configuration, its seed and its id, and its record in the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from titans_lab.study.identity import facts, read_values, versions
 from titans_lab.study.values import label
 from titans_lab.tasks.settings import TaskSettings
 
-#: Sections and keys that decide the batches of a seed, with the content of the data.
+#: The sections and keys that decide a seed's batches, together with the content of the data.
 BATCHES = ("data.", "task.", "train.seq_len", "train.batch_size")
 
 
@@ -26,14 +26,14 @@ class Run:
     """One run of a study.
 
     Attributes:
-        run_id: Its name in the store, 16 hexadecimal digits: equal for equal runs of any study.
-        config: All that is set for it.
-        seed: The seed of its initial values and batches.
+        run_id: Its id, 16 hexadecimal digits: equal for equal runs of any study.
+        config: Its configuration.
+        seed: The seed of its initial parameters and batches.
         data_hash: The hash of its data's content.
-        factors: The study's varied keys, dotted, and this run's values; "study" and "arm" hold names.
-        solved: What `hold` found for it, by dotted key.
-        deviation: The deviation from what is held, as a share of it; None: nothing is held.
-        baseline: Whether it is of the arm that others are compared with.
+        factors: The study's varied keys, dotted, and this run's values. "study" and "arm" hold names.
+        solved: The values that `hold` found for it, by dotted key.
+        deviation: The deviation from the held cost, as a share. None: no cost is held.
+        baseline: Whether it belongs to the arm that others are compared with.
     """
 
     run_id: str
@@ -47,18 +47,18 @@ class Run:
 
     @property
     def label(self) -> str:
-        """What tells it from the study's other runs, such as "memory.depth=2 seed=0"."""
+        """Return the values in which it differs from the study's other runs, such as "memory.depth=2 seed=0"."""
         return f"{label(self.factors)} seed={self.seed}".lstrip()
 
 
 def batches(run: Run) -> tuple[object, ...]:
-    """Return what is equal for runs that see the same batch at each step if their seeds are equal."""
+    """Return the values that decide batches: runs with equal ones and equal seeds have the same batch at each step."""
     known = facts(leaves(), read_values(run.config))
     return run.data_hash, *(item for item in known.items() if item[0].startswith(BATCHES))
 
 
 def record_of(run: Run, data_source: str) -> dict[str, Any]:
-    """Return all that a worker needs to know of a run, as plain data; paths are made absolute."""
+    """Return a run's record for the worker, as plain data with absolute paths."""
     config = plain(run.config)
     task = run.config.task
     places = [(config["data"], name) for name in ("path", "valid_path", "test_path")]
@@ -80,14 +80,14 @@ def record_of(run: Run, data_source: str) -> dict[str, Any]:
 
 
 def metric_columns(task: TaskSettings) -> dict[str, str]:
-    """Return what a run's score is, as columns of the view `runs`."""
+    """Return name, unit and direction of a task's metric, as columns of the view `runs`."""
     return {"metric": task.METRIC.name, "unit": task.METRIC.unit, "direction": task.METRIC.direction}
 
 
 def config_in(text: str | None) -> RunConfig | None:
-    """Return the configuration that a run was recorded with, given as JSON.
+    """Return the configuration of a record in JSON.
 
-    None where this process has no such configuration: a later version wrote it, or a plugin that is not loaded here.
+    Return None where this process does not know it, because a later version or a plugin that is not loaded wrote it.
     """
     try:
         return _config_in(text) if text else None
@@ -101,10 +101,10 @@ def _config_in(text: str) -> RunConfig:
 
 
 def config_of(record: dict[str, Any]) -> RunConfig:
-    """Return the configuration of a recorded run; fields that this version does not have are left out.
+    """Return the configuration of a recorded run, without fields that this version does not have.
 
     Raises:
-        UserError: It is none that this version knows, or it needs plugins that are not loaded.
+        UserError: This version does not know the configuration, or it needs plugins that are not loaded.
     """
     try:
         return build(RunConfig, dict(flatten(record["config"])))

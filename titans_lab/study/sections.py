@@ -1,7 +1,7 @@
-"""The sections of a run's configuration that every task has: its data, its training, its logging and its speed.
+"""The sections of a run's configuration that all tasks share: data, training, logging and speed.
 
-`LogConfig`, `SpeedConfig` and the fields marked `identity: False` change where or how a run happens. All else decides
-its numbers, and so its id.
+`LogConfig`, `SpeedConfig` and the fields marked `identity: False` change where or how a run is executed. Everything
+else decides its numbers, and so its id.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-PROFILE_AFTER = 6  # steps: the first ones pay for what all need
-OUTSIDE = {"identity": False}  # field metadata: changes where or how a run happens, not its numbers
+PROFILE_AFTER = 6  # steps: the first ones include the warm-up of libraries
+OUTSIDE = {"identity": False}  # field metadata: changes where or how a run is executed, not its numbers
 
 
 def expand_paths(section: object, names: Iterable[str]) -> None:
-    """Put the user's home in the place of a `~` that a path of a section begins with.
+    """Replace a `~` at the beginning of a section's paths by the user's home.
 
     Raises:
-        ValueError: A path is empty, as where a variable of the shell is not set.
+        ValueError: A path is empty, for example because a shell variable is not set.
     """
     for name in names:
         path = getattr(section, name)
@@ -31,18 +31,18 @@ def expand_paths(section: object, names: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The text, or what another task reads.
+    """The data of a run: a text, or the files that another task reads.
 
     Attributes:
-        path: A text file, plain or gzip, read as bytes; a folder that `titans-lab data prepare` made, with a tokenizer
-            and a split of its own; null: the source of Python's own standard library.
-            The content's hash, and the tokenizer's, stand for it in a run's identity. For `series` a CSV file, for
-            `dna` a FASTA file, for `genome` the sequences to train on, as CSV or TSV.
-        valid_path: For `genome`: a file to validate on, like `path`.
-        test_path: For `genome`: a file to test on, like `path`.
-        valid_fraction: Share of the bytes, at the end, held out for validation; not for a prepared folder; for
-            `genome` see there.
-        valid_bytes: Validate on at most so many of them, from their start; null: on all.
+        path: The training data. For `text` a text file, plain or compressed, which is read as bytes, or a folder of
+            `titans-lab data prepare`, which has a tokenizer and a split. For `series` a CSV file, for `dna` a FASTA
+            file, for `genome` the training sequences as CSV or TSV. Null: the source of Python's standard library. A
+            run's identity has the hash of the content instead of the path.
+        valid_path: The validation file of `genome`, like `path`.
+        test_path: The test file of `genome`, like `path`.
+        valid_fraction: The share of the bytes, at the end, that is held out for validation. A prepared folder has its
+            own split. For `genome` it is a share of the sequences.
+        valid_bytes: The number of held-out bytes, from their start, to validate on. Null: all.
     """
 
     path: str | None = field(default=None, metadata=OUTSIDE)
@@ -61,20 +61,21 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """AdamW with warm-up and cosine decay (N25's recipe), for a budget of tokens.
+    """Training with AdamW, linear warm-up and cosine decay, for a budget of tokens.
 
     Attributes:
-        tokens: Budget; steps = tokens // (batch * length).
-        seq_len: Tokens of a training sequence.
-        batch_size: Sequences a step.
-        lr: Peak learning rate.
-        warmup_ratio: Share of the steps over which the rate rises from 0.
-        min_lr_ratio: Rate at the end, as a share of the peak.
-        weight_decay: On matrices; not on gains, biases and embeddings.
+        tokens: The budget of training tokens. The number of steps is tokens // (batch_size * seq_len).
+        seq_len: The number of tokens in a training sequence.
+        batch_size: The number of sequences in a step.
+        lr: The peak learning rate.
+        warmup_ratio: The share of the steps over which the learning rate rises from 0.
+        min_lr_ratio: The final learning rate, as a share of the peak.
+        weight_decay: The weight decay of matrices. Gains, biases and embeddings have none.
         beta1: AdamW's decay of the gradient's mean.
-        beta2: AdamW's decay of its square.
-        max_grad_norm: Largest norm of the gradient.
-        precision: "float32", or "bfloat16" products with float32 parameters and memory.
+        beta2: AdamW's decay of the gradient's square.
+        max_grad_norm: The norm to which gradients are clipped.
+        precision: The precision of training: "float32", or "bfloat16" for matrix products in bfloat16, with float32
+            parameters and memory.
     """
 
     tokens: int = 1_000_000
@@ -112,26 +113,27 @@ class TrainConfig:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps that the budget pays for."""
+        """Return the number of optimiser steps in the budget."""
         return self.tokens // (self.batch_size * self.seq_len)
 
 
 @dataclass(frozen=True)
 class LogConfig:
-    """How often a run writes; no part of its identity.
+    """Logging: how often a run writes. It is no part of the run's identity.
 
     Attributes:
-        every: Steps between two lines of metrics.
-        valid_every: Steps between two validations on a part; 0: none before the final one on the whole.
-        valid_bytes: Bytes of that part; tokens, for a task that is no text.
-        memory_every: Steps between two looks into the memories, and one at the end, for the view `memory`; 0: none.
-            They take time and count in the peak memory, not in the throughput.
-        memory_tokens: Read at a look, from the start of the validation data: whole windows of `train.seq_len`, at most
-            `train.batch_size` of them, or one that is shorter.
-        weights: Keep the model that a run ends with, 4 bytes a parameter, so that `titans-lab eval` can load it.
-        checkpoint_seconds: Between two checkpoints, from which a run that was interrupted goes on, and at least 20
-            times what one takes; null: none but where a run is asked to stop. They take 12 bytes a parameter, the last
-            two are kept, and none when the run is finished.
+        every: The number of steps between two lines of metrics.
+        valid_every: The number of steps between two validations on a part of the validation data. 0: only the final
+            one, on all of it.
+        valid_bytes: The size of that part, in bytes of text, or in tokens for other tasks.
+        memory_every: The number of steps between two memory diagnostics, which the view `memory` shows, besides those
+            at the end. 0: none. They count in the peak memory, not in the throughput.
+        memory_tokens: The number of validation tokens for a memory diagnostic: whole windows of `train.seq_len`, at
+            most `train.batch_size` of them, or one shorter window.
+        weights: Whether to keep the trained model, 4 bytes per parameter, for `titans-lab eval`.
+        checkpoint_seconds: The seconds between two checkpoints, from which an interrupted run resumes, and at least 20
+            times the seconds that one takes. A checkpoint takes 12 bytes per parameter, and the last two are kept until
+            the run is finished. Null: only where a run is asked to stop.
     """
 
     every: int = 10
@@ -158,17 +160,18 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class SpeedConfig:
-    """How a run is executed: its numbers stay what they are, but for rounding, so this is no part of its identity.
+    """Execution: kernels and memory. It changes a run's numbers by rounding only, and is no part of its identity.
 
     Attributes:
-        kernel: Of the memory: "torch"; "compiled", by torch in some 20 seconds, which it keeps for later runs, and then
-            faster, most so for wide or deep memories; "triton", on a GPU; "auto" is "torch", and on a CPU "compiled"
-            for a training of at least 2e13 FLOPs, where there is a C++ compiler. Of its rivals: "fla", that is
-            flash-linear-attention's, on a GPU.
-        recompute: Go through each block once more in the backward pass instead of keeping what is in it.
-        micro_batch: Examples of `train.batch_size` that are in memory at a time, their gradients added up; null: all.
-            Where memory runs out it is halved, down to 1.
-        profile: Steps to profile, after the first few: trace.json.gz and profile.txt in the attempt's folder; 0: none.
+        kernel: The kernel of the memory. "torch" needs nothing. "compiled" is faster, most so for wide or deep
+            memories, after a compilation of some 20 seconds, which is cached for later runs. "triton" needs a GPU.
+            "auto" is "torch", or "compiled" on a CPU with a C++ compiler for a training of at least 2e13 FLOPs. "fla"
+            uses flash-linear-attention on a GPU, for the other linear recurrences.
+        recompute: Whether to recompute each block in the backward pass instead of keeping its activations.
+        micro_batch: The number of examples in a forward pass, whose gradients are accumulated over the batch. Null: the
+            whole batch. If memory runs out, it is halved, down to 1.
+        profile: The number of steps to profile, after the first few, into trace.json.gz and profile.txt in the
+            attempt's folder. 0: none.
     """
 
     kernel: Literal["auto", "torch", "compiled", "triton", "fla"] = "auto"

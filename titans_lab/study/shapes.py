@@ -1,12 +1,11 @@
-"""The shapes that values of the study language have: each reads nodes of YAML, and knows its own JSON schema.
+"""The shapes of values in the study language. Each shape reads nodes of YAML, and has a JSON schema.
 
-A shape that reads a node returns a setting of the right type; where the node is wrong, it adds a problem and returns
-None. So all problems of a file are found in one pass.
+A shape reads a node and returns a setting of the right type. If the node is wrong, it adds a problem and returns None.
+So all problems of a file are found in one pass.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,24 +15,22 @@ from typing import Any, Literal, get_args
 from titans_lab.durations import parse_duration
 from titans_lab.study.loader import Node, Problems, Setting
 from titans_lab.study.metric import COSTS
-from titans_lab.study.values import DIGITS, FORMER, adapter, describe, meant, show, typed
+from titans_lab.study.values import FORMER, adapter, describe, logspace, meant, show, typed
 
 Schema = dict[str, Any]
-
-MOST_RUNS = 100_000
 
 
 @dataclass(frozen=True)
 class Language:
-    """The words that a study may use for values of runs.
+    """The names that a study may use for values of runs.
 
     Attributes:
         leaves: The types of the values of a run, by dotted key.
-        hints: These and the type of `preset`.
+        hints: `leaves` and the type of `preset`.
         names: The names that an expression may use, and their types.
-        parse: From a text to the expression over these names that it means, which knows its own `names`; ValueError.
-        sections: The dotted keys that hold others.
-        outside: The keys that have no part in a run's identity.
+        parse: A function from a text to its expression, which has `names`. It raises ValueError where it is none.
+        sections: The dotted keys that hold other keys.
+        outside: The keys that are no part of a run's identity.
     """
 
     leaves: Mapping[str, Any]
@@ -44,7 +41,7 @@ class Language:
     outside: frozenset[str]
 
     def unknown(self, key: str, valid: Iterable[str]) -> str:
-        """Return what to say about a key that is none of those that hold a value."""
+        """Return the message for a key that holds no value."""
         if key not in self.sections:
             return f"unknown key; {meant(key, tuple(valid))}"
         example = next(leaf for leaf in self.leaves if leaf.startswith(f"{key}."))
@@ -59,7 +56,7 @@ class Reading:
         path: The study file; the files that it builds on are found from its folder.
         problems: The problems found so far.
         language: The words that the study may use.
-        files: What files that are built on set, by their resolved paths; None while one of them is read.
+        files: The settings of the files that the study builds on, by resolved path. None while a file is read.
     """
 
     path: Path
@@ -69,31 +66,31 @@ class Reading:
 
 
 class Shape(ABC):
-    """What the value of a key may look like."""
+    """The valid form of a key's value."""
 
     @abstractmethod
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return what a node says, with its place; None, and a problem, where it is wrong."""
+        """Return the setting of a node. Add a problem and return None where the node is wrong."""
 
     @abstractmethod
     def schema(self, words: Language) -> Schema:
-        """Return the JSON schema of what is accepted."""
+        """Return the JSON schema of valid values."""
 
     def entry(self, path: str) -> tuple[str, str] | None:
-        """Return the entry that the first part of a dotted path names and the rest of the path; None: none."""
+        """Return the entry that a dotted path begins with and the rest, or None where the value has no entries."""
         return None
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key of the language: a row of the table.
+    """One key of the language, a row of the table.
 
     Attributes:
-        name: How it is written.
-        shape: What its value may look like.
-        help: What it means, in a sentence.
-        within: The parts of a study where it may stand besides the top: "sub-study", "when".
-        override: What the command line may replace: the "whole" value, an "entry" of it, "both", or "" for nothing.
+        name: The name of the key.
+        shape: The shape of its value.
+        help: Its description in a sentence.
+        within: The parts of a study where it is valid besides the top level: "sub-study", "when".
+        override: What an override may replace: the "whole" value, an "entry" of it, "both", or "" for nothing.
     """
 
     name: str
@@ -109,8 +106,8 @@ class Value(Shape):
 
     Attributes:
         hint: The type.
-        check: From the value to what it is read as; its ValueError says what is wrong with the value.
-        more: What the JSON schema says besides the type.
+        check: A function that converts the value, or raises ValueError with a message.
+        more: Further fields of the JSON schema.
     """
 
     hint: Any
@@ -118,7 +115,7 @@ class Value(Shape):
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the value as its type has it."""
+        """Return the value, converted to its type."""
         try:
             return Setting(self.check(typed(self.hint, node.plain())), node.place, node.key_place)
         except ValueError as error:
@@ -131,7 +128,7 @@ class Value(Shape):
 
 
 def count(most: int, example: str) -> Value:
-    """Return the shape of an integer from 1 to a maximum."""
+    """Return the shape of an integer from 1 to `most`."""
 
     def check(number: int) -> int:
         if not 1 <= number <= most:
@@ -142,7 +139,7 @@ def count(most: int, example: str) -> Value:
 
 
 class Duration(Shape):
-    """A duration with its unit, read as seconds."""
+    """A duration with its unit. It is read as seconds."""
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
         """Return the seconds."""
@@ -163,7 +160,7 @@ class Predicate(Shape):
     """An expression over the values of a run.
 
     Attributes:
-        early: Why the expression may not ask for what follows from a configuration; "": it may.
+        early: Why the expression must not use costs, which follow from a configuration. "": it may use them.
     """
 
     early: str = ""
@@ -188,18 +185,18 @@ class Predicate(Shape):
 
 @dataclass(frozen=True)
 class Several(Shape):
-    """One value of a shape or a list of them, read as a tuple of settings.
+    """One value of a shape or a list of values. It is read as a tuple of settings.
 
     Attributes:
-        each: The shape of each.
-        empty: What to say of an empty list; "": it is allowed.
+        each: The shape of each value.
+        empty: The message for an empty list. "": it is allowed.
     """
 
     each: Shape
     empty: str = ""
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the settings of those that are right."""
+        """Return the settings of the valid values."""
         nodes = node.value if isinstance(node.value, list) else [node]
         if not nodes and self.empty:
             reading.problems.add(node.place, key, self.empty)
@@ -214,7 +211,7 @@ class Several(Shape):
 
 @dataclass(frozen=True)
 class Levels(Shape):
-    """A list of values of a declared type, or a logspace that stands for one; read as a tuple of settings.
+    """A list of values of a declared type, or a logspace. It is read as a tuple of settings.
 
     Attributes:
         hint: The type of the values.
@@ -225,7 +222,7 @@ class Levels(Shape):
     repeats: bool = False
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the settings of those that are right."""
+        """Return the settings of the valid values."""
         if is_logspace(node):
             found = list(self._spread(key, node.value["logspace"], reading))
         elif isinstance(node.value, list) and node.value:
@@ -244,7 +241,7 @@ class Levels(Shape):
         return Setting(tuple(found if self.repeats else levels.values()), node.place, node.key_place)
 
     def _spread(self, key: str, node: Node, reading: Reading) -> Iterator[Setting]:
-        """The values of a logspace, rounded for a key that holds integers."""
+        """Yield the values of a logspace, rounded if the key holds integers."""
         numbers = {self.hint, *get_args(self.hint)} & {int, float}
         try:
             if not numbers:
@@ -264,12 +261,12 @@ class Levels(Shape):
 
 @dataclass(frozen=True)
 class Choices(Shape):
-    """A value of a declared type, or a list or logspace of them; read as a tuple of settings."""
+    """A value of a declared type, or a list or logspace of values. It is read as a tuple of settings."""
 
     hint: Any
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the settings of those that are right."""
+        """Return the settings of the valid values."""
         if isinstance(node.value, list) or is_logspace(node):
             return Levels(self.hint).read(node, key, reading)
         found = Value(self.hint).read(node, key, reading)
@@ -282,15 +279,14 @@ class Choices(Shape):
 
 @dataclass(frozen=True)
 class ByKey(Shape):
-    """A mapping from dotted keys of a run; read as a dictionary of settings.
+    """A mapping from dotted keys of a run. It is read as a dictionary of settings.
 
     Attributes:
-        each: From the type of a key to the shape of its value.
-        of: Whose keys these are: the "leaves" of a run; the "hints", which have `preset` too; or the "names" that an
-            expression may use.
-        empty: What to say of an empty mapping; "": it is allowed.
-        other: What to say of a value that is no mapping.
-        lists: Whether the values are lists, so that a mapping in the place of one is a key that was nested.
+        each: A function from the type of a key to the shape of its value.
+        of: The valid keys: the "leaves" of a run, the "hints" with `preset`, or the "names" of expressions.
+        empty: The message for an empty mapping. "": it is allowed.
+        other: The message for a value that is no mapping.
+        lists: Whether the values are lists. Then a mapping as a value means that a key was nested.
     """
 
     each: Callable[[Any], Shape]
@@ -300,7 +296,7 @@ class ByKey(Shape):
     lists: bool = False
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the settings of the entries that are right."""
+        """Return the settings of the valid entries."""
         if self.empty and node.value in ({}, []):
             reading.problems.add(node.place, key, self.empty)
         if not isinstance(node.value, dict):
@@ -338,14 +334,14 @@ class ByKey(Shape):
 
 @dataclass(frozen=True)
 class Named(Shape):
-    """A mapping from names of the user's own; read as a dictionary of settings."""
+    """A mapping from names that the user chooses. It is read as a dictionary of settings."""
 
     each: Shape
     check: Callable[[str], object] = lambda name: None
     empty: str = ""
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the settings of the entries that are right."""
+        """Return the settings of the valid entries."""
         if self.empty and node.value in ({}, []):
             reading.problems.add(node.place, key, self.empty)
         found = {}
@@ -369,16 +365,16 @@ class Named(Shape):
 
 @dataclass(frozen=True)
 class Struct(Shape):
-    """A mapping with keys of its own, from which something is made.
+    """A mapping with a fixed set of keys, from which an object is made.
 
     Attributes:
-        keys: Its keys.
-        make: From their values, by name, to what the section says. Its ValueError says what is wrong; one that begins
-            with a key and a colon is about the value of that key.
-        short: The key whose value may stand for the whole section; "": none.
-        needs: A key that has to be there besides `short`, with what to say where it is missing.
-        placed: Whether `make` is given the place of the section's key, as `place`.
-        faults: From what is made to place, key and message of what does not go together.
+        keys: The valid keys.
+        make: A function that makes the object from their values, by name. A ValueError that begins with a key and a
+            colon concerns the value of that key.
+        short: The key whose value may be written instead of the mapping. "": none.
+        needs: A required key besides `short`, and the message where it is missing.
+        placed: Whether `make` gets the place of the mapping's key, as `place`.
+        faults: A function that yields place, key and message of contradictions in the object.
     """
 
     keys: tuple[Key, ...]
@@ -389,7 +385,7 @@ class Struct(Shape):
     faults: Callable[[Any], Iterable[tuple[str, str, str]]] = lambda made: ()
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return what the section says."""
+        """Return the object."""
         problems = reading.problems
         parts = {self.short: node} if self.short and not isinstance(node.value, dict) else node.value
         if not isinstance(parts, dict):
@@ -423,7 +419,7 @@ class Struct(Shape):
         return name, rest
 
     def schema(self, words: Language) -> Schema:
-        """Return the schema of the mapping, or of the value that stands for it."""
+        """Return the schema of the mapping, or of its short form."""
         found = described(self.keys, words)
         if required := [each for each in (self.short, self.needs[0]) if each]:
             found["required"] = required
@@ -432,7 +428,7 @@ class Struct(Shape):
 
 
 def read_keys(parts: Mapping[str, Node], keys: Iterable[Key], prefix: str, reading: Reading) -> dict[str, Setting]:
-    """Return the settings of the entries of a mapping that are right; `prefix` stands before their keys in messages."""
+    """Return the settings of the valid entries of a mapping. Messages have `prefix` before their keys."""
     known = {key.name: key for key in keys}
     found = {}
     for name, child in parts.items():
@@ -445,7 +441,7 @@ def read_keys(parts: Mapping[str, Node], keys: Iterable[Key], prefix: str, readi
 
 
 def unknown_key(name: str, valid: tuple[str, ...], prefix: str, words: Language) -> str:
-    """Return what was meant by an unknown key: at the top of a part of a study, it may be a key of its base."""
+    """Return a suggestion for an unknown key. At the top of a part of a study it may be a key of the base."""
     if FORMER.get(prefix + name) in [prefix + each for each in valid]:
         return meant(prefix + name, [prefix + each for each in valid])
     if prefix:
@@ -466,22 +462,6 @@ def entries(node: Node, key: str, problems: Problems) -> list[tuple[str, Node]]:
 def is_logspace(node: Node) -> bool:
     """Return whether a node is `{logspace: ...}`, which stands for a list of values."""
     return isinstance(node.value, dict) and list(node.value) == ["logspace"]
-
-
-def logspace(given: Any) -> list[float]:
-    """Return values whose logarithms are equally far apart, with the two ends as they are given. Raises ValueError."""
-    if not isinstance(given, list) or len(given) != 3:
-        raise ValueError(f"{describe(given)}, not the list of a first value, a last one and how many")
-    first, last = (typed(float, end) for end in given[:2])
-    count = typed(int, given[2])
-    if not 2 <= count <= MOST_RUNS:
-        raise ValueError(f"{count} is not a count from 2 to {MOST_RUNS}")
-    if first <= 0 or last <= 0:
-        raise ValueError(f"{show(min(first, last))} has no logarithm, for it is not above 0")
-    if first == last:
-        raise ValueError("the first value and the last are the same")
-    start, step = math.log10(first), (math.log10(last) - math.log10(first)) / (count - 1)
-    return [first, *(float(f"{10 ** (start + step * at):.{DIGITS}g}") for at in range(1, count - 1)), last]
 
 
 def described(keys: Iterable[Key], words: Language) -> Schema:

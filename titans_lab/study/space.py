@@ -1,4 +1,4 @@
-"""What varies in a study: axes of levels over a base, conditions and rules, and the combinations that they come to."""
+"""The search space of a study: axes of levels over a base, conditions and rules, and their combinations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from titans_lab.study.loader import Problems, Setting
 from titans_lab.study.presets import PRESETS
 from titans_lab.study.values import ARM, NAMED, PRESET, STUDY, show
 
-UNCHANGED = "base"  # the arm of `ablate` that leaves everything as it is
+UNCHANGED = "base"  # the arm of `ablate` that changes nothing
 
 Layers = Sequence[Mapping[str, Setting]]  # settings by dotted key, the uppermost first
 Lookup = Callable[[str], Any]  # from a name to its value
@@ -24,11 +24,11 @@ class Rule:
     """A condition on a combination.
 
     Attributes:
-        holds: From the value of each name to whether the condition is met; raises ValueError where it has no answer.
-        names: The names that it asks for.
-        place: The place where it stands.
+        holds: A function of the values of names that says whether the condition holds, or raises ValueError.
+        names: The names that it uses.
+        place: The place of the rule.
         key: The key of the study that it belongs to: "where", "exclude" or "baseline".
-        keeps: The answer with which a combination stays.
+        keeps: The answer with which a combination is kept.
     """
 
     holds: Callable[[Lookup], bool]
@@ -40,7 +40,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Level:
-    """One value of an axis: what it sets, by dotted key, what the factors of a run call it, and where it stands."""
+    """One value of an axis: its settings by dotted key, its factors, and its place."""
 
     settings: Mapping[str, Setting]
     factors: Mapping[str, Any]
@@ -49,7 +49,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Axis:
-    """Levels of which a run has one.
+    """The levels of a factor, of which a run has one.
 
     Attributes:
         levels: The levels, in order.
@@ -62,17 +62,17 @@ class Axis:
 
 @dataclass(frozen=True)
 class SubSpace:
-    """What a study, a sub-study or a condition says about which runs there are.
+    """The keys of a study, a sub-study or a condition that decide its runs.
 
     Attributes:
-        presets: What all runs start from, later presets on top of earlier ones.
-        base: What is set for all runs, by dotted key.
-        grid: The values of each key, as a tuple of settings, every one of which is combined with the others'.
-        zips: Groups of lists of values that go together.
-        when: Conditions, and what holds under each.
+        presets: The presets. Later ones override earlier ones.
+        base: The settings of all runs, by dotted key.
+        grid: The values of each key. Every combination is a run.
+        zips: Groups of lists of values that are varied together.
+        when: Conditions, and the settings under each.
         ablate: The arms of each entry, as levels.
-        exclude: What is left out.
-        where: What every combination has to meet.
+        exclude: The rules for combinations to leave out.
+        where: The conditions that every combination must meet.
     """
 
     presets: tuple[Setting, ...] = ()
@@ -85,7 +85,7 @@ class SubSpace:
     where: tuple[Rule, ...] = ()
 
     def under(self, outer: SubSpace) -> SubSpace:
-        """Return the block of a sub-study on top of the study's."""
+        """Return this sub-study merged into the study."""
         return SubSpace(
             presets=self.presets or outer.presets,
             base={**outer.base, **self.base},
@@ -100,11 +100,11 @@ class SubSpace:
 
 @dataclass(frozen=True)
 class Choice:
-    """One combination: what its axes chose is on top of the base, and the base on top of the presets.
+    """One combination. The levels of its axes override the base, and the base overrides the presets.
 
     Attributes:
-        defaults: What is not set, by dotted key.
-        factors: What tells it from others, by dotted key or one of `NAMED`.
+        defaults: The defaults of all keys, by dotted key.
+        factors: The varied values, by dotted key or one of `NAMED`.
     """
 
     defaults: Mapping[str, Any]
@@ -114,7 +114,7 @@ class Choice:
     factors: Mapping[str, Any] = field(default_factory=dict)
 
     def with_levels(self, levels: Iterable[Level]) -> Choice:
-        """Return this combination and what levels of further axes set."""
+        """Return this combination with the levels of further axes."""
         chosen, factors = dict(self.chosen), dict(self.factors)
         for level in levels:
             chosen |= level.settings
@@ -123,7 +123,7 @@ class Choice:
 
     @cached_property
     def layers(self) -> Layers:
-        """The settings by dotted key, the uppermost first."""
+        """Return the layers of settings by dotted key, the one that overrides all others first."""
         presets = (*self.presets, self.chosen[PRESET]) if PRESET in self.chosen else self.presets
         chosen = {key: setting for key, setting in self.chosen.items() if key != PRESET}
         named = {key: Setting(value, name.place) for name in presets for key, value in PRESETS[name.value].items()}
@@ -131,7 +131,7 @@ class Choice:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """What is set, by dotted key."""
+        """Return the values that are set, by dotted key."""
         return {key: setting.value for layer in reversed(self.layers) for key, setting in layer.items()}
 
     def lookup(self, name: str) -> Any:
@@ -145,7 +145,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Condition:
-    """What a combination is given where an expression holds for it."""
+    """Settings and axes that a combination gets if an expression holds for it."""
 
     holds: Callable[[Lookup], bool]
     place: str
@@ -153,7 +153,7 @@ class Condition:
     axes: tuple[Axis, ...]
 
     def extend(self, choice: Choice, problems: Problems) -> Iterator[Choice]:
-        """Yield the combinations that one becomes."""
+        """Yield the combinations that a combination becomes."""
         try:
             holds = self.holds(choice.lookup)
         except ValueError as error:
@@ -172,11 +172,11 @@ class Condition:
 
 @dataclass(frozen=True)
 class Space:
-    """A study without sub-studies, or one of them: axes, conditions and rules over a base.
+    """The space of a study or of one of its sub-studies: axes, conditions and rules over a base.
 
     Attributes:
-        name: The name of the sub-study; "" where there are none.
-        start: The base, of which nothing varies.
+        name: The name of the sub-study, or "" for the study itself.
+        start: The combination without any axis.
     """
 
     name: str
@@ -187,23 +187,23 @@ class Space:
 
     @property
     def size(self) -> int:
-        """The number of combinations of the axes."""
+        """Return the number of combinations of the axes."""
         return math.prod(len(axis.levels) for axis in self.axes)
 
     def choices(self, problems: Problems) -> Iterator[Choice]:
-        """Yield every combination, the last axis varying fastest, with what holds under its conditions."""
+        """Yield every combination, with the last axis varying fastest and the conditions applied."""
         for levels in itertools.product(*(axis.levels for axis in self.axes)):
             found = [self.start.with_levels(levels)]
-            for condition in self.conditions:  # each sees what the earlier ones gave
+            for condition in self.conditions:  # each sees the settings of earlier ones
                 found = [fuller for choice in found for fuller in condition.extend(choice, problems)]
             yield from found
 
     def set_keys(self) -> dict[str, str]:
-        """Return the keys that are set anywhere, each with a place."""
+        """Return every key that is set anywhere, with a place."""
         return {key: setting.place for key, setting in self.start.base.items()} | self.varied_keys()
 
     def varied_keys(self) -> dict[str, str]:
-        """Return the keys in which its runs may differ by what the study says, each with a place."""
+        """Return every key that the study varies, with a place."""
         given = {key: each.place for condition in self.conditions for key, each in condition.base.items()}
         return given | _keys((*self.axes, *(axis for condition in self.conditions for axis in condition.axes)))
 
@@ -222,7 +222,7 @@ def space_of(name: str, block: SubSpace, defaults: Mapping[str, Any], problems: 
 
 
 def _axes(block: SubSpace, problems: Problems) -> tuple[Axis, ...]:
-    """All axes of a block, the sooner the slower they vary."""
+    """Return all axes of a block, the sooner the slower they vary."""
     axes = [
         Axis(tuple(Level({key: each}, {key: each.value}) for each in levels.value), {key: levels.key_place})
         for key, levels in block.grid.items()
@@ -239,7 +239,7 @@ def _axes(block: SubSpace, problems: Problems) -> tuple[Axis, ...]:
 
 
 def _group(group: Mapping[str, Setting], problems: Problems) -> Axis:
-    """Lists whose values go together: the first with the first, and so on."""
+    """Return the axis of lists whose values go together: the first with the first, and so on."""
     lengths = {key: len(column.value) for key, column in group.items()}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
@@ -252,7 +252,7 @@ def _group(group: Mapping[str, Setting], problems: Problems) -> Axis:
 
 
 def _ablation(entries: Mapping[str, tuple[Level, ...]], problems: Problems) -> Axis:
-    """The base, and then what differs from it in one respect at a time."""
+    """Return the base, and then what differs from it in one respect at a time."""
     levels = {UNCHANGED: Level({}, {ARM: UNCHANGED})}
     keys: dict[str, str] = {}
     for entry, arms in entries.items():

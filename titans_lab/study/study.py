@@ -19,8 +19,9 @@ from titans_lab.study.grammar import KEYS, language, study_name, variant_name
 from titans_lab.study.identity import read_values, run_id
 from titans_lab.study.loader import Node, Problems, Setting, load
 from titans_lab.study.metric import COSTS, RECORDED, Metric, find
-from titans_lab.study.point import Held, Point, Sieve, built, hold_equal, late_names, points_of, sift
+from titans_lab.study.point import Held, Point, built, hold_equal, late_names, points_of, sift
 from titans_lab.study.run import Run
+from titans_lab.study.sieve import Sieve
 from titans_lab.study.space import Axis, Choice, Level, Space, space_of
 from titans_lab.study.terms import Budget, Dimension, Order, SearchTerms
 from titans_lab.study.values import label
@@ -33,21 +34,21 @@ class Study:
     """A study file, checked.
 
     Attributes:
-        name: Its name in the store; the file's stem unless the file says otherwise.
-        path: The file.
-        question: What it asks.
-        expect: What it is expected to show.
-        presets: Names of what all runs start from, later presets on top of earlier ones.
+        name: The name in the store, by default the file's stem.
+        path: The study file.
+        question: The question of the study.
+        expect: The expected result.
+        presets: The names of the presets. Later ones override earlier ones.
         base: The values set for all runs, by dotted key.
         grid: The values to combine, by dotted key.
         seeds: The seeds of every combination.
-        points: The combinations in order, the last key varying fastest.
-        hold: What is equal in all of them.
-        metric: What they are compared by, as the task of the first has it; None: the metric of the task.
-        order: The order in which a sweep launches them.
-        budget: What a sweep may spend.
-        warnings: What is allowed and probably not meant, a line each.
-        search: What `titans-lab tune` looks for; None: nothing.
+        points: The combinations in order, with the last key varying fastest.
+        hold: The cost that is equal in all combinations.
+        metric: The metric that compares the arms. None: the task's metric.
+        order: The order in which a sweep launches runs.
+        budget: The budget of a sweep.
+        warnings: Probable mistakes, a line each.
+        search: The search of `titans-lab tune`. None: the study has none.
         overrides: The texts `key=value` that it was loaded with.
     """
 
@@ -78,7 +79,7 @@ class Study:
 
     @cached_property
     def factors(self) -> dict[str, tuple[Any, ...]]:
-        """What varies, by dotted key, "study" or "arm", and its values in the order of the runs."""
+        """Return the varied keys, dotted, "study" or "arm", and their values in the order of the runs."""
         values: dict[str, dict[tuple[type, Any], None]] = {}
         for point in self.points:
             for key, value in point.factors.items():
@@ -87,17 +88,17 @@ class Study:
 
     @property
     def combinations(self) -> int:
-        """Points times seeds: more than there are runs where some combinations come to the same run."""
+        """Return points times seeds. There are fewer runs if some combinations are the same run."""
         return len(self.points) * len(self.seeds)
 
     def runs(self, data_hash: Callable[[RunConfig], str]) -> list[Run]:
-        """Return the distinct runs in order, seeds innermost; of combinations that are the same run, the first.
+        """Return the distinct runs in order, with seeds varying fastest.
 
         Args:
-            data_hash: Gives the hash of the content of a configuration's data; asked once for each data and task.
+            data_hash: A function that returns the hash of a configuration's data. It is called once per data and task.
 
         Raises:
-            UserError: That of `data_hash`, with the place of the value that it blames.
+            UserError: `data_hash` raised it. The message has the place of the wrong value.
         """
         first: dict[tuple[DataConfig, TaskConfig], Point] = {}
         for point in self.points:
@@ -116,7 +117,7 @@ class Study:
         return list(runs.values())
 
     def check(self, fit: Callable[[RunConfig], None]) -> None:
-        """Ask of each distinct configuration whether it fits its data; a UserError has the place of what it blames."""
+        """Check each distinct configuration by `fit`. A UserError gets the place of the wrong value."""
         for point in {point.config: point for point in self.points}.values():
             self._answer(fit, point)
 
@@ -127,13 +128,13 @@ class Study:
             raise point.located(error, str(self.path)) from error
 
     def launch_order(self, runs: Iterable[Run]) -> list[Run]:
-        """Return some of its runs as a sweep takes them: as they are listed, or in an order that follows from names."""
+        """Return runs in the order in which a sweep launches them."""
         if self.order == "listed":
             return list(runs)
         return sorted(runs, key=lambda run: hashlib.sha256(f"{self.name} {run.run_id}".encode()).digest())
 
     def record(self, runs: Sequence[Run]) -> dict[str, Any]:
-        """Return the study as a sweep launches it, as plain data for the store."""
+        """Return the study's record for the store, as plain data."""
         return {
             "name": self.variant,
             "family": self.name,
@@ -151,13 +152,13 @@ class Study:
 
 @dataclass(frozen=True)
 class SearchArm:
-    """One combination of a study, as it is without its search, and the way to others of it.
+    """An arm of a study that has a search: it makes the combinations with values of the search's parameters.
 
     Attributes:
-        base: The combination with the values that the study itself gives.
+        base: The combination without the search.
         parameters: The parameters of the search.
-        metrics: What is optimised.
-        held: What is equal in all arms.
+        metrics: The objectives.
+        held: The cost that is equal in all arms.
     """
 
     base: Point
@@ -167,7 +168,7 @@ class SearchArm:
 
     @property
     def label(self) -> str:
-        """What tells it from others, for people; "" where it is the only one."""
+        """Return the values in which it differs from other arms, or "" where it is the only one."""
         return label(self.base.factors)
 
     def lookup(self, name: str) -> Any:
@@ -175,10 +176,10 @@ class SearchArm:
         return self.base.lookup(name)
 
     def point(self, values: Mapping[str, Any]) -> Point:
-        """Return the combination with these values of parameters.
+        """Return the combination with some values of the parameters.
 
         Raises:
-            UserError: It is no configuration, or a rule of the study leaves it out.
+            UserError: The combination is no configuration, or a rule of the study leaves it out.
         """
         problems, sieve = Problems(), Sieve()
         places = {dimension.key: dimension.place for dimension in self.parameters}
@@ -199,13 +200,13 @@ class SearchArm:
 
     @property
     def _target(self) -> int:
-        """What is held, as the study solved it for the arm without the search."""
+        """Return the held cost of the arm without the search."""
         assert self.held is not None
         cost = QUANTITIES[self.held.hold.what](self.base.config)
         return round(cost / (1 + (self.base.deviation or 0.0)))
 
     def _levels(self) -> Iterator[Axis]:
-        """The axes of the study, each with the arm's level alone."""
+        """Yield the axes of the study, each with only the arm's level."""
         for axis in self.base.space.axes:
             levels = [level for level in axis.levels if level.factors.items() <= self.base.factors.items()]
             yield replace(axis, levels=tuple(levels[:1]))
@@ -216,7 +217,7 @@ class SearchArm:
 
 @dataclass(frozen=True)
 class Search:
-    """The search of a study, and the arms that it tunes, each by itself."""
+    """The search of a study, and the arms that it tunes separately."""
 
     terms: SearchTerms
     arms: tuple[SearchArm, ...]
@@ -231,22 +232,22 @@ class Search:
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
-    """Read and check a study file.
+    """Read and check a study file, and return its study.
 
     Args:
         path: The file.
         overrides: Texts `key=value`: a dotted key of the base, a key of the study, or `grid.<key>` with a list.
 
     Raises:
-        UserError: With a line for each problem: its place, the key and the remedy.
+        UserError: The study is wrong. The message has a line for each problem: its place, the key and the remedy.
     """
     return read_study(load(path), path, overrides)
 
 
 def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
-    """Return the study of what `path` would hold: from the document to spaces, and from these to points."""
+    """Return the study of a parsed file: the document becomes spaces, and these become points."""
     problems = Problems()
-    load_plugins(root, path, overrides)  # first, since the language is what the registries hold
+    load_plugins(root, path, overrides)  # first, since plugins add keys to the language
     document = read_document(root, path, overrides, KEYS, language(), problems)
     defaults = {key: leaf.default for key, leaf in leaves().items()}
     spaces = [space_of(name, block, defaults, problems) for name, block in document.blocks().items()]
@@ -297,7 +298,7 @@ def _name(document: Document, path: Path, problems: Problems) -> str:
 
 
 def _metric(asked: Setting | None, points: Sequence[Point], problems: Problems) -> Metric | None:
-    """What arms are compared by, as the first of the study's tasks has it; each task has to have it."""
+    """Return the metric that compares arms, which every task of the study must have."""
     tasks = {point.config.task.name: point.config.task.settings for point in points}
     found = [_found("metric", asked, task.metrics() | RECORDED, problems) for task in tasks.values() if asked]
     problems.stop()
@@ -307,7 +308,7 @@ def _metric(asked: Setting | None, points: Sequence[Point], problems: Problems) 
 def _search(
     document: Document, spaces: Sequence[Space], points: Sequence[Point], held: Held | None, problems: Problems
 ) -> Search | None:
-    """The search of a study; what it sets, nothing else may."""
+    """Return the search of a study. The keys of its space must not be varied or solved for elsewhere."""
     terms: SearchTerms | None = document.value("search")
     if terms is None:
         return None

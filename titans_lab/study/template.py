@@ -1,4 +1,4 @@
-"""A study to start from."""
+"""Write a study to start from."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from titans_lab.study.grammar import NAME, NAME_RULE
 
 
 def write_template(name: str) -> Path:
-    """Writes a commented study that works as it is.
+    """Write a commented study that works unchanged, and return its path.
 
     Args:
-        name: Of the study, or the path of its file; `.yaml` is added where it is missing.
+        name: The name of the study, or the path of its file. `.yaml` is added if it is missing.
 
     Returns:
         The file.
 
     Raises:
-        UserError: The name cannot be one, a file has it already, or it cannot be written.
+        UserError: The name is invalid, the file exists, or it cannot be written.
     """
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if not NAME.fullmatch(path.stem):
@@ -36,7 +36,7 @@ def write_template(name: str) -> Path:
 
 
 def _write_new(path: Path, text: str) -> None:
-    """A whole file under a name that was free, or nothing."""
+    """Write a whole file under a name that is free, or nothing."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(text, encoding="utf-8")

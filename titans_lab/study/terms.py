@@ -1,4 +1,4 @@
-"""What a study asks for besides its runs: a budget, an order, and a search."""
+"""The terms of a study besides its runs: a budget, an order, and a search."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
 PrunerName = Literal["none", "median", "asha", "hyperband"]
 Kind = Literal["float", "int", "choice"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-SEVERAL = ("tpe", "gp", "nsga2", "random", "qmc", "grid")  # samplers that take several objectives
-EXACT = 12  # digits of a value that steps lead to
-MOST_VALUES = 1_000_000  # of a range with a step
+SEVERAL = ("tpe", "gp", "nsga2", "random", "qmc", "grid")  # samplers that support several objectives
+EXACT = 12  # digits of a value that is a sum of steps
+MOST_VALUES = 1_000_000  # in a range with a step
 EXAMPLE = "write {float: [1e-4, 1e-2], log: true}, {int: [1, 4]} or {choice: [8, 16]}"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a sweep may spend before it launches nothing more; runs that have started are finished.
+    """The time after which a sweep launches no run. Runs that have started are finished.
 
     Attributes:
-        wall_time: Seconds from the start of the sweep; None: no limit.
-        device_time: Seconds of work of all devices together, cores where there is no GPU; None: no limit.
+        wall_time: Seconds from the start of the sweep. None: no limit.
+        device_time: Seconds of work of all devices together, which are cores without a GPU. None: no limit.
     """
 
     wall_time: float | None = None
@@ -56,11 +56,11 @@ class Dimension:
         key: The dotted key that it sets.
         kind: The kind of its values.
         low: The lower end of a range, included.
-        high: The upper end, included; with a step, the last value that the steps reach.
-        log: Whether the logarithm of the value is drawn evenly.
-        step: The step between two values of a range; None: any value of a float, each integer of an int.
+        high: The upper end, included. With a step, the last value that the steps reach.
+        log: Whether values are drawn uniformly on a logarithmic scale.
+        step: The step between two values of a range. None: any float, or every integer.
         choices: The values of a choice.
-        when: The condition under which the parameter exists; None: always.
+        when: The condition under which the parameter exists. None: always.
         place: The place of its key in the study.
     """
 
@@ -99,7 +99,7 @@ class Dimension:
 
     @cached_property
     def values(self) -> tuple[Any, ...] | None:
-        """All values, in order; None where they cannot be counted."""
+        """Return all values, in order, or None where they cannot be counted."""
         if self.kind == "choice":
             return self.choices
         if self.step is None and self.kind == "float":
@@ -110,19 +110,19 @@ class Dimension:
 
     @property
     def _steps(self) -> int:
-        """Whole steps from one end to the other, with room for what decimals lose in binary."""
+        """Return the number of whole steps in the range, allowing for rounding errors."""
         assert self.step is not None
         return math.floor((self.high - self.low) / self.step + 1e-9)
 
     def rounded(self, value: Any) -> Any:
-        """Return a value as runs get it: few digits of a float, so that ids do not depend on its last bits."""
+        """Return a value rounded to few digits, so that ids do not depend on the last bits of a float."""
         if self.kind != "float":
             return value
         digits = DIGITS if self.step is None else EXACT
         return min(max(float(f"{value:.{digits}g}"), self.low), self.high)
 
     def has(self, value: Any) -> bool:
-        """Return whether a value can be drawn, but for the last bits of a float."""
+        """Return whether a value can be drawn, up to the last bits of a float."""
         if self.kind == "choice":
             return any(type(value) is type(choice) and value == choice for choice in self.choices)
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
@@ -130,36 +130,36 @@ class Dimension:
         return self.values is None or any(math.isclose(value, each, rel_tol=1e-9) for each in self.values)
 
     def exists(self, lookup: Lookup) -> bool:
-        """Return whether its condition holds. Raises ValueError where that has no answer."""
+        """Return whether the parameter's condition holds. Raise ValueError where it has no answer."""
         return self.when is None or self.when(lookup)
 
     def plain(self) -> dict[str, Any]:
-        """Return it as plain data, without its place: what tells two searches apart."""
+        """Return the parameter as plain data without its place, for the identity of a search."""
         what = {self.kind: list(self.choices or (self.low, self.high)), "log": self.log, "step": self.step}
         return {"key": self.key, **what, "when": self.when.text if self.when else ""}
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A sampler or a pruner by name, and its options, which the library behind it knows, with their places."""
+    """The name of a sampler or a pruner, and its options with their places. Optuna checks the options."""
 
     name: str
     options: Mapping[str, Setting] = field(default_factory=dict)
     place: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """Return it as plain data: what tells two searches apart."""
+        """Return name and options as plain data, for the identity of a search."""
         return {"name": self.name, **{key: setting.value for key, setting in self.options.items()}}
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A bound on a metric.
+    """A constraint on a metric.
 
     Attributes:
-        name: One of `titans_lab.study.metric.MEASURED` or `COSTS`.
-        low: The least value that is allowed; None: any.
-        high: The greatest one.
+        name: The metric, one of `titans_lab.study.metric.MEASURED` or `COSTS`.
+        low: The least value that is allowed. None: no bound.
+        high: The greatest value that is allowed. None: no bound.
         place: The place of its key in the study.
     """
 
@@ -173,7 +173,7 @@ class Limit:
             raise ValueError(f"min {show(self.low)} is above max {show(self.high)}; swap them")
 
     def excess(self, value: float) -> float:
-        """Return by what share of the bound a value violates it; at most 0: it does not."""
+        """Return the share of the bound by which a value violates it. 0 or less: the constraint is met."""
         over = -1.0 if self.high is None else (value - self.high) / (abs(self.high) or 1)
         under = -1.0 if self.low is None else (self.low - value) / (abs(self.low) or 1)
         return max(over, under)
@@ -181,7 +181,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Finalists:
-    """How many of the best are run once more, and with how many seeds that the search has not seen."""
+    """The number of best trials that are repeated at the end, and the number of fresh seeds."""
 
     count: int = 3
     seeds: int = 3
@@ -193,17 +193,17 @@ class SearchTerms:
 
     Attributes:
         space: The parameters, in the order in which they are drawn.
-        metric: What the key says of each metric to optimise: arguments of `titans_lab.study.metric.find`; empty: the
-            study's metric, else the task's.
+        metric: The objectives, each as arguments of `titans_lab.study.metric.find`. Empty: the study's metric, else the
+            task's.
         trials: The number of trials of each arm.
-        timeout: Seconds after which no trial begins; None: no limit.
-        seeds: The number of seeds of a trial, from 0; its value is the mean.
-        sampler: What proposes points.
-        pruner: What stops runs that are not promising.
-        constraints: Bounds; a trial that breaks one that is known before a run is never started.
-        enqueue: Points to try first.
-        warm_start: Whether runs that the store has are told to the sampler; None: where there is one arm.
-        finalists: What is run once more at the end; None: nothing.
+        timeout: Seconds after which no trial starts. None: no limit.
+        seeds: The number of seeds of a trial, from 0. The value of a trial is the mean over seeds.
+        sampler: The sampler, which proposes points.
+        pruner: The pruner, which stops unpromising runs.
+        constraints: The constraints. A trial that violates one that is known before a run is never started.
+        enqueue: The points to try first.
+        warm_start: Whether the sampler learns from runs that the store has. None: only if there is one arm.
+        finalists: The trials that are repeated at the end. None: none.
         place: The place of the key.
     """
 
@@ -221,7 +221,7 @@ class SearchTerms:
     place: str = ""
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
-        """Yield place, key and message of what does not go together, though each part is right by itself."""
+        """Yield place, key and message of values that contradict each other."""
         names = [each.value["name"] for each in self.metric]
         for number, each in enumerate(self.metric):
             if names[number] in names[:number]:
@@ -245,12 +245,12 @@ class SearchTerms:
 
 @dataclass(frozen=True)
 class Library(Shape):
-    """A sampler or a pruner: its name, or a mapping with the name and options, which the library behind it knows."""
+    """A sampler or a pruner: its name, or a mapping of its name and options."""
 
     names: Any
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the choice."""
+        """Return the sampler or pruner."""
         parts = node.value if isinstance(node.value, dict) else {"name": node}
         if "name" not in parts:
             reading.problems.add(node.place, key, "says no name; add it, or remove the key")
@@ -270,10 +270,10 @@ class Library(Shape):
 
 
 class Parameters(Shape):
-    """What a search draws from: a distribution for each dotted key; read as a tuple of dimensions."""
+    """The space of a search: a distribution for each dotted key. It is read as a tuple of dimensions."""
 
     def read(self, node: Node, key: str, reading: Reading) -> Setting | None:
-        """Return the dimensions that are right; a condition asks for parameters that come before it."""
+        """Return the valid dimensions. A condition may use only parameters before its own."""
         if not isinstance(node.value, dict) or not node.value:
             reading.problems.add(node.place, key, f"{describe(node.plain())}, not a mapping of keys; {EXAMPLE}")
             return None
@@ -335,7 +335,7 @@ def distribution(kind: str) -> tuple[Key, ...]:
     """Return the keys that a distribution may have besides its kind."""
     early = Predicate(early="not known before all is drawn; use keys of a run")
     return (
-        Key("log", Value(bool), "Whether the logarithm is drawn evenly."),
+        Key("log", Value(bool), "Whether values are drawn uniformly on a logarithmic scale."),
         Key("step", Value(float if kind == "float" else int), "The step between two values."),
         Key("when", early, "The condition under which the parameter exists."),
     )

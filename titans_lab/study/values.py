@@ -1,8 +1,9 @@
-"""Values and keys of a study: what they may be, how they are written, and what a wrong one was meant to be."""
+"""Convert and write values and keys of a study, and suggest what a wrong one was meant to be."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from types import NoneType
@@ -13,17 +14,18 @@ from titans_lab.errors import listed, near, nearest
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-STUDY, ARM = "study", "arm"  # factors that are names: of a sub-study, and of an arm of `ablate`
+STUDY, ARM = "study", "arm"  # factors whose values are names of sub-studies, and of arms of `ablate`
 NAMED = (STUDY, ARM)
 PRESET = "preset"
 WANTED = {int: "an integer", float: "a finite number", bool: "true or false", str: "text", NoneType: "null"}
 KINDS = {int: "an integer", float: "a number", bool: "a boolean", str: "text", list: "a list", dict: "a mapping"}
 LONGEST_SHOWN = 60
-DIGITS = 6  # of a value that is computed: what a power comes to in its last bits depends on the machine
+DIGITS = 6  # of a computed value: the last bits of a power depend on the machine
+MOST_RUNS = 100_000  # in a study
 SUFFIXES = {"%": 1e-2, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
-EXACT = 2**53  # below it, a float is the integer that it looks like
+EXACT = 2**53  # below it, a float represents every integer
 
-#: Former names of keys and of choices. Nothing but error messages knows them.
+#: The former names of keys and choices, for error messages only.
 FORMER = {
     "model.blocks": "model.n_layers",
     "model.heads": "model.n_heads",
@@ -54,10 +56,10 @@ FORMER = {
 
 
 def typed(hint: Any, value: Any) -> Any:
-    """Return the value as its declared type has it: an integer becomes a float where one is due, and nothing else.
+    """Return a value, checked against its declared type. An integer becomes a float where the type is float.
 
     Raises:
-        ValueError: Saying what the value is, what it should be and what to write.
+        ValueError: The value has another type. The message says what to write.
     """
     from pydantic import ValidationError
 
@@ -69,7 +71,7 @@ def typed(hint: Any, value: Any) -> Any:
 
 @cache
 def adapter(hint: Any) -> TypeAdapter[Any]:
-    """Return pydantic's strict reader of a declared type."""
+    """Return pydantic's strict adapter of a declared type."""
     from pydantic import ConfigDict, TypeAdapter
 
     return TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))
@@ -93,13 +95,13 @@ def describe(value: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """Return a value as `show` has it, or its beginning."""
+    """Return a value as `show` writes it, cut if it is long."""
     text = show(value)
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
 
 
 def show(value: Any) -> str:
-    """Return a value as a study file writes it, text in double quotes."""
+    """Return a value as a study file has it, with text in double quotes."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -109,22 +111,42 @@ def short(key: str) -> str:
 
 
 def assignment(key: str, value: Any) -> str:
-    """Return a key and its value as they tell arms apart, such as "memory.depth=2"."""
+    """Return a key and its value as a label, such as "memory.depth=2"."""
     return f"{short(key)}={value if isinstance(value, str) else show(value)}"
 
 
 def label(factors: Mapping[str, Any]) -> str:
-    """Return what tells an arm from others, such as "mac memory.depth=2"; "" where nothing varies."""
+    """Return the label of an arm, such as "mac memory.depth=2", or "" where nothing varies."""
     return " ".join(value if key in NAMED else assignment(key, value) for key, value in factors.items())
 
 
 def meant(key: str, valid: Collection[str]) -> str:
-    """Return what an unknown key was meant to be: its new name where it has one, else a near one of the valid keys."""
+    """Return a suggestion for an unknown key: its new name if it is a former key, else a similar valid key."""
     return f"its name is now {FORMER[key]}" if FORMER.get(key) in valid else nearest(key, valid)
 
 
+def logspace(given: Any) -> list[float]:
+    """Return the values of `logspace: [first, last, count]`, evenly spaced on a logarithmic scale.
+
+    Raises:
+        ValueError: `given` is no such list.
+    """
+    if not isinstance(given, list) or len(given) != 3:
+        raise ValueError(f"{describe(given)}, not the list of a first value, a last one and how many")
+    first, last = (typed(float, end) for end in given[:2])
+    count = typed(int, given[2])
+    if not 2 <= count <= MOST_RUNS:
+        raise ValueError(f"{count} is not a count from 2 to {MOST_RUNS}")
+    if first <= 0 or last <= 0:
+        raise ValueError(f"{show(min(first, last))} has no logarithm, for it is not above 0")
+    if first == last:
+        raise ValueError("the first value and the last are the same")
+    start, step = math.log10(first), (math.log10(last) - math.log10(first)) / (count - 1)
+    return [first, *(float(f"{10 ** (start + step * at):.{DIGITS}g}") for at in range(1, count - 1)), last]
+
+
 def _remedy(hint: Any, value: Any) -> str:
-    """What to write instead of a value of the wrong type, where that can be told."""
+    """Return what to write instead of a value of the wrong type, if that is known."""
     if hint is not str and get_origin(hint) is Literal and isinstance(value, str):
         if FORMER.get(value) in get_args(hint):
             return f"; its name is now {FORMER[value]}"
@@ -147,7 +169,7 @@ def _accepts(hint: Any, value: Any) -> bool:
 
 
 def _alternatives(hint: Any, value: Any) -> Iterator[Any]:
-    """Values of other types that may have been meant."""
+    """Yield values of other types that may have been meant."""
     if isinstance(value, str):
         yield _from_text(hint, value)
         number = _from_text(float, value[:-1])
@@ -161,7 +183,7 @@ def _alternatives(hint: Any, value: Any) -> Iterator[Any]:
 
 
 def _from_text(hint: Any, text: str) -> Any:
-    """What pydantic would read a text as where it is not strict; None: nothing."""
+    """Return the value that pydantic reads from a text when it is not strict, or None where it reads none."""
     from pydantic import ValidationError
 
     try:

@@ -1,1 +1,1 @@
-"""What a model is trained on and measured by, one task a file."""
+"""The tasks that models are trained on and measured by. Each task is a folder."""

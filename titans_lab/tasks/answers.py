@@ -1,4 +1,4 @@
-"""What generated tasks share: sets of token sequences with an answer to give in some of their places."""
+"""The base of generated tasks: sets of token sequences with answers at some positions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from titans_lab.study.config import RunConfig
 from titans_lab.tasks.task import IGNORED, Batch, Score, Task, precise, random_of
 
-#: Tokens and targets `[count, length]`; a target is the answer at its place, `IGNORED` where none is asked for.
+#: Tokens and targets `[count, length]`. A target is the answer at its position, or `IGNORED` where there is none.
 Examples = tuple[np.ndarray, np.ndarray]
 
 DRAWN_AT_ONCE = 1024  # examples
@@ -27,9 +27,9 @@ class ExampleSet:
     """A set of examples of one kind.
 
     Attributes:
-        length: Tokens of a sequence.
-        count: Examples; null, for a training set: ever new ones.
-        setting: What the kind is, where there are several.
+        length: The tokens in a sequence.
+        count: The number of examples. None, for a training set: every example is new.
+        setting: The name of the kind, where there are several.
     """
 
     length: int
@@ -38,20 +38,20 @@ class ExampleSet:
 
 
 class AnsweringModel(Protocol):
-    """What can be trained: `LanguageModel`, `AutoEncoder`."""
+    """A model that a generated task can train: `LanguageModel` or `AutoEncoder`."""
 
     def logits_at(self, tokens: Tensor, wanted: Tensor) -> Tensor:
-        """Logits `[answers, vocab]` where `wanted` `[batch, time]` is true."""
+        """Return logits `[answers, vocab]` of tokens `[batch, time]` where `wanted` `[batch, time]` is true."""
 
 
 class AnswerTask(Task):
-    """Training sets that are read over and over, in another order every time, and test sets from other random numbers.
+    """A task with training sets that are reshuffled every epoch, and test sets from other random numbers.
 
-    The training sets follow from the seed; the test sets are the same for every run.
+    The training sets depend on the seed. The test sets are the same for every run.
 
     Args:
-        config: Of the run.
-        seed: Of the run.
+        config: The configuration of the run.
+        seed: The seed of the run.
     """
 
     def __init__(self, config: RunConfig, seed: int) -> None:
@@ -62,22 +62,22 @@ class AnswerTask(Task):
 
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> AnswerTask:
-        """Return the task of a run; nothing is read."""
+        """Return the task of a run, without reading anything."""
         return cls(config, seed)
 
     @abstractmethod
     def parts(self, training: bool) -> list[ExampleSet]:
-        """The sets to train on or to test on, all of some size; one training set may be without an end."""
+        """Return the sets to train on or to test on. Only a single training set may be endless."""
 
     @abstractmethod
     def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
-        """So many examples of a part."""
+        """Draw `count` examples of a set, `[count, length]`."""
 
     def sample(self, step: int) -> Batch:
-        """Inputs and targets `[examples, length]` of a part; of each part so many that a step has as many tokens."""
+        """Return inputs and targets `[examples, length]` of one set. Every step has the same number of tokens."""
         part, *others = self.parts(training=True)
         if part.count is None:
-            assert not others, "one endless set has no place for others"
+            assert not others, "an endless set must be the only one"
             random = random_of(self.name, "train", self.seed, step, self.length, self.batch)
             return _tensors(self.draw(random, part, self.batch, training=True))
         epoch, place = divmod(step, len(self.order(0)))
@@ -86,18 +86,18 @@ class AnswerTask(Task):
         return _tensors((inputs[chosen], targets[chosen]))
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropy in nats, summed over the answers of each example."""
+        """Return the cross-entropy `[batch]` in nats, summed over the answers of each example."""
         inputs, targets = batch
         wanted = targets != IGNORED
         losses = F.cross_entropy(_logits(model, inputs, wanted), targets[wanted], reduction="none")
         return losses.new_zeros(targets.shape).masked_scatter(wanted, losses).sum(1)
 
     def terms(self, batch: Batch) -> int:
-        """Answers."""
+        """Return the number of answers in the batch."""
         return int((batch[1] != IGNORED).sum())
 
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
-        """Loss, and share of answers that are the likeliest token: of all, and of each part where there are several."""
+        """Return the loss and the accuracy of greedy answers, over all sets and, of several, for each."""
         parts = self.parts(training=False)
         judged = [self._judge(model, device, part, limit) for part in parts]
         losses, right, counts = zip(*judged, strict=True)
@@ -108,12 +108,12 @@ class AnswerTask(Task):
         return scores
 
     def inputs(self, tokens: int) -> Tensor:
-        """The first test examples of the first part."""
+        """Return the first test examples of the first set, `[batch, length]`."""
         part = self.parts(training=False)[0]
         return next(self.test(part, min(tokens, self.batch * part.length)))[0]
 
     def test(self, part: ExampleSet, limit: int | None = None) -> Iterator[Batch]:
-        """A test set in batches, or its first examples with about `limit` tokens."""
+        """Yield a test set in batches, or its first examples with about `limit` tokens."""
         count = part.count if limit is None else max(1, limit // part.length)
         inputs, targets = _tensors(tuple(x[:count] for x in self.draw_set(part, False)))  # type: ignore[arg-type]
         yield from zip(inputs.split(self.batch), targets.split(self.batch), strict=True)
@@ -128,7 +128,7 @@ class AnswerTask(Task):
         return tokens, targets
 
     def _shuffled(self, epoch: int) -> list[tuple[ExampleSet, np.ndarray]]:
-        """The batches of an epoch: whole ones, so that what is left over is another part of the set in every epoch."""
+        """Return the whole batches of an epoch. The examples that are left over differ from epoch to epoch."""
         random = random_of(self.name, "order", self.seed, epoch, self.length, self.batch)
         batches: list[tuple[ExampleSet, np.ndarray]] = []
         for part in self.parts(training=True):
@@ -141,7 +141,7 @@ class AnswerTask(Task):
     def _judge(
         self, model: nn.Module, device: torch.device, part: ExampleSet, limit: int | None
     ) -> tuple[float, int, int]:
-        """Sum of the losses, right answers, and answers."""
+        """Return the sum of the losses in nats, the number of right answers, and the number of answers."""
         loss, right, count = 0.0, 0, 0
         for inputs, targets in self.test(part, limit):
             wanted = targets != IGNORED

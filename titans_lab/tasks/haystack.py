@@ -1,4 +1,4 @@
-"""Text to hide something in: bytes that go round and round, and where a sentence of them begins."""
+"""Haystacks: texts to hide a needle in, repeated as often as needed, and the offsets of their sentences."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: RULER's own: no text at all.
+#: RULER's filler, which is no natural text.
 NOISE = b"The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.\n"
 _SENTENCE_END = re.compile(rb"(?<=[.!?]) ")
 
 
 @dataclass(frozen=True, eq=False)
 class Haystack:
-    """A text that goes on from its start after its end.
+    """A text that restarts after its end.
 
     Attributes:
-        text: Its bytes; a sentence ends with what stands between it and the next.
-        starts: Where a sentence begins, ascending from 0.
+        text: The bytes. A sentence includes the separator to the next.
+        starts: The offsets of sentences, ascending from 0, `[sentences]`.
     """
 
     text: bytes
@@ -26,11 +26,11 @@ class Haystack:
 
     @property
     def joint(self) -> bytes:
-        """What stands between two sentences."""
+        """Return the separator between two sentences."""
         return self.text[-1:]
 
     def cut(self, size: int, start: int) -> tuple[bytes, np.ndarray]:
-        """`size` bytes from a sentence on, the last one perhaps broken off, and where in them sentences begin."""
+        """Return `size` bytes from a sentence on, and the offsets of the sentences in them. The last may be cut."""
         first = int(self.starts[start])
         rounds = -(-(first + size) // len(self.text))
         places = (self.starts[None] + len(self.text) * np.arange(rounds)[:, None]).ravel() - first
@@ -38,12 +38,12 @@ class Haystack:
 
 
 def noise() -> Haystack:
-    """The five sentences that RULER repeats, as one unit: a needle stands between two rounds."""
+    """Return the five sentences that RULER repeats, as one unit: a needle stands between two repetitions."""
     return Haystack(NOISE, np.zeros(1, dtype=np.int64))
 
 
 def prose(text: bytes) -> Haystack:
-    """A text with its white space made single blanks, as RULER does with essays, cut after each full stop."""
+    """Return a text cut after each full stop, with runs of white space as single blanks, as RULER has its essays."""
     plain = b" ".join(text.split()) + b" "
     ends = [match.end() for match in _SENTENCE_END.finditer(plain)]
     return Haystack(plain, np.array([0, *(end for end in ends if end < len(plain))], dtype=np.int64))

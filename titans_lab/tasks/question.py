@@ -1,23 +1,23 @@
-"""What is asked of a model after a long prompt."""
+"""Questions about a long prompt."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: What lengths are counted in: a token is a byte of UTF-8.
+#: The unit of lengths: a token is a byte of UTF-8.
 TOKENIZER = "bytes"
 
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt and what should follow it.
+    """A prompt and its answer.
 
     Attributes:
-        prompt: Ends where the answer begins.
-        answer: As training continues the prompt, beginning with a blank.
-        target: What has to be found in a model's words.
-        depth: Where the fact that answers it stands, from 0, the start of the context, to 1, its end.
-        about: The question alone.
+        prompt: The prompt, which ends where the answer begins.
+        answer: The continuation in training, which begins with a blank.
+        target: The text that a right answer must contain.
+        depth: The depth of the fact that answers it, from 0 (the start of the context) to 1.
+        about: The question without the context.
     """
 
     prompt: bytes

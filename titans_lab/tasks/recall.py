@@ -1,4 +1,4 @@
-"""Training on questions about a long prompt: one task for every kind of `Questions`."""
+"""The base of tasks that ask questions about a long prompt, for every kind of `Questions`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from titans_lab.tasks.task import IGNORED, Batch, Score, Task, precise
 
 
 class Questions(Protocol):
-    """A source of questions, which differ by number."""
+    """A source of numbered questions."""
 
     def question(self, number: int, length: int, answer_tokens: int | None = None) -> Question:
-        """Number `number`, prompt and answer having `length` tokens together."""
+        """Return question `number`, whose prompt and answer have `length` tokens together."""
 
 
 class RecallTask(Task):
-    """Prompts and their answers, `train.seq_len` bytes to read; test questions come from a source of their own."""
+    """A task of prompts with answers, of `train.seq_len` bytes. Test questions come from a separate source."""
 
     settings: NeedleSettings | BabilongSettings
 
@@ -35,11 +35,11 @@ class RecallTask(Task):
         self.length, self.batch = config.train.seq_len, config.train.batch_size
 
     def sample(self, step: int) -> Batch:
-        """Inputs, targets and those of the answer `[batch, length]`; every step has new questions."""
+        """Return inputs, targets and targets of the answer `[batch, length]`. Every step has new questions."""
         return self._pair(self.training, range(step * self.batch, (step + 1) * self.batch))
 
     def test(self, limit: int | None = None) -> Iterator[Batch]:
-        """The test questions, or as many as have about `limit` tokens."""
+        """Yield the test questions in batches, or as many of them as have about `limit` tokens."""
         count = self.settings.test_examples
         count = count if limit is None else min(count, max(1, limit // self.length))
         for first in range(0, count, self.batch):
@@ -55,15 +55,18 @@ class RecallTask(Task):
         return inputs, wanted if self.settings.loss == "answer" else targets, wanted
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Nats, summed over the tokens that count."""
+        """Return the loss `[batch]` in nats, summed over the tokens that count."""
         return _losses(model(batch[0]), batch[1]).sum(1)
 
     def terms(self, batch: Batch) -> int:
-        """Tokens that count."""
+        """Return the number of tokens that count."""
         return _count(batch[1])
 
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
-        """Loss, and the share of answers that greedy decoding would write: every byte is the likeliest one."""
+        """Return the loss and the accuracy of greedy decoding.
+
+        An answer is right if every byte is the likeliest one.
+        """
         loss, right, terms, count = 0.0, 0, 0, 0
         for batch in self.test(limit):
             inputs, targets, wanted = (x.to(device) for x in batch)
@@ -74,12 +77,12 @@ class RecallTask(Task):
         return [Score(self.settings.LOSS, loss / terms, terms), Score(self.settings.METRIC, right / count, count)]
 
     def inputs(self, tokens: int) -> Tensor:
-        """The first test questions."""
+        """Return the first test questions `[batch, length]`."""
         return next(self.test(min(tokens, self.batch * self.length)))[0]
 
 
 def _losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Nats of each token `[batch, length]`, 0 where none is wanted."""
+    """Return the loss of each token `[batch, length]` in nats, 0 where the target is `IGNORED`."""
     losses = F.cross_entropy(precise(logits.flatten(0, 1)), targets.flatten(), ignore_index=IGNORED, reduction="none")
     return losses.view_as(targets)
 

@@ -1,7 +1,7 @@
-"""The tasks by name: those in the folders of `titans_lab.tasks`, and those that `register` adds. Imports no torch.
+"""The tasks by name: those in the folders of `titans_lab.tasks` and those that `register` adds. It needs no torch.
 
-A folder is a task: the subclass of `TaskSettings` in its `__init__.py` that has a `NAME`. A family of tasks, such as
-the six of MAD, may share a folder and has several such classes.
+Each folder is a task: its `__init__.py` has a subclass of `TaskSettings` with a `NAME`. A family of tasks, such as the
+six of MAD, may share a folder with several such classes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _added: dict[str, type[TaskSettings]] = {}
 
 
 def all_settings() -> dict[str, type[TaskSettings]]:
-    """Return the settings of every task by the task's name: the folders' in alphabetical order, then what was added."""
+    """Return the settings of every task by its name: those in folders in alphabetical order, then registered ones."""
     return _shipped() | _added
 
 
@@ -40,7 +40,7 @@ def unregister(name: str) -> None:
 
 
 def tasks_in(module: ModuleType) -> Iterator[type[TaskSettings]]:
-    """Yield the tasks of a module's own: not those imported, and not what the tasks of a family have in common."""
+    """Yield the task settings that a module defines, without imported ones and common base classes."""
     for found in vars(module).values():
         own = isinstance(found, type) and issubclass(found, TaskSettings) and found.__module__ == module.__name__
         if own and "NAME" in vars(found):
@@ -49,7 +49,7 @@ def tasks_in(module: ModuleType) -> Iterator[type[TaskSettings]]:
 
 @cache
 def _shipped() -> dict[str, type[TaskSettings]]:
-    """Import the first half of every folder, once."""
+    """Import the torch-free half of every folder, once."""
     folders = [each.name for each in pkgutil.iter_modules([str(Path(__file__).parent)]) if each.ispkg]
     modules = [import_module(f"titans_lab.tasks.{folder}") for folder in folders]
     return {settings.NAME: settings for module in modules for settings in tasks_in(module)}

@@ -1,4 +1,4 @@
-"""What a task is: the model that it trains, batches, the loss to lower, and the metrics that runs are compared by."""
+"""The base of tasks: the model to train, the batches, the training loss, and the metrics that compare runs."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ IGNORED = -100  # a target that is no answer
 
 @dataclass(frozen=True)
 class Score:
-    """A row of the view `evals`: one figure, over one part of the test data.
+    """A row of the view `evals`: the value of a metric over a part of the test data.
 
     Attributes:
-        metric: What the value is.
+        metric: The metric.
         value: The value of the metric.
-        count: What it is the mean of: tokens, answers, examples.
-        split: Of the data: "test" or "valid".
-        setting: What the part is, such as "pairs=8"; null, with the three that follow: all of the test data.
-        length: Tokens of its sequences, where these differ.
-        depth: Place of what is to be found, from 0 (the start) to 1, where it differs.
-        position: First place in the window of the stretch that this is the mean of, up to the next one's.
-        baseline: Whose value this is, where it is not the run's model: "repeat-last", "ridge".
+        count: The number of tokens, answers or examples that the value is the mean over.
+        split: The split of the data, "test" or "valid".
+        setting: The name of the part, such as "pairs=8". None, as the next three: the whole split.
+        length: The tokens in a sequence, where lengths are compared.
+        depth: The depth of the needle, from 0 (the start) to 1, where depths are compared.
+        position: The first position of the segment that the value is the mean over. It ends at the next one's.
+        baseline: The baseline that has this value, such as "repeat-last". None: the run's model.
     """
 
     metric: Metric
@@ -53,18 +53,18 @@ class Score:
     baseline: str | None = None
 
     def row(self, task: str) -> dict[str, Any]:
-        """Columns of the view `evals`."""
+        """Return the score as columns of the view `evals`."""
         figure = {"metric": self.metric.name, "unit": self.metric.unit, "direction": self.metric.direction}
         return {"task": task, **vars(self), **figure}
 
 
 class Task(ABC):
-    """One file a task. A subclass reads its data in `build`, which raises UserError where they do not serve.
+    """The base of tasks. A subclass reads its data in `build`, which raises UserError where they do not fit.
 
     Attributes:
         settings: The task's section of the configuration.
-        digest: SHA-256 of its data, as `TaskSettings.digest` gives it.
-        source: Where they are from, for people.
+        digest: The SHA-256 of its data, as `TaskSettings.digest` gives it.
+        source: The origin of the data.
     """
 
     def __init__(self, settings: TaskSettings, digest: str, source: str) -> None:
@@ -73,52 +73,52 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def build(cls, config: RunConfig, seed: int) -> Task:
-        """The task of a run, with its data read."""
+        """Return the task of a run, with its data read."""
 
     def model(self, config: RunConfig, seed: int) -> Backbone:
-        """What is trained; a task with another head gives another `Backbone`, its values drawn by `initialise`."""
+        """Return the model to train. A task with another head overrides this with another `Backbone`."""
         return LanguageModel(config.model, seed)
 
     @abstractmethod
     def sample(self, step: int) -> Batch:
-        """The batch of a training step: a function of data, seed, step, length and batch size alone."""
+        """Return the batch of a training step. It depends on data, seed, step, length and batch size only."""
 
     @abstractmethod
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The training loss `[batch]`, in the unit of `settings.LOSS`: of each example the sum over its terms."""
+        """Return the training loss `[batch]` in the unit of `settings.LOSS`, summed over the terms of each example."""
 
     @abstractmethod
     def terms(self, batch: Batch) -> int:
-        """Terms of all examples: a step's loss is the sum of `losses` over this, however the batch is split."""
+        """Return the number of terms of all examples. A step's loss is the sum of `losses` divided by this."""
 
     @abstractmethod
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
-        """The figures of a model in evaluation mode, without gradients.
+        """Evaluate a model that is in evaluation mode, without gradients, and return its scores.
 
-        Among them are `settings.LOSS` and `settings.METRIC` over all of the test data.
+        The scores include `settings.LOSS` and `settings.METRIC` over all of the test data.
 
         Args:
-            limit: Read about so many tokens at most, for a look on the way; null: all.
+            limit: The approximate number of tokens to read, for validations during training. None: all.
         """
 
     @abstractmethod
     def inputs(self, tokens: int) -> Tensor:
-        """About so many tokens of the test data, as the model reads them `[batch, time]`: to look inside it."""
+        """Return about `tokens` tokens of the test data `[batch, time]`, for memory diagnostics."""
 
 
 def task_class(settings: TaskSettings) -> type[Task]:
-    """Import the half with torch of a task."""
+    """Import the torch half of a task."""
     module, _, name = settings.TASK.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 def build_task(config: RunConfig, seed: int) -> Task:
-    """Return the task of a run, with its data read; UserError where they do not serve."""
+    """Return the task of a run, with its data read. Raise UserError where they do not fit."""
     return task_class(config.task.settings).build(config, seed)
 
 
 def overall(scores: Iterable[Score]) -> dict[str, float]:
-    """The model's own figures over all of the test data, by name."""
+    """Return the model's own values over all of the test data, by name."""
     return {
         score.metric.name: score.value
         for score in scores
@@ -127,19 +127,19 @@ def overall(scores: Iterable[Score]) -> dict[str, float]:
 
 
 def random_of(*facts: object) -> np.random.Generator:
-    """Random numbers that follow from some facts alone, and are others for others, as those of training and test."""
+    """Return a generator whose seed is a hash of some facts, so that training and test sets share nothing."""
     key = ":".join(map(str, facts))
     return np.random.Generator(np.random.PCG64(int(hashlib.sha256(key.encode()).hexdigest(), 16)))
 
 
 def precise(outputs: Tensor) -> Tensor:
-    """For a loss: at least float32, whatever a model computes in."""
+    """Return outputs `[...]` in float32 at least, to compute a loss from."""
     return outputs if outputs.dtype == torch.float64 else outputs.float()
 
 
 @contextmanager
 def judging(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients, and then training mode again."""
+    """Put a model into evaluation mode without gradients, and back into training mode afterwards."""
     model.eval()
     try:
         with torch.no_grad():

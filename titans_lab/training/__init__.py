@@ -1,1 +1,1 @@
-"""What runs inside a worker: the trainer, its optimiser, checkpoints, micro-batches, and the process around it."""
+"""Train a run inside a worker: the trainer, its optimiser, checkpoints, micro-batches, and the worker process."""

@@ -1,4 +1,4 @@
-"""A training as it stands after a step: written now and then, and taken up by a later attempt at the run."""
+"""Save the state of a training after a step, and resume from it in a later attempt at the run."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from titans_lab.store.records import check_checkpoint
 from titans_lab.store.succession import goes_on_alike
 from titans_lab.training.microbatch import is_out_of_memory
 
-MOST_SHARE = 0.05  # of a run's time, that goes into checkpoints
+MOST_SHARE = 0.05  # the largest share of a run's time that checkpoints may take
 
-#: What a trainer needs to go on, in tensors, numbers, strings, lists and dictionaries of them.
+#: The state of a trainer, in tensors, numbers, strings, and lists and dictionaries of these.
 State = dict[str, Any]
 
 
 class Checkpoints:
-    """Those of a run: the earlier attempts', and this one's.
+    """The checkpoints of a run: those of earlier attempts and this attempt's own.
 
     Args:
-        recorder: Of this attempt.
-        every: Seconds between two; null: none, unless asked for.
+        recorder: The recorder of this attempt.
+        every: The seconds between two checkpoints. None: only where the run is asked to stop.
     """
 
     def __init__(self, recorder: Recorder, every: float | None) -> None:
@@ -36,11 +36,11 @@ class Checkpoints:
         self._due, self._step = perf_counter() + self.every, 0
 
     def due(self, step: int) -> bool:
-        """Whether it is time for one."""
+        """Return whether a checkpoint is due after `step`."""
         return step > self._step and perf_counter() >= self._due
 
     def save(self, step: int, state: State) -> None:
-        """Write one."""
+        """Write a checkpoint of the state after `step`."""
         begin = perf_counter()
         content = {"state": state, "logs": self.recorder.position()}
         save_checkpoint(self.recorder.attempt, step, lambda file: torch.save(content, file))
@@ -48,18 +48,18 @@ class Checkpoints:
         self._due = end + max(self.every, (end - begin) / MOST_SHARE)
 
     def resume(self, load: Callable[[State], None]) -> None:
-        """Load the last sound checkpoint of the run, if any, and begin this attempt's logs with what led up to it.
+        """Load the last sound checkpoint of the run, if any, and begin this attempt's logs with the lines up to it.
 
-        A checkpoint that is damaged, or that does not load, is named on stderr, and the one before is taken.
+        A checkpoint that is damaged or does not load is reported on stderr, and the one before is tried.
 
         Args:
-            load: Takes over a state. Where it raises, nothing of that state may be left.
+            load: A function that takes over a state. If it raises, it must have changed nothing.
         """
         for saved in checkpoints(self.recorder.attempt.folder):
             try:
                 lines = self._load(saved, load)
             except DamagedError as error:
-                print(f"{error}; going on from the checkpoint before, or from the start", file=sys.stderr)
+                print(f"{error}; resuming from the checkpoint before, or from the start", file=sys.stderr)
             else:
                 self.recorder.begin_with(lines)
                 self._step = saved.step
@@ -73,7 +73,7 @@ class Checkpoints:
         self.recorder.note({"resumed_from": begin, "deterministic": alike})
 
     def _load(self, saved: Saved, load: Callable[[State], None]) -> dict[str, bytes]:
-        """Load a checkpoint, and return the lines that led up to it. DamagedError where either is impossible."""
+        """Load a checkpoint, and return the log lines up to it. Raise DamagedError where either fails."""
         saved.check()
         try:
             content = torch.load(saved.path, map_location="cpu", weights_only=True)
@@ -82,7 +82,7 @@ class Checkpoints:
             load(content["state"])
         except DamagedError:
             raise
-        except Exception as error:  # of another torch or another version: whatever it is, an older one may do
+        except Exception as error:  # another version of torch or of the trainer: an older checkpoint may load
             if is_out_of_memory(error):
                 raise
             first = (str(error).splitlines() or [""])[0]

@@ -1,4 +1,4 @@
-"""Signals that ask a worker to end: it stops after its step, and where that takes too long, at once."""
+"""Handle the signals that ask a worker to stop: it stops after its step, or immediately if the step takes too long."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 ASKING = (signal.SIGTERM, signal.SIGINT)
-PATIENCE_SECONDS = 2.5  # for a step and a checkpoint; less than a coordinator gives (`executors.local.GRACE_SECONDS`)
+PATIENCE_SECONDS = 2.5  # for a step and a checkpoint; shorter than the coordinator's `executors.local.GRACE_SECONDS`
 
 
 class Cancelled(BaseException):
-    """The patience is over."""
+    """The step took longer than `PATIENCE_SECONDS` after the worker was asked to stop."""
 
 
 class Ending:
-    """Whether this process was asked to end.
+    """The request to stop that this process may get by a signal.
 
     Attributes:
-        asked: It was.
+        asked: Whether the process was asked to stop.
     """
 
     def __init__(self) -> None:
@@ -29,19 +29,19 @@ class Ending:
         self._sealed = False
 
     def listen(self) -> None:
-        """From here on signals ask, and raise `Cancelled` when the patience is over."""
+        """Handle signals from now on: note the request, and raise `Cancelled` when `PATIENCE_SECONDS` are over."""
         for number in ASKING:
             signal.signal(number, self._ask)
         signal.signal(signal.SIGALRM, self._force)
 
     def ignore(self) -> None:
-        """From here on signals do nothing, not even while the interpreter ends."""
+        """Ignore signals from now on, also while the interpreter ends."""
         for number in (*ASKING, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
 
     @contextmanager
     def sealed(self) -> Iterator[None]:
-        """What goes on in here is not disturbed: it has ended, and nothing may turn that into something else."""
+        """Keep `Cancelled` from being raised in the block, because the attempt has ended and its outcome must stay."""
         self._sealed = True
         try:
             yield
@@ -59,6 +59,6 @@ class Ending:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process: without a look through all of torch for garbage, which takes half a second."""
+    """End this process without collecting torch's garbage, which takes half a second."""
     gc.freeze()
     sys.exit(code)

@@ -1,7 +1,7 @@
-"""Batches that pass through the model in parts: less memory, and the same numbers but for rounding.
+"""Pass batches through the model in micro-batches, which needs less memory and gives the same numbers up to rounding.
 
-A loss is a sum over examples, divided by the terms of the whole batch, and nothing in a model depends on the other
-examples of a batch; so gradients add up, and outputs stand side by side.
+A loss is a sum over examples divided by the terms of the whole batch, and no example depends on the others of its
+batch. So gradients add up, and outputs can be concatenated.
 """
 
 from __future__ import annotations
@@ -20,50 +20,53 @@ OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc", "CU
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an exception says so; that of torch for this is raised for a GPU alone, and not always."""
+    """Return whether an exception means that memory ran out.
+
+    Torch has an exception for GPUs, which not all errors use.
+    """
     if isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY):
         return True
     return isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 class MicroBatches:
-    """How many examples pass at a time: half as many whenever memory runs out.
+    """The size of micro-batches, which is halved whenever memory runs out.
 
     Args:
-        batch: Examples of a step.
-        size: Of them at a time, to begin with.
-        halved: Is told the new size.
+        batch: The examples of a step.
+        size: The initial micro-batch.
+        halved: A function that is called with the new size.
     """
 
     def __init__(self, batch: int, size: int, halved: Callable[[int], None]) -> None:
         self.batch, self.size, self.halved = batch, min(size, batch), halved
 
     def of(self, batch: Batch) -> Iterator[Batch]:
-        """The parts of a batch, which may have more and shorter examples than others: as many as of any other."""
+        """Yield the micro-batches of a batch. A batch of more and shorter examples gives as many of them."""
         count = math.ceil(self.batch / self.size)
         return zip(*(x.chunk(count) for x in batch), strict=True)
 
     def within_memory(self, work: Callable[[], T]) -> T:
-        """Do it, and where memory runs out, again with smaller parts; at size 1 that error is raised."""
+        """Call `work`, and repeat it with smaller micro-batches if memory runs out. At size 1 the error is raised."""
         while True:
             try:
                 return work()
             except Exception as error:
                 if self.size == 1 or not is_out_of_memory(error):
                     raise
-            # Here the error is gone, and with it what its traceback held.
+            # Here the error is freed, and with it the tensors that its traceback held.
             torch.cuda.empty_cache()
             self.size //= 2
             self.halved(self.size)
 
 
 class InParts(nn.Module):
-    """A model that reads a batch in parts, for an evaluation.
+    """A model that reads a batch in micro-batches, for evaluations.
 
     Args:
-        model: A language model, or what a task trains in its place.
-        parts: Of the inputs.
-        look: Called before each.
+        model: A language model, or the model that a task trains in its place.
+        parts: A function that splits inputs into micro-batches.
+        look: A function that is called before each.
     """
 
     def __init__(self, model: nn.Module, parts: Callable[[Batch], Iterator[Batch]], look: Callable[[], None]) -> None:
@@ -71,11 +74,11 @@ class InParts(nn.Module):
         self.model, self.parts, self.look = model, parts, look
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """What the model gives."""
+        """Return the model's output `[batch, ...]`."""
         return self._joined(self.model, inputs)
 
     def logits_at(self, *inputs: Tensor) -> Tensor:
-        """What the model's own gives."""
+        """Return the model's `logits_at` `[answers, vocab]`."""
         return self._joined(self.model.logits_at, inputs)  # type: ignore[arg-type]
 
     def _joined(self, read: Callable[..., Tensor], inputs: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""AdamW and the learning rate of each step."""
+"""Make AdamW and compute the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from titans_lab.study.config import TrainConfig
 
 
 def optimizer_for(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices alone."""
+    """Return AdamW with weight decay on matrices only."""
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     decayed = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in tables]
     rest = [p for p in model.parameters() if p.ndim < 2 or id(p) in tables]
@@ -20,7 +20,7 @@ def optimizer_for(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Rate of a step counted from 0: a linear rise, then half a cosine down to `min_lr_ratio`."""
+    """Return the learning rate of a step, counted from 0: linear warm-up, then cosine decay to `min_lr_ratio`."""
     rise = max(1, round(config.warmup_ratio * config.steps))
     if step < rise:
         return config.lr * (step + 1) / rise

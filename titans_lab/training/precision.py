@@ -1,4 +1,4 @@
-"""What `train.precision` means, for the trainer and for whoever checks what it trains."""
+"""Apply `train.precision`, in training and in checks of trained models."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import torch
 
 
 def products_in(name: str, device: torch.device) -> AbstractContextManager[Any]:
-    """A forward pass in "bfloat16" has its products in that; its parameters and memory are what they were."""
+    """Return a context in which matrix products have a precision. Parameters and the memory's state keep theirs."""
     return torch.autocast(device.type, torch.bfloat16) if name == "bfloat16" else nullcontext()

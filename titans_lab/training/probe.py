@@ -1,7 +1,7 @@
-"""Five steps of a run, on the clock: `python -m titans_lab.training.probe --device cpu`.
+"""Time five steps of a run: `python -m titans_lab.training.probe --device cpu`.
 
-On standard input comes the record of a run as JSON; a line of JSON goes out: the seconds of a step and the peak memory.
-Nothing is left in any store.
+The process reads a run's record as JSON from standard input, and writes a line of JSON: the seconds of a step and the
+peak memory. It writes to no store.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ STEPS = 5
 
 
 class Enough(Exception):
-    """The last step that was asked for is done."""
+    """The last step is done."""
 
 
 class Stopwatch(Recorder):
-    """Keeps what is logged of each step, and ends the training after the last."""
+    """A recorder that keeps the metrics of each step and ends the training after the last."""
 
     rows: list[dict[str, Any]]
 
@@ -46,7 +46,7 @@ class Stopwatch(Recorder):
 
 
 def measure(record: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Seconds of a step, the median of those after the first, and the most bytes held."""
+    """Return the median seconds of a step without the first, and the peak memory in bytes."""
     config = config_of(record)
     config = replace(config, log=LogConfig(every=1), speed=replace(config.speed, profile=0))
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +66,7 @@ def _steps(config: RunConfig, seed: int, device: torch.device, store: Store) -> 
 
 
 def main() -> None:
-    """Answer what is asked."""
+    """Answer the request on standard input."""
     parser = argparse.ArgumentParser(prog="python -m titans_lab.training.probe", description="Time five steps.")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     given = parser.parse_args()

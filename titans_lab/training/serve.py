@@ -1,8 +1,8 @@
-"""A worker that goes from attempt to attempt: `python -m titans_lab.training.serve STORE --device cpu`.
+"""Run a worker, which takes one attempt after another: `python -m titans_lab.training.serve STORE --device cpu`.
 
-The folder of an attempt, below the store, comes as a line on standard input, which is open as long as the coordinator
-lives, and a line goes out when the attempt has ended and another one may come. So small runs share the start of Python
-and the import of torch. Where one took long, or failed, the process ends, and the next run gets a new one.
+The worker reads the folder of an attempt, below the store, as a line from standard input, which is open as long as the
+coordinator lives. It writes a line when the attempt has ended and it can take another. So small runs share the start of
+Python and the import of torch. After a long or a failed run the process ends, and the next run gets a new one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from titans_lab.store.folder import Attempt
 from titans_lab.training.ending import Ending, leave
 
-SMALL_SECONDS = 20.0  # a start costs little beside what takes longer
-RESET_PEAK = "5"  # to /proc/self/clear_refs: the most memory that was held is what is held now
+SMALL_SECONDS = 20.0  # for a longer run the start of a process costs little
+RESET_PEAK = "5"  # written to /proc/self/clear_refs: resets the peak memory to the current memory
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 where the last attempt ended as it was meant to, 1 where it did not."""
+    """Return the exit code: 0 if the last attempt ended with a result or as requested, else 1."""
     parser = argparse.ArgumentParser(prog="python -m titans_lab.training.serve", description="Train runs as they come.")
     parser.add_argument("store", type=Path, help="folder of the store")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -43,15 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _attend(attempt: Attempt, device: str) -> bool:
-    """Whether the attempt ended in numbers, and nobody wants this process to end."""
+    """Execute an attempt, and return whether it ended with a result and this process may take another."""
     _log_to(attempt.log_path)
-    with attempt.claim.kept():  # from here on, and then what takes its time
+    with attempt.claim.kept():  # before anything that takes long
         import torch
 
         from titans_lab.plugins.loading import load_inherited
         from titans_lab.training.worker import attend
 
-        torch.set_flush_denormal(True)  # a memory that forgets fills with them, at a fifth of the speed
+        torch.set_flush_denormal(True)  # forgetting makes denormals, with which a CPU has a fifth of its speed
         load_inherited()
         ending = Ending()
         ending.listen()
@@ -62,7 +62,7 @@ def _attend(attempt: Attempt, device: str) -> bool:
 
 
 def _log_to(path: Path) -> None:
-    """All that is printed, by whatever library, goes there."""
+    """Redirect everything that any library prints to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -72,11 +72,11 @@ def _log_to(path: Path) -> None:
 
 
 def forget(device: str) -> bool:
-    """Let go of what an attempt held, also as a figure; whether that is possible here."""
+    """Free the memory of an attempt and reset the peak memory. Return whether the system supports that."""
     import torch
 
     gc.collect()
-    gc.freeze()  # what is left are modules: to look through torch's every time takes longer than a small run
+    gc.freeze()  # only modules are left, and scanning torch's every time takes longer than a small run
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -89,9 +89,9 @@ def forget(device: str) -> bool:
 
 
 def _follow_stdin(paths: queue.SimpleQueue[str | None]) -> None:
-    """The coordinator holds the other end: it closes however the coordinator ends."""
+    """Put each line of standard input into the queue, and None when it closes because the coordinator has ended."""
     rest = b""
-    while piece := os.read(0, 65536):  # not sys.stdin: the interpreter aborts where a thread still reads from that
+    while piece := os.read(0, 65536):  # not sys.stdin: the interpreter aborts if a thread still reads from it
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             paths.put(os.fsdecode(line))

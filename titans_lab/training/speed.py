@@ -1,4 +1,4 @@
-"""How fast a run is beside what its device can do, where its time goes, and the memory that it takes."""
+"""Measure a run's peak memory, its profile, and the speed of its device."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from titans_lab.study.config import PROFILE_AFTER
 
-SIZES = {"cpu": 512, "cuda": 4096}  # of a product that a device does at its best
+SIZES = {"cpu": 512, "cuda": 4096}  # of square matrices whose product reaches a device's full speed
 ROUNDS = 5
 
 
 def factor(device: torch.device, precision: str) -> torch.Tensor:
-    """A square matrix to multiply with itself; in float32 on a CPU, where bfloat16 is no faster."""
+    """Return a square matrix `[size, size]` to multiply with itself: float32 on a CPU, where bfloat16 is no faster."""
     size = SIZES[device.type]
     dtype = torch.bfloat16 if precision == "bfloat16" and device.type == "cuda" else torch.float32
     return torch.randn(size, size, device=device, dtype=dtype)
@@ -28,14 +28,14 @@ def factor(device: torch.device, precision: str) -> torch.Tensor:
 
 @cache
 def product_rate(device: torch.device, precision: str) -> float:
-    """FLOP/s of a plain square product: the best of a few, for whatever else runs only takes from it.
+    """Return the FLOP/s of a plain square matrix product: the best of a few, because other programs only slow it down.
 
-    Measured once a process: one that trains small runs one after the other has better things to do.
+    It is measured once per process, because a worker of small runs would spend its time on this.
     """
     a = factor(device, precision)
     rate = 2 * len(a) ** 3 / min(_seconds(a) for _ in range(ROUNDS))
     if a.is_cuda:
-        torch.cuda.reset_peak_memory_stats(device)  # the run's peak is its own
+        torch.cuda.reset_peak_memory_stats(device)  # so that the peak is the run's alone
     return rate
 
 
@@ -48,7 +48,7 @@ def _seconds(a: torch.Tensor) -> float:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Most memory held so far: by tensors on a GPU, by the whole process on a CPU."""
+    """Return the peak memory so far in bytes: of tensors on a GPU, of the whole process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -57,9 +57,10 @@ def peak_bytes(device: torch.device) -> int:
 
 @contextmanager
 def profiled(steps: int, folder: Path) -> Iterator[Callable[[], None]]:
-    """Profile so many steps; gives what is to be called after every step.
+    """Profile `steps` steps, and yield the function to call after every step.
 
-    Writes trace.json.gz, which chrome://tracing and Perfetto open, and profile.txt, a table by operation. 0: neither.
+    Two files are written to `folder`: trace.json.gz, which chrome://tracing and Perfetto open, and profile.txt, a table
+    by operation. With 0 steps nothing is written.
     """
     if not steps:
         yield lambda: None

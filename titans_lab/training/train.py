@@ -1,4 +1,4 @@
-"""Training: the optimiser, the schedule, the steps, and a line of metrics every so often."""
+"""Train a run: the optimiser, the schedule, the steps, and a line of metrics every `log.every` steps."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from titans_lab.study.config import RunConfig
 from titans_lab.study.derived import costs, kernel
 from titans_lab.tasks.task import Batch, Score, Task, judging, overall
 from titans_lab.training.checkpoint import Checkpoints, State
+from titans_lab.training.log_interval import LogInterval
 from titans_lab.training.memory_diagnostics import memory_rows
 from titans_lab.training.microbatch import InParts, MicroBatches
 from titans_lab.training.optimiser import learning_rate, optimizer_for
 from titans_lab.training.precision import products_in
 from titans_lab.training.speed import peak_bytes, product_rate, profiled
-from titans_lab.training.stretch import Stretch
 
 
 class Diverged(Exception):
-    """The loss is no longer a number; `step` is the first step with or, at the end of training, before such a loss."""
+    """The loss is not finite.
+
+    `step` is the first such step, or the last one if the final evaluation gives such a loss.
+    """
 
     def __init__(self, step: int, what: str = "loss") -> None:
         super().__init__(f"the {what} of step {step} is not finite")
@@ -35,7 +38,7 @@ class Diverged(Exception):
 
 
 class Stopped(Exception):
-    """Somebody asked for an end: the state to commit and why; a checkpoint is written behind the last `step` taken."""
+    """The run was asked to stop, with the state to commit and the reason. A checkpoint is written after `step`."""
 
     def __init__(self, state: str, why: str, step: int) -> None:
         super().__init__(why)
@@ -43,9 +46,9 @@ class Stopped(Exception):
 
 
 class Trainer:
-    """One run's training: the steps, a line of metrics every so often, and the figures it ends with.
+    """The training of one run: its steps, its metrics and its final figures.
 
-    Where an earlier attempt at the run has left a checkpoint, it goes on from there, to the same numbers.
+    It resumes from the checkpoint of an earlier attempt at the run, if there is one, and reaches the same numbers.
     """
 
     def __init__(self, config: RunConfig, seed: int, task: Task, device: torch.device, recorder: Recorder) -> None:
@@ -57,21 +60,21 @@ class Trainer:
         batch = config.train.batch_size
         self.micro_batches = MicroBatches(batch, config.speed.micro_batch or batch, self._halved)
         self.checkpoints = Checkpoints(recorder, config.log.checkpoint_seconds)
-        self.step = 0  # those taken
-        self.stretch = Stretch()
-        self.rates: list[float] = []  # tokens a second, a value for each line of metrics
+        self.step = 0  # steps taken so far
+        self.interval = LogInterval()
+        self.rates: list[float] = []  # tokens per second, a value per line of metrics
         self.last_loss = math.nan
-        self.peak = 0  # bytes, of earlier attempts
+        self.peak = 0  # peak memory of earlier attempts, bytes
         self.stepped: Callable[[], None] = lambda: None
         self.should_stop: Callable[[], tuple[str, str] | None] = lambda: None  # the state to end in, and why
         self.begin = perf_counter()
 
     def run(self) -> dict[str, Any]:
-        """Train to the end of the budget; the run's summary.
+        """Train to the end of the budget, and return the run's summary.
 
         Raises:
             Diverged: A loss is not finite.
-            Stopped: `should_stop`, which is asked after every step and while the model is evaluated, named a state.
+            Stopped: `should_stop`, which is called after every step and during evaluations, returned a state.
         """
         self.begin = perf_counter()
         self.checkpoints.resume(self.load_state)
@@ -86,12 +89,12 @@ class Trainer:
         return self.summary(self.step) | figures
 
     def state(self) -> State:
-        """All that decides what comes, and what the summary needs of what was."""
+        """Return everything that decides the further training, and what the summary needs of the steps so far."""
         return {
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "stretch": self.stretch.paused(),
+            "interval": self.interval.paused(),
             "rates": self.rates,
             "last_loss": self.last_loss,
             "peak": self._peak(),
@@ -99,13 +102,13 @@ class Trainer:
         }
 
     def load_state(self, state: State) -> None:
-        """Go on from what `state` gave. Where that does not fit, training begins as if nothing had been loaded."""
+        """Resume from a state. If that fails, training begins as if nothing had been loaded."""
         try:
             if state["step"] > self.config.train.steps:
                 raise ValueError(f"step {state['step']} of {self.config.train.steps}")
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.stretch = Stretch(**state["stretch"])
+            self.interval = LogInterval(**state["interval"])
         except Exception:
             self._start()
             raise
@@ -114,11 +117,11 @@ class Trainer:
         self.begin = perf_counter() - state["elapsed"]
 
     def summary(self, steps: int) -> dict[str, Any]:
-        """What is known after so many steps."""
-        rates = self.rates[1:] or self.rates  # the first line pays for the warm-up of every library
+        """Return the run's figures after `steps` steps."""
+        rates = self.rates[1:] or self.rates  # the first line includes the warm-up of every library
         rate = median(rates) if rates else None
         return {
-            "train_loss": self.last_loss if self.rates or math.isfinite(self.last_loss) else None,  # no line so far
+            "train_loss": self.last_loss if self.rates or math.isfinite(self.last_loss) else None,  # None: no line yet
             "steps": steps,
             "tokens": self._tokens(steps),
             "tokens_per_second": rate,
@@ -135,23 +138,26 @@ class Trainer:
         self.optimizer = optimizer_for(self.model, self.config.train)
 
     def _rest(self) -> bool:
-        """What there is to do between two steps; whether the last one is taken."""
-        if self.stretch and self._ends_stretch():
-            self._end_stretch()
+        """Do what is due between two steps, and return whether the last step is taken."""
+        if self.interval and self._ends_interval():
+            self._end_interval()
         self._stop_if_asked()
         if self.checkpoints.due(self.step):
             self._save()
         return self.step == self.config.train.steps
 
-    def _ends_stretch(self) -> bool:
-        """Whether a line of metrics is due: every so many steps, at each validation or look inside, and at the end."""
+    def _ends_interval(self) -> bool:
+        """Return whether a line of metrics is due.
+
+        A line is due every `log.every` steps, with validations and memory diagnostics, and at the end.
+        """
         log, step = self.config.log, self.step
         often = (log.every, log.valid_every, log.memory_every)
         return step == self.config.train.steps or any(every and step % every == 0 for every in often)
 
-    def _end_stretch(self) -> None:
-        """Look at the losses once, and log a line, which ends at the first that is not finite."""
-        seconds, figures = self.stretch.seconds(), self.stretch.figures()
+    def _end_interval(self) -> None:
+        """Read the losses from the device and log a line, which ends at the first loss that is not finite."""
+        seconds, figures = self.interval.seconds(), self.interval.figures()
         sound = list(takewhile(math.isfinite, (loss for loss, _ in figures)))
         kept = figures[: len(sound) + 1]
         step = self.step - len(figures) + len(kept)
@@ -159,8 +165,8 @@ class Trainer:
         self._log(step, kept[-1][1], seconds / len(figures))
         if len(sound) < len(figures):
             raise Diverged(step)
-        self._look_inside(step)
-        self.stretch = Stretch()
+        self._record_memory(step)
+        self.interval = LogInterval()
 
     def _stop_if_asked(self) -> None:
         if asked := self.should_stop():
@@ -169,7 +175,7 @@ class Trainer:
 
     def _save(self) -> None:
         self.checkpoints.save(self.step, self.state())
-        self.stretch.go_on()
+        self.interval.go_on()
 
     def _halved(self, size: int) -> None:
         retries = self.recorder.env.get("oom_retries", 0) + 1
@@ -179,7 +185,7 @@ class Trainer:
         every = self.config.log.valid_every
         wanted = every and step % every == 0 and math.isfinite(self.last_loss)
         partial = self._figures(self._evaluate(self.config.log.valid_bytes)) if wanted else {}
-        self.rates.append(self._tokens(1) / step_seconds)  # not before: the evaluation may end in Stopped
+        self.rates.append(self._tokens(1) / step_seconds)  # not earlier: the evaluation may raise Stopped
         self.recorder.log(
             step=step,
             tokens=self._tokens(step),
@@ -195,8 +201,8 @@ class Trainer:
             peak_memory_bytes=self._peak(),
         )
 
-    def _look_inside(self, step: int) -> None:
-        """Record what goes on in the memories, where it is time to."""
+    def _record_memory(self, step: int) -> None:
+        """Record the memory diagnostics where they are due."""
         log = self.config.log
         if not log.memory_every or (step % log.memory_every and step < self.config.train.steps):
             return
@@ -206,7 +212,7 @@ class Trainer:
             self.recorder.add("memory", [at | row for row in memory_rows(self.model, window)])
 
     def _utilisation(self, tokens_per_second: float) -> float:
-        """Share of a plain product's FLOP/s; recomputation does not count."""
+        """Return the share of a plain matrix product's FLOP/s, without counting recomputation."""
         return self.flops_per_token * tokens_per_second / self.product_rate
 
     def _peak(self) -> int:
@@ -216,19 +222,19 @@ class Trainer:
         return steps * self.config.train.batch_size * self.config.train.seq_len
 
     def _step(self) -> None:
-        """Take the next one; its loss and the norm of its gradient stay on the device."""
+        """Take the next step. Its loss and gradient norm stay on the device."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.train, self.step)
         batch = self.task.sample(self.step)
         loss = self.micro_batches.within_memory(lambda: self.gradients(batch))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.max_grad_norm)
         self.optimizer.step()
-        self.stretch.add(loss, norm)
+        self.interval.add(loss, norm)
         self.step += 1
         self.stepped()
 
     def gradients(self, batch: Batch) -> Tensor:
-        """Of a batch, in the parameters; its loss."""
+        """Accumulate the batch's gradients over its micro-batches, and return the loss, a scalar `[]`."""
         self.optimizer.zero_grad()
         terms, total = self.task.terms(batch), torch.zeros((), device=self.device)
         for part in self.micro_batches.of(batch):
@@ -242,7 +248,7 @@ class Trainer:
         return self.task.losses(self.model, tuple(map(self._to_device, batch)))
 
     def _to_device(self, x: Tensor) -> Tensor:
-        """From pinned memory a copy does not wait for the steps that are under way."""
+        """Copy a tensor `[...]` to the device. From pinned memory the copy does not wait for queued steps."""
         return (x.pin_memory() if self.device.type == "cuda" else x).to(self.device, non_blocking=True)
 
     def _evaluate(self, limit: int | None = None) -> list[Score]:
@@ -251,6 +257,6 @@ class Trainer:
             return self.micro_batches.within_memory(lambda: self.task.evaluate(model, self.device, limit))
 
     def _figures(self, scores: list[Score]) -> dict[str, float]:
-        """The loss and the score over all that was evaluated."""
+        """Return the loss and the score over the whole evaluated data."""
         found, settings = overall(scores), self.task.settings
         return {"loss": found[settings.LOSS.name], "score": found[settings.METRIC.name]}

@@ -1,7 +1,7 @@
-"""What a worker does at one attempt; `titans_lab.training.serve` is the process.
+"""Execute one attempt in a worker. `titans_lab.training.serve` is the process.
 
-Whatever ends it, short of a kill, ends in a commit that says so: done, diverged, oom, failed, or the one of
-`STOPPED` that it was asked for.
+However an attempt ends, short of a kill, its commit says how: done, diverged, oom, failed, or the requested one of
+`STOPPED`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from titans_lab.data.corpus import Corpus
 from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment, processor
 from titans_lab.errors import UserError
-from titans_lab.stats.ngram import witten_bell_floors
+from titans_lab.stats.ngram import witten_bell_losses
 from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder, commit
 from titans_lab.store.status import FINISHED, STOPPED
@@ -34,23 +34,23 @@ from titans_lab.training.microbatch import is_out_of_memory
 from titans_lab.training.train import Diverged, Stopped, Trainer
 from titans_lab.training.weights import save_weights
 
-MOST_COUNTED = 1_000_000_000  # bytes; to count those of a larger text would take more than most runs do
+MOST_COUNTED = 1_000_000_000  # bytes; n-gram counts of a larger text would take longer than most runs
 CANCELLED = "cancelled before its end"
 
 _host = cache(environment)
 
 
 class Superseded(BaseException):
-    """This process stood still for so long that the run was taken for abandoned, and another worker is at it now."""
+    """This process stood still for so long that another worker has taken over the run."""
 
 
 def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -> str:
-    """Train the run that an attempt is at, and commit how it ended; that state.
+    """Train the run of an attempt, commit how it ended, and return that state.
 
     Args:
-        attempt: In a store.
-        device: To train on.
-        ending: Whether this process shall end, and leave the run to a later attempt, which goes on from its checkpoint.
+        attempt: The attempt, in a store.
+        device: The device to train on.
+        ending: The request to stop, which leaves the run to a later attempt that resumes from its checkpoint.
     """
     ending = ending or Ending()
     record = attempt.folder.record()
@@ -88,24 +88,27 @@ def _countable(task: Task) -> TypeGuard[TextTask]:
 
 
 def save_ngram_baseline(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int]) -> None:
-    """Record what n-gram models reach on this split, unless that is known: the scale for every loss on it."""
+    """Record the losses of n-gram models on this split unless the store has them.
+
+    They put every loss on it in relation.
+    """
     split = {"data_hash": corpus.digest, "valid_fraction": data.valid_fraction, "valid_bytes": data.valid_bytes}
     key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}"
     if store.has_ngram_baseline(key):
         return
-    bits = {str(order): bits for order, bits in witten_bell_floors(corpus.train, corpus.valid, orders).items()}
+    bits = {str(order): bits for order, bits in witten_bell_losses(corpus.train, corpus.valid, orders).items()}
     store.save_ngram_baseline(key, {**split, "data_source": corpus.source, "bits_per_byte": bits})
 
 
 def _asked(attempt: Attempt, ending: Ending) -> tuple[str, str] | None:
-    """How to end now, if at all; Superseded."""
+    """Return the requested state and the reason, or None. Raise Superseded where another worker has taken over."""
     if attempt.superseded():
         raise Superseded
     return attempt.asked_to_stop() or (("cancelled", CANCELLED) if ending.asked else None)
 
 
 def attend(attempt: Attempt, device: torch.device, ending: Ending) -> int:
-    """Work, and see to it that there is a commit; exit code. A process may attend to one attempt after the other."""
+    """Execute an attempt, make sure that there is a commit, and return the exit code."""
     try:
         state = work(attempt, device, ending)
     except Cancelled:
@@ -115,7 +118,7 @@ def attend(attempt: Attempt, device: torch.device, ending: Ending) -> int:
         print(end.__doc__)
     except Exception as error:
         with ending.sealed():
-            traceback.print_exc()  # to the log: after a commit there is no other place for it
+            traceback.print_exc()  # to the log, because the commit is already written
             commit(attempt, "oom" if is_out_of_memory(error) else "failed", {}, traceback.format_exc())
     else:
         return int(ending.asked and state not in FINISHED)
@@ -129,5 +132,5 @@ def _device_facts(device: torch.device) -> dict[str, Any]:
         "device_name": name,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "deterministic": device.type == "cpu",  # on a GPU sums by atomic operations come in any order
+        "deterministic": device.type == "cpu",  # a GPU's atomic operations sum in any order
     }

@@ -26,13 +26,13 @@ class CheckRow:
 
     Attributes:
         device: The name of the processor or GPU.
-        configuration: What tells the model from the others.
+        configuration: The values in which the model differs from the others.
         check: One of `reduced.CHECKS`.
         precision: The precision of the fast form.
         worst: The largest error, over the larger of 1 and the largest true value; NaN where a value was not finite.
         tolerance: The largest error that passes.
         ok: Whether the check passed.
-        seconds: How long it took, with the reference implementation where this check was the first to need it.
+        seconds: The duration, including the reference implementation if this check was the first to need it.
         seed: The seed of its random numbers.
     """
 

@@ -1,4 +1,4 @@
-"""Which models are verified for a study, and the name under which the store keeps the result."""
+"""Choose the models to verify for a study, and name the record of the result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class VerifiedModel(NamedTuple):
     """A model to verify.
 
     Attributes:
-        label: What tells it from the other models.
+        label: The values in which it differs from the other models.
         config: Its configuration: the first of those that reduce to the same one.
     """
 

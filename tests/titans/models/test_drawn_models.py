@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from drawn_models import OWN, assembled, configurations, options, random_model, switches, with_the_oracle
+from drawn_models import OWN, assembled, configurations, options, random_model, switches, with_the_reference
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
@@ -62,7 +62,7 @@ def drawn(config, seed):
 def test_a_whole_sequence_equals_the_oracle_one_token_at_a_time(config, seed, training):
     model, tokens = drawn(config, seed)
     model.train(training)
-    oracle = with_the_oracle(copy.deepcopy(model))
+    oracle = with_the_reference(copy.deepcopy(model))
     true, found = results(oracle, token_by_token(oracle, tokens)), results(model, model(tokens))
     assume(all(x.abs().max() < LARGEST for x in true.values()))
     for name, x in true.items():

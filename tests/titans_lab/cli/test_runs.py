@@ -108,7 +108,7 @@ def test_a_run_that_nobody_tried_has_no_logs(cli: Any, filled: Workbench):
     pending = filled.folders("grid.train.lr=[1e-2, 1e-3]", "seeds=3")[5]
     ended = cli("logs", pending.run_id, "--store", filled.store.root)
     assert (ended.code, ended.out) == (2, "")
-    assert "nobody has tried it yet" in ended.err
+    assert "has no attempt yet" in ended.err
 
 
 def test_a_running_run_is_followed_and_cancelled(bench: Workbench, tmp_path: Path):

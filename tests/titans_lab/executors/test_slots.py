@@ -9,7 +9,7 @@ import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.executors.devices import Device
-from titans_lab.executors.slots import DeviceBusy, places, stale_runtime_folder, take_slot
+from titans_lab.executors.slots import DeviceBusy, device_slots, stale_runtime_folder, take_slot
 
 GPU, OTHER = (Device("cuda", f"GPU-{name}", f"GPU {name}", "H200") for name in "ab")
 
@@ -28,16 +28,16 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_devices_are_filled_in_turn():
-    found = places([GPU, OTHER], 2)
-    assert [(place.index, place.slot) for place in found] == [("GPU-a", 0), ("GPU-b", 0), ("GPU-a", 1), ("GPU-b", 1)]
-    assert {place.environment()["CUDA_VISIBLE_DEVICES"] for place in found} == {"GPU-a", "GPU-b"}
+    found = device_slots([GPU, OTHER], 2)
+    assert [(slot.index, slot.slot) for slot in found] == [("GPU-a", 0), ("GPU-b", 0), ("GPU-a", 1), ("GPU-b", 1)]
+    assert {slot.environment()["CUDA_VISIBLE_DEVICES"] for slot in found} == {"GPU-a", "GPU-b"}
 
 
 def test_a_place_is_taken_once_and_each_device_and_slot_is_one():
-    for place in places([GPU, OTHER, Device("cpu", "0", "core 0", "")], 2):
-        take_slot(place)
+    for slot in device_slots([GPU, OTHER, Device("cpu", "0", "core 0", "")], 2):
+        take_slot(slot)
         with pytest.raises(DeviceBusy):
-            take_slot(place)
+            take_slot(slot)
 
 
 def test_a_worker_keeps_its_place_after_the_coordinator_was_killed():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import titans_lab.stats.ngram
-from titans_lab.stats.ngram import witten_bell_bits, witten_bell_floors
+from titans_lab.stats.ngram import witten_bell_bits, witten_bell_losses
 
 
 def plain(train: bytes, valid: bytes, order: int) -> float:
@@ -54,7 +54,7 @@ def test_texts_shorter_than_the_context(train: bytes, valid: bytes):
 
 def test_several_orders_at_once_are_the_single_ones():
     train, valid = b"the cat sat on the mat. " * 20, b"the rat sat on the cat."
-    together = witten_bell_floors(np.frombuffer(train, np.uint8), np.frombuffer(valid, np.uint8))
+    together = witten_bell_losses(np.frombuffer(train, np.uint8), np.frombuffer(valid, np.uint8))
     assert together == {order: bits(train, valid, order) for order in (0, 1, 3)}
 
 
@@ -67,6 +67,6 @@ def test_uniform_bytes_cost_eight_bits_and_a_constant_costs_almost_none():
 def test_what_has_no_answer_is_refused():
     text = np.zeros(10, np.uint8)
     with pytest.raises(ValueError, match=r"orders: \(0, 8\)"):
-        witten_bell_floors(text, text, (0, 8))
+        witten_bell_losses(text, text, (0, 8))
     with pytest.raises(ValueError, match="empty"):
         witten_bell_bits(text, text[:0], 1)

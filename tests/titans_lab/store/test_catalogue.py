@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "columns.md"
 
 
 def test_the_page_is_what_the_code_says() -> None:
-    assert PAGE.read_text() == markdown(), "run: python -m titans_lab.store.catalogue > docs/columns.md"
+    assert PAGE.read_text() == markdown(), "run: python docs/generate.py"
 
 
 def test_every_view_and_column_is_documented() -> None:

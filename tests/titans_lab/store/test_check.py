@@ -119,7 +119,7 @@ def test_what_a_killed_process_left_is_found_once_it_is_old(filled: Store) -> No
 
 def test_a_study_of_runs_that_are_not_there_is_named(filled: Store) -> None:
     filled.save_study({"name": "other", "runs": [{"run_id": "a1"}, {"run_id": "gone"}]})
-    assert found(filled) == {"studies/other.json": "names 1 of 2 runs that are not there, such as gone"}
+    assert found(filled) == {"studies/other.json": "1 of its 2 runs are missing from the store, such as gone"}
     assert quarantine(filled, faults(filled)) is None
 
 

@@ -48,7 +48,7 @@ HARMLESS = {("env.json", "object")} | {
 
 @pytest.fixture
 def full_store(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[..., RunFolder]) -> Store:
-    """One live run, two ended ones, a study, floors and benches."""
+    """One live run, two ended ones, a study, baselines and benches."""
     ended_run("a1", steps=2, memory=2)
     ended_run("a2", steps=2, memory=2)
     live_run("a3", steps=2, memory=2)
@@ -62,7 +62,7 @@ def full_store(store: Store, live_run: Callable[..., Attempt], ended_run: Callab
 
 
 def record_path(store: Store, name: str) -> Path:
-    """The record that the tests damage: of the ended run a1 or the live run a3, a study, floors or a bench."""
+    """The record that the tests damage: of the ended run a1 or the live run a3, a study, baselines or a bench."""
     places = ["runs/a1", "runs/a3/attempts/1", "runs/a1/attempts/1", "studies", "ngram_baselines", "benches"]
     return next(path for place in places if (path := store.root / place / name).exists())
 

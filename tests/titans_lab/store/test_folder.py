@@ -126,11 +126,11 @@ def test_a_study_takes_the_place_of_its_earlier_sweep(store: Store) -> None:
     assert "new?" in path.read_text()
 
 
-def test_floors_are_there_once_saved_and_readable(store: Store) -> None:
+def test_ngram_baselines_are_there_once_saved_and_readable(store: Store) -> None:
     assert not store.has_ngram_baseline("d1-0.05")
     store.save_ngram_baseline("d1-0.05", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
     assert store.has_ngram_baseline("d1-0.05")
-    store.floor_paths()[0].write_bytes(b"")
+    store.ngram_baseline_paths()[0].write_bytes(b"")
     assert not store.has_ngram_baseline("d1-0.05")
 
 

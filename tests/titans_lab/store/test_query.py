@@ -202,7 +202,7 @@ def test_studies_and_their_factors(store: Store, ended_run: Callable[..., RunFol
     ]
 
 
-def test_floors_one_row_a_context(store: Store) -> None:
+def test_ngram_baselines_one_row_a_context(store: Store) -> None:
     split = {"data_hash": "d1", "data_source": "a text", "valid_fraction": 0.05, "valid_bytes": None}
     store.save_ngram_baseline("d1-0.05", {**split, "bits_per_byte": {0: 4.5, 1: 3.5, 3: 2.5}})
     columns = "data_hash, valid_fraction, valid_bytes, context, bits_per_byte, data_source"

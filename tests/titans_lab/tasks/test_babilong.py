@@ -52,7 +52,7 @@ def test_a_file_is_read_as_questions_with_the_facts_before_them():
         ("7 Daniel went back.", r"qa1\.txt:4: .*with the number 4"),
         ("4 Where is Daniel?\thallway", r"qa1\.txt:4: "),
         ("4 Where is Daniel?\thallway\tone", r"qa1\.txt:4: "),
-        ("4 Where is Daniel?\thallway\t9", r"qa1\.txt:4: the facts 9 are not all told before"),
+        ("4 Where is Daniel?\thallway\t9", r"qa1\.txt:4: the facts 9 do not all precede"),
         ("", r"qa1\.txt:4: '' is no line"),
     ],
 )

@@ -48,7 +48,7 @@ def test_what_can_be_learned_is_learned_and_recorded_under_its_name(tmp_path: Pa
     assert {(row["task"], row["split"], row["setting"]) for row in found.values()} == {("memorization", "test", None)}
     [row] = bench.ask("select valid_loss, valid_score from metrics where valid_loss is not null")
     assert row["valid_score"] == pytest.approx(run["score"], abs=0.02)
-    assert bench.store.floor_paths() == []
+    assert bench.store.ngram_baseline_paths() == []
 
 
 def test_an_autoencoder_is_trained_by_the_same_loop_and_looked_into(tmp_path: Path):

@@ -117,12 +117,12 @@ def test_the_training_loss_is_the_mean_over_the_steps_to_forecast(table: str):
     assert loss.item() == pytest.approx((future - past[:, -1:]).square().mean().item(), rel=1e-5)
 
 
-def test_an_evaluation_has_both_parts_and_the_floors_and_one_on_the_way_the_validation_part_alone(table: str):
+def test_an_evaluation_has_both_parts_and_the_baselines_and_one_on_the_way_the_validation_part_alone(table: str):
     task, run = built(table), config(table)
     rows = {(score.split, score.baseline, score.metric.name) for score in judged(task, run)}
-    floors = {("test", name, measure) for name in ("repeat-last", "ridge") for measure in ("mse", "mae")}
+    baselines = {("test", name, measure) for name in ("repeat-last", "ridge") for measure in ("mse", "mae")}
     own = {(split, None, measure) for split in ("valid", "test") for measure in ("loss", "mse", "mae")}
-    assert rows == floors | own
+    assert rows == baselines | own
     assert {score.count for score in judged(task, run) if score.split == "test"} == {len(task.windows["test"]) * 2}
     few = judged(task, run, limit=12)
     assert {(score.split, score.count) for score in few} == {("valid", 2 * 2)}

@@ -18,7 +18,7 @@ from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
 from titans_lab.data.corpus import Corpus
 from titans_lab.errors import UserError
-from titans_lab.tasks.text.task import TextTask, bits_per_token, evaluate, stretches
+from titans_lab.tasks.text.task import TextTask, bits_per_token, evaluate, position_segments
 
 CPU = torch.device("cpu")
 
@@ -177,8 +177,8 @@ def test_on_the_way_there_is_no_loss_by_position():
     assert all(score.position is None for score in task().evaluate(zeros(), CPU, 100))
 
 
-def test_stretches_are_two_an_octave():
-    assert [stretches(length) for length in (1, 2, 7, 8, 9)] == [
+def test_segments_are_two_an_octave():
+    assert [position_segments(length) for length in (1, 2, 7, 8, 9)] == [
         [0], [0, 1], [0, 1, 2, 3, 4, 6], [0, 1, 2, 3, 4, 6], [0, 1, 2, 3, 4, 6, 8],
     ]  # fmt: skip
 

@@ -140,7 +140,7 @@ def test_the_insides_are_recorded_on_the_way_and_at_the_end(trainer: Train):
         assert {name: row[name] for name in means} == pytest.approx(means, rel=1e-5)
 
 
-def test_long_windows_are_recorded_in_few_stretches(trainer: Train):
+def test_long_windows_are_recorded_in_few_segments(trainer: Train):
     long = ("train.seq_len=300", "train.batch_size=1", "train.tokens=300", "model.memory.chunk_size=2")
     some = trainer(*long, "log.memory_every=5", "log.memory_tokens=299")
     some.run()

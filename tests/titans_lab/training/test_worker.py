@@ -118,7 +118,7 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
     assert [tuple(row.values()) for row in stale] == [(step, head, True) for step in (2, 4) for head in (0, 1)]
 
 
-def test_floors_are_recorded_once_for_a_split(bench: Workbench):
+def test_ngram_baselines_are_recorded_once_for_a_split(bench: Workbench):
     data = bench.runs()[0].config.data
     corpus = load_corpus(data)
     save_ngram_baseline(bench.store, corpus, data, TextSettings.ORDERS)
@@ -127,13 +127,13 @@ def test_floors_are_recorded_once_for_a_split(bench: Workbench):
     for row in rows:
         assert row["bits_per_byte"] == witten_bell_bits(corpus.train, corpus.valid, row["context"])
         assert (row["valid_fraction"], row["data_source"]) == (0.1, str(bench.text))
-    [path] = bench.store.floor_paths()
+    [path] = bench.store.ngram_baseline_paths()
     os.utime(path, (0, 0))
     save_ngram_baseline(bench.store, corpus, data, TextSettings.ORDERS)
     assert path.stat().st_mtime == 0
     other = bench.runs("data.valid_bytes=50")[0].config.data
     save_ngram_baseline(bench.store, load_corpus(other), other, TextSettings.ORDERS)
-    assert len(bench.store.floor_paths()) == 2
+    assert len(bench.store.ngram_baseline_paths()) == 2
 
 
 def test_a_worker_that_is_asked_to_end_commits_that_it_was_cancelled(training: LocalJob):
@@ -244,19 +244,19 @@ from titans_lab.store.folder import Attempt
 from titans_lab.training.ending import Ending
 
 def out_of_memory(*_):
-    raise MemoryError("no room for floors")
+    raise MemoryError("no room for baselines")
 
-worker.witten_bell_floors = out_of_memory
+worker.witten_bell_losses = out_of_memory
 sys.exit(worker.attend(Attempt(Path(sys.argv[1])), torch.device("cpu"), Ending()))
 """
 
 
-def test_a_training_that_has_ended_stays_done_where_the_floors_fail(bench: Workbench):
+def test_a_training_that_has_ended_stays_done_where_the_ngram_baselines_fail(bench: Workbench):
     folder = bench.recorded()
     ended = run([sys.executable, "-c", WITHOUT_FLOORS, str(folder.new_attempt().path)])
     assert folder.state() == "done"
     assert ended.returncode == 1
-    assert "no room for floors" in ended.stderr
+    assert "no room for baselines" in ended.stderr
 
 
 def test_a_worker_imports_nothing_from_the_working_directory(bench: Workbench, monkeypatch: pytest.MonkeyPatch):

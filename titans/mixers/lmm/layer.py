@@ -166,12 +166,12 @@ class NeuralMemory(nn.Module):
 
     @property
     def chunk_size(self) -> int:
-        """Tokens of a chunk, in training or in evaluation."""
+        """Return the tokens in a chunk, in training or in evaluation."""
         return self.config.chunk_size if self.training else self.config.eval_chunk_size or self.config.chunk_size
 
     @property
     def written(self) -> tuple[int, ...] | None:
-        """Layers that are written, as `neural_memory` takes them: None for all."""
+        """Return the layers that are written, as `neural_memory` takes them: None for all."""
         chosen = self.config.written_layers
         return None if len(chosen) == self.config.layers else chosen
 

@@ -1,4 +1,4 @@
-"""What a model is: frozen configurations, without torch, so that planning is instant.
+"""The configuration of a model, as frozen dataclasses without torch, so that planning is instant.
 
 Where the Titans paper leaves a value open, the default is this project's and its description says so. The paper has two
 editions: "the arXiv v1" is arXiv 2501.00663v1, "the NeurIPS 2025 camera-ready" settles most of what it leaves open.

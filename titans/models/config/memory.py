@@ -106,12 +106,12 @@ class MemoryConfig:
 
     @property
     def layers(self) -> int:
-        """Number of layers: the matrices, and the gain of the LayerNorm if there is one."""
+        """Return the number of layers: the matrices, and the gain of the LayerNorm if there is one."""
         return self.depth + (self.gain != "none")
 
     @property
     def written_layers(self) -> tuple[int, ...]:
-        """Numbers of the layers that are written, from 0."""
+        """Return the numbers of the layers that are written, from 0."""
         first, last = (0,), (self.depth - 1,)
         matrices = {"all": tuple(range(self.depth)), "first": first, "last": last}[self.written]
         return (*matrices, self.depth) if self.gain == "fast" else matrices

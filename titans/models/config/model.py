@@ -102,7 +102,7 @@ class ModelConfig:
 
     @property
     def has_memory(self) -> bool:
-        """Whether a mixer computes with the operator `neural_memory`."""
+        """Return whether a mixer computes with the operator `neural_memory`."""
         return "memory.chunk_size" in reads(self.variant)
 
     @property
@@ -117,11 +117,11 @@ class ModelConfig:
 
     @property
     def leaks(self) -> str | None:
-        """Key of a setting by which a token sees later ones, if there is one."""
+        """Return the key of a setting by which a token sees later ones, if there is one."""
         found = (mixer(name).leaks(self) for name in pattern(self.variant))
         return next(filter(None, found), None)
 
     @property
     def hidden(self) -> int:
-        """Hidden width of the SwiGLU, a multiple of 8."""
+        """Return the hidden width of the SwiGLU, a multiple of 8."""
         return max(8, round(self.dim * self.mlp_ratio / 8) * 8)

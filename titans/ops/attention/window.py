@@ -51,7 +51,8 @@ def window_attention(
     size = min(window, time)
     blocks = -(-time // size)
 
-    def in_blocks(x: Tensor) -> Tensor:  # [batch, heads, blocks, size, dim]
+    def in_blocks(x: Tensor) -> Tensor:
+        """Pad `[batch, heads, time, dim]` and split it into blocks `[batch, heads, blocks, size, dim]`."""
         return F.pad(x, (0, 0, 0, blocks * size - time)).view(batch, heads, blocks, size, dim)
 
     q_b = in_blocks(q * dim**-0.5)

@@ -25,7 +25,7 @@ GatePlaces = tuple[int, int | None, int | None]
 
 
 class Schedule(NamedTuple):
-    """How a sequence is gone through.
+    """The schedule of a scan: a sequence in groups of chunks.
 
     Attributes:
         switches: How the memory is built, written and read.

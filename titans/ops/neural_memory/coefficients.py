@@ -69,7 +69,7 @@ class ChannelMask(NamedTuple):
     """The mask of a layer with gates per channel, as its rounds of doubling; `[N, C, C, channels]` is never formed.
 
     Attributes:
-        own: How much of its own write each token holds, `[N, C, channels]`.
+        own: The share of its own write that each token holds, `[N, C, channels]`.
         rounds: The earlier and later segments of each round, smallest first, `[N, pairs, size, channels]`.
     """
 
@@ -91,7 +91,7 @@ class ChannelMask(NamedTuple):
 
 
 class Coefficients(NamedTuple):
-    """How much the memory holds of a layer's past over a chunk.
+    """The shares of a layer's past that the memory holds over a chunk.
 
     Attributes:
         mask: How much of write i is in the weights after token t, `[N, C, C]`; a `ChannelMask` for gates per channel.
@@ -145,6 +145,7 @@ def chunk_coefficients_backward(gates: Gates, size: int, update_every: int, grad
     given = [gate for gate in gates if gate is not None]
 
     def placed(some: Iterable[Tensor]) -> Gates:
+        """Return gates `[N, time]` of which those that are on come from `some`, in order."""
         rest = iter(some)
         return Gates.of(None if gate is None else next(rest) for gate in gates)
 

@@ -49,7 +49,7 @@ def memory_diagnostics(
 
     Args:
         k, v: `[batch, heads, time, dim]`.
-        theta, eta, alpha, state: In the shapes of `neural_memory`.
+        theta, eta, alpha, state: Gates and state in the shapes of `neural_memory`.
         switches: How the memory is built, written and read.
     """
     gates = [by_layer(gate, len(state.weights)) for gate in (theta, eta, alpha)]

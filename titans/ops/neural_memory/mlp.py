@@ -114,7 +114,7 @@ def inner_gradient_backward(
 
     Args:
         weights: `[N, O, I]` for each layer.
-        surprise: What `inner_gradient` returned.
+        surprise: The result of `inner_gradient`.
         dx, ddelta: The gradients by the surprise's x `[N, C, I]` and delta `[N, C, O]`, for each layer.
         switches: The form of the memory and its loss.
     """

@@ -40,7 +40,7 @@ State: TypeAlias = MemoryState | LaggedState
 
 
 class Switches(NamedTuple):
-    """How the memory is built, written and read. `neural_memory` documents each field."""
+    """The switches of the memory: how it is built, written and read. `neural_memory` documents each field."""
 
     chunk_size: int
     activation: str

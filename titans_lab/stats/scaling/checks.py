@@ -1,4 +1,4 @@
-"""What a fit is held against: the largest budget, which it has not seen, and parabolas at each budget."""
+"""Check a fit: predict the held-out largest budget, and compare with parabolas at each budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FEWEST_SIZES = 3  # of a parabola
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a law fitted to the smaller budgets says of the largest.
+    """The prediction of the largest budget by a law that was fitted to the smaller ones.
 
     Attributes:
         points: Left out of the fit.
@@ -35,7 +35,7 @@ class Parabola:
 
     Attributes:
         budget: FLOPs, their geometric mean.
-        sizes: How many were measured.
+        sizes: The number of measured sizes.
         optimum: Parameters at its lowest point; None at the edge of the grid, where a parabola only guesses.
         range: Smallest and largest of the sizes.
         terms: Its coefficients, the square's first, in log parameters less their mean `centre`.
@@ -73,7 +73,7 @@ def budgets(flops: np.ndarray) -> np.ndarray:
 
 
 def parabolas(parameters: np.ndarray, flops: np.ndarray, loss: np.ndarray) -> list[Parabola]:
-    """Chinchilla's approach 2 (arXiv 2203.15556, section 3.2): of each budget with three sizes or more."""
+    """Fit a parabola to each budget with three sizes or more (arXiv 2203.15556, section 3.2, approach 2)."""
     numbers = budgets(flops)
     masks = [numbers == number for number in range(numbers.max() + 1)]
     return [
@@ -84,7 +84,9 @@ def parabolas(parameters: np.ndarray, flops: np.ndarray, loss: np.ndarray) -> li
 
 
 def parabola_exponent(found: list[Parabola]) -> Interval | None:
-    """a of parameters ~ C^a through the optima, with the regression's 95 % t interval; None for fewer than three.
+    """Return a of parameters ~ C^a through the optima, with the regression's 95 % t interval.
+
+    It is None for fewer than three.
 
     It is biased even without noise: a parabola in log parameters is not the law's own shape.
     """

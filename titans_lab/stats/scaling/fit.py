@@ -35,7 +35,7 @@ class Fit:
     """A law and the laws that resampled runs give.
 
     Attributes:
-        points: What it was fitted to.
+        points: The points that it was fitted to.
         law: Return the law with the lowest objective over all points.
         resampled: The optima over runs drawn with replacement, each found from `law`.
     """
@@ -46,11 +46,11 @@ class Fit:
 
     @property
     def residuals(self) -> np.ndarray:
-        """log of measured over fitted loss, `[points]`."""
+        """Return the log of measured over fitted loss, `[points]`."""
         return np.log(self.points.loss) - self.law.log_loss(self.points.x)
 
     def interval(self, measure: Callable[[Law], float], level: float = LEVEL) -> Interval:
-        """`measure` of the law, between percentiles of what it is of the resampled ones."""
+        """Return `measure` of the law, with the percentile interval over the resampled laws."""
         return percentile_interval(measure(self.law), [measure(law) for law in self.resampled], level)
 
     def band(self, x: np.ndarray, level: float = LEVEL, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +92,7 @@ def starts(variables: int) -> list[np.ndarray]:
 
 
 def objective_of(log_x: np.ndarray, log_loss: np.ndarray, weight: np.ndarray) -> Objective:
-    """Sum of Huber's losses, each times its weight, and its gradient, as a function of a law's vector."""
+    """Return the sum of Huber's losses, each times its weight, and its gradient, as a function of a law's vector."""
 
     def objective(vector: np.ndarray) -> tuple[float, np.ndarray]:
         terms = log_terms(vector, log_x)

@@ -1,4 +1,4 @@
-"""How to spend a budget of FLOPs on parameters and tokens (Hoffmann et al., arXiv 2203.15556, eq. 4)."""
+"""Compute the optimal parameters and tokens for a budget of FLOPs (Hoffmann et al., arXiv 2203.15556, eq. 4)."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def frontier(law: Law, cost: float = 6.0) -> Frontier:
 
 
 def parameter_exponent(law: Law) -> float:
-    """a, of the best number of parameters against the budget."""
+    """Return a, the exponent of the best number of parameters against the budget."""
     return law.exponents[1] / sum(law.exponents)

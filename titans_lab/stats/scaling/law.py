@@ -23,12 +23,12 @@ class Law:
 
     @property
     def offset(self) -> float:
-        """E."""
+        """Return E, the irreducible loss."""
         return float(np.exp(self.log_offset))
 
     @property
     def amplitudes(self) -> tuple[float, ...]:
-        """A of each variable; may overflow to infinity where its exponent is large."""
+        """Return a of each variable; may overflow to infinity where its exponent is large."""
         with np.errstate(over="ignore"):
             return tuple(float(value) for value in np.exp(self.log_amplitudes))
 
@@ -37,11 +37,11 @@ class Law:
         return np.logaddexp.reduce(log_terms(self.vector(), np.log(x)), axis=1)
 
     def loss(self, x: np.ndarray) -> np.ndarray:
-        """L at `x` `[points, variables]`."""
+        """Return the loss L at `x` `[points, variables]`."""
         return np.exp(self.log_loss(x))
 
     def vector(self) -> np.ndarray:
-        """(log E, log A ..., alpha ...)."""
+        """Return the vector (log E, log A ..., alpha ...)."""
         return np.array([self.log_offset, *self.log_amplitudes, *self.exponents])
 
     @classmethod

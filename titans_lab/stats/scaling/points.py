@@ -12,10 +12,10 @@ TOGETHER = 0.02
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """What a law is fitted to.
+    """The points that a law is fitted to.
 
     Attributes:
-        x: What the loss depends on, `[points, variables]`, > 0: parameters and tokens, or one of them, or FLOPs.
+        x: The variables `[points, variables]`, above 0: parameters and tokens, or one of them, or FLOPs.
         loss: `[points]`, > 0, in any unit: the exponents do not depend on it.
         run: `[points]`, which run a point is of. Checkpoints of a run are not independent: a bootstrap draws runs.
     """
@@ -34,7 +34,7 @@ class Points:
 
     @property
     def variables(self) -> int:
-        """The number of variables, 1 or 2."""
+        """Return the number of variables, 1 or 2."""
         return self.x.shape[1]
 
     def where(self, chosen: np.ndarray) -> Points:
@@ -43,7 +43,7 @@ class Points:
 
 
 def check_enough(points: Points, names: tuple[str, ...]) -> None:
-    """ValueError, in words for people, where the points do not determine a law in the variables `names`."""
+    """Raise ValueError, with a readable message, where the points do not determine a law in the variables `names`."""
     needed = 4 if points.variables == 1 else 3
     for name, values in zip(names, points.x.T, strict=True):
         distinct = len(np.unique(values))

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BabilongSettings(TaskSettings):
-    """The facts of a story between the sentences of a book, then a question about them (arXiv 2406.10149).
+    """Facts of a bAbI story between the sentences of a book, then a question about them (arXiv 2406.10149).
 
-    A sequence has `train.seq_len` bytes, question and answer included; a longer story is left out. One story in ten and
-    the last tenth of the book, are for tests alone. The book is `data.path`, or a folder of books; null: Python's
-    documentation.
+    A sequence has `train.seq_len` bytes, question and answer included. Longer stories are left out. One story in ten
+    and the last tenth of the book are for tests only. The book is `data.path`, a file or a folder of books. By default
+    it is Python's documentation.
 
     Attributes:
         facts: A bAbI file, such as qa1_single-supporting-fact_train.txt, plain or gzip.
-        loss: Of the "answer" alone, or of "all" tokens.
-        test_examples: Questions at the end of training, of the same length.
+        loss: The tokens that the loss is over: those of the "answer", or "all".
+        test_examples: The number of test questions, which have the same length.
     """
 
     NAME: ClassVar[str] = "babilong"
@@ -46,13 +46,13 @@ class BabilongSettings(TaskSettings):
             raise ValueError(f"test_examples: {self.test_examples} is below 1")
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """Bytes, and a file of stories."""
+        """Refuse a vocabulary below the 256 bytes, and a missing file of stories."""
         if self.facts is None:
             raise ValueError("task.babilong.facts: null; name a file of bAbI stories")
         check_bytes(model)
 
     def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """Refuse stories of which none is so short that a sequence holds it, for training or for tests."""
+        """Refuse stories of which none fits into a sequence, for training or for tests."""
         from titans_lab.data.babi import shortest
         from titans_lab.data.hidden import babilong_contents
 
@@ -78,7 +78,7 @@ class BabilongSettings(TaskSettings):
         return babilong_source(self.facts, data.path)
 
     def tokenizer(self, model: ModelConfig, data: DataConfig, digest: str) -> Tokenizer:
-        """Return bytes, whatever the files are."""
+        """Return the byte tokenizer."""
         from titans_lab.data.tokenizer import BYTES
 
         return BYTES

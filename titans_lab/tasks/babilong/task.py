@@ -1,8 +1,8 @@
 """BABILong (arXiv 2406.10149): the facts of a bAbI story hidden between the sentences of a book, then the question.
 
-The facts stand in their order at places that are drawn, each between two sentences, by a uniform choice with
-repetition, as in the authors' generator; the context ends with the question. Unlike theirs, a length counts question
-and answer too. One story in ten, by the hash of its text, and the last tenth of the book are for tests alone.
+The facts stand in their order between sentences that are drawn uniformly with repetition, as in the authors' generator.
+The context ends with the question. Unlike theirs, a length includes question and answer. One story in ten, by the hash
+of its text, and the last tenth of the book are for tests only.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from titans_lab.tasks.question import Question
 from titans_lab.tasks.recall import RecallTask
 from titans_lab.tasks.task import random_of
 
-LIST_FROM = 4  # letters: an answer of so many with a comma is a list; a shorter one is a pair of directions, as "n,e"
+LIST_FROM = 4  # letters: a longer answer with a comma is a list, a shorter one a pair of directions such as "n,e"
 
 
 def labels_of(asked: Sequence[StoryQuestion]) -> frozenset[str]:
-    """Every answer of a task: what a model may say, of which one is right."""
+    """Return all answers of a task, one of which is right for a question."""
     return frozenset(label for each in asked for label in parts(each.answer))
 
 
 def parts(answer: str) -> list[str]:
-    """The answers of a list."""
+    """Return the items of an answer that is a list."""
     return answer.lower().split(",") if len(answer) >= LIST_FROM else [answer.lower()]
 
 
 def is_right(output: str, target: str, question: str, labels: frozenset[str]) -> bool:
-    """The official rule: of all labels that the question does not mention, the first sentence has the target alone."""
+    """Apply the official rule: of the labels not in the question, the output's first sentence has only the target."""
     said = output.lower().split(".")[0].split("<context>")[0].split("<example>")[0]
     named = {label for label in labels if label in said and label not in question.lower()}
     return named == set(parts(target))
@@ -45,12 +45,12 @@ def is_right(output: str, target: str, question: str, labels: frozenset[str]) ->
 
 @dataclass(frozen=True, eq=False)
 class Stories:
-    """Questions of one bAbI file in one book: each a function of this, the seed, its number and its length alone.
+    """Questions of one bAbI file in one book. Each depends on these, the seed, its number and its length only.
 
     Attributes:
         asked: The questions of the stories for testing, or of those for training.
-        book: What the facts are hidden in.
-        labels: All that a model may answer, of which one is right.
+        book: The text that the facts are hidden in.
+        labels: All answers, one of which is right for a question.
     """
 
     asked: Sequence[StoryQuestion]
@@ -61,16 +61,16 @@ class Stories:
 
     @cached_property
     def _order(self) -> np.ndarray:
-        """In which the questions come, and come again."""
+        """Return the order of the questions `[questions]`, which repeats."""
         return random_of("babilong", self.seed, self.testing).permutation(len(self.asked))
 
     @cached_property
     def _sizes(self) -> np.ndarray:
-        """Bytes of each question's story, the question included, in that order."""
+        """Return the bytes of each question with its story `[questions]`, in that order."""
         return np.array([size_of(self.asked[index]) for index in self._order])
 
     def count(self, length: int, answer_tokens: int | None = None) -> int:
-        """How many different questions there are that fit into a length."""
+        """Return the number of different questions that fit into a length."""
         return len(self._fitting(length, answer_tokens))
 
     def _fitting(self, length: int, answer_tokens: int | None) -> np.ndarray:
@@ -78,9 +78,10 @@ class Stories:
         return self._order[self._sizes + left <= length] if length else self._order
 
     def question(self, number: int, length: int, answer_tokens: int | None = None) -> Question:
-        """Number `number` of `length` bytes, of which the last `answer_tokens` are left for the answer; 0: no book.
+        """Return question `number` of `length` bytes, the last `answer_tokens` of which are for the answer.
 
-        Null: as many as the answer has. UserError where there is no story that is so short.
+        With length 0 there is no book. By default `answer_tokens` is the length of the answer. Raise UserError where no
+        story is short enough.
         """
         fitting = self._fitting(length, answer_tokens)
         if not len(fitting):
@@ -97,7 +98,7 @@ class Stories:
         return Question(context + tail, answer, asked.answer, depth, asked.question)
 
     def _hide(self, facts: Sequence[bytes], room: int, numbers: np.random.Generator) -> tuple[bytes, list[int]]:
-        """The book with the facts in it, and where they are."""
+        """Return the book with the facts in it, and their offsets."""
         start = int(numbers.integers(len(self.book.starts)))
         hay, starts = self.book.cut(room, start)
         gaps = np.append(starts, room)
@@ -111,7 +112,7 @@ class Stories:
 
 
 class BabilongTask(RecallTask):
-    """Stories of up to `train.seq_len` bytes, filled up with a book."""
+    """The task of stories that a book fills up to `train.seq_len` bytes."""
 
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> BabilongTask:
@@ -124,7 +125,7 @@ class BabilongTask(RecallTask):
 
 
 def stories(contents: BabilongContents, seed: int, testing: bool) -> Stories:
-    """Questions for training, or for tests; the last tenth of the book is for tests."""
+    """Return questions for training, or for tests. The last tenth of the book is for tests."""
     asked = parse_babi(contents.facts.decode(errors="replace"), contents.facts_source)
     chosen, book = chosen_stories(contents, testing), prose(part_of(contents.book, testing))
     return Stories(chosen, book, seed, testing, labels_of(asked))

@@ -19,7 +19,7 @@ BITS_PER_BASE = Metric("loss", "bits per base", column="loss")
 
 @dataclass(frozen=True)
 class DnaSettings(TextSettings):
-    """The next base of a FASTA file, `data.path`, as a language model's next byte; nothing to set."""
+    """Language modelling of the bases of a FASTA file, `data.path`. It has no settings of its own."""
 
     NAME: ClassVar[str] = "dna"
     FASTA: ClassVar[bool] = True
@@ -29,11 +29,11 @@ class DnaSettings(TextSettings):
     METRIC: ClassVar[Metric] = BITS_PER_BASE
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """A token for each letter, as a byte, and a file to read."""
+        """Refuse a vocabulary below the 256 bytes, and a missing FASTA file."""
         super().check(model, data, train)
         if data.path is None:
             raise ValueError("data.path: null, and the task dna reads bases; name a FASTA file")
 
     def tokenizer(self, model: ModelConfig, data: DataConfig, digest: str) -> Tokenizer:
-        """Refuse: bases are no text."""
+        """Raise UserError, because bases are no text."""
         return TaskSettings.tokenizer(self, model, data, digest)

@@ -19,12 +19,11 @@ LETTERS = 5  # A, C, G, T, and N for an unknown base
 class GenomeSettings(TaskSettings):
     """Classification of DNA sequences: GenomicBenchmarks, GUE.
 
-    `data.path` is the file to train on; `data.valid_path` and `data.test_path` are the others. For each that is not
-    there, `data.valid_fraction` of the sequences of the first are held out. What is beyond the first `train.seq_len`
-    bases of a sequence is cut off.
+    `data.path` is the training file. `data.valid_path` and `data.test_path` are the other parts. For each that is not
+    set, `data.valid_fraction` of the training sequences are held out. A sequence is cut after `train.seq_len` bases.
 
     Attributes:
-        classes: Different labels of the training file.
+        classes: The number of different labels in the training file.
     """
 
     NAME: ClassVar[str] = "genome"
@@ -40,13 +39,13 @@ class GenomeSettings(TaskSettings):
             raise ValueError(f"classes: {self.classes} is below 2")
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """A token for each letter, and a file to read."""
+        """Refuse a vocabulary below the letters, and a missing training file."""
         check_vocabulary(model, LETTERS, "letters A, C, G, T and N")
         if data.path is None:
             raise ValueError("data.path: null, and the task genome reads labelled sequences; name a CSV or TSV file")
 
     def warnings(self, data: DataConfig) -> list[str]:
-        """Name files to validate or test on that are the training file."""
+        """Return a warning for each validation or test file that is the training file."""
         from titans_lab.data.genome import genome_warnings
 
         return genome_warnings(data, self.classes)
@@ -62,6 +61,6 @@ class GenomeSettings(TaskSettings):
         return str(data.path)
 
     def ends(self, model: ModelConfig, length: int) -> Ends:
-        """Of the embedding, the norm, and the head, which reads a sequence once."""
+        """Return the cost of the embedding, the norm, and the head, which is applied once per sequence."""
         head = model.dim * self.classes
         return Ends(model.vocab_size * model.dim + model.dim + head + self.classes, head // length)

@@ -1,4 +1,4 @@
-"""Classification of DNA sequences: accuracy and Matthews correlation, beside what counting short words gives."""
+"""Classification of DNA sequences: accuracy and Matthews correlation, with a k-mer baseline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from titans_lab.tasks.task import Batch, Score, Task, precise, random_of
 
 
 class GenomeTask(Task):
-    """Training sequences at random; validation on the way, and at the end the test part too."""
+    """The task of classifying DNA sequences. It validates during training, and evaluates the test part at the end."""
 
     settings: GenomeSettings
 
@@ -35,40 +35,40 @@ class GenomeTask(Task):
         return cls(settings, load_genome(config.data, settings.classes), seed, train.seq_len, train.batch_size)
 
     def model(self, config: RunConfig, seed: int) -> Classifier:
-        """A head over the classes in the place of a language model's."""
+        """Return a model with a head over the classes."""
         return Classifier(config.model, self.settings.classes, seed)
 
     def sample(self, step: int) -> Batch:
-        """Bases `[batch, time]`, lengths and classes `[batch]`."""
+        """Return bases `[batch, time]`, lengths `[batch]` and classes `[batch]`."""
         train = self.parts["train"]
         random = random_of(self.digest, self.seed, step, self.length, self.batch)
         return self._batch([train[place] for place in random.integers(0, len(train), self.batch)])
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Nats of each sequence."""
+        """Return the cross-entropy of each sequence `[batch]` in nats."""
         bases, lengths, labels = batch
         return F.cross_entropy(precise(model(bases, lengths)), labels, reduction="none")
 
     def terms(self, batch: Batch) -> int:
-        """Sequences."""
+        """Return the number of sequences in the batch."""
         return len(batch[0])
 
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
-        """Loss, accuracy and correlation on the validation part, or its first `limit` bases.
+        """Return loss, accuracy and correlation on the validation part, or its first `limit` bases.
 
-        Without a limit also on the test part, and beside it those of logistic regression on k-mers.
+        Without a limit, return those on the test part too, with those of logistic regression on k-mers.
         """
         scores = self._judge(model, device, "valid", limit)
-        return scores if limit is not None else [*scores, *self._judge(model, device, "test", None), *self.floors()]
+        return scores if limit is not None else [*scores, *self._judge(model, device, "test", None), *self.baselines()]
 
-    def floors(self) -> Iterator[Score]:
-        """Of `titans_lab.stats.kmers`, on the test part; what `train.seq_len` cuts off, it does not see either."""
+    def baselines(self) -> Iterator[Score]:
+        """Yield the scores of `titans_lab.stats.kmers` on the test part, with sequences cut as for the model."""
         train, valid, test = (self._arrays(self.parts[part]) for part in ("train", "valid", "test"))
         found = kmer_classes(train, valid, test[0], self.settings.classes)
         yield from _scores(found, test[1], "test", "k-mers")
 
     def inputs(self, tokens: int) -> Tensor:
-        """The first validation sequences."""
+        """Return the first validation sequences `[batch, time]`."""
         return self._batch(self.parts["valid"][: max(1, tokens // self.length)])[0]
 
     def _judge(self, model: nn.Module, device: torch.device, part: Part, limit: int | None) -> list[Score]:
@@ -84,7 +84,7 @@ class GenomeTask(Task):
         return [mean, *_scores(np.concatenate(found), true, part, None)]
 
     def _batch(self, examples: Sequence[Labelled]) -> Batch:
-        """Bases, zeros behind the shorter sequences, lengths and classes."""
+        """Return bases `[batch, time]`, padded with zeros, lengths `[batch]` and classes `[batch]`."""
         sequences, labels = self._arrays(examples)
         lengths = [len(sequence) for sequence in sequences]
         bases = np.zeros((len(sequences), max(lengths)), np.int64)

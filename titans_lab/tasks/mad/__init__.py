@@ -14,12 +14,12 @@ from titans_lab.tasks.settings import Ends, TaskSettings, check_examples, check_
 
 @dataclass(frozen=True)
 class MadSettings(TaskSettings):
-    """What the six have in common: sequences of `train.seq_len` tokens.
+    """The common settings of the six tasks. Sequences have `train.seq_len` tokens.
 
     Attributes:
-        vocabulary: Distinct tokens, special ones included.
-        examples: Size of the training set.
-        test_examples: Size of the test set.
+        vocabulary: The number of distinct tokens, special ones included.
+        examples: The size of the training set.
+        test_examples: The size of the test set.
     """
 
     LOSS: ClassVar[Metric] = Metric("loss", "nats per answer", column="loss")
@@ -39,20 +39,20 @@ class MadSettings(TaskSettings):
     @property
     @abstractmethod
     def least_vocabulary(self) -> int:
-        """The fewest tokens with which there is something to answer."""
+        """Return the least vocabulary with which the task has questions."""
 
     @property
     @abstractmethod
     def least_length(self) -> int:
-        """The shortest sequence that holds a question."""
+        """Return the length of the shortest sequence with a question."""
 
     @property
     def even(self) -> bool:
-        """Whether sequences are made of pairs of tokens."""
+        """Return whether sequences are made of pairs of tokens."""
         return False
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """The vocabulary, a batch and a question have to fit."""
+        """Refuse a vocabulary, a training set or a sequence length that is too small."""
         check_vocabulary(model, self.vocabulary, f"tokens of task.{self.NAME}.vocabulary")
         check_examples(train, self.NAME, self.examples)
         length = train.seq_len
@@ -63,9 +63,9 @@ class MadSettings(TaskSettings):
 
 @dataclass(frozen=True)
 class RecallSettings(MadSettings):
-    """In-context recall: pairs of a key and a value, the same in all of a sequence; those of known keys are asked for.
+    """In-context recall: pairs of a key and a value, and the values of repeated keys are asked for.
 
-    Half of the vocabulary are keys, half values.
+    A key has one value within a sequence. Half of the vocabulary is keys, half is values.
     """
 
     NAME: ClassVar[str] = "in_context_recall"
@@ -73,37 +73,37 @@ class RecallSettings(MadSettings):
 
     @property
     def noise_tokens(self) -> int:
-        """Tokens of the vocabulary that are noise."""
+        """Return the number of tokens in the vocabulary that are noise."""
         return 0
 
     @property
     def noise_share(self) -> float:
-        """Chance of a pair to be noise."""
+        """Return the probability that a pair is noise."""
         return 0.0
 
     @property
     def least_vocabulary(self) -> int:
-        """A key and a value."""
+        """Return the tokens for one key and one value."""
         return 2 + self.noise_tokens
 
     @property
     def least_length(self) -> int:
-        """A pair, and its key and value again."""
+        """Return the length of a pair and its repetition."""
         return 4
 
     @property
     def even(self) -> bool:
-        """Pairs."""
+        """Return true, because sequences consist of pairs."""
         return True
 
 
 @dataclass(frozen=True)
 class NoisyRecallSettings(RecallSettings):
-    """Noisy in-context recall: some pairs are tokens of a vocabulary of their own, to be ignored.
+    """Noisy in-context recall: some pairs are tokens of a separate noise vocabulary, to be ignored.
 
     Attributes:
-        noise_vocabulary: Tokens of the vocabulary that are noise.
-        noise: Chance of a pair to be noise.
+        noise_vocabulary: The number of tokens in the vocabulary that are noise.
+        noise: The probability that a pair is noise.
     """
 
     NAME: ClassVar[str] = "noisy_in_context_recall"
@@ -122,22 +122,22 @@ class NoisyRecallSettings(RecallSettings):
 
     @property
     def noise_tokens(self) -> int:
-        """As set."""
+        """Return the value that is set."""
         return self.noise_vocabulary
 
     @property
     def noise_share(self) -> float:
-        """As set."""
+        """Return the value that is set."""
         return self.noise
 
 
 @dataclass(frozen=True)
 class FuzzyRecallSettings(MadSettings):
-    """Fuzzy in-context recall: keys and values are of several adjacent tokens; in the test, keys of the most.
+    """Fuzzy in-context recall: keys and values have several adjacent tokens. Test keys have the most.
 
     Attributes:
-        key_tokens: Most tokens of a key.
-        value_tokens: Most tokens of a value.
+        key_tokens: The largest number of tokens in a key.
+        value_tokens: The largest number of tokens in a value.
     """
 
     NAME: ClassVar[str] = "fuzzy_in_context_recall"
@@ -154,21 +154,21 @@ class FuzzyRecallSettings(MadSettings):
 
     @property
     def least_vocabulary(self) -> int:
-        """A longest key and value without a token twice, and padding."""
+        """Return the tokens for a longest key and value without repetition, and padding."""
         return 2 * max(self.key_tokens, self.value_tokens) + 1
 
     @property
     def least_length(self) -> int:
-        """A longest pair and the question for it, and one token of choice."""
+        """Return the length of a longest pair, the question for it, and one more token."""
         return 2 * (self.key_tokens + self.value_tokens) + 1
 
 
 @dataclass(frozen=True)
 class SelectiveCopyingSettings(MadSettings):
-    """Selective copying: tokens scattered among blanks, to be written in their order at the end.
+    """Selective copying: tokens scattered among blanks, to be repeated in order at the end.
 
     Attributes:
-        copied: Tokens to copy.
+        copied: The number of tokens to copy.
     """
 
     NAME: ClassVar[str] = "selective_copying"
@@ -183,18 +183,18 @@ class SelectiveCopyingSettings(MadSettings):
 
     @property
     def least_vocabulary(self) -> int:
-        """Two tokens to tell apart, a blank and the sign to copy."""
+        """Return the tokens for two values, a blank and the copy sign."""
         return 4
 
     @property
     def least_length(self) -> int:
-        """The tokens, a blank, the sign, and their copy."""
+        """Return the length of the tokens, a blank, the copy sign, and the copy."""
         return 2 * self.copied + 2
 
 
 @dataclass(frozen=True)
 class MemorizationSettings(MadSettings):
-    """Memorisation: each key has one value, the same in every sequence, which has to be learned in training."""
+    """Memorization: each key has one value, the same in every sequence, which must be learned in training."""
 
     NAME: ClassVar[str] = "memorization"
     TASK: ClassVar[str] = "titans_lab.tasks.mad.memorization:MemorizationTask"
@@ -204,39 +204,39 @@ class MemorizationSettings(MadSettings):
 
     @property
     def least_vocabulary(self) -> int:
-        """A key, two values and the sign that asks."""
+        """Return the tokens for one key, two values and the question sign."""
         return 4
 
     @property
     def least_length(self) -> int:
-        """A key and the sign."""
+        """Return the length of a key and the question sign."""
         return 2
 
     @property
     def even(self) -> bool:
-        """A key and the sign, over and over."""
+        """Return true, because keys and signs alternate."""
         return True
 
 
 @dataclass(frozen=True)
 class CompressionSettings(MadSettings):
-    """Compression: the whole sequence has to be had again from what the last token's place holds, by an autoencoder."""
+    """Compression: an autoencoder must restore the whole sequence from the output at the last token."""
 
     NAME: ClassVar[str] = "compression"
     TASK: ClassVar[str] = "titans_lab.tasks.mad.compression:CompressionTask"
 
     @property
     def least_vocabulary(self) -> int:
-        """Two tokens to tell apart and the last one."""
+        """Return the tokens for two values and the last token."""
         return 3
 
     @property
     def least_length(self) -> int:
-        """A token and the last one."""
+        """Return the length of one token and the last one."""
         return 2
 
     def ends(self, model: ModelConfig, length: int) -> Ends:
-        """Of `titans.models.autoencoder.AutoEncoder`, whose two tables are never tied."""
+        """Return the cost of `titans.models.autoencoder.AutoEncoder`, whose embedding and output are never tied."""
         dim, vocabulary = model.dim, model.vocab_size
         decoder = 2 * (dim * dim + 2 * dim) + dim + vocabulary
         return Ends(2 * vocabulary * dim + dim + decoder, 2 * dim * dim + vocabulary * dim)

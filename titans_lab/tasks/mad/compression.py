@@ -1,4 +1,4 @@
-"""MAD's compression: random tokens and a last one, from whose place an autoencoder writes all of them again."""
+"""MAD's compression: random tokens and a last one, from whose output an autoencoder restores all of them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from titans_lab.tasks.mad.task import MadTask
 
 
 class CompressionTask(MadTask):
-    """Training and test examples are alike."""
+    """The task, whose training and test examples have one distribution."""
 
     settings: CompressionSettings
 
     def model(self, config: RunConfig, seed: int) -> Backbone:
-        """An autoencoder."""
+        """Return an autoencoder."""
         return AutoEncoder(config.model, seed)
 
     def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
-        """The targets are the tokens themselves."""
+        """Draw examples whose targets are the tokens themselves."""
         last = self.settings.vocabulary - 1
         tokens = random.integers(0, last, (count, part.length))
         tokens[:, -1] = last

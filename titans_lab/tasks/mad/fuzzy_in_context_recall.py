@@ -1,7 +1,7 @@
 """MAD's fuzzy in-context recall: keys and values of several tokens.
 
-Trained to predict every next token, on keys of any size; tested, with keys of the largest size, by the values of keys
-that came before in the sequence.
+The model is trained to predict every next token, on keys of any size. It is tested with keys of the largest size, on
+the values of keys that occurred before in the sequence.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Motif = tuple[int, ...]
 
 
 class FuzzyInContextRecallTask(MadTask):
-    """Padding, pairs of a key and a value, and at the end a key that came before, with its value."""
+    """The task: padding, pairs of a key and a value, and at the end a repeated key with its value."""
 
     settings: FuzzyRecallSettings
 
     def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
-        """The target at the last token of a key, and at each but the last of its value, is the next one."""
+        """Draw examples whose targets are the next tokens, from the last token of a key to the end of its value."""
         source = Random(int(random.integers(2**62)))
         rows = [self._sequence(source, part.length, training) for _ in range(count)]
         tokens, asked = (np.array(x) for x in zip(*rows, strict=True))
@@ -32,11 +32,11 @@ class FuzzyInContextRecallTask(MadTask):
         return inputs, following if training else np.where(asked[:, 1:], following, IGNORED)
 
     def _sequence(self, random: Random, length: int, training: bool) -> tuple[list[int], list[bool]]:
-        """`length` + 1 tokens, and which of them a test asks for."""
+        """Return `length` + 1 tokens, and which of them a test asks for."""
         most = self.settings.key_tokens + self.settings.value_tokens
         key, value = self._key(random, training), self._value(random)
         end = length - len(key) - len(value) - most
-        first = random.randrange(max(1, end - most + 1))  # so that there is room for the pair that is asked for
+        first = random.randrange(max(1, end - most + 1))  # leaves room for the pair that is asked for
         known: dict[Motif, Motif] = {}
         tokens: list[int] = []
         asked: list[bool] = []
@@ -52,12 +52,12 @@ class FuzzyInContextRecallTask(MadTask):
         return [self.settings.vocabulary - 1] * padding + tokens, [False] * padding + asked
 
     def _key(self, random: Random, training: bool) -> Motif:
-        """Of any size, or of the largest one."""
+        """Draw a key of any size in training, of the largest size for tests."""
         most = self.settings.key_tokens
         size = random.randint(1, most) if training else most
         return tuple(random.sample(range((self.settings.vocabulary - 1) // 2), size))
 
     def _value(self, random: Random) -> Motif:
-        """Of any size."""
+        """Draw a value of any size."""
         last = self.settings.vocabulary - 1
         return tuple(random.sample(range(last // 2, last), random.randint(1, self.settings.value_tokens)))

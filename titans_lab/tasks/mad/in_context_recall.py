@@ -1,6 +1,6 @@
 """MAD's in-context recall, plain and noisy.
 
-Trained to predict every next token, as MAD does; tested by the values of keys that came before in the sequence.
+The model is trained to predict every next token, as in MAD. It is tested on the values of keys that occurred before.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from titans_lab.tasks.task import IGNORED
 
 
 class InContextRecallTask(MadTask):
-    """Pairs of a key and a value, some of them noise; the last is a key that came before."""
+    """The task: pairs of a key and a value, some of them noise. The last key is a repeated one."""
 
     settings: RecallSettings
 
     def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
-        """The target at a key is its value."""
+        """Draw examples in which the target at a key is its value."""
         pairs, known = part.length // 2, self.settings.vocabulary - self.settings.noise_tokens
         keys = random.integers(0, known // 2, (count, pairs))
         noisy = random.random((count, pairs)) < self.settings.noise_share
@@ -40,6 +40,6 @@ class InContextRecallTask(MadTask):
 
 
 def _seen_before(keys: np.ndarray, noisy: np.ndarray, distinct: int) -> np.ndarray:
-    """Which keys `[count, pairs, distinct]` stood in the pairs before each."""
+    """Return which keys `[count, pairs, distinct]` occurred in the pairs before each."""
     seen = np.logical_or.accumulate((keys[..., None] == np.arange(distinct)) & ~noisy[..., None], 1)
     return np.concatenate((np.zeros_like(seen[:, :1]), seen[:, :-1]), 1)

@@ -1,6 +1,6 @@
-"""MAD's memorisation: a key and a sign, and the target at the sign is the value that the key has everywhere.
+"""MAD's memorization: a key and a sign. The target at the sign is the value that the key has in every sequence.
 
-The test asks for the same facts as the training, in other sequences: nothing in a sequence gives a value away.
+The test asks for the same facts as training, in other sequences. No sequence contains the value itself.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from titans_lab.tasks.task import IGNORED, random_of
 
 
 class MemorizationTask(MadTask):
-    """Training and test examples are alike."""
+    """The task, whose training and test examples have one distribution."""
 
     settings: MemorizationSettings
 
     def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
-        """Keys by equal chances."""
+        """Draw examples with uniformly random keys."""
         values = self.facts()
         keys = random.integers(0, len(values), (count, part.length // 2))
         tokens = np.full((count, part.length), self.settings.vocabulary - 1)
@@ -29,6 +29,6 @@ class MemorizationTask(MadTask):
         return tokens, targets
 
     def facts(self) -> np.ndarray:
-        """The value of each key, every one another: the same for all runs."""
+        """Return the value of each key `[keys]`, all different, and the same for all runs."""
         sign = self.settings.vocabulary - 1
         return random_of(self.name, "facts", sign).permutation(np.arange(sign // 2, sign))[: sign // 2]

@@ -1,4 +1,4 @@
-"""MAD's selective copying: tokens among blanks, a sign, and then blanks, at which the tokens are due in order."""
+"""MAD's selective copying: tokens among blanks, a sign, and then blanks at which the tokens are expected in order."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from titans_lab.tasks.task import IGNORED
 
 
 class SelectiveCopyingTask(MadTask):
-    """Training and test examples are alike."""
+    """The task, whose training and test examples have one distribution."""
 
     settings: SelectiveCopyingSettings
 
     def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
-        """Each blank goes before one of the tokens, by equal chances; the last token stands right before the sign."""
+        """Draw examples in which each blank precedes a uniformly random token.
+
+        The last token is right before the sign.
+        """
         copied, sign = self.settings.copied, self.settings.vocabulary - 1
         blanks = part.length - 2 * copied - 1
         content = random.integers(0, sign - 1, (count, copied))

@@ -1,4 +1,4 @@
-"""What the tasks of MAD have in common: one training set, one test set, and how a question is asked."""
+"""The base of MAD's tasks: one training set, one test set, and the form of questions."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from titans_lab.tasks.task import IGNORED
 
 
 class MadTask(AnswerTask):
-    """A subclass draws the examples.
+    """The base of MAD's tasks. A subclass draws the examples.
 
-    MAD counts right answers by class and takes the mean over classes, batch by batch; here accuracy is the share of all
-    answers. Classes are drawn with equal chances, so that the two are close.
+    MAD averages accuracy over classes, batch by batch. Here accuracy is the share of all answers. The two are close,
+    because classes are uniform.
     """
 
     settings: MadSettings
 
     def parts(self, training: bool) -> list[ExampleSet]:
-        """One."""
+        """Return the only set."""
         return [ExampleSet(self.length, self.settings.examples if training else self.settings.test_examples)]
 
 
 def next_tokens(tokens: np.ndarray) -> np.ndarray:
-    """Targets of a language model `[count, length]`; the last token has none."""
+    """Return the targets of a language model `[count, length]` on tokens `[count, length]`. The last token has none."""
     return np.concatenate((tokens[:, 1:], np.full_like(tokens[:, :1], IGNORED)), 1)

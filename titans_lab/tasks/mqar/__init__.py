@@ -20,20 +20,20 @@ SUITE_LENGTH = 256
 
 @dataclass(frozen=True)
 class MqarSettings(TaskSettings):
-    """Pairs of a key and a value, then the keys again in any order: recall each one's value (arXiv 2312.04927).
+    """Multi-query associative recall: pairs of a key and a value, then the keys in any order (arXiv 2312.04927).
 
-    A sequence has `train.seq_len` tokens, unless it is of the suite.
+    The model must recall the value of each repeated key. A sequence has `train.seq_len` tokens, except in the suite.
 
     Attributes:
-        pairs: Of a sequence.
-        vocabulary: Distinct tokens: the lower half are keys, the upper half values.
-        gap_power: a of the power law a * gap^(a - 1) by which the places of the queries are drawn; 1 is uniform.
-        filler: Random tokens stand between the queries; off, token 0 does.
-        examples: Size of the training set, which is read over and over; null: every example is new.
-        test_examples: Size of the test set.
-        suite: zoology's training mixture, from 4 pairs in 64 tokens to 64 in 256, and its test grid, up to 256 pairs in
-            1,024; `pairs`, `examples` and `test_examples` are not used then. `train.seq_len` is 256; of shorter
-            examples a step has as many more, so that its tokens are the same.
+        pairs: The number of pairs in a sequence.
+        vocabulary: The number of distinct tokens. The lower half is keys, the upper half values.
+        gap_power: The exponent a of the power law a * gap^(a - 1) that draws the positions of queries. 1 is uniform.
+        filler: Whether random tokens stand between queries, instead of token 0.
+        examples: The size of the training set, which is read repeatedly. Null: every example is new.
+        test_examples: The size of the test set.
+        suite: Whether to use zoology's training mixture, from 4 pairs in 64 tokens to 64 in 256, and its test grid, up
+            to 256 pairs in 1,024. `pairs`, `examples` and `test_examples` are not read then, and `train.seq_len` is
+            256. A step of shorter examples has more of them, so that its number of tokens is the same.
     """
 
     NAME: ClassVar[str] = "mqar"
@@ -62,11 +62,11 @@ class MqarSettings(TaskSettings):
 
     @property
     def most_pairs(self) -> int:
-        """Of any sequence."""
+        """Return the largest number of pairs in a sequence."""
         return max(pairs for _, pairs, _ in SUITE_TESTS) if self.suite else self.pairs
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """Every pair has to fit twice, once with its value and once as a query with its answer."""
+        """Refuse sections in which not every pair fits twice: with its value, and as a query with its answer."""
         check_vocabulary(model, self.vocabulary, "tokens of task.mqar.vocabulary")
         if self.suite:
             self._check_suite(train.seq_len)

@@ -1,7 +1,7 @@
 """Multi-query associative recall (arXiv 2312.04927): the examples and the suite of zoology.
 
-A sequence begins with pairs of a key and a value, no key and no value twice. In the rest every key stands once more, at
-a distance from the pairs that a power law draws, and there its value is asked for; between these queries stands filler.
+A sequence begins with pairs of a key and a value, without repetition. Then every key is repeated once as a query, at a
+distance from the pairs that a power law draws. Filler stands between the queries.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from titans_lab.tasks.task import IGNORED
 
 
 class MqarTask(AnswerTask):
-    """One number of pairs, or zoology's mixture and grid."""
+    """The task with one number of pairs, or with zoology's mixture and grid."""
 
     settings: MqarSettings
 
     def parts(self, training: bool) -> list[ExampleSet]:
-        """Of the settings, or of the suite."""
+        """Return the sets that the settings describe, or those of the suite."""
         settings = self.settings
         if settings.suite:
             return [
@@ -31,7 +31,10 @@ class MqarTask(AnswerTask):
         return [ExampleSet(self.length, count, f"pairs={settings.pairs}")]
 
     def draw(self, random: np.random.Generator, part: ExampleSet, count: int, training: bool) -> Examples:
-        """Training and test examples are alike; the target at a query is its value."""
+        """Draw examples in which the target at a query is its value.
+
+        Training and test examples have one distribution.
+        """
         [pairs] = map(int, re.findall(r"\d+", part.setting or ""))
         head, half = 2 * pairs, self.settings.vocabulary // 2
         keys = _different(random, 1, half, count, pairs)
@@ -48,14 +51,14 @@ class MqarTask(AnswerTask):
 
 
 def query_places(random: np.random.Generator, power: float, space: int, count: int, pairs: int) -> np.ndarray:
-    """`[count, pairs]` different places below `space`, drawn in turn by the weights (place + 1)^(power - 1).
+    """Return `[count, pairs]` different positions below `space`, drawn with weights (position + 1)^(power - 1).
 
-    The largest of the logarithms of the weights plus Gumbel noise are such a draw (arXiv 1903.06059).
+    The positions with the largest log-weight plus Gumbel noise are such a draw (arXiv 1903.06059).
     """
     weights = (power - 1) * np.log(np.arange(1, space + 1))
     return np.argsort(-(weights + random.gumbel(size=(count, space))), axis=1)[:, :pairs]
 
 
 def _different(random: np.random.Generator, low: int, high: int, count: int, size: int) -> np.ndarray:
-    """`[count, size]` numbers from `low` to below `high`, no two of a row the same."""
+    """Return `[count, size]` numbers from `low` to below `high`, different within each row."""
     return low + np.stack([random.choice(high - low, size, replace=False) for _ in range(count)])

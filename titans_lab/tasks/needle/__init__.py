@@ -1,4 +1,4 @@
-"""Settings of the task `needle`: a fact in a haystack, by RULER's protocol (arXiv 2404.06654)."""
+"""Settings of the task `needle`: needle in a haystack, by RULER's protocol (arXiv 2404.06654)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ if TYPE_CHECKING:
     from titans_lab.data.tokenizer import Tokenizer
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-#: Bytes that a needle, its question and its answer can take, with no haystack around them.
+#: The most bytes that a needle, its question and its answer can have without a haystack.
 LONGEST = {"brief": 256, "ruler": 512}
 
 
 @dataclass(frozen=True)
 class NeedleSettings(TaskSettings):
-    """A key and its value between sentences, then the key again: recall the value (arXiv 2404.06654, S-NIAH).
+    """Needle in a haystack: a fact between sentences, and a question for it (S-NIAH, arXiv 2404.06654).
 
-    A sequence has `train.seq_len` bytes, question and answer included. Values that are asked for in tests are never in
-    training. Prose is `data.path`; null: Python's documentation.
+    The fact is a key and its value, and the question asks for the value. A sequence has `train.seq_len` bytes, question
+    and answer included. Values of tests never occur in training. The haystack's text is `data.path`, by default
+    Python's documentation.
 
     Attributes:
-        kind: "passkey" (S-NIAH-1: five sentences over and over, a number), "number" (S-NIAH-2: prose, a number), "uuid"
-            (S-NIAH-3: prose, a UUID) or "word" (the Titans paper's S-NIAH-W: prose, a word).
-        template: "ruler", its words around the haystack, of some 280 bytes; "brief", of some 30, for short sequences.
-        loss: Of the "answer" alone, or of "all" tokens.
-        test_examples: Questions at the end of training, of the same length.
-        words: A folder with adjectivelist.txt and nounlist.txt, of which keys are made; null: a short list of our own.
+        kind: The kind of needle: "passkey" (S-NIAH-1: five repeated sentences, a number), "number" (S-NIAH-2: prose, a
+            number), "uuid" (S-NIAH-3: prose, a UUID) or "word" (the Titans paper's S-NIAH-W: prose, a word).
+        template: The words around the haystack: "ruler" has some 280 bytes, "brief" some 30, for short sequences.
+        loss: The tokens that the loss is over: those of the "answer", or "all".
+        test_examples: The number of test questions, which have the same length.
+        words: A folder with adjectivelist.txt and nounlist.txt, which keys are made of. Null: a short built-in list.
     """
 
     NAME: ClassVar[str] = "needle"
@@ -55,7 +56,7 @@ class NeedleSettings(TaskSettings):
             raise ValueError(f"test_examples: {self.test_examples} is below 1")
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """Bytes, and room for a needle and its question."""
+        """Refuse a vocabulary below the 256 bytes, and sequences that are too short for a needle and its question."""
         check_bytes(model)
         if train.seq_len < LONGEST[self.template]:
             raise ValueError(
@@ -64,7 +65,7 @@ class NeedleSettings(TaskSettings):
             )
 
     def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """Refuse lists of words that give no value to train on, or none for tests, or needles that are too long."""
+        """Refuse word lists that give no value for training, or none for tests, and needles that are too long."""
         from titans_lab.data.hidden import check_words, read_words
         from titans_lab.data.needles import Words
 
@@ -85,13 +86,13 @@ class NeedleSettings(TaskSettings):
         return needle_contents(self.kind, data.path, self.words).digest
 
     def source(self, data: DataConfig) -> str:
-        """Return where the haystack is from."""
+        """Return the origin of the haystack."""
         from titans_lab.data.hidden import needle_source
 
         return needle_source(self.kind, data.path)
 
     def tokenizer(self, model: ModelConfig, data: DataConfig, digest: str) -> Tokenizer:
-        """Return bytes, whatever the files are."""
+        """Return the byte tokenizer."""
         from titans_lab.data.tokenizer import BYTES
 
         return BYTES

@@ -1,14 +1,13 @@
-"""A needle in a haystack, by RULER's protocol (arXiv 2404.06654, its `niah_single_1` to `_3`) and the Titans paper's.
+"""Needle in a haystack, by RULER's protocol (arXiv 2404.06654, `niah_single_1` to `_3`) and the Titans paper's.
 
     passkey   S-NIAH-1: five sentences that repeat, a number of seven digits
-    number    S-NIAH-2: prose, the same
+    number    S-NIAH-2: prose, a number of seven digits
     uuid      S-NIAH-3: prose, a UUID
     word      the paper's S-NIAH-W: prose, a word
 
-The key is an adjective and a noun. The needle stands between two sentences: of prose at one of RULER's 40 depths, of
-the repeated ones anywhere. Unlike RULER's, a haystack is cut to the byte, so that every question of a length has this
-length; the prose is not its essays, and begins at a sentence that is drawn. Values that tests ask for are never in
-training.
+The key is an adjective and a noun. The needle stands between two sentences: in prose at one of RULER's 40 depths, in
+repeated sentences anywhere. Unlike in RULER, a haystack is cut to the byte, so that all questions have exactly the same
+length, and the prose is not RULER's essays and begins at a random sentence. Values of tests never occur in training.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ DEPTHS = np.round(np.linspace(0, 100, 40)).astype(int)  # RULER's, in per cent
 
 @dataclass(frozen=True, eq=False)
 class Needles:
-    """Questions of one kind: each a function of this, the seed, its number and its length alone."""
+    """Questions of one kind. Each depends on the kind, the seed, its number and its length only."""
 
     kind: Kind
     template: Template
@@ -44,9 +43,10 @@ class Needles:
     testing: bool
 
     def question(self, number: int, length: int, answer_tokens: int | None = None) -> Question:
-        """Number `number` of `length` bytes, of which the last `answer_tokens` are left for the answer.
+        """Return question `number` of `length` bytes, the last `answer_tokens` of which are for the answer.
 
-        Null: as many as the answer has. UserError where the words around the needle alone are longer.
+        By default `answer_tokens` is the length of the answer. Raise UserError where the needle and its template alone
+        are longer than `length`.
         """
         numbers = random_of("needle", self.kind, self.template, self.seed, self.testing, length, number)
         key, value = self.words.draw(numbers), self._value(numbers)
@@ -66,7 +66,7 @@ class Needles:
         return Question(head + context + tail, answer, value, depth, tail.decode().strip())
 
     def _value(self, numbers: np.random.Generator) -> str:
-        """One that belongs to testing, or to training."""
+        """Draw a value that is for tests, or for training."""
         for _ in range(MOST_DRAWN):
             if for_testing(value := self._any_value(numbers)) is self.testing:
                 return value
@@ -83,7 +83,7 @@ class Needles:
         return str(numbers.integers(10**6, 10**7))
 
     def _hide(self, needle: bytes, room: int, numbers: np.random.Generator) -> tuple[bytes, float]:
-        """The haystack with the needle in it, and how deep that stands."""
+        """Return the haystack with the needle in it, and the depth of the needle."""
         hay, starts = self.haystack.cut(room, int(numbers.integers(len(self.haystack.starts))))
         if self.kind == "passkey":
             index = int(numbers.integers(max(len(starts), 1)))
@@ -95,11 +95,11 @@ class Needles:
 
 
 class NeedleTask(RecallTask):
-    """Needles of `train.seq_len` bytes."""
+    """The task of needles in sequences of `train.seq_len` bytes."""
 
     @classmethod
     def build(cls, config: RunConfig, seed: int) -> NeedleTask:
-        """Read words and prose, where the kind of needle wants them."""
+        """Read the words and the prose that the kind of needle needs."""
         settings = config.task.settings
         assert isinstance(settings, NeedleSettings)
         contents = needle_contents(settings.kind, config.data.path, settings.words)
@@ -111,11 +111,11 @@ class NeedleTask(RecallTask):
 
 
 def needles(kind: Kind, template: Template, contents: NeedleContents, seed: int, testing: bool) -> Needles:
-    """Questions for training, or for tests; the last tenth of the prose is for tests."""
+    """Return questions for training, or for tests. The last tenth of the prose is for tests."""
     haystack = noise() if kind == "passkey" else prose(part_of(contents.prose, testing))
     return Needles(kind, template, Words.of(contents.words), haystack, seed, testing)
 
 
 def string_match_all(output: str, target: str) -> bool:
-    """RULER's score of one answer: whether the value stands in what the model wrote, in any case."""
+    """Return RULER's score of an answer: whether the output contains the value, in upper or lower case."""
     return target.lower() in output.lower()

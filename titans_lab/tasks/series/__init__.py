@@ -1,4 +1,4 @@
-"""Settings of the task `series`: forecasts of a multivariate time series from a CSV file, `data.path`."""
+"""Settings of the task `series`: forecasting a multivariate time series from a CSV file, `data.path`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ MAE = Metric("mae", "absolute error of scaled values")
 
 @dataclass(frozen=True)
 class SeriesSettings(TaskSettings):
-    """Multivariate to multivariate forecasts, one channel at a time, by the protocol of `titans_lab.data.series`.
+    """Multivariate forecasts, one channel at a time, by the protocol of `titans_lab.data.series`.
 
-    An example is a window of one channel; its past is cut into `train.seq_len` patches, the tokens of the model.
+    An example is a window of one channel. Its past is cut into `train.seq_len` patches, the tokens of the model.
 
     Attributes:
-        look_back: Steps of the past, a multiple of `train.seq_len`. 96 in most published tables.
-        horizon: Steps of the future; 96, 192, 336 and 720 in published tables, which give the mean over these too.
-        loss: That training lowers: "mse", "mae", or "huber" (quadratic up to one deviation of the channel).
-        cycle: Steps of a cycle, such as a day, whose mean profile in the training part, for each channel, is taken off
-            before and is part of the forecast (CycleNet, arXiv 2409.18479, learns it); 1: none.
-        linear: The linear forecast that the blocks add to: "ridge", in closed form before training and then held, so
-            that a run begins at that floor; or "learned" with the rest, from 0.
-        normalisation: Of what the blocks see, undone in what they add: less the past's "last" value, or less its mean
-            and over its deviation ("revin").
+        look_back: The steps of the past, a multiple of `train.seq_len`. Most published tables have 96.
+        horizon: The steps of the future. Published tables have 96, 192, 336 and 720, and the mean over these.
+        loss: The training loss: "mse", "mae", or "huber" (quadratic up to one standard deviation of the channel).
+        cycle: The steps of a cycle, such as a day. Its mean profile in the training part is subtracted from each
+            channel and added to the forecast (CycleNet, arXiv 2409.18479, learns it). 1: no cycle.
+        linear: The linear forecast that the blocks add to: "ridge" is fitted in closed form before training and then
+            fixed, so that a run begins at that baseline. "learned" is trained with the rest, from 0.
+        normalisation: The normalisation of the blocks' input, undone in their output: "last" subtracts the last value,
+            "revin" subtracts the mean and divides by the standard deviation.
     """
 
     NAME: ClassVar[str] = "series"
@@ -51,7 +51,7 @@ class SeriesSettings(TaskSettings):
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """The past in whole patches, and a file to read."""
+        """Refuse a past that is no whole number of patches, and a missing file."""
         if data.path is None:
             raise ValueError("data.path: null, and the task series reads a CSV file; name one")
         if self.look_back % train.seq_len:
@@ -77,7 +77,7 @@ class SeriesSettings(TaskSettings):
         return str(data.path)
 
     def ends(self, model: ModelConfig, length: int) -> Ends:
-        """Of the patches' embedding, the norm, the head and the direct map."""
+        """Return the cost of the patch embedding, the norm, the head and the linear forecast."""
         patch = self.look_back // length
         head = (length * model.dim + self.look_back) * self.horizon
         return Ends(patch * model.dim + 2 * model.dim + head, patch * model.dim + head // length)

@@ -1,4 +1,4 @@
-"""Forecasts of multivariate time series: windows of one channel at a time, errors on scaled values over all of them."""
+"""Forecast multivariate time series: one channel at a time, with errors of scaled values over all channels."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from titans_lab.tasks.series import MAE, MSE, SeriesSettings
 from titans_lab.tasks.task import Batch, Score, Task, precise, random_of
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
-JUDGED = 2048  # windows of one channel at a time
+JUDGED = 2048  # windows of one channel in a batch of an evaluation
 
 
 class SeriesTask(Task):
-    """Training windows at random places and channels; validation and test over every window of their parts.
+    """The task of forecasting: random windows and channels in training, every window of a part in evaluations.
 
-    On the way a run is judged by the validation part, at its end by both. UserError where a part is too short.
+    During training the validation part is evaluated, at the end the test part, too. Raise UserError where a part is too
+    short.
     """
 
     settings: SeriesSettings
@@ -44,7 +45,7 @@ class SeriesTask(Task):
         return cls(settings, series, seed, config.train.seq_len, config.train.batch_size)
 
     def model(self, config: RunConfig, seed: int) -> Forecaster:
-        """A head to the horizon in the place of a language model's."""
+        """Return a model with a head to the horizon."""
         s = self.settings
         model = Forecaster(config.model, self.tokens, s.look_back, s.horizon, s.normalisation, seed)
         if s.linear == "ridge":
@@ -54,35 +55,36 @@ class SeriesTask(Task):
 
     @cached_property
     def ridge(self) -> np.ndarray:
-        """The linear forecast in closed form, of the training part as the model sees it."""
+        """Return the ridge regression of the training part `[horizon, look_back]`, on the model's inputs."""
         return ridge(self.windows["train"], self.settings.look_back)
 
     def sample(self, step: int) -> Batch:
-        """Pasts `[batch, look_back]` and futures `[batch, horizon]`."""
+        """Return pasts `[batch, look_back]` and futures `[batch, horizon]`."""
         random = random_of(self.digest, self.seed, step, self.settings.look_back, self.settings.horizon, self.batch)
         windows, _, channels = self.windows["train"].shape
         places = random.integers(0, windows, self.batch), random.integers(0, channels, self.batch)
         return self._cut(self.windows["train"][places[0], :, places[1]])
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The chosen error, summed over the horizon."""
+        """Return the training loss `[batch]`, summed over the horizon."""
         past, future = batch
         return LOSSES[self.settings.loss](precise(model(past)), future, reduction="none").sum(1)
 
     def terms(self, batch: Batch) -> int:
-        """Steps to forecast."""
+        """Return the number of forecast steps."""
         return batch[1].numel()
 
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
-        """Errors over the validation part, thinned out to `limit`; without a limit also over the test part.
+        """Return the errors over the validation part, or over about `limit` of its tokens.
 
-        Beside the latter those of repeating the last value, and of ridge regression on the training part.
+        Without a limit, return those over the test part too, with those of repeating the last value and of ridge
+        regression.
         """
         scores = self._judge(model, device, "valid", limit)
-        return scores if limit is not None else [*scores, *self._judge(model, device, "test", None), *self.floors()]
+        return scores if limit is not None else [*scores, *self._judge(model, device, "test", None), *self.baselines()]
 
-    def floors(self) -> Iterator[Score]:
-        """Of forecasts that take no steps of training, on the test part; "ridge-cycle" has the model's cycle."""
+    def baselines(self) -> Iterator[Score]:
+        """Yield the errors of untrained forecasts on the test part. "ridge-cycle" uses the model's cycle."""
         look_back, count = self.settings.look_back, self.plain["test"].shape[0] * self.plain["test"].shape[2]
         plain = ridge(self.plain["train"], look_back)
         asked = [("repeat-last", repeat_last(self.settings.horizon), self.plain), ("ridge", linear(plain), self.plain)]
@@ -92,7 +94,7 @@ class SeriesTask(Task):
             yield from _scores(errors(forecast, windows["test"], look_back), count, "test", name)
 
     def inputs(self, tokens: int) -> Tensor:
-        """The first pasts of the first channel of the validation part."""
+        """Return the first pasts of the first channel of the validation part, `[batch, look_back]`."""
         return self._cut(self.windows["valid"][: max(1, tokens // self.tokens), :, 0])[0]
 
     def _windows(self, series: Series) -> dict[Part, np.ndarray]:
@@ -110,7 +112,7 @@ class SeriesTask(Task):
         return [Score(self.settings.LOSS, loss, count, part), *_scores(Errors(mse, mae), count, part, None)]
 
     def _all(self, part: Part, limit: int | None) -> Iterator[Batch]:
-        """Every window of every channel of a part, or windows at even distances that have about `limit` tokens."""
+        """Yield every window of every channel of a part, or evenly spaced windows with about `limit` tokens."""
         windows = self.windows[part]
         wanted = len(windows) if limit is None else max(1, limit // (self.tokens * windows.shape[2]))
         for channel in np.moveaxis(windows[:: -(-len(windows) // wanted)], 2, 0):
@@ -118,7 +120,7 @@ class SeriesTask(Task):
                 yield self._cut(channel[begin : begin + JUDGED])
 
     def _cut(self, windows: np.ndarray) -> Batch:
-        """`[windows, look_back + horizon]` into past and future."""
+        """Split windows `[windows, look_back + horizon]` into past and future."""
         past, future = np.split(windows, [self.settings.look_back], axis=1)
         return torch.from_numpy(past.copy()), torch.from_numpy(future.copy())
 

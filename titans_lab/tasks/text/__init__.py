@@ -18,7 +18,7 @@ BITS_PER_BYTE = Metric("loss", "bits per byte", column="loss")
 
 @dataclass(frozen=True)
 class TextSettings(TaskSettings):
-    """Bytes of a text; nothing to set."""
+    """Language modelling of the text in the section `data`. It has no settings of its own."""
 
     NAME: ClassVar[str] = "text"
     TASK: ClassVar[str] = "titans_lab.tasks.text.task:TextTask"
@@ -30,11 +30,11 @@ class TextSettings(TaskSettings):
     METRIC: ClassVar[Metric] = BITS_PER_BYTE
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """A token for each value of a byte."""
+        """Refuse a vocabulary below the 256 bytes."""
         check_bytes(model)
 
     def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """Refuse a text with tokens that the model has no place for, or without one window."""
+        """Refuse a text with tokens beyond the vocabulary, or shorter than one window."""
         from titans_lab.data.corpus import check_vocabulary, check_window
 
         if not self.FASTA:
@@ -42,7 +42,7 @@ class TextSettings(TaskSettings):
         check_window(data, train.seq_len, self.FASTA)
 
     def digest(self, data: DataConfig) -> str:
-        """Return the hash of the text or of the bases; of a prepared folder also its tokenizer's."""
+        """Return the hash of the text or of the bases, for a prepared folder with the tokenizer's."""
         from titans_lab.data.corpus import corpus_digest
 
         return corpus_digest(data, self.FASTA)

@@ -1,4 +1,4 @@
-"""Language modelling: windows of a text, and the loss in bits per byte, whatever its tokens are."""
+"""Language modelling: windows of a text, and the loss in bits per byte for every tokenizer."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from titans_lab.tasks.text import TextSettings
 BITS = 1 / math.log(2)
 WORD_PERPLEXITY = Metric("word_perplexity", "choices a word")
 TOKEN_PERPLEXITY = Metric("token_perplexity", "choices a token")
-LARGEST = 700.0  # nats of a perplexity that a float can hold
+LARGEST = 700.0  # nats: the exponential of more does not fit a float
 
 
 class TextTask(Task):
-    """Training batches and validation over a corpus.
+    """The task of language modelling on a corpus.
 
-    A batch is a function of (data, seed, step, length, batch) alone, so that runs which share these are paired: they
-    see the same text in the same order, whatever their model. UserError where the text is shorter than a window.
+    A batch depends on data, seed, step, length and batch size only. So runs that share these are paired: they read the
+    same text in the same order, whatever their model. Raise UserError where the text is shorter than a window.
     """
 
     settings: TextSettings
@@ -51,13 +51,13 @@ class TextTask(Task):
         return cls(corpus, seed, config.train.seq_len, config.train.batch_size, settings)
 
     def sample(self, step: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets `[batch, length]` of a step: windows at random places of the training part."""
+        """Return inputs and targets `[batch, length]` of a step: random windows of the training part."""
         last = len(self.corpus.train) - self.length
         starts = random_of(self.digest, self.seed, step, self.length, self.batch).integers(0, last, self.batch)
         return _pair(np.stack([self.corpus.train[i : i + self.length + 1] for i in starts]))
 
     def validation(self, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """The validation part, or its first `limit` bytes, once: windows of `length`, then the shorter rest."""
+        """Yield the validation part, or its first `limit` bytes, in windows of `length`, then the shorter rest."""
         yield from self._windows(self.corpus.first_bytes(limit))
 
     def _windows(self, part: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
@@ -69,24 +69,25 @@ class TextTask(Task):
             yield _pair(rest[None])
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Bits, summed over each window."""
+        """Return the loss `[batch]` in bits, summed over each window."""
         return self.losses_by_token(model, batch).sum(1)
 
     def losses_by_token(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Bits of each token to predict `[batch, time]`."""
+        """Return the loss of each token `[batch, time]` in bits."""
         inputs, targets = batch
         bits = F.cross_entropy(precise(model(inputs).flatten(0, 1)), targets.flatten(), reduction="none") * BITS
         return bits.view_as(targets)
 
     def terms(self, batch: Batch) -> int:
-        """Bytes that the tokens to predict stand for."""
+        """Return the number of bytes that the target tokens stand for."""
         return int(self.corpus.tokenizer.widths[batch[1].numpy()].sum())
 
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
-        """Bits per byte over the validation part, and perplexities of a text; the split is called "valid".
+        """Return bits per byte and perplexities over the validation part, whose split is "valid".
 
-        A word is what stands between white space, as lm-eval counts them (`word_perplexity` of its task wikitext).
-        Without a limit also the loss by stretches of positions in the window, see `stretches`.
+        Words are separated by white space, as in lm-eval (`word_perplexity` of its task wikitext). Without a limit,
+        return
+        the loss by segments of positions in the window, too: see `position_segments`.
         """
         bits, size = bits_by_position(model, self, device, limit)
         scores = [Score(self.settings.LOSS, float(bits.sum() / size.sum()), int(size.sum()), split="valid")]
@@ -101,13 +102,13 @@ class TextTask(Task):
         yield Score(TOKEN_PERPLEXITY, perplexity(nats / len(predicted)), len(predicted), split="valid")
 
     def _by_position(self, bits: np.ndarray, size: np.ndarray) -> Iterator[Score]:
-        begins = stretches(len(bits))
+        begins = position_segments(len(bits))
         sums = (np.add.reduceat(each, begins).tolist() for each in (bits, size))
         for begin, total, count in zip(begins, *sums, strict=True):
             yield Score(self.settings.LOSS, total / count, count, split="valid", position=begin)
 
     def inputs(self, tokens: int) -> Tensor:
-        """The first windows of the validation part."""
+        """Return the first windows of the validation part, `[batch, length]`."""
         return next(self._windows(self.corpus.valid[: tokens + 1]))[0]
 
 
@@ -117,22 +118,22 @@ def _pair(tokens: np.ndarray) -> tuple[Tensor, Tensor]:
 
 
 def count_words(text: bytes) -> int:
-    """Words of all documents, by lm-eval's count, which takes what is before and behind white space for one too."""
+    """Return the number of words by lm-eval's count, which includes empty words at leading and trailing white space."""
     return sum(len(re.split(r"\s+", document.decode(errors="replace"))) for document in text.split(SEPARATOR))
 
 
 def perplexity(nats: float) -> float:
-    """The exponential, infinite where a float does not reach."""
+    """Return the exponential of a loss in nats, infinite where it exceeds a float."""
     return math.exp(nats) if nats < LARGEST else math.inf
 
 
 def bits_per_token(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean loss of the next token, in bits."""
+    """Return the mean loss of targets `[batch, time]` on inputs `[batch, time]` in bits, a scalar `[]`."""
     return F.cross_entropy(precise(model(inputs).flatten(0, 1)), targets.flatten()) * BITS
 
 
 def evaluate(model: nn.Module, task: TextTask, device: torch.device, limit: int | None = None) -> float:
-    """Bits per byte over the validation part, or its first `limit` bytes; each window starts without context."""
+    """Return bits per byte over the validation part, or its first `limit` bytes. Each window starts without context."""
     bits, size = bits_by_position(model, task, device, limit)
     return float(bits.sum() / size.sum())
 
@@ -140,7 +141,7 @@ def evaluate(model: nn.Module, task: TextTask, device: torch.device, limit: int 
 def bits_by_position(
     model: nn.Module, task: TextTask, device: torch.device, limit: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bits of the tokens to predict, and the bytes that they stand for, summed by their place in the window."""
+    """Return bits and bytes of the target tokens, each `[length]`, summed by position in the window."""
     bits, size = torch.zeros(task.length, dtype=torch.float64, device=device), np.zeros(task.length, np.int64)
     with judging(model):
         for inputs, targets in task.validation(limit):
@@ -151,7 +152,7 @@ def bits_by_position(
     return bits.cpu().numpy()[seen], size[seen]
 
 
-def stretches(length: int) -> list[int]:
-    """Where stretches of positions begin, two an octave: 0, 1, 2, 3, 4, 6, 8, 12 and so on below `length`."""
+def position_segments(length: int) -> list[int]:
+    """Return where segments of positions begin, two per octave: 0, 1, 2, 3, 4, 6, 8, 12 and so on below `length`."""
     octaves = (2**power for power in range(length.bit_length()))
     return [0, *(begin for octave in octaves for begin in sorted({octave, octave * 3 // 2}) if begin < length)]

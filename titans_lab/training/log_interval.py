@@ -1,4 +1,4 @@
-"""The steps of a training since its last line of metrics."""
+"""Collect the losses of a training since its last line of metrics."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 
-class Stretch:
-    """Losses and norms of gradients, which stay on the device until they are looked at, and the time the steps took.
+class LogInterval:
+    """The steps since the last line of metrics.
+
+    Losses and gradient norms stay on the device until they are read. The time of the steps is counted.
 
     Args:
-        figures: Loss and norm of steps of an earlier attempt.
-        seconds: That those took.
+        figures: Loss and gradient norm of the steps of an earlier attempt.
+        seconds: The seconds that these took.
     """
 
     def __init__(self, figures: Sequence[tuple[float, float]] = (), seconds: float = 0.0) -> None:
@@ -23,30 +25,30 @@ class Stretch:
         self._seconds, self._since = seconds, perf_counter()
 
     def __bool__(self) -> bool:
-        """Whether there are steps."""
+        """Return whether there are steps."""
         return bool(self._known or self._new)
 
     def add(self, loss: Tensor, norm: Tensor) -> None:
-        """A step."""
+        """Add a step: its loss and its gradient norm, both scalars `[]`."""
         self._new.append(torch.stack((loss, norm)))
 
     def figures(self) -> list[tuple[float, float]]:
-        """Loss and norm of each step; waits for the device."""
+        """Return loss and gradient norm of each step, after waiting for the device."""
         if self._new:
             self._known += map(tuple, torch.stack(self._new).tolist())
             self._new = []
         return self._known
 
     def seconds(self) -> float:
-        """Of all steps; waits for the device."""
+        """Return the seconds of all steps, after waiting for the device."""
         self.figures()
         return self._seconds + perf_counter() - self._since
 
     def paused(self) -> dict[str, Any]:
-        """What the constructor takes to go on; time does not count from here on, until `go_on`."""
+        """Return the constructor's arguments for a resumed attempt, and stop the clock until `go_on`."""
         self._seconds = self.seconds()
         return {"figures": self.figures(), "seconds": self._seconds}
 
     def go_on(self) -> None:
-        """Time counts again."""
+        """Start the clock again."""
         self._since = perf_counter()
