@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -28,12 +28,16 @@ from titans.ops import (
     gated_delta_rule_2,
     gated_linear_attention,
     kda,
+    log_linear_attention,
+    momentum_delta_rule,
     naive_comba,
     naive_gated_delta_product,
     naive_gated_delta_rule,
     naive_gated_delta_rule_2,
     naive_gated_linear_attention,
     naive_kda,
+    naive_log_linear_attention,
+    naive_momentum_delta_rule,
     naive_rwkv7,
     rwkv7,
 )
@@ -85,9 +89,16 @@ class QueryKeyValue(nn.Module):
         self, x: Tensor, tails: tuple[Tensor | None, ...]
     ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor | None, ...]]:
         """Return q and k `[batch, heads, time, d_k]`, v `[batch, heads, time, d_v]`, and the new tails."""
-        found = [project(x, tail) for project, tail in zip((self.q, self.k, self.v), tails, strict=True)]
-        (q, q_tail), (k, k_tail), (v, v_tail) = found
-        return q, k, v, (q_tail, k_tail, v_tail)
+        (q, k, v), tails = projected((self.q, self.k, self.v), x, tails)
+        return q, k, v, tails
+
+
+def projected(
+    projections: Sequence[Projection], x: Tensor, tails: tuple[Tensor | None, ...]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+    """Return what each projection gives for tokens `[batch, time, dim]`, and the new tails of the convolutions."""
+    found = [project(x, tail) for project, tail in zip(projections, tails, strict=True)]
+    return tuple(y for y, _ in found), tuple(tail for _, tail in found)
 
 
 class Readout(nn.Module):
@@ -145,14 +156,15 @@ class MatrixMixer(Mixer):
         """Use flash-linear-attention for "fla", and torch for any other name."""
         self.kernel = "fla" if kernel == "fla" else "torch"
 
-    def recur(self, state: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
+    def recur(self, state: Tensor, *given: Tensor, **settings: int) -> tuple[Tensor, Tensor]:
         """Return the operator's outputs `[batch, heads, time, d_v]` and end state `[batch, heads, d_k, d_v]`.
 
         The state is a sum over all tokens, so it keeps its own precision under autocast.
         """
         with torch.autocast(state.device.type, enabled=False):
             exact = (x.to(state.dtype) for x in given)
-            return self.operator(*exact, state=state, chunk_size=self.chunk_size, kernel=self.kernel)
+            how = {"chunk_size": self.chunk_size, "kernel": self.kernel, **settings}
+            return self.operator(*exact, state=state, **how)
 
 
 #: The reference implementation of each operator.
@@ -163,6 +175,8 @@ REFERENCES: dict[Operator, Operator] = {
     gated_delta_rule_2: naive_gated_delta_rule_2,
     gated_linear_attention: naive_gated_linear_attention,
     kda: naive_kda,
+    log_linear_attention: naive_log_linear_attention,
+    momentum_delta_rule: naive_momentum_delta_rule,
     rwkv7: naive_rwkv7,
 }
 
@@ -170,7 +184,7 @@ REFERENCES: dict[Operator, Operator] = {
 def recur_token_by_token(mixer: MatrixMixer) -> None:
     """Make a mixer compute with the reference implementation of its operator."""
     naive = REFERENCES[mixer.operator]
-    mixer.operator = lambda *given, state, **_: naive(*given, state=state)
+    mixer.operator = lambda *given, chunk_size, kernel, **rest: naive(*given, **rest)
 
 
 class Decay(nn.Module):

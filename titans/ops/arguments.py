@@ -46,7 +46,7 @@ def check_streams(q: Tensor, k: Tensor, v: Tensor, state: Tensor | None) -> None
         expect("state", state, v, batch, heads, k.shape[-1], d_v)
 
 
-def check_log_decay(log_decay: Tensor | None, v: Tensor, *channels: int) -> None:
+def check_log_decay(log_decay: Tensor | None, v: Tensor, *channels: int, name: str = "log_decay") -> None:
     """Raise a `ValueError` where a log-decay is not `[batch, heads, time, *channels]`, or is above 0.
 
     A batch or heads of 1 serve all of v's, `[batch, heads, time, d_v]`. The values are checked on a CPU only. On a GPU,
@@ -55,9 +55,9 @@ def check_log_decay(log_decay: Tensor | None, v: Tensor, *channels: int) -> None
     if log_decay is None:
         return
     batch, heads, time, _ = v.shape
-    expect("log_decay", log_decay, v, (batch, 1), (heads, 1), time, *channels)
+    expect(name, log_decay, v, (batch, 1), (heads, 1), time, *channels)
     if log_decay.device.type == "cpu" and not torch.compiler.is_compiling() and bool((log_decay > 0).any()):
-        raise ValueError("log_decay: has a value above 0; it is the logarithm of a decay in [0, 1]")
+        raise ValueError(f"{name}: has a value above 0; it is the logarithm of a decay in [0, 1]")
 
 
 @cache

@@ -7,6 +7,9 @@ exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -58,26 +61,28 @@ def whole_chunk(size: int, log_decay: Tensor) -> int:
     return size if log_decay.shape[-1] == 1 else 1 << (size - 1).bit_length()
 
 
-def decayed_scores(q: Tensor, k: Tensor, log_decay: Tensor) -> Tensor:
-    """Return q_t . (k_i times the decay between i and t), 0 for a later i: `[..., size (t), size (i)]`.
+def decayed_scores(log_decay: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the function of q and k that gives q_t . (k_i times the decay between i and t), 0 for a later i.
+
+    It takes q and k `[..., size, channels]` and returns `[..., size (t), size (i)]`.
 
     Args:
-        q, k: `[..., size, channels]`.
         log_decay: `[..., size, 1]`; or with a decay per channel `[..., size, channels]`, where size is a power of 2.
     """
-    if log_decay.shape[-1] == 1:
-        return (q @ k.mT) * between(log_decay.squeeze(-1))
-    return _channel_scores(q, k, log_decay)
+    if log_decay.shape[-1] > 1:
+        return partial(_channel_scores, log_decay)
+    mask = between(log_decay.squeeze(-1))
+    return lambda q, k: (q @ k.mT) * mask
 
 
-def _channel_scores(q: Tensor, k: Tensor, log_decay: Tensor) -> Tensor:
+def _channel_scores(log_decay: Tensor, q: Tensor, k: Tensor) -> Tensor:
     """Return the sum over channels of q_t k_i times the decay between i and t, as `[..., size, size]`.
 
     It is built up by doubling. Each half of a segment knows its own scores. What the later half reads of the earlier
     half has decayed from its token to the middle and then from the middle on, which is a product of matrices.
 
     Args:
-        q, k, log_decay: `[..., size, channels]`; size is a power of 2.
+        log_decay, q, k: `[..., size, channels]`; size is a power of 2.
     """
     blocks = torch.broadcast_tensors((q * k).sum(-1), log_decay[..., 0])[0][..., None, None]
     half = 1
@@ -110,6 +115,16 @@ def states_between(writes: Tensor, decays: Tensor, state: Tensor) -> tuple[Tenso
         starts.append(state)
         state = decay * state + write
     return torch.stack(starts, 2), state
+
+
+def solved(system: Tensor, values: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return U and W: the solutions of a system for values and keys, all `[..., rows, columns]`.
+
+    What is on the diagonal of the system and above it does not count: it is 1 and 0.
+    """
+    sides = torch.cat((values, keys), -1)
+    solved = torch.linalg.solve_triangular(system, sides, upper=False, unitriangular=True)
+    return solved.split((values.shape[-1], keys.shape[-1]), -1)
 
 
 def empty_state(k: Tensor, v: Tensor) -> Tensor:

@@ -7,10 +7,8 @@ of float32 in TF32 or less as Triton chooses, and do not take a log-decay of -in
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -22,7 +20,7 @@ KernelName = Literal["auto", "torch", "fla"]
 WIDEST_KEY = 256  # of the delta rule of fla
 
 
-def uses_fla(kernel: KernelName, v: Tensor, d_k: int) -> bool:
+def uses_fla(kernel: KernelName, v: Tensor, d_k: int, lack: str | None = None) -> bool:
     """Return whether a call runs on the kernels of fla.
 
     Where they are asked for and do not support the call, torch runs it, and a warning says so once.
@@ -31,6 +29,7 @@ def uses_fla(kernel: KernelName, v: Tensor, d_k: int) -> bool:
         kernel: The kernel that is asked for.
         v: `[batch, heads, time, d_v]`.
         d_k: The width of a key.
+        lack: Why the kernels of fla cannot run this operator. None: they can.
 
     Raises:
         ValueError: There is no such kernel.
@@ -39,7 +38,7 @@ def uses_fla(kernel: KernelName, v: Tensor, d_k: int) -> bool:
         raise ValueError(f"kernel: {kernel!r} is not one of auto, torch, fla")
     if kernel != "fla":
         return False
-    reason = unsupported(v, d_k)
+    reason = unsupported(v, d_k) or lack
     if reason is not None:
         warn_unsupported(kernel, reason)
     return reason is None
@@ -77,15 +76,27 @@ def fla_delta_rule(
     return call_fla("gated_delta_rule", "chunk_gated_delta_rule", state, q=q, k=k, v=v, g=g, beta=beta)
 
 
-def call_fla(
-    op: str, name: str, state: Tensor, settings: Mapping[str, Any] = MappingProxyType({}), **tensors: Tensor
+def fla_mesa(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, ridge: Tensor, log_decay: Tensor, state: Tensor, iterations: int
 ) -> tuple[Tensor, Tensor]:
+    """Run `mesa` on `chunk_mesa_net`; the shapes `[...]` are those of `mesa`."""
+    streams = {"q": q, "k": k, "v": v, "g": log_decay.expand_as(beta), "beta": beta}
+    starts = (x.float().contiguous() for x in state.split((k.shape[-1], v.shape[-1]), -1))
+    function: Any = import_module("fla.ops.mesa_net").chunk_mesa_net
+    y, *ends = function(
+        **{name: x.transpose(1, 2) for name, x in streams.items()}, lamb=ridge,
+        **dict(zip(("h_kk_init", "h_kv_init"), starts, strict=True)), output_final_state=True,
+        max_CG_iteration=iterations,
+    )  # fmt: skip
+    return y.transpose(1, 2), torch.cat(ends, -1).to(state.dtype)
+
+
+def call_fla(op: str, name: str, state: Tensor, **tensors: Tensor) -> tuple[Tensor, Tensor]:
     """Call a function of fla, where time comes before the heads and the state is in float32.
 
     Args:
         op, name: The function `fla.ops.<op>.<name>`.
         state: `[batch, heads, d_k, d_v]`.
-        settings: Arguments that are no tensors.
         tensors: `[batch, heads, time, ...]` by their names in fla. A batch or heads of 1 serve all of v's.
 
     Returns:
@@ -94,7 +105,7 @@ def call_fla(
     batch, heads = tensors["v"].shape[:2]
     given = {key: x.expand(batch, heads, *x.shape[2:]).transpose(1, 2) for key, x in tensors.items()}
     function: Any = getattr(import_module(f"fla.ops.{op}"), name)
-    y, end = function(**given, **settings, scale=1.0, initial_state=state.float(), output_final_state=True)
+    y, end = function(**given, scale=1.0, initial_state=state.float(), output_final_state=True)
     return y.transpose(1, 2), end.to(state.dtype)
 
 

@@ -10,14 +10,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from titans.mixers import registry
+from titans.mixers.log_linear_attention import LogLinearAttentionConfig
 from titans.mixers.parts import rotate
 from titans.models.config import ModelConfig, RecurrentConfig
 from titans.models.language_model import LanguageModel, initialise
-from titans.ops import naive_gated_delta_rule
+from titans.ops import naive_gated_delta_rule, naive_gated_linear_attention, naive_momentum_delta_rule
 
 VARIANTS = [
     "linear_attention", "retnet", "gla", "mamba2", "deltanet", "gated_deltanet", "kda", "gated_deltanet_2",
-    "gated_deltaproduct", "comba", "rwkv7",
+    "gated_deltaproduct", "comba", "rwkv7", "mesanet", "log_linear_attention", "momentum_delta_rule",
 ]  # fmt: skip
 RECURRENT = {
     "published": RecurrentConfig(chunk_size=16),
@@ -25,11 +26,12 @@ RECURRENT = {
 }
 CASES = [(variant, sizes) for variant in VARIANTS for sizes in RECURRENT]
 TIME = 63
+FEW = LogLinearAttentionConfig(levels=5)  # so few that each has tokens
 
 
 def mixer(variant, sizes="published", **others):
     """In float64, every parameter away from where training starts it."""
-    config = ModelConfig(variant=variant, dim=12, n_heads=2, recurrent=RECURRENT[sizes], **others)
+    config = ModelConfig(variant=variant, dim=12, n_heads=2, recurrent=RECURRENT[sizes], settings=(FEW,), **others)
     layer = registry.mixer(variant).build(config)
     initialise(layer, 0)
     layer = layer.double()
@@ -212,3 +214,46 @@ def test_time_scales_of_the_channels_start_where_they_were_published(variant):
     assert 14 < layer.decay.log_rate.exp().max() < 16
     assert 0.001 < step.min() < 0.0012
     assert 0.08 < step.max() < 0.1
+
+
+def test_mesanet_reads_the_ridge_regression_of_its_values_on_its_keys():
+    """Eq. 5 of arXiv 2506.05233, over all tokens so far; the ridge starts at 1."""
+    fresh = registry.mixer("mesanet").build(ModelConfig(variant="mesanet", dim=12, n_heads=2))
+    torch.testing.assert_close(0.25 + F.softplus(fresh.ridge), torch.ones(12))
+    layer, x = mixer("mesanet"), tokens(batch=1, time=9)
+    q, k = (project(x)[0][0] for project in (layer.q, layer.k))
+    v, ridge = heads(x, layer.v.linear)[0], 0.25 + F.softplus(layer.ridge).view(2, 6)
+    weights, keep = torch.sigmoid(layer.beta(x))[0].mT, torch.sigmoid(layer.decay(x))[0].mT
+    outputs = []
+    for t in range(9):
+        weight = torch.stack([weights[:, i] * keep[:, i + 1 : t + 1].prod(-1) for i in range(t + 1)], -1).unsqueeze(-1)
+        system = k[:, : t + 1].mT @ (weight * k[:, : t + 1]) + torch.diag_embed(ridge)
+        fitted = torch.linalg.solve(system, k[:, : t + 1].mT @ (weight * v[:, : t + 1]))
+        outputs.append((q[:, t, None] @ fitted).flatten())
+    y = F.rms_norm(torch.stack(outputs).unflatten(-1, (2, 6)), (6,), layer.norm.weight, 1e-5)
+    torch.testing.assert_close(layer(x, layer.start(1))[0][0], layer.out(y.flatten(1)), rtol=0, atol=1e-9)
+
+
+def test_log_linear_attention_with_equal_scales_is_mamba2():
+    """The scale of each level is softplus(0) where the gain is 0."""
+    layer, x = mixer("log_linear_attention"), tokens()
+    nn.init.zeros_(layer.scale_gain)
+    inner, given, _ = layer.enter(x, None)
+    y, _ = naive_gated_linear_attention(*given)
+    torch.testing.assert_close(layer(x, layer.start(2))[0], layer.leave(math.log(2) * y, inner), rtol=0, atol=1e-9)
+
+
+def test_the_gates_of_the_momentum_delta_rule_share_an_angle():
+    """Section 3.3 of arXiv 2605.05838: what is added and what is kept are bounded by sin^2 and cos^2 of one angle."""
+    layer, x = mixer("momentum_delta_rule"), tokens()
+    q, k, v, _ = layer.inputs(x, (None, None, None))
+    q = F.normalize(q - layer.log_feedback.exp().view(-1, 1, 1) * k, dim=-1)
+    k = F.normalize(k, dim=-1)
+    eta = torch.tanh(layer.step_size(x).mT / 12**0.5) + 1
+    angle = torch.arctan(eta * layer.log_ratio.exp().unsqueeze(-1))
+    beta = angle.sin().square() * torch.sigmoid(layer.beta(x).mT)
+    of_decay, of_momentum = layer.decay(layer.step(x))[1], layer.momentum(layer.momentum_step(x))[1]
+    log_decay = angle.cos().square().log() + of_decay
+    p = log_decay.exp().unsqueeze(-1) * k
+    y, _ = naive_momentum_delta_rule(q, k, v, p, eta, beta, of_momentum.clamp(min=-2), log_decay)
+    torch.testing.assert_close(layer(x, layer.start(2))[0], layer.readout(y, x), rtol=0, atol=1e-9)

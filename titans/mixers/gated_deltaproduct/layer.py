@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from titans.mixers.gated_deltaproduct import PUBLISHED, SLOWEST, GatedDeltaProductConfig
 from titans.mixers.parts import Projection
-from titans.mixers.recurrence import Decay, MatrixMixer, MatrixStream, Readout
+from titans.mixers.recurrence import Decay, MatrixMixer, MatrixStream, Readout, projected
 from titans.mixers.recurrence_cost import sizes
 from titans.models.config import ModelConfig
 from titans.ops import gated_delta_product
@@ -37,8 +37,7 @@ class GatedDeltaProduct(MatrixMixer):
 
     def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
         """Mix the next tokens `[batch, time, dim]`."""
-        projected = zip((self.q, self.k, self.v), stream.tails, strict=True)
-        (q, k, v), tails = zip(*(project(x, tail) for project, tail in projected), strict=True)
+        (q, k, v), tails = projected((self.q, self.k, self.v), x, stream.tails)
         beta = self.largest_beta * torch.sigmoid(self.beta(x).mT)
         steps = (y.unflatten(1, (self.steps, -1)).movedim(1, 3) for y in (k, v, beta))
         _, log_decay = self.decay(self.step(x))

@@ -15,36 +15,36 @@ def mamba2_sizes(config: ModelConfig) -> tuple[int, int]:
     return width(config, PUBLISHED, "expand_v", config.n_heads), int(size(config, PUBLISHED, "state_size"))
 
 
-def _mixed(config: ModelConfig) -> int:
+def mamba2_convolved(config: ModelConfig) -> int:
     """Return the channels of x, B and C together, which pass the convolution."""
     inner, keys = mamba2_sizes(config)
     return inner + 2 * keys
 
 
-def _matrices(config: ModelConfig) -> int:
+def mamba2_matrices(config: ModelConfig) -> int:
     """Return the parameters of projections and convolution, which are also their multiply-adds for one token."""
     inner, _ = mamba2_sizes(config)
-    mixed = _mixed(config)
+    mixed = mamba2_convolved(config)
     return config.dim * (2 * inner + mixed + config.n_heads) + convolution(mixed, config.conv_size)
 
 
-def _parameters(config: ModelConfig) -> int:
+def mamba2_parameters(config: ModelConfig) -> int:
     """Return the parameters: with the convolution's bias, the norm, and rate, step bias and skip of each head."""
     inner, _ = mamba2_sizes(config)
-    bias = _mixed(config) if config.conv_size > 1 else 0
-    return _matrices(config) + bias + 3 * config.n_heads + inner
+    bias = mamba2_convolved(config) if config.conv_size > 1 else 0
+    return mamba2_matrices(config) + bias + 3 * config.n_heads + inner
 
 
 def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
     inner, d_k = mamba2_sizes(config)
     heads, chunk_size = config.n_heads, config.recurrent.chunk_size
     scan = linear_attention(heads, d_k, inner // heads, length, chunk_size, key_heads=1)
-    return batch * (length * _matrices(config) + scan)
+    return batch * (length * mamba2_matrices(config) + scan)
 
 
 def _state_size(config: ModelConfig, length: int) -> int:
     inner, keys = mamba2_sizes(config)
-    return keys * inner + (config.conv_size - 1) * _mixed(config)
+    return keys * inner + (config.conv_size - 1) * mamba2_convolved(config)
 
 
 MIXER = MixerSpec(
@@ -56,7 +56,7 @@ MIXER = MixerSpec(
     state="titans.mixers.recurrence:MatrixStream",
     reads=SIZES | {"conv_size"},
     published=PUBLISHED,
-    parameters=_parameters,
+    parameters=mamba2_parameters,
     multiply_adds=_multiply_adds,
     state_size=_state_size,
     reference="titans.mixers.recurrence:recur_token_by_token",

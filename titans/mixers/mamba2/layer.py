@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.mixers.mamba2 import SLOWEST, mamba2_sizes
 from titans.mixers.parts import CausalConvolution, RMSNorm, merge_heads, split_heads
-from titans.mixers.recurrence import EPSILON, Decay, MatrixMixer, MatrixStream
+from titans.mixers.recurrence import EPSILON, Decay, MatrixMixer, MatrixStream, Operator
 from titans.models.config import ModelConfig
 from titans.ops import gated_linear_attention
 
 
-class Mamba2(MatrixMixer):
-    """A state space whose state decays by a scalar for each head and token.
+class StateSpace(MatrixMixer):
+    """What is around the recurrence of Mamba-2.
 
     One projection gives z, x, B, C and dt. A convolution with a bias and a SiLU follow on x, B and C. A token writes
     dt x with the key B and reads y with the query C; all heads share B and C. The output is norm((y + D x) silu(z)).
     """
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config, gated_linear_attention)
+    def __init__(self, config: ModelConfig, operator: Operator) -> None:
+        super().__init__(config, operator)
         self.heads = config.n_heads
         inner, keys = mamba2_sizes(config)
         self.widths, self.convolved = (inner, inner + 2 * keys, config.n_heads), (inner, keys, keys)
@@ -32,21 +34,55 @@ class Mamba2(MatrixMixer):
         self.norm = RMSNorm(inner, EPSILON)
         self.out = nn.Linear(inner, config.dim, bias=False)
 
-    def start(self, batch: int) -> MatrixStream:
-        """Return the state of `batch` sequences before their first token."""
+    def matrix(self, batch: int) -> Tensor:
+        """Return the state of one recurrence before the first token, zeros `[batch, heads, d_k, d_v]`."""
         inner, keys, _ = self.convolved
-        state = self.project.weight.new_zeros(batch, self.heads, keys, inner // self.heads)
-        return MatrixStream(state, (None,))
+        return self.project.weight.new_zeros(batch, self.heads, keys, inner // self.heads)
 
-    def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
-        """Mix the next tokens `[batch, time, dim]`."""
+    def enter(self, x: Tensor, tail: Tensor | None) -> tuple[Inner, tuple[Tensor, ...], Tensor | None]:
+        """Return what `leave` needs, then q, k, v and log-decay of the recurrence, and the tail of the convolution.
+
+        Args:
+            x: The next tokens, `[batch, time, dim]`.
+            tail: The convolution's inputs before them.
+        """
         z, mixed, logits = self.project(x).split(self.widths, -1)
-        (tail,) = stream.tails
         if self.convolution is not None:
             mixed, tail = self.convolution(mixed, tail)
         values, k, q = F.silu(mixed).split(self.convolved, -1)
         values, (step, log_decay) = split_heads(values, self.heads), self.decay(logits)
-        given = (q.unsqueeze(1), k.unsqueeze(1), step.unsqueeze(-1) * values, log_decay)
+        return Inner(values, z), (q.unsqueeze(1), k.unsqueeze(1), step.unsqueeze(-1) * values, log_decay), tail
+
+    def leave(self, y: Tensor, inner: Inner) -> Tensor:
+        """Return `[batch, time, dim]` for the recurrence's outputs `[batch, heads, time, d_v]`."""
+        y = merge_heads(y + self.skip.view(-1, 1, 1) * inner.values)
+        return self.out(self.norm(y * F.silu(inner.z)))
+
+
+class Inner(NamedTuple):
+    """What the way out of a state space takes from the way in.
+
+    Attributes:
+        values: x, `[batch, heads, time, d_v]`.
+        z: The gate, `[batch, time, inner]`.
+    """
+
+    values: Tensor
+    z: Tensor
+
+
+class Mamba2(StateSpace):
+    """A state space whose state decays by a scalar for each head and token."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, gated_linear_attention)
+
+    def start(self, batch: int) -> MatrixStream:
+        """Return the state of `batch` sequences before their first token."""
+        return MatrixStream(self.matrix(batch), (None,))
+
+    def forward(self, x: Tensor, stream: MatrixStream) -> tuple[Tensor, MatrixStream]:
+        """Mix the next tokens `[batch, time, dim]`."""
+        inner, given, tail = self.enter(x, *stream.tails)
         y, state = self.recur(stream.state, *given)
-        y = merge_heads(y + self.skip.view(-1, 1, 1) * values)
-        return self.out(self.norm(y * F.silu(z))), MatrixStream(state, (tail,))
+        return self.leave(y, inner), MatrixStream(state, (tail,))

@@ -63,4 +63,4 @@ def gated_linear_attention(
     q, k, v, g = (into_chunks(x, size) for x in (q, k, v, g))
     left = since_start(g)
     starts, end = states_between((k * until_end(g)).mT @ v, left[..., -1:, :].mT, state)
-    return from_chunks(decayed_scores(q, k, g) @ v + (q * left) @ starts, time), end
+    return from_chunks(decayed_scores(g)(q, k) @ v + (q * left) @ starts, time), end

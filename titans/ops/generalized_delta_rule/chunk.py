@@ -11,11 +11,13 @@ It is solved for V and for E * G before S is known: delta = U - W S.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from titans.ops.chunks import decayed_scores, from_chunks, into_chunks, since_start, until_end, whole_chunk
+from titans.ops.chunks import decayed_scores, from_chunks, into_chunks, since_start, solved, until_end, whole_chunk
 
 
 def delta_rule_by_chunks(
@@ -49,54 +51,43 @@ def delta_rule_by_chunks(
     g = log_decay if log_decay.dim() == 4 else log_decay.unsqueeze(-1)
     size = whole_chunk(chunk_size, g)
     q, k, v, e, g = (into_chunks(x, size) for x in (q, k, v, erase, g))
-    left, kept = since_start(g), until_end(g)
-    found, of_start = _found(e, k, g, left, early)
-    reads, values, fixed = _rows(_scores(q.unsqueeze(-2), k, g)), v.flatten(-3, -2), None
+    left, kept, scores = since_start(g), until_end(g), decayed_scores(g[..., None, None, :, :])
+    of_steps = _found(scores, e, k, early)
+    reads, values, fixed = _rows(_found(scores, q.unsqueeze(-2), k)), v.flatten(-3, -2), None
     if added is not None:
         key, value = (into_chunks(x, size) for x in added)
-        values = values - _rows(_found(e, key.unsqueeze(-2), g, left, early)[0].tril(-1)) @ value
-        read_directly, fixed = decayed_scores(q, key, g) @ value, (key * kept).mT @ value
-    u, w = _solved(_rows(found), values, of_start.flatten(-3, -2))
+        key = key.unsqueeze(-2)
+        values = values - _rows(_found(scores, e, key, early).tril(-1)) @ value
+        read_directly = _rows(_found(scores, q.unsqueeze(-2), key)) @ value
+        fixed = (key.squeeze(-2) * kept).mT @ value
+    of_start = F.pad(left[..., :-1, :], (0, 0, 1, 0), value=1.0) if early else left
+    u, w = solved(_rows(of_steps), values, (e * of_start.unsqueeze(-2)).flatten(-3, -2))
     keys = (k * kept.unsqueeze(-2)).flatten(-3, -2).mT
     starts, deltas, end = _states(u, w, keys, left[..., -1:, :].mT, fixed, state)
     y = reads @ deltas + (q * left) @ starts
     return from_chunks(y if added is None else y + read_directly, time), end
 
 
-def _found(e: Tensor, k: Tensor, log_decay: Tensor, left: Tensor, early: bool) -> tuple[Tensor, Tensor]:
-    """Return what the erased keys e `[..., size, erasures, d_k]` find of earlier writes, and the keys for the start.
+def _found(scores: Callable[[Tensor, Tensor], Tensor], readers: Tensor, writers: Tensor, early: bool = False) -> Tensor:
+    """Return what each reader finds of the decayed key of each writer, `[..., readers, writers, size, size]`.
 
     What a token finds before its decay is what the token before it would find after its writes. In the first token's
     row there is then something above the diagonal, which nobody reads.
-    """
-    if not early:
-        return _scores(e, k, log_decay), e * left.unsqueeze(-2)
-    assert e.shape[-2] == 1
-    before = F.pad(left[..., :-1, :], (0, 0, 1, 0), value=1.0)
-    return _scores(e.roll(-1, -3), k, log_decay).roll(1, -2), e * before.unsqueeze(-2)
-
-
-def _scores(readers: Tensor, writers: Tensor, log_decay: Tensor) -> Tensor:
-    """Return what each reader finds of the decayed key of each writer, `[..., readers, writers, size, size]`.
 
     Args:
+        scores: See `decayed_scores`.
         readers, writers: `[..., size, readers or writers, d_k]`.
-        log_decay: `[..., size, 1 or d_k]`.
+        early: Whether a token's only reader finds what was there before the decay.
     """
+    if early:
+        return _found(scores, readers.roll(-1, -3), writers).roll(1, -2)
     readers, writers = (x.transpose(-2, -3) for x in (readers, writers))
-    return decayed_scores(readers.unsqueeze(-3), writers.unsqueeze(-4), log_decay[..., None, None, :, :])
+    return scores(readers.unsqueeze(-3), writers.unsqueeze(-4))
 
 
 def _rows(scores: Tensor) -> Tensor:
     """Order scores `[..., readers, writers, size, size]` in time: `[..., size * readers, size * writers]`."""
     return scores.movedim((-2, -4, -1, -3), (-4, -3, -2, -1)).flatten(-4, -3).flatten(-2)
-
-
-def _solved(system: Tensor, values: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Return U and W: the solutions for values and keys of the unit triangular system below the diagonal."""
-    sides = torch.cat((values, keys), -1)
-    solved = torch.linalg.solve_triangular(system, sides, upper=False, unitriangular=True)
-    return solved.split((values.shape[-1], keys.shape[-1]), -1)
 
 
 def _states(

@@ -99,19 +99,14 @@ def gated_delta_product(
         k, v: Of each step, `[batch, heads, time, steps, d_k or d_v]`.
         beta: b of each step, `[batch, heads, time, steps]`.
         log_decay: log a, at most 0, `[batch, heads, time]`.
-        state, chunk_size, kernel: See the module.
+        state, chunk_size, kernel: See the module. "fla" warns and runs in torch.
     """
     if k.dim() != 5 or v.dim() != 5:
         raise ValueError(f"k, v: expected [batch, heads, time, steps, dim], got {list(k.shape)} and {list(v.shape)}")
     state = _checked(q, k[..., 0, :], v[..., 0, :], log_decay, (), state, chunk_size)
     expect("v", v, v, *k.shape[:4], v.shape[-1])
     expect("beta", beta, v, *v.shape[:4])
-    if uses_fla(kernel, v[..., 0, :], k.shape[-1]):
-        steps = {name: x.flatten(2, 3) for name, x in (("k", k), ("v", v), ("beta", beta))}
-        return call_fla(
-            "gated_delta_product", "chunk_gated_delta_product", state, {"num_householder": k.shape[3]},
-            q=q, g=log_decay, **steps,
-        )  # fmt: skip
+    uses_fla(kernel, v[..., 0, :], k.shape[-1], lack="its kernel of flash-linear-attention does not take float32")
     b = beta.unsqueeze(-1)
     return delta_rule_by_chunks(q, k, b * v, b * k, log_decay, state, chunk_size)
 
