@@ -155,8 +155,9 @@ def fields(
             if key not in values:
                 raise Misfit(where, f"has no {key}")
         inner = f"{where}." if where else ""
-        for key in named.keys() & values.keys():
-            named[key](values[key], inner + key)
+        for key, shape in named.items():
+            if key in values:
+                shape(values[key], inner + key)
         problems: list[str] = []
         arrow.row(values, [column for column in others if column.name in values], problems.append)
         if problems:

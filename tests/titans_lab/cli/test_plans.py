@@ -6,6 +6,9 @@ import csv
 import json
 import re
 import shlex
+import subprocess
+import sys
+from collections import Counter
 from typing import Any
 
 from pasts import finish
@@ -129,3 +132,20 @@ def test_combinations_that_are_one_run_are_noted(cli: Any, bench: Workbench):
     assert "note: 1 of 2 combinations are the same run as another one" in ended.err
     assert "warning: " in ended.err
     assert "eta_bias" in ended.err
+
+
+def test_a_plan_and_a_sweep_with_nothing_to_do_read_each_record_of_the_store_once(bench: Workbench):
+    remember(bench)
+    watch = (
+        "import sys; opened = []; from titans_lab.cli import main\n"
+        "sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == 'open' else None)\n"
+        "try: main()\n"
+        "finally: print(*opened, sep='\\n', file=sys.stderr)"
+    )
+    for verb in ("plan", "sweep"):
+        command = [sys.executable, "-c", watch, verb, bench.study, *HISTORY, "--store", bench.store.root]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        read = Counter(line for line in ended.stderr.splitlines() if line.endswith("/status.json"))
+        assert set(read.values()) == {1}, (verb, read)
+        assert len(read) == len(bench.runs(*HISTORY))
