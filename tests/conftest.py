@@ -25,9 +25,16 @@ for _name in ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME"):
 SEED = int(os.environ.setdefault("TITANS_TEST_SEED", str(secrets.randbits(32))))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Hypothesis draw by the same seed, unless `--hypothesis-seed` gives it one."""
+    if getattr(config.option, "hypothesis_seed", SEED) is None:  # not there without Hypothesis
+        config.option.hypothesis_seed = str(SEED)
+
+
 @pytest.fixture(autouse=True)
 def _seed(request: pytest.FixtureRequest) -> None:
     """Seed torch, where a test has imported it; pytest shows what is printed here with a test that fails."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(SEED ^ zlib.crc32(request.node.name.encode()))
-        print(f"to draw the same random numbers again: TITANS_TEST_SEED={SEED}")
+    print(f"to draw the same random numbers again: TITANS_TEST_SEED={SEED}")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from draws import python_random
 from extras import extra, shared
 from workbench import Workbench, run
 from workbench import run as run_command
@@ -52,7 +53,7 @@ def small() -> BpeTokenizer:
 def test_what_is_encoded_is_decoded_and_its_widths_are_its_bytes():
     tokenizer = small()
     for _ in range(20):
-        content = text(50, random.Random())
+        content = text(50, python_random())
         tokens = tokenizer.encode(content)
         assert tokenizer.decode(tokens) == content.encode()
         assert tokenizer.widths[tokens].sum() == len(content.encode())
@@ -73,7 +74,7 @@ print(train_bpe("bpe:320", 320, [{text(500)!r}.encode()]).digest)
 def test_tokens_of_blocks_are_the_tokens_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(making, "BLOCK", 23)
     monkeypatch.setattr(making, "BATCH", 200)
-    content = text(3000, random.Random())
+    content = text(3000, python_random())
     manifest = made(tmp_path / "out", content, tokenizer="bpe:400")  # enough for words with the space before them
     tokenizer = read_tokenizer(tmp_path / "out", manifest)
     train, valid = (map_part(tmp_path / "out", manifest, name) for name in ("train", "valid"))

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from draws import generator
 from shared_data import shared
 
 from titans_lab.data.genome import genome_digest, load_genome
@@ -36,7 +36,7 @@ def three(write: Any) -> Any:
 
 
 def random_lines(count: int) -> list[str]:
-    letters = np.random.default_rng().choice(list("ACGT"), (count, 30))
+    letters = generator().choice(list("ACGT"), (count, 30))
     return [f"{''.join(row)},{i % 2}" for i, row in enumerate(letters)]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from draws import python_random
 
 from titans_lab.data import prepare as making
 from titans_lab.data.prepare import Request, Span, prepare
@@ -102,7 +103,7 @@ def test_the_limit_is_kept_to_the_byte_and_cuts_no_character(text: Path, tmp_pat
 
 def test_blocks_are_the_documents_cut_where_no_tokenizer_looks(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(making, "BLOCK", 10)
-    draw = random.Random()
+    draw = python_random()
     for _ in range(50):
         text = "".join(draw.choices("ab .\n\t€'", k=200)).encode()
         ends = sorted({*draw.sample(range(1, len(text)), 3), len(text)})

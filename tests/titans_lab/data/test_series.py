@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from draws import generator
 from shared_data import shared
 
 from titans_lab.data.series import ETT_CHANNELS, PARTS, load_series, series_digest
@@ -43,7 +44,7 @@ def test_the_parts_of_ett_are_months_of_30_days_and_the_rest_is_not_used(write: 
 
 
 def test_every_channel_is_scaled_by_its_training_part(write: Write):
-    random = np.random.default_rng()
+    random = generator()
     table = random.normal(3, 20, (100, 2))
     lines = [f"2020-01-01,{a},{b}" for a, b in table.tolist()]
     expected = (table - table[:70].mean(0)) / table[:70].std(0)

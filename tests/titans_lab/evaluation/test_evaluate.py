@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from draws import generator
 from workbench import Workbench
 
 from titans.models.language_model import LanguageModel
@@ -37,7 +38,7 @@ def known(bench: Workbench, *overrides: str) -> AnsweringRun:
 
 
 def questions(sizes: list[int]) -> list[Question]:
-    random = np.random.default_rng()
+    random = generator()
     return [Question(random.integers(0, 256, size, np.uint8).tobytes(), b"", "", 0.0, "") for size in sizes]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from draws import generator
 from scipy import stats
 
 from titans_lab.stats.bootstrap import interquartile_mean, stratified_iqm
@@ -9,7 +10,7 @@ from titans_lab.stats.bootstrap import interquartile_mean, stratified_iqm
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 63])
 def test_the_interquartile_mean_is_the_trimmed_mean(count: int):
-    scores = np.random.default_rng().normal(size=(3, count))
+    scores = generator().normal(size=(3, count))
     assert interquartile_mean(scores) == pytest.approx(stats.trim_mean(scores, 0.25, axis=1))
 
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from draws import generator
 
 from titans_lab.stats.classes import matthews
 
 
 def test_for_two_classes_it_is_the_formula_of_the_four_counts():
-    random = np.random.default_rng()
+    random = generator()
     true, found = random.integers(0, 2, (2, 200))
     tp, tn = (found & true).sum(), ((1 - found) & (1 - true)).sum()
     fp, fn = (found & (1 - true)).sum(), ((1 - found) & true).sum()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from draws import generator
 from shared_data import shared
 
 from titans_lab.data.series import load_series
@@ -12,7 +13,7 @@ HORIZONS = (96, 192, 336, 720)
 
 
 def windows(count: int = 50, length: int = 7, channels: int = 3) -> np.ndarray:
-    return np.random.default_rng().normal(size=(count, length, channels)).astype(np.float32)
+    return generator().normal(size=(count, length, channels)).astype(np.float32)
 
 
 def test_errors_are_means_over_windows_steps_and_channels(monkeypatch):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from draws import generator
 from scipy.optimize import approx_fprime
 
 from titans_lab.stats.kmers import kmer_classes, kmer_features, logistic
@@ -9,7 +10,7 @@ from titans_lab.stats.kmers import kmer_classes, kmer_features, logistic
 
 def sequences(count: int, rich: float) -> list[np.ndarray]:
     """Random bases, of which so much are 2 or 3, of different lengths."""
-    random = np.random.default_rng()
+    random = generator()
     chances = [(1 - rich) / 2, (1 - rich) / 2, rich / 2, rich / 2]
     return [random.choice(4, random.integers(40, 60), p=chances) for _ in range(count)]
 
@@ -24,7 +25,7 @@ def test_features_are_roots_of_the_frequencies_of_words():
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_fit_is_where_the_slope_of_its_loss_is_0(classes: int):
-    random = np.random.default_rng()
+    random = generator()
     x, y = kmer_features(sequences(60, 0.5), 1), random.integers(0, classes, 60)
     weights = _weights(logistic(x, y, classes, 0.01), 4, classes)
 

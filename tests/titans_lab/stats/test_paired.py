@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 
+import draws
 import numpy as np
 import pytest
 from scipy import stats
@@ -17,7 +18,7 @@ def sample(*values: float, **more: object) -> Sample:
 
 
 def test_interval_and_p_are_those_of_the_paired_t_test():
-    generator = np.random.default_rng()
+    generator = draws.generator()
     x, y = generator.normal(2, 0.1, (2, 7))
     (found,) = compare(sample(*x), [sample(*y)])
     expected = stats.ttest_rel(y, x)
@@ -31,7 +32,7 @@ def test_interval_and_p_are_those_of_the_paired_t_test():
 
 
 def test_without_the_same_batches_it_is_welchs_test_and_says_so():
-    generator = np.random.default_rng()
+    generator = draws.generator()
     x, y = generator.normal(2, 0.1, 5), generator.normal(2.1, 0.3, 8)
     (found,) = compare(sample(*x), [sample(*y, paired=False)])
     expected = stats.ttest_ind(y, x, equal_var=False)
@@ -97,7 +98,7 @@ def test_holm_steps_down_and_counts_what_could_not_be_tested():
 
 
 def test_sign_flip_enumerates_every_way_to_set_the_signs():
-    differences = np.random.default_rng().normal(0.5, 1, 6)
+    differences = draws.generator().normal(0.5, 1, 6)
     signs = np.array(list(itertools.product([-1, 1], repeat=6)))
     expected = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12)
     assert sign_flip_p(differences.tolist()) == expected

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import numpy as np
+from draws import generator
 
 from titans_lab.stats.pareto import front
 
 
 def test_no_point_of_the_front_is_beaten_and_every_other_is():
-    points = [tuple(point) for point in np.random.default_rng().integers(0, 12, (40, 2)).tolist()]
+    points = [tuple(point) for point in generator().integers(0, 12, (40, 2)).tolist()]
     kept = front(points)
 
     def beaten(point: tuple[int, int]) -> bool:

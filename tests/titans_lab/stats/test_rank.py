@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from draws import generator
 from scipy import stats
 
 from titans_lab.stats.rank import agreement, kendall_tau
@@ -18,7 +19,7 @@ def arms(*means: float, noise: float = 0.0, seeds: int = 3) -> dict[str, dict[in
 
 
 def test_tau_is_scipys_with_ties_too():
-    x, y = np.random.default_rng().integers(0, 4, (2, 9))
+    x, y = generator().integers(0, 4, (2, 9))
     assert kendall_tau(x, y) == pytest.approx(stats.kendalltau(x, y).statistic)
 
 

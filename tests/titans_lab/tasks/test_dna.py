@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
+from draws import generator
 from workbench import Workbench
 
 from titans_lab.data.corpus import load_corpus
@@ -17,7 +17,7 @@ from titans_lab.training.worker import save_ngram_baseline
 @pytest.fixture
 def bench(tmp_path: Path) -> Workbench:
     bench = Workbench.at(tmp_path)
-    letters = "".join(np.random.default_rng().choice(list("ACGT"), 3000, p=[0.7, 0.1, 0.1, 0.1]))
+    letters = "".join(generator().choice(list("ACGT"), 3000, p=[0.7, 0.1, 0.1, 0.1]))
     lines = [letters[i : i + 60] for i in range(0, 3000, 60)]
     bench.text.write_text("\n".join((">one", *lines[:20], ">two", *lines[20:])))
     return bench

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from draws import generator
 
 from titans.models.config import MemoryConfig, ModelConfig
 from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, TrainConfig
@@ -21,7 +22,7 @@ MODEL = ModelConfig(
 @pytest.fixture
 def run(tmp_path: Path) -> RunConfig:
     """Two classes with other shares of bases, in sequences of other lengths."""
-    random = np.random.default_rng()
+    random = generator()
     lines = ["sequence,label"]
     for i in range(300):
         chances = [0.4, 0.4, 0.1, 0.1] if i % 2 else [0.1, 0.1, 0.4, 0.4]

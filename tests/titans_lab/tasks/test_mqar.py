@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from draws import generator
 from generated import asked, config_of, rows, task_of
 
 from titans_lab.study.config import Impossible
@@ -41,13 +42,13 @@ def test_filler_is_any_token_and_gives_no_value_away():
 
 
 def test_a_gap_is_drawn_by_the_power_law():
-    drawn = query_places(np.random.default_rng(), 0.01, 20, 40_000, 1)[:, 0]
+    drawn = query_places(generator(), 0.01, 20, 40_000, 1)[:, 0]
     weights = 0.01 * np.arange(1, 21) ** (0.01 - 1)
     assert np.bincount(drawn, minlength=20) / 40_000 == pytest.approx(weights / weights.sum(), abs=0.01)
 
 
 def test_several_gaps_are_drawn_in_turn_without_the_taken_ones():
-    drawn = query_places(np.random.default_rng(), 0.5, 4, 60_000, 2)
+    drawn = query_places(generator(), 0.5, 4, 60_000, 2)
     weights = np.arange(1, 5) ** -0.5
     chances = weights / weights.sum()
     assert (drawn[:, 0] != drawn[:, 1]).all()
@@ -59,7 +60,7 @@ def test_several_gaps_are_drawn_in_turn_without_the_taken_ones():
 
 
 def test_a_power_of_one_is_uniform_and_all_places_can_be_taken():
-    drawn = query_places(np.random.default_rng(), 1.0, 5, 20_000, 5)
+    drawn = query_places(generator(), 1.0, 5, 20_000, 5)
     assert (np.sort(drawn) == np.arange(5)).all()
     assert np.bincount(drawn[:, 0]) / 20_000 == pytest.approx(np.full(5, 0.2), abs=0.02)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from draws import generator
 from torch import Tensor, nn
 
 from titans_lab.data.hidden import NeedleContents, needle_contents, part_of
@@ -67,7 +68,7 @@ def test_the_value_is_of_its_kind(kind: str, value: str):
 def test_a_question_has_its_length_to_the_byte_and_its_needle_between_two_sentences(kind: Any, template: Any):
     source = some(kind, template)
     plain = NOISE if kind == "passkey" else prose(part_of(PROSE, True)).text
-    for number, length in enumerate(np.random.default_rng().integers(700, 5000, 20).tolist()):
+    for number, length in enumerate(generator().integers(700, 5000, 20).tolist()):
         question = source.question(number, length, 128)
         assert len(question.prompt) == length - 128
         assert len(source.question(number, length).prompt) + len(question.answer) == length

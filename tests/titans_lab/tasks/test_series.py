@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from draws import generator
 from shared_data import shared
 
 from titans.models.config import MemoryConfig, ModelConfig
@@ -24,7 +25,7 @@ MODEL = ModelConfig(variant="lmm", dim=8, n_layers=1, n_heads=2, memory=MemoryCo
 @pytest.fixture
 def table(tmp_path: Path) -> str:
     """Two channels of noise, of which every value is different."""
-    values = np.random.default_rng().normal(size=(120, 2))
+    values = generator().normal(size=(120, 2))
     lines = ["date,a,b", *(f"2020-01-01,{a},{b}" for a, b in values.tolist())]
     (tmp_path / "table.csv").write_text("\n".join(lines))
     return str(tmp_path / "table.csv")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import draws
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime, minimize
@@ -30,8 +31,8 @@ def naive_objective(vector: np.ndarray, points: Points, weight: np.ndarray) -> f
 
 
 def test_the_objective_is_the_sum_of_hubers_losses_and_its_gradient_is_right():
-    points, _ = chinchilla(np.random.default_rng())
-    generator = np.random.default_rng()
+    points, _ = chinchilla(draws.generator())
+    generator = draws.generator()
     weight = generator.integers(0, 3, len(points.loss)).astype(float)
     vector = CHINCHILLA.vector() + generator.normal(0, 0.01, 5)
     objective = objective_of(np.log(points.x), np.log(points.loss), weight)
