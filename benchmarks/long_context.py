@@ -32,7 +32,7 @@ def answer(variant: str, tokens: int) -> None:
     torch.set_flush_denormal(True)
     config = ModelConfig(variant=variant, dim=32, n_layers=1, n_heads=1, memory=MemoryConfig(depth=1, chunk_size=64))
     model, device = LanguageModel(config).eval(), torch.device("cpu")
-    source = needles("passkey", "ruler", needle_contents("passkey", None, None), 0, testing=True)
+    source = needles("passkey", "ruler", needle_contents("passkey", None, None), 0, "test")
     replies(model, [source.question(0, 2000, ANSWER)], 1, device)  # libraries load what they need
     before, begin = peak(), perf_counter()
     replies(model, [source.question(1, tokens, ANSWER)], ANSWER, device)

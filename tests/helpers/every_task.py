@@ -104,7 +104,7 @@ def _needle(_: Path) -> Needs:
 
 
 def _babilong(folder: Path) -> Needs:
-    stories = (re.sub("Mary|Daniel", rf"\g<0>{number}", STORY) for number in range(60))
+    stories = (re.sub("Mary|Daniel", rf"\g<0>{number}", STORY) for number in range(200))
     (folder / "facts.txt").write_text("".join(stories))
     (folder / "book.txt").write_bytes(b"".join(b"Call me number %d. " % number for number in range(400)))
     facts = {"facts": str(folder / "facts.txt"), "test_examples": 6}

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from titans_lab.data.parts import Part
 from titans_lab.study.config import RunConfig, build
 from titans_lab.tasks.answers import AnswerTask, ExampleSet
 from titans_lab.tasks.task import IGNORED, build_task
@@ -31,10 +32,12 @@ def task_of(name: str, length: int, seed: int = 0, **settings: Any) -> AnswerTas
     return task
 
 
-def rows(task: AnswerTask, training: bool = False, part: ExampleSet | None = None) -> list[Row]:
-    """Tokens and targets of all examples of a set, drawn by the task."""
+def rows(
+    task: AnswerTask, training: bool = False, part: ExampleSet | None = None, split: Part | None = None
+) -> list[Row]:
+    """Tokens and targets of all examples of a set, drawn by the task; of the test where no split is named."""
     part = part or task.parts(training)[0]
-    tokens, targets = task.draw_set(part, training)
+    tokens, targets = task.draw_set(part, split or ("train" if training else "test"))
     assert tokens.shape == targets.shape == (part.count, part.length)
     return list(zip(tokens.tolist(), targets.tolist(), strict=True))
 

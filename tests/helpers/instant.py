@@ -44,7 +44,8 @@ class InstantJob:
         if self.at < len(self.curve):
             Recorder(self.attempt, {}).log(step=self.at * self.every, loss=value, valid_loss=value, valid_score=value)
             return None
-        figures = {"loss": value, "score": value, "steps": self.steps, "tokens_per_second": 1000.0 * value}
+        figures = dict.fromkeys(("loss", "score", "valid_loss", "valid_score"), value)
+        figures |= {"steps": self.steps, "tokens_per_second": 1000.0 * value}
         return self._end("done", figures | {"peak_memory_bytes": self.peak}, None)
 
     def _end(self, state: str, summary: dict[str, Any], error: str | None) -> str:

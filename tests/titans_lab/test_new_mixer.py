@@ -146,7 +146,7 @@ case = CheckCase(first.model, "float64", torch.device("cpu"), 0)
 found["checks"] = {name: CHECKS[name][0](case) for name in checks_of(first.model)}
 
 text = torch.frombuffer(bytearray(b"to be or not to be, that is the question; " * 64), dtype=torch.uint8).numpy()
-corpus = Corpus("hamlet", "0" * 64, text[:-256], text[-256:])
+corpus = Corpus("hamlet", "0" * 64, text[:-256], text[-256:-128], text[-128:])
 recorder = Recorder(Store(Path("store")).run("average").new_attempt(), {})
 found["loss"] = Trainer(first, 0, TextTask(corpus, 0, 32, 4), torch.device("cpu"), recorder).run()["loss"]
 print(json.dumps(found))

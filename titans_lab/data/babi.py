@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from titans_lab.data.hidden import BabilongContents, for_testing
+from titans_lab.data.hidden import PURPOSE, BabilongContents, part_of
+from titans_lab.data.parts import Part
 from titans_lab.errors import UserError
 
 TAIL = "\n\nQuestion: {question}\nAnswer:"
@@ -24,7 +25,7 @@ class StoryQuestion:
         question: The question, which ends with a question mark.
         answer: A word, or several with commas between them.
         support: The indices of the facts that the answer follows from.
-        story: The whole story, whose hash decides whether it is for testing.
+        story: The whole story, whose hash decides its part of the data.
     """
 
     facts: tuple[str, ...]
@@ -95,21 +96,21 @@ def size_of(asked: StoryQuestion) -> int:
     return len(tail) + sum(map(len, facts))
 
 
-def split_stories(asked: Sequence[StoryQuestion], testing: bool) -> list[StoryQuestion]:
-    """Return the questions of the stories for testing, or of all others."""
-    return [each for each in asked if for_testing(each.story) is testing]
+def split_stories(asked: Sequence[StoryQuestion], part: Part) -> list[StoryQuestion]:
+    """Return the questions of the stories that belong to a part."""
+    return [each for each in asked if part_of(each.story) == part]
 
 
-def chosen_stories(contents: BabilongContents, testing: bool) -> list[StoryQuestion]:
-    """Return the questions to train on, or to test on. Raise UserError where the file has no such question."""
+def chosen_stories(contents: BabilongContents, part: Part) -> list[StoryQuestion]:
+    """Return the questions of a part. Raise UserError where the file has no such question."""
     asked = parse_babi(contents.facts.decode(errors="replace"), contents.facts_source)
-    chosen = split_stories(asked, testing)
+    chosen = split_stories(asked, part)
     if not chosen:
-        part = "for tests (one in ten, by its hash)" if testing else "to train on"
-        raise UserError(f"{contents.facts_source}: none of its stories is {part}; give a file with more of them")
+        told = f"none of its stories is {PURPOSE[part]}"
+        raise UserError(f"{contents.facts_source}: {told}; give a file with more of them")
     return chosen
 
 
-def shortest(contents: BabilongContents, testing: bool) -> int:
-    """Return the bytes that the shortest story to train on, or to test on, takes with its question and its answer."""
-    return min(map(size_of, chosen_stories(contents, testing))) + LONGEST_ANSWER
+def shortest(contents: BabilongContents, part: Part) -> int:
+    """Return the bytes that the shortest story of a part takes with its question and its answer."""
+    return min(map(size_of, chosen_stories(contents, part))) + LONGEST_ANSWER

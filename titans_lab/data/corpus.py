@@ -16,6 +16,7 @@ import numpy as np
 
 from titans_lab.data.bases import FASTA, fasta_bases
 from titans_lab.data.files import COMPRESSED, open_file, read_content
+from titans_lab.data.parts import Part
 from titans_lab.data.prepared import Manifest, map_part, read_manifest, verify
 from titans_lab.data.remembered import remembered
 from titans_lab.data.tokenizer import BYTES, Tokenizer
@@ -23,7 +24,7 @@ from titans_lab.errors import UserError
 from titans_lab.study.sections import DataConfig
 
 TEXT = f"a text file ({COMPRESSED}), a prepared folder, or null for Python's standard library"
-SMALLEST_PART = 2  # bytes in either part: one to read and one to predict
+SMALLEST_PART = 2  # bytes in a part: one to read and one to predict
 
 # Installers and distributions strip, move or rewrite these files. Without them all installs of a Python version agree.
 LEFT_OUT_FOLDERS = frozenset(
@@ -41,7 +42,8 @@ class Corpus:
         source: The origin of the text: "Python 3.11.7 standard library", or the path.
         digest: The SHA-256 in hex of the bytes before the split, or of text and tokenizer of a prepared folder.
         train: The training tokens `[tokens]`, read-only.
-        valid: The held-out tokens `[tokens]`, or those of their first `valid_bytes`, read-only.
+        valid: The first half of the held-out tokens `[tokens]`, or its first `valid_bytes` bytes, read-only.
+        test: The second half of the held-out tokens `[tokens]`, or its first `valid_bytes` bytes, read-only.
         tokenizer: The tokenizer of the tokens.
     """
 
@@ -49,13 +51,15 @@ class Corpus:
     digest: str
     train: np.ndarray
     valid: np.ndarray
+    test: np.ndarray
     tokenizer: Tokenizer = BYTES
 
-    def first_bytes(self, limit: int | None) -> np.ndarray:
-        """Return the held-out tokens `[tokens]`, or the first ones (at least two) that have at most `limit` bytes."""
+    def first_bytes(self, part: Part, limit: int | None) -> np.ndarray:
+        """Return the tokens of a part `[tokens]`, or the first ones (at least two) that have at most `limit` bytes."""
+        tokens: np.ndarray = getattr(self, part)
         if limit is None:
-            return self.valid
-        start = self.valid[:limit]  # a token has at least one byte
+            return tokens
+        start = tokens[:limit]  # a token has at least one byte
         return start[: max(2, np.searchsorted(self.tokenizer.widths[start].cumsum(), limit, side="right"))]
 
 
@@ -71,14 +75,17 @@ def load_corpus(config: DataConfig, fasta: bool = False) -> Corpus:
     """
     if not fasta and _is_folder(config):
         manifest, tokenizer = _verified(config)
-        train, valid = (map_part(Path(str(config.path)), manifest, name) for name in ("train", "valid"))
-        corpus = Corpus(corpus_source(config), manifest.digest, train, valid, tokenizer)
+        train, held_out = (map_part(Path(str(config.path)), manifest, name) for name in ("train", "valid"))
+        digest = manifest.digest
     else:
         content = _plain_text(config.path, fasta)
         cut = _cut(config, len(content))
-        tokens = np.frombuffer(content, dtype=np.uint8)
-        corpus = Corpus(corpus_source(config), hashlib.sha256(content).hexdigest(), tokens[:cut], tokens[cut:])
-    return replace(corpus, valid=corpus.first_bytes(config.valid_bytes))
+        tokens, digest, tokenizer = np.frombuffer(content, dtype=np.uint8), hashlib.sha256(content).hexdigest(), BYTES
+        train, held_out = tokens[:cut], tokens[cut:]
+    half = len(held_out) // 2
+    corpus = Corpus(corpus_source(config), digest, train, held_out[:half], held_out[half:], tokenizer)
+    valid, test = (corpus.first_bytes(part, config.valid_bytes) for part in ("valid", "test"))
+    return replace(corpus, valid=valid, test=test)
 
 
 def corpus_digest(config: DataConfig, fasta: bool = False) -> str:
@@ -181,10 +188,11 @@ def _of_the_standard_library() -> tuple[str, int]:
 def _cut(config: DataConfig, size: int) -> int:
     """Return the number of bytes in the training part."""
     held_out = int(size * config.valid_fraction)
-    if min(size - held_out, held_out) < SMALLEST_PART:
+    if min(size - held_out, held_out // 2) < SMALLEST_PART:
         raise UserError(
             f"data.path: {corpus_source(config)} has {size} bytes: {size - held_out} to train on and {held_out} held "
-            f"out by data.valid_fraction {config.valid_fraction}; give a longer text or another fraction"
+            f"out by data.valid_fraction {config.valid_fraction}, half to validate on and half to test on; give a "
+            "longer text or another fraction"
         )
     return size - held_out
 

@@ -10,19 +10,18 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from titans_lab.data.bases import encoded
 from titans_lab.data.files import Signature, read_bytes, signature, table
+from titans_lab.data.parts import Part
 from titans_lab.errors import UserError
 from titans_lab.study.sections import DataConfig
 
 NAMES = ("sequence", "seq")
 WANTED = "a CSV or TSV file, plain or gzip, with the columns `sequence` (or `seq`) and `label`"
-
-Part = Literal["train", "valid", "test"]
 
 
 class Labelled(NamedTuple):

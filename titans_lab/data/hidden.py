@@ -9,9 +9,16 @@ from itertools import islice
 from pathlib import Path
 
 from titans_lab.data.files import read_bytes
+from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
 
 LOOKED_AT = 10_000  # pairs of words: as many as are drawn before drawing a needle fails
+#: What a part is for, in a message.
+PURPOSE: dict[Part, str] = {
+    "train": "to train on",
+    "valid": "for validation (one in twenty, by its hash)",
+    "test": "for tests (one in twenty, by its hash)",
+}
 WORD_FILES = ("adjectivelist.txt", "nounlist.txt")
 WORDS_WANTED = "a folder with adjectivelist.txt and nounlist.txt, one word a line, as wonderwords has them"
 PROSE_WANTED = "a text file, plain or gzip, or null for Python's documentation"
@@ -20,19 +27,21 @@ FACTS_WANTED = "a file of bAbI stories, plain or gzip"
 _BOOK_BEGINS, _BOOK_ENDS = b"*** START OF TH", b"*** END OF TH"  # in Project Gutenberg's files
 
 
-def for_testing(text: str, share: int = 10) -> bool:
-    """Return whether a text is held out for tests: one in `share` is, by its hash."""
-    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % share == 0
+def part_of(text: str) -> Part:
+    """Return the part that a text belongs to, by its hash: one in twenty is for validation and one for tests."""
+    rest = int(hashlib.sha256(text.encode()).hexdigest(), 16) % 20
+    return "test" if rest == 0 else "valid" if rest == 10 else "train"
 
 
 def check_words(folder: str) -> None:
-    """Raise UserError where the word lists give no pair of words for training, or none for tests."""
+    """Raise UserError where the word lists give no pair of words for one of the parts of the data."""
     adjectives, nouns = (file.decode(errors="replace").split() for file in read_words(folder))
     pairs = (f"{adjective}-{noun}" for adjective in adjectives for noun in nouns)
-    sides = {for_testing(pair) for pair in islice(pairs, LOOKED_AT)}
-    for testing in {False, True} - sides:
-        part = "for tests (one in ten, by its hash)" if testing else "to train on"
-        raise UserError(f"task.needle.words: {folder}: none of its pairs of words is {part}; give longer lists")
+    found = {part_of(pair) for pair in islice(pairs, LOOKED_AT)}
+    for part in PARTS:
+        if part not in found:
+            words = PURPOSE[part]
+            raise UserError(f"task.needle.words: {folder}: none of its pairs of words is {words}; give longer lists")
 
 
 def read_prose(path: str | None) -> bytes:
@@ -121,18 +130,23 @@ def babilong_source(facts: str | None, books: str | None) -> str:
     return f"{facts} in {prose_source(books)}"
 
 
-def part_of(text: bytes, testing: bool) -> bytes:
-    """The last tenth, which is for tests, or all before."""
-    cut = len(text) - len(text) // 10
-    return text[cut:] if testing else text[:cut]
+def prose_part(text: bytes, part: Part) -> bytes:
+    """Return a part of a text: of its last tenth the first half is for validation and the rest for tests."""
+    held_out = len(text) // 10
+    cut, middle = len(text) - held_out, len(text) - held_out + held_out // 2
+    return {"train": text[:cut], "valid": text[cut:middle], "test": text[middle:]}[part]
 
 
 def _in_parts(text: bytes, path: str | None) -> bytes:
-    """Return a text; UserError where it has nothing to train on, or nothing for tests."""
-    for testing in (False, True):
-        if not part_of(text, testing).strip():
-            part = "for tests, which have its last tenth" if testing else "to train on"
-            raise UserError(f"data.path: {path} has no prose {part}; give a longer text")
+    """Return a text; UserError where one of its parts has no prose."""
+    wanted: dict[Part, str] = {
+        "train": "to train on",
+        "valid": "for validation, which has the first half of its last tenth",
+        "test": "for tests, which have the second half of its last tenth",
+    }
+    for part, words in wanted.items():
+        if not prose_part(text, part).strip():
+            raise UserError(f"data.path: {path} has no prose {words}; give a longer text")
     return text
 
 

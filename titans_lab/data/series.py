@@ -15,11 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from titans_lab.data.files import Row, Signature, read_bytes, signature, table
+from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
 
 ETT_CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
@@ -29,9 +30,6 @@ WANTED = "a CSV file (plain, gzip, bz2, xz or zstd) with a column `date` and the
 ROUNDING = 8 * np.finfo(np.float64).eps  # as a share of a channel's largest value
 MOST_NAMED = 5  # channels in a warning
 LARGEST_SCALED = 1e15  # sums of its square are far below the largest float32
-
-Part = Literal["train", "valid", "test"]
-PARTS: tuple[Part, ...] = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,7 +60,7 @@ def examination(asked: EvaluationRequest, sources: Sources) -> Examination:
 
 def _of_needles(asked: EvaluationRequest, sources: Sources) -> Examination:
     contents = needle_contents(asked.kind, sources.text, sources.words)
-    questions = needles(asked.kind, asked.template, contents, asked.seed, testing=True)  # type: ignore[arg-type]
+    questions = needles(asked.kind, asked.template, contents, asked.seed, "test")  # type: ignore[arg-type]
     text = "" if asked.kind == "passkey" else ", another text than its essays"
     return Examination(
         questions,
@@ -73,7 +73,7 @@ def _of_needles(asked: EvaluationRequest, sources: Sources) -> Examination:
 
 def _of_stories(asked: EvaluationRequest, sources: Sources) -> Examination:
     contents = babilong_contents(sources.facts, sources.text)
-    questions = stories(contents, asked.seed, testing=True)
+    questions = stories(contents, asked.seed, "test")
     there = questions.count(asked.length, asked.answer_tokens)
     return Examination(
         questions,

@@ -193,5 +193,5 @@ def _kind(material: Material) -> str:
     if material.curve_kind == "training":
         return "Training loss"
     sizes = sorted({outcome.run.config.log.valid_bytes for outcome in material.outcomes})
-    what = "bytes of the held-out text" if material.loss == BITS_PER_BYTE else "tokens of the test data"
+    what = f"{'bytes' if material.loss == BITS_PER_BYTE else 'tokens'} of the validation part"
     return f"Validation loss on the first {join([f'{size:,}' for size in sizes])} {what}"

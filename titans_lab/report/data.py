@@ -256,7 +256,7 @@ def _floors_sql(runs: Sequence[Run]) -> str:
     return f"""\
 select distinct context, bits_per_byte
 from ngram_baselines
-where data_hash in ({listed(run.data_hash for run in runs[:1])})
+where data_hash in ({listed(run.data_hash for run in runs[:1])}) and split = 'test'
   and valid_fraction = {data.valid_fraction if data else "null"} and valid_bytes is not distinct from {valid_bytes}
 order by context"""
 

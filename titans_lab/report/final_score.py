@@ -10,6 +10,7 @@ from titans_lab.report.axis import Scale, dodge, scale, score_range, spread, wit
 from titans_lab.report.data import Floor, Material, Outcome
 from titans_lab.report.format import join, plural, plus_minus, score
 from titans_lab.report.plot import Figure, Json
+from titans_lab.study.metric import ON_THE_WAY
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,11 @@ def _caption(material: Material, design: Design, frame: Frame) -> str:
 
 
 def _what(material: Material) -> str:
+    """Return the figure and the part of the data that it is of."""
     metric = material.metric
-    return f"{'Validation' if metric == material.loss else 'Test'} {metric.name}"
+    if metric.taken == "best":
+        return f"Best validation {metric.name}"
+    return f"Test {metric.name}" if metric.column in ON_THE_WAY else metric.label.capitalize()
 
 
 def _spoken(design: Design) -> str:

@@ -172,11 +172,11 @@ def _rows(final: SearchFinal, colour: int, names: Sequence[str]) -> Iterator[Row
 def _caption(finals: Sequence[SearchFinal]) -> str:
     answers = " ".join(map(answer, finals))
     return (
-        f"{answers} Finalists are the best trials of each search, run again together with the baseline configuration "
-        "and with seeds that no trial used, because the values that chose them are the luckiest of many. Differences "
-        "from the baseline are paired by seed, with 95 % t intervals. The verdict is a t test at 5 %, Holm-adjusted "
-        "over the finalists of a search; a finalist with a failed seed is never better. Finalists that are better are "
-        "bold."
+        f"{answers} Finalists are the best trials of each search, run again together with the baseline configuration, "
+        "with fresh seeds and judged on the test part, because the values that chose them are the luckiest "
+        "of many. Differences from the baseline are paired by seed, with 95 % t intervals. The verdict is a t test at "
+        "5 %, Holm-adjusted over the finalists of a search; a finalist with a failed seed is never better. Finalists "
+        "that are better are bold."
     )
 
 

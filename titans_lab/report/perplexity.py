@@ -22,7 +22,7 @@ SQL = """\
 select run_id, value
 from evals
 where run_id in ({ids}) and evaluation is null and baseline is null and task = 'text' and metric = 'token_perplexity'
-  and isfinite(value)
+  and split = 'test'  and isfinite(value)
 order by run_id"""
 PAPER = ("depth-170M", "depth-360M", "depth-760M")
 
@@ -42,7 +42,7 @@ def section(material: Material, design: Design) -> Section | None:
     figure = Figure(
         name="perplexity-length",
         title="Perplexity by training length",
-        caption="Perplexity per token of the validation text, read in windows of the training length: the mean over "
+        caption="Perplexity per token of the test text, read in windows of the training length: the mean over "
         "the finished seeds, with 95 % t intervals (two seeds or more). The table adds the paper's figure 7, read off "
         "a plot. The paper's models have 170M to 760M parameters and another vocabulary, so compare the shape, not "
         "the height.",

@@ -33,15 +33,15 @@ def section(material: Material, design: Design) -> Section | None:
         Figure(
             name="positions",
             title="Loss by position in the window",
-            caption="Validation loss by the token's position in the window, averaged up to the next position drawn "
+            caption="Test loss by the token's position in the window, averaged up to the next position drawn "
             "(two per octave): the mean over an arm's finished seeds, with a band from the lowest to the highest seed. "
             "Each window starts without context, so a line that still falls at its end belongs to a model that uses "
             "distant tokens.",
-            alt=f"Line plot of the validation loss in {unit} against the position in the window, a line for every arm.",
+            alt=f"Line plot of the test loss in {unit} against the position in the window, a line for every arm.",
             traces=[trace for arm, line in found.items() for trace in banded(arm, line, hover, plot.named(len(found)))],
             layout=plot.layout(
                 {"title": "position in the window, tokens"} | octaves([x for line in found.values() for x in line.x]),
-                {"title": f"validation loss, {unit}"},
+                {"title": f"test loss, {unit}"},
             ),
             queries=(STATEMENT,),
         )

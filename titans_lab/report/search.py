@@ -54,7 +54,8 @@ def _history(found: Sequence[SearchTrials]) -> Section:
     figure = Figure(
         name="search-history",
         title="Search: history",
-        caption="The trials in the order in which they were proposed. A dot is a finished trial, a thin cross one that "
+        caption="The trials in the order in which they were proposed, with their values on the validation part. A dot "
+        "is a finished trial, a thin cross one that "
         "was stopped early (at its last value), and a bold cross one without a value: it diverged, failed or ran out "
         "of memory. The line is the best feasible value so far. The best of many noisy values looks better than it is, "
         "so finalists run again with fresh seeds.",

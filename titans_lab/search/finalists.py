@@ -133,7 +133,7 @@ def _sample(tuning: Tuning, candidate: Candidate) -> Sample:
     values = {}
     for run in candidate.runs:
         status = tuning.store.run(run.run_id).status()
-        found = tuning.judge.values(run.config, status.summary) if status and status.state == "done" else None
+        found = tuning.judge.tested(run.config, status.summary) if status and status.state == "done" else None
         if found is not None:
             values[run.seed] = found[0]
     return Sample(values, len(candidate.runs) - len(values))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,13 +56,22 @@ class Judge:
         return config
 
     def values(self, config: RunConfig, summary: Mapping[str, Any]) -> tuple[float, ...] | None:
-        """Return the objectives of a run, or None where it did not record one of them."""
-        found = [figure_of(metric.column, config, summary) for metric in self.metrics]
+        """Return the objectives of a trial's run on the validation part, or None where it did not record them all."""
+        return self._finite((validated(metric.column) for metric in self.metrics), config, summary)
+
+    def tested(self, config: RunConfig, summary: Mapping[str, Any]) -> tuple[float, ...] | None:
+        """Return the objectives of a finalist's run, on the test part, or None where it did not record one of them."""
+        return self._finite((metric.column for metric in self.metrics), config, summary)
+
+    def _finite(
+        self, columns: Iterable[str], config: RunConfig, summary: Mapping[str, Any]
+    ) -> tuple[float, ...] | None:
+        found = [figure_of(column, config, summary) for column in columns]
         return tuple(found) if all(value is not None and math.isfinite(value) for value in found) else None  # type: ignore[arg-type]
 
     def limits(self, config: RunConfig, summary: Mapping[str, Any]) -> dict[str, float]:
         """Return by how much each bound is violated, where its figure is known."""
-        found = {limit: figure_of(limit.name, config, summary) for limit in self.terms.constraints}
+        found = {limit: figure_of(validated(limit.name), config, summary) for limit in self.terms.constraints}
         return {limit.name: limit.excess(value) for limit, value in found.items() if value is not None}
 
     def reports(self, config: RunConfig, rows: Sequence[Row]) -> dict[int, float]:
@@ -88,9 +97,14 @@ def judge_of(terms: SearchTerms, metrics: tuple[Metric, ...]) -> Judge:
     return Judge(metrics, terms)
 
 
+def validated(column: str) -> str:
+    """Return the column of the view `runs` that has a figure on the validation part, where that is another one."""
+    return {"loss": "valid_loss", "score": "valid_score"}.get(column, column)
+
+
 def figure_of(column: str, config: RunConfig, summary: Mapping[str, Any]) -> float | None:
     """Return a figure of a run, or None where it is not known."""
     if column in COSTS:
         return float(DERIVED[column](config))
-    value = summary.get(column, summary.get("loss") if column == "score" else None)
+    value = summary.get(column)
     return None if value is None else float(value)

@@ -147,12 +147,12 @@ RUNS = (
     Column("metric", str, "name of the task's metric"),
     Column("unit", str, "unit of the metric"),
     Column("direction", str, "minimize or maximize: which values of the metric are better"),
-    Column("score", float, "final value of the metric; for text the same as the loss"),
+    Column("score", float, "final value of the metric on the test part; for text the same as the loss"),
     Column(
-        "loss",
-        float,
-        "final validation loss: for text in bits per byte, for other tasks in the unit of the training loss",
+        "loss", float, "final loss on the test part: for text in bits per byte, for others in the unit of train_loss"
     ),
+    Column("valid_score", float, "final value of the metric on the validation part"),
+    Column("valid_loss", float, "final loss on the validation part"),
     Column("train_loss", float, "last training loss, in the same unit"),
     Column("tokens", int, "training tokens done"),
     Column("steps", int, "optimiser steps done"),
@@ -207,10 +207,11 @@ STUDIES = (
 
 NGRAM_BASELINES = (
     Column("data_hash", str, "SHA-256 of the text"),
-    Column("valid_fraction", float, "share of the text held out for validation"),
-    Column("valid_bytes", int, "number of those bytes that are used; null: all"),
+    Column("valid_fraction", float, "share of the text that is held out, half for validation and half for the test"),
+    Column("valid_bytes", int, "number of bytes of each half that are used; null: all"),
+    Column("split", str, "part of the text: test, or valid of records from before there was a test part"),
     Column("context", int, "bytes of context of the n-gram model"),
-    Column("bits_per_byte", float, "validation loss of the n-gram model, bits per byte (interpolated Witten-Bell)"),
+    Column("bits_per_byte", float, "loss of the n-gram model on that part, bits per byte (interpolated Witten-Bell)"),
     Column("data_source", str, "where the text came from"),
 )
 

@@ -90,7 +90,7 @@ _STUDY = fields(
 )
 _NGRAM_BASELINES = fields(
     {"data_hash": TEXT, "bits_per_byte": mapping(NUMBER, COUNT)},
-    {"data_source": TEXT, "valid_fraction": NUMBER, "valid_bytes": INTEGER},
+    {"data_source": TEXT, "valid_fraction": NUMBER, "valid_bytes": INTEGER, "split": TEXT},
 )
 _JSON: dict[str, Shape] = {"seconds": anything, "config": anything, "versions": OBJECT}
 _BENCH = fields({"rows": items(fields({}, _JSON, BENCHES))}, _JSON, BENCHES)

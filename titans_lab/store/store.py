@@ -106,7 +106,7 @@ class Store:
     def save_ngram_baseline(self, key: str, record: Mapping[str, Any]) -> None:
         """Write the losses of n-gram models on a data split.
 
-        Keys: data_hash, data_source, valid_fraction, valid_bytes, bits_per_byte ({bytes of context: loss}).
+        Keys: data_hash, data_source, valid_fraction, valid_bytes, split, bits_per_byte ({bytes of context: loss}).
         """
         self._save("ngram_baselines", key, record)
 

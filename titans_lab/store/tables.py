@@ -256,7 +256,8 @@ class Reader:
     def _ngram_baselines(self) -> Iterator[Row]:
         for path, record in self._sound(read_ngram_baselines, self.store.ngram_baseline_paths()):
             for context, bits in record["bits_per_byte"].items():
-                yield path, {**record, "context": int(context), "bits_per_byte": bits}
+                split = record.get("split") or "valid"  # those from before the two were told apart
+                yield path, {**record, "split": split, "context": int(context), "bits_per_byte": bits}
 
     def _benches(self) -> Iterator[Row]:
         for path, record in self._sound(read_bench, self.store.bench_paths()):

@@ -18,7 +18,7 @@ from titans_lab.study.config import Leaf, RunConfig, leaves, plain
 from titans_lab.study.values import show
 
 #: The trainer's version is raised when its numbers for the same configuration change. A task has its own `VERSION`.
-VERSIONS = {"trainer": 1}
+VERSIONS = {"trainer": 2}
 
 
 def versions(config: RunConfig) -> dict[str, int]:

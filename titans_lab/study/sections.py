@@ -40,9 +40,9 @@ class DataConfig:
             run's identity has the hash of the content instead of the path.
         valid_path: The validation file of `genome`, like `path`.
         test_path: The test file of `genome`, like `path`.
-        valid_fraction: The share of the bytes, at the end, that is held out for validation. A prepared folder has its
-            own split. For `genome` it is a share of the sequences.
-        valid_bytes: The number of held-out bytes, from their start, to validate on. Null: all.
+        valid_fraction: The share of the bytes, at the end, that is held out, the first half for validation and the
+            second for the test. A prepared folder has its own split. For `genome` it is a share of the sequences.
+        valid_bytes: The number of bytes of each half, from its start, to use. Null: all.
     """
 
     path: str | None = field(default=None, metadata=OUTSIDE)

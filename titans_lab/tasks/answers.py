@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from titans_lab.data.parts import Part
 from titans_lab.study.config import RunConfig
 from titans_lab.tasks.task import IGNORED, Batch, Score, Task, precise, random_of
 
@@ -45,9 +46,9 @@ class AnsweringModel(Protocol):
 
 
 class AnswerTask(Task):
-    """A task with training sets that are reshuffled every epoch, and test sets from other random numbers.
+    """A task with training sets that are reshuffled every epoch, and evaluation sets from other random numbers.
 
-    The training sets depend on the seed. The test sets are the same for every run.
+    The training sets depend on the seed. The validation sets and the test sets are the same for every run.
 
     Args:
         config: The configuration of the run.
@@ -82,7 +83,7 @@ class AnswerTask(Task):
             return _tensors(self.draw(random, part, self.batch, training=True))
         epoch, place = divmod(step, len(self.order(0)))
         part, chosen = self.order(epoch)[place]
-        inputs, targets = self.draw_set(part, True)
+        inputs, targets = self.draw_set(part, "train")
         return _tensors((inputs[chosen], targets[chosen]))
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -97,33 +98,30 @@ class AnswerTask(Task):
         return int((batch[1] != IGNORED).sum())
 
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
-        """Return the loss and the accuracy of greedy answers, over all sets and, of several, for each."""
-        parts = self.parts(training=False)
-        judged = [self._judge(model, device, part, limit) for part in parts]
-        losses, right, counts = zip(*judged, strict=True)
-        scores = self._scores(sum(losses), sum(right), sum(counts))
-        if len(parts) > 1:
-            for part, figures in zip(parts, judged, strict=True):
-                scores += self._scores(*figures, part=part)
-        return scores
+        """Return the loss and the accuracy of greedy answers, over all sets and, of several, for each.
+
+        With a limit, evaluate the validation sets; without one, these and the test sets.
+        """
+        splits: tuple[Part, ...] = ("valid",) if limit is not None else ("valid", "test")
+        return [score for split in splits for score in self._judge_split(model, device, split, limit)]
 
     def inputs(self, tokens: int) -> Tensor:
-        """Return the first test examples of the first set, `[batch, length]`."""
+        """Return the first validation examples of the first set, `[batch, length]`."""
         part = self.parts(training=False)[0]
-        return next(self.test(part, min(tokens, self.batch * part.length)))[0]
+        return next(self.examples(part, "valid", min(tokens, self.batch * part.length)))[0]
 
-    def test(self, part: ExampleSet, limit: int | None = None) -> Iterator[Batch]:
-        """Yield a test set in batches, or its first examples with about `limit` tokens."""
+    def examples(self, part: ExampleSet, split: Part, limit: int | None = None) -> Iterator[Batch]:
+        """Yield an evaluation set in batches, or its first examples with about `limit` tokens."""
         count = part.count if limit is None else max(1, limit // part.length)
-        inputs, targets = _tensors(tuple(x[:count] for x in self.draw_set(part, False)))  # type: ignore[arg-type]
+        inputs, targets = _tensors(tuple(x[:count] for x in self.draw_set(part, split)))  # type: ignore[arg-type]
         yield from zip(inputs.split(self.batch), targets.split(self.batch), strict=True)
 
-    def _drawn(self, part: ExampleSet, training: bool) -> Examples:
+    def _drawn(self, part: ExampleSet, split: Part) -> Examples:
         assert part.count is not None
-        whose = ("train", self.seed) if training else ("test",)
+        whose = ("train", self.seed) if split == "train" else (split,)
         random = random_of(self.name, *whose, part.length, part.setting)
         sizes = [min(DRAWN_AT_ONCE, part.count - start) for start in range(0, part.count, DRAWN_AT_ONCE)]
-        drawn = (self.draw(random, part, size, training) for size in sizes)
+        drawn = (self.draw(random, part, size, split == "train") for size in sizes)
         tokens, targets = (np.concatenate([x.astype(np.int32) for x in each]) for each in zip(*drawn, strict=True))
         return tokens, targets
 
@@ -138,12 +136,19 @@ class AnswerTask(Task):
             batches += [(part, order[start : start + size]) for start in range(0, part.count - size + 1, size)]
         return [batches[place] for place in random.permutation(len(batches))]
 
-    def _judge(
-        self, model: nn.Module, device: torch.device, part: ExampleSet, limit: int | None
-    ) -> tuple[float, int, int]:
+    def _judge_split(self, model: nn.Module, device: torch.device, split: Part, limit: int | None) -> Iterator[Score]:
+        parts = self.parts(training=False)
+        judged = [self._judge(model, device, self.examples(part, split, limit)) for part in parts]
+        losses, right, counts = zip(*judged, strict=True)
+        yield from self._scores(sum(losses), sum(right), sum(counts), split)
+        if len(parts) > 1:
+            for part, figures in zip(parts, judged, strict=True):
+                yield from self._scores(*figures, split, part)
+
+    def _judge(self, model: nn.Module, device: torch.device, batches: Iterator[Batch]) -> tuple[float, int, int]:
         """Return the sum of the losses in nats, the number of right answers, and the number of answers."""
         loss, right, count = 0.0, 0, 0
-        for inputs, targets in self.test(part, limit):
+        for inputs, targets in batches:
             wanted = targets != IGNORED
             logits, answers = _logits(model, inputs.to(device), wanted.to(device)), targets[wanted].to(device)
             loss += float(F.cross_entropy(logits.double(), answers, reduction="sum"))
@@ -151,10 +156,12 @@ class AnswerTask(Task):
             count += len(answers)
         return loss, right, count
 
-    def _scores(self, loss: float, right: int, count: int, part: ExampleSet | None = None) -> list[Score]:
+    def _scores(
+        self, loss: float, right: int, count: int, split: Part, part: ExampleSet | None = None
+    ) -> Iterator[Score]:
         where = {"setting": part.setting, "length": part.length} if part else {}
-        values = {self.settings.LOSS: loss / count, self.settings.METRIC: right / count}
-        return [Score(metric, value, count, **where) for metric, value in values.items()]  # type: ignore[arg-type]
+        for metric, value in {self.settings.LOSS: loss / count, self.settings.METRIC: right / count}.items():
+            yield Score(metric, value, count, split, **where)  # type: ignore[arg-type]
 
 
 def _logits(model: nn.Module, tokens: Tensor, wanted: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from titans_lab.data.parts import Part
+
 #: The unit of lengths: a token is a byte of UTF-8.
 TOKENIZER = "bytes"
 
@@ -25,3 +27,7 @@ class Question:
     target: str
     depth: float
     about: str
+
+
+#: What tells the random numbers of the parts apart; the names of two of them keep the numbers that they always had.
+STREAM: dict[Part, object] = {"train": False, "valid": "valid", "test": True}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from titans_lab.data.parts import Part
 from titans_lab.study.config import RunConfig
 from titans_lab.tasks.babilong import BabilongSettings
 from titans_lab.tasks.needle import NeedleSettings
@@ -25,25 +26,25 @@ class Questions(Protocol):
 
 
 class RecallTask(Task):
-    """A task of prompts with answers, of `train.seq_len` bytes. Test questions come from a separate source."""
+    """A task of prompts with answers, of `train.seq_len` bytes. Each part of the data has questions of its own."""
 
     settings: NeedleSettings | BabilongSettings
 
-    def __init__(self, config: RunConfig, digest: str, training: Questions, testing: Questions) -> None:
+    def __init__(self, config: RunConfig, digest: str, questions: Mapping[Part, Questions]) -> None:
         super().__init__(config.task.settings, digest, config.data_source())
-        self.training, self.testing = training, testing
+        self.questions = questions
         self.length, self.batch = config.train.seq_len, config.train.batch_size
 
     def sample(self, step: int) -> Batch:
-        """Return inputs, targets and targets of the answer `[batch, length]`. Every step has new questions."""
-        return self._pair(self.training, range(step * self.batch, (step + 1) * self.batch))
+        """Inputs, targets and those of the answer `[batch, length]`; every step has new questions."""
+        return self._pair(self.questions["train"], range(step * self.batch, (step + 1) * self.batch))
 
-    def test(self, limit: int | None = None) -> Iterator[Batch]:
-        """Yield the test questions in batches, or as many of them as have about `limit` tokens."""
+    def examples(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
+        """Yield the questions of a part, `test_examples` or as many as have about `limit` tokens."""
         count = self.settings.test_examples
         count = count if limit is None else min(count, max(1, limit // self.length))
         for first in range(0, count, self.batch):
-            yield self._pair(self.testing, range(first, min(first + self.batch, count)))
+            yield self._pair(self.questions[part], range(first, min(first + self.batch, count)))
 
     def _pair(self, questions: Questions, numbers: range) -> Batch:
         asked = [questions.question(number, self.length + 1) for number in numbers]
@@ -63,22 +64,27 @@ class RecallTask(Task):
         return _count(batch[1])
 
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
-        """Return the loss and the accuracy of greedy decoding.
+        """Loss, and the share of answers that greedy decoding would write: every byte is the likeliest one.
 
-        An answer is right if every byte is the likeliest one.
+        With a limit over validation questions, without one over all of these and over the test questions.
         """
+        parts: tuple[Part, ...] = ("valid",) if limit is not None else ("valid", "test")
+        return [score for part in parts for score in self._judge(model, device, part, limit)]
+
+    def _judge(self, model: nn.Module, device: torch.device, part: Part, limit: int | None) -> list[Score]:
         loss, right, terms, count = 0.0, 0, 0, 0
-        for batch in self.test(limit):
+        for batch in self.examples(part, limit):
             inputs, targets, wanted = (x.to(device) for x in batch)
             logits = model(inputs)
             loss += float(_losses(logits, targets).double().sum())
             right += int(((logits.argmax(-1) == wanted) | (wanted == IGNORED)).all(1).sum())
             terms, count = terms + _count(targets), count + len(targets)
-        return [Score(self.settings.LOSS, loss / terms, terms), Score(self.settings.METRIC, right / count, count)]
+        mean = Score(self.settings.LOSS, loss / terms, terms, part)
+        return [mean, Score(self.settings.METRIC, right / count, count, part)]
 
     def inputs(self, tokens: int) -> Tensor:
-        """Return the first test questions `[batch, length]`."""
-        return next(self.test(min(tokens, self.batch * self.length)))[0]
+        """The first validation questions."""
+        return next(self.examples("valid", min(tokens, self.batch * self.length)))[0]
 
 
 def _losses(logits: Tensor, targets: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from titans.models.backbone import Backbone
 from titans.models.language_model import LanguageModel
+from titans_lab.data.parts import Part
 from titans_lab.study.config import RunConfig
 from titans_lab.study.metric import Metric
 from titans_lab.tasks.settings import TaskSettings
@@ -28,14 +29,14 @@ IGNORED = -100  # a target that is no answer
 
 @dataclass(frozen=True)
 class Score:
-    """A row of the view `evals`: the value of a metric over a part of the test data.
+    """A row of the view `evals`: the value of a metric over some of the validation or test part.
 
     Attributes:
         metric: The metric.
         value: The value of the metric.
         count: The number of tokens, answers or examples that the value is the mean over.
-        split: The split of the data, "test" or "valid".
-        setting: The name of the part, such as "pairs=8". None, as the next three: the whole split.
+        split: The part of the data: "test" or "valid".
+        setting: The name of the examples, such as "pairs=8". None, as the next three: the whole part.
         length: The tokens in a sequence, where lengths are compared.
         depth: The depth of the needle, from 0 (the start) to 1, where depths are compared.
         position: The first position of the segment that the value is the mean over. It ends at the next one's.
@@ -95,15 +96,16 @@ class Task(ABC):
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
         """Evaluate a model that is in evaluation mode, without gradients, and return its scores.
 
-        The scores include `settings.LOSS` and `settings.METRIC` over all of the test data.
+        The scores include `settings.LOSS` and `settings.METRIC` over all of the validation part and, without a limit,
+        over all of the test part.
 
         Args:
-            limit: The approximate number of tokens to read, for validations during training. None: all.
+            limit: The approximate number of tokens of the validation part to read, during training. None: all of both.
         """
 
     @abstractmethod
     def inputs(self, tokens: int) -> Tensor:
-        """Return about `tokens` tokens of the test data `[batch, time]`, for memory diagnostics."""
+        """Return about `tokens` tokens of the validation part `[batch, time]`, for memory diagnostics."""
 
 
 def task_class(settings: TaskSettings) -> type[Task]:
@@ -117,12 +119,12 @@ def build_task(config: RunConfig, seed: int) -> Task:
     return task_class(config.task.settings).build(config, seed)
 
 
-def overall(scores: Iterable[Score]) -> dict[str, float]:
-    """Return the model's own values over all of the test data, by name."""
+def overall(scores: Iterable[Score], part: Part = "test") -> dict[str, float]:
+    """Return the model's own values over all that was evaluated of a part, by name."""
     return {
         score.metric.name: score.value
         for score in scores
-        if {score.setting, score.length, score.depth, score.position, score.baseline} == {None}
+        if score.split == part and {score.setting, score.length, score.depth, score.position, score.baseline} == {None}
     }
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from titans.models.language_model import use_kernel
+from titans_lab.data.parts import Part
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig
 from titans_lab.study.derived import costs, kernel
@@ -82,11 +83,11 @@ class Trainer:
             while not self._rest():
                 self._step()
         scores = self._evaluate()
-        figures = self._figures(scores)
-        if not math.isfinite(figures["loss"]):
-            raise Diverged(self.step, "validation loss")
+        valid, test = (self._figures(scores, part) for part in ("valid", "test"))
+        if not math.isfinite(test["loss"]):
+            raise Diverged(self.step, "test loss")
         self.recorder.add("evals", (score.row(self.config.task.name) for score in scores))
-        return self.summary(self.step) | figures
+        return self.summary(self.step) | test | {f"valid_{name}": value for name, value in valid.items()}
 
     def state(self) -> State:
         """Return everything that decides the further training, and what the summary needs of the steps so far."""
@@ -184,7 +185,7 @@ class Trainer:
     def _log(self, step: int, norm: float, step_seconds: float) -> None:
         every = self.config.log.valid_every
         wanted = every and step % every == 0 and math.isfinite(self.last_loss)
-        partial = self._figures(self._evaluate(self.config.log.valid_bytes)) if wanted else {}
+        partial = self._figures(self._evaluate(self.config.log.valid_bytes), "valid") if wanted else {}
         self.rates.append(self._tokens(1) / step_seconds)  # not earlier: the evaluation may raise Stopped
         self.recorder.log(
             step=step,
@@ -256,7 +257,7 @@ class Trainer:
         with products_in(self.config.train.precision, self.device), judging(self.model):
             return self.micro_batches.within_memory(lambda: self.task.evaluate(model, self.device, limit))
 
-    def _figures(self, scores: list[Score]) -> dict[str, float]:
-        """Return the loss and the score over the whole evaluated data."""
-        found, settings = overall(scores), self.task.settings
+    def _figures(self, scores: list[Score], part: Part) -> dict[str, float]:
+        """Return the loss and the score over all that was evaluated of a part."""
+        found, settings = overall(scores, part), self.task.settings
         return {"loss": found[settings.LOSS.name], "score": found[settings.METRIC.name]}

@@ -88,16 +88,16 @@ def _countable(task: Task) -> TypeGuard[TextTask]:
 
 
 def save_ngram_baseline(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int]) -> None:
-    """Record the losses of n-gram models on this split unless the store has them.
+    """Record the losses of n-gram models on the test part unless the store has them.
 
     They put every loss on it in relation.
     """
     split = {"data_hash": corpus.digest, "valid_fraction": data.valid_fraction, "valid_bytes": data.valid_bytes}
-    key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}"
+    key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}-test"
     if store.has_ngram_baseline(key):
         return
-    bits = {str(order): bits for order, bits in witten_bell_losses(corpus.train, corpus.valid, orders).items()}
-    store.save_ngram_baseline(key, {**split, "data_source": corpus.source, "bits_per_byte": bits})
+    bits = {str(order): bits for order, bits in witten_bell_losses(corpus.train, corpus.test, orders).items()}
+    store.save_ngram_baseline(key, {**split, "split": "test", "data_source": corpus.source, "bits_per_byte": bits})
 
 
 def _asked(attempt: Attempt, ending: Ending) -> tuple[str, str] | None:

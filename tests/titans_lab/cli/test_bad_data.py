@@ -48,7 +48,7 @@ CASES: dict[str, tuple[str, bytes | None, str]] = {
         "data:17: date: '2020-01-01' is before '2020-01-30' in the line above, as in 1 of the lines; sort them",
     ),
     "a text shorter than a window": (
-        TEXT,
+        f"{TEXT[:-1]}, data: {{valid_fraction: 0.2}}}}",
         PROSE,
         "train.seq_len: 64 and one more to predict are",
     ),
@@ -158,8 +158,8 @@ def test_words_that_are_longer_than_a_sequence_are_refused(cli: Any, tmp_path: P
 @pytest.mark.parametrize(
     ("book", "part"),
     [
-        (b"Hi. ", "for tests, which have its last tenth"),
-        (b"Here it is: all of this.".ljust(900), "for tests, which have its last tenth"),
+        (b"Hi. ", "for validation, which has the first half of its last tenth"),
+        (b"Here it is: all of this.".ljust(900), "for validation, which has the first half of its last tenth"),
         (b"*** START OF THE BOOK ***\n*** END OF THE BOOK ***\nlicence", "to train on"),
     ],
 )

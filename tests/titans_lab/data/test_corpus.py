@@ -27,13 +27,14 @@ def text(tmp_path: Path) -> Path:
 
 def test_the_parts_are_the_text_in_order_and_share_nothing(text: Path):
     corpus = load_corpus(DataConfig(path=str(text), valid_fraction=0.1))
-    assert (len(corpus.train), len(corpus.valid)) == (900, 100)
-    assert np.concatenate([corpus.train, corpus.valid]).tobytes() == TEXT
+    assert (len(corpus.train), len(corpus.valid), len(corpus.test)) == (900, 50, 50)
+    assert np.concatenate([corpus.train, corpus.valid, corpus.test]).tobytes() == TEXT
 
 
 def test_valid_bytes_shortens_the_held_out_end_without_lengthening_the_training_part(text: Path):
     corpus = load_corpus(DataConfig(path=str(text), valid_fraction=0.1, valid_bytes=30))
-    assert (corpus.train.tobytes(), corpus.valid.tobytes()) == (TEXT[:900], TEXT[900:930])
+    parts = corpus.train, corpus.valid, corpus.test
+    assert tuple(part.tobytes() for part in parts) == (TEXT[:900], TEXT[900:930], TEXT[950:980])
 
 
 def test_gzip_is_told_by_its_content_and_hashes_like_the_plain_text(text: Path, tmp_path: Path):

@@ -87,7 +87,7 @@ class Lab:
 
     def ngram_baselines(self, **bits: float) -> None:
         """Byte models of the split: ngram_baselines(order_0=4.7)."""
-        split = {"valid_fraction": 0.05, "valid_bytes": None}
+        split = {"valid_fraction": 0.05, "valid_bytes": None, "split": "test"}
         record = {"data_hash": DATA_HASH, "data_source": "text", "bits_per_byte": {k[-1]: v for k, v in bits.items()}}
         Store(self.root).save_ngram_baseline("ngram_baselines", record | split)
 

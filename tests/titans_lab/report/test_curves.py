@@ -133,7 +133,7 @@ def test_no_floor_stands_beside_curves_that_are_measured_on_other_bytes(lab):
         lab.end(run, "done", 2.0)
     assert gather(lab.study, lab.runs, lab.root).floors
     assert not draw(lab).layout.get("shapes")
-    assert "on the first 65,536 bytes of the held-out text" in draw(lab).caption
+    assert "on the first 65,536 bytes of the validation part" in draw(lab).caption
 
 
 def test_a_line_that_does_not_say_where_it_belongs_is_left_out(lab):

@@ -6,7 +6,7 @@ from titans_lab.report.perplexity import section
 
 
 def perplexity(value: float):
-    common = {"task": "text", "unit": "choices a token", "direction": "minimize", "split": "valid", "count": 9}
+    common = {"task": "text", "unit": "choices a token", "direction": "minimize", "split": "test", "count": 9}
     return [common | {"metric": "token_perplexity", "value": value}, common | {"metric": "loss", "value": 2.0}]
 
 

@@ -9,7 +9,7 @@ DEPTHS = {"model.memory.depth": [1, 2]}
 
 def rows(**values: float):
     """The loss of all of the split, and of stretches: rows(_0=4.0)."""
-    common = {"task": "text", "metric": "loss", "unit": "bits per byte", "direction": "minimize", "split": "valid"}
+    common = {"task": "text", "metric": "loss", "unit": "bits per byte", "direction": "minimize", "split": "test"}
     stretches = [common | {"value": value, "position": int(name[1:]), "count": 9} for name, value in values.items()]
     return [common | {"value": 2.0, "count": 99}, *stretches]
 
@@ -24,7 +24,7 @@ def test_an_arm_is_the_mean_of_its_seeds_at_each_place(lab):
     assert (line["x"], line["y"]) == ([1, 2, 3], [5.25, 4.0, 2.5])
     assert (band["x"], band["y"]) == ([1, 2, 3, 3, 2, 1], [5.5, 4.0, 3.0, 2.0, 4.0, 5.0])
     assert (other["x"], other["y"]) == ([1], [6.0])
-    assert found.figure.layout["yaxis"]["title"]["text"] == "validation loss, bits per byte"
+    assert found.figure.layout["yaxis"]["title"]["text"] == "test loss, bits per byte"
     assert found.evidence == ("positions",)
 
 

@@ -92,6 +92,15 @@ def test_reports_are_counted_by_validations(searching: Searching):
     assert tuning.judge.reports(run.config, rows) == {1: 2.0, 2: 2.0, 3: 2.0}
 
 
+def test_trials_are_judged_by_validation_and_finalists_by_the_test(searching: Searching):
+    judge = searching("  trials: 1\n  constraints: {loss: {max: 2.0}}\n").tunings[0].judge
+    summary = {"loss": 1.0, "score": 1.0, "valid_loss": 3.0, "valid_score": 3.0}
+    assert judge.values(RunConfig(), summary) == (3.0,)
+    assert judge.tested(RunConfig(), summary) == (1.0,)
+    assert judge.limits(RunConfig(), summary)["loss"] > 0
+    assert judge.values(RunConfig(), {"loss": 1.0}) is None
+
+
 def test_a_trial_is_behind_if_it_is_worse_than_most_on_the_same_seeds():
     [metric] = judge_of(SearchTerms(()), (LOSS,)).metrics
 

@@ -68,7 +68,8 @@ def test_what_the_store_s_runs_tell_is_known_before_a_trial(searching: Searching
 
 
 def test_a_search_learns_from_its_own_trials(searching: Searching, tmp_path: Path):
-    block = f"  trials: 14\n  sampler: random\n  constraints: {{peak_memory_bytes: {{max: {most(tmp_path)}}}}}\n"
+    block = "  trials: 14\n  sampler: {name: random, seed: 1}\n"
+    block += f"  constraints: {{peak_memory_bytes: {{max: {most(tmp_path)}}}}}\n"
     space = WIDTHS + "    train.lr: {float: [1e-3, 1e-2]}\n"
     first, *others = tried(searching(block + "  enqueue: {model.dim: 128}\n", space, workers=1))
     assert (first.state, first.feasible) == ("done", False)  # nothing was known: it ran, and its memory was measured

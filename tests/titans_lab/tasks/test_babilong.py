@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from titans_lab.data.babi import parse_babi, split_stories
-from titans_lab.data.hidden import BabilongContents, babilong_contents
+from titans_lab.data.hidden import BabilongContents, babilong_contents, prose_part
+from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
 from titans_lab.tasks.babilong.task import Stories, is_right, labels_of, stories
 from titans_lab.tasks.haystack import prose
@@ -25,13 +26,13 @@ STORY = """1 Mary moved to the bathroom.
 """
 
 
-def many(stories: int = 60) -> str:
+def many(stories: int = 120) -> str:
     """Stories that differ in whom they are about."""
     return "".join(re.sub("Mary|Daniel|Sandra", rf"\g<0>{n}", STORY) for n in range(stories))
 
 
-def some(testing: bool = True, text: str | None = None) -> Stories:
-    return stories(BabilongContents((text or many()).encode(), "qa1.txt", BOOK), 0, testing)
+def some(part: Part = "test", text: str | None = None) -> Stories:
+    return stories(BabilongContents((text or many()).encode(), "qa1.txt", BOOK), 0, part)
 
 
 def test_a_file_is_read_as_questions_with_the_facts_before_them():
@@ -70,7 +71,7 @@ def test_a_file_without_a_question_is_refused():
 
 def test_a_question_has_its_length_and_its_facts_in_order_between_sentences_of_the_book():
     source = some()
-    book = prose(BOOK[-len(BOOK) // 10 :]).text
+    book = prose(prose_part(BOOK, "test")).text
     for number in range(30):
         question = source.question(number, 3000, 32)
         assert len(question.prompt) == 3000 - 32
@@ -82,7 +83,7 @@ def test_a_question_has_its_length_and_its_facts_in_order_between_sentences_of_t
         assert question.depth == places[asked.support[0]] / len(context)
         for fact in asked.facts:
             context = context.replace(f"{fact} ".encode(), b"", 1)
-        assert context in book * 2
+        assert context in book * 3
         assert all(place == 0 or question.prompt[place - 2 : place] in (b". ", b"? ") for place in places)
 
 
@@ -101,13 +102,14 @@ def test_stories_too_long_for_a_length_are_left_out():
         source.question(0, 60, 32)
 
 
-def test_no_story_of_a_test_is_in_training():
+def test_no_story_is_in_two_parts():
     asked = parse_babi(many(), "qa1.txt")
-    testing, training = (split_stories(asked, part) for part in (True, False))
-    assert len(testing) + len(training) == len(asked)
-    assert 0 < len(testing) < len(training)
-    assert not {each.story for each in testing} & {each.story for each in training}
-    assert [each.story for each in some().asked] == [each.story for each in testing]
+    parts = {part: {each.story for each in split_stories(asked, part)} for part in PARTS}
+    assert sum(len(split_stories(asked, part)) for part in PARTS) == len(asked)
+    assert 0 < len(parts["valid"]) < len(parts["train"])
+    assert 0 < len(parts["test"]) < len(parts["train"])
+    assert sum(map(len, parts.values())) == len(set.union(*parts.values()))
+    assert {part: {each.story for each in some(part).asked} for part in PARTS} == parts
 
 
 @pytest.mark.parametrize(

@@ -38,5 +38,5 @@ def test_bases_are_learned_in_bits_per_base_beside_n_grams(bench: Workbench):
     assert set(corpus.train.tobytes()) <= set(b"ACGTN")
     save_ngram_baseline(bench.store, corpus, run.config.data, task.settings.ORDERS)
     rows = bench.ask("select context, bits_per_byte as bits from ngram_baselines order by context")
-    expected = {order: witten_bell_bits(corpus.train, corpus.valid, order) for order in (1, 3, 5, 7)}
+    expected = {order: witten_bell_bits(corpus.train, corpus.test, order) for order in (1, 3, 5, 7)}
     assert {row["context"]: row["bits"] for row in rows} == pytest.approx(expected)

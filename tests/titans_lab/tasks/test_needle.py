@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import torch
 from draws import generator
 from torch import Tensor, nn
 
-from titans_lab.data.hidden import NeedleContents, needle_contents, part_of
+from titans_lab.data.hidden import NeedleContents, needle_contents, prose_part
 from titans_lab.data.needles import Words
+from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig, build
 from titans_lab.tasks.haystack import NOISE, prose
@@ -25,8 +27,8 @@ PROSE = b"It was late. Nobody came!  Was it   a dream?\nThe rain fell on and on.
 NEEDLE = re.compile(rb"One of the special magic (\w+)s for ([\w-]+) is: ([\w-]+)\.")
 
 
-def some(kind: Any, template: Any = "ruler", testing: bool = True, seed: int = 0) -> Any:
-    return needles(kind, template, NeedleContents((), PROSE), seed, testing)
+def some(kind: Any, template: Any = "ruler", part: Part = "test", seed: int = 0) -> Any:
+    return needles(kind, template, NeedleContents((), PROSE), seed, part)
 
 
 def config(**values: Any) -> RunConfig:
@@ -67,7 +69,7 @@ def test_the_value_is_of_its_kind(kind: str, value: str):
 @pytest.mark.parametrize("template", ["ruler", "brief"])
 def test_a_question_has_its_length_to_the_byte_and_its_needle_between_two_sentences(kind: Any, template: Any):
     source = some(kind, template)
-    plain = NOISE if kind == "passkey" else prose(part_of(PROSE, True)).text
+    plain = NOISE if kind == "passkey" else prose(prose_part(PROSE, "test")).text
     for number, length in enumerate(generator().integers(700, 5000, 20).tolist()):
         question = source.question(number, length, 128)
         assert len(question.prompt) == length - 128
@@ -98,33 +100,34 @@ def test_questions_follow_from_their_number_and_seed_alone():
     assert first == again
     assert first != other
     assert some("word", seed=1).question(5, 900) != first
-    assert some("word", testing=False).question(5, 900) != first
+    assert some("word", part="train").question(5, 900) != first
+    assert some("word", part="valid").question(5, 900) != first
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_value_of_a_test_is_in_training(kind: Any):
-    asked = [{some(kind, testing=testing).question(n, 700).target for n in range(300)} for testing in (True, False)]
+def test_no_value_is_in_two_parts(kind: Any):
+    asked = [{some(kind, part=part).question(n, 700).target for n in range(300)} for part in PARTS]
     assert all(asked)
-    assert not asked[0] & asked[1]
+    assert not any(one & other for one, other in combinations(asked, 2))
 
 
-def test_the_end_of_the_prose_is_for_tests_alone():
+def test_each_part_has_prose_of_its_own():
     text = b"".join(b"This is sentence %d. " % number for number in range(1000))
-    told = [
-        needles("number", "brief", NeedleContents((), text), 0, testing).question(number, 2000).prompt
-        for testing in (True, False)
-        for number in range(40)
-    ]
-    numbers = [
-        {int(n) for prompt in part for n in re.findall(rb"sentence (\d+)\.", prompt)} for part in (told[:40], told[40:])
-    ]
-    assert min(numbers[0]) >= 890 > max(numbers[1]) - 10
+
+    def sentences(part: Part) -> set[int]:
+        asked = needles("number", "brief", NeedleContents((), text), 0, part)
+        prompts = b"".join(asked.question(number, 700).prompt for number in range(40))
+        return {int(n) for n in re.findall(rb"is sentence (\d+)\.", prompts)}
+
+    train, valid, test = map(sentences, PARTS)
+    assert max(train) <= 900 <= min(valid)
+    assert max(valid) <= 950 <= min(test)
 
 
 def test_keys_are_made_of_the_words_of_a_folder(tmp_path: Path):
     (tmp_path / "adjectivelist.txt").write_text("odd\n")
     (tmp_path / "nounlist.txt").write_text("\n".join(f"thing{n}" for n in range(99)))
-    source = needles("word", "brief", needle_contents("word", None, str(tmp_path)), 0, True)
+    source = needles("word", "brief", needle_contents("word", None, str(tmp_path)), 0, "test")
     question = source.question(0, 900)
     assert re.search(rb"for odd-thing\d+ is: odd-thing\d+\.", question.prompt)
     (tmp_path / "nounlist.txt").write_text("")
@@ -135,7 +138,7 @@ def test_keys_are_made_of_the_words_of_a_folder(tmp_path: Path):
 
 
 def test_a_length_without_room_says_how_much_there_must_be():
-    source = needles("uuid", "ruler", NeedleContents((b"odd", b"thing"), PROSE), 0, True)
+    source = needles("uuid", "ruler", NeedleContents((b"odd", b"thing"), PROSE), 0, "test")
     with pytest.raises(UserError, match=r"length 300: a needle of this kind takes \d+ tokens") as caught:
         source.question(0, 300, 128)
     needed = int(str(caught.value).split("takes ")[1].split()[0])
@@ -169,7 +172,7 @@ class Reader(nn.Module):
 @pytest.mark.parametrize(("right", "accuracy"), [(9, 1), (8, 0), (0, 0)])
 def test_an_answer_counts_where_all_of_it_is_right(right: int, accuracy: float):
     task = build_task(config(task__needle__test_examples=7), 0)
-    loss, score = task.evaluate(Reader(right), torch.device("cpu"))
+    loss, score = (each for each in task.evaluate(Reader(right), torch.device("cpu")) if each.split == "test")
     assert (score.metric.name, score.value, score.count) == ("accuracy", accuracy, 7)
     assert loss.value == pytest.approx((9 - right) / 9 * np.log(256), abs=1e-4)
     assert loss.count == 7 * 9
@@ -199,7 +202,7 @@ def test_runs_of_any_seed_are_tested_on_the_same_questions():
 def test_the_longest_needle_is_as_long_as_is_said(kind: Any, template: Any):
     words = (b"\xc3\xbcber odd", b"river rivers")
     longest = Words.of(words).longest(kind, template)
-    questions = needles(kind, template, NeedleContents(words, PROSE), 0, False)
+    questions = needles(kind, template, NeedleContents(words, PROSE), 0, "train")
     sizes = [len(question.prompt) + len(question.answer) for question in drawn(questions, longest)]
     assert sizes == [longest] * 40  # all of them fit
     with pytest.raises(UserError, match=f"takes {longest} tokens"):

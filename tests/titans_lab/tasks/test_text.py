@@ -19,6 +19,7 @@ from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.language_model import LanguageModel
 from titans_lab.data.corpus import Corpus
 from titans_lab.errors import UserError
+from titans_lab.tasks.task import overall
 from titans_lab.tasks.text.task import TextTask, bits_per_token, evaluate, position_segments
 
 CPU = torch.device("cpu")
@@ -28,7 +29,7 @@ import numpy, torch
 from titans_lab.data.corpus import Corpus
 from titans_lab.tasks.text.task import TextTask
 text = numpy.arange(5000, dtype=numpy.uint8) * 37
-inputs, targets = TextTask(Corpus("a text", "d1", text[:4000], text[4000:]), 3, 16, 4).sample(5)
+inputs, targets = TextTask(Corpus("a text", "d1", text[:4000], text[4000:4500], text[4500:]), 3, 16, 4).sample(5)
 print(torch.cat((inputs, targets)).tolist())
 """
 
@@ -36,9 +37,8 @@ print(torch.cat((inputs, targets)).tolist())
 def corpus(train: int = 4000, valid: int = 1000, digest: str = "d1") -> Corpus:
     """A text whose windows of 16 bytes are all different."""
     random = np.random.default_rng(0)
-    return Corpus(
-        "a text", digest, random.integers(0, 128, train, np.uint8), random.integers(128, 256, valid, np.uint8)
-    )
+    parts = random.integers(0, 128, train, np.uint8), random.integers(128, 192, valid, np.uint8)
+    return Corpus("a text", digest, *parts, random.integers(192, 256, valid, np.uint8))
 
 
 def task(**changes: Any) -> TextTask:
@@ -65,7 +65,7 @@ def test_a_batch_is_the_same_in_any_order_and_whatever_else_is_drawn():
 
 def test_a_batch_is_the_same_in_another_process():
     text = np.arange(5000, dtype=np.uint8) * 37
-    inputs, targets = task(corpus=Corpus("a text", "d1", text[:4000], text[4000:])).sample(5)
+    inputs, targets = task(corpus=Corpus("a text", "d1", text[:4000], text[4000:4500], text[4500:])).sample(5)
     elsewhere = run([sys.executable, "-c", IN_ANOTHER_PROCESS])
     assert elsewhere.stdout.strip() == str(torch.cat((inputs, targets)).tolist()), elsewhere.stderr
 
@@ -93,18 +93,41 @@ def test_windows_reach_both_ends_of_the_training_part_and_nothing_else():
     assert {tuple(row.tolist()) for row in seen} == {tuple(text[i : i + 16].tolist()) for i in range(4)}
 
 
-def test_training_and_validation_share_no_byte():
-    either = task()
-    trained = torch.cat([torch.cat(either.sample(step)) for step in range(50)])
-    assert trained.max() < 128
-    assert all(min(inputs.min(), targets.min()) >= 128 for inputs, targets in either.validation())
+def test_training_validation_and_test_share_no_byte():
+    some = task()
+    trained = torch.cat([torch.cat(some.sample(step)) for step in range(50)])
+    valid, test = (
+        torch.cat([torch.cat(pair, 1).flatten() for pair in some.windows(part)]) for part in ("valid", "test")
+    )
+    assert trained.max() < 128 <= valid.min()
+    assert valid.max() < 192 <= test.min()
+    assert valid.min() <= some.inputs(100).min()
+    assert some.inputs(100).max() < 192
+
+
+def test_the_final_figures_are_of_the_test_part_and_those_on_the_way_of_validation():
+    some, model = task(), nn.Embedding(256, 256)
+    scores = some.evaluate(model, CPU)
+    expected = {part: evaluated(model, some, part) for part in ("valid", "test")}
+    assert expected["valid"] != expected["test"]
+    assert {part: overall(scores, part)["loss"] for part in expected} == expected
+    partial = some.evaluate(model, CPU, 100)
+    assert {score.split for score in partial} == {"valid"}
+    assert {score.split for score in scores if score.position is not None} == {"test"}
+
+
+def evaluated(model: nn.Module, some: TextTask, part: str) -> float:
+    """Bits per byte over a part, without context."""
+    tokens = torch.from_numpy(getattr(some.corpus, part).astype(np.int64))
+    bits = F.cross_entropy(model(tokens[:-1]), tokens[1:]).item() / math.log(2)
+    return pytest.approx(bits, rel=1e-5)
 
 
 @pytest.mark.parametrize("limit", [None, 2, 17, 18, 33, 64, 5000])
 @pytest.mark.parametrize(("length", "batch"), [(1, 1), (16, 4), (16, 100), (7, 3), (999, 2), (1000, 2)])
 def test_validation_covers_every_byte_but_the_first_once(length: int, batch: int, limit: int | None):
     some = task(length=length, batch=batch)
-    windows = list(some.validation(limit))
+    windows = list(some.windows("valid", limit))
     part = torch.from_numpy(some.corpus.valid[:limit].astype(np.int64))
     assert torch.equal(torch.cat([inputs.flatten() for inputs, _ in windows]), part[:-1])
     assert torch.equal(torch.cat([targets.flatten() for _, targets in windows]), part[1:])
@@ -139,15 +162,15 @@ def test_validation_leaves_the_model_in_training_without_gradients():
 
 
 def figures(some: TextTask, model: nn.Module, limit: int | None = None) -> dict[str, tuple[float, int]]:
-    scores = some.evaluate(model, CPU, limit)
-    return {score.metric.name: (score.value, score.count) for score in scores if score.position is None}
+    scores = [score for score in some.evaluate(model, CPU, limit) if score.split == "valid"]
+    return {score.metric.name: (score.value, score.count) for score in scores}
 
 
 @pytest.mark.parametrize("limit", [None, 300])
 def test_perplexities_are_of_the_words_and_the_tokens_that_are_predicted(limit: int | None):
     text = b"one two  three\nfour\0five six " * 40
     tokens = np.frombuffer(text, np.uint8)
-    some = task(corpus=Corpus("a text", "d1", tokens, tokens))
+    some = task(corpus=Corpus("a text", "d1", tokens, tokens, tokens))
     model = nn.Embedding(256, 256)
     found, rest = figures(some, model, limit), text[1:limit]
     nats = found["loss"][0] * math.log(2) * len(rest)
@@ -160,8 +183,8 @@ def test_perplexities_are_of_the_words_and_the_tokens_that_are_predicted(limit: 
 def test_the_loss_by_position_is_that_of_the_tokens_at_those_places():
     some = task(length=11, batch=3)
     model = nn.Embedding(256, 256)
-    inputs, targets = (torch.cat(parts) for parts in zip(*list(some.validation())[:-1], strict=True))
-    last_inputs, last_targets = list(some.validation())[-1]  # the shorter rest
+    inputs, targets = (torch.cat(parts) for parts in zip(*list(some.windows("test"))[:-1], strict=True))
+    last_inputs, last_targets = list(some.windows("test"))[-1]  # the shorter rest
     assert 0 < last_inputs.shape[1] < 11
     found = {each.position: (each.value, each.count) for each in some.evaluate(model, CPU) if each.position is not None}
     assert list(found) == [0, 1, 2, 3, 4, 6, 8]
@@ -186,7 +209,10 @@ def test_segments_are_two_an_octave():
 
 def test_a_perplexity_beyond_floats_is_infinite():
     tokens = np.full(3000, ord("x"), np.uint8)  # one word
-    assert figures(task(corpus=Corpus("a text", "d1", tokens, tokens)), zeros())["word_perplexity"] == (math.inf, 1)
+    assert figures(task(corpus=Corpus("a text", "d1", tokens, tokens, tokens)), zeros())["word_perplexity"] == (
+        math.inf,
+        1,
+    )
 
 
 def zeros() -> nn.Module:

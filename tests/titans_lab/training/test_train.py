@@ -144,7 +144,7 @@ def test_long_windows_are_recorded_in_few_segments(trainer: Train):
     long = ("train.seq_len=300", "train.batch_size=1", "train.tokens=300", "model.memory.chunk_size=2")
     some = trainer(*long, "log.memory_every=5", "log.memory_tokens=299")
     some.run()
-    assert sorted({row["position"] or 0 for row in rows(some, "memory")}) == list(range(0, 299, 6))
+    assert sorted({row["position"] or 0 for row in rows(some, "memory")}) == list(range(0, 200, 4))
 
 
 def test_a_model_without_memory_has_nothing_to_record(trainer: Train):
@@ -161,7 +161,7 @@ def test_a_layer_that_is_not_written_and_a_ruined_model_have_nulls(trainer: Trai
     assert {(row["layer"], row["gradient_norm"] is None, row["weight_norm"] is None) for row in of_layers} == {
         (0, True, False), (1, False, False),
     }  # fmt: skip
-    with pytest.raises(Diverged, match="validation"):
+    with pytest.raises(Diverged, match="the test loss"):
         ruined.run()
     assert {row.get("gradient_norm") for row in rows(ruined, "memory")} == {None}
 
@@ -255,7 +255,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_logged(trainer: Train):
 
 def test_a_run_whose_last_step_ruins_the_model_has_diverged(trainer: Train):
     some = trainer("train.lr=1e30", "train.tokens=64")
-    with pytest.raises(Diverged, match="the validation loss of step 1 is not finite"):
+    with pytest.raises(Diverged, match="the test loss of step 1 is not finite"):
         some.run()
     assert math.isfinite(rows(some)[-1]["loss"])
 

@@ -101,16 +101,20 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
         f"attempts/1/{name}" for name in ("metrics.parquet", "memory.parquet", "evals.parquet", "weights.pt")
     }
     assert (run["metric"], run["unit"], run["direction"]) == ("loss", "bits per byte", "minimize")
-    row, *perplexities = bench.ask("select * from evals where position is null order by metric = 'loss' desc, metric")
+    row, *perplexities = bench.ask(
+        "select * from evals where position is null and split = 'test' order by metric = 'loss' desc, metric"
+    )
+    [validated] = bench.ask("select value from evals where split = 'valid' and metric = 'loss'")
+    assert validated["value"] == run["valid_loss"] == run["valid_score"]
     assert [each["metric"] for each in perplexities] == ["token_perplexity", "word_perplexity"]
     assert row.pop("run_id") == run["run_id"]
     assert row.pop("value") == run["loss"] == run["score"]
     assert {name: value for name, value in row.items() if value is not None} == {
-        "task": "text", "metric": "loss", "unit": "bits per byte", "direction": "minimize", "split": "valid",
-        "count": 401,
+        "task": "text", "metric": "loss", "unit": "bits per byte", "direction": "minimize", "split": "test",
+        "count": 200,
     }  # fmt: skip
     [(total, count)] = [tuple(each.values()) for each in bench.ask(BY_POSITION)]
-    assert (total / count, count) == (pytest.approx(run["loss"]), 401)
+    assert (total / count, count) == (pytest.approx(run["loss"]), 200)
     stale = bench.ask("""
         select step, head, avg(staleness) > 0 and max(staleness) < 9 as plausible from memory
         where block = 0 and layer = 0 and position is not null group by all order by all
@@ -125,7 +129,7 @@ def test_ngram_baselines_are_recorded_once_for_a_split(bench: Workbench):
     rows = bench.ask("select context, bits_per_byte, valid_fraction, data_source from ngram_baselines order by context")
     assert [row["context"] for row in rows] == [0, 1, 3]
     for row in rows:
-        assert row["bits_per_byte"] == witten_bell_bits(corpus.train, corpus.valid, row["context"])
+        assert row["bits_per_byte"] == witten_bell_bits(corpus.train, corpus.test, row["context"])
         assert (row["valid_fraction"], row["data_source"]) == (0.1, str(bench.text))
     [path] = bench.store.ngram_baseline_paths()
     os.utime(path, (0, 0))

@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 class BabilongSettings(TaskSettings):
     """Facts of a bAbI story between the sentences of a book, then a question about them (arXiv 2406.10149).
 
-    A sequence has `train.seq_len` bytes, question and answer included. Longer stories are left out. One story in ten
-    and the last tenth of the book are for tests only. The book is `data.path`, a file or a folder of books. By default
-    it is Python's documentation.
+    A sequence has `train.seq_len` bytes, question and answer included. Longer stories are left out. One story in twenty
+    is for validation and one for tests, and so is each half of the book's last tenth. The book is `data.path`, a file
+    or a folder of books. By default it is Python's documentation.
 
     Attributes:
         facts: A bAbI file, such as qa1_single-supporting-fact_train.txt, plain or gzip.
         loss: The tokens that the loss is over: those of the "answer", or "all".
-        test_examples: The number of test questions, which have the same length.
+        test_examples: The number of test questions, and of validation questions, which have the same length.
     """
 
     NAME: ClassVar[str] = "babilong"
     TASK: ClassVar[str] = "titans_lab.tasks.babilong.task:BabilongTask"
+    VERSION: ClassVar[int] = 2  # from 2 on half of the held-out stories and text are for validation
     LOSS: ClassVar[Metric] = Metric("loss", "nats per token", column="loss")
     METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
     PATHS: ClassVar[tuple[str, ...]] = ("facts",)
@@ -54,15 +55,15 @@ class BabilongSettings(TaskSettings):
     def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """Refuse stories of which none fits into a sequence, for training or for tests."""
         from titans_lab.data.babi import shortest
-        from titans_lab.data.hidden import babilong_contents
+        from titans_lab.data.hidden import PURPOSE, babilong_contents
+        from titans_lab.data.parts import PARTS
 
         contents = babilong_contents(self.facts, data.path)
-        for testing in (False, True):
-            if (least := shortest(contents, testing)) > train.seq_len + 1:
-                part = "for tests" if testing else "to train on"
+        for part in PARTS:
+            if (least := shortest(contents, part)) > train.seq_len + 1:
                 raise UserError(
-                    f"train.seq_len: {train.seq_len} is too short for any story {part}: the shortest one takes "
-                    f"{least - 1} bytes; set train.seq_len={least - 1} or more"
+                    f"train.seq_len: {train.seq_len} is too short for any story {PURPOSE[part]}: the shortest one "
+                    f"takes {least - 1} bytes; set train.seq_len={least - 1} or more"
                 )
 
     def digest(self, data: DataConfig) -> str:

@@ -1,8 +1,8 @@
 """BABILong (arXiv 2406.10149): the facts of a bAbI story hidden between the sentences of a book, then the question.
 
 The facts stand in their order between sentences that are drawn uniformly with repetition, as in the authors' generator.
-The context ends with the question. Unlike theirs, a length includes question and answer. One story in ten, by the hash
-of its text, and the last tenth of the book are for tests only.
+The context ends with the question. Unlike theirs, a length includes question and answer. Of the stories, by the hash of
+their text, one in twenty is for validation and one for tests. So is each half of the book's last tenth.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from functools import cached_property
 import numpy as np
 
 from titans_lab.data.babi import LONGEST_ANSWER, StoryQuestion, chosen_stories, parse_babi, question_and_facts, size_of
-from titans_lab.data.hidden import BabilongContents, babilong_contents, part_of
+from titans_lab.data.hidden import BabilongContents, babilong_contents, prose_part
+from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
 from titans_lab.tasks.babilong import BabilongSettings
 from titans_lab.tasks.haystack import Haystack, prose
-from titans_lab.tasks.question import Question
+from titans_lab.tasks.question import STREAM, Question
 from titans_lab.tasks.recall import RecallTask
 from titans_lab.tasks.task import random_of
 
@@ -48,7 +49,7 @@ class Stories:
     """Questions of one bAbI file in one book. Each depends on these, the seed, its number and its length only.
 
     Attributes:
-        asked: The questions of the stories for testing, or of those for training.
+        asked: The questions of the part's stories.
         book: The text that the facts are hidden in.
         labels: All answers, one of which is right for a question.
     """
@@ -56,13 +57,13 @@ class Stories:
     asked: Sequence[StoryQuestion]
     book: Haystack
     seed: int
-    testing: bool
+    part: Part
     labels: frozenset[str]
 
     @cached_property
     def _order(self) -> np.ndarray:
         """Return the order of the questions `[questions]`, which repeats."""
-        return random_of("babilong", self.seed, self.testing).permutation(len(self.asked))
+        return random_of("babilong", self.seed, STREAM[self.part]).permutation(len(self.asked))
 
     @cached_property
     def _sizes(self) -> np.ndarray:
@@ -92,7 +93,7 @@ class Stories:
         tail, facts, answer = *question_and_facts(asked), f" {asked.answer}.".encode()
         left = len(answer) if answer_tokens is None else answer_tokens
         room = length - left - size_of(asked) if length else 0
-        numbers = random_of("babilong", self.seed, self.testing, length, number)
+        numbers = random_of("babilong", self.seed, STREAM[self.part], length, number)
         context, places = self._hide(facts, room, numbers)
         depth = min(places[index] for index in asked.support) / max(len(context), 1)
         return Question(context + tail, answer, asked.answer, depth, asked.question)
@@ -120,12 +121,12 @@ class BabilongTask(RecallTask):
         settings = config.task.settings
         assert isinstance(settings, BabilongSettings)
         contents = babilong_contents(settings.facts, config.data.path)
-        training, testing = (stories(contents, seed if not testing else 0, testing) for testing in (False, True))
-        return cls(config, contents.digest, training, testing)
+        asked: dict[Part, Stories] = {part: stories(contents, seed if part == "train" else 0, part) for part in PARTS}
+        return cls(config, contents.digest, asked)
 
 
-def stories(contents: BabilongContents, seed: int, testing: bool) -> Stories:
-    """Return questions for training, or for tests. The last tenth of the book is for tests."""
+def stories(contents: BabilongContents, seed: int, part: Part) -> Stories:
+    """Return the questions of a part of the data."""
     asked = parse_babi(contents.facts.decode(errors="replace"), contents.facts_source)
-    chosen, book = chosen_stories(contents, testing), prose(part_of(contents.book, testing))
-    return Stories(chosen, book, seed, testing, labels_of(asked))
+    chosen, book = chosen_stories(contents, part), prose(prose_part(contents.book, part))
+    return Stories(chosen, book, seed, part, labels_of(asked))

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.models.classifier import Classifier
-from titans_lab.data.genome import Genome, Labelled, Part, load_genome
+from titans_lab.data.genome import Genome, Labelled, load_genome
+from titans_lab.data.parts import Part
 from titans_lab.stats.classes import matthews
 from titans_lab.stats.kmers import kmer_classes
 from titans_lab.study.config import RunConfig

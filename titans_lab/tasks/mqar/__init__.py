@@ -30,7 +30,7 @@ class MqarSettings(TaskSettings):
         gap_power: The exponent a of the power law a * gap^(a - 1) that draws the positions of queries. 1 is uniform.
         filler: Whether random tokens stand between queries, instead of token 0.
         examples: The size of the training set, which is read repeatedly. Null: every example is new.
-        test_examples: The size of the test set.
+        test_examples: The size of the test set, and of the validation set.
         suite: Whether to use zoology's training mixture, from 4 pairs in 64 tokens to 64 in 256, and its test grid, up
             to 256 pairs in 1,024. `pairs`, `examples` and `test_examples` are not read then, and `train.seq_len` is
             256. A step of shorter examples has more of them, so that its number of tokens is the same.
@@ -38,6 +38,7 @@ class MqarSettings(TaskSettings):
 
     NAME: ClassVar[str] = "mqar"
     TASK: ClassVar[str] = "titans_lab.tasks.mqar.task:MqarTask"
+    VERSION: ClassVar[int] = 2  # from 2 on figures on the way are of a validation set of their own
     LOSS: ClassVar[Metric] = Metric("loss", "nats per answer", column="loss")
     METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
 

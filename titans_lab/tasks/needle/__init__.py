@@ -25,20 +25,21 @@ class NeedleSettings(TaskSettings):
     """Needle in a haystack: a fact between sentences, and a question for it (S-NIAH, arXiv 2404.06654).
 
     The fact is a key and its value, and the question asks for the value. A sequence has `train.seq_len` bytes, question
-    and answer included. Values of tests never occur in training. The haystack's text is `data.path`, by default
-    Python's documentation.
+    and answer included. Values of validation and tests never occur in training. The haystack's text is `data.path`, by
+    default Python's documentation.
 
     Attributes:
         kind: The kind of needle: "passkey" (S-NIAH-1: five repeated sentences, a number), "number" (S-NIAH-2: prose, a
             number), "uuid" (S-NIAH-3: prose, a UUID) or "word" (the Titans paper's S-NIAH-W: prose, a word).
         template: The words around the haystack: "ruler" has some 280 bytes, "brief" some 30, for short sequences.
         loss: The tokens that the loss is over: those of the "answer", or "all".
-        test_examples: The number of test questions, which have the same length.
+        test_examples: The number of test questions, and of validation questions, which have the same length.
         words: A folder with adjectivelist.txt and nounlist.txt, which keys are made of. Null: a short built-in list.
     """
 
     NAME: ClassVar[str] = "needle"
     TASK: ClassVar[str] = "titans_lab.tasks.needle.task:NeedleTask"
+    VERSION: ClassVar[int] = 2  # from 2 on half of the held-out values and prose are for validation
     LOSS: ClassVar[Metric] = Metric("loss", "nats per token", column="loss")
     METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
     PATHS: ClassVar[tuple[str, ...]] = ("words",)

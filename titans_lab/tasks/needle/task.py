@@ -7,7 +7,8 @@
 
 The key is an adjective and a noun. The needle stands between two sentences: in prose at one of RULER's 40 depths, in
 repeated sentences anywhere. Unlike in RULER, a haystack is cut to the byte, so that all questions have exactly the same
-length, and the prose is not RULER's essays and begins at a random sentence. Values of tests never occur in training.
+length, and the prose is not RULER's essays and begins at a random sentence. Values of validation and tests never occur
+in training.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from titans_lab.data.hidden import NeedleContents, for_testing, needle_contents, part_of
+from titans_lab.data.hidden import PURPOSE, NeedleContents, needle_contents, part_of, prose_part
 from titans_lab.data.needles import HEAD, NEEDLE, TAIL, VALUES, Kind, Template, Words
+from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
 from titans_lab.study.config import RunConfig
 from titans_lab.tasks.haystack import Haystack, noise, prose
 from titans_lab.tasks.needle import NeedleSettings
-from titans_lab.tasks.question import Question
+from titans_lab.tasks.question import STREAM, Question
 from titans_lab.tasks.recall import RecallTask
 from titans_lab.tasks.task import random_of
 
@@ -40,7 +42,7 @@ class Needles:
     words: Words
     haystack: Haystack
     seed: int
-    testing: bool
+    part: Part
 
     def question(self, number: int, length: int, answer_tokens: int | None = None) -> Question:
         """Return question `number` of `length` bytes, the last `answer_tokens` of which are for the answer.
@@ -48,7 +50,7 @@ class Needles:
         By default `answer_tokens` is the length of the answer. Raise UserError where the needle and its template alone
         are longer than `length`.
         """
-        numbers = random_of("needle", self.kind, self.template, self.seed, self.testing, length, number)
+        numbers = random_of("needle", self.kind, self.template, self.seed, STREAM[self.part], length, number)
         key, value = self.words.draw(numbers), self._value(numbers)
         many, one = VALUES[self.kind]
         needle = NEEDLE.format(many=many, key=key, value=value).encode()
@@ -66,14 +68,11 @@ class Needles:
         return Question(head + context + tail, answer, value, depth, tail.decode().strip())
 
     def _value(self, numbers: np.random.Generator) -> str:
-        """Draw a value that is for tests, or for training."""
+        """Draw a value that belongs to the part."""
         for _ in range(MOST_DRAWN):
-            if for_testing(value := self._any_value(numbers)) is self.testing:
+            if part_of(value := self._any_value(numbers)) == self.part:
                 return value
-        raise UserError(
-            f"task.needle.words: of {MOST_DRAWN} values none is {'for tests' if self.testing else 'to train on'}; "
-            "give longer lists"
-        )
+        raise UserError(f"task.needle.words: of {MOST_DRAWN} values none is {PURPOSE[self.part]}; give longer lists")
 
     def _any_value(self, numbers: np.random.Generator) -> str:
         if self.kind == "word":
@@ -103,17 +102,17 @@ class NeedleTask(RecallTask):
         settings = config.task.settings
         assert isinstance(settings, NeedleSettings)
         contents = needle_contents(settings.kind, config.data.path, settings.words)
-        training, testing = (
-            needles(settings.kind, settings.template, contents, seed if not testing else 0, testing)
-            for testing in (False, True)
-        )
-        return cls(config, contents.digest, training, testing)
+        asked: dict[Part, Needles] = {
+            part: needles(settings.kind, settings.template, contents, seed if part == "train" else 0, part)
+            for part in PARTS
+        }
+        return cls(config, contents.digest, asked)
 
 
-def needles(kind: Kind, template: Template, contents: NeedleContents, seed: int, testing: bool) -> Needles:
-    """Return questions for training, or for tests. The last tenth of the prose is for tests."""
-    haystack = noise() if kind == "passkey" else prose(part_of(contents.prose, testing))
-    return Needles(kind, template, Words.of(contents.words), haystack, seed, testing)
+def needles(kind: Kind, template: Template, contents: NeedleContents, seed: int, part: Part) -> Needles:
+    """Return the questions of a part of the data."""
+    haystack = noise() if kind == "passkey" else prose(prose_part(contents.prose, part))
+    return Needles(kind, template, Words.of(contents.words), haystack, seed, part)
 
 
 def string_match_all(output: str, target: str) -> bool:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans_lab.data.corpus import Corpus, check_vocabulary, load_corpus, refuse_short
+from titans_lab.data.parts import Part
 from titans_lab.data.tokenizer import SEPARATOR
 from titans_lab.study.config import RunConfig
 from titans_lab.study.metric import Metric
@@ -56,9 +57,9 @@ class TextTask(Task):
         starts = random_of(self.digest, self.seed, step, self.length, self.batch).integers(0, last, self.batch)
         return _pair(np.stack([self.corpus.train[i : i + self.length + 1] for i in starts]))
 
-    def validation(self, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the validation part, or its first `limit` bytes, in windows of `length`, then the shorter rest."""
-        yield from self._windows(self.corpus.first_bytes(limit))
+    def windows(self, part: Part, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield a part, or its first `limit` bytes, in windows of `length`, then the shorter rest."""
+        yield from self._windows(self.corpus.first_bytes(part, limit))
 
     def _windows(self, part: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
         windows = (len(part) - 1) // self.length
@@ -83,29 +84,33 @@ class TextTask(Task):
         return int(self.corpus.tokenizer.widths[batch[1].numpy()].sum())
 
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
-        """Return bits per byte and perplexities over the validation part, whose split is "valid".
+        """Return bits per byte and perplexities over the first `limit` bytes of the validation part.
 
-        Words are separated by white space, as in lm-eval (`word_perplexity` of its task wikitext). Without a limit,
-        return
-        the loss by segments of positions in the window, too: see `position_segments`.
+        Without a limit, evaluate all of the validation part and of the test part, and return the loss by segments of
+        positions in the window of the test part, too: see `position_segments`. Words are separated by white space, as
+        in lm-eval (`word_perplexity` of its task wikitext).
         """
-        bits, size = bits_by_position(model, self, device, limit)
-        scores = [Score(self.settings.LOSS, float(bits.sum() / size.sum()), int(size.sum()), split="valid")]
-        if not self.settings.FASTA:
-            scores += self._perplexities(bits.sum() / BITS, limit)
-        return scores if limit is not None else [*scores, *self._by_position(bits, size)]
+        if limit is not None:
+            return self._judge(*bits_by_position(model, self, device, "valid", limit), "valid", limit)
+        valid, test = (bits_by_position(model, self, device, part) for part in ("valid", "test"))
+        judged = [*self._judge(*valid, "valid"), *self._judge(*test, "test")]
+        return [*judged, *self._by_position(*test)]
 
-    def _perplexities(self, nats: float, limit: int | None) -> Iterator[Score]:
-        predicted = self.corpus.first_bytes(limit)[1:]
+    def _judge(self, bits: np.ndarray, size: np.ndarray, part: Part, limit: int | None = None) -> list[Score]:
+        scores = [Score(self.settings.LOSS, float(bits.sum() / size.sum()), int(size.sum()), split=part)]
+        return scores if self.settings.FASTA else [*scores, *self._perplexities(bits.sum() / BITS, part, limit)]
+
+    def _perplexities(self, nats: float, part: Part, limit: int | None) -> Iterator[Score]:
+        predicted = self.corpus.first_bytes(part, limit)[1:]
         words = count_words(self.corpus.tokenizer.decode(predicted))
-        yield Score(WORD_PERPLEXITY, perplexity(nats / words), words, split="valid")
-        yield Score(TOKEN_PERPLEXITY, perplexity(nats / len(predicted)), len(predicted), split="valid")
+        yield Score(WORD_PERPLEXITY, perplexity(nats / words), words, split=part)
+        yield Score(TOKEN_PERPLEXITY, perplexity(nats / len(predicted)), len(predicted), split=part)
 
     def _by_position(self, bits: np.ndarray, size: np.ndarray) -> Iterator[Score]:
         begins = position_segments(len(bits))
         sums = (np.add.reduceat(each, begins).tolist() for each in (bits, size))
         for begin, total, count in zip(begins, *sums, strict=True):
-            yield Score(self.settings.LOSS, total / count, count, split="valid", position=begin)
+            yield Score(self.settings.LOSS, total / count, count, split="test", position=begin)
 
     def inputs(self, tokens: int) -> Tensor:
         """Return the first windows of the validation part, `[batch, length]`."""
@@ -134,17 +139,17 @@ def bits_per_token(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
 
 def evaluate(model: nn.Module, task: TextTask, device: torch.device, limit: int | None = None) -> float:
     """Return bits per byte over the validation part, or its first `limit` bytes. Each window starts without context."""
-    bits, size = bits_by_position(model, task, device, limit)
+    bits, size = bits_by_position(model, task, device, "valid", limit)
     return float(bits.sum() / size.sum())
 
 
 def bits_by_position(
-    model: nn.Module, task: TextTask, device: torch.device, limit: int | None = None
+    model: nn.Module, task: TextTask, device: torch.device, part: Part, limit: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return bits and bytes of the target tokens, each `[length]`, summed by position in the window."""
     bits, size = torch.zeros(task.length, dtype=torch.float64, device=device), np.zeros(task.length, np.int64)
     with judging(model):
-        for inputs, targets in task.validation(limit):
+        for inputs, targets in task.windows(part, limit):
             places = targets.shape[1]
             bits[:places] += task.losses_by_token(model, (inputs.to(device), targets.to(device))).double().sum(0)
             size[:places] += task.corpus.tokenizer.widths[targets.numpy()].sum(0)
