@@ -56,7 +56,7 @@ def plan(
     loaded, runs = load(study, overrides)
     devices = _devices(max_parallel, probe)
     probed = _probe(runs, devices[0]) if probe else []
-    found = plan_runs(loaded.launch_order(runs), open_store(store), devices, probed, loaded.metric)
+    found = plan_runs(loaded.launch_order(runs), open_store(store), devices, probed, loaded.metric, loaded.effect)
     if as_json:
         print(json.dumps(document(loaded, found, overrides or []), indent=1, default=str))
     elif as_csv:
@@ -66,6 +66,8 @@ def plan(
         _print_summary(found)
         if search := search_document(loaded, overrides or []):
             _print_search(search)
+    if found.undecided:
+        note(f"warning: {found.undecided}")
     for name, values in found.mixed.items():
         listed = ", ".join(f"{value} ({runs} runs)" for value, runs in values.items())
         note(f"warning: the finished runs of this study differ in {name}: {listed}")

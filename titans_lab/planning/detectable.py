@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from titans_lab.planning.history import Past
 from titans_lab.planning.novelty import known_facts
@@ -30,6 +31,21 @@ class Foreseen(Detectable):
     metric: str
 
 
+class Size(NamedTuple):
+    """How many arms of a study are compared with a baseline, and by how many seeds each, at least."""
+
+    arms: int
+    seeds: int
+
+
+def size_of(runs: Sequence[Run], history: Collection[Past]) -> Size:
+    """Return the size of a study's comparison; no arms where nothing is compared. Diverged seeds do not count."""
+    _, pairs = _pairs(runs)
+    scores = {past.run_id: past.score for past in history}
+    counted = _paired(pairs) or pairs
+    return Size(len(pairs), min((len(_seeds(base, scores) & _seeds(arm, scores)) for base, arm in counted), default=0))
+
+
 def foreseen(runs: Sequence[Run], history: Collection[Past], metric: str) -> Foreseen | None:
     """Return what a study can detect, or None where it compares no arms, or the store has no pairs of runs to judge by.
 
@@ -38,21 +54,35 @@ def foreseen(runs: Sequence[Run], history: Collection[Past], metric: str) -> For
         history: The finished runs of the store.
         metric: The metric of their scores, with its unit.
     """
+    base, pairs = _pairs(runs)
+    if base is None or not pairs:
+        return None
+    scores = {past.run_id: past.score for past in history}
+    own = [_paired_scores(baseline, arm, scores) for baseline, arm in _paired(pairs)]
+    differences = own if any(len(each) > 1 for each in own) else _like(base, history)
+    arms, seeds = size_of(runs, history)
+    found = detectable(differences, seeds, arms)
+    return Foreseen(**vars(found), own=differences is own, metric=metric) if found else None
+
+
+Pair = tuple[Sequence[Run], Sequence[Run]]  # a baseline and an arm, each with its seeds
+
+
+def _pairs(runs: Sequence[Run]) -> tuple[Run | None, list[Pair]]:
+    """Return a run of the first baseline, and each arm with the baseline that it is compared with."""
     arms: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         arms[repr(run.factors)].append(run)
     members = list(arms.values())
-    compared = comparison([each[0] for each in members]) if members else None
-    if compared is None or not compared.pairs:
-        return None
-    pairs = [(members[base], members[arm]) for arm, base in compared.pairs]
-    scores = {past.run_id: past.score for past in history}
-    paired = [(base, arm) for base, arm in pairs if batches(arm[0]) == batches(base[0])]
-    own = [_paired_scores(base, arm, scores) for base, arm in paired]
-    differences = own if any(len(each) > 1 for each in own) else _like(members[compared.bases[0]][0], history)
-    seeds = min(len(_seeds(base, scores) & _seeds(arm, scores)) for base, arm in paired or pairs)
-    found = detectable(differences, seeds, len(pairs))
-    return Foreseen(**vars(found), own=differences is own, metric=metric) if found else None
+    if not members:
+        return None, []
+    compared = comparison([each[0] for each in members])
+    return members[compared.bases[0]][0], [(members[base], members[arm]) for arm, base in compared.pairs]
+
+
+def _paired(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the pairs whose seeds have the same batches."""
+    return [(base, arm) for base, arm in pairs if batches(arm[0]) == batches(base[0])]
 
 
 def _seeds(arm: Sequence[Run], scores: Mapping[str, float | None]) -> set[int]:

@@ -10,7 +10,7 @@ from typing import Any
 from titans_lab.planning.plan import Plan
 from titans_lab.study.study import Study
 
-FIGURES = ("devices", "seconds", "worker_seconds", "detectable", "mixed")  # of a whole plan
+FIGURES = ("devices", "seconds", "worker_seconds", "detectable", "undecided", "mixed")  # of a whole plan
 
 
 def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, Any]:
@@ -21,10 +21,9 @@ def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, An
         plan: Its plan.
         overrides: The overrides that the study was loaded with, for the command that starts its search.
     """
-    about = {"study": study.name, "question": study.question, "expect": study.expect, "warnings": study.warnings}
-    figures = {
-        name: _plain(getattr(plan, name)) for name in ("devices", "seconds", "worker_seconds", "detectable", "mixed")
-    }
+    about = {"study": study.name, "question": study.question, "expect": study.expect, "effect": study.effect}
+    about |= {"warnings": study.warnings}
+    figures = {name: _plain(getattr(plan, name)) for name in FIGURES}
     rows = [{name: _plain(value) for name, value in vars(run).items()} for run in plan.runs]
     return {**about, **figures, "search": search_document(study, overrides), "runs": rows}
 

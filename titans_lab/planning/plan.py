@@ -11,10 +11,11 @@ from typing import Any
 
 from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device
-from titans_lab.planning.detectable import Foreseen, foreseen
+from titans_lab.planning.detectable import Foreseen, foreseen, size_of
 from titans_lab.planning.expected import Cost, Experience, on, step_flops, total
 from titans_lab.planning.history import History, Past, past_of, read_history
 from titans_lab.planning.novelty import Novelty, novelties
+from titans_lab.planning.undecided import undecided
 from titans_lab.stats.law import Estimate
 from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
@@ -70,6 +71,7 @@ class Plan:
         seconds: The seconds until all that is missing is done on them, or None where they are not known.
         worker_seconds: The sum of the seconds of all that is missing, which a report compares with what it took.
         detectable: The smallest difference that its seeds can detect, or None where the store does not tell.
+        undecided: What the seeds cannot decide and how many could, or "" where they can.
         mixed: Facts in which its finished runs differ, by name: the number of runs with each value.
     """
 
@@ -78,6 +80,7 @@ class Plan:
     seconds: Estimate | None
     worker_seconds: Estimate | None
     detectable: Foreseen | None
+    undecided: str
     mixed: dict[str, dict[str, int]]
 
     @property
@@ -92,6 +95,7 @@ def plan(
     devices: Sequence[Device],
     probed: Iterable[Past] = (),
     metric: Metric | None = None,
+    effect: float | None = None,
 ) -> Plan:
     """Plan the runs of a study, and write nothing.
 
@@ -101,18 +105,21 @@ def plan(
         devices: The devices that will run them, all alike.
         probed: The measurements of `probe`.
         metric: The figure that its arms are compared by; None: the task's own.
+        effect: The smallest difference that is worth finding; None where the study does not say.
     """
     metric = metric or runs[0].config.task.settings.METRIC
     history = read_history(store, metric)
     missing = [past_of(run) for run in history.missing(runs)]
     costs = _costs(missing, Experience([*history.finished, *probed]), devices[0])
     new = dict(zip((past.run_id for past in missing), novelties(missing, history.finished), strict=True))
+    found, compared = foreseen(runs, history.finished, metric.label), size_of(runs, history.finished)
     return Plan(
         runs=tuple(_planned(run, history, costs.get(run.run_id), new.get(run.run_id)) for run in runs),
         devices=len(devices),
         seconds=total(list(costs.values()), min(len(devices), max(1, len(costs)))),
         worker_seconds=total(list(costs.values()), 1),
-        detectable=foreseen(runs, history.finished, metric.label),
+        detectable=found,
+        undecided=undecided(compared.seeds, compared.arms, found, effect),
         mixed=_mixed(runs, history),
     )
 

@@ -165,6 +165,12 @@ SEARCH = (
 )
 
 
+def _effect(value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{value:g} is not above 0; give a difference in the unit of the metric, such as 0.05")
+    return value
+
+
 def _table() -> tuple[Key, ...]:
     return KEYS
 
@@ -173,6 +179,12 @@ def _table() -> tuple[Key, ...]:
 KEYS: tuple[Key, ...] = (
     Key("question", Value(str), "What the study asks."),
     Key("expect", Value(str), "The expected result, written before the study is run."),
+    Key(
+        "effect",
+        Value(float, _effect, {"exclusiveMinimum": 0}),
+        "The smallest difference in the metric that is worth finding. `plan` warns where the seeds cannot find it.",
+        override="whole",
+    ),
     Key("name", Value(str, study_name), "The study's name in the store. By default it is the file's name."),
     Key(
         PRESET,

@@ -38,6 +38,7 @@ class Study:
         path: The study file.
         question: The question of the study.
         expect: The expected result.
+        effect: The smallest difference in the metric that is worth finding, or None where it is not given.
         presets: The names of the presets. Later ones override earlier ones.
         base: The values set for all runs, by dotted key.
         grid: The values to combine, by dotted key.
@@ -56,6 +57,7 @@ class Study:
     path: Path
     question: str
     expect: str
+    effect: float | None
     presets: tuple[str, ...]
     base: dict[str, Any]
     grid: dict[str, tuple[Any, ...]]
@@ -263,6 +265,7 @@ def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:
         path=path,
         question=document.value("question", ""),
         expect=document.value("expect", ""),
+        effect=document.value("effect"),
         presets=tuple(preset.value for preset in start.presets),
         base={key: setting.value for key, setting in start.base.items()},
         grid={key: tuple(each.value for each in levels.value) for key, levels in document.block.grid.items()},

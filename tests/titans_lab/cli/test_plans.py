@@ -65,14 +65,24 @@ def test_with_history_there_are_intervals_and_what_is_new(cli: Any, bench: Workb
     assert difference.startswith("Detectable difference at 3 seeds, with 80 % power: ")
 
 
+def test_seeds_that_cannot_decide_what_the_study_asks_are_warned_of(cli: Any, bench: Workbench):
+    remember(bench)
+    arguments = ("plan", bench.study, "grid.model.dim=[16, 48]", "--store", bench.store.root)
+    assert cli(*arguments, "seeds=1").err.startswith("warning: one seed decides nothing")
+    said = cli(*arguments, "seeds=3", "effect=1e-6").err
+    assert said.startswith("warning: 3 seeds find a difference of ")
+    assert "`effect` asks for 1e-06 (loss, bits per byte)" in said
+    assert cli(*arguments, "seeds=3", "effect=1e6").err == ""
+
+
 def test_for_machines_there_is_everything(cli: Any, bench: Workbench):
     remember(bench)
     arguments = ("plan", bench.study, "grid.model.dim=[16, 48]", "seeds=3", "--store", bench.store.root)
     found = json.loads(cli(*arguments, "--json").out)
     expected = plan(bench.runs(*arguments[2:4]), bench.store, cores())
     assert list(found) == [
-        "study", "question", "expect", "warnings", "devices", "seconds", "worker_seconds", "detectable", "mixed",
-        "search", "runs",
+        "study", "question", "expect", "effect", "warnings", "devices", "seconds", "worker_seconds", "detectable",
+        "undecided", "mixed", "search", "runs",
     ]  # fmt: skip
     assert found["detectable"]["pairs"] == 4
     assert [row["run_id"] for row in found["runs"]] == [row.run_id for row in expected.runs]

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
+from titans_lab.report import study_report
+from titans_lab.report.head import head
 from titans_lab.report.lengths import sections
 from titans_lab.stats.proportion import wilson
 
@@ -34,6 +36,28 @@ def test_an_arm_is_the_mean_of_its_seeds_by_length(asked):
     assert second["y"] == pytest.approx([0.8, 0.2])
     assert first["x"] == pytest.approx([1024, 2048], rel=0.03)
     assert found.figure.layout["shapes"][0]["x0"] == 512
+
+
+def test_a_study_of_long_inputs_is_answered_by_the_longest(asked, lab):
+    (found,) = sections(*asked.built)
+    half = stats.t.ppf(0.975, 1) * stats.sem([0.5, 0.3])
+    low, high = wilson(10, 50)
+    assert found.answer == (
+        f"Accuracy at 2K tokens: variant lmm 0.400 (95 % CI {max(0.0, 0.4 - half):.3f} to {min(1.0, 0.4 + half):.3f}, "
+        f"2 seeds) and variant mac 0.200 (95 % CI {low:.3f} to {high:.3f}, 1 seed)."
+    )
+    told = study_report(asked.study, asked.runs, asked.root)
+    assert head(told.material, told.design, told.sections).verdict == found.answer
+
+
+def test_long_inputs_do_not_answer_a_study_of_another_task(lab):
+    lab = lab(grid=VARIANTS, seeds=1)
+    for run in lab.runs:
+        lab.end(run, "done", 1.0)
+        for length in (1024, 2048):
+            lab.evaluate(run, f"{run.run_id}-{length}", [answer(0.5, length)])
+    (found,) = sections(*lab.built)
+    assert found.answer == ""
 
 
 def test_bars_are_over_the_seeds_or_over_the_questions_of_one(asked):

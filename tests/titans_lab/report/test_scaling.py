@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -50,6 +51,16 @@ def test_the_table_has_the_exponents_with_their_intervals(drawn):
         assert float(low) <= value <= float(high)
     assert "ten times the largest budget" in found["loss at 147 T FLOPs"][-1]
     assert found["error at the largest budget"][0].endswith("%")
+
+
+def test_a_scaling_study_is_answered_by_its_law(drawn):
+    found = numbers(drawn["scaling"])
+    said = {name: f"{value} (95 % CI {low} to {high})" for name, (value, low, high, _) in found.items() if low != "–"}
+    words = re.sub(r"(\d\.\d{3,})", lambda number: f"{float(number[1]):.3g}", drawn["scaling"].answer)
+    rounded = {name: re.sub(r"\d\.\d+", lambda number: f"{float(number[0]):.3g}", text) for name, text in said.items()}
+    assert words == (
+        f"The loss falls towards E = {rounded['E']} with parameters^-{rounded['alpha']} and tokens^-{rounded['beta']}."
+    )
 
 
 def test_every_run_is_a_dot_on_the_axes_of_the_law(drawn):
