@@ -12,6 +12,7 @@ import pytest
 from titans_lab.study.study import load_study
 
 Cli = Callable[..., Any]
+QUESTION = "Does the short convolution help the memory, at the same number of parameters?"
 
 
 @pytest.fixture(autouse=True)
@@ -22,11 +23,11 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_new_study_works_as_it_is(cli: Cli):
     assert cli("new", "mine") == (0, "mine.yaml\n", "next: titans-lab plan mine.yaml\n")
     study = load_study(Path("mine.yaml"))
-    assert (study.question, study.warnings) == ("Does momentum help the memory, at the same number of parameters?", ())
+    assert (study.question, study.warnings) == (QUESTION, ())
     ended = cli("plan", "mine.yaml")
     assert (ended.code, ended.err) == (0, "")
     assert "params held" in ended.out
-    assert "a linear memory seed=1" in ended.out
+    assert "conv_size=1 seed=2" in ended.out
     assert "{file}" not in Path("mine.yaml").read_text()
 
 
@@ -35,6 +36,7 @@ def test_what_is_commented_out_in_it_works_too(cli: Cli):
     text = Path("mine.yaml").read_text()
     head, _, body = text.partition("question:")
     switched_on = body.replace("\n# grid:\n#   ", "\ngrid:\n  ")
+    switched_on = switched_on.replace("\n  # a linear memory:", "\n  a linear memory:")
     for key in ("where", "exclude", "order", "budget"):
         switched_on = switched_on.replace(f"\n# {key}:", f"\n{key}:")
     Path("mine.yaml").write_text(f"{head}question:{switched_on}")
