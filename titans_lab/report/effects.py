@@ -17,7 +17,7 @@ from titans_lab.stats.factorial import Contrast, Effect, effects
 from titans_lab.stats.interval import LEVEL
 from titans_lab.study.metric import Metric
 
-COLUMNS = ("seeds", "cells", "estimate", "95\N{NO-BREAK SPACE}% interval", "p", "p, Holm", "verdict")
+COLUMNS = ("estimate", "95\N{NO-BREAK SPACE}% interval", "verdict", "p, Holm", "p", "seeds", "cells")
 METHOD = (
     "A main effect is the difference between two levels of a factor, averaged over the levels of the others. An "
     "interaction is the difference between two such differences. Each is computed for every seed and tested by a t "
@@ -158,17 +158,17 @@ def _table(found: Factorial) -> Table:
 
 def _rows(found: Factorial, effect: Effect) -> Iterator[Row]:
     """Yield the row of an effect's test, and of each comparison and trend where there are several."""
-    name, tested = found.name(effect), (*_tested(effect.p, effect.adjusted), effect.verdict)
-    counts = (cell(str, seeds=effect.seeds), _cells(found, effect))
+    name, counts = found.name(effect), (cell(str, seeds=effect.seeds), _cells(found, effect))
+    tested = (effect.verdict, *_tested(effect.p, effect.adjusted))
     if len(effect.contrasts) == 1:
         (only,) = effect.contrasts
-        yield Row((name, found.comparison(effect, only)), (*counts, *_numbers(only, effect), *tested))
+        yield Row((name, found.comparison(effect, only)), (*_numbers(only, effect), *tested, *counts))
         return
-    yield Row((name, "all levels"), (*counts, *_numbers(None, effect), *tested))
+    yield Row((name, "all levels"), (*_numbers(None, effect), *tested, *counts))
     for each in (*effect.contrasts, *filter(None, [effect.trend])):
         sure = each.adjusted is not None and each.adjusted < 1 - LEVEL and not effect.diverged
-        tested = (*_tested(each.p, each.adjusted), "significant" if sure else "inconclusive")
-        yield Row((name, found.comparison(effect, each)), (*counts, *_numbers(each, effect), *tested))
+        tested = ("significant" if sure else "inconclusive", *_tested(each.p, each.adjusted))
+        yield Row((name, found.comparison(effect, each)), (*_numbers(each, effect), *tested, *counts))
 
 
 def _cells(found: Factorial, effect: Effect) -> TableCell:
@@ -177,7 +177,7 @@ def _cells(found: Factorial, effect: Effect) -> TableCell:
 
 
 def _tested(p: float | None, adjusted: float | None) -> tuple[TableCell, TableCell]:
-    return cell(shown.p_value, p=p), cell(shown.p_value, p_holm=adjusted)
+    return cell(shown.p_value, p_holm=adjusted), cell(shown.p_value, p=p)
 
 
 def _numbers(contrast: Contrast | None, effect: Effect) -> tuple[TableCell, TableCell]:
