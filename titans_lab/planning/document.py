@@ -21,8 +21,8 @@ def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, An
         plan: Its plan.
         overrides: The overrides that the study was loaded with, for the command that starts its search.
     """
-    about = {"study": study.name, "question": study.question, "expect": study.expect, "effect": study.effect}
-    about |= {"warnings": study.warnings}
+    texts = {"study": study.name, "question": study.question, "expect": study.expect}
+    about = {**texts, "effect": study.effect, "warnings": study.warnings}
     figures = {name: _plain(getattr(plan, name)) for name in FIGURES}
     rows = [{name: _plain(value) for name, value in vars(run).items()} for run in plan.runs]
     return {**about, **figures, "search": search_document(study, overrides), "runs": rows}
