@@ -24,7 +24,7 @@ def test_a_worker_that_was_taken_for_dead_ends_without_a_word(tmp_path: Path):
     second.claim.take(FAR)
     assert until(job.poll, "the end of the worker") == "the worker ended with exit code 1"
     assert job.attempt.status() is None
-    assert "taken for abandoned" in job.attempt.log_path.read_text()
+    assert "another worker has taken over the run" in job.attempt.log_path.read_text()
     assert second.claim.holder() == FAR
     assert folder.state() == "running"
 
