@@ -14,6 +14,7 @@ def naive_kda(
     """Run arXiv 2510.26692, eq. 1: S_t = (I - b k k^T) diag(a) S_{t-1} + b k v^T. See `kda` for the shapes `[...]`."""
 
     def step(state: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor) -> Tensor:
+        """Return the state `[..., d_k, d_v]` after a token with keys `[..., d_k]` and values `[..., d_v]`."""
         b = beta[..., None, None]
         return (_identity(k) - b * _outer(k, k)) @ _decayed(state, log_decay) + b * _outer(k, v)
 
@@ -29,6 +30,7 @@ def naive_gated_delta_rule_2(
     """
 
     def step(state: Tensor, k: Tensor, v: Tensor, b: Tensor, w: Tensor, log_decay: Tensor) -> Tensor:
+        """Return the state `[..., d_k, d_v]` after a token with keys `[..., d_k]` and values `[..., d_v]`."""
         return (_identity(k) - _outer(k, b * k)) @ _decayed(state, log_decay) + _outer(k, w * v)
 
     return _recur(step, q, state, k, v, erase, write, log_decay)
@@ -40,6 +42,7 @@ def naive_comba(
     """Run arXiv 2506.02475: S_t = (a - b k p^T) S_{t-1} + b k v^T. See `comba` for the shapes `[...]`."""
 
     def step(state: Tensor, k: Tensor, v: Tensor, p: Tensor, beta: Tensor, log_decay: Tensor) -> Tensor:
+        """Return the state `[..., d_k, d_v]` after a token with keys `[..., d_k]` and values `[..., d_v]`."""
         a, b = log_decay[..., None, None].exp(), beta[..., None, None]
         return (a * _identity(k) - b * _outer(k, p)) @ state + b * _outer(k, v)
 
@@ -55,6 +58,7 @@ def naive_gated_delta_product(
     """
 
     def step(state: Tensor, keys: Tensor, values: Tensor, betas: Tensor, log_decay: Tensor) -> Tensor:
+        """Return the state `[..., d_k, d_v]` after a token with keys `[..., d_k]` and values `[..., d_v]`."""
         state = log_decay[..., None, None].exp() * state
         for k, v, beta in zip(keys.unbind(-2), values.unbind(-2), betas.unbind(-1), strict=True):
             b = beta[..., None, None]
@@ -70,6 +74,7 @@ def naive_rwkv7(
     """Run arXiv 2503.14456: S_t = (diag(a) - (b * r) r^T) S_{t-1} + k v^T. See `rwkv7` for the shapes `[...]`."""
 
     def step(state: Tensor, k: Tensor, v: Tensor, r: Tensor, b: Tensor, log_decay: Tensor) -> Tensor:
+        """Return the state `[..., d_k, d_v]` after a token with keys `[..., d_k]` and values `[..., d_v]`."""
         return (torch.diag_embed(log_decay.exp()) - _outer(b * r, r)) @ state + _outer(k, v)
 
     return _recur(step, q, state, k, v, removed, rate, log_decay)
