@@ -104,3 +104,11 @@ def test_nothing_done_yet(tmp_path: Path):
     (tmp_path / "results").mkdir()
     with pytest.raises(UserError, match=r"0 distinct values of parameters.*32 pending"):
         scalings(a_study(tmp_path, grid=SIZES), tmp_path / "results")
+
+
+def test_three_sizes_and_budgets_that_say_nothing_are_not_identified(tmp_path: Path):
+    runs = a_study(tmp_path, grid={"model.dim": [16, 32, 64], "train.tokens": [100_000, 200_000, 400_000]}, seeds=1)
+    noise = dict(zip((run.run_id for run in runs), np.random.default_rng(1).normal(0, 0.05, 9), strict=True))
+    finish(runs, tmp_path / "results", lambda run: float(np.exp(noise[run.run_id])))
+    with pytest.raises(UserError, match="the law is not identified: with 3 values of parameters and 3 values"):
+        scalings(runs, tmp_path / "results")

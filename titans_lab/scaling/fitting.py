@@ -13,6 +13,7 @@ from titans_lab.scaling.found import Fitted, IsoFlop, Optimum, Row, Scaling
 if TYPE_CHECKING:
     from titans_lab.stats.interval import Interval
     from titans_lab.stats.scaling.checks import HeldOut
+    from titans_lab.stats.scaling.fit import Fit
     from titans_lab.stats.scaling.law import Law
     from titans_lab.stats.scaling.points import Points
     from titans_lab.study.run import Run
@@ -74,7 +75,19 @@ def fitted(group: dict[str, Any], rows: list[Row], against: Against | None = Non
         points = _points(used, variables)
     except ValueError as error:
         raise UserError(_refusal(group, Counter(done=len(used)) + others, str(error))) from error
-    return Fitted(group, variables, tuple(used), dict(others), fit(points))
+    law = fit(points)
+    if law.open_exponents:
+        raise UserError(_refusal(group, Counter(done=len(used)) + others, _unidentified(points, variables, law)))
+    return Fitted(group, variables, tuple(used), dict(others), law)
+
+
+def _unidentified(points: Points, variables: tuple[str, ...], law: Fit) -> str:
+    """Return that runs leave the shape of a law open, and how few values there are."""
+    import numpy as np
+
+    sizes = " and ".join(f"{len(np.unique(x))} values of {name}" for name, x in zip(variables, points.x.T, strict=True))
+    spans = " and ".join(f"{each.low:.2g} to {each.high:.2g}" for each in law.open_exponents)
+    return f"the law is not identified: with {sizes} an exponent lies anywhere in {spans}"
 
 
 def scaling(found: Fitted) -> Scaling:

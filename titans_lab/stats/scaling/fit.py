@@ -2,9 +2,9 @@
 
 The sum over points of Huber's loss of log L - log L_measured, with delta 1e-3, in log-sum-exp form (Hoffmann et al.,
 arXiv 2203.15556, section 3.3), from a grid of starts. With the mean in place of the sum L-BFGS stops near where it
-began (Besiroglu et al., arXiv 2404.10102): below 1, its tolerances are absolute. Here they are near the resolution of
-float64, and the variables are centred, which leaves the optimum where it is and takes fewer steps to it. The starts are
-ranked by their objective and the best five refined; on Chinchilla's points all five come to the same optimum.
+began (Besiroglu et al., arXiv 2404.10102): below 1, its tolerances are absolute. The starts are ranked by their
+objective and the best refined by `titans_lab.stats.scaling.descent`, all at once, as are the resamples of a bootstrap,
+each from the optimum over all points. Variables are centred, which leaves the optimum where it is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import product
 import numpy as np
 
 from titans_lab.stats.interval import LEVEL, Interval, percentile_interval
+from titans_lab.stats.scaling.descent import GAIN, descend, objectives
 from titans_lab.stats.scaling.law import Law, log_terms
 from titans_lab.stats.scaling.points import Points
 
@@ -23,9 +24,10 @@ DELTA = 1e-3  # log residuals beyond it count linearly
 LOG_OFFSETS = np.arange(-1, 1.5, 0.5)
 LOG_AMPLITUDES = np.arange(0, 30, 5.0)
 EXPONENTS = np.arange(0, 2.5, 0.5)
-REFINED = 5
+REFINED = 20
 RESAMPLES = 400
-TIGHT = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 10_000, "maxfun": 20_000, "maxcor": 20}
+RESAMPLED_GAIN = 1e-6  # relative: an interval needs no more digits of a resample's objective
+WIDEST = 10.0  # the upper over the lower end of an exponent's interval: a law with a wider one is not identified
 
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
@@ -43,6 +45,13 @@ class Fit:
     points: Points
     law: Law
     resampled: tuple[Law, ...] = field(repr=False)
+
+    @property
+    def open_exponents(self) -> tuple[Interval, ...]:
+        """The intervals of the exponents that the runs leave open: they reach 0, or over more than a factor of ten."""
+        places = range(len(self.law.exponents))
+        found = [self.interval(lambda law, at=at: law.exponents[at]) for at in places]  # type: ignore[misc]
+        return tuple(each for each in found if not 0 < each.high < WIDEST * each.low)
 
     @property
     def residuals(self) -> np.ndarray:
@@ -71,18 +80,19 @@ def fit(points: Points, resamples: int = RESAMPLES, seed: int = 0) -> Fit:
     _, member = np.unique(points.run, return_inverse=True)
     runs = int(member.max()) + 1
     generator = np.random.default_rng(seed)
-    draws = (np.bincount(generator.integers(0, runs, runs), minlength=runs)[member] for _ in range(resamples))
-    return Fit(points, law, tuple(_refine(points, drawn, law) for drawn in draws))
+    draws = [np.bincount(generator.integers(0, runs, runs), minlength=runs)[member] for _ in range(resamples)]
+    found = _refine(points, np.array(draws, float), np.tile(law.vector(), (resamples, 1)), RESAMPLED_GAIN)
+    return Fit(points, law, tuple(map(Law.of, found)))
 
 
 def fit_law(points: Points) -> Law:
     """Return the law with the lowest objective over all points."""
-    log_x, weight = np.log(points.x), np.ones(len(points.loss))
-    objective = objective_of(log_x, np.log(points.loss), weight)
-    grid = list(starts(points.variables))
-    best = np.argsort([objective(start)[0] for start in grid], kind="stable")[:REFINED]
-    laws = [_refine(points, weight, Law.of(grid[index])) for index in best]
-    return min(laws, key=lambda law: objective(law.vector())[0])
+    log_x, log_loss = np.log(points.x), np.log(points.loss)
+    grid = np.array(starts(points.variables))
+    weight = np.ones(len(points.loss))
+    ranks = np.argsort(objectives(grid, log_x, log_loss, weight[None], DELTA), kind="stable")[:REFINED]
+    found = _refine(points, np.tile(weight, (len(ranks), 1)), grid[ranks])
+    return Law.of(found[np.argmin(objectives(found, log_x, log_loss, weight[None], DELTA))])
 
 
 def starts(variables: int) -> list[np.ndarray]:
@@ -106,18 +116,15 @@ def objective_of(log_x: np.ndarray, log_loss: np.ndarray, weight: np.ndarray) ->
     return objective
 
 
-def _refine(points: Points, weight: np.ndarray, start: Law) -> Law:
-    """Return the optimum that L-BFGS finds from `start`."""
-    from scipy.optimize import minimize
-
+def _refine(points: Points, weights: np.ndarray, vectors: np.ndarray, gain: float = GAIN) -> np.ndarray:
+    """Return the optima `[laws, 1 + 2 variables]` that are found from `vectors`, each under its row of `weights`."""
     log_x = np.log(points.x)
     centre = log_x.mean(axis=0)
-    objective = objective_of(log_x - centre, np.log(points.loss), weight)
-    found = minimize(objective, _shifted(start, -centre), jac=True, method="L-BFGS-B", options=TIGHT)
-    return Law.of(_shifted(Law.of(found.x), centre))
+    found = descend(_shifted(vectors, -centre), log_x - centre, np.log(points.loss), weights, DELTA, gain)
+    return _shifted(found, centre)
 
 
-def _shifted(law: Law, by: np.ndarray) -> np.ndarray:
-    """Return the vector of the same curve with log x larger by `by`."""
-    amplitudes = np.array(law.log_amplitudes) + np.array(law.exponents) * by
-    return np.array([law.log_offset, *amplitudes, *law.exponents])
+def _shifted(vectors: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Return the vectors of the same curves with log x larger by `by`."""
+    amplitudes, exponents = np.split(vectors[:, 1:], 2, axis=1)
+    return np.concatenate([vectors[:, :1], amplitudes + exponents * by, exponents], axis=1)

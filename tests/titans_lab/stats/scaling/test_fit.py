@@ -131,3 +131,21 @@ def test_points_are_positive_numbers():
         Points(np.ones((2, 1)), np.array([1.0, np.nan]), np.arange(2))
     with pytest.raises(ValueError, match="shapes"):
         Points(np.ones(2), np.ones(2), np.arange(2))
+
+
+def test_the_optimum_is_as_low_as_that_of_l_bfgs():
+    points, _ = chinchilla(np.random.default_rng(2))
+    objective = objective_of(np.log(points.x), np.log(points.loss), np.ones(len(points.loss)))
+    found = fit_law(points)
+    options = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 10_000, "maxfun": 20_000}
+    other = minimize(objective, found.vector(), jac=True, method="L-BFGS-B", options=options)
+    assert objective(found.vector())[0] == pytest.approx(other.fun, rel=1e-6)
+
+
+def test_runs_whose_losses_do_not_depend_on_their_size_leave_the_exponents_open():
+    sizes, budgets = np.meshgrid([1e5, 2e5, 4e5], [1e6, 2e6, 4e6])
+    loss = 2.0 * np.exp(np.random.default_rng(0).normal(0, 0.02, 9))
+    flat = fit(Points(np.stack([sizes.ravel(), budgets.ravel()], axis=1), loss, np.arange(9)))
+    assert flat.open_exponents
+    assert max(law.exponents[0] for law in flat.resampled) <= 20
+    assert not fit(chinchilla(np.random.default_rng(1))[0], resamples=50).open_exponents
