@@ -160,7 +160,11 @@ RUNS = (
     Column("utilisation", float, "training FLOP/s at that speed as a share of a plain matrix product's on the device"),
     Column("predicted_seconds", float, "wall_seconds that `plan` predicted at launch; null: no similar run was known"),
     Column("wall_seconds", float, "duration of the training in seconds, over all attempts that it resumed"),
-    Column("peak_memory_bytes", int, "peak memory, bytes"),
+    Column(
+        "peak_memory_bytes",
+        int,
+        "peak memory of the run, bytes: of tensors on a GPU; of the worker with Python, torch and the data on a CPU",
+    ),
     Column("diverged_step", int, "step at which training diverged; null: it did not"),
     Column("micro_batch", int, "examples in a forward pass"),
     Column("oom_retries", int, "how often the micro-batch was halved because memory ran out"),

@@ -8,6 +8,7 @@ Python and the import of torch. After a long or a failed run the process ends, a
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import os
 import queue
@@ -15,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from titans_lab.store.folder import Attempt
@@ -81,11 +83,18 @@ def forget(device: str) -> bool:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         return True
+    _return_freed_memory()
     try:
         Path("/proc/self/clear_refs").write_text(RESET_PEAK)
     except OSError:
         return False
     return True
+
+
+def _return_freed_memory() -> None:
+    """Return to the system what glibc keeps of freed blocks, so that the next run has a peak of its own."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _follow_stdin(paths: queue.SimpleQueue[str | None]) -> None:

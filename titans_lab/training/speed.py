@@ -17,6 +17,7 @@ from titans_lab.study.config import PROFILE_AFTER
 
 SIZES = {"cpu": 512, "cuda": 4096}  # of square matrices whose product reaches a device's full speed
 ROUNDS = 5
+STATUS = Path("/proc/self/status")
 
 
 def factor(device: torch.device, precision: str) -> torch.Tensor:
@@ -48,9 +49,16 @@ def _seconds(a: torch.Tensor) -> float:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Return the peak memory so far in bytes: of tensors on a GPU, of the whole process on a CPU."""
+    """Return the peak memory of the present run so far, in bytes.
+
+    On a GPU this is the memory of tensors. On a CPU it is the resident memory of the worker, which includes Python,
+    torch and the data. `titans_lab.training.serve` resets it before each run.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if STATUS.exists():  # getrusage does not do: its peak includes that of the process that started the worker
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,3 +42,12 @@ def test_what_a_run_held_is_not_told_of_the_next():
     del big
     assert serve.forget("cpu")
     assert peak_bytes(torch.device("cpu")) < before - 250_000_000
+
+
+def test_a_peak_leaves_out_the_process_that_started_the_worker():
+    code = "import torch; from titans_lab.training.speed import peak_bytes; print(peak_bytes(torch.device('cpu')))"
+    small = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    parent = f"import subprocess, sys; held = b'x' * {3 * small}; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    command = [sys.executable, "-c", parent, code]
+    peak = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert peak == pytest.approx(small, rel=0.1)
