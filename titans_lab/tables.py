@@ -9,6 +9,7 @@ import csv
 import itertools
 import json
 import math
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -103,7 +104,7 @@ def to_table(names: Sequence[str], rows: Iterable[Iterable[str]], width: int | N
     half of the width.
     """
     table = [list(row) for row in rows]
-    cells = [(name, *(row[place] for row in table)) for place, name in enumerate(names)]
+    cells = [tuple(map(harmless, (name, *(row[place] for row in table)))) for place, name in enumerate(names)]
     half = max(NARROWEST, (width or 0) // 2)
     columns = [_Column.of(each, NARROWEST if place else half) for place, each in enumerate(cells)]
     return "\n".join("\n".join(_lines(panel)) + "\n" for panel in _panels(columns, width))
@@ -224,8 +225,16 @@ def shown(value: Any) -> str:
 
 
 def harmless(text: str) -> str:
-    """Return a line of text with its control characters spelt out, because they could control a terminal."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    """Return a line of text with what could control a terminal spelt out: control characters, changes of direction."""
+    if text.isprintable():
+        return text
+    kept = (letter.isprintable() or unicodedata.category(letter) == "Zs" for letter in text)  # spaces of any width
+    return "".join(letter if keep else repr(letter)[1:-1] for letter, keep in zip(text, kept, strict=True))
+
+
+def harmless_lines(text: str) -> str:
+    """Return a text each line of which is `harmless`."""
+    return "\n".join(map(harmless, text.split("\n")))
 
 
 def plain(value: Any) -> Any:

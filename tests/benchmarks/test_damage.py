@@ -11,11 +11,27 @@ import pytest
 DAMAGE = Path(__file__).parents[2] / "benchmarks" / "damage.py"
 
 
+def damage(*ways: str) -> str:
+    """Damage a store in these ways, and return the line of totals."""
+    command = [sys.executable, str(DAMAGE), "--stride", "2000", *ways]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("store", "record"), [("plain", "runs/*/attempts/1/status.json"), ("compacted", "compact/manifest.json")]
 )
 def test_what_is_damaged_is_named_and_nothing_else_comes_out_otherwise(store: str, record: str):
-    ways = ("--stride", "2000", "--kinds", "flip", "folder", "--stores", store, "--files", record)
-    ended = subprocess.run([sys.executable, str(DAMAGE), *ways], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.splitlines()[-1].endswith(": 0 wrong")
+    ways = ("--kinds", "flip", "folder", "pipe", "--stores", store, "--files", record, "--scenes")
+    assert damage(*ways).endswith(": 0 wrong")
+
+
+@pytest.mark.parametrize("record", ["studies/swept.json", "searches/*/search.json"])
+def test_what_is_forged_is_named_and_nothing_beside_the_store_is_touched(record: str):
+    ways = ("--kinds", "type", "name", "foreign", "later", "--stores", "plain", "--files", record, "--scenes")
+    assert damage(*ways).endswith(": 0 wrong")
+
+
+def test_changed_data_are_planned_as_nothing_that_they_were():
+    assert damage("--files", "none", "--stores", "plain", "--scenes", "data").endswith(": 0 wrong")

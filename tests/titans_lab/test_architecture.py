@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.study.metric "
     "titans_lab.study.sections",
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
-    "titans_lab.plugins": "titans.mixers.registry titans_lab.errors titans_lab.tasks.registry "
+    "titans_lab.plugins": "titans.mixers.registry titans_lab.errors titans_lab.input titans_lab.tasks.registry "
     "titans_lab.tasks.settings",
     "titans_lab.study": "titans.mixers.registry titans_lab.durations titans_lab.errors titans_lab.plugins "
     f"titans_lab.study.metric titans_lab.study.sections titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",

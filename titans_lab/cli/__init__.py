@@ -26,8 +26,7 @@ def main() -> None:
 
 def _say(message: str) -> int:
     """Print a message without what would steer a terminal, since it may quote what is in a file. Return exit code 2."""
-    from titans_lab.tables import harmless
+    from titans_lab.tables import harmless_lines
 
-    lines = "\n".join(map(harmless, message.split("\n")))
-    print(f"titans-lab: {lines}", file=sys.stderr)
+    print(f"titans-lab: {harmless_lines(message)}", file=sys.stderr)
     return 2

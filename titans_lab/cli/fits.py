@@ -49,17 +49,17 @@ def fit(
 
 
 def _print(law: Scaling) -> None:
-    from titans_lab.cli.output import print_table
+    from titans_lab.cli.output import print_table, say
 
     terms = " + ".join(
         f"{size} / {name}^{power}"
         for name, size, power in zip(law.variables, ("A", "B"), ("alpha", "beta"), strict=False)
     )
     group = "".join(f"{key}={value}: " for key, value in law.group.items())
-    print(f"{group}loss = E + {terms}, {law.runs} runs\n")
+    say(f"{group}loss = E + {terms}, {law.runs} runs\n")
     rows = ([name, *(f"{number:.4g}" for number in dataclasses.astuple(c))] for name, c in law.coefficients.items())
     print_table(("", "estimate", "from", "to"), rows)
-    print("\n" + "\n".join(_remarks(law)) + "\n")
+    say("\n" + "\n".join(_remarks(law)) + "\n")
 
 
 def _example(law: Scaling) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 import typer
 
 from titans_lab.cli.interrupts import terminable
-from titans_lab.tables import TextFormat, to_table, to_text
+from titans_lab.tables import TextFormat, harmless_lines, to_table, to_text
 
 if TYPE_CHECKING:
     from titans_lab.store.files import Damage
@@ -26,13 +26,13 @@ STYLES = {"done": "green", "running": "cyan", "failed": "red", "oom": "red", "lo
 
 
 def note(line: str) -> None:
-    """Print a line on standard error."""
-    print(folded(line, sys.stderr), file=sys.stderr, flush=True)
+    """Print a line on standard error. It may quote what is in a record."""
+    print(folded(harmless_lines(line), sys.stderr), file=sys.stderr, flush=True)
 
 
 def say(line: str) -> None:
-    """Print a line on standard output."""
-    print(folded(line, sys.stdout))
+    """Print a line on standard output. It may quote what is in a record."""
+    print(folded(harmless_lines(line), sys.stdout))
 
 
 def folded(text: str, stream: TextIO) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, duration, open_store, size
 from titans_lab.cli.interrupts import terminable
-from titans_lab.cli.output import INTERRUPTED, width
+from titans_lab.cli.output import INTERRUPTED, note, width
 from titans_lab.errors import UserError
 from titans_lab.output import output_file
 from titans_lab.store.views import VIEW_NAMES
@@ -71,7 +71,7 @@ def query(
     try:
         with terminable(), ask_bounded(root, statement, given, wanted, bounds, fitted) as reply:
             for warning in reply.warnings:
-                typer.echo(f"warning: {warning}", err=True)
+                note(f"warning: {warning}")
             _write(reply.content, output)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

@@ -47,6 +47,8 @@ def make_lossy() -> None:
         if before is not getattr(sys, f"__{name}__"):
             continue  # a caller has put its own stream there
         settings = {} if before is None else {"encoding": before.encoding, "errors": before.errors}
+        if settings.get("errors") == "strict":  # a terminal of few letters shows a question mark for the others
+            settings["errors"] = "replace"
         if before is not None:
             before.flush()
         raw = Lossy(number, "w", closefd=False)

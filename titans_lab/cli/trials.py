@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from titans_lab.cli.output import duration, note, print_table
+from titans_lab.cli.output import duration, note, print_table, say
 
 if TYPE_CHECKING:
     from titans_lab.search.coordinator import Coordinator
@@ -86,7 +86,7 @@ def _arm(tuning: Tuning) -> str:
 def print_arm(tuning: Tuning, summary: dict[str, Any]) -> None:
     """Print the results of the search of an arm."""
     states = ", ".join(f"{number} {state}" for state, number in summary["states"].items()) or "none"
-    print(f"\n{_arm(tuning)}trials: {states}")
+    say(f"\n{_arm(tuning)}trials: {states}")
     if best := summary["best"]:
         keys = [dimension.key for dimension in tuning.goal.terms.space]
         names = [metric.name for metric in tuning.judge.metrics]
@@ -101,7 +101,7 @@ def print_arm(tuning: Tuning, summary: dict[str, Any]) -> None:
         print_table(["trial", *names, *keys], rows)
     if summary["importance"]:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in summary["importance"].items())
-        print(f"Parameter importance (share of rank variance): {shares}")
+        say(f"Parameter importance (share of rank variance): {shares}")
     if saved := summary["planned_steps"] - summary["steps"]:
         share = saved / summary["planned_steps"]
         print(f"Steps: {summary['steps']} of {summary['planned_steps']}; early stopping saved {share:.0%}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from titans_lab.cli.arguments import AsJson, States, StoreFolder, Targets, Where, open_store, selected
-from titans_lab.cli.output import FAILED, note, print_json, print_table
+from titans_lab.cli.output import FAILED, note, print_json, print_table, say
 from titans_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def doctor(
         print_table(("machine", "", ""), [(fact.name, fact.value, fact.wrong or "") for fact in facts])
         print(f"\n{records.root}: {f'{len(found)} things to mend' if found else 'nothing is damaged'}")
         for each in found:
-            print(f"  {each.damage}\n    {each.remedy}")
+            say(f"  {each.damage}\n    {each.remedy}")
         if folder:
             print(f"what cannot be used is in {folder}")
     if found or any(fact.wrong for fact in facts):

@@ -59,14 +59,14 @@ def slots_folder() -> Path:
     """
     given = os.environ.get("XDG_RUNTIME_DIR")
     if given and not stale_runtime_folder():
-        folder = Path(given) / "titans-lab"
+        variable, folder = "XDG_RUNTIME_DIR", Path(given) / "titans-lab"
     else:
-        folder = Path(tempfile.gettempdir()) / f"titans-lab-{os.getuid()}"
+        variable, folder = "TMPDIR", Path(tempfile.gettempdir()) / f"titans-lab-{os.getuid()}"
     with suppress(FileExistsError):  # the check below reports a file
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise UserError(f"{folder}: is not a folder of this user; remove it, or set TMPDIR to a folder of yours")
+        raise UserError(f"{folder}: is not a folder of this user; remove it, or set {variable} to a folder of yours")
     if found.st_mode & 0o077:
         folder.chmod(0o700)
     return folder

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from titans_lab.errors import UserError, near
+from titans_lab.input import open_regular
 
 GROUP = "titans_lab.plugins"  # of entry points
 PACKAGE = "titans_plugins"  # what the modules of plugins are imported below
@@ -61,6 +62,8 @@ def find(reference: str, beside: Path) -> Plugin:
     """
     path = (beside / Path(reference).expanduser()).absolute()
     if path.is_dir():
+        if not (path / "__init__.py").is_file():  # first: below a folder that is no plugin there may be a whole disk
+            raise UserError(f"{path}: a folder without __init__.py is no plugin; add the file with the specification")
         modules = [file for file in sorted(path.rglob("*.py")) if not file.name.startswith("test_")]
         return _read(path.name, path, {file.relative_to(path).as_posix(): file for file in modules})
     if path.is_file():
@@ -90,12 +93,10 @@ def _location(module: str) -> Path:
 def _read(name: str, source: Path, files: Mapping[str, Path]) -> Plugin:
     if not name.isidentifier():
         raise UserError(f"{source}: {name!r} cannot name a plugin; use letters, digits and underscores")
-    if "__init__.py" not in files:
-        raise UserError(f"{source}: a folder without __init__.py is no plugin; add the file with the specification")
     contents: dict[str, bytes] = {}
     for file, path in files.items():
         try:
-            with path.open("rb") as opened:
+            with open_regular(path) as opened:
                 contents[file] = opened.read(MOST_BYTES + 1)
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from error

@@ -95,7 +95,7 @@ _NGRAM_BASELINES = fields(
 _JSON: dict[str, Shape] = {"seconds": anything, "config": anything, "versions": OBJECT}
 _BENCH = fields({"rows": items(fields({}, _JSON, BENCHES))}, _JSON, BENCHES)
 _OBJECTIVE = row_of(TEXT, one_of((*COSTS, *MEASURED)), one_of(get_args(Direction)))
-_SEARCH = fields({"study": TEXT, "arm": TEXT, "objectives": items(_OBJECTIVE, least=1)})
+_SEARCH = fields({"study": NAME, "arm": TEXT, "objectives": items(_OBJECTIVE, least=1)})
 _VALUES = items(NUMBER)
 _TRIAL = fields(
     {

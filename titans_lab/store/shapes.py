@@ -26,9 +26,14 @@ class Misfit(ValueError):
 
 
 def leaf(*kinds: type) -> Shape:
-    """Return the shape of values of one of some types. An integer is also a float, and a boolean is no number."""
+    """Return the shape of values of one of some types. An integer is also a float, and a boolean is no number.
+
+    An integer beyond 64 bits has no shape: nothing here writes one, and it is neither a float nor a value of a column.
+    """
 
     def check(value: Any, where: str) -> None:
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            raise Misfit(where, "is an integer beyond 64 bits")
         if type(value) not in kinds and not (type(value) is int and float in kinds):
             raise Misfit(where, f"{_brief(value)} is no {' or '.join(kind.__name__ for kind in kinds)}")
 

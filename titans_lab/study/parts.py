@@ -32,7 +32,7 @@ from titans_lab.study.shapes import (
 from titans_lab.study.space import Level, Rule, SubSpace
 from titans_lab.study.values import ARM, MOST_RUNS, PRESET, assignment, brief, meant, show
 
-ARM_NAME = re.compile(r"[^\W_][^\x00-\x1f\x7f]{0,99}")
+ARM_NAME = re.compile(r"[^\W_].{0,99}")
 MOST_FILES = 100  # the most files that a study builds on
 EMPTY = "empty, which says nothing; indent keys below it, or remove it"
 
@@ -319,8 +319,8 @@ class Seeds(Shape):
 
 def check_arm_name(name: str) -> None:
     """Raise ValueError for a name that is unreadable as the name of an arm."""
-    if not ARM_NAME.fullmatch(name):
-        rule = "use at most 100 characters on one line, the first a letter or a digit"
+    if not ARM_NAME.fullmatch(name) or not name.isprintable():
+        rule = "use at most 100 printable characters, the first a letter or a digit"
         raise ValueError(f"{brief(name)} cannot name an arm; {rule}")
 
 

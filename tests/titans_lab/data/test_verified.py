@@ -87,13 +87,18 @@ def test_a_manifest_that_names_the_new_content_is_another_run(bench: Workbench, 
         ("vocabulary", 32, r"train\.bin: has token \d+, and manifest.json names 32 tokens"),
         ("vocabulary", 257, r"tokenizer\.json: not the tokenizer that manifest.json names"),
         ("vocabulary", "many", "vocabulary: 'many' is no number of them"),
+        ("vocabulary", True, "vocabulary: True is no number of them"),
+        ("valid", {"bytes": 10**400}, "valid.bytes: 1000000000.* is no number of them"),
+        ("valid", {"text_sha256": ["x"]}, "valid: has a SHA-256 that is none"),
+        ("train", {"text_sha256": "x"}, "train: has a SHA-256 that is none"),
         ("train", {}, "manifest.json: damaged or of another version"),
         ("valid", None, "manifest.json: damaged or of another version"),
         ("tokenizer", ["bytes"], "request or tokenizer: not what"),
     ],
 )
 def test_a_manifest_from_elsewhere_is_not_believed(bench: Workbench, folder: Path, key: str, value: Any, message: str):
-    manifest = json.loads((folder / "manifest.json").read_text()) | {key: value}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest[key] = manifest[key] | value if value and isinstance(value, dict) else value
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match=message):
         bench.runs()

@@ -90,7 +90,18 @@ def test_a_folder_that_is_not_the_users_own_is_refused(how: str, tmp_path: Path,
         uid = os.getuid()
         folder.rename(tmp_path / f"titans-lab-{uid + 1}")
         monkeypatch.setattr(os, "getuid", lambda: uid + 1)
-    with pytest.raises(UserError, match="not a folder of this user"):
+    with pytest.raises(UserError, match="not a folder of this user; remove it, or set TMPDIR to a folder of yours"):
+        take_slot(GPU)
+    assert list((tmp_path / "victim").iterdir()) == []
+
+
+def test_a_link_below_the_folder_of_the_session_is_refused_with_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "titans-lab").symlink_to(tmp_path / "victim")
+    with pytest.raises(UserError, match="not a folder of this user; remove it, or set XDG_RUNTIME_DIR to a folder"):
         take_slot(GPU)
     assert list((tmp_path / "victim").iterdir()) == []
 

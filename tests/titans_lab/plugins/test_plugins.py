@@ -145,10 +145,19 @@ def test_a_run_is_asked_for_the_plugins_that_it_uses(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("gone.py", "no such file or folder"), ("empty", "without __init__.py"), ("my mixer.py", "cannot name a plugin")],
+    [
+        ("gone.py", "no such file or folder"),
+        ("empty", "without __init__.py"),
+        ("my mixer.py", "cannot name a plugin"),
+        ("/", "without __init__.py"),  # and no disk is searched for its files
+        ("pipes", "pipes/layer.py: cannot be read: is a device or a pipe, not a file"),
+    ],
 )
 def test_what_is_no_plugin_is_named(home: Path, name: str, message: str) -> None:
     (home / "empty").mkdir()
+    (home / "pipes").mkdir()
+    (home / "pipes" / "__init__.py").write_text("")
+    os.mkfifo(home / "pipes" / "layer.py")
     (home / "my mixer.py").write_text("")
     with pytest.raises(UserError, match=message):
         find(name, home)

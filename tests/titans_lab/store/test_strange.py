@@ -75,6 +75,7 @@ STRANGE: list[tuple[str, str, Any]] = [
     ("ngram_baselines/d1.json", "bits_per_byte", []),
     ("ngram_baselines/d1.json", "bits_per_byte", {"x": 1.0}),
     ("ngram_baselines/d1.json", "bits_per_byte", {"0": "low"}),
+    ("ngram_baselines/d1.json", "bits_per_byte", {"0": 10**400}),
     ("ngram_baselines/d1.json", "data_hash", 7),
     ("benches/b1.json", "rows", {}),
     ("benches/b1.json", "rows", [{"ratio": "fast"}]),
@@ -85,6 +86,7 @@ STRANGE: list[tuple[str, str, Any]] = [
     ("searches/s1/search.json", "objectives", ["abc"]),
     ("searches/s1/search.json", "objectives", [["beauty", "beauty", "minimize"]]),
     ("searches/s1/search.json", "study", []),
+    ("searches/s1/search.json", "study", "../../victim/REPORT"),
     ("searches/s1/trials/0.json", "params", []),
     ("searches/s1/trials/0.json", "params", {"train.lr": []}),
     ("searches/s1/trials/0.json", "values", "low"),
@@ -102,7 +104,7 @@ STRANGE: list[tuple[str, str, Any]] = [
     ("searches/s1/finalists.json", "runs", [{"number": 0, "params": {}, "seed": 1, "run_id": "/x"}]),
     ("verified/v1.json", "rows", 7),
 ]
-IDS = [f"{name} {key}={json.dumps(value)}" for name, key, value in STRANGE]
+IDS = [f"{name} {key}={json.dumps(value)[:60]}" for name, key, value in STRANGE]
 
 
 @pytest.fixture
