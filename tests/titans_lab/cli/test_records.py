@@ -156,7 +156,7 @@ def test_columns_are_listed_without_a_store(cli: Any, tmp_path: Path):
     rows = json.loads(cli("query", "--columns", "--json", "--store", tmp_path / "none").out)
     assert {row["view"] for row in rows} == set(VIEWS)
     [loss] = [row for row in json.loads(cli("query", "--columns", "evals", "--json").out) if row["column"] == "value"]
-    assert loss == {"view": "evals", "column": "value", "type": "DOUBLE", "meaning": "the figure"}
+    assert loss == {"view": "evals", "column": "value", "type": "DOUBLE", "meaning": "value of the metric"}
     assert cli("query", "--columns", "nothing").code == 2
 
 
