@@ -29,6 +29,7 @@ from titans_lab.executors.local import LocalExecutor
 from titans_lab.executors.slots import take_slot
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
+from titans_lab.study.config import RunConfig
 from titans_lab.study.run import Run
 from titans_lab.study.terms import Budget
 from titans_lab.sweep import Sweep, record_runs
@@ -221,7 +222,7 @@ def dead(folder: RunFolder, prepare: Callable[[Recorder], None] = lambda _: None
     job = python_job(attempt, cores()[0], code)
     if not code:
         job.process.communicate()
-    run = Run(folder.run_id, None, 0, "", {})  # type: ignore[arg-type]
+    run = Run(folder.run_id, RunConfig(), 0, "", {})
     return Sweep(Workbench(folder.path.parents[2]).store, LocalExecutor(), cores(), [], {folder.run_id: (run, job)})
 
 
