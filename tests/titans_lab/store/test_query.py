@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import time
+import sys
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from titans_lab.errors import UserError
-from titans_lab.store.claims import NOBODY
 from titans_lab.store.columns import VIEWS
 from titans_lab.store.files import write_json
 from titans_lab.store.folder import Attempt, RunFolder
@@ -104,15 +101,16 @@ def test_runs_of_every_state(
 
 def test_a_run_that_ends_while_it_is_read_is_read_whole(store: Store, live_run: Callable[..., Attempt]) -> None:
     attempt = live_run("a1")
-    claim = attempt.claim.path
-    claim.unlink()
-    os.mkfifo(claim)  # opening it waits for a writer: this stops the reader where it asks who is at the run
-    with ThreadPoolExecutor() as pool:
-        answer = pool.submit(values, store, "select state, loss, steps from runs")
-        time.sleep(0.2)
-        Recorder(attempt, {}).commit("done", {"loss": 2.0, "steps": 3})
-        claim.write_text(json.dumps(asdict(NOBODY)))
-        assert answer.result(timeout=10) == [("done", 2.0, 3)]
+    claim, ended = attempt.claim.path, threading.Event()
+
+    def end_when_the_claim_is_read(event: str, given: tuple[object, ...]) -> None:
+        if event == "open" and str(given[0]) == str(claim) and not ended.is_set():
+            ended.set()
+            Recorder(attempt, {}).commit("done", {"loss": 2.0, "steps": 3})
+
+    sys.addaudithook(end_when_the_claim_is_read)  # the moment between two reads that a test cannot otherwise meet
+    assert values(store, "select state, loss, steps from runs") == [("done", 2.0, 3)]
+    assert ended.is_set()
 
 
 def test_metrics_of_ended_and_of_live_runs(
