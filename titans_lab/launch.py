@@ -127,9 +127,7 @@ def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:
     """Raise UserError where a run asks for a kernel that its device does not have."""
     asked = {run.config.speed.kernel for run in runs} & {"triton", "fla"}
     if devices[0].kind == "cpu" and asked:
-        raise UserError(
-            f"speed.kernel: {max(asked)} is for a GPU, and torch can use none here; set it to auto or compiled"
-        )
+        raise UserError(f"speed.kernel: {max(asked)} is for a GPU, and torch can use none here; set it to auto or cpu")
 
 
 def prepare(

@@ -17,16 +17,17 @@ import titans_lab
 from titans_lab import tasks
 
 #: Needs no torch; of `titans.mixers`, the specifications.
-LIGHT = "titans titans.mixers titans.models.config titans.models.cost titans.models.presets"
+LIGHT = "titans titans.compiler titans.mixers titans.models.config titans.models.cost titans.models.presets"
 #: Room: the rooms that it may import besides itself. A module's room is the longest that its name begins with.
 MAY_IMPORT = {
     "titans": "",
+    "titans.compiler": "",
     "titans.mixers.spec": "",
     "titans.mixers.registry": "titans.mixers.spec",
     "titans.models.config": "titans.mixers.registry",
     "titans.models.cost": "titans.mixers titans.models.config",
     "titans.models.presets": "",
-    "titans.ops": "",
+    "titans.ops": "titans.compiler",
     "titans.mixers": "titans.ops titans.mixers.registry titans.mixers.spec titans.models.config",
     "titans.models": "titans.mixers titans.mixers.spec titans.ops titans.models.config",
     "titans_lab": "",

@@ -50,7 +50,7 @@ def verify(
         refuse_kernels(runs, devices)
         plans = [(device, of_runs(runs, device.kind)) for device in one_of_each(devices)]
     else:
-        plans = [(device, of_defaults()) for device in one_of_each(devices)]
+        plans = [(device, of_defaults(device.kind)) for device in one_of_each(devices)]
     begin = time.monotonic()
     rows = _run(plans, records, secrets.randbits(32) if seed is None else seed)
     _print(rows, time.monotonic() - begin, as_csv, as_json)

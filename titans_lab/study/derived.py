@@ -7,20 +7,17 @@ width, a feed-forward ratio or a budget of tokens, by the closed forms of `titan
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from shutil import which
 from typing import Any
 
+from titans.compiler import c_compiler
 from titans.models.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.errors import listed
 from titans_lab.study.config import LogConfig, RunConfig, SpeedConfig, TrainConfig
 from titans_lab.tasks.settings import Ends, language_model_ends
 
-#: FLOPs of a training, some ten minutes of a core: a tenth to a quarter of that is more than it takes to compile.
-COMPILED_FROM = 2e13
 TRAINING = 6  # FLOPs per multiply-add of a forward pass, forward and backward together
 TOLERANCE = 0.01  # the largest deviation of an arm from the target, as a share
 MOST_RUNGS = 2**30
@@ -74,15 +71,15 @@ def costs(config: RunConfig) -> dict[str, int]:
 
 
 def kernel(config: RunConfig, device: str) -> str:
-    """Return the kernel of a run. "auto" on a CPU is "compiled" if the training is long enough to pay for compiling.
+    """Return the kernel of a run. "auto" for a memory on a CPU is "cpu" if there is a compiler to build that kernel.
 
     Args:
         config: The configuration of the run.
         device: The kind of device, "cpu" or "cuda".
     """
     asked = config.speed.kernel
-    pays = device == "cpu" and config.model.has_memory and flops(config) >= COMPILED_FROM
-    return "compiled" if asked == "auto" and pays and which(os.environ.get("CXX", "g++")) else asked
+    fused = asked == "auto" and device == "cpu" and config.model.has_memory and c_compiler() is not None
+    return "cpu" if fused else asked
 
 
 #: The names that an expression may use besides the keys of a run.

@@ -163,10 +163,10 @@ class SpeedConfig:
     """Execution: kernels and memory. It changes a run's numbers by rounding only, and is no part of its identity.
 
     Attributes:
-        kernel: The kernel of the memory. "torch" needs nothing. "compiled" is faster, most so for wide or deep
-            memories, after a compilation of some 20 seconds, which is cached for later runs. "triton" needs a GPU.
-            "auto" is "torch", or "compiled" on a CPU with a C++ compiler for a training of at least 2e13 FLOPs. "fla"
-            uses flash-linear-attention on a GPU, for the other linear recurrences.
+        kernel: The kernel of the memory. "cpu" is fused for processors; the machine's C compiler builds it in a second
+            or two. "torch" is torch's own operations. "compiled" compiles these for each shape, in some 20 seconds.
+            "triton" needs a GPU. "auto" is "cpu" on a CPU with a C compiler, else "torch". "fla" uses
+            flash-linear-attention on a GPU, for the other linear recurrences.
         recompute: Whether to recompute each block in the backward pass instead of keeping its activations.
         micro_batch: The number of examples in a forward pass, whose gradients are accumulated over the batch. Null: the
             whole batch. If memory runs out, it is halved, down to 1.
@@ -174,7 +174,7 @@ class SpeedConfig:
             attempt's folder. 0: none.
     """
 
-    kernel: Literal["auto", "torch", "compiled", "triton", "fla"] = "auto"
+    kernel: Literal["auto", "torch", "compiled", "cpu", "triton", "fla"] = "auto"
     recompute: bool = False
     micro_batch: int | None = None
     profile: int = 0

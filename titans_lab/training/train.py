@@ -16,7 +16,7 @@ from titans.models.language_model import use_kernel
 from titans_lab.data.parts import Part
 from titans_lab.store.recorder import Recorder
 from titans_lab.study.config import RunConfig
-from titans_lab.study.derived import costs, kernel
+from titans_lab.study.derived import costs
 from titans_lab.tasks.task import Batch, Score, Task, judging, overall
 from titans_lab.training.checkpoint import Checkpoints, State
 from titans_lab.training.log_interval import LogInterval
@@ -135,7 +135,7 @@ class Trainer:
         """Make the model and the optimiser that training begins with."""
         self.model = self.task.model(self.config, self.seed).to(self.device)
         self.model.recompute = self.config.speed.recompute
-        use_kernel(self.model, kernel(self.config, self.device.type))
+        use_kernel(self.model, self.config.speed.kernel)
         self.optimizer = optimizer_for(self.model, self.config.train)
 
     def _rest(self) -> bool:

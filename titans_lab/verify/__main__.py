@@ -30,6 +30,7 @@ def main() -> None:
     torch.set_flush_denormal(True)  # as workers do
     load_inherited()
     warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # norms under autocast: only slower
+    warnings.filterwarnings("ignore", "kernel='cpu' does not support a call")  # then a run's calls are torch's, too
     for values, precisions, kernel in json.load(sys.stdin):
         config = build(ModelConfig, dict(flatten(values)))
         answer(CheckCase(config, "", torch.device(given.device), given.seed, kernel), precisions)

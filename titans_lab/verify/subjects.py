@@ -14,6 +14,7 @@ from titans.mixers import registry
 from titans.models.config import ModelConfig, effective
 from titans_lab.environment import library_version
 from titans_lab.executors.devices import Device
+from titans_lab.study.config import RunConfig
 from titans_lab.study.derived import kernel
 from titans_lab.study.identity import labels, read_words
 from titans_lab.study.run import Run
@@ -42,18 +43,29 @@ class Verification(NamedTuple):
     kernel: str = "auto"
 
 
-def of_defaults() -> list[Verification]:
-    """Return the verification of each variant's default configuration."""
-    return [Verification(subject, PRECISIONS) for subject in subjects(defaults())]
+def of_defaults(device: str) -> list[Verification]:
+    """Return the verification of each variant's default configuration, with the kernel that it has on a kind of device.
+
+    A memory with another kernel than torch's steps is verified with these, too.
+    """
+    found = []
+    for subject in subjects(defaults()):
+        used = kernel(RunConfig(model=subject.config), device)
+        found.append(Verification(subject, PRECISIONS, used))
+        if used not in ("auto", "torch"):
+            found.append(Verification(subject._replace(label=f"{subject.label}, kernel torch"), PRECISIONS, "torch"))
+    return found
 
 
 def of_runs(runs: Sequence[Run], device: str, precisions: Sequence[str] = PRECISIONS) -> list[Verification]:
     """Return the verification of the models of runs, each with the kernel that it uses on a kind of device."""
-    kernels = dict.fromkeys(kernel(run.config, device) for run in runs)
+    used: dict[str, set[str]] = {}
+    for run in runs:
+        used.setdefault(_key(run.config.model), set()).add(kernel(run.config, device))
     return [
-        Verification(subject, tuple(precisions), used)
-        for used in kernels
-        for subject in subjects(run.config.model for run in runs if kernel(run.config, device) == used)
+        Verification(subject, tuple(precisions), name)
+        for subject in subjects(run.config.model for run in runs)
+        for name in sorted(used[_key(subject.config)])
     ]
 
 
@@ -68,7 +80,7 @@ def subjects(configs: Iterable[ModelConfig]) -> list[VerifiedModel]:
     """Return the models that some configurations reduce to, each once and in order."""
     distinct: dict[str, ModelConfig] = {}
     for config in dict.fromkeys(configs):
-        distinct.setdefault(json.dumps(_reduced(config)), config)
+        distinct.setdefault(_key(config), config)
     found = list(distinct.values())
     words = labels([read_words(config) for config in found])
     return [VerifiedModel(label, config) for label, config in zip(words, found, strict=True)]
@@ -98,10 +110,16 @@ def code_digest() -> str:
     here = Path(__file__).parent
     sources = [
         *Path(str(titans.__file__)).parent.rglob("*.py"),
+        *Path(str(titans.__file__)).parent.rglob("*.[ch]"),
         *here.glob("*.py"),
         here.parent / "training" / "precision.py",
     ]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(sources))).hexdigest()[:16]
+
+
+def _key(config: ModelConfig) -> str:
+    """Return what is the same for configurations that reduce to the same one."""
+    return json.dumps(_reduced(config))
 
 
 def _reduced(config: ModelConfig) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from titans.mixers.mac import MacConfig
 from titans.mixers.mamba import mamba_sizes
 from titans.models.config import MemoryConfig, ModelConfig, RecurrentConfig, reads
 from titans.models.cost import forward_flops, parameters, state_bytes, train_flops_per_token
-from titans.models.language_model import LanguageModel
+from titans.models.language_model import LanguageModel, use_kernel
 
 MEMORIES = [
     MemoryConfig(depth=1, chunk_size=4),
@@ -70,6 +70,12 @@ def test_parameters_equal_those_of_the_module(config):
     assert parameters(config) == sum(p.numel() for p in LanguageModel(config).parameters() if p.requires_grad)
 
 
+def of_torch_s_steps(model):
+    """The model with a kernel whose products the counter sees."""
+    use_kernel(model, "torch")
+    return model
+
+
 def test_flops_of_a_linear_memory_at_chunk_1_are_the_counted_ones_and_the_triangular_systems():
     config = ModelConfig(
         variant="lmm",
@@ -78,15 +84,16 @@ def test_flops_of_a_linear_memory_at_chunk_1_are_the_counted_ones_and_the_triang
         persistent_tokens=0,
         memory=MemoryConfig(depth=1, chunk_size=1, residual=False),
     )
+    model = of_torch_s_steps(LanguageModel(config))
     with counted() as counter:
-        LanguageModel(config)(torch.zeros(3, 100, dtype=torch.long))
+        model(torch.zeros(3, 100, dtype=torch.long))
     assert forward_flops(config, length=100, batch=3) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=range(len(CONFIGS)))
 def test_flops_equal_the_counted_ones(config):
     tokens = torch.zeros(3, 37, dtype=torch.long)
-    model = LanguageModel(config).double()  # and plain attention: the counter knows no fused forms
+    model = of_torch_s_steps(LanguageModel(config)).double()  # and plain attention: the counter knows no fused forms
     with counted() as counter, sdpa_kernel(SDPBackend.MATH):
         model(tokens)
     sizes = mamba_sizes(config)

@@ -102,14 +102,15 @@ def spread(gate, like):
     return gate[:, :, None] if gate.dim() == 3 else gate.reshape(*gate.shape, *[1] * (like.dim() - 2))
 
 
-def brute_force(first, k, v, theta, eta, alpha, state, *form, **switches):
+def brute_force(first, k, v, theta, eta, alpha, state, *form, opening, **switches):
     """The figures of each token of a call, token by token; `first`: the weights before all of them."""
     how = Switches(*form, **switches)
     weights, momentum, found = list(state.weights), list(state.momentum), []
     gates = [by_layer(gate, len(weights)) for gate in (theta, eta, alpha)]
+    anchor = None if opening is None else list(opening.weights)
     for t in range(k.shape[2]):
         place = t % how.chunk_size
-        if place == 0:
+        if place == 0 and opening is None:
             anchor = list(weights)
             momentum = [torch.zeros_like(m) for m in momentum] if how.reset_momentum else momentum
         loss, taken = surprise(anchor, k[:, :, t], v[:, :, t], how)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from variants import GROWING, VARIANTS, WITH_MEMORY, of_variant
 
+from titans.mixers.lmm.layer import NeuralMemory
 from titans.mixers.mac import MacConfig
 from titans.models.config import MemoryConfig
 from titans.models.generation import generate, load_state, prefill, save_state
@@ -133,3 +134,22 @@ def test_generation_needs_a_prompt_and_a_seed_repeats_it():
         for _ in range(2)
     )
     assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("variant", sorted(WITH_MEMORY))
+def test_a_token_is_all_that_is_computed_for_a_token(variant):
+    """An unfinished chunk is not written again."""
+    model = LanguageModel(of_variant(variant, dim=16, n_heads=2, memory=MemoryConfig(chunk_size=8))).eval()
+    state = prefill(model, torch.randint(0, 256, (1, 11)))
+    times = []
+    for module in model.modules():
+        if isinstance(module, NeuralMemory):
+            operator = module.operator
+
+            def counted(q, *rest, operator=operator, **switches):
+                times.append(q.shape[2])
+                return operator(q, *rest, **switches)
+
+            module.operator = counted
+    generate(model, torch.randint(0, 256, (1, 1)), 20, state=state)
+    assert times == [1] * 20 * len([block for block in model.config.mixers if block in WITH_MEMORY])

@@ -175,3 +175,29 @@ def test_a_gradient_can_be_taken_twice_of_one_forward_pass():
     y, _ = neural_memory(**arguments, chunk_size=4)
     first, second = (torch.autograd.grad(y.square().sum(), arguments["k"], retain_graph=True)[0] for _ in range(2))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("operator", [neural_memory, naive_neural_memory])
+@pytest.mark.parametrize("switches", [{}, {"read": "chunk"}, {"update_every": 2}, {"reset_momentum": True}], ids=str)
+def test_a_chunk_in_parts_gives_the_whole_in_values_and_gradients(operator, switches):
+    arguments = memory_arguments(8, 2)
+    streams = [name for name in arguments if name != "state"]
+
+    def in_parts(state, **given):
+        opening, parts = None, []
+        for begin, stop in ((0, 4), (4, 6), (6, 8)):
+            part = {name: given[name][:, :, begin:stop] for name in streams}
+            y, after = operator(**part, state=state, chunk_size=8, opening=opening, **switches)
+            opening, state = opening or arguments["state"], after
+            parts.append(y)
+        return torch.cat(parts, 2), state
+
+    whole = results(naive_neural_memory, arguments, chunk_size=8, **switches)
+    assert max(worst_error(results(in_parts, arguments), whole).values()) < TOLERANCE
+
+
+@pytest.mark.parametrize("operator", [neural_memory, naive_neural_memory])
+def test_the_rest_of_a_chunk_is_no_longer_than_a_chunk(operator):
+    arguments = memory_arguments(5, 1)
+    with pytest.raises(ValueError, match="opening: 5 tokens are more than the rest of a chunk of 4"):
+        operator(**arguments, chunk_size=4, opening=arguments["state"])

@@ -20,7 +20,7 @@ from titans_lab.environment import processor
 from titans_lab.executors.devices import cores
 from titans_lab.store.files import read_json
 from titans_lab.verify.process import missing
-from titans_lab.verify.subjects import PRECISIONS, Verification, subjects
+from titans_lab.verify.subjects import PRECISIONS, of_runs
 
 CHECKS = ["operator", "model", "streaming", "causality"]
 
@@ -36,10 +36,10 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in (titans, titans_lab):
         folder = Path(str(package.__file__)).parent
         shutil.copytree(folder, tmp_path / "code" / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
-    source = tmp_path / "code" / "titans" / "ops" / "neural_memory" / "coefficients.py"
+    source = tmp_path / "code" / "titans" / "ops" / "neural_memory" / "cpu" / "gates.h"
     text = source.read_text()
-    assert text.count("else 1 - alpha") == 1
-    source.write_text(text.replace("else 1 - alpha", "else 1 - 0.5 * alpha"))
+    assert text.count("1 - g.alpha[i]") == 1
+    source.write_text(text.replace("1 - g.alpha[i]", "1 - g.alpha[i] / 2"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
 
 
@@ -64,9 +64,9 @@ def test_verify_shows_each_check_and_keeps_what_has_passed(cli: Any, bench: Work
     assert all(row["worst"] <= row["tolerance"] for record in kept for row in record["rows"])
     assert {record["precision"] for record in kept} == set(PRECISIONS)
     assert kept[0]["device"] == ["cpu", processor()]
-    assert (kept[0]["kernel"], kept[0]["versions"]) == ("auto", titans.VERSIONS)
-    models = subjects(run.config.model for run in bench.runs("grid.model.variant=[lmm, transformer]"))
-    asked = [Verification(model, PRECISIONS) for model in models]
+    assert {record["kernel"] for record in kept} == {"cpu", "auto"}
+    assert kept[0]["versions"] == titans.VERSIONS
+    asked = of_runs(bench.runs("grid.model.variant=[lmm, transformer]"), "cpu")
     assert missing(asked, cores()[0], bench.store) == []
     for path in (bench.store.root / "verified").glob("*.json"):
         path.write_text("{")  # what cannot be read is not known
@@ -155,7 +155,5 @@ def test_a_kernel_that_the_device_does_not_have_is_refused_before_anything_is_wr
 ):
     code, _, err = cli(verb, bench.study, "speed.kernel=triton", "--store", bench.store.root)
     assert code == 2
-    assert err.strip().endswith(
-        "speed.kernel: triton is for a GPU, and torch can use none here; set it to auto or compiled"
-    )
+    assert err.strip().endswith("speed.kernel: triton is for a GPU, and torch can use none here; set it to auto or cpu")
     assert not bench.store.root.exists()

@@ -33,13 +33,21 @@ def lmm_products(config: ModelConfig, length: int, batch: int) -> int:
 
 def persistent_products(config: ModelConfig) -> int:
     """Return the multiply-adds of writing the persistent tokens, once for the whole batch."""
-    return memory_products(config, config.persistent_tokens, 1)
+    tokens = config.persistent_tokens
+    return tokens * _around(config) + config.n_heads * _operator(config, tokens)
 
 
 def memory_products(config: ModelConfig, length: int, batch: int) -> int:
     """Return the multiply-adds of projecting, writing and reading `length` tokens."""
-    around = 3 * projection(config) + _gates(config) * config.n_heads * config.dim + output_gate(config) + config.dim**2
-    return batch * (length * around + config.n_heads * _operator(config, length))
+    begun = (
+        length % config.memory.chunk_size % config.memory.update_every
+    )  # of an incomplete group: a call of their own
+    return batch * (length * _around(config) + config.n_heads * _operator(config, length, begun))
+
+
+def _around(config: ModelConfig) -> int:
+    """Return the multiply-adds of the projections and gates of one token."""
+    return 3 * projection(config) + _gates(config) * config.n_heads * config.dim + output_gate(config) + config.dim**2
 
 
 def projection(config: ModelConfig) -> int:
@@ -88,18 +96,20 @@ def _gates(config: ModelConfig) -> int:
     return shared + eta * memory.momentum + alpha * memory.forgetting
 
 
-def _operator(config: ModelConfig, length: int) -> int:
-    """Return the multiply-adds of one head for writing and reading `length` tokens."""
+def _operator(config: ModelConfig, length: int, begun: int = 0) -> int:
+    """Return the multiply-adds of one head for writing and reading `length` tokens, the last `begun` by themselves."""
     memory, dim = config.memory, config.head_dim
     linear = memory.depth == 1 and memory.chunk_size == 1 and not (memory.residual or memory.reset_momentum)
     linear = linear and memory.read == "token" and memory.gate_channels == "none"
     size = LINEAR_BLOCK if linear else memory.chunk_size
-    pairs = squares(length, size)
+    pairs = squares(length - begun, size) + squares(begun, size)
     total = pairs * dim if memory.gain == "fast" and memory.read == "token" else 0
     if linear:  # products of keys with keys, products with the momentum, and the triangular system
         total += pairs * dim + length * dim**2 + triangles(length, size) * dim
     gated = {"none": False, "alpha": memory.forgetting, "all": memory.forgetting or memory.momentum}
-    scores = _channel_pairs(length, size) if gated[memory.gate_channels] else pairs
+    scores = pairs
+    if gated[memory.gate_channels]:
+        scores = _channel_pairs(length - begun, size) + _channel_pairs(begun, size)
     for layer, (d_out, d_in) in enumerate(widths(config)):
         written = layer in memory.written_layers
         token_read = written and memory.read == "token"

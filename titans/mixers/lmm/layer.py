@@ -31,17 +31,27 @@ class Tails(NamedTuple):
     v: Tensor | None = None
 
 
+NO_TAILS = Tails()
+
+
 class MemoryStream(NamedTuple):
     """The state of the memory between two tokens. Its size is constant.
 
     Attributes:
-        state: Weights and momentum at the start of the current chunk.
-        k, v: Keys and values of the chunk's tokens so far, `[batch, heads, tokens, head_dim]`.
+        state: Weights and momentum after all tokens so far but those that wait.
+        opening: What the current chunk started with, without momentum; None where the next token starts a chunk.
+        place: Tokens of the current chunk that are in the state.
+        first: Logits of the gates of the chunk's first token, `[batch, 1, gates]`; None like `opening`.
+        k, v: Keys and values of the tokens that wait for the last of their group of `update_every`,
+            `[batch, heads, tokens, head_dim]`.
         logits: Logits of the gates of these tokens, `[batch, tokens, gates]`.
         tails: Tails of the convolutions.
     """
 
     state: State
+    opening: State | None
+    place: int
+    first: Tensor | None
     k: Tensor
     v: Tensor
     logits: Tensor
@@ -83,17 +93,23 @@ class MemoryGates(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # alpha and 1 - eta are small differences
             return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
-    def forward(self, logits: Tensor, chunk_size: int) -> tuple[Gate, Gate | None, Gate | None]:
+    def forward(
+        self, logits: Tensor, chunk_size: int, first: Tensor | None = None
+    ) -> tuple[Gate, Gate | None, Gate | None]:
         """Return theta, eta and alpha in the shapes that `neural_memory` takes; None for a gate that is off.
 
         Args:
-            logits: `[batch, time, gates]`, of tokens whose first one starts a chunk.
+            logits: `[batch, time, gates]`, of tokens whose first one starts a group of `update_every`.
             chunk_size: Tokens of a chunk.
+            first: Logits of the first token of the chunk that these tokens continue, `[batch, 1, gates]`. None: the
+                first of them starts a chunk.
         """
         sizes = [self.heads * sum(widths) for widths in self.widths.values()]
         by_name = dict(zip(self.widths, logits.split(sizes, -1), strict=True))
-        for name in by_name.keys() - {"theta"}:
-            by_name[name] = self._spanned(by_name[name], chunk_size)
+        firsts = (None,) * len(sizes) if first is None else first.split(sizes, -1)
+        for name, of_first in zip(by_name, firsts, strict=True):
+            if name != "theta":
+                by_name[name] = self._spanned(by_name[name], chunk_size, of_first)
         sets = {name: self._sets(x, self.widths[name]) for name, x in by_name.items()}
         eta = sets.get("eta")
         theta = [self.step * x for x in sets["theta"]]
@@ -102,12 +118,13 @@ class MemoryGates(nn.Module):
         gates = {name: self._for_layers(each) for name, each in (sets | {"theta": theta}).items()}
         return gates["theta"], gates.get("eta"), gates.get("alpha")
 
-    def _spanned(self, logits: Tensor, chunk_size: int) -> Tensor:
+    def _spanned(self, logits: Tensor, chunk_size: int, first: Tensor | None) -> Tensor:
         """Give all tokens of a chunk the logits of its first token, or all tokens of a group their mean."""
         if self.memory.gate_span == "token":
             return logits
         if self.memory.gate_span == "chunk":
-            return torch.cat([part[:, :1].expand_as(part) for part in logits.split(chunk_size, 1)], 1)
+            chunks = logits.split(chunk_size, 1)
+            return torch.cat([(x[:, :1] if first is None else first).expand_as(x) for x in chunks], 1)
         groups = logits.split(self.memory.update_every, 1)
         return torch.cat([group.mean(1, keepdim=True).expand_as(group) for group in groups], 1)
 
@@ -180,11 +197,12 @@ class NeuralMemory(nn.Module):
         weights = tuple(w.expand(batch, *w.shape) for w in self.initial)
         return self.resume(MemoryState(weights, tuple(torch.zeros_like(w) for w in weights)))
 
-    def resume(self, state: State) -> MemoryStream:
+    def resume(self, state: State, tails: Tails = NO_TAILS) -> MemoryStream:
         """Return a stream that starts a new chunk with this state."""
         some = state.weights[0]
-        empty = some.new_zeros(some.shape[0], self.heads, 0, some.shape[-1])
-        return MemoryStream(state, empty, empty, some.new_zeros(some.shape[0], 0, len(self.gates.bias)), Tails())
+        none = some.new_zeros(some.shape[0], self.heads, 0, some.shape[-1])
+        no_logits = some.new_zeros(some.shape[0], 0, len(self.gates.bias))
+        return MemoryStream(state, None, 0, None, none, none, no_logits, tails)
 
     def after(self, persistent: Tensor, batch: int) -> tuple[Tensor, MemoryStream]:
         """Write persistent tokens `[tokens, dim]` to the initial memory.
@@ -199,7 +217,7 @@ class NeuralMemory(nn.Module):
             return persistent.unsqueeze(0), self.start(batch)
         x = persistent.unsqueeze(0)
         q, written, _ = self._project(x, x, Tails())
-        y, state = self._operate(q, *written, self.start(1).state)
+        y, state = self._operate(q, *written, self.start(1))
         parts = (tuple(w.expand(batch, *w.shape[1:]) for w in part) for part in state)
         return self.emit(y, x), self.resume(type(state)(*parts))
 
@@ -216,27 +234,58 @@ class NeuralMemory(nn.Module):
         """
         asking = x if asking is None else asking
         q, (k, v, logits), tails = self._project(x, asking, stream.tails)
-        past = stream.k.shape[2]
-        if past:  # tokens of an unfinished chunk are written again; what they read was returned before
-            k, v = torch.cat((stream.k, k), 2), torch.cat((stream.v, v), 2)
-            logits, q = torch.cat((stream.logits, logits), 1), F.pad(q, (0, 0, past, 0))
-        time = q.shape[2]
-        whole = time - time % self.chunk_size
-        outputs, state = [], stream.state
-        if whole:
-            y, state = self._operate(q[:, :, :whole], k[:, :, :whole], v[:, :, :whole], logits[:, :whole], state)
+        stream, outputs, begin = stream._replace(tails=tails), [], 0
+        while begin < q.shape[2]:
+            part = slice(begin, begin + self._together(q.shape[2] - begin, stream))
+            y, stream = self._advance(q[:, :, part], k[:, :, part], v[:, :, part], logits[:, part], stream)
             outputs.append(y)
-        rest = (k[:, :, whole:], v[:, :, whole:], logits[:, whole:])
-        if whole < time:
-            outputs.append(self._operate(q[:, :, whole:], *rest, state)[0])
-        y = torch.cat(outputs, 2) if len(outputs) > 1 else outputs[0]
-        return self.emit(y[:, :, past:], asking), MemoryStream(state, *rest, tails)
+            begin = part.stop
+        return self.emit(torch.cat(outputs, 2) if len(outputs) > 1 else outputs[0], asking), stream
 
     def settled(self, stream: MemoryStream) -> State:
-        """Return the state after all tokens so far, those of an unfinished chunk included."""
+        """Return the state after all tokens so far, those that wait included."""
         if not stream.k.shape[2]:
             return stream.state
-        return self._operate(stream.k, stream.k, stream.v, stream.logits, stream.state)[1]
+        return self._operate(stream.k, stream.k, stream.v, stream.logits, stream)[1]
+
+    def _together(self, left: int, stream: MemoryStream) -> int:
+        """Return how many of the tokens that are left the next call of the operator takes."""
+        size, every = self.chunk_size, self.config.update_every
+        if stream.opening is not None:
+            return min(left, size - stream.place - stream.k.shape[2])
+        return left - left % size or left - left % every or left
+
+    def _advance(
+        self, q: Tensor, k: Tensor, v: Tensor, logits: Tensor, stream: MemoryStream
+    ) -> tuple[Tensor, MemoryStream]:
+        """Write and read whole chunks, or tokens of one chunk.
+
+        Args:
+            q, k, v: `[batch, heads, time, head_dim]`.
+            logits: Logits of the gates, `[batch, time, gates]`.
+            stream: The state of the memory before these tokens.
+
+        Returns:
+            What was read, like q, and the state after these tokens.
+        """
+        waiting = stream.k.shape[2]
+        if waiting:  # their group is not complete: they are written again, together with the rest of it
+            k, v = torch.cat((stream.k, k), 2), torch.cat((stream.v, v), 2)
+            q, logits = F.pad(q, (0, 0, waiting, 0)), torch.cat((stream.logits, logits), 1)
+        time = k.shape[2]
+        whole = time - time % self.config.update_every
+        y, state = self._operate(q, k, v, logits, stream)
+        if whole < time:
+            state = self._begun(stream)
+            if whole:
+                state = self._operate(q[:, :, :whole], k[:, :, :whole], v[:, :, :whole], logits[:, :whole], stream)[1]
+        place = stream.place + whole
+        if place % self.chunk_size == 0 and whole == time:
+            return y[:, :, waiting:], self.resume(state, stream.tails)
+        if stream.opening is None:
+            stream = stream._replace(opening=stream.state._replace(momentum=()), first=logits[:, :1])
+        k, v, logits = k[:, :, whole:], v[:, :, whole:], logits[:, whole:]
+        return y[:, :, waiting:], stream._replace(state=state, place=place, k=k, v=v, logits=logits)
 
     def read(self, q: Tensor, x: Tensor, state: State) -> Tensor:
         """Read the memory without writing.
@@ -276,15 +325,21 @@ class NeuralMemory(nn.Module):
         dtype = self.initial[0].dtype  # under autocast too: the state is a sum of thousands of small writes
         return q.to(dtype), (k.to(dtype), v.to(dtype), self.gates.logits(x)), Tails(q_tail, k_tail, v_tail)
 
-    def _operate(self, q: Tensor, k: Tensor, v: Tensor, logits: Tensor, state: State) -> tuple[Tensor, State]:
-        """Call the operator on tokens whose first one starts a chunk."""
+    def _begun(self, stream: MemoryStream) -> State:
+        """Return the state that the first tokens of a chunk are written to, or the further ones."""
+        if stream.opening is not None or not self.config.reset_momentum:
+            return stream.state
+        return stream.state._replace(momentum=tuple(torch.zeros_like(m) for m in stream.state.momentum))
+
+    def _operate(self, q: Tensor, k: Tensor, v: Tensor, logits: Tensor, stream: MemoryStream) -> tuple[Tensor, State]:
+        """Call the operator on tokens that start a chunk or continue the stream's."""
         c = self.config
         with torch.autocast(q.device.type, enabled=False):
-            theta, eta, alpha = self.gates(logits, self.chunk_size)
+            theta, eta, alpha = self.gates(logits, self.chunk_size, stream.first)
             return self.operator(
-                q, k, v, theta, eta, alpha, state, self.chunk_size, c.activation, c.residual, c.loss, c.outer_gradient,
-                update_every=c.update_every, read=c.read, reset_momentum=c.reset_momentum, ascent=c.ascent,
-                written=self.written, gain=c.gain != "none",
+                q, k, v, theta, eta, alpha, stream.state, self.chunk_size, c.activation, c.residual, c.loss,
+                c.outer_gradient, update_every=c.update_every, read=c.read, reset_momentum=c.reset_momentum,
+                ascent=c.ascent, written=self.written, gain=c.gain != "none", opening=stream.opening,
             )  # fmt: skip
 
 

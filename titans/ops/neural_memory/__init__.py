@@ -5,7 +5,7 @@ function token by token with the inner gradients by autograd, the reference of e
 
     dispatch.py      neural_memory: checks (checks.py), the kernel (kernels.py), the layout
     autograd.py      the differentiable operation, and what it keeps for its backward pass
-    scan.py          chunk after chunk; in its place compiled.py, or Triton's kernels (triton/)
+    scan.py          chunk after chunk; in its place compiled.py, the CPU kernel (cpu/), or Triton's (triton/)
     chunk.py         one chunk, forward and backward; in its place linear.py, at chunk_size 1
 
 Beside this path are the memory as a function of its weights (mlp.py), the gate coefficients (coefficients.py), the

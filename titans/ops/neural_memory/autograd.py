@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from titans.ops.neural_memory.coefficients import Coefficients, Gates
-from titans.ops.neural_memory.scan import Scan
+from titans.ops.neural_memory.coefficients import Gates, per_chunk
+from titans.ops.neural_memory.scan import TAPED, Scan, continue_chunk
 from titans.ops.neural_memory.state import MemoryState, State, Switches
 
 #: Where a layer's theta, eta and alpha are among the gates of a call; None for a gate that is off.
@@ -70,9 +70,7 @@ def memory_policy(budget: int, q: Tensor, state: State, size: int) -> tuple[int,
     return max(1, round(math.sqrt(chunks * of_state / (of_state + of_products)))), False
 
 
-def scan_sequence(
-    plan: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State
-) -> tuple[Tensor, State]:
+def scan_sequence(plan: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State) -> tuple[Tensor, State]:
     """Write and read a sequence; differentiable.
 
     Args:
@@ -91,6 +89,15 @@ def scan_sequence(
     outputs = MemoryScan.apply(plan, len(gates), *gates, *tokens, *state.weights, *state.momentum)  # type: ignore[no-untyped-call]
     y, *end_tensors = outputs
     return y, MemoryState(tuple(end_tensors[:layers]), tuple(end_tensors[layers:]))
+
+
+def scan_rest(
+    plan: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State, opening: State
+) -> tuple[Tensor, State]:
+    """Do the same for tokens of a chunk that started with the state `opening`, in torch's steps."""
+    plan = plan._replace(scan=TAPED, size=tokens[0].shape[1])
+    coefficients = per_chunk(_coefficients(plan, gates, plan.size), 1)[0]
+    return continue_chunk(plan.switches, coefficients, tuple(tokens), state, opening)
 
 
 class MemoryScan(torch.autograd.Function):
@@ -153,7 +160,7 @@ def _forward(
     return _joined(y), state, kept
 
 
-def _coefficients(plan: Schedule, gates: Sequence[Tensor], size: int) -> list[Coefficients | None]:
+def _coefficients(plan: Schedule, gates: Sequence[Tensor], size: int) -> list[Any]:
     """Return the coefficients of each layer over whole chunks; layers with the same gates share theirs."""
     known = {
         places: plan.scan.coefficients(_of_layer(plan, places, gates), size, plan.switches.update_every)
@@ -163,13 +170,13 @@ def _coefficients(plan: Schedule, gates: Sequence[Tensor], size: int) -> list[Co
     return [None if places is None else known[places] for places in plan.places]
 
 
-def _to_gates(plan: Schedule, gates: Sequence[Tensor], size: int, gradients: Sequence[Coefficients]) -> list[Tensor]:
+def _to_gates(plan: Schedule, gates: Sequence[Tensor], size: int, gradients: Sequence[Any]) -> list[Tensor]:
     """Return the gradients by the gates, from those by each layer's coefficients."""
     dgates = [torch.zeros_like(gate) for gate in gates]
     for places in dict.fromkeys(plan.places):
         assert places is not None
         of_layers = [gradient for gradient, own in zip(gradients, plan.places, strict=True) if own == places]
-        gradient = Coefficients(*(sum(x[1:], start=x[0]) for x in zip(*of_layers, strict=True)))
+        gradient = type(of_layers[0])(*(_sum(x) for x in zip(*of_layers, strict=True)))
         used = _of_layer(plan, places, gates)
         found = plan.scan.coefficients_backward(used, size, plan.switches.update_every, gradient)
         for place, dgate, sign in zip(places, found, (-1 if plan.switches.ascent else 1, 1, 1), strict=True):
@@ -177,6 +184,11 @@ def _to_gates(plan: Schedule, gates: Sequence[Tensor], size: int, gradients: Seq
                 assert dgate is not None
                 dgates[place] += sign * dgate
     return dgates
+
+
+def _sum(gradients: Sequence[Tensor | None]) -> Tensor | None:
+    given = [x for x in gradients if x is not None]
+    return sum(given[1:], start=given[0]) if given else None
 
 
 def _of_layer(plan: Schedule, places: GatePlaces, gates: Sequence[Tensor]) -> Gates:

@@ -14,8 +14,9 @@ READS = ("token", "chunk", "previous")
 
 
 def check(
-    q: Tensor, k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State, switches: Switches
-) -> None:
+    q: Tensor, k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State,
+    switches: Switches, opening: State | None = None,
+) -> None:  # fmt: skip
     """Raise a `ValueError` where the arguments do not fit together; `neural_memory` states their shapes `[...]`.
 
     The range of the gates is checked on a CPU only. On a GPU, looking at the values would stall the stream.
@@ -30,6 +31,8 @@ def check(
         raise ValueError("q: a sequence has at least one token, got time 0")
     _check_switches(switches, len(state.weights))
     _check_state(state, switches.gain, q)
+    if opening is not None and q.shape[2] > switches.chunk_size:
+        raise ValueError(f"opening: {q.shape[2]} tokens are more than the rest of a chunk of {switches.chunk_size}")
     for name, gate in (("theta", theta), ("eta", eta), ("alpha", alpha)):
         if gate is not None:
             _check_gate(name, gate, state, switches.gain, q)

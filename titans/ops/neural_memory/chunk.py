@@ -19,7 +19,7 @@ inputs of a layer. Queries g have pre-activations u; keys x have pre-activations
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -58,14 +58,14 @@ class Gradients(NamedTuple):
 
     Attributes:
         q, k, v: `[N, time, D]`. Those by k and v are None where the inner gradients are constants.
-        coefficients: For each layer, those of a chunk or stacked ones.
+        coefficients: For each layer, those of a chunk or stacked ones; in the form that the scan has them in.
         state: The gradient by the state before the first token.
     """
 
     q: Tensor
     k: Tensor | None
     v: Tensor | None
-    coefficients: list[Coefficients]
+    coefficients: list[Any]
     state: MemoryState
 
 

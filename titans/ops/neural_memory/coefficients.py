@@ -187,6 +187,8 @@ def _padded(tokens: Segment) -> Segment:
     """Return the tokens of a chunk, with tokens that change nothing behind them up to a power of two."""
     count = tokens.start.shape[-3]
     missing = (1 << (count - 1).bit_length()) - count
+    if not missing:
+        return tokens
     neutral = Segment(start=1.0, drift=0.0, decay=1.0, into_weights=0.0, into_momentum=0.0)  # type: ignore[arg-type]
     pairs = zip(tokens, neutral, strict=True)
     return Segment(*(F.pad(x, (0, 0, 0, 0, 0, missing), value=value) for x, value in pairs))  # type: ignore[arg-type]

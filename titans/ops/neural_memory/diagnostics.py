@@ -43,17 +43,19 @@ class MemoryDiagnostics(NamedTuple):
 
 @torch.no_grad()
 def memory_diagnostics(
-    k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State, switches: Switches
-) -> MemoryDiagnostics:
+    k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State, switches: Switches,
+    opening: State | None = None,
+) -> MemoryDiagnostics:  # fmt: skip
     """Return the figures of the tokens that a call of `neural_memory` with these arguments and switches writes.
 
     Args:
         k, v: `[batch, heads, time, dim]`.
         theta, eta, alpha, state: Gates and state in the shapes of `neural_memory`.
         switches: How the memory is built, written and read.
+        opening: What the chunk started with that these tokens continue; None: the first of them starts a chunk.
     """
     gates = [by_layer(gate, len(state.weights)) for gate in (theta, eta, alpha)]
-    tokens = zip(*_tokens(k, v, gates, state, switches), strict=True)
+    tokens = zip(*_tokens(k, v, gates, state, switches, opening), strict=True)
     loss, gradient_norm, weight_norm, staleness = (torch.cat(figures, -1) for figures in tokens)
     step_size, momentum, forgetting = (
         torch.stack([_channel_mean(gate, k) for gate in of_layers], 1) for of_layers in gates
@@ -90,12 +92,14 @@ def weight_norms(weights: tuple[Tensor, ...], gain: bool) -> Tensor:
 
 
 def _tokens(
-    k: Tensor, v: Tensor, gates: list[tuple[Tensor | None, ...]], state: State, switches: Switches
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    k: Tensor, v: Tensor, gates: list[tuple[Tensor | None, ...]], state: State, switches: Switches,
+    opening: State | None,
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:  # fmt: skip
     """Yield the loss, gradient norm, weight norm and staleness of each token, with a time of length 1."""
     rows = k.shape[:2]
+    anchor = state.weights if opening is None else opening.weights
     for t, (k_t, v_t) in enumerate(zip(k.split(1, 2), v.split(1, 2), strict=True)):
-        if t % switches.chunk_size == 0:
+        if t % switches.chunk_size == 0 and opening is None:
             anchor = state.weights
             if switches.reset_momentum:
                 state = state._replace(momentum=tuple(torch.zeros_like(m) for m in state.momentum))

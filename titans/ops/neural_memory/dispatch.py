@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from titans.ops.neural_memory.autograd import GatePlaces, Schedule, memory_policy, scan_sequence
+from titans.ops.neural_memory.autograd import GatePlaces, Schedule, memory_policy, scan_rest, scan_sequence
 from titans.ops.neural_memory.checks import check
 from titans.ops.neural_memory.kernels import KernelName, choose_scan
 from titans.ops.neural_memory.state import Gate, State, Switches, by_layer, is_per_channel
@@ -32,6 +32,7 @@ def neural_memory(
     ascent: bool = False,
     written: tuple[int, ...] | None = None,
     gain: bool = False,
+    opening: State | None = None,
     memory_budget: int = MEMORY_BUDGET,
     kernel: KernelName = "auto",
 ) -> tuple[Tensor, State]:
@@ -62,9 +63,13 @@ def neural_memory(
         written: The layers that are written, counted from 0. The others stay as they are. None: all.
         gain: Whether the last of the weights is a gain of the LayerNorm less 1, `[batch, heads, dim]`, written like the
             rest.
+        opening: The state that a chunk started with, whose rest, or part of the rest, these tokens are. Then `state` is
+            that after the chunk's tokens so far, of which `update_every` divides the number, and torch runs the call.
+            None: the first token starts a chunk.
         memory_budget: Bytes that may be kept for the backward pass, which computes the rest again.
-        kernel: "torch"; "compiled", torch's steps compiled by torch; "triton", whose products are as precise as
-            `torch.get_float32_matmul_precision()` says ("medium" is bfloat16); or "auto", which is torch.
+        kernel: "torch"; "compiled", torch's steps compiled by torch; "cpu", the fused kernel for processors; "triton",
+            whose products are as precise as `torch.get_float32_matmul_precision()` says ("medium" is bfloat16); or
+            "auto", which is "cpu" on a CPU and else "torch".
 
     Returns:
         y `[batch, heads, time, dim]`, and the state after the last token. A call on a whole sequence equals calls on
@@ -76,18 +81,26 @@ def neural_memory(
     """
     form = (activation, residual, loss, outer_gradient)
     switches = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
-    check(q, k, v, theta, eta, alpha, state, switches)
+    check(q, k, v, theta, eta, alpha, state, switches, opening)
     per_channel = is_per_channel(eta) or is_per_channel(alpha)
     scan, size = choose_scan(kernel, q, state, switches, per_channel)
 
     batch_and_heads, layers = q.shape[:2], len(state.weights)
-    tokens = [x.flatten(0, 1) for x in (q, k, v)]
-    flat = type(state)(*(tuple(x.flatten(0, 1) for x in part) for part in state))
+    tokens, flat = [x.flatten(0, 1) for x in (q, k, v)], _flat(state)
     gates, places = _distinct([by_layer(gate, layers) for gate in (theta, eta, alpha)], switches)
     plan = Schedule(switches, scan, size, places, *memory_policy(memory_budget, tokens[0], flat, size))
-    y, end = scan_sequence(plan, [x.flatten(0, 1) for x in gates], tokens, flat)
+    flat_gates = [x.flatten(0, 1) for x in gates]
+    if opening is None:
+        y, end = scan_sequence(plan, flat_gates, tokens, flat)
+    else:
+        y, end = scan_rest(plan, flat_gates, tokens, flat, _flat(opening))
     back = type(end)(*(tuple(x.unflatten(0, batch_and_heads) for x in part) for part in end))
     return y.unflatten(0, batch_and_heads), back
+
+
+def _flat(state: State) -> State:
+    """Return a state whose batch and heads are one dimension."""
+    return type(state)(*(tuple(x.flatten(0, 1) for x in part) for part in state))
 
 
 def _distinct(

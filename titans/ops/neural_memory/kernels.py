@@ -21,11 +21,14 @@ from titans.ops.neural_memory.linear import BLOCK, LINEAR, is_linear_recurrence
 from titans.ops.neural_memory.scan import TAPED, TORCH, Scan
 from titans.ops.neural_memory.state import State, Switches
 
-KernelName = Literal["auto", "torch", "compiled", "triton"]
+KernelName = Literal["auto", "torch", "compiled", "cpu", "triton"]
 
 #: The limits of the Triton kernels, for what a processor holds. The last one is tokens times channels of a chunk whose
 #: factors are float32.
 WIDEST_HEAD, WIDEST_LAYER, LONGEST_CHUNK, LARGEST_CHUNK = 128, 512, 64, 64 * 64
+
+#: What the kernel for processors takes.
+CPU_DTYPES, CPU_DEEPEST = (torch.float32, torch.float64), 64
 
 
 class Call(NamedTuple):
@@ -50,19 +53,22 @@ class Kernel(NamedTuple):
     Attributes:
         name: The name by which a call asks for it.
         unsupported: Returns why the kernel cannot run a call; None: it can.
+        missing: Returns why this machine does not have the kernel for a type of numbers; None: it has.
         load: Imports the kernel, which may take a second, and returns its functions.
     """
 
     name: str
     unsupported: Callable[[Call], str | None]
+    missing: Callable[[torch.dtype], str | None]
     load: Callable[[], Scan]
 
 
 def choose_scan(asked: KernelName, q: Tensor, state: State, switches: Switches, per_channel: bool) -> tuple[Scan, int]:
     """Return the functions that a call runs on, and its tokens in a chunk.
 
-    "auto" is torch: the Triton kernels have not been measured on a GPU yet, and compilation has to be worth its time.
-    Where the kernel that is asked for does not support a call, torch runs it, and a warning says so once.
+    "auto" is "cpu" on a CPU and else torch: the Triton kernels have not been measured on a GPU yet. Where a kernel that
+    is asked for does not support a call, or the machine does not have it, torch runs the call, and a warning says so
+    once. "auto" warns of what the machine does not have alone.
 
     Args:
         asked: The kernel by name.
@@ -74,7 +80,7 @@ def choose_scan(asked: KernelName, q: Tensor, state: State, switches: Switches, 
     Raises:
         ValueError: There is no such kernel, or "triton" is asked for on a CPU outside of Triton's interpreter.
     """
-    kernel = KERNELS.get("torch" if asked == "auto" else asked)
+    kernel = KERNELS.get(_automatic(q) if asked == "auto" else asked)
     if kernel is None:
         raise ValueError(f"kernel: {asked!r} is not one of auto, {', '.join(KERNELS)}")
     linear = is_linear_recurrence(switches, len(state.weights), per_channel)
@@ -83,16 +89,50 @@ def choose_scan(asked: KernelName, q: Tensor, state: State, switches: Switches, 
         rare = "a linear memory at chunk_size 1 has a form of its own"
     elif not backward_covers(switches, per_channel):
         rare = "the call reads late, writes some layers only, or has a gain or gates per channel"
-    reason = kernel.unsupported(Call(q, state, switches, rare))
-    if reason is not None:
-        warn_unsupported(kernel.name, reason)
+    unsupported = kernel.unsupported(Call(q, state, switches, rare))
+    missing = None if unsupported else kernel.missing(q.dtype)
+    reason = unsupported or missing
+    if missing or (unsupported and asked != "auto"):
+        warn_unsupported(kernel.name, str(reason))
     if linear:
         return LINEAR, BLOCK
     return TAPED if rare else TORCH if reason else kernel.load(), switches.chunk_size
 
 
+def _automatic(q: Tensor) -> KernelName:
+    """Return the kernel that "auto" means; a program that torch compiles is made of torch's steps."""
+    return "cpu" if q.device.type == "cpu" and not torch.compiler.is_compiling() else "torch"
+
+
 def _anything(call: Call) -> None:
     """Return None: torch runs every call, and its compiled steps stand in wherever there are some."""
+
+
+def _everywhere(dtype: torch.dtype) -> None:
+    """Return None: where torch is, its steps are."""
+
+
+def _unsupported_by_cpu(call: Call) -> str | None:
+    q, layers = call.q, len(call.state.weights)
+    reasons = {
+        f"its tensors are on {q.device}": q.device.type != "cpu",
+        f"its tensors are {q.dtype}, neither torch.float32 nor torch.float64": q.dtype not in CPU_DTYPES,
+        f"{layers} layers are more than {CPU_DEEPEST}": layers > CPU_DEEPEST,
+    }
+    return call.rare or next((reason for reason, holds in reasons.items() if holds), None)
+
+
+@cache
+def _cpu_missing(dtype: torch.dtype) -> str | None:
+    """Return why this machine cannot build the kernel; None: it has it."""
+    from titans.ops.neural_memory.cpu.binding import kernel
+    from titans.ops.neural_memory.cpu.build import Unavailable
+
+    try:
+        kernel(dtype)
+    except Unavailable as missing:
+        return str(missing)
+    return None
 
 
 def _unsupported_by_triton(call: Call) -> str | None:
@@ -100,8 +140,6 @@ def _unsupported_by_triton(call: Call) -> str | None:
     width, dim = call.state.weights[-1].shape[-1], q.shape[-1]
     if q.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         raise ValueError("kernel: 'triton' runs on a CPU in Triton's interpreter only; set TRITON_INTERPRET=1 for that")
-    if importlib.util.find_spec("triton") is None:
-        return "triton is not installed"
     exact = q.is_cuda and torch.get_float32_matmul_precision() != "medium"
     reasons = {
         f"its tensors are {q.dtype}, not torch.float32": q.dtype != torch.float32,
@@ -113,6 +151,10 @@ def _unsupported_by_triton(call: Call) -> str | None:
         "torch.set_float32_matmul_precision('medium')": exact and too_large(chunk, dim),
     }
     return call.rare or next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _triton_missing(dtype: torch.dtype) -> str | None:
+    return "triton is not installed" if importlib.util.find_spec("triton") is None else None
 
 
 def too_large(chunk: int, dim: int) -> bool:
@@ -129,6 +171,12 @@ def _load_compiled() -> Scan:
     return COMPILED
 
 
+def _load_cpu() -> Scan:
+    from titans.ops.neural_memory.cpu import CPU
+
+    return CPU
+
+
 def _load_triton() -> Scan:
     from titans.ops.neural_memory.triton import TRITON
 
@@ -138,8 +186,9 @@ def _load_triton() -> Scan:
 KERNELS = {
     kernel.name: kernel
     for kernel in (
-        Kernel("torch", _anything, lambda: TORCH),
-        Kernel("compiled", _anything, _load_compiled),
-        Kernel("triton", _unsupported_by_triton, _load_triton),
+        Kernel("torch", _anything, _everywhere, lambda: TORCH),
+        Kernel("compiled", _anything, _everywhere, _load_compiled),
+        Kernel("cpu", _unsupported_by_cpu, _cpu_missing, _load_cpu),
+        Kernel("triton", _unsupported_by_triton, _triton_missing, _load_triton),
     )
 }

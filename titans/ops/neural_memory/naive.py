@@ -33,6 +33,7 @@ def naive_neural_memory(
     ascent: bool = False,
     written: tuple[int, ...] | None = None,
     gain: bool = False,
+    opening: State | None = None,
 ) -> tuple[Tensor, State]:
     """Write and read the memory one token after the other.
 
@@ -41,17 +42,19 @@ def naive_neural_memory(
     """
     form = (activation, residual, loss, outer_gradient)
     switches = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
-    check(q, k, v, theta, eta, alpha, state, switches)
+    check(q, k, v, theta, eta, alpha, state, switches, opening)
     gates = [by_layer(gate, len(state.weights)) for gate in (theta, eta, alpha)]
     weights, momentum = state.weights, state.momentum
     lagged = state.lagged if isinstance(state, LaggedState) else weights
     outputs = []
     with torch.enable_grad():
+        if opening is not None:
+            older, lagged = opening.lagged if isinstance(opening, LaggedState) else opening.weights, opening.weights
+            anchor = _constants(lagged)
         for t in range(q.shape[2]):
-            if t % chunk_size == 0:  # the inner gradient looks at the weights that the last chunk ended with
-                older, lagged = lagged, weights
-                # aliases: k and v may themselves have been read from these weights, and are constants to the inner loss
-                anchor = tuple(w.view_as(w) if w.requires_grad else w.detach().requires_grad_() for w in weights)
+            if t % chunk_size == 0 and opening is None:
+                older, lagged = lagged, weights  # the inner gradient looks at what the last chunk ended with
+                anchor = _constants(weights)
                 if reset_momentum:
                     momentum = tuple(torch.zeros_like(m) for m in momentum)
             gradients = _surprise(anchor, k[:, :, t], v[:, :, t], switches)
@@ -63,6 +66,11 @@ def naive_neural_memory(
     if torch.is_grad_enabled():
         return y, end
     return y.detach(), type(end)(*(tuple(x.detach() for x in part) for part in end))
+
+
+def _constants(weights: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return aliases of weights: k and v may have been read from them, and are constants to the inner loss."""
+    return tuple(w.view_as(w) if w.requires_grad else w.detach().requires_grad_() for w in weights)
 
 
 def step(

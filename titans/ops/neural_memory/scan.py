@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from titans.ops.neural_memory.chunk import Gradients, Products, backward_chunk, forward_chunk
+from titans.ops.neural_memory.chunk import (
+    Gradients,
+    Products,
+    backward_chunk,
+    forward_chunk,
+    read_chunk,
+    write_chunk,
+)
 from titans.ops.neural_memory.coefficients import (
     Coefficients,
     Gates,
@@ -16,7 +23,8 @@ from titans.ops.neural_memory.coefficients import (
     chunk_coefficients_backward,
     per_chunk,
 )
-from titans.ops.neural_memory.state import MemoryState, State, Switches
+from titans.ops.neural_memory.mlp import inner_gradient
+from titans.ops.neural_memory.state import LaggedState, MemoryState, State, Switches
 
 Tokens = tuple[Tensor, ...]  # q, k and v, [N, chunks * C, D]
 
@@ -25,14 +33,15 @@ class Scan(NamedTuple):
     """The four functions that compute the operator on whole chunks; a kernel brings a set of its own.
 
     Attributes:
-        coefficients: `chunk_coefficients`, or what computes the same.
+        coefficients: `chunk_coefficients`, or what computes the same in a form for the scan's own functions alone: a
+            named tuple of tensors.
         coefficients_backward: `chunk_coefficients_backward`, or what computes the same.
         forward: `scan_forward`, or what computes the same. Its tape is for the scan's own `backward` alone.
         backward: `scan_backward`, or what computes the same. None: autograd differentiates `forward`.
     """
 
-    coefficients: Callable[[Gates, int, int], Coefficients]
-    coefficients_backward: Callable[[Gates, int, int, Coefficients], Gates]
+    coefficients: Callable[[Gates, int, int], Any]
+    coefficients_backward: Callable[[Gates, int, int, Any], Gates]
     forward: Callable[[Switches, int, Sequence[Any], Tokens, State, bool], tuple[Tensor, State, Any]]
     backward: Callable[[Switches, int, Sequence[Any], Tokens, Any, Tensor, MemoryState], Gradients] | None
 
@@ -119,6 +128,31 @@ def scan_backward(
     )
     assert dq is not None
     return Gradients(dq, dk, dv, stacked, dstate)
+
+
+def continue_chunk(
+    switches: Switches, coefficients: Sequence[Coefficients | None], tokens: Tokens, state: State, opening: State
+) -> tuple[Tensor, State]:
+    """Write and read further tokens of a chunk, whose inner gradients are at the weights that the chunk started with.
+
+    Args:
+        switches: How the memory is built, written and read.
+        coefficients: For each layer, over these tokens alone, `[N, ...]`; None for a layer that is not written.
+        tokens: q, k and v, `[N, time, D]`.
+        state: The state after the tokens of the chunk so far, `[N, O, I]` for each layer.
+        opening: The state that the chunk started with.
+
+    Returns:
+        What was read, like q, and the state after these tokens.
+    """
+    q, k, v = tokens
+    anchor = opening.weights
+    if not switches.outer_gradient:
+        anchor, k, v = tuple(w.detach() for w in anchor), k.detach(), v.detach()
+    surprise = inner_gradient(anchor, k, v, switches)
+    y, _ = read_chunk(switches, state if switches.read == "token" else opening, coefficients, surprise, q)
+    after = write_chunk(switches, state, coefficients, surprise)
+    return y, after._replace(lagged=opening.weights) if isinstance(after, LaggedState) else after
 
 
 #: Torch's own scan.
