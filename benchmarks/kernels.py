@@ -1,5 +1,7 @@
 """How fast the memory's operator is: beside a plain matrix product, beside titans-pytorch, at 32K tokens, at first.
 
+    python benchmarks/kernels.py operator         the CPU kernel at six shapes: GFLOP/s, share of a 512-square product,
+                                                  and times torch's steps and compiled ones
     python benchmarks/kernels.py share            share of a 512-square product's FLOP/s
     python benchmarks/kernels.py peer             times titans-pytorch's speed (where that is installed: extra `peers`)
     python benchmarks/kernels.py length           tokens/s at 32,768 over those at 2,048
@@ -7,7 +9,8 @@
     python benchmarks/kernels.py memory           megabytes above the start, at depth 4
     python benchmarks/kernels.py peer-memory      the same beside titans-pytorch's
 
-Forward and backward, float32, batch 2, 4 heads of 64, memory MLP expansion 4, momentum and forgetting on. What is
+Forward and backward, float32, batch 2, 4 heads of 64, memory MLP expansion 4, momentum and forgetting on; on the CPU
+kernel, or another by `--kernel`. `operator` states its own shapes; with `--threads 1` it is about one core. What is
 compared takes turns in one process; printed are medians of the ratio of neighbours, and its range. FLOPs are counted by
 the closed form's products alone, recomputation not counted.
 """
@@ -23,6 +26,7 @@ import tempfile
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,28 +35,60 @@ from allocation import as_a_worker
 from titans.ops import MemoryState, neural_memory
 
 BATCH, HEADS, DIM, EXPANSION = 2, 4, 64, 4
+KERNEL = "cpu"
 Run = Callable[[], object]
 
 
-def widths(depth: int) -> list[tuple[int, int]]:
-    """(d_out, d_in) of each layer."""
-    hidden = [DIM * EXPANSION] * (depth - 1)
-    return list(zip([*hidden, DIM], [DIM, *hidden], strict=True))
+class Shape(NamedTuple):
+    """The sizes of a call."""
+
+    depth: int
+    chunk: int
+    time: int
+    dim: int = DIM
+    expansion: int = EXPANSION
+    batch: int = BATCH
+
+    def widths(self) -> list[tuple[int, int]]:
+        """(d_out, d_in) of each layer."""
+        hidden = [self.dim * self.expansion] * (self.depth - 1)
+        return list(zip([*hidden, self.dim], [self.dim, *hidden], strict=True))
+
+    def flops(self) -> float:
+        """Of a forward and backward pass, by the closed form's products; pairs within a chunk count in full."""
+        layers = enumerate(self.widths())
+        macs = sum((5 if n == 0 else 6) * o * i + self.chunk * (o + i) for n, (o, i) in layers)
+        return 3 * 2.0 * macs * self.batch * HEADS * self.time
+
+
+#: (head, expansion, chunk, depth) of `operator`; the first is the default model's, with its batch of 4 x 256 tokens.
+SHAPES = [
+    Shape(2, 16, 256, dim=32, expansion=2, batch=4),
+    *(Shape(depth, chunk, 1024) for depth, chunk in ((2, 16), (2, 64), (1, 64), (4, 64), (4, 16))),
+]
 
 
 def ours(depth: int, chunk: int, time: int, **switches: object) -> Run:
     """Our operator, forward and backward, on fresh random inputs."""
-    weights = tuple((torch.randn(BATCH, HEADS, o, i) * i**-0.5).requires_grad_() for o, i in widths(depth))
+    return operator_run(Shape(depth, chunk, time), KERNEL, **switches)
+
+
+def operator_run(shape: Shape, kernel: str, **switches: object) -> Run:
+    """Our operator on a kernel, forward and backward, on fresh random inputs."""
+    batch, time, depth = shape.batch, shape.time, shape.depth
+    weights = tuple((torch.randn(batch, HEADS, o, i) * i**-0.5).requires_grad_() for o, i in shape.widths())
     state = MemoryState(weights, tuple(torch.zeros_like(w) for w in weights))
-    q, k = (F.normalize(torch.randn(BATCH, HEADS, time, DIM), dim=-1).requires_grad_() for _ in range(2))
-    v = torch.randn(BATCH, HEADS, time, DIM, requires_grad=True)
+    q, k = (F.normalize(torch.randn(batch, HEADS, time, shape.dim), dim=-1).requires_grad_() for _ in range(2))
+    v = torch.randn(batch, HEADS, time, shape.dim, requires_grad=True)
     theta, eta, alpha = (
-        (scale * torch.rand(BATCH, HEADS, time, depth)).requires_grad_() for scale in (0.2 / chunk, 0.9, 1e-4)
+        (scale * torch.rand(batch, HEADS, time, depth)).requires_grad_() for scale in (0.2 / shape.chunk, 0.9, 1e-4)
     )
     leaves = [q, k, v, theta, eta, alpha, *weights]
 
     def run() -> object:
-        y, _ = neural_memory(q, k, v, theta, eta, alpha, state, chunk, residual=True, kernel="compiled", **switches)  # type: ignore[arg-type]
+        y, _ = neural_memory(
+            q, k, v, theta, eta, alpha, state, shape.chunk, residual=True, kernel=kernel, **switches  # type: ignore[arg-type]
+        )  # fmt: skip
         return torch.autograd.grad(y.sum(), leaves)
 
     return run
@@ -95,9 +131,16 @@ def seconds(run: Run) -> float:
 
 def alternate(a: Run, b: Run, rounds: int) -> tuple[list[float], list[float]]:
     """Seconds of each, turn by turn, after one call of each to warm up."""
-    a(), b()
-    pairs = [(seconds(a), seconds(b)) for _ in range(rounds)]
-    return [x for x, _ in pairs], [y for _, y in pairs]
+    first, second = in_turn([a, b], rounds)
+    return first, second
+
+
+def in_turn(runs: list[Run], rounds: int) -> list[list[float]]:
+    """Seconds of each, turn by turn, after one call of each to warm up."""
+    for run in runs:
+        run()
+    turns = [[seconds(run) for run in runs] for _ in range(rounds)]
+    return [list(of_run) for of_run in zip(*turns, strict=True)]
 
 
 def spread(values: list[float]) -> str:
@@ -105,10 +148,17 @@ def spread(values: list[float]) -> str:
     return f"{median(values):8.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def flops(depth: int, chunk: int, time: int) -> float:
-    """Return the FLOPs of a forward and backward pass by the closed form. Pairs within a chunk count in full."""
-    macs = sum((5 if n == 0 else 6) * o * i + chunk * (o + i) for n, (o, i) in enumerate(widths(depth)))
-    return 3 * 2.0 * macs * BATCH * HEADS * time
+def operator(rounds: int) -> None:
+    """Print the CPU kernel's rate, its share of a 512-square product's, and how many times as fast as torch's it is."""
+    print("head, expansion, chunk, depth   GFLOP/s   share of a product   times torch's steps   times compiled ones")
+    for shape in SHAPES:
+        runs = [operator_run(shape, kernel) for kernel in ("cpu", "torch", "compiled")]
+        mine, torch_s, compiled, plain = in_turn([*runs, product()], rounds)
+        rates = [shape.flops() / x / 1e9 for x in mine]
+        shares = [rate / (20 * 2 * 512**3 / x / 1e9) for rate, x in zip(rates, plain, strict=True)]
+        times = [[y / x for x, y in zip(mine, other, strict=True)] for other in (torch_s, compiled)]
+        what = f"{shape.dim}, {shape.expansion}, {shape.chunk}, {shape.depth}"
+        print(f"{what:28}  " + "  ".join(spread(x) for x in (rates, shares, *times)), flush=True)
 
 
 def share(rounds: int) -> None:
@@ -117,7 +167,9 @@ def share(rounds: int) -> None:
     for depth in (1, 2, 4):
         for chunk in (64, 16):
             mine, plain = alternate(ours(depth, chunk, 2048), product(), rounds)
-            rates = [flops(depth, chunk, 2048) / a / (20 * 2 * 512**3 / b) for a, b in zip(mine, plain, strict=True)]
+            rates = [
+                Shape(depth, chunk, 2048).flops() / a / (20 * 2 * 512**3 / b) for a, b in zip(mine, plain, strict=True)
+            ]
             print(f"{depth:5}  {chunk:5}  {BATCH * 2048 / median(mine):8,.0f}   {spread(rates)}", flush=True)
 
 
@@ -146,7 +198,7 @@ def first(rounds: int) -> None:
     """Print the seconds of two calls in fresh processes: with nothing compiled before, and then with it on disk."""
     with tempfile.TemporaryDirectory() as cache:
         for name in ("cold", "warm"):
-            seconds_of = child("--child", "first", TORCHINDUCTOR_CACHE_DIR=cache)
+            seconds_of = child("--child", "first", TORCHINDUCTOR_CACHE_DIR=cache, XDG_CACHE_HOME=cache)
             print(
                 f"{name}: first call {seconds_of[0]:.1f} s, second {seconds_of[1]:.2f} s (depth 2, chunk 64)",
                 flush=True,
@@ -174,7 +226,7 @@ def peer_memory(rounds: int) -> None:
 
 def child(*arguments: str, **environment: str) -> list[float]:
     """Return what a process of its own prints."""
-    command = [sys.executable, __file__, "share", *arguments]
+    command = [sys.executable, __file__, "share", "--kernel", KERNEL, *arguments]
     done = subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, text=True)
     return [float(x) for x in done.stdout.split()]
 
@@ -216,15 +268,18 @@ def peak() -> int:
 
 def main() -> None:
     """Run what is asked for."""
-    kinds = {"share": share, "peer": peer, "length": length, "first": first, "memory": memory}
+    global KERNEL
+    kinds = {"operator": operator, "share": share, "peer": peer, "length": length, "first": first, "memory": memory}
     kinds["peer-memory"] = peer_memory
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=kinds)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--kernel", default=KERNEL, choices=("cpu", "torch", "compiled"))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     as_a_worker()
+    KERNEL = given.kernel
     torch.set_num_threads(given.threads)
     torch.set_flush_denormal(True)
     if given.child:

@@ -1,6 +1,6 @@
 """How long a training step of an lmm takes, over that of a transformer with as many parameters.
 
-    python benchmarks/training_step.py [--kernel compiled] [--threads 2] [--rounds 5] [--lengths 2048 8192]
+    python benchmarks/training_step.py [--kernel cpu] [--threads 2] [--rounds 5] [--lengths 2048 8192]
 
 Forward, backward and the optimiser, float32, batch 1; dim 512, 8 heads, 2 blocks, memory of depth 2, expansion 4, chunk
 64. The transformer's feed-forward is widened until it has the lmm's parameters. Both take turns in one process; printed
@@ -59,7 +59,7 @@ def report(length: int, given: argparse.Namespace) -> None:
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kernel", default="compiled", choices=("torch", "compiled"))
+    parser.add_argument("--kernel", default="cpu", choices=("torch", "compiled", "cpu"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--lengths", type=int, nargs="+", default=[2048, 8192])

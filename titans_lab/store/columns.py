@@ -236,7 +236,7 @@ BENCHES = (
     Column("length", int, "tokens in a sequence"),
     Column("batch", int, "sequences in a step"),
     Column("precision", str, "precision of matrix products: float32 or bfloat16"),
-    Column("kernel", str, "kernel of the memory (auto, torch, compiled, cpu, triton), or fla for other linear recurrences"),
+    Column("kernel", str, "kernel of the memory (auto, torch, compiled, cpu, triton), or fla of others"),
     Column("against", str, "the baseline: a variant with otherwise the same configuration, or titans-pytorch"),
     Column(
         "tokens_per_second", float, "speed of a forward and a backward pass, tokens per second, median of the rounds"

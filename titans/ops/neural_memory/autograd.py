@@ -70,7 +70,9 @@ def memory_policy(budget: int, q: Tensor, state: State, size: int) -> tuple[int,
     return max(1, round(math.sqrt(chunks * of_state / (of_state + of_products)))), False
 
 
-def scan_sequence(plan: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State) -> tuple[Tensor, State]:
+def scan_sequence(
+    plan: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State
+) -> tuple[Tensor, State]:
     """Write and read a sequence; differentiable.
 
     Args:
