@@ -20,7 +20,7 @@ from torch import Tensor
 
 from titans.ops.neural_memory.chunk import Gradients
 from titans.ops.neural_memory.coefficients import Gates
-from titans.ops.neural_memory.cpu.binding import Call, contiguous_rows
+from titans.ops.neural_memory.cpu.binding import KernelCall, contiguous_rows
 from titans.ops.neural_memory.mlp import loss_slope
 from titans.ops.neural_memory.scan import Scan, Tokens
 from titans.ops.neural_memory.state import MemoryState, State, Switches
@@ -84,13 +84,13 @@ CPU = Scan(lambda gates, size, every: gates, lambda gates, size, every, gradient
 
 def _call(
     switches: Switches, size: int, gates: Sequence[Gates], tokens: Tokens, state: State
-) -> tuple[Call, list[object]]:
+) -> tuple[KernelCall, list[object]]:
     """Return a call with all that forward and backward share, and the tensors that it points to."""
     streams = [contiguous_rows(x) for x in tokens]
     by_gate = _by_gate([Gates.of(None if x is None else contiguous_rows(x) for x in each) for each in gates])
     rows, time, dim = tokens[0].shape
     widths = [dim, *(w.shape[1] for w in state.weights)]
-    call = Call(
+    call = KernelCall(
         rows=rows, chunks=time // size, size=size, layers=len(state.weights), threads=torch.get_num_threads(),
         activation=ACTIVATIONS.index(switches.activation), residual=switches.residual, outer=switches.outer_gradient,
         reset=switches.reset_momentum, every=switches.update_every, slope=loss_slope(switches.loss, dim),

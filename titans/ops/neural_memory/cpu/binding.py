@@ -20,7 +20,7 @@ class Rows(ctypes.Structure):
     _fields_ = (("at", c_void_p), ("row", c_int64))
 
 
-class Call(ctypes.Structure):
+class KernelCall(ctypes.Structure):
     """`call` of forward.h. Fields of several layers point to as many `Rows`."""
 
     _fields_ = (

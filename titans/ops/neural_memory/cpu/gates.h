@@ -26,8 +26,8 @@ typedef struct {
 } gates;
 
 static void maps_of(gates g, long size, long every, maps m) {
-    for (long i = 0; i < size; i++) {
-        int first = i % every == 0, last = (i + 1) % every == 0;
+    for (long i = 0, place = 0; i < size; i++, place = place + 1 == every ? 0 : place + 1) {
+        int first = place == 0, last = place + 1 == every;
         m.carry[i] = first ? (g.eta ? g.eta[i] : 0) : 1;
         m.keep[i] = last && g.alpha ? 1 - g.alpha[i] : 1;
         m.drift[i] = last ? m.carry[i] : 0;
@@ -87,8 +87,8 @@ static void coefficients_backward(maps m, long size, const coefficients *c, coef
 
 /* The gradients by the gates from those by the maps; each where it is not null. */
 static void maps_backward(maps found, long size, long every, real *theta, real *eta, real *alpha) {
-    for (long i = 0; i < size; i++) {
-        int first = i % every == 0, last = (i + 1) % every == 0;
+    for (long i = 0, place = 0; i < size; i++, place = place + 1 == every ? 0 : place + 1) {
+        int first = place == 0, last = place + 1 == every;
         theta[i] = found.theta[i] + (last ? found.into[i] : 0);
         if (eta) eta[i] = first ? found.carry[i] + (last ? found.drift[i] : 0) : 0;
         if (alpha) alpha[i] = last ? -found.keep[i] : 0;

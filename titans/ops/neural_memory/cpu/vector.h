@@ -45,15 +45,19 @@ static inline long padded(long count) { return (count + V - 1) / V * V; }
 
 /* The halves of two vectors, lane by lane in turn. */
 #if BYTES == 64 && !defined(DOUBLE)
+#define ROUNDS 4
 #define LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif BYTES == 64 || (BYTES == 32 && !defined(DOUBLE))
+#define ROUNDS 3
 #define LOW 0, 8, 1, 9, 2, 10, 3, 11
 #define HIGH 4, 12, 5, 13, 6, 14, 7, 15
 #elif BYTES == 32 || !defined(DOUBLE)
+#define ROUNDS 2
 #define LOW 0, 4, 1, 5
 #define HIGH 2, 6, 3, 7
 #else
+#define ROUNDS 1
 #define LOW 0, 2
 #define HIGH 1, 3
 #endif
@@ -63,9 +67,9 @@ static inline long padded(long count) { return (count + V - 1) / V * V; }
 #define TURNS(a, b, ...) __builtin_shuffle(a, b, (lanes){__VA_ARGS__})
 #endif
 
-/* Transpose a block of V rows: log2(V) perfect shuffles. */
+/* Transpose a block of V rows: log2(V) = ROUNDS perfect shuffles. */
 static inline void transpose_block(vec *rows) {
-    for (int round = 1; round < V; round *= 2) {
+    EACH(round, ROUNDS) {
         vec turned[V];
         EACH(i, V / 2) {
             turned[2 * i] = TURNS(rows[i], rows[i + V / 2], LOW);
