@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import nn
+
 from titans.mixers import registry
 from titans.models.config import ModelConfig, reads
 
@@ -21,3 +24,12 @@ def of_variant(variant: str, **values: Any) -> ModelConfig:
 WITH_MEMORY = tuple(variant for variant in VARIANTS if "memory.depth" in reads(variant))
 #: Those whose state grows with the sequence.
 GROWING = {name for name, spec in SPECS.items() if any(registry.mixer(each).state_grows for each in spec.pattern)}
+
+
+@torch.no_grad()
+def away_from_zero(model: nn.Module) -> nn.Module:
+    """Move each tensor that starts as zeros, as RWKV-7's output matrix is published: it stops gradients for a step."""
+    for p in model.parameters():
+        if not p.any():
+            p.add_(0.1 * torch.randn_like(p))
+    return model

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from variants import VARIANTS
+from variants import VARIANTS, away_from_zero
 
 from titans.models.classifier import Classifier
 from titans.models.config import MemoryConfig, ModelConfig
@@ -24,7 +24,7 @@ def test_what_fills_a_batch_up_changes_nothing(variant: str):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_parameter_learns(variant: str):
-    model = classifier(variant)
+    model = away_from_zero(classifier(variant))
     torch.nn.functional.cross_entropy(model(torch.randint(7, (4, 30))), torch.tensor([0, 1, 2, 1])).backward()
     dead = [name for name, p in model.named_parameters() if p.numel() and (p.grad is None or not p.grad.any())]
     assert not dead

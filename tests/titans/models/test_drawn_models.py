@@ -93,7 +93,7 @@ BASE: dict[type, dict[str, Any]] = {
         "persistent_tokens": 3,
     },
     MemoryConfig: {"chunk_size": 3, "depth": 2, "expansion": 1, "alpha_bias": 0.0, "theta_scale": 0.05},
-    MacConfig: {},
+    **{kind: {} for kind in OWN},
 }
 #: What else has to be set, for the values of a field to be possible or to make a difference.
 NEEDS: dict[str, dict[type, dict[str, Any]]] = {
@@ -116,6 +116,8 @@ def behaviour(config, name, value):
     """Logits in evaluation and their gradients, from parameters that models share by name and shape."""
     chosen = {section: {**values, **NEEDS.get(name, {}).get(section, {})} for section, values in BASE.items()}
     chosen[config][name] = value
+    if config in OWN:
+        chosen[ModelConfig]["variant"] = OWN[config]
     model = LanguageModel(assembled(chosen)).double().eval()
     with torch.no_grad():
         for path, p in model.named_parameters():
