@@ -24,7 +24,7 @@ from titans_lab.study.run import config_of
 
 LEAST_BYTES = 2**30  # that must be free on the disk and in memory
 OLDEST_TORCH = (2, 11)
-PARTS = ("numpy", "scipy", "pyarrow", "duckdb", "pydantic", "PyYAML", "typer", "rich", "jinja2", "plotly")
+PARTS = ("numpy", "scipy", "pyarrow", "duckdb", "pydantic", "PyYAML", "typer", "rich", "jinja2")
 OPTIONAL = ("triton", "tokenizers", "datasets", "lm-eval", "optuna", "flash-linear-attention", "titans-pytorch")
 ASK_TORCH = """
 import json, torch

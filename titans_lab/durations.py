@@ -1,7 +1,8 @@
-"""Parse durations as users write them in study files and on the command line: 30s, 15m, 2h, 1h30m."""
+"""Parse and spell durations as people write them: 30s, 15m, 2h, 1h30m."""
 
 from __future__ import annotations
 
+import math
 import re
 
 SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
@@ -23,3 +24,13 @@ def parse_duration(text: str) -> float:
     if re.fullmatch(r"\d{1,9}", text) and int(text):
         raise ValueError(f"{text} has no unit; write {text}s, {text}m or {text}h")
     raise ValueError(f'"{text[:60]}" is no duration; write 30s, 15m, 2h or 1h30m')
+
+
+def spell_duration(seconds: float | None) -> str:
+    """Return a duration in its two largest units: 3s, 4m05s, 2h10m; "?" where it is not known."""
+    if seconds is None or not math.isfinite(seconds):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest}s"
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"

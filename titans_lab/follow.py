@@ -7,11 +7,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from titans_lab.input import open_regular
+from titans_lab.quantities import count
 from titans_lab.store.folder import Attempt
 from titans_lab.store.logs import row_of
 from titans_lab.tables import harmless
 
 PAUSE_SECONDS = 0.3
+#: What a line of metrics says, by column, in an order that fits 80 characters.
+WORDS: dict[str, Callable[[float], str]] = {
+    "step": lambda value: f"step {value:<6}",
+    "tokens": lambda value: f"{count(value):>5} tokens",
+    "loss": lambda value: f"loss {value:.4f}",
+    "grad_norm": lambda value: f"gradient {value:<5.2g}",
+    "tokens_per_second": lambda value: f"{count(value):>5} tokens/s",
+    "valid_loss": lambda value: f"valid {value:.4f}",
+}
 
 
 def lines(attempt: Attempt, follow: bool = False) -> Iterator[str]:
@@ -50,4 +60,5 @@ def _words(line: str) -> str:
     row = row_of(line.encode())
     if row is None:
         return f"(damaged) {line}"
-    return "  ".join(f"{name} {value:.6g}" for name, value in row.items() if value is not None)
+    known = ((words, row[name]) for name, words in WORDS.items())
+    return "  ".join(words(value) for words, value in known if value is not None)

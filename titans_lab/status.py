@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,13 @@ from titans_lab.study.run import Run, config_of
 from titans_lab.study.study import Study
 
 #: Columns that count several states.
-COUNTED = {"done": {"done"}, "diverged": {"diverged"}, "running": {"running"}, "failed": {"failed", "oom", "timeout"}}
+COUNTED = {
+    "done": {"done"},
+    "running": {"running"},
+    "diverged": {"diverged"},
+    "failed": {"failed", "oom", "timeout"},
+    "cancelled": {"cancelled", "pruned"},
+}
 
 
 def study_status(runs: Sequence[Run], store: Store) -> list[dict[str, Any]]:
@@ -58,6 +64,38 @@ def _searched(folder: SearchFolder, study: str, store: Store) -> Iterator[Run]:
         with suppress(UserError):
             record = store.run(run_id).record()
             yield Run(run_id, config_of(record), record["seed"], record["data_hash"], factors)
+
+
+def totals(states: Mapping[str, int]) -> str:
+    """Return how many runs are in each state, those with a result first."""
+    order = ["done", "diverged", "running"]
+    counted = sorted(states.items(), key=lambda item: (item[0] not in order, item[0]))
+    runs = sum(states.values())
+    listed = ", ".join(f"{count} {state}" for state, count in counted if count)
+    return f"{runs} run{'' if runs == 1 else 's'}: {listed}" if runs else "no runs"
+
+
+def seconds_left(runs: Sequence[Run], rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the seconds until the running and pending runs are done at the speed of those that run.
+
+    Args:
+        runs: Some runs.
+        rows: Their rows of `study_status`.
+
+    Returns:
+        None where none runs, or none of those has a speed yet.
+    """
+    work = [
+        (row, float(derived.flops(run.config)), row["tokens"] / row["planned_tokens"])
+        for run, row in zip(runs, rows, strict=True)
+        if row["state"] in ("running", "pending")
+    ]
+    rate = sum(
+        flops / row["planned_tokens"] * row["tokens_per_second"]
+        for row, flops, _ in work
+        if row["state"] == "running" and row["tokens_per_second"]
+    )
+    return sum(flops * (1 - share) for _, flops, share in work) / rate if rate else None
 
 
 def store_status(store: Store) -> tuple[list[dict[str, Any]], list[Damage]]:
@@ -97,7 +135,7 @@ def _row(run: Run, store: Store) -> dict[str, Any]:
         "id": run.run_id,
         "state": folder.state(),
         "tokens": figures.get("tokens", 0),
-        "of": derived.tokens(run.config),
+        "planned_tokens": derived.tokens(run.config),
         "loss": figures.get("loss"),
         "train_loss": figures.get("train_loss"),
         "tokens_per_second": figures.get("tokens_per_second"),

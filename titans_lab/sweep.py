@@ -91,6 +91,7 @@ class Sweep:
         asked: When each active run was asked to stop, if it was.
         used: Device slots used so far. An idle worker may still occupy one.
         others: Runs that other sweeps execute. One that is asked to stop there is not started again here.
+        holders: Who holds the devices that were found in use, by the device's name.
     """
 
     store: Store
@@ -109,6 +110,7 @@ class Sweep:
     asked: dict[str, float] = field(default_factory=dict)
     used: set[Device] = field(default_factory=set)
     others: set[str] = field(default_factory=set)
+    holders: dict[str, str] = field(default_factory=dict)
 
     def run(self, look: Callable[[Sweep], bool | None]) -> None:
         """Execute all waiting runs.
@@ -258,7 +260,8 @@ class Sweep:
                 job = self.executor.submit(folder, device)
                 self.used.add(device)
                 return job
-            except DeviceBusy:
+            except DeviceBusy as busy:
+                self.holders[device.name] = str(busy)
                 continue
             except AlreadyRunning:
                 free.insert(0, device)

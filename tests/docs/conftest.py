@@ -14,5 +14,6 @@ from titans_lab.study.study import load_study
 def a_store(tmp_path: Path) -> Path:
     """The quickstart's runs as `./results`, recorded without being trained."""
     runs = load_study(ROOT / "studies" / "quickstart.yaml").runs(lambda _: "0" * 64)
-    pasts.finish(runs, Store(tmp_path / "results"), loss=lambda run: 2.5 + 0.01 * run.seed)
+    losses = dict.fromkeys(("loss", "score"), lambda run: 2.5 + 0.01 * run.seed)
+    pasts.finish(runs, Store(tmp_path / "results"), **losses)
     return tmp_path / "results"

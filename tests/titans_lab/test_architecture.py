@@ -52,7 +52,8 @@ MAY_IMPORT = {
     f"titans_lab.study.metric titans_lab.study.sections titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
     "titans_lab.store": "titans_lab.errors titans_lab.input titans_lab.output titans_lab.study titans_lab.study.metric "
     "titans_lab.tables titans_lab.tasks.settings",
-    "titans_lab.follow": "titans_lab.input titans_lab.store titans_lab.tables",
+    "titans_lab.quantities": "",
+    "titans_lab.follow": "titans_lab.input titans_lab.quantities titans_lab.store titans_lab.tables",
     "titans_lab.control": "titans_lab.selection titans_lab.store",
     "titans_lab.launch": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.store "
     "titans_lab.study titans_lab.sweep",
@@ -72,7 +73,8 @@ MAY_IMPORT = {
     "titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.sweep "
     "titans_lab.tasks.settings",
     "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
-    "titans_lab.report": "titans_lab titans_lab.environment titans_lab.errors titans_lab.harness.table "
+    "titans_lab.report": "titans_lab titans_lab.durations titans_lab.environment titans_lab.errors "
+    "titans_lab.harness.table titans_lab.quantities "
     "titans_lab.output titans_lab.paper titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study "
     "titans_lab.study.metric titans_lab.tables titans_lab.tasks.settings",
     "titans_lab.reproduce": "titans_lab.report titans_lab.store titans_lab.study",
@@ -104,7 +106,8 @@ MAY_IMPORT = {
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.control titans_lab.data titans_lab.doctor "
     "titans_lab.durations titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.follow "
     "titans_lab.harness titans_lab.harness.table titans_lab.launch titans_lab.output titans_lab.planning "
-    "titans_lab.plugins titans_lab.progress titans_lab.report titans_lab.reproduce titans_lab.scaling "
+    "titans_lab.plugins titans_lab.progress titans_lab.quantities titans_lab.report titans_lab.reproduce "
+    "titans_lab.scaling "
     "titans_lab.search titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study "
     "titans_lab.sweep titans_lab.tables titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
@@ -119,7 +122,6 @@ BELONGS_TO = {
     "triton": "titans.ops",
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.data.arrow titans_lab.store",
-    "plotly": "titans_lab.report",
     "optuna": "titans_lab.search",
     "jinja2": "titans_lab.report",
     "pydantic": "titans_lab.study",

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from titans_lab.durations import parse_duration
+from titans_lab.durations import parse_duration, spell_duration
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,11 @@ def test_a_bare_number_is_refused_with_the_units_that_it_may_have(text: str):
 def test_what_is_no_duration_is_refused(text: str):
     with pytest.raises(ValueError, match="write 30s, 15m, 2h or 1h30m"):
         parse_duration(text)
+
+
+DURATIONS = {0: "0s", 59.4: "59s", 59.6: "1m00s", 245: "4m05s", 3599.7: "1h00m", 7830: "2h10m", 360000: "100h00m"}
+
+
+@pytest.mark.parametrize(("seconds", "text"), [*DURATIONS.items(), (None, "?"), (math.nan, "?"), (math.inf, "?")])
+def test_durations_are_for_people(seconds: float | None, text: str):
+    assert spell_duration(seconds) == text

@@ -7,7 +7,7 @@ import pytest
 from workbench import Workbench
 
 from titans_lab.errors import UserError
-from titans_lab.status import damage_of, store_status, study_status
+from titans_lab.status import damage_of, seconds_left, store_status, study_status, totals
 from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder
 
@@ -36,7 +36,9 @@ def bench(tmp_path: Path) -> Workbench:
 def test_each_run_has_its_state_and_figures(bench: Workbench):
     with Attempt(bench.folders("seeds=6")[1].attempts()[0]).claim.kept():
         rows = study_status(bench.runs("seeds=6"), bench.store)
-    found = [tuple(row[key] for key in ("state", "tokens", "of", "loss", "train_loss", "error")) for row in rows]
+    found = [
+        tuple(row[key] for key in ("state", "tokens", "planned_tokens", "loss", "train_loss", "error")) for row in rows
+    ]
     assert found == [
         ("pending", 0, 256, None, None, None),
         ("running", 128, 256, None, 3.5, None),
@@ -48,14 +50,34 @@ def test_each_run_has_its_state_and_figures(bench: Workbench):
     assert [row["run"] for row in rows] == [f"seed={seed}" for seed in range(6)]
 
 
+def test_the_time_left_is_the_work_left_at_the_speed_of_what_runs(bench: Workbench):
+    runs = bench.runs("seeds=6")
+    with Attempt(bench.folders("seeds=6")[1].attempts()[0]).claim.kept():
+        rows = study_status(runs, bench.store)
+    speed = rows[1]["tokens_per_second"]
+    assert seconds_left(runs, rows) == pytest.approx((128 + 256) / speed)  # half a run, and a whole one
+    rows[1]["tokens_per_second"] = None
+    assert seconds_left(runs, rows) is None
+    assert totals({"failed": 1, "done": 2, "lost": 0, "running": 1}) == "4 runs: 2 done, 1 running, 1 failed"
+    assert (totals({"done": 1}), totals({})) == ("1 run: 1 done", "no runs")
+
+
 def test_each_study_of_a_store_has_its_counts(bench: Workbench):
     with Attempt(bench.folders("seeds=6")[1].attempts()[0]).claim.kept():
         rows = {row.pop("study"): row for row in store_status(bench.store)[0]}
     last = rows["all"].pop("last_finished")
     assert last is not None
     assert last == rows["more"].pop("last_finished")
-    assert rows["all"] == {"runs": 6, "done": 1, "diverged": 1, "running": 1, "failed": 1, "missing": 2}
-    assert rows["more"] == {"runs": 4, "done": 1, "diverged": 1, "running": 0, "failed": 1, "missing": 1}
+    assert rows["all"] == {"runs": 6, "done": 1, "diverged": 1, "running": 1, "failed": 1, "cancelled": 0, "missing": 2}
+    assert rows["more"] == {
+        "runs": 4,
+        "done": 1,
+        "diverged": 1,
+        "running": 0,
+        "failed": 1,
+        "cancelled": 0,
+        "missing": 1,
+    }
 
 
 def test_a_last_line_that_cannot_be_read_is_named(bench: Workbench):

@@ -15,6 +15,7 @@ from titans_lab.cli import (
     data,
     evals,
     fits,
+    generates,
     plans,
     records,
     reports,
@@ -25,6 +26,7 @@ from titans_lab.cli import (
     upkeep,
     writing,
 )
+from titans_lab.cli.flags import Verb, Verbs
 
 app = typer.Typer(
     name="titans-lab",
@@ -33,6 +35,7 @@ app = typer.Typer(
         "Start here:  titans-lab sweep studies/quickstart.yaml  |  titans-lab report studies/quickstart.yaml  |  "
         'titans-lab query "select model.variant, avg(loss) from runs group by all"'
     ),
+    cls=Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -52,6 +55,7 @@ VERBS = (
     studies.rerun,
     records.query,
     fits.fit,
+    generates.generate,
     reports.report,
     reports.compare,
     reproductions.reproduce,
@@ -61,9 +65,9 @@ VERBS = (
     upkeep.doctor,
 )
 for verb in VERBS:
-    app.command()(verb)
-app.command("import")(upkeep.import_)  # Python has taken this name and the next
-app.command("eval")(evals.evaluate)
+    app.command(cls=Verb)(verb)
+app.command("import", cls=Verb)(upkeep.import_)  # Python has taken this name and the next
+app.command("eval", cls=Verb)(evals.evaluate)
 app.add_typer(data.data, name="data")
 
 

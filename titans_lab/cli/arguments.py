@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,11 +28,22 @@ def duration(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """Return the bytes of an option's size: 512M, 4G or 4GB, where 1K is 1024 bytes."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT]?)(?:I?B)?", text.strip().upper(), re.ASCII)
-    if not match:
-        raise typer.BadParameter(f"{text!r} is no size; write 512M or 4G")
-    return int(float(match[1]) * 2 ** (10 * " KMGT".index(match[2] or " ")))
+    """Return the bytes of memory that an option names: 512M, 4G or 4GB, where 1K is 1024 bytes."""
+    return _size(text, kilo=1024)
+
+
+def text_size(text: str) -> int:
+    """Return the bytes of a text that an option names: 200K, 1.5M or 2G, where 1K is 1000 bytes."""
+    return _size(text, kilo=1000)
+
+
+def _size(text: str, kilo: int) -> int:
+    from titans_lab.quantities import parse_size
+
+    try:
+        return parse_size(text, kilo)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/depth.yaml.")]

@@ -11,8 +11,9 @@ import typer
 
 from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, open_store, usable_devices, warn
 from titans_lab.cli.interrupts import terminable
-from titans_lab.cli.output import FAILED, count, end_interrupted, note, print_rows, print_table, progress_bar
+from titans_lab.cli.output import FAILED, end_interrupted, note, print_rows, print_table, progress_bar
 from titans_lab.errors import UserError
+from titans_lab.quantities import count
 
 if TYPE_CHECKING:
     from titans_lab.bench.pairs import Pair

@@ -13,7 +13,8 @@ import typer
 
 from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, load, open_store, usable_devices
 from titans_lab.cli.interrupts import terminable
-from titans_lab.cli.output import FAILED, duration, end_interrupted, note, print_rows, print_table, progress_bar
+from titans_lab.cli.output import FAILED, end_interrupted, note, print_rows, print_table, progress_bar
+from titans_lab.durations import spell_duration
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
@@ -99,7 +100,7 @@ def _print(rows: Sequence[CheckRow], seconds: float, as_csv: bool, as_json: bool
         print_rows(names, map(dataclasses.astuple, rows), as_csv, as_json)
     else:
         _print_tables(rows)
-        print(f"\n{_summary(rows)}, {duration(seconds)}. {WORDS}")
+        print(f"\n{_summary(rows)}, {spell_duration(seconds)}. {WORDS}")
 
 
 def _print_tables(rows: Sequence[CheckRow]) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from titans_lab.cli.arguments import AsJson
-from titans_lab.cli.output import count, note, print_table, progress
+from titans_lab.cli.arguments import AsJson, text_size
+from titans_lab.cli.output import note, print_table, progress
+from titans_lab.quantities import count
 
 if TYPE_CHECKING:
     from titans_lab.data.prepared import Manifest
@@ -38,7 +39,10 @@ def prepare(
     ] = 0.05,
     key: Annotated[str, typer.Option(help="The key of the text in a JSON line or in a row of a dataset.")] = "text",
     limit: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="The most bytes to read, such as 200000, 200K, 1.5M or 2G.")
+        int | None,
+        typer.Option(
+            parser=text_size, metavar="SIZE", help="The most bytes to read, such as 200000, 200K, 1.5M or 2G."
+        ),
     ] = None,
     one_document: Annotated[
         bool, typer.Option("--one-document", help="Join files, lines or rows to one document.")
@@ -51,11 +55,10 @@ def prepare(
     """
     from titans_lab.data.prepare import Request
     from titans_lab.data.prepare import prepare as make
-    from titans_lab.data.sources import Source, size_in_bytes
+    from titans_lab.data.sources import Source
 
     held_out = Source(valid, key) if valid else None
-    most = size_in_bytes(limit) if limit is not None else None
-    request = Request(Source(source, key), held_out, tokenizer, valid_fraction, most, one_document)
+    request = Request(Source(source, key), held_out, tokenizer, valid_fraction, limit, one_document)
     with progress() as look:
         manifest, was_there = make(
             request, output.expanduser(), lambda what, *of: look(f"{what}: {count(of[0])}B", *of)
@@ -89,7 +92,7 @@ def _print(manifest: Manifest, folder: Path, as_json: bool) -> None:
     print(f"\nsource     {manifest.request['source']['name']}")
     print(f"tokenizer  {manifest.tokenizer}, {manifest.vocabulary} tokens, {manifest.dtype}")
     print(f"digest     {manifest.digest}")
-    print(f"\nin a study: data.path={folder} model.vocab_size={manifest.vocabulary}")
+    print(f"\nin a study: data.path={folder} (sets model.vocab_size to {manifest.vocabulary})")
 
 
 def _part(part: Any) -> list[str]:

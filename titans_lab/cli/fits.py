@@ -63,7 +63,7 @@ def _print(law: Scaling) -> None:
 
 
 def _example(law: Scaling) -> str:
-    from titans_lab.cli.output import count
+    from titans_lab.quantities import count
 
     best = law.optimum
     if best is None:

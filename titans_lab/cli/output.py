@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import shutil
 import sys
 import textwrap
@@ -124,22 +123,3 @@ def collect(answers: Iterable[T], total: int, words: Callable[[T], str], what: s
     except EndedEarly as error:
         note(f"failed: {error}")
     return found
-
-
-def count(number: float) -> str:
-    """Return a number with three digits and an SI prefix: 1.2M."""
-    number = float(f"{number:.3g}")  # 999.9 is 1K
-    for size, letter in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
-        if number >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.3g}"
-
-
-def duration(seconds: float | None) -> str:
-    """Return a duration in its two largest units: 3s, 4m05s, 2h10m; "?" where it is not known."""
-    if seconds is None or not math.isfinite(seconds):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest}s"
-    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +19,10 @@ from titans_lab.cli.arguments import (
     open_store,
     usable_devices,
 )
-from titans_lab.cli.output import count, duration, note, print_rows, print_table, say
+from titans_lab.cli.output import note, print_rows, say
+from titans_lab.cli.screens import SHORT_ID, Wide, print_screen
+from titans_lab.durations import spell_duration
+from titans_lab.quantities import count, memory
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from titans_lab.study.derived import Hold
     from titans_lab.study.run import Run
 
-FIGURES = {"parameters": "parameters", "tokens": "tokens", "flops": "FLOPs", "state_bytes": "state bytes"}
+FIGURES = {"tokens": "tokens", "parameters": "parameters", "flops": "FLOPs"}
 ESTIMATED = ("seconds", "peak_bytes")
 LONGEST_NEW = 80  # characters of what is new about a run, in the table
 
@@ -42,6 +45,7 @@ def plan(
     probe: Annotated[
         bool, typer.Option("--probe", help="First time five steps of the smallest and of the largest run.")
     ] = False,
+    wide: Wide = False,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
@@ -52,6 +56,7 @@ def plan(
     """
     from titans_lab.planning.document import document, search_document
     from titans_lab.planning.plan import plan as plan_runs
+    from titans_lab.study.run import labels
 
     loaded, runs = load(study, overrides)
     devices = _devices(max_parallel, probe)
@@ -62,7 +67,8 @@ def plan(
     elif as_csv:
         _print_csv(found)
     else:
-        _print_runs(found, loaded.hold)
+        print_screen(_columns(found, labels(runs), loaded.hold, wide), wide, every="run")
+        print()
         _print_summary(found)
         if search := search_document(loaded, overrides or []):
             _print_search(search)
@@ -105,32 +111,25 @@ def _ends(row: PlannedRun) -> list[float | None]:
     return [getattr(each, end, None) for each in estimates for end in ("value", "low", "high")]
 
 
-def _print_runs(found: Plan, hold: Hold | None) -> None:
-    """Print a table of the runs; what is the same for all of them stands below it."""
-    columns: dict[str, list[str]] = {
-        "run": [row.label for row in found.runs],
-        "id": [row.run_id for row in found.runs],
+def _columns(found: Plan, labels: Mapping[str, str], hold: Hold | None, wide: bool) -> dict[str, list[str]]:
+    """Return the columns of the table of runs, those that matter most first."""
+    columns = {
+        "run": [labels[row.run_id] for row in found.runs],
+        "id": [row.run_id if wide else row.run_id[:SHORT_ID] for row in found.runs],
         "state": [row.state for row in found.runs],
     }
-    same = []
-    for name, title in FIGURES.items():
-        cells = [count(getattr(row, name)) for row in found.runs]
-        if len(set(cells)) > 1:
-            columns[title] = cells
-        else:
-            same.append(f"{cells[0]} {title}")
     if any(row.seconds for row in found.runs):
         columns["time"] = [_estimate(row.seconds, _time) for row in found.runs]
     if any(row.peak_bytes for row in found.runs):
-        columns["memory"] = [_estimate(row.peak_bytes, _bytes) for row in found.runs]
+        columns["memory"] = [_estimate(row.peak_bytes, memory) for row in found.runs]
     if hold:
         columns[f"{hold.what} held"] = [_held(row) for row in found.runs]
+    for name, title in FIGURES.items():
+        columns[title] = [count(getattr(row, name)) for row in found.runs]
+    columns["state bytes"] = [memory(row.state_bytes) for row in found.runs]
     if any(row.new for row in found.runs):
-        columns["differs from the nearest run in"] = [_new(row) for row in found.runs]
-    print_table(list(columns), zip(*columns.values(), strict=True))
-    print()
-    if same:
-        say(f"Every run: {', '.join(same)}")
+        columns["differs from the nearest run in"] = [_new(row, wide) for row in found.runs]
+    return columns
 
 
 def _print_summary(found: Plan) -> None:
@@ -147,10 +146,11 @@ def _print_summary(found: Plan) -> None:
     if any(each and each.low is None for row in missing for each in (row.seconds, row.peak_bytes)):
         say("(?): the store has too few runs like these for an interval")
     if (seen := found.detectable) and seen.difference:
+        arms = f"{seen.arms} arm{'' if seen.arms == 1 else 's'}"
         of = "this study's runs" if seen.own else "earlier runs like these"
         say(
             f"Detectable difference at {seen.seeds} seeds, with 80 % power: {seen.difference:.3g} "
-            f"{seen.metric} ({seen.arms} arms after Holm; standard deviation of paired differences "
+            f"{seen.metric} ({arms} after Holm; standard deviation of paired differences "
             f"{seen.sd:.2g}, from {seen.pairs} pairs of {of})"
         )
     elif len({row.parameters for row in found.runs} | {row.label for row in found.runs}) > 1:
@@ -190,16 +190,12 @@ def _estimate(estimate: Estimate | None, words: Callable[[float], str]) -> str:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.1f}s" if seconds < 10 else duration(seconds)
+    return f"{seconds:.1f}s" if seconds < 10 else spell_duration(seconds)
 
 
-def _bytes(number: float) -> str:
-    return f"{number / 2**20:.0f} MiB" if number < 2**30 else f"{number / 2**30:.1f} GiB"
-
-
-def _new(row: PlannedRun) -> str:
+def _new(row: PlannedRun, wide: bool) -> str:
     text = str(row.new or "")
-    return text if len(text) <= LONGEST_NEW else text[:LONGEST_NEW] + "..."
+    return text if wide or len(text) <= LONGEST_NEW else text[:LONGEST_NEW] + "..."
 
 
 def _held(row: PlannedRun) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from titans_lab.cli.arguments import usable_devices
-from titans_lab.cli.output import FAILED, collect, print_rows, print_table
+from titans_lab.cli.output import FAILED, collect, print_rows, print_table, say
 from titans_lab.errors import UserError
+from titans_lab.tables import harmless
 
 if TYPE_CHECKING:
     from titans_lab.evaluation.choices import Choice
@@ -51,8 +52,17 @@ def _print(results: Sequence[Result], as_csv: bool, as_json: bool) -> None:
         print_rows(COLUMNS, ([row[name] for name in COLUMNS] for row in rows), as_csv, as_json)
     elif rows:
         print_table(("task", "setting", "length", "right", "of", "95 % interval", ""), map(_cells, rows))
+        _print_examples(results[-1])
         for remark in dict.fromkeys(row["note"] for row in rows):
             print(f"\n{remark}; the store has these in the view evals")
+
+
+def _print_examples(result: Result) -> None:
+    """Print some questions with what the model said."""
+    for each in result.examples:
+        mark = "right" if each["right"] else "wrong"
+        say(f"\n...{harmless(str(each['question']))}")
+        say(f"  expected {harmless(str(each['expected']))}; said {harmless(repr(each['said']))}: {mark}")
 
 
 def _more(result: Result) -> dict[str, Any]:

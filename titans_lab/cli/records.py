@@ -19,6 +19,8 @@ from titans_lab.output import output_file
 from titans_lab.store.views import VIEW_NAMES
 from titans_lab.tables import Format, format_of
 
+PAGE_WIDTH = 80  # characters of a line of `--columns` where there is no terminal
+
 
 def query(
     sql: Annotated[
@@ -59,10 +61,11 @@ def query(
         raise UserError("query: parquet is not for a terminal; give -o FILE, or a pipe")
     fitted = width() if output is None else None
     if columns:
-        from titans_lab.store.catalogue import table
+        from titans_lab.store.catalogue import table, text
         from titans_lab.store.formats import encode
 
-        _write(io.BytesIO(encode(table(sql), wanted, fitted)), output)
+        content = encode(table(sql), wanted) if wanted != "table" else text(sql, fitted or PAGE_WIDTH).encode()
+        _write(io.BytesIO(content), output)
         return
     from titans_lab.store.bounded import Bounds, ask_bounded
 

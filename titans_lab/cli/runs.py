@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,16 +27,22 @@ from titans_lab.cli.arguments import (
     selected,
 )
 from titans_lab.cli.output import note, print_damage, print_rows, rows_text
+from titans_lab.cli.screens import SHORT_ID, Wide, screen_text
 from titans_lab.cli.streams import problem
+from titans_lab.durations import spell_duration
 from titans_lab.errors import UserError
+from titans_lab.quantities import count
+from titans_lab.tables import shown
 
 if TYPE_CHECKING:
     from titans_lab.selection import Filter
     from titans_lab.store.files import Damage
     from titans_lab.store.store import Store
+    from titans_lab.study.run import Run
+    from titans_lab.study.study import Study
 
-Rows = tuple[list[dict[str, Any]], Sequence["Damage"]]
 WATCH_SECONDS = 2.0
+STORE_COUNTS = ("done", "running", "diverged", "failed", "cancelled", "missing")
 LISTED = ("run_id", "state", "seed", "tokens", "score", "loss", "host", "error")
 
 
@@ -46,6 +56,7 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Show it again every 2 seconds, until nothing runs or Ctrl-C.")
     ] = False,
+    wide: Wide = False,
     store: StoreFolder = None,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
@@ -59,14 +70,14 @@ def status(
     records, wanted = open_store(store, there=study is None), Filter.of(states, where)
     look = _look(records, study, overrides, wanted)
     if watch:
-        _watch(look, as_csv, as_json)
+        _watch(look, wide, as_csv, as_json)
         return
-    rows, damage = look()
-    print_damage(damage)
-    if not rows:
+    found = look(wide)
+    print_damage(found.damage)
+    if not found.rows:
         note(f"{records.root}: {'no such run' if study or wanted else 'no study was swept into this store'}")
-    if rows or as_json:
-        print(_text(rows, as_csv, as_json), end="")
+    if found.rows or as_json:
+        print(found.text(wide, as_csv, as_json), end="")
 
 
 def logs(
@@ -115,47 +126,108 @@ def cancel(
         note(f"{found.waiting} have not begun: end the sweep that would start them, with Ctrl-C")
 
 
-def _look(records: Store, study: Path | None, overrides: list[str] | None, wanted: Filter) -> Callable[[], Rows]:
-    """Return what to call for the rows as they are now."""
-    from titans_lab.selection import select
-    from titans_lab.status import damage_of, shown_runs, store_status, study_status
+@dataclass(frozen=True)
+class Shown:
+    """What `status` shows.
 
-    def of_store() -> Rows:
-        if not wanted:
-            return store_status(records)
-        found = select(records, (), wanted)
-        return [{name: row[name] for name in LISTED} for row in found.rows], found.damage
+    Attributes:
+        rows: A row for each run or study, for programs.
+        damage: What could not be read.
+        columns: The cells of the table, those that matter most first.
+        row: What a row is about.
+        summary: How many runs are in each state, and the time left.
+    """
 
+    rows: list[dict[str, Any]]
+    damage: Sequence[Damage]
+    columns: dict[str, list[str]]
+    row: str
+    summary: str
+
+    def text(self, wide: bool, as_csv: bool, as_json: bool) -> str:
+        """Return all of it as it is printed."""
+        if as_csv or as_json:
+            names = list(self.rows[0]) if self.rows else []
+            return rows_text(names, (row.values() for row in self.rows), as_csv, as_json)
+        return screen_text(self.columns, wide, self.row) + f"\n{self.summary}\n" if self.rows else ""
+
+    @property
+    def runs_on(self) -> bool:
+        """Whether anything runs."""
+        return any(row.get("state") == "running" or row.get("running") for row in self.rows)
+
+
+def _look(records: Store, study: Path | None, overrides: list[str] | None, wanted: Filter) -> Callable[[bool], Shown]:
+    """Return what to call for the runs or studies as they are now; its argument says whether ids are shown in full."""
     if study is None:
-        return of_store
+        return partial(_selected, records, wanted) if wanted else partial(_of_store, records)
     loaded, runs = load(study, overrides)
-
-    def of_study() -> Rows:
-        shown = shown_runs(loaded, runs, records)
-        fit = [run for run in shown if wanted.meets(records.run(run.run_id).state(), run.config, run.seed)]
-        return study_status(fit, records), damage_of(fit, records)
-
-    return of_study
+    return partial(_of_study, records, loaded, runs, wanted)
 
 
-def _text(rows: list[dict[str, Any]], as_csv: bool, as_json: bool) -> str:
-    """Return the rows; in a table without the columns that are empty."""
-    names = list(rows[0]) if rows else []
-    if not as_csv and not as_json:
-        names = [name for name in names if any(row[name] is not None for row in rows)]
-    return rows_text(names, ([row[name] for name in names] for row in rows), as_csv, as_json)
+def _of_store(records: Store, wide: bool) -> Shown:
+    from titans_lab.status import store_status, totals
+
+    rows, damage = store_status(records)
+    names = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
+    columns = {name.replace("_", " "): [shown(row[name]) for row in rows] for name in names}
+    counts = {name: sum(row[name] for row in rows) for name in (rows[0] if rows else ()) if name in STORE_COUNTS}
+    return Shown(rows, damage, columns, "study", f"{len(rows)} studies, {totals(counts)}")
 
 
-def _watch(look: Callable[[], Rows], as_csv: bool, as_json: bool) -> None:
+def _selected(records: Store, wanted: Filter, wide: bool) -> Shown:
+    from titans_lab.selection import select
+    from titans_lab.status import totals
+
+    found = select(records, (), wanted)
+    rows = [{name: row[name] for name in LISTED} for row in found.rows]
+    columns = {name.replace("_", " "): [shown(row[name]) for row in rows] for name in LISTED}
+    return Shown(rows, found.damage, _filled(columns), "run", totals(Counter(row["state"] for row in rows)))
+
+
+def _of_study(records: Store, study: Study, runs: list[Run], wanted: Filter, wide: bool) -> Shown:
+    from titans_lab.status import damage_of, seconds_left, shown_runs, study_status, totals
+    from titans_lab.study.run import labels
+
+    stand = shown_runs(study, runs, records)
+    fit = [run for run in stand if wanted.meets(records.run(run.run_id).state(), run.config, run.seed)]
+    rows, named = study_status(fit, records), labels(fit)
+    columns = {
+        "run": [named[row["id"]] for row in rows],
+        "id": [row["id"] if wide else row["id"][:SHORT_ID] for row in rows],
+        "state": [row["state"] for row in rows],
+        "trained": [f"{row['tokens'] / row['planned_tokens']:.0%}" for row in rows],
+        "loss": [_figure(row["loss"], "{:.4f}".format) for row in rows],
+        "train loss": [_figure(row["train_loss"], "{:.4f}".format) for row in rows],
+        "tokens/s": [_figure(row["tokens_per_second"], count) for row in rows],
+        "error": [shown(row["error"]) for row in rows],
+    }
+    left = seconds_left(fit, rows)
+    ending = f"; about {spell_duration(left)} left" if left is not None else ""
+    summary = totals(Counter(row["state"] for row in rows)) + ending
+    return Shown(rows, damage_of(fit, records), _filled(columns), "run", summary)
+
+
+def _filled(columns: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the columns that have anything in them."""
+    return {name: cells for name, cells in columns.items() if any(cell != "-" for cell in cells)}
+
+
+def _figure(value: float | None, words: Callable[[float], str]) -> str:
+    """Return a figure; "-" for one that is not known yet."""
+    return "-" if value is None or not math.isfinite(value) else words(value)
+
+
+def _watch(look: Callable[[bool], Shown], wide: bool, as_csv: bool, as_json: bool) -> None:
     """Print the rows whenever they have changed, on a terminal in the same place."""
     in_place, before = sys.stdout.isatty(), None
     try:
         while True:
-            rows, _ = look()
-            if (text := _text(rows, as_csv, as_json)) != before:
+            found = look(wide)
+            if (text := found.text(wide, as_csv, as_json)) != before:
                 before = text
                 print(f"\x1b[H\x1b[2J{text}" if in_place else f"{text}\n", end="", flush=True)
-            if problem() or not any(row.get("state") == "running" or row.get("running") for row in rows):
+            if problem() or not found.runs_on:
                 return
             time.sleep(WATCH_SECONDS)
     except KeyboardInterrupt:

@@ -131,7 +131,10 @@ def _print_outcome(ended: SweepOutcome, runs: int) -> None:
     for failure in ended.failures:
         note(f"{failure.state}: {failure.run.label}: {failure.message}\n  see {failure.log}")
     note(f"{runs} runs: {', '.join(f'{count} {state}' for state, count in ended.states.most_common())}")
-    if ended.failures:
-        note(f"{len(ended.failures)} of {runs} runs failed; the same command tries them again")
+    failed = sum(failure.state != "cancelled" for failure in ended.failures)
+    if failed:
+        note(f"{failed} of {runs} runs failed; the same command tries them again")
+    if cancelled := len(ended.failures) - failed:
+        note(f"{cancelled} of {runs} runs were cancelled; the same command continues them")
     if ended.left:
         note(f"{ended.why}; {ended.left} runs were not started, and the same command starts them")

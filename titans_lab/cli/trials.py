@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from titans_lab.cli.output import duration, note, print_table, say
+from titans_lab.cli.output import note, print_table, say
+from titans_lab.durations import spell_duration
 
 if TYPE_CHECKING:
     from titans_lab.search.coordinator import Coordinator
@@ -72,7 +74,7 @@ def whole_words(search: Coordinator, sweep: Sweep) -> str:
     states = Counter(trial.state for tuning in search.tunings for trial in tuning.trials.values())
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
     best = "".join(f"; {_arm(t)}best {b.values[0]:.6g}" for t in search.tunings for b in t.best() if b.values)
-    return f"trials: {counts}{best}; about {duration(search.seconds_left)} left"
+    return f"trials: {counts}{best}; about {spell_duration(search.seconds_left)} left"
 
 
 def _figures(tuning: Tuning, values: Sequence[float] | None) -> str:
@@ -99,6 +101,11 @@ def print_arm(tuning: Tuning, summary: dict[str, Any]) -> None:
             for trial in best
         ]
         print_table(["trial", *names, *keys], rows)
+        say(f"The best as overrides: {shlex.join(summary['overrides'])}")
+        for key, end in summary["at_edge"].items():
+            say(
+                f"{key} is best near {end:g}, an end of its range: the optimum may lie beyond; widen search.space.{key}"
+            )
     if summary["importance"]:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in summary["importance"].items())
         say(f"Parameter importance (share of rank variance): {shares}")

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from titans_lab.cli.output import STYLES, count, duration
+from titans_lab.cli.output import STYLES
+from titans_lab.durations import spell_duration
 from titans_lab.progress import Progress, RunProgress
+from titans_lab.quantities import count
+from titans_lab.tables import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -69,7 +72,7 @@ class Lines:
                 self.write(self._end(sweep, run_id, state), STYLES.get(state, ""))
         if sweep.waiting and not sweep.active and not self.waits:
             self.waits = True
-            self.write("waiting   for runs or devices that another sweep is at", "")
+            self.write(f"waiting   {waiting_words(sweep)}", "")
         if self.every and time.monotonic() - self.last > self.every:
             self.last = time.monotonic()
             for run in self.progress.running(sweep):
@@ -85,15 +88,21 @@ class Lines:
         if rate := summary.get("tokens_per_second"):
             figures += f"  {count(rate)} tokens/s"
         if seconds := summary.get("wall_seconds"):
-            figures += f"  {duration(seconds)}"
+            figures += f"  {spell_duration(seconds)}"
         return f"{state:9} {self.labels[run_id]}  {figures}  {ended}"
+
+
+def waiting_words(sweep: Sweep) -> str:
+    """Return what a sweep waits for: devices with who uses them, or runs that another sweep trains."""
+    used = [f"{device} ({harmless(holder)})" for device, holder in sweep.holders.items()]
+    return f"for devices that others use: {'; '.join(used)}" if used else "for runs that another sweep trains"
 
 
 def words(run: RunProgress) -> str:
     """Return a line about the progress of a run."""
     if run.loss is None:
         return f"{run.label}  starting"
-    rate = f"{count(run.tokens_per_second or 0)} tokens/s  {duration(run.seconds_left)} left"
+    rate = f"{count(run.tokens_per_second or 0)} tokens/s  {spell_duration(run.seconds_left)} left"
     return f"{run.label}  step {run.step}/{run.steps}  loss {run.loss:.4f}  {rate}"
 
 
@@ -109,9 +118,9 @@ def picture(progress: Progress, sweep: Sweep, console: Console) -> RenderableTyp
         bar = ProgressBar(run.steps, run.step, width=max(8, min(24, console.width // 5)))
         loss = "starting" if run.loss is None else f"loss {run.loss:.4f}"
         rate = "" if run.tokens_per_second is None else f"{count(run.tokens_per_second)} tokens/s"
-        left = "" if run.seconds_left is None else f"{duration(run.seconds_left)} left"
+        left = "" if run.seconds_left is None else f"{spell_duration(run.seconds_left)} left"
         cells = [f"{run.step}/{run.steps}", loss, rate, left, run.device]
         table.add_row(Text(run.label, style="bold"), bar, *map(Text, cells))
     counts = progress.counts(sweep)
     total = "  ".join(f"{number} {state}" for state, number in counts.items() if number)
-    return Group(table, Text(f"{total}   about {duration(progress.seconds_left(sweep))} left", style="dim"))
+    return Group(table, Text(f"{total}   about {spell_duration(progress.seconds_left(sweep))} left", style="dim"))

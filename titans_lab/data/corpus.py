@@ -107,6 +107,11 @@ def refuse_short(tokens: int, length: int, source: str) -> None:
         )
 
 
+def prepared_vocabulary(config: DataConfig) -> int | None:
+    """Return the number of tokens of a prepared folder; None where the text is none. UserError: it cannot be read."""
+    return read_manifest(Path(str(config.path))).vocabulary if _is_folder(config) else None
+
+
 def check_vocabulary(config: DataConfig, given: int) -> None:
     """Raise UserError where the text has tokens beyond a model's vocabulary."""
     if not _is_folder(config):

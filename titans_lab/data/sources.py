@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from titans_lab.errors import UserError
 HUB = "hf:"
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
-UNITS = {"": 1, "K": 1000, "M": 1_000_000, "G": 1_000_000_000}
 PARQUET = b"PAR1"
 SOURCE = "the text"  # the name in errors of a file that no key of a study names
 TEXT = "a text, JSON lines or Parquet"
@@ -51,19 +49,6 @@ class Source:
     @property
     def on_the_hub(self) -> bool:
         return self.name.startswith(HUB)
-
-
-def size_in_bytes(text: str) -> int:
-    """Return the bytes of a size such as 200000, 200K, 1.5M or 2G, where K, M and G are powers of 1,000.
-
-    Raises:
-        UserError: The text is no size, or is below 1.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", text.strip().upper())
-    size = int(float(found[1]) * UNITS[found[2]]) if found else 0
-    if size < 1:
-        raise UserError(f"--limit: {text!r} is no size; write bytes, such as 200000, 200K, 1.5M or 2G")
-    return size
 
 
 def documents(source: Source, utf8: bool) -> Iterator[Document]:

@@ -22,7 +22,7 @@ from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment
 from titans_lab.errors import UserError
 from titans_lab.evaluation.evaluations import SETTINGS, EvaluationRequest, Sources, evaluation_id
-from titans_lab.evaluation.examined import Examined, serve
+from titans_lab.evaluation.examined import Examined, Findings, serve
 from titans_lab.tasks.babilong.task import is_right, stories
 from titans_lab.tasks.needle.task import needles, string_match_all
 from titans_lab.tasks.question import TOKENIZER, Question
@@ -32,6 +32,7 @@ from titans_lab.training.precision import products_in
 
 PIECE = 1024  # tokens read at a time
 AT_ONCE = 2**16  # tokens of the questions in a batch
+EXAMPLES, EXAMPLE_BYTES = 3, 160  # questions that are kept for people, and bytes of the end of each
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,16 @@ class AnsweringRun(Examined):
         exam = examination(asked, sources)
         name = evaluation_id(self.folder.run_id, asked, exam.digest)
         about = {"asked": vars(asked), "sources": vars(sources), "data_hash": exam.digest, "env": environment()}
-        return self.evaluation(name, about, lambda: self._rows(asked, exam))
+        return self.evaluation(name, about, lambda: self._found(asked, exam))
 
-    def _rows(self, asked: EvaluationRequest, exam: Examination) -> list[dict[str, Any]]:
-        found = [(question.depth, exam.right(said, question)) for question, said in self.said(asked, exam)]
+    def _found(self, asked: EvaluationRequest, exam: Examination) -> Findings:
+        told = [(question, said, exam.right(said, question)) for question, said in self.said(asked, exam)]
+        found = [(question.depth, right) for question, _, right in told]
         share = sum(right for _, right in found) / len(found)
         score = partial(Score, SETTINGS[asked.task].METRIC, setting=asked.setting, length=asked.length)
         scores = [score(share, len(found)), *(score(float(right), 1, depth=depth) for depth, right in found)]
-        return [score.row(asked.task) | {"note": exam.note} for score in scores]
+        rows = [score.row(asked.task) | {"note": exam.note} for score in scores]
+        return Findings(rows, [example(*each) for each in told[:EXAMPLES]])
 
     def said(self, asked: EvaluationRequest, exam: Examination) -> Iterator[tuple[Question, str]]:
         """Yield each question and the text that the model generated."""
@@ -128,6 +131,12 @@ class AnsweringRun(Examined):
     def _replies(self, questions: Sequence[Question], count: int) -> list[str]:
         with products_in(self.trained.config.train.precision, self.device):
             return replies(self.model, questions, count, self.device)
+
+
+def example(question: Question, said: str, right: bool) -> dict[str, Any]:
+    """Return a question as a person reads it: the end of the prompt, what was to be said, and what the model said."""
+    prompt = question.prompt[-EXAMPLE_BYTES:].decode(errors="replace")
+    return {"question": prompt, "expected": question.target, "said": said[:EXAMPLE_BYTES], "right": right}
 
 
 @torch.no_grad()

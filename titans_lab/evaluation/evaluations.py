@@ -78,12 +78,14 @@ class Result:
         evaluation: The id of the evaluation.
         recorded: Whether it was recorded before.
         rows: Rows of the view `evals`: the share of right answers first, then each answer with its depth.
+        examples: Some questions: `question` (the end of the prompt), `expected`, `said` and `right`.
     """
 
     evaluation: str
     asked: EvaluationRequest
     recorded: bool
     rows: Sequence[Mapping[str, Any]]
+    examples: Sequence[Mapping[str, Any]] = ()
 
     @property
     def share(self) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,25 @@ from titans_lab.store.store import Store, writing
 from titans_lab.store.weights import find_run
 
 Rows = list[dict[str, Any]]
+EXAMPLE = {"question", "expected", "said", "right"}  # the keys of an example
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an evaluation found out.
+
+    Attributes:
+        rows: Of the view `evals`.
+        examples: Some questions as a person reads them: `question`, `expected`, `said` and `right`.
+    """
+
+    rows: Rows
+    examples: Rows = field(default_factory=list)
+
+
+def shown_of(record: Mapping[str, Any]) -> Rows:
+    """Return the examples of a recorded evaluation; none where it was recorded without."""
+    return [dict(each) for each in record.get("examples", []) if set(each) >= EXAMPLE]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,22 +65,22 @@ class Examined(ABC):
     def reply(self, asked: Any) -> dict[str, Any]:
         """Return the `evaluation` of one item of the input. Raise UserError where it cannot be answered."""
 
-    def evaluation(self, name: str, about: Mapping[str, Any], find: Callable[[], Rows]) -> dict[str, Any]:
-        """Return the rows of an evaluation from its record, or compute and record them.
+    def evaluation(self, name: str, about: Mapping[str, Any], find: Callable[[], Findings]) -> dict[str, Any]:
+        """Return the rows and examples of an evaluation from its record, or compute and record them.
 
         Args:
             name: The id of the evaluation.
             about: Further fields of the record.
-            find: A function that computes the rows.
+            find: A function that computes the rows and examples.
         """
         record = self.folder.evaluation(name)
         if record is not None:
-            return {"evaluation": name, "recorded": True, "rows": record["rows"]}
-        rows = find()
-        ended = {"device": self.device.type, "finished": datetime.now(UTC).isoformat(), "rows": rows}
+            return {"evaluation": name, "recorded": True, "rows": record["rows"], "examples": shown_of(record)}
+        found = find()
+        ended = {"device": self.device.type, "finished": datetime.now(UTC).isoformat(), **vars(found)}
         with writing(self.store):
             self.folder.save_evaluation(name, {**about, **ended})
-        return {"evaluation": name, "recorded": False, "rows": rows}
+        return {"evaluation": name, "recorded": False, **vars(found)}
 
 
 def serve(kind: type[Examined], module: str, description: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import stat
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,9 +16,11 @@ from pathlib import Path
 from titans_lab.errors import UserError
 from titans_lab.executors.devices import Device
 
+LONGEST_HOLDER = 200  # bytes
+
 
 class DeviceBusy(Exception):
-    """Another sweep's worker occupies this device slot."""
+    """Another sweep's worker occupies this device slot; the message says which sweep."""
 
 
 def device_slots(devices: Sequence[Device], per_device: int) -> list[Device]:
@@ -43,9 +47,17 @@ def take_slot(slot: Device) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        holder = os.pread(descriptor, LONGEST_HOLDER, 0).decode(errors="replace")
         os.close(descriptor)
-        raise DeviceBusy from None
+        raise DeviceBusy(holder) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, holder_words().encode()[:LONGEST_HOLDER], 0)
     return descriptor
+
+
+def holder_words() -> str:
+    """Return what others are told about this process while it holds a place: its id and its command."""
+    return f"pid {os.getpid()}: {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
 
 
 def slots_folder() -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from titans_lab.environment import environment
-from titans_lab.evaluation.examined import Examined, serve
+from titans_lab.evaluation.examined import Examined, Findings, serve
 from titans_lab.harness.asking import TaskRequest, evaluation_id, source
 from titans_lab.harness.evaluate import evaluate, prepare_environment
 
@@ -43,7 +43,7 @@ class Harnessed(Examined):
         split, digest = source(asked)
         name = evaluation_id(self.folder.run_id, asked, digest, version)
         about = {"asked": vars(asked), "data_hash": digest, "env": environment() | {"lm_eval": version}}
-        return self.evaluation(name, about, lambda: self._rows(asked, split))
+        return self.evaluation(name, about, lambda: Findings(self._rows(asked, split)))
 
     def _rows(self, asked: TaskRequest, split: str) -> list[dict[str, Any]]:
         data = None if asked.data is None else Path(asked.data)

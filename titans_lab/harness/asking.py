@@ -111,4 +111,4 @@ def ask(store: Store, run_id: str, asked: Sequence[TaskRequest], device: Device)
         for each, answer in zip(asked, given, strict=False):
             if "wrong" in answer:
                 raise UserError(answer["wrong"])
-            yield TaskResult(asked=each, **answer)
+            yield TaskResult(each, answer["evaluation"], answer["recorded"], answer["rows"])

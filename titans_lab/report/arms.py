@@ -14,7 +14,7 @@ from titans_lab.stats.interval import Summary, summarise
 from titans_lab.study.comparison import ABSENT, Comparison, comparison, judged_by
 from titans_lab.study.identity import model_id
 from titans_lab.study.metric import Metric
-from titans_lab.study.values import NAMED
+from titans_lab.study.values import NAMED, endings
 
 #: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
 PALETTE = (
@@ -227,14 +227,4 @@ def spell(value: Any) -> str:
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Return the shortest ends of dotted keys that still tell them apart, in words."""
-    return {
-        key: _shortest(key, [other for other in keys if other != key]).removeprefix("n_").replace("_", " ")
-        for key in keys
-    }
-
-
-def _shortest(key: str, others: list[str]) -> str:
-    parts = key.split(".")
-    ends = [".".join(parts[start:]) for start in range(len(parts) - 1, 0, -1)]
-    taken = tuple(f".{other}" for other in others)
-    return next((end for end in ends if not any(other.endswith(f".{end}") for other in taken)), key)
+    return {key: end.removeprefix("n_").replace("_", " ") for key, end in endings(keys).items()}

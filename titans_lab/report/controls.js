@@ -71,13 +71,14 @@ function shaped(name, figure) {
   let { data, layout } = figure;
   if (controls.series) {
     const place = controls.choices.reduce((sum, { options }, at) => sum * options.length + state.options[at], 0);
-    const { title, y } = controls.series[place];
-    data = data.map((trace, at) => ({ ...trace, y: y[at] }));
-    layout = { ...layout, yaxis: titled(layout.yaxis, title) };
+    const { title, y, range, places } = controls.series[place];
+    data = data.map((trace, at) => ({ ...trace, y: y[at] ?? [], ...(places && { x: places[state.x][at] ?? [] }) }));
+    layout = { ...layout, yaxis: titled(layout.yaxis, title, range && { range }) };
   }
   if (controls.x) {
     const { title, places, type } = controls.x[state.x];
-    data = data.map((trace, at) => ({ ...trace, x: places[at] }));
+    const own = controls.series?.some((each) => each.places); // each series has places of its own
+    if (!own) data = data.map((trace, at) => ({ ...trace, x: places[at] }));
     layout = { ...layout, xaxis: titled(layout.xaxis, title, type && { type }) };
   }
   if (state.smooth) data = data.map((trace) => smoothedTrace(trace, state.smooth));

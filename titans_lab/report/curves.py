@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from titans_lab.report import plot
@@ -18,6 +18,8 @@ EARLY = 0.2  # share of the tokens whose steep losses do not set the range
 UNIFORM = 8.0  # bits per byte of knowing nothing: what is higher is no learning; other units have no such loss
 
 
+TRAINING = "training"
+Curves = Mapping[str, Sequence[CurvePoint]]  # by run id
 SMOOTH = 16  # neighbours to either side that a reader can take the mean of
 
 
@@ -59,6 +61,30 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """The curves of one kind of loss.
+
+    Attributes:
+        title: Of the y axis.
+        range: Of the y axis.
+        traces: By the names of `AXES`, as far as every curve has them.
+    """
+
+    title: str
+    range: tuple[float, float]
+    traces: dict[str, list[Json]]
+
+    def places(self, axis: Against) -> list[list[float]]:
+        """Return x of every trace."""
+        return [trace["x"] for trace in self.traces[axis.name]]
+
+    def series(self, axes: Sequence[Against]) -> Json:
+        """Return what a reader chooses, as `plot.Controls` has it: a trace that this kind lacks is empty."""
+        y = [trace["y"] for trace in self.traces[axes[0].name]]
+        return {"title": self.title, "range": self.range, "y": y, "places": [self.places(axis) for axis in axes]}
+
+
+@dataclass(frozen=True)
 class Single:
     """A run that is not done, and so is drawn by itself."""
 
@@ -71,34 +97,67 @@ def learning_curves(material: Material, design: Design) -> Figure | None:
     """Mean over the done seeds of every arm, every other run by itself; None before the first line of metrics."""
     if not material.curves:
         return None
-    means = {arm: curve for arm in design.arms if (curve := _mean(material, arm.done)).loss}
-    singles = _singles(material, design)
-    bottom, top = _range(
-        list(means.values()) or [single.curve for single in singles],
-        UNIFORM if material.loss == BITS_PER_BYTE else math.inf,
-    )
-    edge, axes = top - 0.03 * (top - bottom), _axes([*means.values(), *(single.curve for single in singles)])
-    drawn = {axis.name: _traces(means, singles, edge, axis) for axis in axes}
+    kinds = {material.curve_kind: material.curves}
+    if material.curve_kind != TRAINING and material.training_curves.keys() == material.curves.keys():
+        kinds[TRAINING] = material.training_curves
+    drawings = [_drawing(material, design, kind, curves) for kind, curves in kinds.items()]
+    first, *others = drawings
+    axes = [axis for axis in AXES if all(axis.name in each.traces for each in drawings)]
+    singles = _singles(design, material.curves)
     return Figure(
         name="learning-curves",
         title="Learning curves",
         caption=_caption(material, bool(singles)),
         alt=f"Line plot of the {material.curve_kind} {material.loss.name} in {material.loss.unit} against training "
         "tokens, a line for every arm; the table of arms has the final values.",
-        traces=drawn[axes[0].name],
+        traces=first.traces[axes[0].name],
         layout=plot.layout(
-            {"title": axes[0].title, "tickformat": "~s", "rangemode": "tozero", "showgrid": False},
-            {"title": f"{material.curve_kind} {material.loss.label}", "range": (bottom, top)},
+            {"title": axes[0].title, "tickformat": "~s", "rangemode": "tozero", "showgrid": False, "nticks": 6},
+            {"title": first.title, "range": first.range},
         ),
         queries=("curves", "runs"),
         controls={
             "smooth": SMOOTH,
-            "x": [
-                {"name": axis.name, "title": axis.title, "places": [trace["x"] for trace in drawn[axis.name]]}
-                for axis in axes
-            ],
+            "x": [{"name": axis.name, "title": axis.title, "places": first.places(axis)} for axis in axes],
+            **({"choices": [{"label": "Loss", "options": list(kinds)}]} if others else {}),
+            **({"series": [each.series(axes) for each in drawings]} if others else {}),
         },
     )
+
+
+def _drawing(material: Material, design: Design, kind: str, curves: Curves) -> Drawing:
+    """Return the curves of a kind of loss: those of `material`, or another kind's."""
+    means = {arm: curve for arm in design.arms if (curve := _mean(curves, arm.done)).loss}
+    singles = _singles(design, curves)
+    whole = [*means.values(), *(single.curve for single in singles)]
+    finals = _finals(material, design) if kind != TRAINING else {}
+    highest = UNIFORM if material.loss == BITS_PER_BYTE else math.inf
+    bottom, top = _range(list(means.values()) or whole, highest, list(finals.values()))
+    edge = top - 0.03 * (top - bottom)
+    traces = {
+        axis.name: [*_traces(means, singles, edge, axis), *_final_dots(material, finals, axis)] for axis in _axes(whole)
+    }
+    return Drawing(f"{kind} {material.loss.label}", (bottom, top), traces)
+
+
+def _finals(material: Material, design: Design) -> dict[Arm, float]:
+    """Return the mean final loss of every arm, over all of its validation data."""
+    losses = {arm: [loss for loss in arm.measured("valid_loss") if math.isfinite(loss)] for arm in design.arms}
+    return {arm: math.fsum(each) / len(each) for arm, each in losses.items() if each}
+
+
+def _final_dots(material: Material, finals: dict[Arm, float], axis: Against) -> list[Json]:
+    """Return the final validation of each arm, at the end of its training."""
+    return [
+        plot.dots(
+            arm,
+            _mean(material.training_curves, arm.done).x.get(axis.name, [])[-1:],
+            [loss],
+            [f"{arm.label}: {loss:.3f} at the end, over all of the validation data"],
+            legendgroup=arm.label,
+        )
+        for arm, loss in finals.items()
+    ]
 
 
 def _axes(curves: list[Curve]) -> list[Against]:
@@ -106,12 +165,12 @@ def _axes(curves: list[Curve]) -> list[Against]:
     return [axis for axis in AXES if all(axis.name in curve.x for curve in curves)]
 
 
-def _singles(material: Material, design: Design) -> list[Single]:
+def _singles(design: Design, curves: Curves) -> list[Single]:
     return [
-        Single(arm, outcome, _mean(material, [outcome]))
+        Single(arm, outcome, _mean(curves, [outcome]))
         for arm in design.arms
         for outcome in arm.outcomes
-        if outcome.run.run_id in material.curves and outcome not in arm.done
+        if outcome.run.run_id in curves and outcome not in arm.done
     ]
 
 
@@ -124,10 +183,10 @@ def _traces(means: dict[Arm, Curve], singles: list[Single], edge: float, axis: A
     return traces
 
 
-def _mean(material: Material, outcomes: Iterable[Outcome]) -> Curve:
+def _mean(curves: Curves, outcomes: Iterable[Outcome]) -> Curve:
     stretches: dict[int, list[CurvePoint]] = {}
     for outcome in outcomes:
-        for point in material.curves.get(outcome.run.run_id, []):
+        for point in curves.get(outcome.run.run_id, []):
             stretches.setdefault(point.bucket, []).append(point)
     ordered = [stretches[bucket] for bucket in sorted(stretches)]
     losses = [[point.loss for point in points] for points in ordered]
@@ -150,12 +209,12 @@ def _places(stretches: list[list[CurvePoint]]) -> dict[str, list[float]]:
     return counts | {"seconds": rounded(math.fsum(each) / len(each) for each in seconds)}
 
 
-def _range(curves: list[Curve], highest: float) -> tuple[float, float]:
-    """Return the range from the lowest loss to the highest after the steep start."""
+def _range(curves: list[Curve], highest: float, finals: list[float]) -> tuple[float, float]:
+    """Return the range from the lowest loss to the highest after the steep start, with the final ones."""
     early = EARLY * max(curve.x["tokens"][-1] for curve in curves)
     points = [point for curve in curves for point in zip(curve.x["tokens"], curve.low, curve.high, strict=True)]
-    bottom = min(low for _, low, _ in points)
-    top = min(highest, max(high for tokens, _, high in points if tokens >= early))
+    bottom = min([*finals, *(low for _, low, _ in points)])
+    top = min(highest, max([*finals, *(high for tokens, _, high in points if tokens >= early)]))
     margin = 0.06 * max(top - bottom, 0.1)
     return bottom - margin, max(top, bottom) + margin
 
@@ -184,8 +243,15 @@ def _single_traces(single: Single, edge: float, legend: bool, axis: Against) -> 
 def _caption(material: Material, alone: bool) -> str:
     what = "the mean over an arm's finished seeds, with a band from the lowest to the highest seed"
     points = f"A curve has at most {CURVE_POINTS} points, each the mean of the logged losses around it"
+    legend = " A click on a name in the legend hides its arm, and a double click shows it alone."
     rest = " Thin dotted lines are single unfinished runs; a cross marks a divergence." if alone else ""
-    return f"{_kind(material)}: {what}. {points}. The steep start may leave the frame.{rest}"
+    return f"{_kind(material)}: {what}. {points}. The steep start may leave the frame.{_ends(material)}{legend}{rest}"
+
+
+def _ends(material: Material) -> str:
+    if material.curve_kind == TRAINING:
+        return ""
+    return " The dot at the end is the arm's final loss, over all of the validation data."
 
 
 def _kind(material: Material) -> str:

@@ -34,6 +34,7 @@ class RunResult:
     run_id: str
     state: str
     score: float | None = None
+    valid_loss: float | None = None
     tokens: int | None = None
     tokens_per_second: float | None = None
     predicted_seconds: float | None = None
@@ -140,6 +141,7 @@ class Material:
             figures.
         loss: What training lowers, in the curves.
         curve_kind: Whose loss the curves show: "validation", or "training" where that was logged too seldom.
+        training_curves: The logged training losses by run id, whatever `curves` has.
         curves: By run id; a run that logged nothing has none.
         floors: The n-gram baselines of the study's split of the data. None where it has several splits.
         speeds: What benches measured of the study's models, by length.
@@ -153,6 +155,7 @@ class Material:
     loss: Metric
     curve_kind: str
     curves: dict[str, list[CurvePoint]]
+    training_curves: dict[str, list[CurvePoint]]
     floors: tuple[Floor, ...]
     speeds: tuple[Speed, ...]
     evidence: Evidence
@@ -182,13 +185,19 @@ def gather(study: Study, runs: Sequence[Run], root: Path) -> Material:
 
 def material(study: Subject, snapshot: Snapshot) -> Material:
     """Return what a store holds of a study."""
-    runs, evidence = study.runs, Evidence(snapshot)
+    return material_from(study, Evidence(snapshot))
+
+
+def material_from(study: Subject, evidence: Evidence, suffix: str = "") -> Material:
+    """Return what a store holds of a study, by statements whose names end in `suffix`."""
+    runs = study.runs
     task = next((run.config.task for run in runs), TaskConfig()).settings
     by = study.metric or task.METRIC
     own = by == task.METRIC
-    results = {row["run_id"]: RunResult(**row) for row in evidence.ask("runs", _runs_sql(runs, by))}
-    kind, curves = _curves(evidence.ask("curves", _curves_sql(runs)))
-    floors = evidence.ask("ngram_baselines", _floors_sql(runs))
+    results = {row["run_id"]: RunResult(**row) for row in evidence.ask(f"runs{suffix}", _runs_sql(runs, by))}
+    logged = evidence.ask(f"curves{suffix}", _curves_sql(runs))
+    kind, curves = _curves(logged)
+    floors = evidence.ask(f"ngram_baselines{suffix}", _floors_sql(runs))
     return Material(
         study=study,
         outcomes=tuple(Outcome(run, results.get(run.run_id, RunResult(run.run_id, "pending"))) for run in runs),
@@ -197,10 +206,11 @@ def material(study: Subject, snapshot: Snapshot) -> Material:
         loss=task.LOSS,
         curve_kind=kind,
         curves=curves,
+        training_curves=_of_kind(logged, "training"),
         floors=tuple(Floor(**row, symbol=task.SYMBOL) for row in floors)
         if one_split(runs) and task.ORDERS and own
         else (),
-        speeds=tuple(Speed(**row) for row in evidence.ask("benches", _benches_sql(study))),
+        speeds=tuple(Speed(**row) for row in evidence.ask(f"benches{suffix}", _benches_sql(study))),
         evidence=evidence,
     )
 
@@ -216,11 +226,15 @@ def _curves(rows: Sequence[Row]) -> tuple[str, dict[str, list[CurvePoint]]]:
     validations = Counter(row["run_id"] for row in rows if row["kind"] == "validation")
     validated = bool(rows) and all(validations[row["run_id"]] >= VALIDATED_POINTS for row in rows)
     kind = "validation" if validated else "training"
+    return kind, _of_kind(rows, kind)
+
+
+def _of_kind(rows: Sequence[Row], kind: str) -> dict[str, list[CurvePoint]]:
     curves: dict[str, list[CurvePoint]] = {}
     for row in rows:
         if row["kind"] == kind:
             curves.setdefault(row["run_id"], []).append(CurvePoint(*(row[name] for name in POINT)))
-    return kind, curves
+    return curves
 
 
 def _runs_sql(runs: Sequence[Run], by: Metric) -> str:

@@ -62,13 +62,15 @@ class ComparedArms:
         return [pair for pair in self.pairs if pair.found.verdict == verdict]
 
 
+INTERVAL = "95\N{NO-BREAK SPACE}% interval"
+MAIN = ("difference", INTERVAL, "verdict")  # of the table of differences
 COLUMNS: dict[str, Callable[[Difference], str]] = {
     "pairs": lambda found: TableCell(
         f"{found.seeds}" + ("" if found.paired else " (unpaired)"), seeds=found.seeds, paired=found.paired
     ),
     "diverged": lambda found: cell(str, diverged=found.diverged),
     "difference": lambda found: cell(shown.signed, difference=found.mean),
-    "95\N{NO-BREAK SPACE}% interval": lambda found: _interval(found),
+    INTERVAL: lambda found: _interval(found),
     "p, Holm": lambda found: cell(shown.p_value, p_holm=found.adjusted),
     "verdict": lambda found: found.verdict,
     "p, sign flips": lambda found: cell(shown.p_value, p_sign_flip=found.sign_flip),
@@ -118,7 +120,7 @@ def table(compared: ComparedArms, design: Design, metric: Metric) -> Table:
         )
         for pair in compared.pairs
     ]
-    return Table(factor_names(design), (*COLUMNS, *COSTS), tuple(rows), words=("verdict",), metric=metric)
+    return Table(factor_names(design), (*COLUMNS, *COSTS), tuple(rows), words=("verdict",), metric=metric, main=MAIN)
 
 
 def _costs(pair: ArmDifference) -> Iterator[str]:

@@ -9,6 +9,7 @@ from titans_lab.report import format as shown
 from titans_lab.report.arms import Design
 from titans_lab.report.crossed import crossing, level_name
 from titans_lab.report.data import Material
+from titans_lab.report.differences import INTERVAL
 from titans_lab.report.heat_map import heat_map
 from titans_lab.report.section import Row, Section, Table, TableCell, cell
 from titans_lab.report.verdicts import power_sentence
@@ -17,7 +18,8 @@ from titans_lab.stats.factorial import Contrast, Effect, effects
 from titans_lab.stats.interval import LEVEL
 from titans_lab.study.metric import Metric
 
-COLUMNS = ("estimate", "95\N{NO-BREAK SPACE}% interval", "verdict", "p, Holm", "p", "seeds", "cells")
+COLUMNS = ("estimate", INTERVAL, "verdict", "p, Holm", "p", "seeds", "cells")
+MAIN = COLUMNS[:3]
 METHOD = (
     "A main effect is the difference between two levels of a factor, averaged over the levels of the others. An "
     "interaction is the difference between two such differences. Each is computed for every seed and tested by a t "
@@ -153,7 +155,7 @@ def _slope_name(factor: CrossedFactor, levels: Sequence[int]) -> str:
 
 def _table(found: Factorial) -> Table:
     rows = tuple(row for effect in found.effects for row in _rows(found, effect))
-    return Table(("effect", "comparison"), COLUMNS, rows, words=("verdict",), metric=found.metric)
+    return Table(("effect", "comparison"), COLUMNS, rows, words=("verdict",), metric=found.metric, main=MAIN)
 
 
 def _rows(found: Factorial, effect: Effect) -> Iterator[Row]:

@@ -27,7 +27,6 @@ def forest(material: Material, design: Design) -> Figure | None:
     if compared is None or not any(pair.by_seed for pair in compared.pairs):
         return None
     places, good = list(range(len(compared.pairs))), "below" if metric.direction == "minimize" else "above"
-    ticks = {"tickvals": places, "ticktext": [_name(pair) for pair in compared.pairs]}
     rows = list(zip(compared.pairs, places, strict=True))
     return Figure(
         name="forest",
@@ -36,10 +35,11 @@ def forest(material: Material, design: Design) -> Figure | None:
         alt=f"Forest plot of the differences in {metric.name}; the table above has the numbers.",
         traces=[*(_seeds(pair, place) for pair, place in rows), *(_mean(pair, place) for pair, place in rows)],
         layout=plot.layout(
-            {"title": f"difference in {metric.label} ({good} 0: better)", "range": _range(compared)},
-            {"title": "", "range": (len(places) - 0.5, -0.5), "showgrid": False, "ticks": "", **ticks},
+            {"title": f"{metric.unit} ({good} 0: better)", "range": _range(compared)},
+            {"title": "", "visible": False, "range": (len(places) - 0.5, -0.7)},
             height=FRAME + ROW * len(places),
             shapes=[_zero()],
+            annotations=[_name(pair, place) for pair, place in rows],
         ),
         queries=("runs",),
     )
@@ -52,9 +52,10 @@ def _range(compared: ComparedArms) -> tuple[float, float]:
     return score_range([0.0, *(value for pair in compared.pairs for value in pair.by_seed.values())], ends)
 
 
-def _name(pair: ArmDifference) -> str:
+def _name(pair: ArmDifference, place: int) -> Json:
+    """Return the arm's name and verdict above its dots, where they take no width from the figure."""
     diverged = f", {pair.found.diverged} diverged" if pair.found.diverged else ""
-    return f"{plot.text(pair.arm.label)}<br><i>{pair.found.verdict}{diverged}</i>"
+    return plot.above(f"{plot.text(pair.arm.label)}: <i>{pair.found.verdict}{diverged}</i>", place)
 
 
 def _seeds(pair: ArmDifference, place: int) -> Json:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from titans_lab import quantities
+from titans_lab.durations import spell_duration
 from titans_lab.stats.interval import Summary
 
 NONE = "–"
@@ -51,32 +53,18 @@ def integer(value: float | None) -> str:
 
 
 def short(value: float | None) -> str:
-    """Return three digits and a suffix: 1.23 M."""
-    if value is None:
-        return NONE
-    for suffix, unit in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= unit:
-            return f"{value / unit:.3g} {suffix}"
-    return f"{value:.3g}"
+    """Return three digits and an SI prefix: 1.23M."""
+    return NONE if value is None else quantities.count(value)
 
 
 def memory(size: float | None) -> str:
     """Return bytes in KiB, MiB or GiB."""
-    if size is None:
-        return NONE
-    if size < 2**20:
-        return f"{size / 2**10:.0f} KiB"
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+    return NONE if size is None else quantities.memory(size)
 
 
 def duration(seconds: float | None) -> str:
     """Return a duration in its two largest units."""
-    if seconds is None:
-        return NONE
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return NONE if seconds is None else spell_duration(seconds)
 
 
 def plural(count: int, noun: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from titans_lab.report import provenance, words
+from titans_lab.report import per_study, provenance, words
 from titans_lab.report.arms import Design
 from titans_lab.report.data import Material
 from titans_lab.report.format import join, plural
@@ -34,11 +34,14 @@ class Head:
 
 
 def head(material: Material, design: Design, sections: Sequence[Section]) -> Head:
-    """Return the head of the page about a study."""
+    """Return the head of the page about a study, or about several with a section each."""
+    several = per_study.several(material)
     return Head(
-        verdict=words.answer(material, design, sections),
+        verdict=f"{len(sections)} studies: each has a section below."
+        if several
+        else words.answer(material, design, sections),
         progress=words.progress(material),
-        findings=tuple(filter(None, words.findings(material, design, sections))),
+        findings=() if several else tuple(filter(None, words.findings(material, design, sections))),
         cost=tuple(provenance.cost(material)),
         former=_former(material.study.former),
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from titans_lab.errors import UserError
+from titans_lab.report.bundle import plotly_js
 from titans_lab.report.plot import Figure
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -71,11 +72,9 @@ def images(figures: Sequence[Figure], form: str) -> dict[str, bytes]:
 
 
 def _page(figures: Sequence[Figure], form: str) -> str:
-    from plotly.offline import get_plotlyjs
-
     drawings = {figure.name: {"data": figure.traces, "layout": _on_white(figure)} for figure in figures}
     asked = json.dumps({"format": form, "width": WIDTH, "scale": SCALE if form == "png" else 1, "figures": drawings})
-    return _PAGE % (get_plotlyjs(), asked.replace("<", "\\u003c"))
+    return _PAGE % (plotly_js(), asked.replace("<", "\\u003c"))
 
 
 def _on_white(figure: Figure) -> dict[str, object]:

@@ -37,7 +37,7 @@ class Controls(TypedDict, total=False):
     Attributes:
         choices: Lists to choose from, `label` and `options` each.
         series: For every combination of options, the last choice varying fastest: `title` of the y axis, and `y` of
-            every trace.
+            every trace; where they differ, also `range` of that axis, and `places` of every trace on each axis of `x`.
         x: Other x axes: `name` in the list, `title` of the axis, `places` of every trace, `type` where it differs.
         smooth: Neighbours to either side that lines can be smoothed over, at most.
     """
@@ -184,8 +184,8 @@ def symbol(arm: Arm) -> str:
 
 
 def dash(arm: Arm) -> str:
-    """Return the dash of the arm's curves."""
-    return DASHES[arm.mark % len(DASHES)]
+    """Return the dash of the arm's curves: another one for each arm, so that a curve shows below another."""
+    return DASHES[(arm.mark + arm.colour) % len(DASHES)]
 
 
 def layout(x: Json, y: Json, height: int = 400, **more: Any) -> Json:
@@ -224,6 +224,12 @@ def axis(title: str, **more: Any) -> Json:
         "ticklen": 4,
         "tickcolor": RULE,
     } | more
+
+
+def above(words: str, place: float) -> Json:
+    """Return a name above the dots of a row, at the left of the frame, where it takes no width from the figure."""
+    where = {"xref": "paper", "x": 0, "xanchor": "left", "y": place, "yanchor": "bottom", "yshift": 12}
+    return {"text": words, "showarrow": False, "font": {"size": 12, "color": INK}} | where
 
 
 def floor_lines(floors: Sequence[Floor]) -> Json:

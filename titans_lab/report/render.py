@@ -14,6 +14,7 @@ from titans_lab.errors import UserError
 from titans_lab.output import write_output
 from titans_lab.report import head, plot, provenance, runs, tables, words
 from titans_lab.report.arms import PALETTE, Design, arrange
+from titans_lab.report.bundle import PLOTLY_VERSION, plotly_js
 from titans_lab.report.data import Material, material
 from titans_lab.report.section import Section
 from titans_lab.report.sections import sections
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 DIGITS = 7  # of a number in a figure
 #: Libraries that numbers on the page go through, the rooms of our own code that they do, and its kinds of files.
-LIBRARIES = ("plotly", "numpy", "scipy", "duckdb")
+LIBRARIES = ("numpy", "scipy", "duckdb")
 ROOMS = ("report", "paper", "scaling", "stats", "study")
 SUFFIXES = (".py", ".html", ".css", ".js")
 
@@ -96,7 +97,6 @@ def render(study: Study, runs: Sequence[Run], root: Path) -> str:
 def page(told: Report) -> str:
     """Return the report as HTML."""
     import jinja2
-    from plotly.offline import get_plotlyjs
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
@@ -105,14 +105,15 @@ def page(told: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["zip"] = zip
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":"), "sort_keys": False}
-    return environment.get_template("template.html").render(_parts(told), plotly=get_plotlyjs())
+    return environment.get_template("template.html").render(_parts(told), plotly=plotly_js())
 
 
 def versions() -> dict[str, str]:
     """Return what decides the bytes of a page, given the store: versions, and a digest of the report's own sources."""
     installed = {name: library_version(name) or "unknown" for name in LIBRARIES}
-    return {"titans-lab": f"{titans_lab.__version__} (sources {_digest()})"} | installed
+    return {"titans-lab": f"{titans_lab.__version__} (sources {_digest()})", "plotly.js": PLOTLY_VERSION} | installed
 
 
 def _digest() -> str:

@@ -36,6 +36,7 @@ def run_table(material: Material, design: Design) -> Table:
         rows,
         words=("state", "device", CHANGES),
         metric=material.metric,
+        main=("seed", "state", material.metric.name),
     )
 
 

@@ -38,7 +38,7 @@ function isDark() {
 }
 
 function show() {
-  theme.setAttribute("aria-pressed", isDark());
+  theme.textContent = isDark() ? "Light mode" : "Dark mode";
   return draw(isDark());
 }
 

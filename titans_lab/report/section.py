@@ -80,6 +80,7 @@ class Table:
         columns: Headings of the others.
         rows: From top to bottom.
         words: The columns that hold words, and stand to the left.
+        main: The columns that a narrow screen shows first; none named: all of them.
         metric: The metric that scores, means and differences in it are of; None where it has none.
     """
 
@@ -88,6 +89,15 @@ class Table:
     rows: tuple[Row, ...]
     words: tuple[str, ...] = ()
     metric: Metric | None = None
+    main: tuple[str, ...] = ()
+
+    @property
+    def same(self) -> dict[str, str]:
+        """The columns whose cells are all alike, with that cell: a page says them once, below the table."""
+        if len(self.rows) < 2:
+            return {}
+        cells = {column: {row.cells[place] for row in self.rows} for place, column in enumerate(self.columns)}
+        return {column: each.pop() for column, each in cells.items() if len(each) == 1 and column not in self.main}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,6 +137,7 @@ class Section:
         figure: Drawn first.
         table: Below the figure, or in its place.
         nothing: Said in place of both where there is nothing to show, and why.
+        question: The question of a study that has a section of its own; its answer stands below it.
         answer: The answer to the study's question, in a section that the study was designed for. The page and the
             terminal begin with it.
         findings: Further sentences for the head of the page, and for the terminal.
@@ -139,6 +150,7 @@ class Section:
     figure: Figure | None = field(default=None)
     table: Table | None = None
     nothing: str = ""
+    question: str = ""
     answer: str = ""
     findings: tuple[str, ...] = ()
 

@@ -13,6 +13,7 @@ from titans_lab.report import (
     lengths,
     needle,
     paper_tables,
+    per_study,
     perplexity,
     positions,
     scaling,
@@ -34,6 +35,8 @@ Built = Section | Iterable[Section] | None
 
 def sections(material: Material, design: Design) -> list[Section]:
     """Return every section that this study has data for."""
+    if per_study.several(material):
+        return list(per_study.sections(material))
     return [section for build in SECTIONS for section in _listed(build(material, design))]
 
 

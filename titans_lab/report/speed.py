@@ -11,6 +11,7 @@ from titans_lab.report.lines import bars, rounded
 from titans_lab.report.plot import Figure, Json
 
 ROW = 44  # pixels of an arm
+FEW_TICKS = 6  # so that a phone can show their names
 #: Numbers of tokens that speed hangs on, and how an axis calls them.
 SIZES = {
     "train.seq_len": "length of a sequence",
@@ -34,7 +35,7 @@ def throughput(design: Design) -> Figure | None:
         alt=f"Dot plot of the training tokens per second. {_spoken(arms)}",
         traces=traces,
         layout=plot.layout(
-            {"title": "tokens per second", "rangemode": "tozero", "tickformat": "~s"},
+            {"title": "tokens per second", "rangemode": "tozero", "tickformat": "~s", "nticks": FEW_TICKS},
             {"title": "", "visible": False, "range": (0.5, len(arms) + 0.8)},
             height=80 + ROW * len(arms),
             annotations=[_name(arm, row) for arm, row in zip(arms, rows, strict=True)],
@@ -108,8 +109,7 @@ def _speed(outcome: Outcome) -> float:
 
 def _name(arm: Arm, row: int) -> Json:
     """Return the arm's label above its dots, where it takes no width from the figure."""
-    place = {"xref": "paper", "x": 0, "xanchor": "left", "y": row, "yanchor": "bottom", "yshift": 8}
-    return {"text": plot.text(arm.label), "showarrow": False, "font": {"size": 12, "color": plot.INK}} | place
+    return plot.above(plot.text(arm.label), row)
 
 
 def _spoken(arms: list[Arm]) -> str:

@@ -147,6 +147,12 @@ def of_swept(name: str, snapshot: Snapshot) -> Subject:
     return Subject("study", *texts, runs, (), metric, _now(snapshot), _unread(records))
 
 
+def swept(snapshot: Snapshot) -> list[str]:
+    """Return the names of the studies that were swept into a store."""
+    rows = snapshot.ask("select distinct study from studies order by study").table.to_pylist()
+    return [row["study"] for row in rows]
+
+
 def of_store(snapshot: Snapshot) -> Subject:
     """Return the subject of a report on a whole store: all of its studies, or the only one.
 

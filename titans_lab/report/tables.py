@@ -25,6 +25,7 @@ class Trouble:
     trace: str
 
 
+HALF = "± 95\N{NO-BREAK SPACE}%"
 #: Headings and cells; {metric} stands for the name of the study's metric.
 ARM_COLUMNS: dict[str, Callable[[Arm], TableCell]] = {
     "done": lambda arm: TableCell(
@@ -35,7 +36,7 @@ ARM_COLUMNS: dict[str, Callable[[Arm], TableCell]] = {
     "cancelled": lambda arm: cell(str, cancelled=arm.count("cancelled")),
     "mean {metric}": lambda arm: cell(shown.score, mean=_of_summary(arm, "mean")),
     "sd": lambda arm: cell(shown.score, sd=_of_summary(arm, "sd")),
-    "± 95\N{NO-BREAK SPACE}%": lambda arm: cell(shown.score, half_width_95=_of_summary(arm, "half_width")),
+    HALF: lambda arm: cell(shown.score, half_width_95=_of_summary(arm, "half_width")),
     "parameters": lambda arm: cell(shown.short, parameters=recorded(arm, "parameters")),
     "state": lambda arm: cell(shown.memory, state_bytes=recorded(arm, "state_bytes")),
     "tokens/s": lambda arm: cell(shown.integer, tokens_per_second=arm.mean("tokens_per_second")),
@@ -58,7 +59,7 @@ def arm_table(design: Design, metric: Metric, better: Collection[Arm]) -> Table:
         for arm in design.arms
     )
     columns = tuple(name.format(metric=metric.name) for name in ARM_COLUMNS)
-    return Table(factor_names(design), columns, tuple(rows), metric=metric)
+    return Table(factor_names(design), columns, tuple(rows), metric=metric, main=(f"mean {metric.name}", HALF))
 
 
 def troubles(design: Design) -> list[Trouble]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from titans_lab.search.coordinator import Coordinator
 from titans_lab.search.finalists import FinalResult, tuned
 from titans_lab.search.tuning import Tuning
 from titans_lab.stats.importance import importances
+from titans_lab.study.terms import Dimension
+from titans_lab.study.values import show
 
 SHOWN = 5  # of the best trials
+NEAR = 0.05  # of a range: the best that is as near to an end may lie beyond it
 BEGUN = ("done", "pruned", "stopped", "diverged")
 
 
@@ -29,18 +34,40 @@ def arm_summary(tuning: Tuning) -> dict[str, Any]:
     begun = [trial for trial in trials if trial.state in BEGUN and trial.origin != "store"]
     judged = [trial for trial in begun if trial.state != "diverged"]  # a trial that diverged has saved nothing
     done = [trial for trial in trials if trial.state == "done" and trial.values]
+    best = tuning.best(SHOWN)
     steps, planned = (sum(getattr(trial, name) for trial in judged) for name in ("steps", "planned"))
     return {
         "search": tuning.goal.name,
         "arm": tuning.arm.label,
         "objectives": [{"name": metric.name, "direction": metric.direction} for metric in tuning.judge.metrics],
         "states": dict(Counter(trial.state for trial in trials)),
-        "best": [trial.plain() for trial in tuning.best(SHOWN)],
+        "overrides": overrides(best[0].params) if best else [],
+        "at_edge": edges(best[0].params, tuning.goal.terms.space) if best else {},
+        "best": [trial.plain() for trial in best],
         "importance": importances([t.params for t in done], [t.values[0] for t in done if t.values]),
         "steps": steps,
         "planned_steps": planned,
         "finalists": [],
     }
+
+
+def overrides(params: Mapping[str, Any]) -> list[str]:
+    """Return a point as overrides of the command line."""
+    return [f"{key}={value if isinstance(value, str) else show(value)}" for key, value in params.items()]
+
+
+def edges(params: Mapping[str, Any], space: Sequence[Dimension]) -> dict[str, float]:
+    """Return the end of the range of each parameter that lies within `NEAR` of it, on the scale that is searched."""
+    found = {}
+    for dimension in space:
+        value = params.get(dimension.key)
+        if dimension.kind == "choice" or value is None:
+            continue
+        low, high, here = (math.log(each) if dimension.log else each for each in (dimension.low, dimension.high, value))
+        for end, place in ((dimension.low, low), (dimension.high, high)):
+            if abs(here - place) <= NEAR * (high - low):
+                found[dimension.key] = end
+    return found
 
 
 def final_row(result: FinalResult) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from titans_lab.errors import UserError
-from titans_lab.store.columns import SECTIONS, VIEWS, ColumnType, sql_type
+from titans_lab.store.columns import SECTIONS, SHOWN, ColumnType, sql_type
 from titans_lab.study.config import RunConfig
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ ROWS = {
     "benches": "a model and its baseline, timed in turns by `titans-lab bench`",
     "trials": "a trial of a search by `titans-lab tune`",
     "finalists": "a run of one of a search's finalists, with a seed that the search did not use",
+    "differences": "a finished run of a study beside the baseline's run of the same seed",
 }
+
+LONGEST_TYPE, LEAST_MEANING = 9, 24  # characters
 
 HEAD = """\
 # Columns
@@ -49,9 +53,9 @@ class Documented:
 
 def documented(view: str | None = None) -> list[Documented]:
     """Return the columns of one view, or of all. Raise UserError where there is no such view."""
-    if view is not None and view not in VIEWS:
-        raise UserError(f"query: {view!r} is no view; the views are {', '.join(VIEWS)}")
-    return [Documented(name, *cells) for name in ([view] if view else VIEWS) for cells in _columns(name)]
+    if view is not None and view not in SHOWN:
+        raise UserError(f"query: {view!r} is no view; the views are {', '.join(SHOWN)}")
+    return [Documented(name, *cells) for name in ([view] if view else SHOWN) for cells in _columns(name)]
 
 
 def table(view: str | None = None) -> pa.Table:
@@ -59,6 +63,23 @@ def table(view: str | None = None) -> pa.Table:
     import pyarrow as pa
 
     return pa.Table.from_pylist([vars(each) for each in documented(view)])
+
+
+def text(view: str | None, width: int) -> str:
+    """Return the columns of each view below its name, with meanings that wrap at `width` characters."""
+    return "\n".join(_view_text(name, documented(name), width) for name in ([view] if view else SHOWN))
+
+
+def _view_text(view: str, columns: Sequence[Documented], width: int) -> str:
+    names, types = (max(len(getattr(each, part)) for each in columns) for part in ("column", "type"))
+    types = min(types, LONGEST_TYPE)
+    lines = [*textwrap.wrap(f"{view}: {ROWS[view]}", width), ""]
+    for each in columns:
+        head = f"{each.column:<{names}}  {each.type[:types]:<{types}}  "
+        room = max(LEAST_MEANING, width - len(head))
+        first, *more = textwrap.wrap(each.meaning, room) or [""]
+        lines += [f"{head}{first}".rstrip(), *(" " * len(head) + line for line in more)]
+    return "\n".join(lines) + "\n"
 
 
 def markdown() -> str:
@@ -72,7 +93,7 @@ def markdown() -> str:
 
 def _columns(view: str) -> Iterator[tuple[str, str, str]]:
     """Yield name, type and meaning of each column, and of each field of a configuration section."""
-    for column in VIEWS[view]:
+    for column in SHOWN[view]:
         if column in SECTIONS:
             yield from _fields(column.name, get_type_hints(RunConfig)[column.name], column.shape)
         else:

@@ -316,3 +316,32 @@ VIEWS: dict[str, tuple[Column, ...]] = {
     "trials": TRIALS,
     "finalists": FINALISTS,
 }
+
+ARM = Column(
+    "arm", str, "arm of the run, such as depth=2, in the first study by name that has the run; null: no study has it"
+)
+HEADLINE = Column("headline", bool, "whether it is the run's own figure at its end, over all of its split")
+DIFFERENCES = (
+    Column("study", str, "name of the study"),
+    Column("arm", str, "arm of the run in this study"),
+    Column("baseline", str, "arm that it is compared with: of several baselines, the one with most factors in common"),
+    Column("seed", int, "seed of both runs"),
+    RUN_ID,
+    Column("baseline_run_id", str, "run of the baseline with the same seed"),
+    Column("metric", str, "figure that the study compares its arms by"),
+    Column("unit", str, "of its values; null where the metric's name says it"),
+    Column("direction", str, "minimize or maximize: which of its values are better"),
+    Column("score", float, "value of the run"),
+    Column("baseline_score", float, "value of the baseline's run"),
+    Column("difference", float, "score less baseline_score"),
+    Column("better", bool, "whether the run is better than the baseline's"),
+)
+
+#: What a query sees: the recorded views, with what `titans_lab.store.added` adds.
+SHOWN: dict[str, tuple[Column, ...]] = {
+    **VIEWS,
+    **{view: (RUN_ID, ARM, *VIEWS[view][1:]) for view in ("runs", "metrics", "memory", "failures")},
+    "evals": (RUN_ID, ARM, *EVALS, HEADLINE),
+    "studies": tuple(part for each in STUDIES for part in ((each, ARM) if each == RUN_ID else (each,))),
+    "differences": DIFFERENCES,
+}

@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titans_lab.errors import UserError
+from titans_lab.errors import UserError, listed, near
 from titans_lab.store import arrow
-from titans_lab.store.columns import VIEWS
+from titans_lab.store.columns import ARM, RUN_ID, SHOWN, ColumnType
 from titans_lab.store.files import Damage
 from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
@@ -43,6 +43,11 @@ _AS_TEXT = {
     *("uhugeint", "bignum", "bit", "interval", "time with time zone", "time_ns", "timestamp_ns"),
     *("union", "variant", "geometry"),
 }
+#: DuckDB's words for a name that no table has.
+UNKNOWN_COLUMN = re.compile(
+    r'Referenced column "([^"]+)" (?:was )?not found|does not have a column named "([^"]+)"|'
+    r'Could not find key "([^"]+)" in struct'
+)
 _INTEGERS = {"hugeint", "uhugeint", "bignum"}  # above 64 bits
 
 
@@ -89,7 +94,7 @@ class Snapshot:
         self._tables: dict[str, pa.Table | ds.Dataset] = {}
 
     def ask(self, sql: str, parameters: Parameters = (), seconds: float | None = None) -> Answer:
-        """Run one SELECT over the views: see `titans_lab.store.columns.VIEWS`.
+        """Run one SELECT over the views: see `titans_lab.store.columns.SHOWN`.
 
         `parameters` fill `?` in order, or `$name` by name; a text is compared with numbers as a number. Integers come
         as int64 and decimals as double where these hold them exactly, and else as decimals with all their digits.
@@ -100,7 +105,8 @@ class Snapshot:
         try:
             with connect() as connection:
                 _check(connection, sql)
-                close(connection, {view: self._table(view) for view in _mentioned(sql)}, self._memory)
+                tables = {view: self._table(view) for view in _mentioned(sql)}
+                close(connection, tables, self._memory, self._arms(tables))
                 with _at_most(seconds, connection):
                     table = _exact(connection.sql(sql, params=parameters or None))
         except duckdb.InterruptException:
@@ -108,12 +114,21 @@ class Snapshot:
         except duckdb.OutOfMemoryException:
             raise TooLargeError(f"query: needs more memory than {self._memory / 2**30:.3g} GiB") from None
         except duckdb.Error as error:
-            raise UserError(f"query: {_shortened(str(error))}") from error
+            raise UserError(f"query: {_shortened(str(error), sql)}") from error
         return Answer(table, tuple(dict.fromkeys(self._reader.damage)))
+
+    def _arms(self, tables: Mapping[str, pa.Table | ds.Dataset]) -> pa.Table | None:
+        """Return the arm of each run where a dataset needs it; None: every table has its arms."""
+        import pyarrow as pa
+
+        if all(isinstance(table, pa.Table) for table in tables.values()):
+            return None
+        known = self._reader.arms
+        return pa.table({RUN_ID.name: pa.array(known, pa.string()), ARM.name: pa.array(known.values(), pa.string())})
 
     def _table(self, view: str) -> pa.Table | ds.Dataset:
         if view not in self._tables:
-            self._tables[view] = self._reader.scannable(view)
+            self._tables[view] = self._reader.shown(view)
         return self._tables[view]
 
 
@@ -143,11 +158,30 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 
 def close(
-    connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table | ds.Dataset], memory: int = MEMORY
+    connection: duckdb.DuckDBPyConnection,
+    tables: Mapping[str, pa.Table | ds.Dataset],
+    memory: int = MEMORY,
+    arms: pa.Table | None = None,
 ) -> None:
-    """Give the connection these tables, and shut it off from everything else for good."""
+    """Give the connection these tables, and shut it off from everything else for good.
+
+    Args:
+        connection: An empty database.
+        tables: The views by name.
+        memory: Bytes that a statement may take.
+        arms: The arm of each run, for the views that come without: see `Reader.shown`.
+    """
+    if arms is not None:
+        connection.register("arms", arms)
     for name, table in tables.items():
-        connection.register(name, table)
+        if arms is None or ARM.name in table.schema.names or RUN_ID.name not in table.schema.names:
+            connection.register(name, table)
+            continue
+        connection.register(f"{name}_without_arms", table)
+        connection.execute(
+            f"CREATE VIEW {name} AS SELECT m.run_id, arms.arm, m.* EXCLUDE (run_id) "
+            f"FROM {name}_without_arms m LEFT JOIN arms USING (run_id)"
+        )
     connection.execute(f"SET memory_limit = '{memory} bytes'")
     for setting in _LOCKS:
         connection.execute(f"SET {setting}")
@@ -167,16 +201,40 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 def _mentioned(sql: str) -> list[str]:
     """Return the views to load. DuckDB's `get_table_names` does not know for a PIVOT or query_table('ru' || 'ns')."""
-    mentioned = [view for view in VIEWS if re.search(rf"\b{view}\b", sql, re.IGNORECASE)]
-    return mentioned or list(VIEWS)
+    mentioned = [view for view in SHOWN if re.search(rf"\b{view}\b", sql, re.IGNORECASE)]
+    return mentioned or list(SHOWN)
 
 
-def _shortened(message: str) -> str:
+def _shortened(message: str, sql: str) -> str:
     message = message.partition("\n\n")[0]
     message = message.partition(" Error: ")[2] or message
     if message.startswith("Table with name"):
-        message = f"{message.partition('!')[0]}; the views are {', '.join(VIEWS)}"
+        message = f"{message.partition('!')[0]}; the views are {', '.join(SHOWN)}"
+    if unknown := UNKNOWN_COLUMN.search(message):
+        (name,) = filter(None, unknown.groups())
+        message = f"no column {name}; {_suggested(name, columns(_mentioned(sql)))}"
     return " ".join(message.split())
+
+
+def _suggested(name: str, known: Sequence[str]) -> str:
+    """Return which columns may be meant: those whose last part is near, so that lr finds train.lr."""
+    by_end = {key.rpartition(".")[2]: key for key in sorted(known, key=lambda key: -key.count("."))}
+    found = [by_end[end] for end in near(name, by_end)]
+    return f"did you mean {' or '.join(found)}?" if found else f"there are {listed(known)}"
+
+
+def columns(views: Iterable[str]) -> list[str]:
+    """Return every column of some views; the keys of a configuration by their dotted names."""
+    found = (key for view in views for column in SHOWN[view] for key in _keys(column.name, column.shape))
+    return list(dict.fromkeys(found))
+
+
+def _keys(name: str, shape: ColumnType) -> Iterator[str]:
+    if not isinstance(shape, dict):
+        yield name
+        return
+    for key, inner in shape.items():
+        yield from _keys(f"{name}.{key}", inner)
 
 
 def _exact(relation: duckdb.DuckDBPyRelation) -> pa.Table:

@@ -10,8 +10,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from titans_lab.store import arrow
-from titans_lab.store.columns import LOGS, RUN_ID, SECTIONS, VIEWS
+from titans_lab.store import added, arrow
+from titans_lab.store.columns import LOGS, RUN_ID, SECTIONS, SHOWN, VIEWS
 from titans_lab.store.compacted import OF_RUNS, Compacted
 from titans_lab.store.files import Damage, DamagedError
 from titans_lab.store.folder import Attempt, RunFolder
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 T = TypeVar("T")
+WITH_ARM = ("runs", "metrics", "memory", "evals", "failures")  # views that get the arm of their runs
 LARGE = ("metrics", "memory")  # views with a row for every logged step
 Row = tuple[Path, dict[str, Any]]  # the file that a row comes from, and its values
 
@@ -78,6 +79,34 @@ class Reader:
         """
         known = self._of_compacted(lambda compacted: compacted.dataset(view)) if view in LARGE else None
         return self.table(view) if known is None else arrow.together(known, self._logged(view))
+
+    def shown(self, view: str) -> pa.Table | ds.Dataset:
+        """Return what a query sees of a view, but for the arms of a dataset: see `titans_lab.store.columns.SHOWN`."""
+        import pyarrow as pa
+
+        if view == "differences":
+            rows = {row["run_id"]: row for row in self.table("runs").to_pylist()}
+            return pa.Table.from_pylist(list(added.differences(self.studies, rows)), arrow.schema(SHOWN[view]))
+        found = self.scannable(view)
+        if not isinstance(found, pa.Table):
+            return found
+        if view == "studies":
+            names = [arm for study in self.studies for arm in added.arm_labels(study).values()]
+            return added.beside_id(found, pa.array(names, pa.string()))
+        if view not in WITH_ARM:
+            return found
+        named = added.with_arm(found, self.arms)
+        return added.with_headline(named) if view == "evals" else named
+
+    @cached_property
+    def studies(self) -> list[dict[str, Any]]:
+        """The records of studies that can be read, by name."""
+        return [record for _, record in self._sound(read_study, self.store.study_paths())]
+
+    @cached_property
+    def arms(self) -> dict[str, str]:
+        """The name of each run's arm, by the run's id."""
+        return added.arms(self.studies)
 
     @cached_property
     def compacted(self) -> Compacted | None:

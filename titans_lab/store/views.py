@@ -2,4 +2,5 @@
 
 VIEW_NAMES = (
     "runs", "metrics", "memory", "evals", "failures", "studies", "ngram_baselines", "benches", "trials", "finalists",
+    "differences",
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,8 @@ from titans_lab.study.loader import Problems, Setting
 from titans_lab.study.sieve import Sieve, blamed, some
 from titans_lab.study.space import UNCHANGED, Choice, Rule, Space
 from titans_lab.study.values import ARM, MOST_RUNS, NAMED, PRESET, show
+
+VOCABULARY = "model.vocab_size"
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,25 @@ def built(spaces: Sequence[Space], seeds: int, late: Collection[str], sieve: Sie
     points = []
     for space, choice in kept:
         try:
-            points.append(Point(dict(choice.factors), build(RunConfig, choice.values), space, choice))
+            points.append(Point(dict(choice.factors), configured(choice.values), space, choice))
         except Impossible as error:
             for fault in error.faults:
                 place = blamed(fault, choice.layers) or next(s.place for layer in choice.layers for s in layer.values())
                 sieve.fault(f"{place}: {fault}", choice.factors)
     sieve.report(total, problems)
     return points
+
+
+def configured(values: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration of some values, with the vocabulary of the data where nothing sets one.
+
+    Raises:
+        Impossible: The values do not go together.
+    """
+    config = build(RunConfig, values)
+    if VOCABULARY in values or (needed := config.task.settings.tokens_of(config.data)) is None:
+        return config
+    return build(RunConfig, {**values, VOCABULARY: needed})
 
 
 def sift(points: Sequence[Point], late: Collection[str], sieve: Sieve, problems: Problems) -> list[Point]:
@@ -203,7 +217,7 @@ def _targets(points: Sequence[Point], held: Held, base: Choice, rule: Rule | Non
     if rule:
         return _baseline_targets(points, held, rule, problems)
     try:
-        return [cost(build(RunConfig, base.values))] * len(points)
+        return [cost(configured(base.values))] * len(points)
     except Impossible as error:
         problems.add(held.place, "hold", f"the base alone is no model: {error.faults[0]}; name an arm as baseline")
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from titans_lab.plugins.loading import plugins_of
 from titans_lab.study.config import Impossible, RunConfig, build, leaves, plain
 from titans_lab.study.derived import costs
 from titans_lab.study.identity import facts, read_values, versions
-from titans_lab.study.values import label
+from titans_lab.study.values import endings, label
 from titans_lab.tasks.settings import TaskSettings
 
 #: The sections and keys that decide a seed's batches, together with the content of the data.
@@ -49,6 +50,15 @@ class Run:
     def label(self) -> str:
         """Return the values in which it differs from the study's other runs, such as "memory.depth=2 seed=0"."""
         return f"{label(self.factors)} seed={self.seed}".lstrip()
+
+
+def labels(runs: Sequence[Run]) -> dict[str, str]:
+    """Return what tells each run from the others, by id, with the keys as short as they still tell them apart."""
+    ends = endings({key for run in runs for key in run.factors})
+    return {
+        run.run_id: f"{label({ends[key]: value for key, value in run.factors.items()})} seed={run.seed}".lstrip()
+        for run in runs
+    }
 
 
 def batches(run: Run) -> tuple[object, ...]:

@@ -73,7 +73,7 @@ class TrainConfig:
         weight_decay: The weight decay of matrices. Gains, biases and embeddings have none.
         beta1: AdamW's decay of the gradient's mean.
         beta2: AdamW's decay of the gradient's square.
-        max_grad_norm: The norm to which gradients are clipped.
+        max_grad_norm: The norm to which gradients are clipped. Null: no gradient is clipped.
         precision: The precision of training: "float32", or "bfloat16" for matrix products in bfloat16, with float32
             parameters and memory.
     """
@@ -87,7 +87,7 @@ class TrainConfig:
     weight_decay: float = 0.1
     beta1: float = 0.9
     beta2: float = 0.95
-    max_grad_norm: float = 1.0
+    max_grad_norm: float | None = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
         for name in ("lr", "max_grad_norm"):
-            if not getattr(self, name) > 0:
+            if not (getattr(self, name) is None or getattr(self, name) > 0):
                 raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
         for name in ("warmup_ratio", "min_lr_ratio"):
             if not 0 <= getattr(self, name) <= 1:

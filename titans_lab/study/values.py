@@ -110,6 +110,18 @@ def short(key: str) -> str:
     return key.partition(".")[2] or key
 
 
+def endings(keys: Collection[str]) -> dict[str, str]:
+    """Return the shortest end of each dotted key that still tells it from the others."""
+    return {key: _ending(key, [other for other in keys if other != key]) for key in keys}
+
+
+def _ending(key: str, others: Collection[str]) -> str:
+    parts = key.split(".")
+    ends = [".".join(parts[start:]) for start in range(len(parts) - 1, 0, -1)]
+    taken = tuple(f".{other}" for other in others)
+    return next((end for end in ends if not any(other.endswith(f".{end}") for other in taken)), key)
+
+
 def assignment(key: str, value: Any) -> str:
     """Return a key and its value as a label, such as "memory.depth=2"."""
     return f"{short(key)}={value if isinstance(value, str) else show(value)}"

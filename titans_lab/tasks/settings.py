@@ -69,6 +69,10 @@ class TaskSettings(ABC):
             ValueError: A value does not fit. The message begins with its dotted key and a colon.
         """
 
+    def tokens_of(self, data: DataConfig) -> int | None:
+        """Return the number of tokens that the data need, where they say so; None: they do not."""
+        return None
+
     def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:  # noqa: B027 most have none
         """Refuse data that do not fit a run with these sections, before any worker starts.
 

@@ -228,7 +228,8 @@ class Trainer:
             group["lr"] = learning_rate(self.config.train, self.step)
         batch = self.task.sample(self.step)
         loss = self.micro_batches.within_memory(lambda: self.gradients(batch))
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.max_grad_norm)
+        most = self.config.train.max_grad_norm
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if most is None else most)
         self.optimizer.step()
         self.interval.add(loss, norm)
         self.step += 1

@@ -201,3 +201,33 @@ def test_the_rest_of_a_chunk_is_no_longer_than_a_chunk(operator):
     arguments = memory_arguments(5, 1)
     with pytest.raises(ValueError, match="opening: 5 tokens are more than the rest of a chunk of 4"):
         operator(**arguments, chunk_size=4, opening=arguments["state"])
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(1)
+
+
+@pytest.mark.parametrize(
+    ("depth", "expansion", "shapes"), [(1, 4, [(8, 8)]), (2, 3, [(24, 8), (8, 24)]), (3, 1, [(8, 8)] * 3)]
+)
+def test_an_initial_state_starts_a_stream(depth: int, expansion: int, shapes: list[tuple[int, int]]):
+    form = {"dim": 8, "heads": 2, "batch": 3, "dtype": torch.float64}
+    state = MemoryState.initial(depth, expansion, generator=seeded(), **form)
+    assert [tuple(w.shape) for w in state.weights] == [(3, 2, *shape) for shape in shapes]
+    assert all(torch.equal(w[0], w[2]) for w in state.weights)
+    assert not any(s.any() for s in state.momentum)
+    assert state.weights[0].std().item() == pytest.approx(8**-0.5, rel=0.4)
+    q, k, v = torch.randn(3, 3, 2, 5, 8, dtype=torch.float64, generator=seeded())
+    theta = torch.full((3, 2, 5), 0.1, dtype=torch.float64)
+    y, _ = neural_memory(q, k, v, theta, None, None, state, chunk_size=4)
+    assert y.shape == q.shape
+    again = MemoryState.initial(depth, expansion, generator=seeded(), **form)
+    assert all(map(torch.equal, again.weights, state.weights))
+
+
+def test_a_missing_state_is_answered_with_how_to_make_one():
+    x = torch.zeros(1, 1, 2, 4)
+    with pytest.raises(ValueError, match=r"^state: is None; give one, such as MemoryState\.initial\(depth"):
+        neural_memory(x, x, x, x[..., 0], None, None, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^heads: 0 is below 1"):
+        MemoryState.initial(1, dim=4, heads=0)

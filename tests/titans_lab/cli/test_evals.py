@@ -51,6 +51,8 @@ def test_an_evaluation_is_printed_kept_and_not_made_twice(cli: Any, trained: Wor
     shown = cli(*of(trained, *SHORT)).out
     assert "95 % interval" in shown
     assert "from the store" in shown
+    assert shown.count("  expected ") == 2  # both questions of the last length
+    assert shown.count(": wrong\n") + shown.count(": right\n") == 2
     assert shown.endswith("not RULER-comparable: lengths in bytes; the store has these in the view evals\n")
 
 

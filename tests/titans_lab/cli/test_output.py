@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from titans_lab.cli.output import count, duration, print_rows
+from titans_lab.cli.output import print_rows
 from titans_lab.tables import distinct
 
 ROW = ['a, "b"\nc\x1b[31m', 1234567.125, None, math.nan, {"x": [1.5, math.inf]}, True, datetime(2026, 1, 2, 3, 4, 5)]
@@ -68,20 +68,3 @@ def test_columns_of_one_name_keep_their_own_values(capsys: pytest.CaptureFixture
     assert distinct(["a", "a_1", "a", "b", "a"]) == ["a", "a_1", "a_2", "b", "a_3"]
     print_rows(["a", "a"], [[1, 2]], False, True)
     assert json.loads(capsys.readouterr().out) == [{"a": 1, "a_1": 2}]
-
-
-COUNTS = {0: "0", 0.25: "0.25", 999: "999", 999.4: "999", 999.6: "1K", 1234: "1.23K", 999_499: "999K", 999_999: "1M"}
-LARGE_COUNTS = {5e6: "5M", 7.5e9: "7.5G", 1e12: "1T", 2e15: "2P", 3e18: "3E"}
-
-
-@pytest.mark.parametrize(("number", "text"), (COUNTS | LARGE_COUNTS).items())
-def test_counts_have_three_digits(number: float, text: str):
-    assert count(number) == text
-
-
-DURATIONS = {0: "0s", 59.4: "59s", 59.6: "1m00s", 245: "4m05s", 3599.7: "1h00m", 7830: "2h10m", 360000: "100h00m"}
-
-
-@pytest.mark.parametrize(("seconds", "text"), [*DURATIONS.items(), (None, "?"), (math.nan, "?"), (math.inf, "?")])
-def test_durations_are_for_people(seconds: float | None, text: str):
-    assert duration(seconds) == text

@@ -36,11 +36,15 @@ def remember(bench: Workbench) -> None:
 
 def test_without_history_there_are_sizes_and_no_guesses(cli: Any, bench: Workbench):
     ended = cli("plan", bench.study, "seeds=2", "--store", bench.store.root)
-    head, _, *rows, _, same, total, time, difference = ended.out.splitlines()
+    head, _, *rows, _, same, _, total, time, difference = ended.out.splitlines()
     assert (ended.code, ended.err) == (0, "")
-    assert head.split() == ["run", "id", "state"]
-    assert [word for word in ("parameters", "256 tokens", "FLOPs", "state bytes") if word not in same] == []
-    assert [row.split()[:3] for row in rows] == [[run.label, run.run_id, "pending"] for run in bench.runs("seeds=2")]
+    assert head.split() == ["run", "id"]
+    for word in ("state pending", "parameters", "tokens 256", "FLOPs", "state bytes"):
+        assert word in same
+    assert [row.split() for row in rows] == [[run.label, run.run_id[:8]] for run in bench.runs("seeds=2")]
+    wide = cli("plan", bench.study, "seeds=2", "--wide", "--store", bench.store.root).out.splitlines()
+    assert wide[0].split()[:4] == ["run", "id", "state", "tokens"]
+    assert wide[2].split()[1] == bench.runs("seeds=2")[0].run_id
     assert total.startswith("2 runs, 2 to run: 512 tokens, ")
     assert time.startswith("Time: unknown for 2 of 2 runs: ")
     assert time.endswith("--probe measures it")
@@ -52,13 +56,13 @@ def test_with_history_there_are_intervals_and_what_is_new(cli: Any, bench: Workb
     ended = cli(
         "plan", bench.study, "grid.model.dim=[16, 48]", "seeds=3", "--max-parallel", "1", "--store", bench.store.root
     )
-    head, _, *rows, _, same, total, time, difference = ended.out.splitlines()
+    head, _, *rows, _, same, _, total, time, difference = ended.out.splitlines()
     assert head.split("  ")[-1].strip() == "differs from the nearest run in"
-    assert same == "Every run: 256 tokens"
+    assert same == "Every run: tokens 256."
     assert rows[0].split()[3] == "done"
     assert rows[2].endswith("seed 1 -> 2") or rows[2].endswith("seed 0 -> 2")
     assert re.search(r"dim (16|32|64) -> 48", rows[3])  # they are equally near
-    assert re.search(r" [0-9.]+ MiB  dim", rows[3])  # each end of the interval rounds to the middle
+    assert re.search(r" [0-9.]+ MiB  ", rows[3])  # each end of the interval rounds to the middle
     assert total.startswith("6 runs, 4 to run: ")
     assert time.endswith(", one at a time")
     assert " to " in time
@@ -133,7 +137,7 @@ def test_a_thousand_runs_are_planned(cli: Any, bench: Workbench):
     rates = ", ".join(f"{rate}e-5" for rate in range(1, 101))
     ended = cli("plan", bench.study, f"grid.train.lr=[{rates}]", "seeds=10", "--store", bench.store.root)
     assert "\n1000 runs, 1000 to run: 256K tokens, " in ended.out
-    assert len(ended.out.splitlines()) == 1007
+    assert len(ended.out.splitlines()) == 1008
 
 
 def test_combinations_that_are_one_run_are_noted(cli: Any, bench: Workbench):

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from workbench import Workbench
 
-from titans_lab.store.columns import VIEWS
+from titans_lab.store.columns import SHOWN
 from titans_lab.store.recorder import Recorder
 
 
@@ -33,7 +33,7 @@ def filled(bench: Workbench) -> Workbench:
 
 def test_its_help_names_every_view(cli: Any):
     words = re.sub("[│.;,]", " ", cli("query", "--help").out).split()
-    assert set(VIEWS) <= set(words)
+    assert set(SHOWN) <= set(words)
 
 
 def test_a_query_is_a_table(cli: Any, filled: Workbench):
@@ -154,7 +154,7 @@ def test_sql_comes_from_a_file_with_parameters(cli: Any, filled: Workbench, tmp_
 
 def test_columns_are_listed_without_a_store(cli: Any, tmp_path: Path):
     rows = json.loads(cli("query", "--columns", "--json", "--store", tmp_path / "none").out)
-    assert {row["view"] for row in rows} == set(VIEWS)
+    assert {row["view"] for row in rows} == set(SHOWN)
     [loss] = [row for row in json.loads(cli("query", "--columns", "evals", "--json").out) if row["column"] == "value"]
     assert loss == {"view": "evals", "column": "value", "type": "DOUBLE", "meaning": "value of the metric"}
     assert cli("query", "--columns", "nothing").code == 2

@@ -95,7 +95,7 @@ def test_logs_are_what_the_worker_wrote_and_its_metrics(cli: Any, filled: Workbe
     ended = cli("logs", folder.run_id[:10], "--store", filled.store.root)
     assert ended == (
         0,
-        "hello\nworld\nstep 1  tokens 64  loss 3.25\n",
+        "hello\nworld\nstep 1          64 tokens  loss 3.2500\n",
         f"run {folder.run_id}, attempt 1\nfailed: failed\n",
     )
     folder.new_attempt()

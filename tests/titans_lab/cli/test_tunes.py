@@ -51,6 +51,8 @@ def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path:
     [search] = found["searches"]
     assert search["states"] == {"done": 3}
     assert search["best"][0]["values"][0] == min(trial.values[0] for trial in trials(bench) if trial.values)
+    [best, *_] = search["best"]
+    assert search["overrides"] == [f"{key}={value}" for key, value in best["params"].items()]
     assert search["finalists"][0]["candidate"] == "base"
     assert done.stderr.count("done       trial ") == 3
     finalists = re.findall(

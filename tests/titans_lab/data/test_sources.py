@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from titans_lab.data import sources
-from titans_lab.data.sources import Source, documents, size_in_bytes
+from titans_lab.data.sources import Source, documents
 from titans_lab.errors import UserError
 
 LINES = b"one\ntwo \xe2\x82\xac\nthree"
@@ -121,17 +121,6 @@ def test_a_folder_with_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: P
     (tmp_path / "b.zip").write_bytes(b"PK\x03\x04" + LINES)
     with pytest.raises(UserError, match=r"b\.zip: is a zip archive, no text; unpack it"):
         read(tmp_path, utf8=False)
-
-
-@pytest.mark.parametrize(("text", "size"), [("200000", 200_000), ("1K", 1000), ("1.5m", 1_500_000), ("2GB", 2 * 10**9)])
-def test_a_size_has_a_unit(text: str, size: int):
-    assert size_in_bytes(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1", "1X", "many", "0.1"])
-def test_what_is_no_size_is_refused(text: str):
-    with pytest.raises(UserError, match=r"--limit: .* is no size; write bytes, such as 200000, 200K"):
-        size_in_bytes(text)
 
 
 def test_a_wrong_path_and_an_empty_folder_are_named(tmp_path: Path):

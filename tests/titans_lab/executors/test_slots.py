@@ -36,7 +36,7 @@ def test_devices_are_filled_in_turn():
 def test_a_place_is_taken_once_and_each_device_and_slot_is_one():
     for slot in device_slots([GPU, OTHER, Device("cpu", "0", "core 0", "")], 2):
         take_slot(slot)
-        with pytest.raises(DeviceBusy):
+        with pytest.raises(DeviceBusy, match=rf"^pid {os.getpid()}: \S"):  # who holds it
             take_slot(slot)
 
 

@@ -129,6 +129,44 @@ def test_the_filter_leaves_the_runs_that_have_every_word(look, page: Path):
     assert len(column(shown, "state")) == 8
 
 
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ("loss<2.1", [2.0, 2.05]),
+        ("Loss >= 2.15", [2.15, 2.2, 2.25]),
+        ("loss!=2.05 loss<=2.1", [2.0, 2.1]),
+        ("depth=1 momentum=on loss<9", [2.0, 2.25]),
+        ("state=done loss>2.24", [2.25]),
+    ],
+)
+def test_the_filter_compares_the_figures_of_a_column(look, page: Path, words: str, left: list[float]):
+    shown = look(page)
+    shown.get_by_role("searchbox").fill(words)
+    assert sorted(map(float, column(shown, "loss"))) == left
+
+
+def test_a_phone_shows_the_main_columns_and_the_rest_on_demand(look, page: Path):
+    headings = "[...document.querySelectorAll('#forest-title ~ figure thead th')].filter((each) => each.offsetWidth)"
+    names = f"{headings}.map((each) => each.textContent)"
+    shown = look(page, width=400)
+    assert shown.evaluate(names)[-3:] == ["difference", "95\u00a0% interval", "verdict"]
+    fits = "(table) => table.scrollWidth <= table.parentElement.clientWidth"
+    assert shown.locator("#forest-title ~ figure table").evaluate(fits)
+    shown.locator("#forest-title ~ figure button.columns").click()
+    assert "p, Holm" in shown.evaluate(names)
+    assert "p, Holm" in look(page).evaluate(names)
+
+
+def test_the_training_loss_can_be_chosen(look, page: Path):
+    shown = look(page)
+    title = "document.querySelector('#learning-curves .ytitle').textContent"
+    assert shown.evaluate(title) == "validation loss, bits per byte"
+    shown.locator(".controls select").first.select_option(label="training")
+    until(shown, f"{title} === 'training loss, bits per byte'")
+    shown.locator(".controls select").nth(1).select_option(label="steps")
+    until(shown, "document.querySelector('#learning-curves .xtitle').textContent === 'optimiser steps'")
+
+
 def test_the_sql_is_shown_on_demand(look, page: Path):
     shown = look(page)
     details = shown.locator("details.evidence").first
@@ -157,11 +195,10 @@ def test_the_figures_take_the_colours_of_the_page(look, page: Path):
     light, dark = look(page, color_scheme="light"), look(page, color_scheme="dark")
     assert [shown.evaluate(line) for shown in (light, dark)] == ["rgb(0, 114, 178)", "rgb(90, 170, 230)"]
     dark_ink = dark.evaluate(ink)
-    light.get_by_role("button", name="Dark").click()
+    light.get_by_role("button", name="Dark mode").click()
     until(light, f"{line} === 'rgb(90, 170, 230)'")
     assert light.evaluate(ink) == dark_ink
-    assert light.locator("#theme").get_attribute("aria-pressed") == "true"
-    light.get_by_role("button", name="Dark").click()
+    light.get_by_role("button", name="Light mode").click()
     until(light, f"{line} === 'rgb(0, 114, 178)'")
     assert light.evaluate(ink) != dark_ink
 

@@ -198,7 +198,7 @@ FORGERIES: dict[str, tuple[Callable[[str], str], str]] = {
     "the question": (put("Is deeper &lt;b&gt;", "Is deeper &lt;i&gt;"), "header: "),
     "the verdict": (lambda html: re.sub(r'(class="verdict">)[^<]*', r"\1It is.", html), "section outcome: "),
     "our script": (put("// Draws the figures", "alert(1);//"), "script page: "),
-    "Plotly": (put("plotly.js v", "plotly.js  v"), "script plotly: "),
+    "Plotly": (put("minified) v", "minified)  v"), "script plotly: "),
     "the style": (put(".verdict {", ".verdict { display: none;"), "style: "),
     "the policy": (put("default-src 'none'", "default-src *"), "script origin"),
     "the title": (put("<title>depth", "<title>deep"), "script origin"),

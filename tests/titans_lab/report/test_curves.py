@@ -23,11 +23,12 @@ def named(figure, name):
 def test_an_arm_is_the_mean_of_its_seeds_with_a_band_from_the_lowest_to_the_highest(lab):
     lab = lab(grid=DEPTHS)
     for run, loss in zip(lab.runs, (2.0, 2.1, 2.6), strict=False):
-        lab.end(run, "done", loss)
-    band, line = draw(lab).traces
+        lab.end(run, "done", loss, valid_loss=loss + 0.5)
+    band, line, final = draw(lab).traces
     end = 5 / (1 + 200 / 4) + 0.1
     assert line["x"][-1] == 200 * 4096
     assert line["y"][-1] == pytest.approx((2.0 + 2.1 + 2.6) / 3 + end, rel=1e-4)
+    assert (final["x"], final["y"]) == ([200 * 4096], [pytest.approx((2.0 + 2.1 + 2.6) / 3 + 0.5)])
     half = len(band["x"]) // 2
     assert band["y"][half - 1] == pytest.approx(2.6 + end, rel=1e-4)
     assert band["y"][half] == pytest.approx(2.0 + end, rel=1e-4)
@@ -39,6 +40,31 @@ def test_validation_is_shown_where_all_runs_have_it_often_enough(lab):
     assert draw(lab).layout["yaxis"]["title"]["text"] == "validation loss, bits per byte"
     lab.start(lab.runs[1], 2.0, valid_every=200).commit("done", {"loss": 2.0})
     assert draw(lab).layout["yaxis"]["title"]["text"] == "training loss, bits per byte"
+
+
+def test_training_loss_can_be_chosen_in_place_of_validation(lab):
+    lab = lab(grid=DEPTHS, seeds=1)
+    for run in lab.runs:
+        lab.end(run, "done", 2.0)
+    figure = draw(lab)
+    assert figure.controls["choices"] == [{"label": "Loss", "options": ["validation", "training"]}]
+    validation, training = figure.controls["series"]
+    assert validation["y"] == [trace["y"] for trace in figure.traces]
+    assert validation["places"] == [axis["places"] for axis in figure.controls["x"]]
+    assert (training["title"], validation["title"]) == (
+        "training loss, bits per byte",
+        "validation loss, bits per byte",
+    )
+    assert len(training["y"][0]) > len(validation["y"][0])
+    assert [len(x) for x in training["places"][0]] == [len(y) for y in training["y"]]
+
+
+def test_arms_have_dashes_of_their_own(lab):
+    lab = lab(grid={"model.memory.depth": [1, 2, 3]}, seeds=1)
+    for run in lab.runs:
+        lab.end(run, "done", 2.0)
+    dashes = [trace["line"]["dash"] for trace in draw(lab).traces if trace["mode"] == "lines"]
+    assert len(set(dashes)) == 3
 
 
 def test_it_can_be_drawn_against_steps_and_seconds_and_be_smoothed(lab):

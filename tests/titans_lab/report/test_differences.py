@@ -142,8 +142,8 @@ def test_the_forest_has_a_dot_for_every_pair_and_a_line_for_every_interval(lab):
     assert [len(trace["x"]) for trace in dots] == [3, 2]
     assert means[0]["x"] == [pytest.approx(-0.58333, abs=1e-4)]
     assert means[0]["error_x"]["array"][0] == pytest.approx(compared(lab).pairs[0].found.half_width)
-    labels = figure.layout["yaxis"]["ticktext"]
-    assert labels == ["depth 2<br><i>better</i>", "depth 3<br><i>inconclusive, 1 diverged</i>"]
+    labels = [each["text"] for each in figure.layout["annotations"]]
+    assert labels == ["depth 2: <i>better</i>", "depth 3: <i>inconclusive, 1 diverged</i>"]
     assert "Conditional on convergence" in figure.caption
     assert "with 80 % power" in figure.caption
 

@@ -26,7 +26,7 @@ def test_what_lm_eval_asked_stands_in_the_papers_columns(lab):
     assert (ours["PIQA"], ours["BoolQ"], ours["average"]) == ("50.00 ± 0.00", "–", "–")
     assert cells(found, "paper, NeurIPS 2025 camera-ready, 340M parameters, 15B tokens", "MAC")["PIQA"] == "65.32"
     assert cells(found, "paper, NeurIPS 2025 camera-ready, 400M parameters, 15B tokens", "LMM")["Wiki ppl"] == "25.03"
-    assert "ours have 421 k parameters and were trained on 819 k tokens" in found.caption
+    assert "ours have 421K parameters and were trained on 819K tokens" in found.caption
 
 
 def test_needles_and_stories_stand_by_length(lab):

@@ -91,21 +91,21 @@ def test_the_cost_is_the_sum_over_runs(lab):
     for run in lab.runs:
         lab.end(run, "done", 2.0, wall_seconds=1800.0, tokens=1_500_000)
     assert cost(material(lab)) == [
-        ("1 h 0 min", "worker time of 2 runs (no prediction: the store had no similar runs)"),
-        ("3 M", f"training tokens, of {short(2 * tokens(lab.runs[0].config))} planned"),
-        ("7.8 T", f"training FLOPs, of {short(2 * flops(lab.runs[0].config))} planned"),
+        ("1h00m", "worker time of 2 runs (no prediction: the store had no similar runs)"),
+        ("3M", f"training tokens, of {short(2 * tokens(lab.runs[0].config))} planned"),
+        ("7.8T", f"training FLOPs, of {short(2 * flops(lab.runs[0].config))} planned"),
     ]
 
 
 @pytest.mark.parametrize(
     ("predicted", "words"),
     [
-        ((900.0, 1800.0), "worker time of 2 runs, of 45 min 0 s predicted"),
-        ((900.0, None), "worker time of 2 runs; 15 min 0 s predicted for 1 run, which took 30 min 0 s"),
+        ((900.0, 1800.0), "worker time of 2 runs, of 45m00s predicted"),
+        ((900.0, None), "worker time of 2 runs; 15m00s predicted for 1 run, which took 30m00s"),
     ],
 )
 def test_the_cost_stands_beside_what_was_predicted(lab, predicted, words):
     lab = lab(seeds=2)
     for run, seconds in zip(lab.runs, predicted, strict=True):
         lab.end(run, "done", 2.0, wall_seconds=1800.0, predicted_seconds=seconds)
-    assert cost(material(lab))[0] == ("1 h 0 min", words)
+    assert cost(material(lab))[0] == ("1h00m", words)

@@ -6,7 +6,7 @@ import pytest
 
 from titans_lab.errors import UserError
 from titans_lab.store.catalogue import ROWS, documented, markdown
-from titans_lab.store.columns import VIEWS
+from titans_lab.store.columns import SHOWN
 from titans_lab.store.query import query
 from titans_lab.store.store import Store
 from titans_lab.store.views import VIEW_NAMES
@@ -19,8 +19,8 @@ def test_the_page_is_what_the_code_says() -> None:
 
 
 def test_every_view_and_column_is_documented() -> None:
-    assert list(ROWS) == list(VIEWS)
-    for view, columns in VIEWS.items():
+    assert list(ROWS) == list(SHOWN)
+    for view, columns in SHOWN.items():
         found = documented(view)
         assert {each.column.partition(".")[0] for each in found} == {column.name for column in columns}
         assert all(each.meaning for each in found)
@@ -40,4 +40,4 @@ def test_another_view_is_refused_with_those_that_there_are() -> None:
 
 
 def test_the_views_are_those_that_help_names():
-    assert tuple(VIEWS) == VIEW_NAMES
+    assert tuple(SHOWN) == VIEW_NAMES

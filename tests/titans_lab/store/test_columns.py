@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from titans_lab.store.columns import VIEWS, Column, shape_of
+from titans_lab.store.columns import SHOWN, Column, shape_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def test_a_type_without_a_column_is_named() -> None:
 
 
 def test_every_column_is_documented_and_named_once() -> None:
-    for columns in VIEWS.values():
+    for columns in SHOWN.values():
         names = [column.name for column in columns]
         assert len(names) == len(set(names))
         assert all(column.meaning for column in columns)

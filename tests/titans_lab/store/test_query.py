@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -14,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from titans_lab.errors import UserError
-from titans_lab.store.columns import VIEWS
+from titans_lab.store.columns import SHOWN
+from titans_lab.store.compaction import compact
 from titans_lab.store.files import write_json
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import digest_of
@@ -251,11 +253,11 @@ def test_times_are_utc(store: Store, ended_run: Callable[..., RunFolder]) -> Non
     assert abs(datetime.now(UTC).replace(tzinfo=None) - finished) < timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", SHOWN)
 def test_an_empty_store_has_every_view_with_its_types(store: Store, view: str) -> None:
     assert values(store, f"from {view}") == []
     described = values(store, f"select column_name, column_type from (describe {view})")
-    assert [(name, kind.replace('"', "")) for name, kind in described] == [(c.name, c.type) for c in VIEWS[view]]
+    assert [(name, kind.replace('"', "")) for name, kind in described] == [(c.name, c.type) for c in SHOWN[view]]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +280,7 @@ def test_whatever_way_a_view_is_named_its_rows_are_there(
 
 
 def test_show_tables_lists_the_views(store: Store) -> None:
-    assert {name for (name,) in values(store, "show tables")} == set(VIEWS)
+    assert {name for (name,) in values(store, "show tables")} == set(SHOWN)
 
 
 def test_parameters_by_position_and_by_name(store: Store, ended_run: Callable[..., RunFolder]) -> None:
@@ -300,11 +302,11 @@ def test_numbers_are_plain(store: Store, ended_run: Callable[..., RunFolder]) ->
         ("selec 1", r'query: syntax error at or near "selec"$'),
         (
             "select * from run",
-            r"query: Table with name run does not exist; the views are runs, .*, failures, .*, trials, finalists$",
+            r"query: Table with name run does not exist; the views are runs, .*, failures, .*, finalists, differences$",
         ),
         (
             "select los from runs",
-            r'query: Referenced column "los" not found in FROM clause! Candidate bindings: .*"loss"',
+            r"query: no column los; did you mean loss",
         ),
         ("select model.memory.dept from runs", "dept"),
         ("select error('on purpose') from range(1)", "query: on purpose$"),
@@ -321,3 +323,33 @@ def test_errors_in_sql_are_the_users(store: Store, sql: str, message: str) -> No
 def test_no_store_says_how_to_name_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: no such folder; .*--store.*TITANS_LAB_STORE"):
         query(tmp_path / "nowhere", "select 1")
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("select avg(loss) from runs where lr > 1", "no column lr; did you mean train.lr?"),
+        ("select variant from runs", "no column variant; did you mean model.variant?"),
+        ("select r.lr from runs r", "no column lr; did you mean train.lr?"),
+        ("select model.memory.dept from runs", "no column dept; did you mean model.memory.depth?"),
+        ("select xyz from failures", "no column xyz; there are run_id, arm, attempt"),
+    ],
+)
+def test_an_unknown_column_suggests_the_key_of_the_language(store: Store, sql: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        query(store.root, sql)
+
+
+def test_every_view_of_runs_has_their_arm(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    about = [{"factors": {"model.memory.depth": 1}, "baseline": True}, {"factors": {"model.memory.depth": 2}}]
+    for index in range(2):
+        ended_run(f"a{index}", seed=index)
+    runs = [{"run_id": f"a{index}", **each} for index, each in enumerate(about)]
+    store.save_study({"name": "s", "question": "", "expect": "", "overrides": [], "path": "s.yaml", "runs": runs})
+    named = [("a0", "depth=1"), ("a1", "depth=2")]
+    for view in ("runs", "studies", "metrics"):
+        assert values(store, f"select distinct run_id, arm from {view} order by all") == named
+    compact(store)
+    for view in ("runs", "metrics"):
+        assert values(store, f"select distinct run_id, arm from {view} order by all") == named
+        assert [name for name, *_ in values(store, f"describe {view}")] == [column.name for column in SHOWN[view]]

@@ -23,6 +23,8 @@ def check(
     """
     if q.dim() != 4 or not q.is_floating_point():
         raise ValueError(f"q: expected floating-point [batch, heads, time, dim], got {q.dtype} {list(q.shape)}")
+    if state is None:
+        raise ValueError("state: is None; give one, such as MemoryState.initial(depth, expansion, dim=..., heads=...)")
     if theta is None:
         raise ValueError("theta: is None, and a memory without a step size learns nothing; give zeros to mean that")
     for name, x in (("k", k), ("v", v)):

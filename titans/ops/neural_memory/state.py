@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 
 #: One tensor for all layers, or a tuple with one for each layer; `neural_memory` states the shapes.
@@ -21,6 +23,47 @@ class MemoryState(NamedTuple):
 
     weights: tuple[Tensor, ...]
     momentum: tuple[Tensor, ...]
+
+    @classmethod
+    def initial(
+        cls,
+        depth: int,
+        expansion: int = 4,
+        *,
+        dim: int,
+        heads: int = 1,
+        batch: int = 1,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> MemoryState:
+        """Return random weights without momentum, the same for every sequence of the batch, to start a stream with.
+
+        Args:
+            depth: Layers of the memory; 1 is a linear memory.
+            expansion: Width of the hidden layers over `dim`.
+            dim: Width of a head.
+            heads: Number of heads.
+            batch: Number of sequences.
+            generator: Source of random numbers; None: torch's default.
+            dtype: Type of the weights; None: torch's default.
+            device: Where the weights are; None: torch's default, or the generator's.
+
+        Raises:
+            ValueError: A number is below 1.
+        """
+        given = {"depth": depth, "expansion": expansion, "dim": dim, "heads": heads, "batch": batch}
+        for name, value in given.items():
+            if value < 1:
+                raise ValueError(f"{name}: {value} is below 1")
+        place = generator.device if device is None and generator is not None else device
+        sizes = [dim, *[expansion * dim] * (depth - 1), dim]
+        drawn = [
+            torch.randn(heads, after, before, generator=generator, dtype=dtype, device=place) / before**0.5
+            for before, after in pairwise(sizes)
+        ]
+        weights = tuple(each.expand(batch, -1, -1, -1).clone() for each in drawn)
+        return cls(weights, tuple(map(torch.zeros_like, weights)))
 
 
 class LaggedState(NamedTuple):

@@ -34,6 +34,12 @@ class TextSettings(TaskSettings):
         """Refuse a vocabulary below the 256 bytes."""
         check_bytes(model)
 
+    def tokens_of(self, data: DataConfig) -> int | None:
+        """Return the number of tokens of a prepared folder; None for another text."""
+        from titans_lab.data.corpus import prepared_vocabulary
+
+        return None if self.FASTA else prepared_vocabulary(data)
+
     def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """Refuse a text with tokens beyond the vocabulary, or shorter than one window."""
         from titans_lab.data.corpus import check_vocabulary, check_window

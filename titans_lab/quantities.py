@@ -1,0 +1,42 @@
+"""Counts and sizes in bytes as people read and write them."""
+
+from __future__ import annotations
+
+import re
+
+#: SI prefixes of counts, the largest first.
+PREFIXES = ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
+SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)([KMGT]?)(?:I?B)?", re.ASCII)
+
+
+def count(number: float) -> str:
+    """Return a number with three digits and an SI prefix: 1.2M."""
+    number = float(f"{number:.3g}")  # 999.9 is 1K
+    for size, letter in PREFIXES:
+        if abs(number) >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
+
+
+def memory(size: float) -> str:
+    """Return a size in bytes as KiB, MiB or GiB."""
+    if size < 2**20:
+        return f"{size / 2**10:.0f} KiB"
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def parse_size(text: str, kilo: int = 1024) -> int:
+    """Return the number that a size stands for: 200000, 512M, 4G or 4GB.
+
+    Args:
+        text: As a user wrote it.
+        kilo: What K stands for: 1024 where memory is meant, 1000 where data or tokens are counted.
+
+    Raises:
+        ValueError: It is no size of at least 1.
+    """
+    match = SIZE.fullmatch(text.strip().upper())
+    size = int(float(match[1]) * kilo ** " KMGT".index(match[2] or " ")) if match else 0
+    if size < 1:
+        raise ValueError(f"{text!r} is no size; write 200000, 512M or 4G (K is {kilo:,})")
+    return size
