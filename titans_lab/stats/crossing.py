@@ -81,6 +81,8 @@ class Crossing:
         does, the level that lacks the largest share of its cells is left out, as long as two levels stay.
         """
         values, seeds = self._values
+        if not seeds:
+            return None
         front = _front(values, axes)
         chosen = _whole(~np.isnan(front).all(axis=-1))
         if chosen is None:

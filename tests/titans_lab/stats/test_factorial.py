@@ -125,6 +125,11 @@ def test_one_factor_at_a_time_is_not_crossed():
     assert [effect.factors for effect in effects(one_at_a_time)] == [(0,), (1,)]
 
 
+def test_before_any_run_has_a_value_there_is_no_effect():
+    factors = (CrossedFactor("a", (0, 1)), CrossedFactor("b", (0, 1)))
+    assert effects(Crossing(factors, {cell: Sample({}) for cell in product((0, 1), repeat=2)})) == []
+
+
 def test_one_seed_and_seeds_without_spread_test_nothing():
     one = effects(crossed({cell: values[:1] for cell, values in TWO_BY_TWO.items()}, MOMENTUM, CHUNK))
     same = effects(crossed({cell: [1.0 + sum(cell)] * 3 for cell in TWO_BY_TWO}, MOMENTUM, CHUNK))
