@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TORTURE = Path(__file__).parents[2] / "benchmarks" / "torture.py"
-SMALL = ("--max-parallel", "1", "--tokens", "640", "--checkpoint", "0.1", "--spread", "2", "--limit", "30")
+SMALL = ("--max-parallel", "1", "--tokens", "12800", "--checkpoint", "0.1", "--spread", "1", "--limit", "30")
 
 
 def torture(*words: str) -> subprocess.CompletedProcess[str]:
