@@ -19,7 +19,7 @@ from titans_lab.store import arrow
 from titans_lab.store.columns import LOGS, VIEWS
 from titans_lab.store.files import DamagedError
 from titans_lab.store.logs import committed_bytes, read_parquet
-from titans_lab.store.names import path_of
+from titans_lab.store.names import ForeignName, leads_out, path_of
 from titans_lab.store.records import read_manifest
 
 if TYPE_CHECKING:
@@ -103,9 +103,13 @@ class Compacted:
         return None if self.outdated else arrow.dataset(committed_bytes(*self._file(view)))
 
     def _file(self, view: str) -> tuple[Path, dict[str, Any]]:
-        """Return the path of a view's file, and its size and SHA-256."""
+        """Return the path of a view's file, with size and SHA-256. Raise DamagedError where a link leads elsewhere."""
         file = self.files[view]
-        return path_of(self.folder, file["name"]), {"bytes": file["bytes"], "sha256": file["sha256"]}
+        try:
+            path = path_of(self.folder, file["name"])
+        except ForeignName as error:
+            raise DamagedError(self.folder / file["name"], leads_out(self.folder)) from error
+        return path, {"bytes": file["bytes"], "sha256": file["sha256"]}
 
 
 def manifest_path(root: Path) -> Path:

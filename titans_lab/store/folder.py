@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -178,7 +179,7 @@ class RunFolder:
 
         That is the commit with a result, or else the last attempt's. It need not exist.
         """
-        latest = None if self.status_path.exists() else self.latest()
+        latest = None if os.path.lexists(self.status_path) else self.latest()
         return latest.status_path if latest else self.status_path
 
     def evaluation_path(self, name: str) -> Path:
@@ -281,6 +282,8 @@ class RunFolder:
             status = self.status()  # it may have ended since the first look
         if status and status.state in FINISHED:
             raise AlreadyRunning(self.path)
+        if latest and os.path.lexists(self.status_path):  # it is damaged, and the next commit needs its place
+            self.status_path.replace(latest.status_path)
         number = 1 if latest is None else latest.number + latest.begun()
         attempt = self.attempt(number)
         attempt.claim.take(holder)

@@ -197,3 +197,16 @@ def test_a_store_that_cannot_be_written_is_read(filled: Store) -> None:
     finally:
         for path in filled.root.rglob("*"):
             path.chmod(0o700)
+
+
+def test_a_link_out_of_the_folder_is_named_and_the_runs_are_read_instead(filled: Store) -> None:
+    before = contents(filled)
+    compact(filled)
+    [path] = manifest_path(filled.root).parent.glob("runs-*.parquet")
+    path.symlink_to(path.rename(filled.root.parent / "moved"))
+    answer = ask(filled.root, "select run_id, state from runs order by run_id")
+    assert {row["run_id"] for row in answer.table.to_pylist()} == {"a0", "a1", "a2", "b0", "c0"}
+    assert [(damage.path, "leads out of" in damage.reason) for damage in answer.damage] == [(path, True)]
+    path.unlink()
+    remove(filled)
+    assert contents(filled) == before

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from titans_lab.errors import UserError
 from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.files import DamagedError, write_json
 from titans_lab.store.folder import Attempt, RunFolder
+from titans_lab.store.query import ask
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store, writing
@@ -175,3 +178,23 @@ def test_a_folder_in_the_place_of_a_record_is_named(tmp_path: Path):
     with pytest.raises(DamagedError, match=match), writing(Store(tmp_path)):
         write_json(path, {"n": 1})
     assert list(tmp_path.iterdir()) == [path]
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a link to itself": lambda path: (path.unlink(), path.symlink_to(path)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_commit_keeps_no_run_from_its_result(store: Store, ended_run: Any, damage: str) -> None:
+    folder = ended_run("a1")
+    DAMAGES[damage](folder.status_path)
+    assert folder.state() == "lost"
+    assert [found.path for found in ask(store.root, "select state from runs").damage] == [folder.status_path]
+    Recorder(folder.new_attempt(), {}).commit("done", {"loss": 3.0})
+    assert folder.state() == "done"
+    assert ask(store.root, "select state, loss from runs").table.to_pylist() == [{"state": "done", "loss": 3.0}]
+    assert [path.name for path in folder.attempts()] == ["1", "2"]
