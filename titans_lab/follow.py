@@ -24,14 +24,20 @@ WORDS: dict[str, Callable[[float], str]] = {
 }
 
 
-def lines(attempt: Attempt, follow: bool = False) -> Iterator[str]:
-    """Yield the lines of an attempt's log and metrics. With `follow`, go on until the attempt ends."""
+def lines(attempt: Attempt, follow: bool = False, wanted: Callable[[], bool] = lambda: True) -> Iterator[str]:
+    """Yield the lines of an attempt's log and metrics.
+
+    Args:
+        attempt: The attempt.
+        follow: Whether to go on until the attempt ends.
+        wanted: Returns whether somebody still wants the lines, and is asked before each wait for new ones.
+    """
     tails = [_Tail(attempt.log_path, str), _Tail(attempt.metrics_path, _words)]
     while True:
         ended = not follow or attempt.status() is not None or not attempt.claim.seems_alive()
         for tail in tails:
             yield from tail.new(ended)
-        if ended:
+        if ended or not wanted():
             return
         time.sleep(PAUSE_SECONDS)
 

@@ -6,7 +6,7 @@ import re
 
 #: SI prefixes of counts, the largest first.
 PREFIXES = ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
-SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)([KMGT]?)(?:I?B)?", re.ASCII)
+SIZE = re.compile(r"(\d[\d_]{0,15}(?:\.\d{1,9})?)([KMGT]?)(?:I?B)?", re.ASCII)
 
 
 def count(number: float) -> str:
@@ -26,7 +26,7 @@ def memory(size: float) -> str:
 
 
 def parse_size(text: str, kilo: int = 1024) -> int:
-    """Return the number that a size stands for: 200000, 512M, 4G or 4GB.
+    """Return the number that a size stands for: 200000, 200_000, 512M, 4G or 4GB.
 
     Args:
         text: As a user wrote it.

@@ -68,8 +68,9 @@ def _searched(folder: SearchFolder, study: str, store: Store) -> Iterator[Run]:
 
 def totals(states: Mapping[str, int]) -> str:
     """Return how many runs are in each state, those with a result first."""
-    order = ["done", "diverged", "running"]
-    counted = sorted(states.items(), key=lambda item: (item[0] not in order, item[0]))
+    first = ("done", "diverged", "running")
+    order = [*first, *sorted(states.keys() - set(first))]
+    counted = [(state, states[state]) for state in order if state in states]
     runs = sum(states.values())
     listed = ", ".join(f"{count} {state}" for state, count in counted if count)
     return f"{runs} run{'' if runs == 1 else 's'}: {listed}" if runs else "no runs"

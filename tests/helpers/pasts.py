@@ -10,7 +10,7 @@ from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.study.run import Run, record_of
 
-ENV = {"device": "cpu", "device_name": processor(), "threads": 1, "kernel": "auto", "torch": "2.0", "commit": "abc"}
+ENV = {"device": "cpu", "device_name": processor(), "threads": 1, "kernel": "cpu", "torch": "2.0", "commit": "abc"}
 
 
 def finish(runs: Sequence[Run], store: Store, env: dict[str, Any] | None = None, **summary: Any) -> None:

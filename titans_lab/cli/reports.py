@@ -154,7 +154,7 @@ def _report(study: Path | None, overrides: list[str] | None, root: Path) -> Repo
     if study is None:
         return store_report(root)
     told = study_report(*load(study, overrides), root)
-    if told.material.empty and not searched(told.material):
+    if told.material.empty and not searched(told.material) and not told.material.speeds:
         raise UserError(_nothing(told.material.study, root))
     return told
 

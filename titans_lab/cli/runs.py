@@ -28,7 +28,7 @@ from titans_lab.cli.arguments import (
 )
 from titans_lab.cli.output import note, print_damage, print_rows, rows_text
 from titans_lab.cli.screens import SHORT_ID, Wide, screen_text
-from titans_lab.cli.streams import problem
+from titans_lab.cli.streams import has_reader, problem
 from titans_lab.durations import spell_duration
 from titans_lab.errors import UserError
 from titans_lab.quantities import count
@@ -94,7 +94,7 @@ def logs(
 
     tried = attempt_of(open_store(store, there=True), run, attempt)
     note(f"run {tried.folder.run_id}, attempt {tried.number}")
-    for line in lines(tried, follow):
+    for line in lines(tried, follow, has_reader):
         print(line, flush=follow)
         if problem():  # nobody reads
             return

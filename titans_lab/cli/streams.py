@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 from typing import Any
 
@@ -56,6 +57,13 @@ def make_lossy() -> None:
             io.BufferedWriter(raw), **settings, line_buffering=raw.isatty() or name == "stderr", write_through=False
         )
         setattr(sys, name, stream)
+
+
+def has_reader() -> bool:
+    """Return whether somebody may still read standard output; the system says so of a pipe before anything is lost."""
+    polled = select.poll()
+    polled.register(1, 0)  # an error of the descriptor is reported unasked
+    return problem() is None and not any(event & select.POLLERR for _, event in polled.poll(0))
 
 
 def problem() -> OSError | None:

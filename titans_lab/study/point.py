@@ -143,9 +143,13 @@ def configured(values: Mapping[str, Any]) -> RunConfig:
         Impossible: The values do not go together.
     """
     config = build(RunConfig, values)
-    if VOCABULARY in values or (needed := config.task.settings.tokens_of(config.data)) is None:
+    if VOCABULARY in values:
         return config
-    return build(RunConfig, {**values, VOCABULARY: needed})
+    try:
+        needed = config.task.settings.tokens_of(config.data)
+    except UserError:  # a run's identity reads the same data, and names the line that is to blame
+        return config
+    return config if needed is None else build(RunConfig, {**values, VOCABULARY: needed})
 
 
 def sift(points: Sequence[Point], late: Collection[str], sieve: Sieve, problems: Problems) -> list[Point]:

@@ -11,7 +11,20 @@ import titans_lab
 from titans_lab.cli.app import app
 
 VERBS = ["new", "schema", "plan", "verify", "bench", "sweep", "tune", "status", "logs", "cancel", "rerun"]
-VERBS += ["query", "fit", "report", "compare", "reproduce", "rm", "export", "compact", "doctor", "import", "eval"]
+VERBS += [
+    "query",
+    "fit",
+    "generate",
+    "report",
+    "compare",
+    "reproduce",
+    "rm",
+    "export",
+    "compact",
+    "doctor",
+    "import",
+    "eval",
+]
 HEAVY = "torch duckdb pyarrow plotly pydantic numpy scipy jinja2 yaml"
 
 IMPORTED = f"""

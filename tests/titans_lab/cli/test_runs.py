@@ -65,7 +65,7 @@ def test_a_filter_of_a_study(cli: Any, filled: Workbench):
         ("--state", "fialed", "--state fialed: 'fialed' is no state; did you mean failed"),
         ("--where", "train.rl > 1", "--where: train.rl: unknown name; did you mean train.lr"),
         ("--where", "__import__('os').system('touch x')", "--where: "),
-        ("--where", "seed", "comes to 0"),
+        ("--where", "seed", '"seed" comes to '),
     ],
 )
 def test_a_wrong_filter_ends_with_2_and_one_message(cli: Any, filled: Workbench, option: str, value: str, message: str):

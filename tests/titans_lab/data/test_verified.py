@@ -84,7 +84,7 @@ def test_a_manifest_that_names_the_new_content_is_another_run(bench: Workbench, 
     ("key", "value", "message"),
     [
         ("dtype", "object", "dtype: 'object' is none of uint8, uint16, uint32"),
-        ("vocabulary", 32, r"train\.bin: has token \d+, and manifest.json names 32 tokens"),
+        ("vocabulary", 32, "model.vocab_size: 32 is below the 256 values of a byte"),
         ("vocabulary", 257, r"tokenizer\.json: not the tokenizer that manifest.json names"),
         ("vocabulary", "many", "vocabulary: 'many' is no number of them"),
         ("vocabulary", True, "vocabulary: True is no number of them"),

@@ -86,15 +86,18 @@ def __getattr__(name):
 
         @torch.no_grad()
         def evaluate(self, model, device, limit=None):
-            batch = tuple(each.to(device) for each in self.drawn("test"))
-            with judging(model):
-                loss = self.losses(model, batch).sum().item() / self.terms(batch)
-                right = (model(batch[0]).argmax(-1) == batch[1]).float().mean().item()
-            count = self.terms(batch)
-            return [Score(self.settings.LOSS, loss, count), Score(self.settings.METRIC, right, count)]
+            scores = []
+            for split in ("valid",) if limit else ("valid", "test"):
+                batch = tuple(each.to(device) for each in self.drawn(split))
+                with judging(model):
+                    loss = self.losses(model, batch).sum().item() / self.terms(batch)
+                    right = (model(batch[0]).argmax(-1) == batch[1]).float().mean().item()
+                for metric, value in ((self.settings.LOSS, loss), (self.settings.METRIC, right)):
+                    scores.append(Score(metric, value, self.terms(batch), split=split))
+            return scores
 
         def inputs(self, tokens):
-            return self.drawn("test")[0]
+            return self.drawn("valid")[0]
 
     return ParityTask
 '''.replace('"parity_task:ParityTask"', 'f"{__name__}:ParityTask"')

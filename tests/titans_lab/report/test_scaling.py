@@ -49,7 +49,7 @@ def test_the_table_has_the_exponents_with_their_intervals(drawn):
     for name, value in {"E": 1.1, "alpha": 0.3, "beta": 0.35, "a": 0.35 / 0.65, "b": 0.3 / 0.65}.items():
         _, low, high, _ = found[name]
         assert float(low) <= value <= float(high)
-    assert "ten times the largest budget" in found["loss at 147 T FLOPs"][-1]
+    assert "ten times the largest budget" in found["loss at 147T FLOPs"][-1]
     assert found["error at the largest budget"][0].endswith("%")
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from titans.mixers.registry import settings_classes
 from titans_lab.study.config import Impossible, RunConfig, build, flatten, leaves, plain
 from titans_lab.study.grammar import language
 from titans_lab.study.values import expected
@@ -11,8 +12,19 @@ def test_the_leaves_are_the_values_of_a_configuration() -> None:
     defaults = {key: leaf.default for key, leaf in leaves().items() if not key.startswith("task.")}
     assert defaults | {"task.name": "text"} == dict(flatten(plain(RunConfig())))
     sections = [section for section in language().sections if not section.startswith("task.")]
-    model = ["model", "model.memory", "model.mac", "model.recurrent"]
-    assert sections == [*model, "data", "task", "train", "log", "speed"]
+    mixers = [f"model.{name}" for name in settings_classes()]
+    assert len(mixers) > 3
+    assert set(sections) == {
+        "model",
+        "model.memory",
+        "model.recurrent",
+        *mixers,
+        "data",
+        "task",
+        "train",
+        "log",
+        "speed",
+    }
 
 
 def test_every_declared_type_has_a_name_in_words() -> None:

@@ -32,7 +32,12 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "unknown top key": ("question: q\nseed: 3\n", 2, "seed", "did you mean seeds?"),
     "no base above": ("model:\n  dim: 64\n", 1, "model", "did you mean base.model?"),
     "dotted on top": ("model.dim: 64\n", 1, "model.dim", "did you mean base.model.dim?"),
-    "nothing near": ("zzz: 64\n", 1, "zzz", "valid here: question, expect, name, preset, base, plugins, grid, seeds"),
+    "nothing near": (
+        "zzz: 64\n",
+        1,
+        "zzz",
+        "valid here: question, expect, effect, name, preset, base, plugins, grid, seeds",
+    ),
     "question of the wrong type": ("question: 3\n", 1, "question", 'write "3"'),
     "question left open": ("expect: e\nquestion:\n", 2, "question", "not text"),
     "name climbs out": ("name: ../../etc/passwd\n", 1, "name", "at most 100 letters, digits"),

@@ -111,7 +111,7 @@ def test_a_run_is_committed_as_done_with_all_that_belongs_to_it(bench: Workbench
     assert row.pop("value") == run["loss"] == run["score"]
     assert {name: value for name, value in row.items() if value is not None} == {
         "task": "text", "metric": "loss", "unit": "bits per byte", "direction": "minimize", "split": "test",
-        "count": 200,
+        "headline": True, "count": 200,
     }  # fmt: skip
     [(total, count)] = [tuple(each.values()) for each in bench.ask(BY_POSITION)]
     assert (total / count, count) == (pytest.approx(run["loss"]), 200)
