@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -24,12 +25,21 @@ for _name in ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME"):
 #: Of the whole session: the processes of pytest-xdist inherit it from the one that starts them.
 SEED = int(os.environ.setdefault("TITANS_TEST_SEED", str(secrets.randbits(32))))
 
+SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text().split())
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Let Hypothesis draw by the same seed, unless `--hypothesis-seed` gives it one."""
     if getattr(config.option, "hypothesis_seed", SEED) is None:  # not there without Hypothesis
         config.option.hypothesis_seed = str(SEED)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that `slow.txt` lists, so that `-m "not slow"` leaves them out."""
+    for item in items:
+        if item.nodeid.partition("[")[0] in SLOW:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)
