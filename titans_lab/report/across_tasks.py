@@ -51,7 +51,9 @@ def section(material: Material, design: Design) -> Section | None:
     """Return a row for every model; None if the study has few tasks that all models have finished."""
     models = list(_models(design))
     tasks = [
-        task for task in dict.fromkeys(task for each in models for task in each.arms) if _done_by_all(task, models)
+        task
+        for task in dict.fromkeys(task for each in models for task in each.arms)
+        if all(task in each.arms and each.arms[task].scores for each in models)
     ]
     if len(models) < 2 or len(tasks) < FEWEST:
         return None
@@ -86,10 +88,6 @@ def _task_keys(runs: Sequence[Run]) -> set[str]:
             others.setdefault(rest, set()).add(judged_by(run))
         found |= {key} if any(len(tasks) > 1 for tasks in others.values()) else set()
     return found
-
-
-def _done_by_all(task: str, models: Sequence[Model]) -> bool:
-    return all(task in model.arms and model.arms[task].scores for model in models)
 
 
 def _scale(tasks: Sequence[str], models: Sequence[Model]) -> dict[str, float]:

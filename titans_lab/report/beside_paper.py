@@ -85,7 +85,10 @@ def _ablations(design: Design, table: PaperTable) -> dict[str, Arm]:
     base = _config(design.base, held)
     if base["model.variant"] != "lmm":
         return {}
-    wanted = {row: base | _ours(settings) for row, settings in table.settings.items()}
+    wanted = {
+        row: base | {f"model.{key}": value for key, value in settings.items()}
+        for row, settings in table.settings.items()
+    }
     wanted = {row: config for row, config in wanted.items() if config != base or row == "LMM"}
     return {row: arm for row, config in wanted.items() for arm in design.arms if _config(arm, held) == config}
 
@@ -106,7 +109,3 @@ def _held(design: Design) -> set[str]:
 def _config(arm: Arm, without: set[str]) -> dict[str, Any]:
     config = flatten(plain(arm.outcomes[0].run.config))
     return {key: value for key, value in config if key not in without}
-
-
-def _ours(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"model.{key}": value for key, value in settings.items()}

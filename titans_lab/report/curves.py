@@ -135,7 +135,9 @@ def _drawing(material: Material, design: Design, kind: str, curves: Curves) -> D
     bottom, top = _range(list(means.values()) or whole, highest, list(finals.values()))
     edge = top - 0.03 * (top - bottom)
     traces = {
-        axis.name: [*_traces(means, singles, edge, axis), *_final_dots(material, finals, axis)] for axis in _axes(whole)
+        axis.name: [*_traces(means, singles, edge, axis), *_final_dots(material, finals, axis)]
+        for axis in AXES
+        if all(axis.name in curve.x for curve in whole)
     }
     return Drawing(f"{kind} {material.loss.label}", (bottom, top), traces)
 
@@ -158,11 +160,6 @@ def _final_dots(material: Material, finals: dict[Arm, float], axis: Against) -> 
         )
         for arm, loss in finals.items()
     ]
-
-
-def _axes(curves: list[Curve]) -> list[Against]:
-    """Return the axes that every curve has."""
-    return [axis for axis in AXES if all(axis.name in curve.x for curve in curves)]
 
 
 def _singles(design: Design, curves: Curves) -> list[Single]:

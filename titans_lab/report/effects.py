@@ -71,13 +71,14 @@ def section(material: Material, design: Design) -> Section | None:
     if found is None:
         return None
     figure = heat_map(found.crossing, found.metric, design) if len(found.crossing.factors) == 2 else None
+    rows = tuple(row for effect in found.effects for row in _rows(found, effect))
     return Section(
         name="effects",
         title="Effects of the factors",
         evidence=("runs",),
         caption=_caption(found),
         figure=figure,
-        table=_table(found),
+        table=Table(("effect", "comparison"), COLUMNS, rows, words=("verdict",), metric=found.metric, main=MAIN),
         answer=answer(found),
         findings=tuple(lines(found)),
     )
@@ -153,14 +154,11 @@ def _slope_name(factor: CrossedFactor, levels: Sequence[int]) -> str:
     return f"per doubling of {factor.name}" if factor.by_ratio else f"per unit of {factor.name}"
 
 
-def _table(found: Factorial) -> Table:
-    rows = tuple(row for effect in found.effects for row in _rows(found, effect))
-    return Table(("effect", "comparison"), COLUMNS, rows, words=("verdict",), metric=found.metric, main=MAIN)
-
-
 def _rows(found: Factorial, effect: Effect) -> Iterator[Row]:
     """Yield the row of an effect's test, and of each comparison and trend where there are several."""
-    name, counts = found.name(effect), (cell(str, seeds=effect.seeds), _cells(found, effect))
+    used, every = len(effect.matched.cells), len(found.crossing.cells)
+    cells = TableCell(f"{used} of {every}", cells=used, cells_of_study=every)
+    name, counts = found.name(effect), (cell(str, seeds=effect.seeds), cells)
     tested = (effect.verdict, *_tested(effect.p, effect.adjusted))
     if len(effect.contrasts) == 1:
         (only,) = effect.contrasts
@@ -171,11 +169,6 @@ def _rows(found: Factorial, effect: Effect) -> Iterator[Row]:
         sure = each.adjusted is not None and each.adjusted < 1 - LEVEL and not effect.diverged
         tested = ("significant" if sure else "inconclusive", *_tested(each.p, each.adjusted))
         yield Row((name, found.comparison(effect, each)), (*_numbers(each, effect), *tested, *counts))
-
-
-def _cells(found: Factorial, effect: Effect) -> TableCell:
-    used, every = len(effect.matched.cells), len(found.crossing.cells)
-    return TableCell(f"{used} of {every}", cells=used, cells_of_study=every)
 
 
 def _tested(p: float | None, adjusted: float | None) -> tuple[TableCell, TableCell]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.axis import Scale, dodge, scale, score_range, spread, with_floors
-from titans_lab.report.data import Floor, Material, Outcome
+from titans_lab.report.data import Floor, Material
 from titans_lab.report.format import join, plural, plus_minus, score
 from titans_lab.report.plot import Figure, Json
 from titans_lab.study.metric import ON_THE_WAY
@@ -94,13 +94,11 @@ def _crosses(arm: Arm, frame: Frame) -> Json:
     """Return the diverged seeds as crosses at the top edge."""
     diverged = [outcome for outcome in arm.outcomes if outcome.result.state == "diverged"]
     edge = frame.top - 0.03 * (frame.top - frame.bottom)
-    hover = [f"{arm.label}, {_diverged(outcome)}" for outcome in diverged]
+    hover = [
+        f"{arm.label}, seed {outcome.run.seed} diverged at step {outcome.result.diverged_step}" for outcome in diverged
+    ]
     more = {"marker": plot.cross(arm), "legendgroup": str(arm.group)}
     return plot.dots(arm, frame.xs(arm, len(diverged)), [edge] * len(diverged), hover) | more
-
-
-def _diverged(outcome: Outcome) -> str:
-    return f"seed {outcome.run.seed} diverged at step {outcome.result.diverged_step}"
 
 
 def _trends(frame: Frame) -> list[Json]:

@@ -38,7 +38,7 @@ def forest(material: Material, design: Design) -> Figure | None:
             {"title": f"{metric.unit} ({good} 0: better)", "range": _range(compared)},
             {"title": "", "visible": False, "range": (len(places) - 0.5, -0.7)},
             height=FRAME + ROW * len(places),
-            shapes=[_zero()],
+            shapes=[plot.reference_line(x0=0, x1=0, y0=0, y1=1, xref="x", yref="paper")],
             annotations=[_name(pair, place) for pair, place in rows],
         ),
         queries=("runs",),
@@ -94,8 +94,3 @@ def _caption(compared: ComparedArms, metric: Metric) -> str:
             f" At {plural(compared.fewest, 'seed')} this study can detect a difference of {found} with 80 % power."
         ]
     return "".join(lines)
-
-
-def _zero() -> Json:
-    ends = {"x0": 0, "x1": 0, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
-    return {"type": "line", "line": {"color": plot.MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"} | ends

@@ -72,13 +72,10 @@ def images(figures: Sequence[Figure], form: str) -> dict[str, bytes]:
 
 
 def _page(figures: Sequence[Figure], form: str) -> str:
-    drawings = {figure.name: {"data": figure.traces, "layout": _on_white(figure)} for figure in figures}
+    on_white = {"paper_bgcolor": "#ffffff", "margin": {"l": 16, "r": 16, "t": 16, "b": 16}}
+    drawings = {figure.name: {"data": figure.traces, "layout": figure.layout | on_white} for figure in figures}
     asked = json.dumps({"format": form, "width": WIDTH, "scale": SCALE if form == "png" else 1, "figures": drawings})
     return _PAGE % (plotly_js(), asked.replace("<", "\\u003c"))
-
-
-def _on_white(figure: Figure) -> dict[str, object]:
-    return figure.layout | {"paper_bgcolor": "#ffffff", "margin": {"l": 16, "r": 16, "t": 16, "b": 16}}
 
 
 def _content(url: str) -> bytes:

@@ -106,7 +106,13 @@ def _figure(name: str, title: str, rows: Sequence[Row], design: Design, x: Json,
     figures = [each for each in FIGURES if any((each, None) in found for found in lines.values())]
     series = [_series(lines, figure, place) for figure, place in product(figures, places)]
     traces = [
-        plot.line(arm, x_of, series[0]["y"][at], showlegend=plot.named(len(lines)), hovertemplate=_hover(arm))
+        plot.line(
+            arm,
+            x_of,
+            series[0]["y"][at],
+            showlegend=plot.named(len(lines)),
+            hovertemplate=f"{plot.text(arm.label)}<br>%{{x:,.4~s}}: %{{y:.4~g}}<extra></extra>",
+        )
         for at, (arm, x_of) in enumerate((arm, sorted(_any(found))) for arm, found in lines.items())
     ]
     return Figure(
@@ -140,10 +146,6 @@ def _series(lines: Mapping[Arm, Lines], figure: str, place: MemoryPlace | None) 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else rounded([value])[0]
-
-
-def _hover(arm: Arm) -> str:
-    return f"{plot.text(arm.label)}<br>%{{x:,.4~s}}: %{{y:.4~g}}<extra></extra>"
 
 
 def _lines(arm: Arm, rows: Sequence[Row]) -> Lines:

@@ -44,7 +44,7 @@ order by run_id, task, setting, length"""
 WHERE = """\
 run_id in ({ids}) and {by_then}
     and metric = 'accuracy' and length is not null and depth is null and baseline is null"""
-MOST_TOLD = 4  # arms of the answer
+MOST_NAMED = 4  # arms of the answer
 BESIDE = 0.03  # octaves between the arms at a length
 NAMES = {"needle": "Needle in a haystack", "babilong": "BABILong", "mqar": "Associative recall"}
 
@@ -136,10 +136,12 @@ def _answers(arm: Arm, rows: Sequence[Row]) -> Iterator[tuple[int, Answers]]:
 def sections(material: Material, design: Design) -> Iterator[Section]:
     """Yield a figure for every kind asked at several lengths, and one for each task whose kinds have one length."""
     found = [facet for facet in facets(material, design) if facet.arms]
+    trained = {outcome.run.config.train.seq_len for arm in design.arms for outcome in arm.outcomes}
+    seq_len = trained.pop() if len(trained) == 1 else None
     for facet in found:
         if len(facet.lengths) > 1:
             asked = any(facet.task == arm.outcomes[0].run.config.task.name for arm in facet.arms)
-            yield replace(of_figure(_by_length(facet, _trained(design))), answer=_answer(facet) if asked else "")
+            yield replace(of_figure(_by_length(facet, seq_len)), answer=_answer(facet) if asked else "")
     for task in dict.fromkeys(facet.task for facet in found):
         cases = [facet for facet in found if facet.task == task and len(facet.lengths) == 1]
         if len(cases) > 1:
@@ -155,7 +157,7 @@ READING = (
 
 def _by_length(facet: Facet, trained: int | None) -> Figure:
     several = plot.named(len(facet.arms))
-    marks = [] if trained is None else [_trained_line(trained)]
+    marks = [plot.reference_line(x0=trained, x1=trained, y0=0, y1=1, xref="x", yref="paper")] if trained else []
     return Figure(
         name=facet.name,
         title=f"{facet.title}, by length",
@@ -232,28 +234,16 @@ def _asked(cases: list[Facet]) -> str:
     return f"{min(counts):,}" if len(counts) == 1 else f"{min(counts):,} to {max(counts):,}"
 
 
-def _trained(design: Design) -> int | None:
-    lengths = {outcome.run.config.train.seq_len for arm in design.arms for outcome in arm.outcomes}
-    return lengths.pop() if len(lengths) == 1 else None
-
-
-def _trained_line(length: int) -> Json:
-    ends = {"x0": length, "x1": length, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
-    return {"type": "line", "line": {"color": plot.MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"} | ends
-
-
 def _answer(facet: Facet) -> str:
     """Return the accuracy of the arms at the longest length that they were asked at, the best first."""
     longest = facet.lengths[-1]
     known = [(arm.label, answers[longest]) for arm, answers in facet.arms.items() if longest in answers]
     ordered = sorted(known, key=lambda pair: -pair[1].mean)
-    said = [f"{label} {each.mean:.3f} ({_interval(each)})" for label, each in ordered]
-    return f"Accuracy at {tokens(longest)} tokens: {join(said, MOST_TOLD)}."
-
-
-def _interval(answers: Answers) -> str:
-    low, high = answers.interval
-    return f"95 % CI {low:.3f} to {high:.3f}, {plural(len(answers.shares), 'seed')}"
+    said = []
+    for label, each in ordered:
+        low, high = each.interval
+        said.append(f"{label} {each.mean:.3f} (95 % CI {low:.3f} to {high:.3f}, {plural(len(each.shares), 'seed')})")
+    return f"Accuracy at {tokens(longest)} tokens: {join(said, MOST_NAMED)}."
 
 
 def _spoken(facet: Facet) -> str:

@@ -57,6 +57,7 @@ def section(material: Material, design: Design) -> Section | None:
     if not found:
         return None
     shown = found[:MOST]
+    several = len({kind for _, kind, _ in shown}) > 1
     grid = Grid(
         len(shown),
         2 if len(shown) > 1 else 1,
@@ -72,7 +73,7 @@ def section(material: Material, design: Design) -> Section | None:
             alt="Heat maps of the share of needles found, by length and depth, one for every arm. "
             + "; ".join(_spoken(arm, cells) for arm, _, cells in shown),
             traces=[_trace(cells, arm, place == 0) | grid.axes(place) for place, (arm, _, cells) in enumerate(shown)],
-            layout=grid.layout([_name(arm, setting, shown) for arm, setting, _ in shown]),
+            layout=grid.layout([f"{arm.label} · {kind}" if several and kind else arm.label for arm, kind, _ in shown]),
             queries=(STATEMENT,),
         )
     )
@@ -82,12 +83,6 @@ def _title(shown: Sequence[tuple[Arm, str, Map]]) -> str:
     kinds = {kind for _, kind, _ in shown}
     kind = f": {kinds.pop()}" if len(kinds) == 1 and "" not in kinds else ""
     return f"{NAMES['needle']}{kind}, by length and depth"
-
-
-def _name(arm: Arm, setting: str, shown: Sequence[tuple[Arm, str, Map]]) -> str:
-    """Return a frame's name, with the kind of needle if there are several."""
-    several = len({kind for _, kind, _ in shown}) > 1
-    return f"{arm.label} · {setting}" if several and setting else arm.label
 
 
 def _maps(rows: Sequence[Row], design: Design) -> Iterator[tuple[Arm, str, Map]]:

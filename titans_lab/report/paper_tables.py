@@ -110,11 +110,8 @@ def _whose(compared: Compared, table: paper.PaperTable) -> str:
 
 
 def _cells(compared: Compared, figures: Figures) -> tuple[str, ...]:
-    return tuple(_cell(column, figures.get(column, ()), compared.digits) for column in compared.columns)
-
-
-def _cell(column: str, values: Sequence[float], digits: int) -> TableCell:
-    return mean_cell(column, summarise(values) if values else None, digits)
+    means = {column: summarise(values) for column, values in figures.items() if values}
+    return tuple(mean_cell(column, means.get(column), compared.digits) for column in compared.columns)
 
 
 def _theirs(compared: Compared, table: paper.PaperTable, name: str) -> tuple[str, ...]:
@@ -218,15 +215,11 @@ def _mad_row(variant: str, design: Design) -> tuple[tuple[Arm, ...], Figures]:
     best: dict[str, dict[str, float]] = {}
     for arm in arms:
         levels = best.setdefault(MAD[_task(arm)], {})
-        config, score = arm.outcomes[0].run.config, _mean(arm)
+        assert arm.summary
+        config, score = arm.outcomes[0].run.config, arm.summary.mean
         level = repr((config.task.read(), config.train.seq_len))
         levels[level] = max(score, levels.get(level, score))
     return arms, {column: [PERCENT * sum(each.values()) / len(each)] for column, each in best.items()}
-
-
-def _mean(arm: Arm) -> float:
-    assert arm.summary
-    return arm.summary.mean
 
 
 def _variant(arm: Arm) -> str:

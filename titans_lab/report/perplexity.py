@@ -9,7 +9,7 @@ from titans_lab.report import plot
 from titans_lab.report.arms import BASELINE, Arm, Design, phrase, short_names
 from titans_lab.report.axis import octaves, tokens
 from titans_lab.report.data import Material
-from titans_lab.report.format import NONE
+from titans_lab.report.format import NONE, plus_minus
 from titans_lab.report.lengths import beside
 from titans_lab.report.lines import bars, rounded
 from titans_lab.report.plot import Figure, Json
@@ -72,7 +72,7 @@ def _trace(place: int, name: str, lines: Mapping[str, Line]) -> Json:
     arms = [arm for arm, _ in line.values()]
     shades = {plot.colour(arm) for arm in arms}
     means = rounded(found.mean for _, found in line.values())
-    hover = [f"{name}, {tokens(length)} tokens: {_told(found)}" for length, (_, found) in line.items()]
+    hover = [f"{name}, {tokens(length)} tokens: {plus_minus(found)}" for length, (_, found) in line.items()]
     half = [found.half_width or 0.0 for _, found in line.values()]
     low, high = ([mean + side * each for mean, each in zip(means, half, strict=True)] for side in (-1, 1))
     return plot.line(
@@ -88,11 +88,6 @@ def _trace(place: int, name: str, lines: Mapping[str, Line]) -> Json:
         hovertemplate="%{text}<extra></extra>",
         showlegend=len(lines) > 1,
     )
-
-
-def _told(found: Summary) -> str:
-    half = "" if found.half_width is None else f" ± {found.half_width:.3f}"
-    return f"{found.mean:.3f}{half}"
 
 
 def _table(lines: Mapping[str, Line], lengths: list[int]) -> Table:

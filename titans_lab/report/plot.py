@@ -232,6 +232,11 @@ def above(words: str, place: float) -> Json:
     return {"text": words, "showarrow": False, "font": {"size": 12, "color": INK}} | where
 
 
+def reference_line(**ends: Any) -> Json:
+    """Return a dashed line between the ends `x0`, `y0` and `x1`, `y1`, behind the points."""
+    return {"type": "line", "line": {"color": MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"} | ends
+
+
 def floor_lines(floors: Sequence[Floor]) -> Json:
     """Return dashed lines across the frame at n-gram baselines, each with its name at its right end."""
     end = {"x": 1, "xanchor": "right"}

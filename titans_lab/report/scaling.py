@@ -104,14 +104,6 @@ def _dots(found: Laws, x: Callable[[Any, int], float], y: Callable[[Any, int], f
             yield plot.dots(arm, xs, ys, hover)
 
 
-def _by_parameters(each: Drawn) -> Iterator[Json]:
-    yield from _slices(each, 0, "tokens")
-
-
-def _by_tokens(each: Drawn) -> Iterator[Json]:
-    yield from _slices(each, 1, "parameters")
-
-
 def _slices(each: Drawn, variable: int, other: str) -> Iterator[Json]:
     """Yield a law along one variable, at measured values of the other."""
     import numpy as np
@@ -127,7 +119,8 @@ def _slices(each: Drawn, variable: int, other: str) -> Iterator[Json]:
     for value in _some(sorted({row[other] for row in each.law.rows})):
         fixed = np.full(POINTS, float(value))
         pair = np.stack([x, fixed] if variable == 0 else [fixed, x], axis=1)
-        arms = _arms_at(each, other, value)
+        ids = {row["run_id"] for row in each.law.rows if row[other] == value}
+        arms = [arm for arm in each.arms if any(outcome.run.run_id in ids for outcome in arm.outcomes)]
         yield from _curve(fit, x, pair, f"{each.name} law at {short(value)} {other}".strip(), _look(each, arms))
 
 
@@ -167,8 +160,8 @@ def _curve(fit: Fit, x: np.ndarray, at: np.ndarray, name: str, look: Json, legen
 
 
 CURVES: dict[str, Callable[[Drawn], Iterator[Json]]] = {
-    "parameters": _by_parameters,
-    "tokens": _by_tokens,
+    "parameters": lambda each: _slices(each, 0, "tokens"),
+    "tokens": lambda each: _slices(each, 1, "parameters"),
     "flops": _by_flops,
 }
 
@@ -178,11 +171,6 @@ def _some(values: list[Any]) -> list[Any]:
     if len(values) <= MOST_LINES:
         return values
     return [values[round(place * (len(values) - 1) / (MOST_LINES - 1))] for place in range(MOST_LINES)]
-
-
-def _arms_at(each: Drawn, name: str, value: Any) -> list[Arm]:
-    ids = {row["run_id"] for row in each.law.rows if row[name] == value}
-    return [arm for arm in each.arms if any(one.run.run_id in ids for one in arm.outcomes)]
 
 
 def _look(each: Drawn, arms: Sequence[Arm] | None = None) -> Json:

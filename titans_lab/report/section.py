@@ -111,18 +111,18 @@ class Table:
         return [self._record(row) for row in self.rows]
 
     def _record(self, row: Row) -> dict[str, Any]:
-        cells = zip((*self.heads, *self.columns), (*row.heads, *row.cells), strict=True)
-        found = {name: value for heading, each in cells for name, value in _figures(heading, each).items()}
+        found: dict[str, Any] = {}
+        for heading, each in zip((*self.heads, *self.columns), (*row.heads, *row.cells), strict=True):
+            if isinstance(each, TableCell):
+                found |= each.figures
+            else:
+                found[identifier(heading)] = each if each != NONE else None
         return found | ({"metric": self.metric.name, "unit": self.metric.unit} if self.metric else {})
 
 
 def identifier(heading: str) -> str:
     """Return a heading as a name: "changes to the baseline" is changes_to_the_baseline."""
     return re.sub(r"[^\w.]+", "_", heading.casefold()).strip("_")
-
-
-def _figures(heading: str, each: str) -> dict[str, Any]:
-    return each.figures if isinstance(each, TableCell) else {identifier(heading): each if each != NONE else None}
 
 
 @dataclass(frozen=True)

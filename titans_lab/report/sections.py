@@ -63,10 +63,6 @@ def _forest(material: Material, design: Design) -> Section | None:
     return drawn(forest(material, design), differences.table(compared, design, material.metric) if compared else None)
 
 
-def _side_by_side(material: Material, design: Design) -> Section | None:
-    return drawn(side_by_side.side_by_side(material, design), side_by_side.table(material, design))
-
-
 SECTIONS: tuple[Callable[[Material, Design], Built], ...] = (
     lambda material, design: drawn(final_score(material, design)),
     effects.section,
@@ -85,7 +81,7 @@ SECTIONS: tuple[Callable[[Material, Design], Built], ...] = (
     lambda _, design: [figure for key in speed.SIZES if (figure := drawn(speed.throughput_by(key, design)))],
     lambda material, design: drawn(tradeoffs.against(tradeoffs.SPEED, design, material.metric)),
     lambda material, design: drawn(tradeoffs.against(tradeoffs.MEMORY, design, material.metric)),
-    _side_by_side,
+    lambda material, design: drawn(side_by_side.side_by_side(material, design), side_by_side.table(material, design)),
     beside_paper.section,
     paper_tables.sections,
 )

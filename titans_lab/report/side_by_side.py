@@ -51,7 +51,7 @@ def side_by_side(material: Material, design: Design) -> Figure | None:
         layout=plot.layout(
             {"title": "length, tokens", "type": "log", "tickvals": lengths, "ticktext": list(map(str, lengths))},
             {"title": "speed over the baseline's", "rangemode": "tozero"},
-            shapes=[_par()],
+            shapes=[plot.reference_line(y0=1, y1=1, x0=0, x1=1, xref="paper", yref="y")],
         ),
         queries=("benches",),
     )
@@ -68,13 +68,15 @@ def table(material: Material, design: Design) -> Table:
 
 
 def _series(material: Material, design: Design) -> list[SpeedSeries]:
-    settings = dict.fromkeys(speed.setting for speed in material.speeds)
-    every = (SpeedSeries(arm, setting, _speeds(material, arm, setting)) for arm in design.arms for setting in settings)
+    by_setting: dict[str, list[Speed]] = {}
+    for speed in material.speeds:
+        by_setting.setdefault(speed.setting, []).append(speed)
+    every = (
+        SpeedSeries(arm, setting, tuple(speed for speed in speeds if speed.model == arm.model))
+        for arm in design.arms
+        for setting, speeds in by_setting.items()
+    )
     return [line for line in every if line.speeds]
-
-
-def _speeds(material: Material, arm: Arm, setting: str) -> tuple[Speed, ...]:
-    return tuple(speed for speed in material.speeds if speed.model == arm.model and speed.setting == setting)
 
 
 def _trace(line: SpeedSeries, several: bool, named: bool) -> Json:
@@ -106,8 +108,3 @@ def _bars(line: SpeedSeries) -> Json:
         "arrayminus": [speed.ratio - speed.ratio_low for speed in line.speeds],
         "color": plot.colour(line.arm),
     }
-
-
-def _par() -> Json:
-    ends = {"y0": 1, "y1": 1, "x0": 0, "x1": 1, "xref": "paper", "yref": "y"}
-    return {"type": "line", "line": {"color": plot.MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"} | ends

@@ -28,17 +28,18 @@ def throughput(design: Design) -> Figure | None:
         return None
     rows = list(range(len(arms), 0, -1))
     traces = [trace for arm, row in zip(arms, rows, strict=True) for trace in _row(arm, row)]
+    spoken = "; ".join(f"{arm.label}: {integer(arm.mean('tokens_per_second'))} tokens per second" for arm in arms)
     return Figure(
         name="throughput",
         title="Throughput",
         caption="Training tokens per second (median over a run): one dot per finished seed; the bar is their mean.",
-        alt=f"Dot plot of the training tokens per second. {_spoken(arms)}",
+        alt=f"Dot plot of the training tokens per second. {spoken}.",
         traces=traces,
         layout=plot.layout(
             {"title": "tokens per second", "rangemode": "tozero", "tickformat": "~s", "nticks": FEW_TICKS},
             {"title": "", "visible": False, "range": (0.5, len(arms) + 0.8)},
             height=80 + ROW * len(arms),
-            annotations=[_name(arm, row) for arm, row in zip(arms, rows, strict=True)],
+            annotations=[plot.above(plot.text(arm.label), row) for arm, row in zip(arms, rows, strict=True)],
         ),
         queries=("runs",),
     )
@@ -105,12 +106,3 @@ def _row(arm: Arm, row: int) -> list[Json]:
 
 def _speed(outcome: Outcome) -> float:
     return outcome.result.tokens_per_second or 0.0
-
-
-def _name(arm: Arm, row: int) -> Json:
-    """Return the arm's label above its dots, where it takes no width from the figure."""
-    return plot.above(plot.text(arm.label), row)
-
-
-def _spoken(arms: list[Arm]) -> str:
-    return "; ".join(f"{arm.label}: {integer(arm.mean('tokens_per_second'))} tokens per second" for arm in arms) + "."

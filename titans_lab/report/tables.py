@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design, spell
@@ -82,11 +81,11 @@ def _of_summary(arm: Arm, field: str) -> float | None:
 
 def spelled(arm: Arm) -> tuple[str, ...]:
     """Values of its factors, as they stand in a row."""
-    return tuple(_spelled(name, value) for name, value in arm.factors.items()) or (arm.label,)
-
-
-def _spelled(name: str, value: Any) -> TableCell:
-    return TableCell(spell(value), **{identifier(name): None if value == ABSENT else value})
+    cells = (
+        TableCell(spell(value), **{identifier(name): None if value == ABSENT else value})
+        for name, value in arm.factors.items()
+    )
+    return tuple(cells) or (arm.label,)
 
 
 def recorded(arm: Arm, name: str) -> int | None:

@@ -18,7 +18,8 @@ def comparison_answer(compared: ComparedArms, metric: Metric) -> str:
     better, worse, open_ = (compared.with_verdict(verdict) for verdict in VERDICTS)
     if len(compared.pairs) == 1 or not (better or worse):
         lead = _only(compared, metric) if len(compared.pairs) == 1 else _none(compared)
-        return " ".join(filter(None, [lead, _power(compared, metric) if open_ else ""]))
+        power = power_sentence(compared.detectable, compared.fewest, metric) if open_ else ""
+        return " ".join(filter(None, [lead, power]))
     return " ".join(filter(None, [_best(better, compared, metric), _counted(compared)]))
 
 
@@ -76,10 +77,6 @@ def _measured(pair: ArmDifference, metric: Metric) -> str:
         return "no seed has a value for both"
     tested = [] if found.adjusted is None else [f"p {shown.p_value(found.adjusted)}"]
     return shown.with_interval(found.mean, found.half_width, metric.unit, *tested, seeds)
-
-
-def _power(compared: ComparedArms, metric: Metric) -> str:
-    return power_sentence(compared.detectable, compared.fewest, metric)
 
 
 def _arms(compared: ComparedArms) -> str:
