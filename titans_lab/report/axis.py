@@ -114,10 +114,10 @@ def score_range(scores: Sequence[float], ends: Sequence[float]) -> tuple[float, 
     return low - margin, high + margin
 
 
-def with_floors(span: tuple[float, float], floors: Sequence[float]) -> tuple[float, float]:
+def with_ngram_baselines(span: tuple[float, float], baselines: Sequence[float]) -> tuple[float, float]:
     """`span` widened to the n-gram baselines that lie within half its height of it."""
     low, high = span
     height = high - low
-    near = [floor for floor in floors if low - height / 2 <= floor <= high + height / 2]
+    near = [baseline for baseline in baselines if low - height / 2 <= baseline <= high + height / 2]
     margin = MARGIN / 2 * height
-    return min([low, *(floor - margin for floor in near)]), max([high, *(floor + margin for floor in near)])
+    return min([low, *(baseline - margin for baseline in near)]), max([high, *(baseline + margin for baseline in near)])

@@ -40,7 +40,7 @@ MOST_BYTES = 2**28  # of a page: one of 10,000 runs has some 2**25
 MOST_ORIGIN = 2**24  # of the block
 MOST_VERSIONS = 16
 MOST_LETTERS = 160  # of an excerpt, or of a word of the page in a message
-MOST_TOLD = 5  # differences of one part of the page that are named
+MOST_NAMED = 5  # differences of one part of the page that are named
 START, BEFORE, AFTER = 32, 24, 64  # letters of an excerpt: of the line's start, and around the first difference
 #: Where a part of our own page begins, and the name of a part.
 PART = re.compile(rb"(?=\n<(?:style|header|main|nav|section|script|noscript|/main)\b)")
@@ -220,9 +220,9 @@ def _name(part: bytes) -> str:
 def _few(lines: Iterator[str]) -> Iterator[str]:
     """Yield the first lines, and then how many more there are."""
     whole = list(lines)
-    yield from whole[:MOST_TOLD]
-    if len(whole) > MOST_TOLD:
-        yield f"and {len(whole) - MOST_TOLD} more of this kind"
+    yield from whole[:MOST_NAMED]
+    if len(whole) > MOST_NAMED:
+        yield f"and {len(whole) - MOST_NAMED} more of this kind"
 
 
 def _shown(text: str) -> str:

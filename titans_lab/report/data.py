@@ -83,7 +83,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class Floor:
+class NgramBaseline:
     """The loss of an n-gram model on the same split.
 
     Attributes:
@@ -143,7 +143,7 @@ class Material:
         curve_kind: Whose loss the curves show: "validation", or "training" where that was logged too seldom.
         training_curves: The logged training losses by run id, whatever `curves` has.
         curves: By run id; a run that logged nothing has none.
-        floors: The n-gram baselines of the study's split of the data. None where it has several splits.
+        ngram_baselines: The n-gram baselines of the study's split of the data. None where it has several splits.
         speeds: What benches measured of the study's models, by length.
         evidence: The statements that all of this came from; a section asks for what it needs besides.
     """
@@ -156,7 +156,7 @@ class Material:
     curve_kind: str
     curves: dict[str, list[CurvePoint]]
     training_curves: dict[str, list[CurvePoint]]
-    floors: tuple[Floor, ...]
+    ngram_baselines: tuple[NgramBaseline, ...]
     speeds: tuple[Speed, ...]
     evidence: Evidence
 
@@ -197,7 +197,7 @@ def material_from(study: Subject, evidence: Evidence, suffix: str = "") -> Mater
     results = {row["run_id"]: RunResult(**row) for row in evidence.ask(f"runs{suffix}", _runs_sql(runs, by))}
     logged = evidence.ask(f"curves{suffix}", _curves_sql(runs))
     kind, curves = _curves(logged)
-    floors = evidence.ask(f"ngram_baselines{suffix}", _floors_sql(runs))
+    ngram_baselines = evidence.ask(f"ngram_baselines{suffix}", _ngram_baselines_sql(runs))
     return Material(
         study=study,
         outcomes=tuple(Outcome(run, results.get(run.run_id, RunResult(run.run_id, "pending"))) for run in runs),
@@ -207,7 +207,7 @@ def material_from(study: Subject, evidence: Evidence, suffix: str = "") -> Mater
         curve_kind=kind,
         curves=curves,
         training_curves=_of_kind(logged, "training"),
-        floors=tuple(Floor(**row, symbol=task.SYMBOL) for row in floors)
+        ngram_baselines=tuple(NgramBaseline(**row, symbol=task.SYMBOL) for row in ngram_baselines)
         if one_split(runs) and task.ORDERS and own
         else (),
         speeds=tuple(Speed(**row) for row in evidence.ask(f"benches{suffix}", _benches_sql(study))),
@@ -263,7 +263,7 @@ group by run_id, kind, bucket
 order by run_id, kind, bucket"""
 
 
-def _floors_sql(runs: Sequence[Run]) -> str:
+def _ngram_baselines_sql(runs: Sequence[Run]) -> str:
     """Return the statement for the n-gram baselines of the first run's split."""
     data = runs[0].config.data if runs else None
     valid_bytes = "null" if data is None or data.valid_bytes is None else data.valid_bytes

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
-from titans_lab.report.axis import Scale, dodge, scale, score_range, spread, with_floors
-from titans_lab.report.data import Floor, Material
+from titans_lab.report.axis import Scale, dodge, scale, score_range, spread, with_ngram_baselines
+from titans_lab.report.data import Material, NgramBaseline
 from titans_lab.report.format import join, plural, plus_minus, score
 from titans_lab.report.plot import Figure, Json
 from titans_lab.study.metric import ON_THE_WAY
@@ -30,9 +30,9 @@ class Frame:
         """Places of `count` dots of the arm, side by side."""
         return [self.x(arm) + offset for offset in spread(count, len(self.design.groups), self.scale.gap)]
 
-    def shows(self, floor: Floor) -> bool:
+    def shows(self, ngram: NgramBaseline) -> bool:
         """Return whether an n-gram baseline lies within the range."""
-        return self.bottom <= floor.bits_per_byte <= self.top
+        return self.bottom <= ngram.bits_per_byte <= self.top
 
 
 def final_score(material: Material, design: Design) -> Figure | None:
@@ -54,7 +54,7 @@ def final_score(material: Material, design: Design) -> Figure | None:
         layout=plot.layout(
             {"title": name, "range": frame.scale.span, "showgrid": False, **ticks},
             {"title": f"{metric.taken} {metric.label}", "range": (frame.bottom, frame.top)},
-            **plot.floor_lines([floor for floor in material.floors if frame.shows(floor)]),
+            **plot.ngram_baseline_lines([ngram for ngram in material.ngram_baselines if frame.shows(ngram)]),
         ),
         queries=("runs", "ngram_baselines"),
     )
@@ -64,7 +64,7 @@ def _frame(material: Material, design: Design) -> Frame:
     scores = [value for arm in design.arms for value in arm.scores]
     summaries = [arm.summary for arm in design.arms if arm.summary and arm.summary.n > 1]
     tight = score_range(scores, [end for summary in summaries for end in (summary.low, summary.high)])
-    bottom, top = with_floors(tight, [floor.bits_per_byte for floor in material.floors])
+    bottom, top = with_ngram_baselines(tight, [ngram.bits_per_byte for ngram in material.ngram_baselines])
     return Frame(design, scale(design.x.values if design.x else ("",)), bottom, top)
 
 
@@ -128,7 +128,9 @@ def _caption(material: Material, design: Design, frame: Frame) -> str:
     lines += ["the 95 % t interval (two seeds or more; cut at the frame)."]
     if any(arm.count("diverged") for arm in design.arms):
         lines += [" A cross at the top marks a diverged seed, which the mean leaves out."]
-    beyond = [f"{floor.name} {score(floor.bits_per_byte)}" for floor in material.floors if not frame.shows(floor)]
+    beyond = [
+        f"{ngram.name} {score(ngram.bits_per_byte)}" for ngram in material.ngram_baselines if not frame.shows(ngram)
+    ]
     if beyond:
         lines += [f" Outside the frame: {join(beyond)}."]
     return "".join(lines)

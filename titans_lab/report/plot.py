@@ -8,7 +8,7 @@ from html import escape
 from typing import Any, TypedDict
 
 from titans_lab.report.arms import DASHES, PALETTE, SYMBOLS, Arm
-from titans_lab.report.data import Floor
+from titans_lab.report.data import NgramBaseline
 
 #: (light, dark) of the page itself.
 TONES = {
@@ -237,26 +237,26 @@ def reference_line(**ends: Any) -> Json:
     return {"type": "line", "line": {"color": MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"} | ends
 
 
-def floor_lines(floors: Sequence[Floor]) -> Json:
+def ngram_baseline_lines(ngram_baselines: Sequence[NgramBaseline]) -> Json:
     """Return dashed lines across the frame at n-gram baselines, each with its name at its right end."""
     end = {"x": 1, "xanchor": "right"}
     return {
-        "shapes": [_floor_line(floor) for floor in floors],
-        "annotations": [_floor_name(floor) | end for floor in floors],
+        "shapes": [_ngram_baseline_line(ngram) for ngram in ngram_baselines],
+        "annotations": [_ngram_baseline_name(ngram) | end for ngram in ngram_baselines],
     }
 
 
-def _floor_line(floor: Floor) -> Json:
-    ends = {"y0": floor.bits_per_byte, "y1": floor.bits_per_byte, "x0": 0, "x1": 1}
+def _ngram_baseline_line(ngram: NgramBaseline) -> Json:
+    ends = {"y0": ngram.bits_per_byte, "y1": ngram.bits_per_byte, "x0": 0, "x1": 1}
     look = {"line": {"color": MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"}
     return {"type": "line", "xref": "paper", "yref": "y"} | ends | look
 
 
-def _floor_name(floor: Floor) -> Json:
+def _ngram_baseline_name(ngram: NgramBaseline) -> Json:
     return {
-        "text": f"{floor.name} {floor.bits_per_byte:.3f}",
+        "text": f"{ngram.name} {ngram.bits_per_byte:.3f}",
         "xref": "paper",
-        "y": floor.bits_per_byte,
+        "y": ngram.bits_per_byte,
         "yanchor": "bottom",
         "showarrow": False,
         "font": {"size": 12, "color": MUTED},

@@ -14,8 +14,8 @@ from titans_lab.report.section import Section
 from titans_lab.report.verdicts import all_verdicts, comparison_answer
 from titans_lab.study.metric import Metric
 
-#: How a number of runs in each state is told, in the order of telling.
-TOLD = {
+#: The words for the number of runs in each state, in the order of the sentence.
+STATE_WORDS = {
     "done": "done",
     "diverged": "diverged",
     "failed": "failed",
@@ -48,7 +48,7 @@ def progress(material: Material) -> str:
         return "The study has no runs."
     if searched(material):
         return search.progress(material)
-    states = [f"{counts[state]} {words}" for state, words in TOLD.items() if counts[state]]
+    states = [f"{counts[state]} {words}" for state, words in STATE_WORDS.items() if counts[state]]
     return f"{plural(len(material.outcomes), 'run')}: {join(states, most=len(states))}."
 
 
@@ -85,28 +85,28 @@ def findings(material: Material, design: Design, sections: Sequence[Section]) ->
     metric = material.metric
     arms = ranked(design.arms, metric)
     if not arms and searched(material):
-        return [_floors(material)]
+        return [_ngram_baselines(material)]
     if not arms:
-        return [interim or f"No run reached a {metric.taken} {metric.name}.", _floors(material)]
+        return [interim or f"No run reached a {metric.taken} {metric.name}.", _ngram_baselines(material)]
     best, several = arms[0], len(design.arms) > 1
     first = "Lowest" if metric.direction == "minimize" else "Highest"
     lead = f"{first} mean {metric.name}: {best.label}," if several else f"{metric.taken.capitalize()} {metric.name}:"
     lead += f" {_measured(best, metric)}."
     effects = [sentence for section in sections for sentence in section.findings]
     standing = [*(effects or [all_verdicts(compare_arms(design, metric))]), _without_score(design, metric)]
-    return [lead, *(standing if several else []), _given_convergence(best), interim, _floors(material, best)]
+    return [lead, *(standing if several else []), _given_convergence(best), interim, _ngram_baselines(material, best)]
 
 
-def _floors(material: Material, best: Arm | None = None) -> str:
+def _ngram_baselines(material: Material, best: Arm | None = None) -> str:
     """Return the n-gram baselines, and which of them the lowest mean is below."""
-    if not material.floors:
+    if not material.ngram_baselines:
         return ""
-    floors = join([f"{score(floor.bits_per_byte)} (order {floor.context})" for floor in material.floors])
-    lead = f"N-gram baselines over {material.floors[0].symbol}s of the same split reach {floors}."
+    scores = join([f"{score(ngram.bits_per_byte)} (order {ngram.context})" for ngram in material.ngram_baselines])
+    lead = f"N-gram baselines over {material.ngram_baselines[0].symbol}s of the same split reach {scores}."
     if best is None or best.summary is None:
         return lead
-    beaten = [floor for floor in material.floors if best.summary.mean < floor.bits_per_byte]
-    lowest = min(beaten, key=lambda floor: floor.bits_per_byte).context if beaten else None
+    beaten = [ngram for ngram in material.ngram_baselines if best.summary.mean < ngram.bits_per_byte]
+    lowest = min(beaten, key=lambda ngram: ngram.bits_per_byte).context if beaten else None
     return f"{lead} The lowest mean is {'above all of them' if lowest is None else f'below that of order {lowest}'}."
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from titans_lab.report.axis import dodge, scale, score_range, spread, with_floors
+from titans_lab.report.axis import dodge, scale, score_range, spread, with_ngram_baselines
 
 
 def test_numbers_stand_at_their_distance():
@@ -48,8 +48,8 @@ def test_a_single_loss_has_a_range():
     assert low < 2 < high
 
 
-def test_a_near_floor_is_let_in_and_a_far_one_does_not_squash_the_dots():
-    assert with_floors((2.0, 3.0), [4.7, 0.1]) == (2.0, 3.0)
-    low, high = with_floors((2.0, 3.0), [1.8, 3.2])
+def test_a_near_ngram_baseline_is_let_in_and_a_far_one_does_not_squash_the_dots():
+    assert with_ngram_baselines((2.0, 3.0), [4.7, 0.1]) == (2.0, 3.0)
+    low, high = with_ngram_baselines((2.0, 3.0), [1.8, 3.2])
     assert low < 1.8
     assert high > 3.2

@@ -152,12 +152,12 @@ def test_without_metrics_there_is_no_figure(lab):
     assert draw(lab) is None
 
 
-def test_no_floor_stands_beside_curves_that_are_measured_on_other_bytes(lab):
+def test_no_ngram_baseline_stands_beside_curves_that_are_measured_on_other_bytes(lab):
     lab = lab(grid=DEPTHS)
     lab.ngram_baselines(order_1=2.2)
     for run in lab.runs:
         lab.end(run, "done", 2.0)
-    assert gather(lab.study, lab.runs, lab.root).floors
+    assert gather(lab.study, lab.runs, lab.root).ngram_baselines
     assert not draw(lab).layout.get("shapes")
     assert "on the first 65,536 bytes of the validation part" in draw(lab).caption
 

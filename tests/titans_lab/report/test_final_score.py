@@ -53,7 +53,7 @@ def test_a_diverged_seed_is_a_cross_and_not_part_of_the_mean(lab):
     assert "diverged" in figure.caption
 
 
-def test_floors_near_the_dots_are_lines_and_far_ones_are_told(lab):
+def test_ngram_baselines_near_the_dots_are_lines_and_far_ones_are_named(lab):
     lab = finish(lab(grid=DEPTHS), [2.1, 2.2, 2.3, 1.9, 2.0, 2.1])
     lab.ngram_baselines(order_0=4.7, order_3=2.38)
     figure = draw(lab)
@@ -65,7 +65,7 @@ def test_floors_near_the_dots_are_lines_and_far_ones_are_told(lab):
     assert 2.38 < high < 4
 
 
-def test_floors_of_another_split_are_not_drawn(lab):
+def test_ngram_baselines_of_another_split_are_not_drawn(lab):
     lab = finish(lab(grid=DEPTHS, base={"data": {"valid_fraction": 0.1}}), [2.1, 2.2, 2.3])
     lab.ngram_baselines(order_3=2.2)
     assert draw(lab).layout["shapes"] == []
