@@ -28,8 +28,10 @@ def inspect(model: Backbone, tokens: Tensor) -> dict[int, MemoryDiagnostics]:
         The diagnostics by number of the block, for blocks with a memory. `weight_norm` is relative to the norm of the
         initial weights; NaN where these are zero.
     """
+    modules = ((block, module) for block, layer in enumerate(model.blocks) for module in layer.modules())
+    memories = {block: module for block, module in modules if isinstance(module, NeuralMemory)}  # at most one a block
     with _evaluating(model), ExitStack() as stack:
-        witnesses = {block: stack.enter_context(_watching(memory)) for block, memory in _memories(model)}
+        witnesses = {block: stack.enter_context(_watching(memory)) for block, memory in memories.items()}
         model(tokens)
     return {block: witness.figures() for block, witness in witnesses.items()}
 
@@ -67,12 +69,6 @@ class _Witness:
         found = join(self.parts)
         first = weight_norms(tuple(self.memory.initial), self.memory.config.gain != "none")[..., None]
         return found._replace(weight_norm=torch.where(first > 0, found.weight_norm / first, torch.nan))
-
-
-def _memories(model: Backbone) -> Iterator[tuple[int, NeuralMemory]]:
-    """Yield the memories with the numbers of their blocks. A block has at most one."""
-    for block, layer in enumerate(model.blocks):
-        yield from ((block, module) for module in layer.modules() if isinstance(module, NeuralMemory))
 
 
 @contextmanager

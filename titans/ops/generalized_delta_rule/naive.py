@@ -88,7 +88,7 @@ def _recur(step: Callable[..., Tensor], q: Tensor, state: Tensor | None, *given:
     outputs = []
     for t in range(q.shape[2]):
         state = step(state, *(x[:, :, t] for x in given))
-        outputs.append(_read(state, q[:, :, t]))
+        outputs.append((q[:, :, t].unsqueeze(-2) @ state).squeeze(-2))  # S^T q
     return torch.stack(outputs, 2), state
 
 
@@ -100,11 +100,6 @@ def _decayed(state: Tensor, log_decay: Tensor) -> Tensor:
 def _outer(a: Tensor, b: Tensor) -> Tensor:
     """Return a b^T, `[..., d_a, d_b]`."""
     return a.unsqueeze(-1) * b.unsqueeze(-2)
-
-
-def _read(state: Tensor, key: Tensor) -> Tensor:
-    """Return S^T k, `[..., d_v]`."""
-    return (key.unsqueeze(-2) @ state).squeeze(-2)
 
 
 def _identity(k: Tensor) -> Tensor:
