@@ -59,7 +59,8 @@ def compare(run: Run, recorded: Snapshot, again: Snapshot) -> Reproduced:
 
     Every number must be equal if the run is deterministic. Otherwise loss and score must be close.
     """
-    old, new = (_run(run, snapshot) for snapshot in (recorded, again))
+    query = f"select * from runs where run_id = '{run.run_id}'"
+    (old,), (new,) = (snapshot.ask(query).table.to_pylist() for snapshot in (recorded, again))
     why = _inexact(old, new)
     if why:
         figures = {name: (old[name], new[name]) for name in ("state", "loss", "score")}
@@ -76,11 +77,6 @@ def compare(run: Run, recorded: Snapshot, again: Snapshot) -> Reproduced:
 
 def _told(recorded: Any, now: Any) -> str:
     return f"{recorded} recorded, {now} now"
-
-
-def _run(run: Run, snapshot: Snapshot) -> dict[str, Any]:
-    (row,) = snapshot.ask(f"select * from runs where run_id = '{run.run_id}'").table.to_pylist()
-    return row
 
 
 def _logged(run: Run, snapshot: Snapshot) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def select(store: Store, targets: Sequence[str], wanted: Filter) -> Selection:
     answer = ask(store.root, SQL)
     named = {run_id for target in targets for run_id in named_runs(store, target)} if targets else None
     rows = [row for row in answer.table.to_pylist() if named is None or row["run_id"] in named]
-    return Selection([_without_config(row) for row in rows if _meets(row, wanted)], answer.damage)
+    kept = [{name: value for name, value in row.items() if name != "config"} for row in rows if _meets(row, wanted)]
+    return Selection(kept, answer.damage)
 
 
 def named_runs(store: Store, target: str) -> list[str]:
@@ -139,10 +140,6 @@ def _meets(row: dict[str, Any], wanted: Filter) -> bool:
     if config is None or row["seed"] is None:
         return False  # the record is damaged or of another version, which is reported
     return wanted.meets(row["state"], config, row["seed"])
-
-
-def _without_config(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "config"}
 
 
 def _states(text: str) -> frozenset[str]:

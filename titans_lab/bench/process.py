@@ -56,10 +56,12 @@ class Measurement:
     def of(cls, pair: Pair, answer: dict[str, Any]) -> Measurement:
         """Return the measurement that the process answers."""
         case, seconds = pair.case, answer["seconds"]
+        flops, product_flops = _flops(pair) * case.batch * case.length, answer["product_flops"]
+        rounds = zip(seconds["model"], seconds["product"], strict=True)
         return cls(
             **_facts(pair),
             **_speeds(case.batch * case.length, seconds),
-            product_share=_share(_flops(pair) * case.batch * case.length, answer["product_flops"], seconds),
+            product_share=median(flops / own / (product_flops / product) for own, product in rounds),
             parameters=parameters(case.model),
             baseline_parameters=answer["baseline_parameters"],
             peak_memory_bytes=answer["peak_memory_bytes"]["model"],
@@ -102,11 +104,6 @@ def _speeds(tokens: int, seconds: dict[str, list[float]]) -> dict[str, Any]:
         "ratio_high": max(ratios),
         "rounds": len(ratios),
     }
-
-
-def _share(flops: int, product_flops: int, seconds: dict[str, list[float]]) -> float:
-    pairs = zip(seconds["model"], seconds["product"], strict=True)
-    return median(flops / own / (product_flops / plain) for own, plain in pairs)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -87,13 +87,13 @@ def _print(manifest: Manifest, folder: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"folder": str(folder), "digest": manifest.digest, **asdict(manifest)}, indent=1))
         return
-    rows = [(name, _part(getattr(manifest, name))) for name in ("train", "valid")]
-    print_table(("part", "tokens", "bytes", "bytes/token", "documents"), ([name, *cells] for name, cells in rows))
+    parts = {"train": manifest.train, "valid": manifest.valid}
+    rows = (
+        [name, count(part.tokens), count(part.bytes), f"{part.bytes / part.tokens:.2f}", count(part.documents)]
+        for name, part in parts.items()
+    )
+    print_table(("part", "tokens", "bytes", "bytes/token", "documents"), rows)
     print(f"\nsource     {manifest.request['source']['name']}")
     print(f"tokenizer  {manifest.tokenizer}, {manifest.vocabulary} tokens, {manifest.dtype}")
     print(f"digest     {manifest.digest}")
     print(f"\nin a study: data.path={folder} (sets model.vocab_size to {manifest.vocabulary})")
-
-
-def _part(part: Any) -> list[str]:
-    return [count(part.tokens), count(part.bytes), f"{part.bytes / part.tokens:.2f}", count(part.documents)]

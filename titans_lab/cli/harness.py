@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -34,7 +34,9 @@ def print_harness(
     asked = _asked(tasks, data, online, limit)
     found = _found(records, run_id, asked)
     if as_csv or as_json:
-        print_rows(COLUMNS, (_cells(each, row) for each in found for row in each.rows), as_csv, as_json)
+        names = COLUMNS[:6]
+        rows = ([*(row[x] for x in names), each.evaluation, each.recorded] for each in found for row in each.rows)
+        print_rows(COLUMNS, rows, as_csv, as_json)
     elif found:
         _print(found)
     if len(found) < len(asked):
@@ -59,10 +61,6 @@ def _found(records: Store, run_id: str, asked: Sequence[TaskRequest]) -> list[Ta
 
     device = usable_devices()[0]
     return collect(ask(records, run_id, asked, device), len(asked), lambda each: each.asked.task, "tasks")
-
-
-def _cells(found: TaskResult, row: Mapping[str, Any]) -> list[Any]:
-    return [*(row[name] for name in COLUMNS[:6]), found.evaluation, found.recorded]
 
 
 def _print(found: Sequence[TaskResult]) -> None:

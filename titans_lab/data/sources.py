@@ -80,7 +80,8 @@ def files(source: Source) -> list[Path]:
         raise UserError(f"{root}: no such file or folder, relative to {Path.cwd()}")
     if not root.is_dir():
         return [root]
-    found = sorted(path for path in root.rglob("*") if path.is_file() and not _hidden(path.relative_to(root)))
+    below = (path for path in root.rglob("*") if path.is_file())
+    found = sorted(path for path in below if not any(part.startswith(".") for part in path.relative_to(root).parts))
     if not found:
         raise UserError(f"{root}: a folder without files; name one that has some")
     return found
@@ -90,10 +91,6 @@ def is_json_lines(path: Path) -> bool:
     """Return whether a file has one document per line, judged by its name."""
     name = path.name.lower()
     return next((name.removesuffix(each) for each in PACKED if name.endswith(each)), name).endswith(JSON_LINES)
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _one(text: bytes) -> Document:

@@ -126,11 +126,9 @@ class AnsweringRun(Examined):
             questions = [exam.questions.question(number, asked.length, asked.answer_tokens) for number in numbers]
             for _, alike in groupby(sorted(questions, key=_size), key=_size):
                 batch = list(alike)
-                yield from zip(batch, self._replies(batch, asked.answer_tokens), strict=True)
-
-    def _replies(self, questions: Sequence[Question], count: int) -> list[str]:
-        with products_in(self.trained.config.train.precision, self.device):
-            return replies(self.model, questions, count, self.device)
+                with products_in(self.trained.config.train.precision, self.device):
+                    answers = replies(self.model, batch, asked.answer_tokens, self.device)
+                yield from zip(batch, answers, strict=True)
 
 
 def example(question: Question, said: str, right: bool) -> dict[str, Any]:
@@ -147,12 +145,8 @@ def replies(model: LanguageModel, questions: Sequence[Question], count: int, dev
     for begin in range(0, end, PIECE):
         state = prefill(model, _tokens(prompts[:, begin : min(begin + PIECE, end)], device), state)
     drawn = generate(model, _tokens(prompts[:, end:], device), count, temperature=0, state=state).tolist()
-    return [_words(row) for row in drawn]
-
-
-def _words(drawn: Sequence[int]) -> str:
-    """Return tokens as text, with a question mark for a token that is no byte."""
-    return bytes(token if token < len(BYTES.pieces) else ord("?") for token in drawn).decode(errors="replace")
+    known = len(BYTES.pieces)  # a token that is no byte becomes a question mark
+    return [bytes(token if token < known else ord("?") for token in row).decode(errors="replace") for row in drawn]
 
 
 def _tokens(prompts: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -59,7 +59,8 @@ def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> T
     record = folder.record()
     _same_model(folder, record["versions"]["model"])
     config = config_of(record)
-    _reads_tokens(folder, config)
+    if task_class(config.task.settings).model is not Task.model:
+        raise UserError(f"run {folder.run_id}: is no language model: its task is {config.task.name}; name another")
     model = LanguageModel(config.model, record["seed"])
     try:
         model.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
@@ -67,11 +68,6 @@ def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> T
         first = (str(error).splitlines() or [""])[0]
         raise UserError(f"run {folder.run_id}: its weights do not load ({first}); sweep its study again") from error
     return Trained(folder.run_id, model.to(device).eval(), config, record["seed"], record["data_hash"])
-
-
-def _reads_tokens(folder: RunFolder, config: RunConfig) -> None:
-    if task_class(config.task.settings).model is not Task.model:
-        raise UserError(f"run {folder.run_id}: is no language model: its task is {config.task.name}; name another")
 
 
 def _same_model(folder: RunFolder, version: int) -> None:

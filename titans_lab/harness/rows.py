@@ -65,7 +65,8 @@ def find(task: str, folder: Path) -> tuple[Path, str]:
     if not folder.is_dir():
         raise UserError(f"--data: {folder}: no such folder, relative to {Path.cwd()}")
     beginnings = FORMS[task][0]
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and _is_of(path, task, beginnings))
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name.lower().startswith(beginnings))
+    found = sorted(path for path in files if is_json_lines(path) or (task == "wikitext" and ".tokens" in path.name))
     for split, words in SPLITS.items():
         for path in found:
             if any(word in path.name.lower() for word in words):
@@ -75,11 +76,6 @@ def find(task: str, folder: Path) -> tuple[Path, str]:
         f"--data: {folder} has no file for {task}: JSON lines, plain or gzip, called {names} with test, valid, dev or "
         "train in the name"
     )
-
-
-def _is_of(path: Path, task: str, beginnings: tuple[str, ...]) -> bool:
-    fits = is_json_lines(path) or (task == "wikitext" and ".tokens" in path.name)
-    return fits and path.name.lower().startswith(beginnings)
 
 
 def read(task: str, path: Path) -> Iterator[Row]:

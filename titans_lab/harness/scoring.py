@@ -6,7 +6,7 @@ for full attention's, and no context is cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -60,20 +60,15 @@ def _answer(model: LanguageModel, questions: Sequence[Continuation], device: tor
     total = torch.zeros(len(questions), dtype=torch.float64, device=device)
     wrong = torch.zeros(len(questions), dtype=torch.int64, device=device)
     state = model.start(len(questions))
+    size = max(1, MOST_LOGITS // model.config.vocab_size)  # rows whose logits fit into memory
     for piece, wanted, where in zip(*(x.split(PIECE, 1) for x in (inputs, targets, asked)), strict=True):
         hidden, state = model.hidden(model.embedding(piece), state)
-        row = where.nonzero()[:, 0]
-        for rows, features, truth in _portions(model, row, hidden[where], wanted[where]):
+        reached = (where.nonzero()[:, 0], hidden[where], wanted[where])
+        for rows, features, truth in zip(*(x.split(size) for x in reached), strict=True):
             logits = model.head(features).float()
             total.index_add_(0, rows, -F.cross_entropy(logits, truth, reduction="none").double())
             wrong.index_add_(0, rows, (logits.argmax(-1) != truth).long())
     return [Likelihood(value, not count) for value, count in zip(total.tolist(), wrong.tolist(), strict=True)]
-
-
-def _portions(model: LanguageModel, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Split rows into portions whose logits fit into memory."""
-    size = max(1, MOST_LOGITS // model.config.vocab_size)
-    return zip(*(x.split(size) for x in tensors), strict=True)
 
 
 def _padded(questions: Sequence[Continuation]) -> tuple[Tensor, Tensor, Tensor]:

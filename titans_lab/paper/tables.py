@@ -50,9 +50,8 @@ def tables() -> dict[str, PaperTable]:
 
 
 def _table(written: dict[str, Any]) -> PaperTable:
-    rows = {name: tuple(map(_given, figures)) for name, figures in written.pop("rows").items()}
+    rows = {
+        name: tuple(None if math.isnan(figure) else figure for figure in figures)
+        for name, figures in written.pop("rows").items()
+    }
     return PaperTable(**written, rows=rows)
-
-
-def _given(figure: float) -> float | None:
-    return None if math.isnan(figure) else figure

@@ -124,7 +124,8 @@ class Proposer:
             asked.set_constraint(name, excess)
         state, values = told(trial)
         self.study.tell(asked, values, state)
-        return replace(trial, attributes=self._attributes(trial.number))
+        kept = self.study.get_trials(deepcopy=False)[self.places[trial.number]].system_attrs
+        return replace(trial, attributes={key: value for key, value in kept.items() if key.startswith(KEPT)})
 
     def frozen(self, trial: Trial) -> FrozenTrial:
         """Return a trial that has ended, as Optuna keeps it."""
@@ -168,11 +169,6 @@ class Proposer:
                 values[dimension.key] = dimension.rounded(suggest(trial, dimension))
         self.running[number], self.places[number] = trial, trial.number
         return values
-
-    def _attributes(self, number: int) -> dict[str, Any]:
-        """Return what sampler and pruner keep with a trial and need again."""
-        found = self.study.get_trials(deepcopy=False)[self.places[number]].system_attrs
-        return {key: value for key, value in found.items() if key.startswith(KEPT)}
 
     def _penalty(self) -> tuple[float, ...] | None:
         """Return values as far beyond the worst of each objective as that is from the best; None before any."""

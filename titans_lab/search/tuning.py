@@ -127,9 +127,10 @@ class Tuning:
         trial = replace(trial, runs=tuple(run.run_id for run in runs), planned=len(runs) * config.train.steps)
         expected = self.forecast.figures(config) if self.forecast else {}
         limits = self.judge.limits(config, expected)
-        broken = [_named(name, expected) for name, excess in limits.items() if excess > 0]
+        broken = [name for name, excess in limits.items() if excess > 0]
         if broken:
-            self._end(replace(trial, state="infeasible", limits=limits, why=f"not within {', '.join(broken)}"))
+            words = [f"{name}, expected {expected[name]:.4g}" if name in expected else name for name in broken]
+            self._end(replace(trial, state="infeasible", limits=limits, why=f"not within {', '.join(words)}"))
         else:
             self._keep(replace(trial, limits=self.judge.limits(config, {})))
 
@@ -179,7 +180,8 @@ class Tuning:
             if status and status.state in FINISHED:  # it was done before it was asked
                 self._resolve(trial, run, sweep)
             else:
-                self._end(replace(trial, state="pruned", values=_last(trial), steps=trial.steps + _steps(status)))
+                values = (trial.reports[max(trial.reports)],) if trial.reports else None
+                self._end(replace(trial, state="pruned", values=values, steps=trial.steps + _steps(status)))
         elif run.run_id in sweep.active and run.run_id not in sweep.asked:
             sweep.stop(run.run_id, "pruned", trial.why or "")
 
@@ -286,14 +288,6 @@ def _worse(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, fl
     """Return the larger violation of each bound."""
     both = [*one.items(), *other.items()]
     return {name: max(excess for each, excess in both if each == name) for name, _ in both}
-
-
-def _named(limit: str, expected: Mapping[str, float]) -> str:
-    return f"{limit}, expected {expected[limit]:.4g}" if limit in expected else limit
-
-
-def _last(trial: Trial) -> tuple[float, ...] | None:
-    return (trial.reports[max(trial.reports)],) if trial.reports else None
 
 
 def _steps(status: Any) -> int:

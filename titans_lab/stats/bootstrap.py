@@ -36,11 +36,7 @@ def stratified_iqm(
     if not tasks or not all(len(scores) for scores in tasks):
         raise ValueError("tasks: each needs at least one score")
     generator = np.random.default_rng(seed)
-    drawn = [_redrawn(np.asarray(scores, float), resamples, generator) for scores in tasks]
-    value = interquartile_mean(np.concatenate([np.asarray(scores, float) for scores in tasks]))
+    given = [np.asarray(scores, float) for scores in tasks]
+    drawn = [scores[generator.integers(0, len(scores), (resamples, len(scores)))] for scores in given]
+    value = interquartile_mean(np.concatenate(given))
     return percentile_interval(float(value), interquartile_mean(np.concatenate(drawn, axis=1)), level)
-
-
-def _redrawn(scores: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """Return resamples with replacement, `[resamples, seeds]`."""
-    return scores[generator.integers(0, len(scores), (resamples, len(scores)))]

@@ -67,9 +67,9 @@ def folders_in(folder: Path) -> list[str]:
     Files are left out, and so are links that lead in a circle or out of `folder`.
     """
     with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False) or _is_linked(folder, entry)]
-
-
-def _is_linked(folder: Path, entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry of `folder` is a link to a folder inside it."""
-    return entry.is_symlink() and Path(entry).is_dir() and is_inside(folder, Path(entry))
+        return [
+            entry.name
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False)
+            or (entry.is_symlink() and Path(entry).is_dir() and is_inside(folder, Path(entry)))
+        ]

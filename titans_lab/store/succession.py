@@ -21,7 +21,8 @@ def micro_batch(attempt: Attempt, asked: int) -> dict[str, int]:
 
     The micro-batch is at most `asked`.
     """
-    before = _before(attempt)
+    earlier = [path for path in attempt.folder.attempts() if int(path.name) < attempt.number]
+    before = Attempt(earlier[-1]) if earlier else None
     env = before.env() if before else {}
     size, halved = min(asked, env.get("micro_batch", asked)), env.get("oom_retries", 0)
     ended = before.status() if before else None
@@ -38,8 +39,3 @@ def goes_on_alike(env: Mapping[str, Any], earlier: Attempt) -> bool:
     """Return whether an attempt with this env.json continues an earlier one with the same bits."""
     other = earlier.env()
     return other.get("deterministic") is True and all(env.get(name) == other.get(name) for name in OF_NUMBERS)
-
-
-def _before(attempt: Attempt) -> Attempt | None:
-    earlier = [path for path in attempt.folder.attempts() if int(path.name) < attempt.number]
-    return Attempt(earlier[-1]) if earlier else None

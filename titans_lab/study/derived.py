@@ -160,7 +160,10 @@ def solve(config: RunConfig, hold: Hold, target: int) -> Solution:
         hold: The cost to hold and the keys to solve for.
         target: The cost of the baseline, above 0.
     """
-    values, missed = _solve(_shape(config), hold, target)
+    train = TrainConfig(tokens=config.train.tokens, seq_len=config.train.seq_len, batch_size=config.train.batch_size)
+    # Only the keys that decide costs, so that configurations of equal costs are solved once.
+    shape = dataclasses.replace(config, train=train, log=LogConfig(), speed=SpeedConfig())
+    values, missed = _solve(shape, hold, target)
     for key, value in values.items():
         config = _changed(config, key, value)
     return Solution(config, dict(values), missed)
@@ -176,12 +179,6 @@ def alternative(config: RunConfig, hold: Hold, target: int) -> Hold | None:
 def deviation(config: RunConfig, hold: Hold, target: int) -> float:
     """Return the deviation of a configuration's cost from the target, as a share of the target."""
     return QUANTITIES[hold.what](config) / target - 1
-
-
-def _shape(config: RunConfig) -> RunConfig:
-    """Return the part of a configuration that decides its costs, so that equal parts are solved once."""
-    train = TrainConfig(tokens=config.train.tokens, seq_len=config.train.seq_len, batch_size=config.train.batch_size)
-    return dataclasses.replace(config, train=train, log=LogConfig(), speed=SpeedConfig())
 
 
 @lru_cache(maxsize=100_000)

@@ -189,7 +189,8 @@ class SearchArm:
         drawn = Axis((chosen,), {key: places[key] for key in values})
         space = replace(self.base.space, axes=(*self._levels(), drawn))
         late = late_names(self.held)
-        found = [each for each in built([space], 1, late, sieve, problems) if self._holds(each)]
+        fixed = self.base.factors.items()
+        found = [each for each in built([space], 1, late, sieve, problems) if fixed <= each.factors.items()]
         if self.held:
             found = hold_equal(found, self.held, [self._target] * len(found), problems)
             problems.stop()
@@ -212,9 +213,6 @@ class SearchArm:
         for axis in self.base.space.axes:
             levels = [level for level in axis.levels if level.factors.items() <= self.base.factors.items()]
             yield replace(axis, levels=tuple(levels[:1]))
-
-    def _holds(self, other: Point) -> bool:
-        return self.base.factors.items() <= other.factors.items()
 
 
 @dataclass(frozen=True)

@@ -83,18 +83,13 @@ def forget(device: str) -> bool:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         return True
-    _return_freed_memory()
+    with suppress(AttributeError):  # glibc keeps freed blocks, which would count in the next run's peak
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text(RESET_PEAK)
     except OSError:
         return False
     return True
-
-
-def _return_freed_memory() -> None:
-    """Return to the system what glibc keeps of freed blocks, so that the next run has a peak of its own."""
-    with suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _follow_stdin(paths: queue.SimpleQueue[str | None]) -> None:

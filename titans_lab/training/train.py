@@ -241,13 +241,10 @@ class Trainer:
         terms, total = self.task.terms(batch), torch.zeros((), device=self.device)
         for part in self.micro_batches.of(batch):
             with products_in(self.config.train.precision, self.device):
-                loss = self._losses(part).sum() / terms
+                loss = self.task.losses(self.model, tuple(map(self._to_device, part))).sum() / terms
             torch.autograd.backward(loss)
             total = total + loss.detach()
         return total
-
-    def _losses(self, batch: Batch) -> Tensor:
-        return self.task.losses(self.model, tuple(map(self._to_device, batch)))
 
     def _to_device(self, x: Tensor) -> Tensor:
         """Copy a tensor `[...]` to the device. From pinned memory the copy does not wait for queued steps."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 from titans.mixers import registry
 from titans.models.config import MemoryConfig, ModelConfig, reads
@@ -31,7 +30,9 @@ WORDS = (
 
 def for_operator(config: ModelConfig) -> ModelConfig:
     """Return the reduced configuration for the check of the operator alone."""
-    return _reduced(config, OPERATOR_CHUNK if _weights(config) <= FAT else FAT_CHUNK)
+    depth, wide = config.memory.depth, config.memory.expansion
+    weights = config.head_dim**2 * (1 if depth == 1 else 2 * wide + (depth - 2) * wide**2)  # of one head's memory
+    return _reduced(config, OPERATOR_CHUNK if weights <= FAT else FAT_CHUNK)
 
 
 def for_model(config: ModelConfig) -> ModelConfig:
@@ -69,14 +70,11 @@ def _reduced(config: ModelConfig, longest: int) -> ModelConfig:
         segment_len=_common(memory) * min(2, max(1, config.segment_len // _common(config.memory))),
         window=min(config.window, memory.chunk_size + 3),
         memory=memory,
-        settings=tuple(_own(config, name) for name in registry.settings_classes()),
+        settings=tuple(
+            registry.mixer(name).reduced(config.settings_of(kind)) for name, kind in registry.settings_classes().items()
+        ),
         recurrent=dataclasses.replace(config.recurrent, chunk_size=min(config.recurrent.chunk_size, MODEL_CHUNK)),
     )
-
-
-def _own(config: ModelConfig, mixer: str) -> Any:
-    """Return a mixer's own settings, as its specification reduces them."""
-    return registry.mixer(mixer).reduced(config.settings_of(registry.settings_classes()[mixer]))
 
 
 def _narrow(config: ModelConfig) -> tuple[int, int]:
@@ -85,12 +83,6 @@ def _narrow(config: ModelConfig) -> tuple[int, int]:
         return config.n_heads, min(config.dim, WIDE)
     heads = min(config.n_heads, HEADS) if config.head_dim <= WIDE else 1
     return heads, heads * config.head_dim
-
-
-def _weights(config: ModelConfig) -> int:
-    """Return the number of weights in one head's memory."""
-    depth, wide = config.memory.depth, config.memory.expansion
-    return config.head_dim**2 * (1 if depth == 1 else 2 * wide + (depth - 2) * wide**2)
 
 
 def _common(memory: MemoryConfig) -> int:

@@ -53,10 +53,8 @@ def check_enough(points: Points, names: tuple[str, ...]) -> None:
         raise ValueError(
             f"{len(points.loss)} points: a law of {1 + 2 * points.variables} coefficients needs more points than that"
         )
-    if points.variables == 2 and _move_together(points.x):
-        raise ValueError(f"{' and '.join(names)} move together: nothing tells their effects apart; fit one of them")
-
-
-def _move_together(x: np.ndarray) -> bool:
-    spread = np.linalg.svd(np.log(x) - np.log(x).mean(axis=0), compute_uv=False)
-    return bool(spread[-1] < TOGETHER * spread[0])
+    if points.variables == 2:
+        logs = np.log(points.x)
+        spread = np.linalg.svd(logs - logs.mean(axis=0), compute_uv=False)
+        if spread[-1] < TOGETHER * spread[0]:
+            raise ValueError(f"{' and '.join(names)} move together: nothing tells their effects apart; fit one of them")

@@ -70,14 +70,11 @@ class MqarSettings(TaskSettings):
         """Refuse sections in which not every pair fits twice: with its value, and as a query with its answer."""
         check_vocabulary(model, self.vocabulary, "tokens of task.mqar.vocabulary")
         if self.suite:
-            self._check_suite(train.seq_len)
+            if train.seq_len != SUITE_LENGTH:
+                raise ValueError(f"train.seq_len: {train.seq_len} is not {SUITE_LENGTH}, as task.mqar.suite needs it")
         else:
             check_examples(train, "mqar", self.examples)
             self._check_length(train.seq_len)
-
-    def _check_suite(self, length: int) -> None:
-        if length != SUITE_LENGTH:
-            raise ValueError(f"train.seq_len: {length} is not {SUITE_LENGTH}, as task.mqar.suite needs it")
 
     def _check_length(self, length: int) -> None:
         if length % 2 or length < 4 * self.pairs:
