@@ -39,7 +39,8 @@ def preset(chunk: int, every: int, heads: int, depth: int, memory=(), model=()) 
     config = MemoryConfig(**values["memory"] | {"chunk_size": chunk, "update_every": every, "depth": depth} | changes)
     if heads == 1:
         config = dataclasses.replace(config, output_gate="none")
-    values = values | {"memory": config, "settings": (MacConfig(**values["mac"]),), "segment_len": chunk}
+    mac = MacConfig(**values.pop("mac"))
+    values = values | {"memory": config, "settings": (mac,), "segment_len": chunk}
     return ModelConfig(**values | {"dim": DIM, "n_heads": heads})
 
 
