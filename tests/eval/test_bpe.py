@@ -177,9 +177,10 @@ def test_a_study_on_tokens_is_judged_by_bytes(bench: Workbench):
     assert done.returncode == 0, done.stderr
     [run], config = bench.ask("select run_id, loss, train_loss from runs"), bench.runs()[0].config
     corpus = load_corpus(config.data)
-    predicted = corpus.valid[1:]
+    predicted = corpus.test[1:]
     content = corpus.tokenizer.decode(predicted)
-    rows = {row["metric"]: row for row in bench.ask("select metric, value, count from evals where position is null")}
+    evals = bench.ask("select metric, value, count from evals where position is null and split = 'test'")
+    rows = {row["metric"]: row for row in evals}
     nats = run["loss"] * math.log(2) * len(content)
     assert rows["loss"]["count"] == len(content) > 2 * len(predicted)
     assert rows["token_perplexity"]["value"] == pytest.approx(math.exp(nats / len(predicted)))
