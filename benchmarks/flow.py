@@ -1,6 +1,8 @@
-"""The files that a study passes on its way from YAML to its runs.
+"""The files that a study passes on its way: from YAML to its runs, to a run's Parquet, and a token through a model.
 
-    python benchmarks/flow.py studies/depth.yaml
+    python benchmarks/flow.py studies/depth.yaml            # from YAML to runs
+    python benchmarks/flow.py studies/depth.yaml --train    # on to the Parquet of the first run, after two steps
+    python benchmarks/flow.py studies/depth.yaml --token    # the first run's model reads one batch
 
 A line for each file of this repository in which a function is called, in the order in which each is first entered,
 with the number of times that control comes into it from another file. Imports are done before and do not count.
@@ -10,18 +12,29 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+
+from titans.models.language_model import LanguageModel
+from titans_lab.store.store import Store
+from titans_lab.study.config import RunConfig
+from titans_lab.study.run import Run
 from titans_lab.study.study import load_study
+from titans_lab.sweep import record_runs
+from titans_lab.training.worker import work
 
 ROOT = Path(__file__).parents[1]
+FEW = "train.tokens=2048"  # two steps or so
 
 
-def entered(study: Path) -> Counter[str]:
-    """Return how often each file is entered from another one while a study is loaded and its runs are listed."""
+def entered(action: Callable[[], Any]) -> Counter[str]:
+    """Return how often each file is entered from another one during an action, which has been done once before."""
     found: Counter[str] = Counter()
 
     def look(frame: FrameType, event: str, _: Any) -> None:
@@ -31,20 +44,45 @@ def entered(study: Path) -> Counter[str]:
         if here != caller and here.startswith(str(ROOT)) and "site-packages" not in here and here != __file__:
             found[str(Path(here).relative_to(ROOT))] += 1
 
-    load_study(study).runs(lambda config: "0" * 64)  # what is imported or cached late
+    action()  # what is imported or cached late
     sys.setprofile(look)
     try:
-        load_study(study).runs(lambda config: "0" * 64)
+        action()
     finally:
         sys.setprofile(None)
     return found
+
+
+def runs(study: Path, *overrides: str) -> list[Run]:
+    """Return the runs of a study."""
+    return load_study(study, overrides).runs(RunConfig.data_digest)
+
+
+def train(study: Path) -> None:
+    """Train the first run of a study for a few steps, in a store of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        [first, *_] = record_runs(runs(study, FEW), store)
+        state = work(store.run(first.run_id).new_attempt(), torch.device("cpu"))
+        assert state == "done", state
+
+
+def token(study: Path) -> Callable[[], Any]:
+    """Return a call of the first run's model on one batch."""
+    config = runs(study)[0].config.model
+    model, tokens = LanguageModel(config), torch.randint(config.vocab_size, (1, 32))
+    return lambda: model(tokens)
 
 
 def main() -> None:
     """Print the files of a study's way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
-    found = entered(parser.parse_args().study)
+    parser.add_argument("--train", action="store_true", help="on to the Parquet of the first run")
+    parser.add_argument("--token", action="store_true", help="the first run's model alone")
+    given = parser.parse_args()
+    action = token(given.study) if given.token else lambda: (train if given.train else runs)(given.study)
+    found = entered(action)
     for file, times in found.items():
         print(f"{times:7}  {file}")
     rooms = Counter(str(Path(file).parent) for file in found)
