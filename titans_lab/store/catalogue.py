@@ -26,7 +26,7 @@ ROWS = {
     "benches": "a model and its baseline, timed in turns by `titans-lab bench`",
     "trials": "a trial of a search by `titans-lab tune`",
     "finalists": "a run of one of a search's finalists, with a seed that the search did not use",
-    "differences": "a finished run of a study beside the baseline's run of the same seed",
+    "differences": "a finished run of a study, paired with the baseline's run of the same seed",
 }
 
 LONGEST_TYPE, LEAST_MEANING = 9, 24  # characters

@@ -96,7 +96,18 @@ def scan_sequence(
 def scan_rest(
     plan: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State, opening: State
 ) -> tuple[Tensor, State]:
-    """Do the same for tokens of a chunk that started with the state `opening`, in torch's steps."""
+    """Write and read the rest of a chunk that has begun, in torch's steps; differentiable.
+
+    Args:
+        plan: The schedule of the sequence that the chunk belongs to.
+        gates: The distinct gates that `plan.places` refers to, `[N, time]` or `[N, time, channels]`.
+        tokens: q, k and v of the rest, `[N, time, D]`.
+        state: The state before its first token, `[N, O, I]` for each layer.
+        opening: The state at the start of the chunk, at which its gradients are taken, in the same shape.
+
+    Returns:
+        What was read `[N, time, D]`, and the state after the last token.
+    """
     plan = plan._replace(scan=TAPED, size=tokens[0].shape[1])
     coefficients = per_chunk(_coefficients(plan, gates, plan.size), 1)[0]
     return continue_chunk(plan.switches, coefficients, tuple(tokens), state, opening)
