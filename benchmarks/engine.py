@@ -19,10 +19,10 @@ from statistics import median
 from time import perf_counter
 
 from titans_lab.environment import environment
+from titans_lab.run.config import RunConfig
+from titans_lab.run.run import Run, record_of
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.config import RunConfig
-from titans_lab.study.run import Run, record_of
 from titans_lab.study.study import load_study
 
 STUDY = """\

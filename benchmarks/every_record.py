@@ -13,15 +13,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
 from instant import InstantExecutor
 
 from titans_lab.executors.devices import Device
+from titans_lab.run.config import RunConfig
+from titans_lab.run.identity import model_id
+from titans_lab.run.run import Run, config_of
 from titans_lab.search.coordinator import Coordinator, tunings
 from titans_lab.store.checkpoints import save_checkpoint
 from titans_lab.store.claims import NOBODY, Holder, Watch
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.config import RunConfig
-from titans_lab.study.identity import model_id
-from titans_lab.study.run import Run, config_of
 from titans_lab.study.study import load_study
 from titans_lab.sweep import record_runs
 

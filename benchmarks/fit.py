@@ -18,11 +18,11 @@ import numpy as np
 from titans_lab.cli.reports import summarise
 from titans_lab.errors import UserError
 from titans_lab.report.render import page, study_report
+from titans_lab.run.run import Run, record_of
 from titans_lab.scaling import scalings
 from titans_lab.stats.scaling.law import Law
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.run import Run, record_of
 from titans_lab.study.study import Study, load_study
 
 LAW = Law(np.log(1.1), (np.log(30.0), np.log(90.0)), (0.3, 0.35))

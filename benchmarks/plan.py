@@ -17,10 +17,10 @@ from time import perf_counter
 
 from titans_lab.environment import environment
 from titans_lab.executors.devices import cores
+from titans_lab.run.config import RunConfig
+from titans_lab.run.run import record_of
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.config import RunConfig
-from titans_lab.study.run import record_of
 from titans_lab.study.study import load_study
 
 STUDY = """\

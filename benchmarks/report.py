@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from titans_lab.run.run import Run, record_of
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.run import Run, record_of
 from titans_lab.study.study import load_study
 
 LIMITS = {100: (6.0, 6.0), 1000: (20.0, 10.0)}  # runs: seconds, MB

@@ -31,12 +31,12 @@ from workbench import Workbench, workers
 
 import titans_lab.sweep
 from titans_lab.executors.devices import Device
+from titans_lab.run.config import RunConfig
 from titans_lab.search.coordinator import Coordinator, tunings
 from titans_lab.search.proposer import Goal, Proposer
 from titans_lab.search.trial import Trial
 from titans_lab.store.query import query
 from titans_lab.store.store import Store
-from titans_lab.study.config import RunConfig
 from titans_lab.study.loader import Setting
 from titans_lab.study.study import load_study
 from titans_lab.study.terms import Chosen, Dimension, SearchTerms

@@ -18,9 +18,9 @@ from statistics import median
 from engine import finish, timed, write_study
 
 from titans_lab.environment import environment
+from titans_lab.run.config import RunConfig
 from titans_lab.store.compaction import compact, remove
 from titans_lab.store.store import Store
-from titans_lab.study.config import RunConfig
 from titans_lab.study.study import load_study
 
 QUERIES = {

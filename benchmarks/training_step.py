@@ -21,7 +21,7 @@ from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.cost import parameters
 from titans.models.language_model import LanguageModel, use_kernel
 from titans_lab.bench.step import Run, alternate, step_of
-from titans_lab.study.config import TrainConfig
+from titans_lab.run.config import TrainConfig
 from titans_lab.training.optimiser import optimizer_for
 
 LMM = ModelConfig(

@@ -17,10 +17,10 @@ from titans_lab.environment import library_version, usable_cores
 from titans_lab.errors import UserError, install
 from titans_lab.executors.devices import gpus
 from titans_lab.executors.slots import slots_folder, stale_runtime_folder
+from titans_lab.run.config import DataConfig, RunConfig, TaskConfig
+from titans_lab.run.run import config_of
 from titans_lab.store.files import DamagedError, link_new, temporary_file, write_bytes
 from titans_lab.store.store import Store
-from titans_lab.study.config import DataConfig, RunConfig, TaskConfig
-from titans_lab.study.run import config_of
 
 LEAST_BYTES = 2**30  # that must be free on the disk and in memory
 OLDEST_TORCH = (2, 11)

@@ -14,11 +14,11 @@ from titans_lab.executors.local import LocalExecutor
 from titans_lab.executors.slots import device_slots
 from titans_lab.planning.history import History, read_history
 from titans_lab.planning.plan import expected_seconds
+from titans_lab.run.config import RunConfig
+from titans_lab.run.run import Run
 from titans_lab.store import compaction
 from titans_lab.store.files import Damage
 from titans_lab.store.store import Store, writing
-from titans_lab.study.config import RunConfig
-from titans_lab.study.run import Run
 from titans_lab.study.study import Study, load_study
 from titans_lab.sweep import Sweep, record_runs, record_study
 

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from time import monotonic
 
+from titans_lab.run import derived
+from titans_lab.run.run import Run
 from titans_lab.store.folder import Attempt
 from titans_lab.store.logs import latest_row
-from titans_lab.study import derived
-from titans_lab.study.run import Run
 from titans_lab.sweep import Sweep
 
 

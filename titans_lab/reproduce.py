@@ -14,8 +14,8 @@ from titans_lab.store.status import FINISHED
 from titans_lab.store.succession import OF_NUMBERS
 
 if TYPE_CHECKING:
+    from titans_lab.run.run import Run
     from titans_lab.store.query import Snapshot
-    from titans_lab.study.run import Run
 
 #: The numbers that are compared: of a run, and of each line that it logged.
 FINAL = ("state", "steps", "tokens", "loss", "score", "train_loss", "diverged_step")

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError, nearest
+from titans_lab.run.config import RunConfig, flatten, leaves, plain
+from titans_lab.run.derived import DERIVED
+from titans_lab.run.run import config_in
 from titans_lab.store.files import Damage
 from titans_lab.store.folder import Attempt
 from titans_lab.store.records import read_study
 from titans_lab.store.status import STATES
 from titans_lab.store.store import Store
 from titans_lab.store.weights import find_run
-from titans_lab.study.config import RunConfig, flatten, leaves, plain
-from titans_lab.study.derived import DERIVED
 from titans_lab.study.expression import parse_expression
-from titans_lab.study.run import config_in
 from titans_lab.study.study import load_study
 
 SQL = """

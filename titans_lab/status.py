@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.run import derived
+from titans_lab.run.run import Run, config_of
 from titans_lab.store.compacted import Compacted
 from titans_lab.store.files import Damage, DamagedError
 from titans_lab.store.folder import Attempt, RunFolder
@@ -17,8 +19,6 @@ from titans_lab.store.records import read_finalists, read_run, read_search, read
 from titans_lab.store.searches import SearchFolder
 from titans_lab.store.status import Status
 from titans_lab.store.store import Store
-from titans_lab.study import derived
-from titans_lab.study.run import Run, config_of
 from titans_lab.study.study import Study
 
 #: Columns that count several states.

@@ -15,6 +15,7 @@ from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor, Job
 from titans_lab.executors.devices import Device
 from titans_lab.executors.slots import DeviceBusy
+from titans_lab.run.run import Run, record_of
 from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.files import write_json
@@ -23,7 +24,6 @@ from titans_lab.store.recorder import commit_dead
 from titans_lab.store.status import FINISHED, STOPPED
 from titans_lab.store.store import Store, writing
 from titans_lab.store.succession import can_halve
-from titans_lab.study.run import Run, record_of
 from titans_lab.study.terms import Budget
 
 POLL_SECONDS = 0.2

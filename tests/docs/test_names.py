@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pages import PAGES, ROOT, SPAN, Found, everything, place
 
-from titans_lab.study.config import leaves
+from titans_lab.run.config import leaves
 from titans_lab.study.grammar import language
 
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")

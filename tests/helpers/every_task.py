@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from titans_lab.run.config import RunConfig, build, leaves
 from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.config import RunConfig, build, leaves
 from titans_lab.tasks.registry import all_settings
 from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from titans_lab.data.parts import Part
-from titans_lab.study.config import RunConfig, build
+from titans_lab.run.config import RunConfig, build
 from titans_lab.tasks.answers import AnswerTask, ExampleSet
 from titans_lab.tasks.task import IGNORED, build_task
 

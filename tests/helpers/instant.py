@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from titans_lab.executors.devices import Device
+from titans_lab.run.config import RunConfig
+from titans_lab.run.run import config_of
 from titans_lab.store.claims import Holder
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder, commit
-from titans_lab.study.config import RunConfig
-from titans_lab.study.run import config_of
 
 #: From a configuration and a seed to the validation losses on the way, the last of which is the final one.
 Curve = Callable[[RunConfig, int], Sequence[float]]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from titans_lab.environment import processor
+from titans_lab.run.run import Run, record_of
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.run import Run, record_of
 
 ENV = {"device": "cpu", "device_name": processor(), "threads": 1, "kernel": "cpu", "torch": "2.0", "commit": "abc"}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from titans_lab.run.config import RunConfig
 from titans_lab.search.coordinator import Coordinator
-from titans_lab.study.config import RunConfig
 
 HEAD = "name: s\nbase:\n  model: {variant: lmm, dim: 16, n_layers: 1, n_heads: 2}\n  train: {tokens: 100000}\n"
 RATE = "    train.lr: {float: [1e-4, 1e-1], log: true}\n"

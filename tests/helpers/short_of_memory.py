@@ -9,8 +9,8 @@ from typing import Any
 
 from every_task import trainer_of
 
+from titans_lab.run.config import RunConfig
 from titans_lab.store.folder import Attempt
-from titans_lab.study.config import RunConfig
 from titans_lab.training.microbatch import is_out_of_memory
 
 

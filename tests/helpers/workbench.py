@@ -14,10 +14,10 @@ from typing import Any
 
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor, LocalJob
+from titans_lab.run.config import RunConfig
+from titans_lab.run.run import Run
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.store import Store
-from titans_lab.study.config import RunConfig
-from titans_lab.study.run import Run
 from titans_lab.study.study import load_study
 from titans_lab.sweep import Sweep, record_runs
 

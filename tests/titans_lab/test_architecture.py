@@ -39,77 +39,81 @@ MAY_IMPORT = {
     "titans_lab.paper": "",
     "titans_lab.stats": "",
     "titans_lab.tables": "titans_lab.errors",
-    "titans_lab.study.sections": "",
-    "titans_lab.study.metric": "titans_lab.errors",
-    "titans_lab.data": "titans_lab.data.arrow titans_lab.errors titans_lab.input titans_lab.study.sections",
+    "titans_lab.run.sections": "",
+    "titans_lab.run.metric": "titans_lab.errors",
+    "titans_lab.data": "titans_lab.data.arrow titans_lab.errors titans_lab.input titans_lab.run.sections",
     "titans_lab.data.arrow": "",
-    "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.study.metric "
-    "titans_lab.study.sections",
+    "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.run.metric "
+    "titans_lab.run.sections",
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
     "titans_lab.plugins": "titans.mixers.registry titans_lab.errors titans_lab.input titans_lab.tasks.registry "
     "titans_lab.tasks.settings",
-    "titans_lab.study": "titans.mixers.registry titans_lab.durations titans_lab.errors titans_lab.plugins "
-    f"titans_lab.study.metric titans_lab.study.sections titans_lab.tasks.registry titans_lab.tasks.settings {LIGHT}",
-    "titans_lab.store": "titans_lab.errors titans_lab.input titans_lab.output titans_lab.study titans_lab.study.metric "
-    "titans_lab.tables titans_lab.tasks.settings",
+    "titans_lab.run": "titans titans.compiler titans.mixers.registry titans.models.config titans.models.cost "
+    "titans_lab.errors titans_lab.plugins titans_lab.run.sections titans_lab.tasks.registry "
+    "titans_lab.tasks.settings",
+    "titans_lab.study": "titans.models.config titans.models.presets titans_lab.durations titans_lab.errors "
+    "titans_lab.plugins titans_lab.run titans_lab.run.metric",
+    "titans_lab.store": "titans_lab.errors titans_lab.input titans_lab.output titans_lab.run "
+    "titans_lab.run.metric titans_lab.tables titans_lab.tasks.settings",
     "titans_lab.quantities": "",
     "titans_lab.follow": "titans_lab.input titans_lab.quantities titans_lab.store titans_lab.tables",
     "titans_lab.control": "titans_lab.selection titans_lab.store",
-    "titans_lab.launch": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.store "
-    "titans_lab.study titans_lab.sweep",
-    "titans_lab.status": "titans_lab.errors titans_lab.store titans_lab.study",
-    "titans_lab.selection": "titans_lab.errors titans_lab.store titans_lab.study",
+    "titans_lab.launch": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.run "
+    "titans_lab.store titans_lab.study titans_lab.sweep",
+    "titans_lab.status": "titans_lab.errors titans_lab.run titans_lab.store titans_lab.study",
+    "titans_lab.selection": "titans_lab.errors titans_lab.run titans_lab.store titans_lab.study",
     "titans_lab.executors": "titans_lab.environment titans_lab.errors titans_lab.store",
-    "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
-    "titans_lab.study",
-    "titans_lab.planning": "titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study "
-    f"titans_lab.study.metric {LIGHT}",
+    "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.run "
+    "titans_lab.store",
+    "titans_lab.planning": "titans_lab.executors titans_lab.run titans_lab.run.metric titans_lab.stats "
+    f"titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.spending": "titans_lab.study",
-    "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.spending titans_lab.store "
-    "titans_lab.study",
-    "titans_lab.progress": "titans_lab.store titans_lab.study titans_lab.sweep",
+    "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.run "
+    "titans_lab.spending titans_lab.store titans_lab.study",
+    "titans_lab.progress": "titans_lab.run titans_lab.store titans_lab.sweep",
     "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.launch titans_lab.planning "
-    "titans_lab.spending "
-    "titans_lab.stats titans_lab.store titans_lab.study titans_lab.study.metric titans_lab.sweep "
-    "titans_lab.tasks.settings",
-    "titans_lab.scaling": "titans_lab.errors titans_lab.stats titans_lab.store titans_lab.study",
+    "titans_lab.run titans_lab.run.metric titans_lab.spending titans_lab.stats "
+    "titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tasks.settings",
+    "titans_lab.scaling": "titans_lab.errors titans_lab.run titans_lab.stats titans_lab.store",
     "titans_lab.report": "titans_lab titans_lab.durations titans_lab.environment titans_lab.errors "
-    "titans_lab.harness.table titans_lab.quantities "
-    "titans_lab.output titans_lab.paper titans_lab.scaling titans_lab.stats titans_lab.store titans_lab.study "
-    "titans_lab.study.metric titans_lab.tables titans_lab.tasks.settings",
-    "titans_lab.reproduce": "titans_lab.report titans_lab.store titans_lab.study",
-    "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.stats titans_lab.study "
-    "titans_lab.study.metric titans_lab.tasks.settings",
-    "titans_lab.training": "titans_lab.plugins titans.models titans_lab.data titans_lab.environment titans_lab.errors "
-    "titans_lab.planning titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks",
-    "titans_lab.evaluation": "titans_lab.plugins titans titans.models titans_lab.data titans_lab.environment "
-    "titans_lab.errors "
-    "titans_lab.executors titans_lab.stats titans_lab.store titans_lab.study titans_lab.tasks "
-    "titans_lab.tasks.settings titans_lab.training",
+    "titans_lab.harness.table titans_lab.output titans_lab.paper titans_lab.quantities "
+    "titans_lab.run titans_lab.run.metric titans_lab.scaling titans_lab.stats "
+    "titans_lab.store titans_lab.study titans_lab.tables titans_lab.tasks.settings",
+    "titans_lab.reproduce": "titans_lab.report titans_lab.run titans_lab.store",
+    "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.run titans_lab.run.metric "
+    "titans_lab.stats titans_lab.tasks.settings",
+    "titans_lab.training": "titans.models titans_lab.data titans_lab.environment titans_lab.errors "
+    "titans_lab.planning titans_lab.plugins titans_lab.run titans_lab.stats titans_lab.store "
+    "titans_lab.tasks",
+    "titans_lab.evaluation": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
+    "titans_lab.executors titans_lab.plugins titans_lab.run titans_lab.stats titans_lab.store "
+    "titans_lab.tasks titans_lab.tasks.settings titans_lab.training",
     "titans_lab.harness.table": "",
     "titans_lab.harness": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
-    "titans_lab.evaluation titans_lab.executors titans_lab.harness.table titans_lab.store titans_lab.study "
-    "titans_lab.study.metric titans_lab.tasks titans_lab.tasks.settings titans_lab.training",
-    "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.store titans_lab.study {LIGHT}",
+    "titans_lab.evaluation titans_lab.executors titans_lab.harness.table "
+    "titans_lab.run.metric titans_lab.store titans_lab.tasks titans_lab.tasks.settings "
+    "titans_lab.training",
+    "titans_lab.verify": f"titans_lab.environment titans_lab.executors titans_lab.run titans_lab.store {LIGHT}",
     "titans_lab.verify.draw": "titans.mixers titans.models titans.models.config titans.ops",
     "titans_lab.verify.checks": "titans.mixers titans.models titans.models.config titans.ops titans_lab.training "
     "titans_lab.verify titans_lab.verify.draw",
-    "titans_lab.verify.__main__": "titans_lab.plugins titans.models.config titans_lab.study titans_lab.verify "
+    "titans_lab.verify.__main__": "titans.models.config titans_lab.plugins titans_lab.run titans_lab.verify "
     "titans_lab.verify.checks",
-    "titans_lab.bench": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.store "
-    f"titans_lab.study {LIGHT}",
+    "titans_lab.bench": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.run "
+    f"titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.bench.peer": "titans.mixers titans.models.config",
     "titans_lab.bench.step": "titans.models titans.models.config titans_lab.bench.peer titans_lab.tasks "
     "titans_lab.training",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.plugins "
-    "titans_lab.study",
+    "titans_lab.run",
     "titans_lab.cli": "titans_lab titans_lab.bench titans_lab.control titans_lab.data titans_lab.doctor "
-    "titans_lab.durations titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.follow "
-    "titans_lab.harness titans_lab.harness.table titans_lab.launch titans_lab.output titans_lab.planning "
-    "titans_lab.plugins titans_lab.progress titans_lab.quantities titans_lab.report titans_lab.reproduce "
-    "titans_lab.scaling "
-    "titans_lab.search titans_lab.selection titans_lab.stats titans_lab.status titans_lab.store titans_lab.study "
-    "titans_lab.sweep titans_lab.tables titans_lab.tasks.settings titans_lab.verify",
+    "titans_lab.durations titans_lab.errors titans_lab.evaluation titans_lab.executors "
+    "titans_lab.follow titans_lab.harness titans_lab.harness.table titans_lab.launch "
+    "titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress "
+    "titans_lab.quantities titans_lab.report titans_lab.reproduce titans_lab.run "
+    "titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.stats "
+    "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tables "
+    "titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: The half of a task without torch: the package itself, whose other modules are the half with torch.
@@ -124,7 +128,7 @@ BELONGS_TO = {
     "pyarrow": "titans_lab.data.arrow titans_lab.store",
     "optuna": "titans_lab.search",
     "jinja2": "titans_lab.report",
-    "pydantic": "titans_lab.study",
+    "pydantic": "titans_lab.run",
     "yaml": "titans_lab.study",
     "tokenizers": "titans_lab.data",
     "datasets": "titans_lab.data titans_lab.harness",

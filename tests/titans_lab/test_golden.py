@@ -1,6 +1,6 @@
 """The numbers that a configuration gives are pinned: who changes them raises a version, and no two runs share an id.
 
-A failure here means: raise `titans.VERSIONS`, `titans_lab.study.identity.VERSIONS` or the task's `VERSION`, then write
+A failure here means: raise `titans.VERSIONS`, `titans_lab.run.identity.VERSIONS` or the task's `VERSION`, then write
 the new losses down.
 """
 
@@ -15,10 +15,10 @@ from variants import SPECS, of_variant
 
 from titans.models.config import MemoryConfig
 from titans_lab.data.corpus import Corpus
+from titans_lab.run.config import LogConfig, RunConfig, TrainConfig
+from titans_lab.run.identity import versions
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.config import LogConfig, RunConfig, TrainConfig
-from titans_lab.study.identity import versions
 from titans_lab.tasks.text.task import TextTask
 from titans_lab.training.train import Trainer
 

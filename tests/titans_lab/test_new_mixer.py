@@ -107,7 +107,7 @@ from titans.mixers import register
 
 register(average.MIXER)
 
-from titans_lab.study import derived
+from titans_lab.run import derived
 from titans_lab.study.grammar import study_schema
 from titans_lab.study.study import load_study
 from titans_lab.verify.reduced import checks_of

@@ -9,8 +9,8 @@ import titans_lab.progress
 from titans_lab.executors.devices import cores
 from titans_lab.executors.local import LocalExecutor
 from titans_lab.progress import Progress, RunProgress, progress_of
+from titans_lab.run import derived
 from titans_lab.store.recorder import Recorder
-from titans_lab.study import derived
 from titans_lab.sweep import Sweep
 
 BEGIN, NOW = 1000.0, 1030.0

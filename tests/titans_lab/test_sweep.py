@@ -27,10 +27,10 @@ from titans_lab.executors.base import Job
 from titans_lab.executors.devices import Device, cores
 from titans_lab.executors.local import LocalExecutor
 from titans_lab.executors.slots import take_slot
+from titans_lab.run.config import RunConfig
+from titans_lab.run.run import Run
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.config import RunConfig
-from titans_lab.study.run import Run
 from titans_lab.study.terms import Budget
 from titans_lab.sweep import Sweep, record_runs
 

@@ -18,8 +18,8 @@ from titans.models.config import ModelConfig
 from titans.models.language_model import LanguageModel, use_kernel
 from titans_lab.bench.step import alternate, build, peak_bytes, product, step_of
 from titans_lab.plugins.loading import load_inherited
-from titans_lab.study.config import build as build_config
-from titans_lab.study.config import flatten
+from titans_lab.run.config import build as build_config
+from titans_lab.run.config import flatten
 
 
 def main() -> None:

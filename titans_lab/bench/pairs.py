@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from titans.mixers import variants
 from titans.models.config import ModelConfig, effective
 from titans_lab.errors import UserError, nearest
-from titans_lab.study.config import RunConfig
-from titans_lab.study.identity import labels, read_words
+from titans_lab.run.config import RunConfig
+from titans_lab.run.identity import labels, read_words
+from titans_lab.run.values import show
 from titans_lab.study.loader import parse
 from titans_lab.study.study import Study, read_study
-from titans_lab.study.values import show
 
 PEER = "titans-pytorch"
 BASELINES = (*variants(), PEER)

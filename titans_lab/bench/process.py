@@ -18,9 +18,9 @@ from titans_lab.bench.pairs import PEER, Pair
 from titans_lab.environment import environment, library_version
 from titans_lab.executors.answers import EndedEarly, answers
 from titans_lab.executors.devices import Device, cores
+from titans_lab.run.config import plain
+from titans_lab.run.identity import model_id
 from titans_lab.store.store import Store, writing
-from titans_lab.study.config import plain
-from titans_lab.study.identity import model_id
 
 
 @dataclass(frozen=True)

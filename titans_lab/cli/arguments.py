@@ -12,8 +12,8 @@ from titans_lab.cli.output import note, print_damage
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
+    from titans_lab.run.run import Run
     from titans_lab.store.store import Store
-    from titans_lab.study.run import Run
     from titans_lab.study.study import Study
 
 

@@ -18,7 +18,7 @@ from titans_lab.quantities import count
 if TYPE_CHECKING:
     from titans_lab.bench.pairs import Pair
     from titans_lab.bench.process import Bench, Measurement
-    from titans_lab.study.config import RunConfig
+    from titans_lab.run.config import RunConfig
 
 
 def bench(

@@ -18,8 +18,8 @@ from titans_lab.durations import spell_duration
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
+    from titans_lab.run.run import Run
     from titans_lab.store.store import Store
-    from titans_lab.study.run import Run
     from titans_lab.verify.process import CheckRow
     from titans_lab.verify.subjects import Verification
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
     from titans_lab.planning.history import Past
     from titans_lab.planning.plan import Plan, PlannedRun
+    from titans_lab.run.derived import Hold
+    from titans_lab.run.run import Run
     from titans_lab.stats.law import Estimate
-    from titans_lab.study.derived import Hold
-    from titans_lab.study.run import Run
 
 FIGURES = {"tokens": "tokens", "parameters": "parameters", "flops": "FLOPs"}
 ESTIMATED = ("seconds", "peak_bytes")
@@ -56,7 +56,7 @@ def plan(
     """
     from titans_lab.planning.document import document, search_document
     from titans_lab.planning.plan import plan as plan_runs
-    from titans_lab.study.run import labels
+    from titans_lab.run.run import labels
 
     loaded, runs = load(study, overrides)
     devices = _devices(max_parallel, probe)
@@ -200,7 +200,7 @@ def _new(row: PlannedRun, wide: bool) -> str:
 
 def _held(row: PlannedRun) -> str:
     """Return the values that `hold` found for a run, and its deviation from what is held."""
-    from titans_lab.study.values import assignment
+    from titans_lab.run.values import assignment
 
     solved = (assignment(key, value) for key, value in row.solved.items())
     return " ".join((*solved, f"{row.deviation:+.2%}"))

@@ -17,7 +17,7 @@ from titans_lab.tables import format_in
 if TYPE_CHECKING:
     from titans_lab.report import Report
     from titans_lab.report.subject import Subject
-    from titans_lab.study.run import Run
+    from titans_lab.run.run import Run
     from titans_lab.study.study import Study
 
 

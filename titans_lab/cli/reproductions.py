@@ -17,8 +17,8 @@ from titans_lab.errors import UserError
 
 if TYPE_CHECKING:
     from titans_lab.reproduce import Reproduced
+    from titans_lab.run.run import Run
     from titans_lab.store.query import Snapshot
-    from titans_lab.study.run import Run
 
 
 def reproduce(

@@ -35,10 +35,10 @@ from titans_lab.quantities import count
 from titans_lab.tables import shown
 
 if TYPE_CHECKING:
+    from titans_lab.run.run import Run
     from titans_lab.selection import Filter
     from titans_lab.store.files import Damage
     from titans_lab.store.store import Store
-    from titans_lab.study.run import Run
     from titans_lab.study.study import Study
 
 WATCH_SECONDS = 2.0
@@ -186,8 +186,8 @@ def _selected(records: Store, wanted: Filter, wide: bool) -> Shown:
 
 
 def _of_study(records: Store, study: Study, runs: list[Run], wanted: Filter, wide: bool) -> Shown:
+    from titans_lab.run.run import labels
     from titans_lab.status import damage_of, seconds_left, shown_runs, study_status, totals
-    from titans_lab.study.run import labels
 
     stand = shown_runs(study, runs, records)
     fit = [run for run in stand if wanted.meets(records.run(run.run_id).state(), run.config, run.seed)]

@@ -17,7 +17,7 @@ from titans_lab.tables import harmless
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from titans_lab.study.run import Run
+    from titans_lab.run.run import Run
     from titans_lab.sweep import Sweep
 
 PLAIN_SECONDS = 30.0  # between two lines about a run

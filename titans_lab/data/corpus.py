@@ -21,7 +21,7 @@ from titans_lab.data.prepared import Manifest, map_part, read_manifest, verify
 from titans_lab.data.remembered import remembered
 from titans_lab.data.tokenizer import BYTES, Tokenizer
 from titans_lab.errors import UserError
-from titans_lab.study.sections import DataConfig
+from titans_lab.run.sections import DataConfig
 
 TEXT = f"a text file ({COMPRESSED}), a prepared folder, or null for Python's standard library"
 SMALLEST_PART = 2  # bytes in a part: one to read and one to predict

@@ -18,7 +18,7 @@ from titans_lab.data.bases import encoded
 from titans_lab.data.files import Signature, read_bytes, signature, table
 from titans_lab.data.parts import Part
 from titans_lab.errors import UserError
-from titans_lab.study.sections import DataConfig
+from titans_lab.run.sections import DataConfig
 
 NAMES = ("sequence", "seq")
 WANTED = "a CSV or TSV file, plain or gzip, with the columns `sequence` (or `seq`) and `label`"

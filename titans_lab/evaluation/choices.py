@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from titans_lab.errors import UserError
 from titans_lab.evaluation.evaluations import ANSWER_TOKENS, EvaluationRequest, Sources, kind_of
-from titans_lab.study.run import config_of
+from titans_lab.run.run import config_of
 from titans_lab.tasks.needle import KINDS, NeedleSettings
 
 Choice: TypeAlias = tuple[EvaluationRequest, Sources]

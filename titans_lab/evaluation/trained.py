@@ -12,11 +12,11 @@ import titans
 from titans.models.language_model import LanguageModel
 from titans_lab.data.tokenizer import Tokenizer
 from titans_lab.errors import UserError
+from titans_lab.run.config import RunConfig
+from titans_lab.run.run import config_of
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store
 from titans_lab.store.weights import find_run, read_weights
-from titans_lab.study.config import RunConfig
-from titans_lab.study.run import config_of
 from titans_lab.tasks.task import Task, task_class
 
 

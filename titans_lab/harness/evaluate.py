@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titans_lab.errors import UserError, install
-from titans_lab.study.metric import Metric
+from titans_lab.run.metric import Metric
 from titans_lab.tasks.task import Score
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from titans_lab.planning.history import Past
 from titans_lab.planning.novelty import known_facts
+from titans_lab.run.comparison import comparison
+from titans_lab.run.config import RunConfig
+from titans_lab.run.run import Run, batches
 from titans_lab.stats.power import Detectable, detectable
-from titans_lab.study.comparison import comparison
-from titans_lab.study.config import RunConfig
-from titans_lab.study.run import Run, batches
 
 #: The keys that comparable runs share. Then a seed has the same batches in all of them, and they train for as long.
 SHARED = ("data.", "task.", "train.tokens", "train.seq_len", "train.batch_size")

@@ -14,9 +14,9 @@ from functools import lru_cache
 
 from titans.models.config import effective
 from titans_lab.planning.history import Hardware, Past
+from titans_lab.run import derived
+from titans_lab.run.config import RunConfig, flatten
 from titans_lab.stats.law import CostLaw, Estimate, Example
-from titans_lab.study import derived
-from titans_lab.study.config import RunConfig, flatten
 
 TRAINED = 16  # bytes for a parameter, its gradient and two moments
 KEPT = 64  # bytes that a layer keeps of a channel of a token: a rough number, since the fit finds the factor

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from titans_lab.run.config import RunConfig
+from titans_lab.run.identity import versions
+from titans_lab.run.metric import Metric
+from titans_lab.run.run import Run, config_in
 from titans_lab.store.files import Damage
 from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
-from titans_lab.study.config import RunConfig
-from titans_lab.study.identity import versions
-from titans_lab.study.metric import Metric
-from titans_lab.study.run import Run, config_in
 
 SQL = """
 select run_id, seed, data_hash, config, versions, env, device, device_name, state, wall_seconds, steps,

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from titans_lab.planning.history import Past
+from titans_lab.run.config import RunConfig, leaves
+from titans_lab.run.identity import facts, read_values
+from titans_lab.run.values import short
 from titans_lab.stats.nearest import nearest
-from titans_lab.study.config import RunConfig, leaves
-from titans_lab.study.identity import facts, read_values
-from titans_lab.study.values import short
 
 ABSENT = "absent"  # the value of a field that only the other run reads, or that is at its neutral value
 SHOWN_DIGITS = 8  # of a hash, in words

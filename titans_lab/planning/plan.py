@@ -16,13 +16,13 @@ from titans_lab.planning.expected import Cost, Experience, on, step_flops, total
 from titans_lab.planning.history import History, Past, past_of, read_history
 from titans_lab.planning.novelty import Novelty, novelties
 from titans_lab.planning.undecided import undecided
+from titans_lab.run import derived
+from titans_lab.run.config import RunConfig
+from titans_lab.run.metric import Metric
+from titans_lab.run.run import Run, record_of
 from titans_lab.stats.law import Estimate
 from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
-from titans_lab.study import derived
-from titans_lab.study.config import RunConfig
-from titans_lab.study.metric import Metric
-from titans_lab.study.run import Run, record_of
 
 #: What runs that are compared should have in common, of what was recorded of them.
 COMPARED = ("device_name", "torch", "commit", "kernel")

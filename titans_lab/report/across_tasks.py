@@ -11,10 +11,10 @@ from titans_lab.report.data import Material
 from titans_lab.report.format import NONE, plural, score
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table, TableCell, cell
+from titans_lab.run.comparison import judged_by
+from titans_lab.run.run import Run
 from titans_lab.stats.bootstrap import RESAMPLES, stratified_iqm
 from titans_lab.stats.interval import Interval
-from titans_lab.study.comparison import judged_by
-from titans_lab.study.run import Run
 
 FEWEST = 3  # tasks: of fewer a middle half is no summary
 ROW = 44  # pixels of a model

@@ -10,11 +10,11 @@ from typing import Any
 
 from titans_lab.report.data import Outcome
 from titans_lab.report.subject import Subject
+from titans_lab.run.comparison import ABSENT, Comparison, comparison, judged_by
+from titans_lab.run.identity import model_id
+from titans_lab.run.metric import Metric
+from titans_lab.run.values import NAMED, endings
 from titans_lab.stats.interval import Summary, summarise
-from titans_lab.study.comparison import ABSENT, Comparison, comparison, judged_by
-from titans_lab.study.identity import model_id
-from titans_lab.study.metric import Metric
-from titans_lab.study.values import NAMED, endings
 
 #: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
 PALETTE = (

@@ -11,9 +11,9 @@ from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.data import Material
 from titans_lab.report.section import Row, Section, Table, TableCell, cell
+from titans_lab.run.config import flatten, plain
+from titans_lab.run.metric import Metric
 from titans_lab.stats.rank import FEWEST, Agreement, agreement
-from titans_lab.study.config import flatten, plain
-from titans_lab.study.metric import Metric
 
 DEPTH = "model.memory.depth"
 SHORTEST = "2K"  # of the lengths in figure 7, the nearest to what is trained here

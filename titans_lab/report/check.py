@@ -25,7 +25,7 @@ from titans_lab.report.subject import PageScope, Subject, of_runs, of_store, of_
 from titans_lab.store.query import Snapshot
 
 if TYPE_CHECKING:
-    from titans_lab.study.run import Run
+    from titans_lab.run.run import Run
     from titans_lab.study.study import Study
 
 #: What stands before the block, which ends at the next end of a script. Bytes from there on are compared, never parsed.

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from titans_lab.report.evidence import Evidence, Row, by_then, listed
 from titans_lab.report.subject import Subject, of_study
-from titans_lab.study.config import TaskConfig
-from titans_lab.study.identity import model_id
-from titans_lab.study.metric import Metric
+from titans_lab.run.config import TaskConfig
+from titans_lab.run.identity import model_id
+from titans_lab.run.metric import Metric
 
 if TYPE_CHECKING:
+    from titans_lab.run.run import Run
     from titans_lab.store.query import Snapshot
-    from titans_lab.study.run import Run
     from titans_lab.study.study import Study
 
 CURVE_POINTS = 128  # of a learning curve, at most; of many runs, half of it

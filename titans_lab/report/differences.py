@@ -10,10 +10,10 @@ from titans_lab.report import format as shown
 from titans_lab.report.arms import BASELINE, Arm, Design, phrase
 from titans_lab.report.section import Row, Table, TableCell, cell
 from titans_lab.report.tables import factor_names, recorded, spelled
+from titans_lab.run.metric import Metric
+from titans_lab.run.run import batches
 from titans_lab.stats.paired import Difference, Sample, compare_pairs
 from titans_lab.stats.power import detectable
-from titans_lab.study.metric import Metric
-from titans_lab.study.run import batches
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,10 @@ from titans_lab.report.differences import INTERVAL
 from titans_lab.report.heat_map import heat_map
 from titans_lab.report.section import Row, Section, Table, TableCell, cell
 from titans_lab.report.verdicts import power_sentence
+from titans_lab.run.metric import Metric
 from titans_lab.stats.crossing import CrossedFactor, Crossing
 from titans_lab.stats.factorial import Contrast, Effect, effects
 from titans_lab.stats.interval import LEVEL
-from titans_lab.study.metric import Metric
 
 COLUMNS = ("estimate", INTERVAL, "verdict", "p, Holm", "p", "seeds", "cells")
 MAIN = COLUMNS[:3]

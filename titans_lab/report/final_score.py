@@ -10,7 +10,7 @@ from titans_lab.report.axis import Scale, dodge, scale, score_range, spread, wit
 from titans_lab.report.data import Material, NgramBaseline
 from titans_lab.report.format import join, plural, plus_minus, score
 from titans_lab.report.plot import Figure, Json
-from titans_lab.study.metric import ON_THE_WAY
+from titans_lab.run.metric import ON_THE_WAY
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from titans_lab.report.evidence import quoted
 from titans_lab.report.format import NONE, p_value, plural, score, with_interval
 from titans_lab.report.section import Row, Section, Table, TableCell, cell
 from titans_lab.report.trials import params
+from titans_lab.run.derived import DERIVED
+from titans_lab.run.metric import MEASURED
+from titans_lab.run.run import Run, batches, config_in
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.stats.power import pooled_sd, smallest_difference
-from titans_lab.study.derived import DERIVED
-from titans_lab.study.metric import MEASURED
-from titans_lab.study.run import Run, batches, config_in
 
 if TYPE_CHECKING:
     from titans_lab.report.data import Material

@@ -9,7 +9,7 @@ from titans_lab.report.data import Material
 from titans_lab.report.differences import ArmDifference, ComparedArms, compare_arms
 from titans_lab.report.format import p_value, plural, signed
 from titans_lab.report.plot import Figure, Json
-from titans_lab.study.metric import Metric
+from titans_lab.run.metric import Metric
 
 ROW = 54  # pixels an arm
 FRAME = 96  # pixels above and below

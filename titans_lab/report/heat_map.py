@@ -10,8 +10,8 @@ from titans_lab.report.crossed import level_name
 from titans_lab.report.format import plural, score
 from titans_lab.report.needle import SCALE
 from titans_lab.report.plot import Figure, Json
+from titans_lab.run.metric import Metric
 from titans_lab.stats.crossing import Crossing
-from titans_lab.study.metric import Metric
 
 ROW = 56  # pixels of a level
 FRAME = 110  # pixels above and below

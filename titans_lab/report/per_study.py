@@ -12,7 +12,7 @@ from titans_lab.report.final_score import final_score
 from titans_lab.report.section import Section
 from titans_lab.report.subject import of_swept, swept
 from titans_lab.report.tables import arm_table
-from titans_lab.study.values import STUDY
+from titans_lab.run.values import STUDY
 
 
 def several(material: Material) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from titans_lab.report.data import Material, RunResult, one_split
 from titans_lab.report.format import duration, join, plural, short
-from titans_lab.study import derived
+from titans_lab.run import derived
 
 #: Columns of the view `runs`, and how the page names them.
 RECORDED = {

@@ -21,8 +21,8 @@ from titans_lab.report.sections import sections
 from titans_lab.report.subject import Subject, of_runs, of_store, of_study
 
 if TYPE_CHECKING:
+    from titans_lab.run.run import Run
     from titans_lab.store.query import Snapshot
-    from titans_lab.study.run import Run
     from titans_lab.study.study import Study
 
 HERE = Path(__file__).parent

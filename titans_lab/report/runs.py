@@ -10,8 +10,8 @@ from titans_lab.report.data import Material, Outcome
 from titans_lab.report.section import Row, Table, TableCell, cell
 from titans_lab.report.subject import Subject
 from titans_lab.report.tables import factor_names, spelled
-from titans_lab.study.metric import Metric
-from titans_lab.study.values import show as spell_setting
+from titans_lab.run.metric import Metric
+from titans_lab.run.values import show as spell_setting
 
 #: Headings and cells; {metric} stands for the name of the study's metric.
 COLUMNS: dict[str, Callable[[Outcome], str]] = {

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from titans_lab.report.format import NONE
 from titans_lab.report.plot import Figure
+from titans_lab.run.metric import Metric
 from titans_lab.stats.interval import Summary
-from titans_lab.study.metric import Metric
 
 T = TypeVar("T")
 

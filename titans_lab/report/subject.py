@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from titans_lab.errors import UserError
 from titans_lab.report.evidence import listed, quoted
-from titans_lab.study.config import TaskConfig, flatten, plain
-from titans_lab.study.metric import RECORDED, Direction, Metric, Taken, find
-from titans_lab.study.run import Run, config_in, config_of
-from titans_lab.study.values import STUDY
+from titans_lab.run.config import TaskConfig, flatten, plain
+from titans_lab.run.metric import RECORDED, Direction, Metric, Taken, find
+from titans_lab.run.run import Run, config_in, config_of
+from titans_lab.run.values import STUDY
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot

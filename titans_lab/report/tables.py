@@ -9,8 +9,8 @@ from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design, spell
 from titans_lab.report.data import Outcome
 from titans_lab.report.section import Row, Table, TableCell, cell, identifier
-from titans_lab.study.comparison import ABSENT
-from titans_lab.study.metric import Metric
+from titans_lab.run.comparison import ABSENT
+from titans_lab.run.metric import Metric
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from titans_lab.report.arms import Arm, Design
 from titans_lab.report.format import integer, join, memory, plural, score
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
+from titans_lab.run.metric import Metric
 from titans_lab.stats.interval import Summary, summarise
 from titans_lab.stats.pareto import front
-from titans_lab.study.metric import Metric
 
 MIB = 2**20
 DIVERGED = " †"

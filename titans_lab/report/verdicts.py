@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from titans_lab.report import format as shown
 from titans_lab.report.differences import ArmDifference, ComparedArms
-from titans_lab.study.metric import Metric
+from titans_lab.run.metric import Metric
 
 VERDICTS = ("better", "worse", "inconclusive")
 

@@ -12,7 +12,7 @@ from titans_lab.report.differences import compare_arms
 from titans_lab.report.format import join, plural, plus_minus, score
 from titans_lab.report.section import Section
 from titans_lab.report.verdicts import all_verdicts, comparison_answer
-from titans_lab.study.metric import Metric
+from titans_lab.run.metric import Metric
 
 #: The words for the number of runs in each state, in the order of the sentence.
 STATE_WORDS = {

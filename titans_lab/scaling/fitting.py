@@ -11,12 +11,12 @@ from titans_lab.errors import UserError
 from titans_lab.scaling.found import Fitted, IsoFlop, Optimum, Row, Scaling
 
 if TYPE_CHECKING:
+    from titans_lab.run.run import Run
     from titans_lab.stats.interval import Interval
     from titans_lab.stats.scaling.checks import HeldOut
     from titans_lab.stats.scaling.fit import Fit
     from titans_lab.stats.scaling.law import Law
     from titans_lab.stats.scaling.points import Points
-    from titans_lab.study.run import Run
 
 Against = Literal["parameters", "tokens", "flops", "both"]
 BOTH = ("parameters", "tokens")

@@ -16,6 +16,8 @@ from titans_lab.executors.local import LocalExecutor
 from titans_lab.executors.slots import device_slots
 from titans_lab.launch import Options
 from titans_lab.planning.history import read_history
+from titans_lab.run.config import RunConfig
+from titans_lab.run.run import Run
 from titans_lab.search.definition import definition, search_name
 from titans_lab.search.finalists import Candidate, FinalResult, candidates, finals, finals_record, note
 from titans_lab.search.judge import judge_of
@@ -27,8 +29,6 @@ from titans_lab.search.warm import known_points
 from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning
 from titans_lab.store.store import Store, writing
-from titans_lab.study.config import RunConfig
-from titans_lab.study.run import Run
 from titans_lab.study.study import SearchArm, Study
 from titans_lab.sweep import Sweep, record_runs
 

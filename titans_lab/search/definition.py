@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from titans_lab.run.config import RunConfig
+from titans_lab.run.identity import run_id
 from titans_lab.search.judge import Judge
-from titans_lab.study.config import RunConfig
-from titans_lab.study.identity import run_id
 from titans_lab.study.study import SearchArm
 
 

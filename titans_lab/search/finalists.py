@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from titans_lab.run.run import Run, batches
 from titans_lab.search.tuning import Tuning
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.store.files import write_json
-from titans_lab.study.run import Run, batches
 
 BASE = "base"
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.run.config import RunConfig
+from titans_lab.run.derived import DERIVED
+from titans_lab.run.metric import COSTS, Metric
 from titans_lab.store.arrow import Row
-from titans_lab.study.config import RunConfig
-from titans_lab.study.derived import DERIVED
-from titans_lab.study.metric import COSTS, Metric
 from titans_lab.study.terms import SearchTerms
 
 #: The column of the metrics that shows a figure while a run trains.

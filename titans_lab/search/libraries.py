@@ -18,8 +18,8 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 
 from titans_lab.errors import UserError, nearest
+from titans_lab.run.values import typed
 from titans_lab.study.terms import Chosen, Dimension
-from titans_lab.study.values import typed
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

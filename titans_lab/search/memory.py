@@ -8,8 +8,8 @@ from typing import Any
 from titans_lab.executors.devices import Device
 from titans_lab.planning.expected import Experience, on
 from titans_lab.planning.history import Hardware, Past, past_of
-from titans_lab.study.config import RunConfig
-from titans_lab.study.run import Run
+from titans_lab.run.config import RunConfig
+from titans_lab.run.run import Run
 from titans_lab.study.terms import Limit
 
 PEAK = "peak_memory_bytes"

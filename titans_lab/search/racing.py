@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from titans_lab.run.metric import Metric
 from titans_lab.search.trial import Trial
-from titans_lab.study.metric import Metric
 
 FEWEST = 4  # trials that it takes to be behind
 

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from titans_lab.run.values import show
 from titans_lab.search.coordinator import Coordinator
 from titans_lab.search.finalists import FinalResult, tuned
 from titans_lab.search.tuning import Tuning
 from titans_lab.stats.importance import importances
 from titans_lab.study.terms import Dimension
-from titans_lab.study.values import show
 
 SHOWN = 5  # of the best trials
 NEAR = 0.05  # of a range: the best that is as near to an end may lie beyond it

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.run.identity import run_id
+from titans_lab.run.run import Run
 from titans_lab.search.judge import Judge
 from titans_lab.search.memory import Forecast
 from titans_lab.search.proposer import Goal, Proposer
@@ -20,8 +22,6 @@ from titans_lab.store.logs import read_lines
 from titans_lab.store.searches import SearchFolder
 from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
-from titans_lab.study.identity import run_id
-from titans_lab.study.run import Run
 from titans_lab.study.study import SearchArm
 from titans_lab.sweep import Sweep
 

@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.run.config import flatten
+from titans_lab.run.run import Run
 from titans_lab.search.proposer import Goal
 from titans_lab.search.tuning import Tuning
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store
-from titans_lab.study.config import flatten
-from titans_lab.study.run import Run
 
 
 def known_points(tuning: Tuning) -> Iterator[tuple[dict[str, Any], list[Run]]]:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from titans_lab.run.values import endings, label
 from titans_lab.store.columns import ARM, HEADLINE, RUN_ID
-from titans_lab.study.values import endings, label
 
 if TYPE_CHECKING:
     import pyarrow as pa

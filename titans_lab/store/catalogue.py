@@ -8,8 +8,8 @@ from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from titans_lab.errors import UserError
+from titans_lab.run.config import RunConfig
 from titans_lab.store.columns import SECTIONS, SHOWN, ColumnType, sql_type
-from titans_lab.study.config import RunConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,7 +102,7 @@ def _columns(view: str) -> Iterator[tuple[str, str, str]]:
 
 def _fields(name: str, hint: Any, shape: ColumnType) -> Iterator[tuple[str, str, str]]:
     """Yield the fields of a section, with their descriptions from its docstring."""
-    from titans_lab.study.config import attributes, layout
+    from titans_lab.run.config import attributes, layout
 
     config = next(part for part in (*get_args(hint), hint) if is_dataclass(part))
     assert isinstance(shape, dict)

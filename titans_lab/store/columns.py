@@ -7,7 +7,7 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from titans_lab.study.config import RunConfig, layout
+from titans_lab.run.config import RunConfig, layout
 
 #: The type of a column: int, float, bool, str, datetime, or a dictionary of fields and their types, which is a struct.
 ColumnType = type | dict[str, Any]

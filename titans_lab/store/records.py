@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
+from titans_lab.run.metric import COSTS, MEASURED, Direction, Taken
+from titans_lab.run.run import config_in
 from titans_lab.store.columns import BENCHES, EVALS, LOGS, RUNS, SECTIONS, TRIALS
 from titans_lab.store.files import DamagedError, read_json
 from titans_lab.store.shapes import (
@@ -35,8 +37,6 @@ from titans_lab.store.shapes import (
     row_of,
 )
 from titans_lab.store.status import COMMITTED, COMMITTED_FILE, STOPPED, Status
-from titans_lab.study.metric import COSTS, MEASURED, Direction, Taken
-from titans_lab.study.run import config_in
 
 Record = dict[str, Any]
 

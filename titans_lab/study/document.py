@@ -10,11 +10,11 @@ from typing import Any
 from titans_lab.errors import UserError
 from titans_lab.plugins.loading import load
 from titans_lab.plugins.source import find
+from titans_lab.run.values import describe
 from titans_lab.study.loader import Node, Problems, Setting, parse
 from titans_lab.study.parts import block
 from titans_lab.study.shapes import Key, Language, Reading, Shape, Struct, Value, read_keys
 from titans_lab.study.space import SubSpace
-from titans_lab.study.values import describe
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from types import NoneType
 from typing import Any
 
-from titans_lab.study.values import LONGEST_SHOWN, brief, describe, meant, typed
+from titans_lab.run.values import LONGEST_SHOWN, brief, describe, meant, typed
 
 Lookup = Callable[[str], Any]  # from a name to its value
 Part = Callable[[Lookup], Any]

@@ -1,7 +1,7 @@
 """The language of studies: one table of its keys.
 
 The parser, the overrides of the command line, the JSON schema and the list of keys in docs/studies.md derive from
-`KEYS`. The keys of a run itself derive from the configurations of `titans_lab.study.config`.
+`KEYS`. The keys of a run itself derive from the configurations of `titans_lab.run.config`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from dataclasses import MISSING, is_dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal
 
-from titans_lab.study.config import Leaf, RunConfig, attributes, layout, leaves
-from titans_lab.study.derived import SOLVED_BY, Hold
+from titans_lab.run.config import Leaf, RunConfig, attributes, layout, leaves
+from titans_lab.run.derived import SOLVED_BY, Hold
+from titans_lab.run.metric import COSTS, MEASURED, Direction, Taken
+from titans_lab.run.values import NAMED, PRESET, brief
 from titans_lab.study.expression import parse_expression
 from titans_lab.study.loader import Setting
-from titans_lab.study.metric import COSTS, MEASURED, Direction, Taken
 from titans_lab.study.parts import (
     EMPTY,
     Ablation,
@@ -59,7 +60,6 @@ from titans_lab.study.terms import (
     SamplerName,
     SearchTerms,
 )
-from titans_lab.study.values import NAMED, PRESET, brief
 
 LONGEST_WORDS = 60  # of a variant's name: characters of its overrides
 LONGEST_VARIANT = 112  # characters of a name and of its overrides, so that a file's ending still fits

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.run.values import ARM, MOST_RUNS, PRESET, assignment, brief, meant, show
 from titans_lab.study.loader import Node, Setting, load
 from titans_lab.study.shapes import (
     ByKey,
@@ -30,7 +31,6 @@ from titans_lab.study.shapes import (
     unknown_key,
 )
 from titans_lab.study.space import Level, Rule, SubSpace
-from titans_lab.study.values import ARM, MOST_RUNS, PRESET, assignment, brief, meant, show
 
 ARM_NAME = re.compile(r"[^\W_].{0,99}")
 MOST_FILES = 100  # the most files that a study builds on

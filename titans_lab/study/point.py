@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from titans_lab.errors import UserError, nearest
-from titans_lab.study.config import Impossible, RunConfig, build, leaves
-from titans_lab.study.derived import DERIVED, KEYS, QUANTITIES, SOLVED_BY, UNITS, Hold, Solution, alternative, solve
-from titans_lab.study.identity import read_values, run_id
+from titans_lab.run.config import Impossible, RunConfig, build, leaves
+from titans_lab.run.derived import DERIVED, KEYS, QUANTITIES, SOLVED_BY, UNITS, Hold, Solution, alternative, solve
+from titans_lab.run.identity import read_values, run_id
+from titans_lab.run.values import ARM, MOST_RUNS, NAMED, PRESET, show
 from titans_lab.study.loader import Problems, Setting
 from titans_lab.study.sieve import Sieve, blamed, some
 from titans_lab.study.space import UNCHANGED, Choice, Rule, Space
-from titans_lab.study.values import ARM, MOST_RUNS, NAMED, PRESET, show
 
 VOCABULARY = "model.vocab_size"
 

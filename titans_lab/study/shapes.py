@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from titans_lab.durations import parse_duration
+from titans_lab.run.metric import COSTS
+from titans_lab.run.values import FORMER, adapter, describe, logspace, meant, show, typed
 from titans_lab.study.loader import Node, Problems, Setting
-from titans_lab.study.metric import COSTS
-from titans_lab.study.values import FORMER, adapter, describe, logspace, meant, show, typed
 
 Schema = dict[str, Any]
 

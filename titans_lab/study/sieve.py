@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from titans_lab.study.config import leaves
+from titans_lab.run.config import leaves
+from titans_lab.run.values import show
 from titans_lab.study.loader import Problems
 from titans_lab.study.space import Layers, Rule
-from titans_lab.study.values import show
 
 
 class Sieve:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from titans_lab.run.values import ARM, NAMED, PRESET, STUDY, show
 from titans_lab.study.loader import Problems, Setting
 from titans_lab.study.presets import PRESETS
-from titans_lab.study.values import ARM, NAMED, PRESET, STUDY, show
 
 UNCHANGED = "base"  # the arm of `ablate` that changes nothing
 

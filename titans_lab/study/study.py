@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from titans_lab.errors import UserError
-from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, leaves
-from titans_lab.study.derived import KEYS as SOLVED
-from titans_lab.study.derived import QUANTITIES, SOLVED_BY, Hold
+from titans_lab.run.config import DataConfig, RunConfig, TaskConfig, leaves
+from titans_lab.run.derived import KEYS as SOLVED
+from titans_lab.run.derived import QUANTITIES, SOLVED_BY, Hold
+from titans_lab.run.identity import read_values, run_id
+from titans_lab.run.metric import COSTS, RECORDED, Metric, find
+from titans_lab.run.run import Run
+from titans_lab.run.values import label
 from titans_lab.study.document import Document, load_plugins, read_document
 from titans_lab.study.grammar import KEYS, language, study_name, variant_name
-from titans_lab.study.identity import read_values, run_id
 from titans_lab.study.loader import Node, Problems, Setting, load
-from titans_lab.study.metric import COSTS, RECORDED, Metric, find
 from titans_lab.study.point import Held, Point, built, hold_equal, late_names, points_of, sift
-from titans_lab.study.run import Run
 from titans_lab.study.sieve import Sieve
 from titans_lab.study.space import Axis, Choice, Level, Space, space_of
 from titans_lab.study.terms import Budget, Dimension, Order, SearchTerms
-from titans_lab.study.values import label
 
 T = TypeVar("T")
 

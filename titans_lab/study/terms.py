@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
+from titans_lab.run.values import DIGITS, describe, meant, show, typed
 from titans_lab.study.expression import Expression, Lookup
 from titans_lab.study.loader import Node, Setting
 from titans_lab.study.shapes import (
@@ -22,7 +23,6 @@ from titans_lab.study.shapes import (
     mapping_schema,
     read_keys,
 )
-from titans_lab.study.values import DIGITS, describe, meant, show, typed
 
 Order = Literal["listed", "shuffled"]
 SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
@@ -157,7 +157,7 @@ class Limit:
     """A constraint on a metric.
 
     Attributes:
-        name: The metric, one of `titans_lab.study.metric.MEASURED` or `COSTS`.
+        name: The metric, one of `titans_lab.run.metric.MEASURED` or `COSTS`.
         low: The least value that is allowed. None: no bound.
         high: The greatest value that is allowed. None: no bound.
         place: The place of its key in the study.
@@ -193,7 +193,7 @@ class SearchTerms:
 
     Attributes:
         space: The parameters, in the order in which they are drawn.
-        metric: The objectives, each as arguments of `titans_lab.study.metric.find`. Empty: the study's metric, else the
+        metric: The objectives, each as arguments of `titans_lab.run.metric.find`. Empty: the study's metric, else the
             task's.
         trials: The number of trials of each arm.
         timeout: Seconds after which no trial starts. None: no limit.

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans_lab.data.parts import Part
-from titans_lab.study.config import RunConfig
+from titans_lab.run.config import RunConfig
 from titans_lab.tasks.task import IGNORED, Batch, Score, Task, precise, random_of
 
 #: Tokens and targets `[count, length]`. A target is the answer at its position, or `IGNORED` where there is none.

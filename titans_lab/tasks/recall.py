@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans_lab.data.parts import Part
-from titans_lab.study.config import RunConfig
+from titans_lab.run.config import RunConfig
 from titans_lab.tasks.babilong import BabilongSettings
 from titans_lab.tasks.needle import NeedleSettings
 from titans_lab.tasks.question import Question

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from titans.models.config import ModelConfig
 from titans_lab.errors import UserError
-from titans_lab.study.metric import Metric
-from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.run.metric import Metric
+from titans_lab.run.sections import DataConfig, TrainConfig
 
 if TYPE_CHECKING:
     from titans_lab.data.tokenizer import Tokenizer

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from titans.models.backbone import Backbone
 from titans.models.language_model import LanguageModel
 from titans_lab.data.parts import Part
-from titans_lab.study.config import RunConfig
-from titans_lab.study.metric import Metric
+from titans_lab.run.config import RunConfig
+from titans_lab.run.metric import Metric
 from titans_lab.tasks.settings import TaskSettings
 
 #: Tensors whose first dimension counts examples.

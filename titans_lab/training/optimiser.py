@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from titans_lab.study.config import TrainConfig
+from titans_lab.run.config import TrainConfig
 
 
 def optimizer_for(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

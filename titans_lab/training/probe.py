@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from titans_lab.plugins.loading import load_inherited
+from titans_lab.run.config import LogConfig, RunConfig
+from titans_lab.run.run import config_of
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.config import LogConfig, RunConfig
-from titans_lab.study.run import config_of
 from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer
 

@@ -13,7 +13,7 @@ from time import perf_counter
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from titans_lab.study.config import PROFILE_AFTER
+from titans_lab.run.config import PROFILE_AFTER
 
 SIZES = {"cpu": 512, "cuda": 4096}  # of square matrices whose product reaches a device's full speed
 ROUNDS = 5

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from titans.models.language_model import use_kernel
 from titans_lab.data.parts import Part
+from titans_lab.run.config import RunConfig
+from titans_lab.run.derived import costs
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.config import RunConfig
-from titans_lab.study.derived import costs
 from titans_lab.tasks.task import Batch, Score, Task, judging, overall
 from titans_lab.training.checkpoint import Checkpoints, State
 from titans_lab.training.log_interval import LogInterval

@@ -18,15 +18,15 @@ from titans_lab.data.corpus import Corpus
 from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment, processor
 from titans_lab.errors import UserError
+from titans_lab.run.config import DataConfig, RunConfig
+from titans_lab.run.derived import kernel
+from titans_lab.run.run import config_of
 from titans_lab.stats.ngram import witten_bell_losses
 from titans_lab.store.folder import Attempt
 from titans_lab.store.recorder import Recorder, commit
 from titans_lab.store.status import FINISHED, STOPPED
 from titans_lab.store.store import Store
 from titans_lab.store.succession import micro_batch
-from titans_lab.study.config import DataConfig, RunConfig
-from titans_lab.study.derived import kernel
-from titans_lab.study.run import config_of
 from titans_lab.tasks.task import Task, build_task
 from titans_lab.tasks.text.task import TextTask
 from titans_lab.training.ending import Cancelled, Ending

@@ -16,7 +16,7 @@ import torch
 
 from titans.models.config import ModelConfig
 from titans_lab.plugins.loading import load_inherited
-from titans_lab.study.config import build, flatten
+from titans_lab.run.config import build, flatten
 from titans_lab.verify.checks import CHECKS, CheckCase
 from titans_lab.verify.reduced import checks_of
 

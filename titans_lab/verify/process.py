@@ -13,9 +13,9 @@ from typing import Any
 from titans_lab.environment import environment
 from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device, one_of_each
+from titans_lab.run.config import plain
+from titans_lab.run.run import Run
 from titans_lab.store.store import Store, writing
-from titans_lab.study.config import plain
-from titans_lab.study.run import Run
 from titans_lab.verify.reduced import checks_of
 from titans_lab.verify.subjects import Verification, VerifiedModel, facts, key, of_runs
 

@@ -14,10 +14,10 @@ from titans.mixers import registry
 from titans.models.config import ModelConfig, effective
 from titans_lab.environment import library_version
 from titans_lab.executors.devices import Device
-from titans_lab.study.config import RunConfig
-from titans_lab.study.derived import kernel
-from titans_lab.study.identity import labels, read_words
-from titans_lab.study.run import Run
+from titans_lab.run.config import RunConfig
+from titans_lab.run.derived import kernel
+from titans_lab.run.identity import labels, read_words
+from titans_lab.run.run import Run
 from titans_lab.verify.reduced import for_model, for_operator
 
 PRECISIONS = ("float64", "float32", "bfloat16")

@@ -7,7 +7,7 @@ import pytest
 from titans.models.config import MemoryConfig, ModelConfig
 from titans_lab.bench.pairs import cases, default_study, paired
 from titans_lab.errors import UserError
-from titans_lab.study.config import RunConfig, SpeedConfig, TrainConfig
+from titans_lab.run.config import RunConfig, SpeedConfig, TrainConfig
 
 CONFIG = RunConfig(model=ModelConfig(variant="lmm"), train=TrainConfig(seq_len=64, batch_size=2))
 

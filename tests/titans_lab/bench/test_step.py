@@ -6,7 +6,7 @@ from titans.mixers.lmm.layer import NeuralMemory
 from titans.models.config import ModelConfig
 from titans_lab.bench.__main__ import models_of
 from titans_lab.bench.step import alternate, build, peak_bytes, product, step_of
-from titans_lab.study.config import plain
+from titans_lab.run.config import plain
 
 CPU = torch.device("cpu")
 

@@ -16,8 +16,8 @@ from workbench import MINUTES, Workbench, alive, children, until
 import titans
 from titans.models.cost import parameters, train_flops_per_token
 from titans_lab.environment import library_version, processor
-from titans_lab.study.config import plain
-from titans_lab.study.identity import model_id
+from titans_lab.run.config import plain
+from titans_lab.run.identity import model_id
 
 TINY = ("--length", "40", "--rounds", "2", "--threads", "1")
 

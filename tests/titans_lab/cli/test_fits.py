@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from workbench import Workbench
 
+from titans_lab.run.run import record_of
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.run import record_of
 
 BUDGETS = "grid.train.tokens=[1000, 2000, 4000, 8000, 16000, 32000]"
 

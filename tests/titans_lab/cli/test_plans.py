@@ -17,7 +17,7 @@ from workbench import Workbench
 from titans_lab.executors.devices import cores
 from titans_lab.planning.expected import step_flops
 from titans_lab.planning.plan import plan
-from titans_lab.study.run import Run
+from titans_lab.run.run import Run
 
 HISTORY = ("grid.model.dim=[16, 32, 64]", "seeds=2")
 

@@ -13,7 +13,7 @@ import pytest
 import titans_lab.data.files
 from titans_lab.data.corpus import corpus_digest, load_corpus, standard_library
 from titans_lab.errors import UserError
-from titans_lab.study.config import DataConfig
+from titans_lab.run.config import DataConfig
 
 TEXT = bytes(range(56, 256)) * 5
 

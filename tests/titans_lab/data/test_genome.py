@@ -10,7 +10,7 @@ from shared_data import shared
 
 from titans_lab.data.genome import genome_digest, load_genome
 from titans_lab.errors import UserError
-from titans_lab.study.config import DataConfig
+from titans_lab.run.config import DataConfig
 
 LINES = ["ACGT,a", "CCGTA,b", "TTTT,a"]
 

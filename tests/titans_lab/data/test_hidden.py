@@ -8,8 +8,8 @@ import torch
 from workbench import Workbench
 
 from titans_lab.data.hidden import babilong_contents, needle_contents, read_prose
+from titans_lab.run.run import record_of
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.run import record_of
 from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer
 

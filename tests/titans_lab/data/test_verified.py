@@ -18,7 +18,7 @@ from titans_lab.data.prepared import read_manifest
 from titans_lab.data.sources import Source
 from titans_lab.doctor import data
 from titans_lab.errors import UserError
-from titans_lab.study.config import RunConfig
+from titans_lab.run.config import RunConfig
 from titans_lab.sweep import record_runs
 from titans_lab.tasks.task import build_task
 from titans_lab.training.worker import work

@@ -5,7 +5,7 @@ from statistics import mean
 import pytest
 
 from titans_lab.paper import tables
-from titans_lab.study.config import leaves
+from titans_lab.run.config import leaves
 
 
 def test_every_table_has_a_source_and_a_figure_or_a_gap_for_every_column():

@@ -16,10 +16,10 @@ from titans_lab.planning.history import read_history
 from titans_lab.planning.plan import Plan, expected_seconds, plan, probe, smallest_and_largest
 from titans_lab.report.differences import compare_arms
 from titans_lab.report.render import study_report
+from titans_lab.run import derived
+from titans_lab.run.run import Run
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study import derived
-from titans_lab.study.run import Run
 from titans_lab.study.study import load_study
 
 DEVICES = cores()[:1] * 2

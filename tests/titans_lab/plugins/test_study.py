@@ -28,7 +28,7 @@ PARITY = '''
 from dataclasses import dataclass
 from typing import ClassVar
 
-from titans_lab.study.metric import Metric
+from titans_lab.run.metric import Metric
 from titans_lab.tasks.settings import TaskSettings
 
 

@@ -18,11 +18,11 @@ from titans_lab.report import render
 from titans_lab.report.arms import Design, arrange
 from titans_lab.report.data import Material, gather
 from titans_lab.report.images import BROWSERS
+from titans_lab.run.config import plain
+from titans_lab.run.run import Run
 from titans_lab.store.columns import LOGS
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.config import plain
-from titans_lab.study.run import Run
 from titans_lab.study.study import Study, load_study
 
 DATA_HASH = "5e" * 32

@@ -16,7 +16,7 @@ from titans_lab.report.formats import all_tables, to_csv, to_json, to_latex, to_
 from titans_lab.report.images import images
 from titans_lab.report.render import study_report
 from titans_lab.report.section import Row, Table, TableCell
-from titans_lab.study.derived import tokens
+from titans_lab.run.derived import tokens
 
 NASTY = r"50% _of_ $x$ & <b>#1</b> \n | {a}"
 

@@ -9,10 +9,10 @@ from titans_lab.report.format import short
 from titans_lab.report.provenance import cost, data_note, origins, warnings
 from titans_lab.report.render import report
 from titans_lab.report.subject import of_swept
+from titans_lab.run.derived import flops, tokens
 from titans_lab.store.files import read_json, write_json
 from titans_lab.store.query import Snapshot
 from titans_lab.store.store import Store
-from titans_lab.study.derived import flops, tokens
 
 
 def material(lab):

@@ -7,8 +7,8 @@ import pytest
 from titans_lab.report.arms import PALETTE, arrange
 from titans_lab.report.data import gather
 from titans_lab.report.side_by_side import side_by_side, table
+from titans_lab.run.identity import model_id
 from titans_lab.store.store import Store
-from titans_lab.study.identity import model_id
 
 TITLE = "Speed, measured side by side"
 

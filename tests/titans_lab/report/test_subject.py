@@ -10,9 +10,9 @@ import pytest
 from titans_lab.report.check import check
 from titans_lab.report.render import page, store_report, study_report
 from titans_lab.report.subject import PageScope, of_runs, of_store, of_study, of_swept
+from titans_lab.run.config import LogConfig
 from titans_lab.store.query import Snapshot
 from titans_lab.store.store import Store
-from titans_lab.study.config import LogConfig
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from searches import HEAD, RATE, Searching, bowl
 
 from titans_lab.report.head import head
 from titans_lab.report.render import page, study_report
+from titans_lab.run.config import RunConfig
 from titans_lab.search.coordinator import Coordinator
 from titans_lab.search.finalists import tuned
 from titans_lab.status import shown_runs, study_status
 from titans_lab.store.query import query
-from titans_lab.study.config import RunConfig
 from titans_lab.study.terms import Budget
 from titans_lab.sweep import Sweep
 

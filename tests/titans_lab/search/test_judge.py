@@ -8,10 +8,10 @@ import pytest
 from searches import HEAD, Searching
 
 from titans_lab.errors import UserError
+from titans_lab.run.config import RunConfig
 from titans_lab.search.judge import judge_of
 from titans_lab.search.racing import is_behind
 from titans_lab.search.trial import Trial
-from titans_lab.study.config import RunConfig
 from titans_lab.study.terms import SearchTerms
 
 LOSS = RunConfig().task.settings.LOSS

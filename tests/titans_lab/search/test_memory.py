@@ -9,11 +9,11 @@ from pasts import finish
 from searches import HEAD, Searching
 
 from titans_lab.planning.expected import size
+from titans_lab.run.config import RunConfig
 from titans_lab.search.coordinator import Coordinator
 from titans_lab.search.memory import PEAK, Forecast
 from titans_lab.search.trial import Trial
 from titans_lab.store.store import Store
-from titans_lab.study.config import RunConfig
 from titans_lab.study.study import load_study
 from titans_lab.study.terms import Limit
 

@@ -9,9 +9,9 @@ import pytest
 from searches import HEAD, RATE, Searching, falling
 
 from titans_lab.errors import UserError
+from titans_lab.run.config import RunConfig
 from titans_lab.search.coordinator import Coordinator
 from titans_lab.search.trial import Trial
-from titans_lab.study.config import RunConfig
 from titans_lab.sweep import Sweep, record_runs
 
 DEPTH = "    model.memory.depth: {int: [1, 3]}\n"

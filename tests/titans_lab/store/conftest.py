@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from titans.models.config import MemoryConfig, ModelConfig
+from titans_lab.run.config import LogConfig, RunConfig, TrainConfig, plain
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.config import LogConfig, RunConfig, TrainConfig, plain
 
 ENV = {
     "host": "laptop",

@@ -10,8 +10,8 @@ import pytest
 from variants import of_variant
 
 from titans_lab.errors import UserError
-from titans_lab.study.config import leaves
-from titans_lab.study.derived import costs
+from titans_lab.run.config import leaves
+from titans_lab.run.derived import costs
 from titans_lab.study.study import load_study
 
 ENDS = {int: ("-1", "0", "999999999999999999"), float: ("-1e308", "-0.0", "1e-308", "1e308")}

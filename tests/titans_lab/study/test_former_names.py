@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from titans_lab.errors import UserError
+from titans_lab.run.values import FORMER
 from titans_lab.study.study import load_study
-from titans_lab.study.values import FORMER
 
 RUN_KEYS = [key for key in FORMER if key.startswith(("model.", "train.", "log."))]
 STUDY_KEYS = [key for key in FORMER if key.startswith(("metric.", "budget."))]

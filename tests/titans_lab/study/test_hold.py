@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.cost import parameters, state_bytes, train_flops_per_token
-from titans_lab.study.config import RunConfig, TrainConfig, build, flatten, plain
-from titans_lab.study.derived import SOLVED_BY, TOLERANCE, Hold, alternative, solve
+from titans_lab.run.config import RunConfig, TrainConfig, build, flatten, plain
+from titans_lab.run.derived import SOLVED_BY, TOLERANCE, Hold, alternative, solve
 from titans_lab.study.study import Study, load_study
 
 CASES = [Hold(what, (by,)) for what, ways in SOLVED_BY.items() for by in ways]

@@ -6,7 +6,7 @@ import pytest
 
 from titans_lab.data.corpus import corpus_digest
 from titans_lab.errors import UserError
-from titans_lab.study.config import DataConfig
+from titans_lab.run.config import DataConfig
 from titans_lab.study.study import load_study
 
 

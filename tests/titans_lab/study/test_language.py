@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from titans_lab.errors import UserError
-from titans_lab.study.run import Run
+from titans_lab.run.run import Run
 from titans_lab.study.study import Study, load_study
 
 

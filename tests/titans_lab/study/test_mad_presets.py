@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from titans_lab.run.config import RunConfig, build
+from titans_lab.run.run import Run, record_of
 from titans_lab.store.query import query
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
-from titans_lab.study.config import RunConfig, build
 from titans_lab.study.presets import mad_presets
-from titans_lab.study.run import Run, record_of
 from titans_lab.study.study import load_study
 
 STUDIES = Path(__file__).parents[3] / "studies"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from titans_lab.study.config import RunConfig, build, leaves
+from titans_lab.run.config import RunConfig, build, leaves
+from titans_lab.run.run import Run
+from titans_lab.run.values import typed
 from titans_lab.study.presets import PRESETS
-from titans_lab.study.run import Run
 from titans_lab.study.study import load_study
-from titans_lab.study.values import typed
 
 
 def runs(folder: Path, text: str, *overrides: str) -> list[Run]:

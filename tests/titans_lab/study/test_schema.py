@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from titans_lab.study.config import leaves
+from titans_lab.run.config import leaves
 from titans_lab.study.grammar import KEYS, study_schema
 from titans_lab.study.loader import load, parse
 from titans_lab.study.study import load_study

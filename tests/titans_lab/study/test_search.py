@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from titans_lab.errors import UserError
-from titans_lab.study.derived import params
+from titans_lab.run.derived import params
 from titans_lab.study.study import Search, Study, load_study
 
 HEAD = "base:\n  model: {variant: lmm}\n  train: {tokens: 100000}\n"

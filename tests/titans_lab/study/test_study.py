@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from titans_lab.errors import UserError
-from titans_lab.study.config import RunConfig
-from titans_lab.study.identity import run_id
-from titans_lab.study.run import Run
+from titans_lab.run.config import RunConfig
+from titans_lab.run.identity import run_id
+from titans_lab.run.run import Run
 from titans_lab.study.study import Study, load_study
 
 TEXT = """

@@ -9,8 +9,8 @@ import torch
 from generated import task_of
 from workbench import Workbench
 
+from titans_lab.run.derived import costs
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.derived import costs
 from titans_lab.tasks.task import build_task
 from titans_lab.training.train import Trainer
 from titans_lab.training.worker import work

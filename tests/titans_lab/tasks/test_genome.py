@@ -8,8 +8,8 @@ import torch
 from draws import generator
 
 from titans.models.config import MemoryConfig, ModelConfig
-from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, TrainConfig
-from titans_lab.study.derived import costs
+from titans_lab.run.config import DataConfig, RunConfig, TaskConfig, TrainConfig
+from titans_lab.run.derived import costs
 from titans_lab.tasks.genome.task import GenomeTask
 from titans_lab.tasks.task import Score, build_task, judging, overall
 

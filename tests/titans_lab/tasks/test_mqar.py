@@ -7,7 +7,7 @@ import pytest
 from draws import generator
 from generated import asked, config_of, rows, task_of
 
-from titans_lab.study.config import Impossible
+from titans_lab.run.config import Impossible
 from titans_lab.tasks.mqar import SUITE_TESTS, SUITE_TRAINING
 from titans_lab.tasks.mqar.task import query_places
 

@@ -17,7 +17,7 @@ from titans_lab.data.hidden import NeedleContents, needle_contents, prose_part
 from titans_lab.data.needles import Words
 from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
-from titans_lab.study.config import RunConfig, build
+from titans_lab.run.config import RunConfig, build
 from titans_lab.tasks.haystack import NOISE, prose
 from titans_lab.tasks.needle import KINDS
 from titans_lab.tasks.needle.task import DEPTHS, NeedleTask, needles, string_match_all

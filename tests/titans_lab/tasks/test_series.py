@@ -10,9 +10,9 @@ from draws import generator
 from shared_data import shared
 
 from titans.models.config import MemoryConfig, ModelConfig
+from titans_lab.run.config import DataConfig, RunConfig, TaskConfig, TrainConfig
+from titans_lab.run.derived import costs
 from titans_lab.stats.forecast import errors, repeat_last
-from titans_lab.study.config import DataConfig, RunConfig, TaskConfig, TrainConfig
-from titans_lab.study.derived import costs
 from titans_lab.tasks.series import MSE, SeriesSettings
 from titans_lab.tasks.series.task import SeriesTask
 from titans_lab.tasks.task import Score, build_task, judging, overall

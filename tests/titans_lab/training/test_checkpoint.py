@@ -16,10 +16,10 @@ import torch
 from clocks import without_clocks
 from every_task import STEPS, every_task, run_of, trainer_of
 
+from titans_lab.run.config import RunConfig
 from titans_lab.store.checkpoints import checkpoints, save_checkpoint
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store
-from titans_lab.study.config import RunConfig
 from titans_lab.training.train import Diverged, Stopped, Trainer
 
 EMPTY = hashlib.sha256(b"").hexdigest()

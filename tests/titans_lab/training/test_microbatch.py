@@ -18,8 +18,8 @@ from variants import VARIANTS, of_variant
 
 from titans.models.config import MemoryConfig
 from titans.models.language_model import LanguageModel
+from titans_lab.run.config import RunConfig
 from titans_lab.store.folder import RunFolder
-from titans_lab.study.config import RunConfig
 from titans_lab.training.microbatch import InParts, MicroBatches
 from titans_lab.training.train import Trainer
 

@@ -17,9 +17,9 @@ from workbench import TEXT, Workbench
 
 from titans.models.inspection import MemoryDiagnostics, inspect
 from titans.models.language_model import LanguageModel
+from titans_lab.run.config import TrainConfig
 from titans_lab.store.logs import CHECK
 from titans_lab.store.recorder import Recorder
-from titans_lab.study.config import TrainConfig
 from titans_lab.tasks.task import build_task
 from titans_lab.training.optimiser import learning_rate, optimizer_for
 from titans_lab.training.train import Diverged, Trainer

@@ -10,7 +10,7 @@ from variants import VARIANTS, of_variant
 
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.models.presets import PRESETS
-from titans_lab.study.config import build, flatten, plain
+from titans_lab.run.config import build, flatten, plain
 from titans_lab.verify.reduced import checks_of, for_model, for_operator, length, modes
 
 SHRUNK = {

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from titans.models.config import ModelConfig
 from titans_lab.errors import UserError
-from titans_lab.study.metric import Metric
-from titans_lab.study.sections import DataConfig, TrainConfig, expand_paths
+from titans_lab.run.metric import Metric
+from titans_lab.run.sections import DataConfig, TrainConfig, expand_paths
 from titans_lab.tasks.settings import PATH, TaskSettings, check_bytes
 
 if TYPE_CHECKING:

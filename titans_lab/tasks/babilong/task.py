@@ -17,7 +17,7 @@ from titans_lab.data.babi import LONGEST_ANSWER, StoryQuestion, chosen_stories, 
 from titans_lab.data.hidden import BabilongContents, babilong_contents, prose_part
 from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
-from titans_lab.study.config import RunConfig
+from titans_lab.run.config import RunConfig
 from titans_lab.tasks.babilong import BabilongSettings
 from titans_lab.tasks.haystack import Haystack, prose
 from titans_lab.tasks.question import STREAM, Question

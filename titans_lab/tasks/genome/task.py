@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from titans.models.classifier import Classifier
 from titans_lab.data.genome import Genome, Labelled, load_genome
 from titans_lab.data.parts import Part
+from titans_lab.run.config import RunConfig
 from titans_lab.stats.classes import matthews
 from titans_lab.stats.kmers import kmer_classes
-from titans_lab.study.config import RunConfig
 from titans_lab.tasks.genome import ACCURACY, MATTHEWS, GenomeSettings
 from titans_lab.tasks.task import Batch, Score, Task, precise, random_of
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from titans.models.config import ModelConfig
-from titans_lab.study.metric import Metric
-from titans_lab.study.sections import DataConfig, TrainConfig
+from titans_lab.run.metric import Metric
+from titans_lab.run.sections import DataConfig, TrainConfig
 from titans_lab.tasks.settings import Ends, TaskSettings, check_examples, check_vocabulary
 
 

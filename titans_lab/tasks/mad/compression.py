@@ -6,7 +6,7 @@ import numpy as np
 
 from titans.models.autoencoder import AutoEncoder
 from titans.models.backbone import Backbone
-from titans_lab.study.config import RunConfig
+from titans_lab.run.config import RunConfig
 from titans_lab.tasks.answers import Examples, ExampleSet
 from titans_lab.tasks.mad import CompressionSettings
 from titans_lab.tasks.mad.task import MadTask

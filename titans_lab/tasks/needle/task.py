@@ -22,7 +22,7 @@ from titans_lab.data.hidden import PURPOSE, NeedleContents, needle_contents, par
 from titans_lab.data.needles import HEAD, NEEDLE, TAIL, VALUES, Kind, Template, Words
 from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
-from titans_lab.study.config import RunConfig
+from titans_lab.run.config import RunConfig
 from titans_lab.tasks.haystack import Haystack, noise, prose
 from titans_lab.tasks.needle import NeedleSettings
 from titans_lab.tasks.question import STREAM, Question

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from titans.models.forecaster import Forecaster
 from titans_lab.data.parts import PARTS, Part
 from titans_lab.data.series import Series, load_series
+from titans_lab.run.config import RunConfig
 from titans_lab.stats.forecast import Errors, errors, linear, repeat_last, ridge
-from titans_lab.study.config import RunConfig
 from titans_lab.tasks.series import MAE, MSE, SeriesSettings
 from titans_lab.tasks.task import Batch, Score, Task, precise, random_of
 

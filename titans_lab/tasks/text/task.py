@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from titans_lab.data.corpus import Corpus, check_vocabulary, load_corpus, refuse_short
 from titans_lab.data.parts import Part
 from titans_lab.data.tokenizer import SEPARATOR
-from titans_lab.study.config import RunConfig
-from titans_lab.study.metric import Metric
+from titans_lab.run.config import RunConfig
+from titans_lab.run.metric import Metric
 from titans_lab.tasks.task import Batch, Score, Task, judging, precise, random_of
 from titans_lab.tasks.text import TextSettings
 

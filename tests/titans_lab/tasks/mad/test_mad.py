@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from generated import asked, config_of, rows, task_of
 
-from titans_lab.study.config import Impossible
+from titans_lab.run.config import Impossible
 from titans_lab.tasks.task import IGNORED
 
 RECALLS = pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from titans_lab.study.run import Run
+from titans_lab.run.run import Run
 
 ABSENT = ""  # the value of a factor that an arm does without
 

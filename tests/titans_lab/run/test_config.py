@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from titans.mixers.registry import settings_classes
-from titans_lab.study.config import Impossible, RunConfig, build, flatten, leaves, plain
+from titans_lab.run.config import Impossible, RunConfig, build, flatten, leaves, plain
+from titans_lab.run.values import expected
 from titans_lab.study.grammar import language
-from titans_lab.study.values import expected
 
 
 def test_the_leaves_are_the_values_of_a_configuration() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from titans_lab.study.run import Run, batches
+from titans_lab.run.run import Run, batches
 from titans_lab.study.study import load_study
 
 

@@ -14,8 +14,8 @@ from typing import Any, get_args
 import titans
 from titans.models.config import ModelConfig, effective, flatten
 from titans_lab.plugins.loading import plugins_of
-from titans_lab.study.config import Leaf, RunConfig, leaves, plain
-from titans_lab.study.values import show
+from titans_lab.run.config import Leaf, RunConfig, leaves, plain
+from titans_lab.run.values import show
 
 #: The trainer's version is raised when its numbers for the same configuration change. A task has its own `VERSION`.
 VERSIONS = {"trainer": 2}

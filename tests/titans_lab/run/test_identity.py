@@ -14,10 +14,10 @@ import titans
 from titans.mixers.registry import settings_classes
 from titans.models.config import MemoryConfig, ModelConfig, reads
 from titans.models.config.effective import BACKBONE
-from titans_lab.study import identity
-from titans_lab.study.config import DataConfig, LogConfig, RunConfig, TrainConfig, build, flatten, leaves, walk
-from titans_lab.study.identity import facts, model_id, read_values, run_id
-from titans_lab.study.run import Run
+from titans_lab.run import identity
+from titans_lab.run.config import DataConfig, LogConfig, RunConfig, TrainConfig, build, flatten, leaves, walk
+from titans_lab.run.identity import facts, model_id, read_values, run_id
+from titans_lab.run.run import Run
 from titans_lab.study.study import load_study
 from titans_lab.tasks.mqar import MqarSettings
 from titans_lab.tasks.registry import all_settings

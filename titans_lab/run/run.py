@@ -12,10 +12,10 @@ from typing import Any
 from titans.models.config import flatten
 from titans_lab.errors import UserError
 from titans_lab.plugins.loading import plugins_of
-from titans_lab.study.config import Impossible, RunConfig, build, leaves, plain
-from titans_lab.study.derived import costs
-from titans_lab.study.identity import facts, read_values, versions
-from titans_lab.study.values import endings, label
+from titans_lab.run.config import Impossible, RunConfig, build, leaves, plain
+from titans_lab.run.derived import costs
+from titans_lab.run.identity import facts, read_values, versions
+from titans_lab.run.values import endings, label
 from titans_lab.tasks.settings import TaskSettings
 
 #: The sections and keys that decide a seed's batches, together with the content of the data.

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from titans_lab.errors import nearest
-from titans_lab.study.values import typed
+from titans_lab.run.values import typed
 
 KEYS = ("model.dim", "model.memory.depth", "model.memory.loss", "train.lr", "data.valid_bytes", "log.valid_bytes")
 

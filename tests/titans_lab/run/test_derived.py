@@ -8,8 +8,8 @@ import pytest
 
 from titans.compiler import c_compiler
 from titans.models.config import ModelConfig
-from titans_lab.study import derived
-from titans_lab.study.config import RunConfig, SpeedConfig, TrainConfig
+from titans_lab.run import derived
+from titans_lab.run.config import RunConfig, SpeedConfig, TrainConfig
 
 LONG = RunConfig(model=ModelConfig(variant="lmm"), train=TrainConfig(tokens=100_000_000))
 

@@ -15,7 +15,7 @@ from typing import Any
 from titans.compiler import c_compiler
 from titans.models.cost import parameters, state_bytes, train_flops_per_token
 from titans_lab.errors import listed
-from titans_lab.study.config import LogConfig, RunConfig, SpeedConfig, TrainConfig
+from titans_lab.run.config import LogConfig, RunConfig, SpeedConfig, TrainConfig
 from titans_lab.tasks.settings import Ends, language_model_ends
 
 TRAINING = 6  # FLOPs per multiply-add of a forward pass, forward and backward together

@@ -18,8 +18,8 @@ from typing import Any, Literal, TypeVar, get_type_hints
 from titans.mixers.registry import settings_classes, variants
 from titans.models.config import ModelConfig, flatten
 from titans.models.config import plain as model_plain
-from titans_lab.study.sections import OUTSIDE, PROFILE_AFTER, DataConfig, LogConfig, SpeedConfig, TrainConfig
-from titans_lab.study.values import brief
+from titans_lab.run.sections import OUTSIDE, PROFILE_AFTER, DataConfig, LogConfig, SpeedConfig, TrainConfig
+from titans_lab.run.values import brief
 from titans_lab.tasks.registry import all_settings
 from titans_lab.tasks.settings import TaskSettings
 

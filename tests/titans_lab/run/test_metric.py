@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from titans_lab.errors import UserError
-from titans_lab.study.config import TaskConfig
-from titans_lab.study.derived import DERIVED
-from titans_lab.study.metric import COSTS, MEASURED, RECORDED, find
+from titans_lab.run.config import TaskConfig
+from titans_lab.run.derived import DERIVED
+from titans_lab.run.metric import COSTS, MEASURED, RECORDED, find
 from titans_lab.study.study import load_study
 
 TEXT, RECALL = TaskConfig().settings.metrics(), TaskConfig(name="mqar").settings.metrics()

@@ -64,7 +64,7 @@ RECORDED = _by_name(
     Metric("wall_seconds", "seconds"),
     Metric("peak_memory_bytes", "bytes"),
 )
-#: The metrics that are known before a run starts: see `titans_lab.study.derived`.
+#: The metrics that are known before a run starts: see `titans_lab.run.derived`.
 COSTS = _by_name(
     Metric("params", "parameters"),
     Metric("flops", "training FLOPs"),
