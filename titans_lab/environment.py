@@ -10,18 +10,22 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from titans_lab.source_digest import files_digest, source_digest
+
 VMSTAT = Path("/proc/vmstat")
 CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 LIBRARIES = ("numpy", "pyarrow", "titans-lab", "torch", "triton")
 
 
 def environment() -> dict[str, Any]:
-    """Return host, Python, commit of the code, and versions of the installed libraries."""
+    """Return host, Python, commit and digests of the code, and versions of the installed libraries."""
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "commit": code_version(),
+        "source_digest": source_digest(),
+        "files_digest": files_digest(),
         "libraries": {name: version for name in LIBRARIES if (version := library_version(name))},
     }
 

@@ -12,6 +12,7 @@ from titans_lab.errors import UserError
 from titans_lab.executors.devices import Device, cores, gpus, torch_sees_gpus
 from titans_lab.executors.local import LocalExecutor
 from titans_lab.executors.slots import device_slots
+from titans_lab.planning.edited import edited_since
 from titans_lab.planning.history import History, read_history
 from titans_lab.planning.plan import expected_seconds
 from titans_lab.run.config import RunConfig
@@ -32,12 +33,14 @@ class Options:
         per_device: The runs at a time on each device.
         timeout: Seconds that a run may take. None: any number.
         fail_fast: Whether the first run that fails ends the sweep.
+        strict: Whether to refuse where finished runs are of other source code than this.
     """
 
     max_parallel: int | None = None
     per_device: int = 1
     timeout: float | None = None
     fail_fast: bool = False
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Launch:
         runs: All of its runs.
         history: The store's records of these runs before the sweep.
         damage: The records of these runs that could not be read. Those that can be rewritten have been.
+        edited: How many finished runs are of other source code than this, and what to do, or "".
         waiting: The runs to execute, in any order.
         sweep: The sweep over them.
     """
@@ -57,6 +61,7 @@ class Launch:
     runs: list[Run]
     history: History
     damage: Sequence[Damage]
+    edited: str
     waiting: list[Run]
     sweep: Sweep
 
@@ -151,10 +156,14 @@ def prepare(
         again: Runs to execute again although they may have a result.
 
     Raises:
-        UserError: A run cannot be executed on these devices, or the store cannot be written.
+        UserError: A run cannot be executed on these devices, the store cannot be written, or the options are strict
+            and finished runs are of other source code.
     """
     refuse_kernels(runs, devices)
     history = history or read_history(store)
+    edited = edited_since(runs, history)
+    if edited and options.strict:
+        raise UserError(f"--strict: {edited}")
     ids = {run.run_id for run in runs}
     damaged = {damage: run_id for damage in history.damage if (run_id := _run_of(damage, store)) in ids}
     unsettled = {run.run_id for run in history.missing(runs)} | set(damaged.values())
@@ -173,7 +182,7 @@ def prepare(
         most=options.max_parallel,
         fail_fast=options.fail_fast,
     )
-    return Launch(study, runs, history, list(damaged), waiting, sweep)
+    return Launch(study, runs, history, list(damaged), edited, waiting, sweep)
 
 
 def archive_results(launch: Launch) -> None:

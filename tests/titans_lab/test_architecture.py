@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "titans_lab": "",
     "titans_lab.errors": "",
     "titans_lab.durations": "",
-    "titans_lab.environment": "",
+    "titans_lab.source_digest": "",
+    "titans_lab.environment": "titans_lab.source_digest",
     "titans_lab.input": "",
     "titans_lab.output": "titans_lab.errors",
     "titans_lab.paper": "",
@@ -65,8 +66,8 @@ MAY_IMPORT = {
     "titans_lab.executors": "titans_lab.environment titans_lab.errors titans_lab.store",
     "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.run "
     "titans_lab.store",
-    "titans_lab.planning": "titans_lab.executors titans_lab.run titans_lab.run.metric titans_lab.stats "
-    f"titans_lab.store titans_lab.study {LIGHT}",
+    "titans_lab.planning": "titans_lab.executors titans_lab.run titans_lab.run.metric titans_lab.source_digest "
+    f"titans_lab.stats titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.spending": "titans_lab.study",
     "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.run "
     "titans_lab.spending titans_lab.store titans_lab.study",

@@ -68,6 +68,10 @@ StoreFolder = Annotated[
     Path | None,
     typer.Option("--store", metavar="FOLDER", help="The store. Default: $TITANS_LAB_STORE, or else ./results."),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse, with exit code 2, if finished runs are of other source code than this."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 States = Annotated[

@@ -14,6 +14,7 @@ from titans_lab.cli.arguments import (
     MaxParallel,
     Overrides,
     StoreFolder,
+    Strict,
     StudyFile,
     load,
     open_store,
@@ -22,6 +23,7 @@ from titans_lab.cli.arguments import (
 from titans_lab.cli.output import note, print_rows, say
 from titans_lab.cli.screens import SHORT_ID, Wide, print_screen
 from titans_lab.durations import spell_duration
+from titans_lab.errors import UserError
 from titans_lab.quantities import count, memory
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def plan(
     probe: Annotated[
         bool, typer.Option("--probe", help="First time five steps of the smallest and of the largest run.")
     ] = False,
+    strict: Strict = False,
     wide: Wide = False,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
@@ -62,6 +65,8 @@ def plan(
     devices = _devices(max_parallel, probe)
     probed = _probe(runs, devices[0]) if probe else []
     found = plan_runs(loaded.launch_order(runs), open_store(store), devices, probed, loaded.metric, loaded.effect)
+    if found.edited and strict:
+        raise UserError(f"--strict: {found.edited}")
     if as_json:
         print(json.dumps(document(loaded, found, overrides or []), indent=1, default=str))
     elif as_csv:
@@ -72,6 +77,8 @@ def plan(
         _print_summary(found)
         if search := search_document(loaded, overrides or []):
             _print_search(search)
+    if found.edited:
+        note(f"warning: {found.edited}")
     if found.undecided:
         note(f"warning: {found.undecided}")
     for name, values in found.mixed.items():
@@ -87,7 +94,6 @@ def _devices(most: int | None, probe: bool) -> list[Device]:
 
 
 def _probe(runs: Sequence[Run], device: Device) -> list[Past]:
-    from titans_lab.errors import UserError
     from titans_lab.executors.answers import EndedEarly
     from titans_lab.planning.plan import probe
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, load, open_store
-from titans_lab.cli.output import FAILED
+from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, Strict, load, open_store
+from titans_lab.cli.output import FAILED, note
 from titans_lab.errors import UserError
 from titans_lab.tables import format_in
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from titans_lab.report import Report
     from titans_lab.report.subject import Subject
     from titans_lab.run.run import Run
+    from titans_lab.store.store import Store
     from titans_lab.study.study import Study
 
 
@@ -67,6 +68,7 @@ def report(
             "--check", metavar="FILE", help="Write nothing: compare this report with the page that the store gives."
         ),
     ] = None,
+    strict: Strict = False,
     store: StoreFolder = None,
 ) -> None:
     """Write a study's results, or a whole store's, as one HTML page that needs no network.
@@ -87,6 +89,7 @@ def report(
         return
     wanted = form or (format_in(ONE_FILE, output) if output else Format.html)
     told = _report(study, overrides, root)
+    _look_for_edits(told, records, strict)
     suffix = f".{wanted}" if wanted in ONE_FILE.values() else f"-{wanted}"
     path = output or records.report_path(told.material.study.name, suffix)
     for file, content in _files(told, wanted).items():
@@ -157,6 +160,18 @@ def _report(study: Path | None, overrides: list[str] | None, root: Path) -> Repo
     if told.material.empty and not searched(told.material) and not told.material.speeds:
         raise UserError(_nothing(told.material.study, root))
     return told
+
+
+def _look_for_edits(told: Report, records: Store, strict: bool) -> None:
+    """Warn, or refuse if that is asked for, where finished runs are of other source code than this."""
+    from titans_lab.planning.edited import edited_since
+    from titans_lab.planning.history import read_history
+
+    edited = edited_since([outcome.run for outcome in told.material.outcomes], read_history(records))
+    if edited and strict:
+        raise UserError(f"--strict: {edited}")
+    if edited:
+        note(f"warning: {edited}")
 
 
 def _nothing(subject: Subject, root: Path) -> str:

@@ -13,6 +13,7 @@ from titans_lab.cli.arguments import (
     Overrides,
     PerDevice,
     StoreFolder,
+    Strict,
     StudyFile,
     Timeout,
     Verify,
@@ -39,6 +40,7 @@ def sweep(
     timeout: Timeout = None,
     fail_fast: FailFast = False,
     verify: Verify = True,
+    strict: Strict = False,
 ) -> None:
     """Run what is missing of a study: one run at a time on each GPU, or on each core where there is no GPU.
 
@@ -50,7 +52,7 @@ def sweep(
     from titans_lab.launch import Options, prepare
 
     loaded, runs = load(study, overrides)
-    options = Options(max_parallel, per_device, timeout, fail_fast)
+    options = Options(max_parallel, per_device, timeout, fail_fast, strict)
     if not _run(prepare(loaded, runs, open_store(store), usable_devices(), options), verify):
         raise typer.Exit(FAILED)
 
@@ -109,6 +111,8 @@ def _run(launch: Launch, verify: bool) -> bool:
 
     store, study = launch.sweep.store, launch.study
     print_damage(launch.damage)
+    if launch.edited:
+        note(f"warning: {launch.edited}")
     note(f"{study.name}: {len(launch.runs)} runs, {len(launch.waiting)} to run; store {store.root}")
     if verify:
         verify_first(launch.waiting, launch.sweep.devices, store)

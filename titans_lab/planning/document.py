@@ -10,7 +10,7 @@ from typing import Any
 from titans_lab.planning.plan import Plan
 from titans_lab.study.study import Study
 
-FIGURES = ("devices", "seconds", "worker_seconds", "detectable", "undecided", "mixed")  # of a whole plan
+FIGURES = ("devices", "seconds", "worker_seconds", "detectable", "undecided", "mixed", "edited")  # of a whole plan
 
 
 def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, Any]:

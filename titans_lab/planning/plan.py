@@ -12,6 +12,7 @@ from typing import Any
 from titans_lab.executors.answers import answers
 from titans_lab.executors.devices import Device
 from titans_lab.planning.detectable import Foreseen, foreseen, size_of
+from titans_lab.planning.edited import edited_since
 from titans_lab.planning.expected import Cost, Experience, on, step_flops, total
 from titans_lab.planning.history import History, Past, past_of, read_history
 from titans_lab.planning.novelty import Novelty, novelties
@@ -73,6 +74,7 @@ class Plan:
         detectable: The smallest difference that its seeds can detect, or None where the store does not tell.
         undecided: What the seeds cannot decide and how many could, or "" where they can.
         mixed: Facts in which its finished runs differ, by name: the number of runs with each value.
+        edited: How many of its finished runs are of other source code than this, and what to do, or "".
     """
 
     runs: tuple[PlannedRun, ...]
@@ -82,6 +84,7 @@ class Plan:
     detectable: Foreseen | None
     undecided: str
     mixed: dict[str, dict[str, int]]
+    edited: str
 
     @property
     def missing(self) -> list[PlannedRun]:
@@ -121,6 +124,7 @@ def plan(
         detectable=found,
         undecided=undecided(compared.seeds, compared.arms, found, effect),
         mixed=_mixed(runs, history),
+        edited=edited_since(runs, history),
     )
 
 

@@ -52,6 +52,7 @@ class RunResult:
     python: str | None = None
     torch: str | None = None
     commit: str | None = None
+    source_digest: str | None = None
     started: datetime | None = None
     finished: datetime | None = None
     error: str | None = None

@@ -17,6 +17,7 @@ RECORDED = {
     "python": "Python",
     "torch": "torch",
     "commit": "commit",
+    "source_digest": "source digest",
     "host": "host",
     "device_name": "device",
 }
@@ -25,6 +26,7 @@ ONE_OF = {
     "device_name": "devices: speeds are not comparable, and losses may differ in the last digits",
     "torch": "versions of torch: losses may differ in the last digits",
     "commit": "commits: check that no change between them affects the numbers",
+    "source_digest": "states of the source code: an edit between them may have changed the numbers",
 }
 
 

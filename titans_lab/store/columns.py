@@ -178,6 +178,7 @@ RUNS = (
     Column("python", str, "version of Python"),
     Column("torch", str, "version of torch"),
     Column("commit", str, "commit of the code"),
+    Column("source_digest", str, "digest of the code that decides numbers, without comments and docstrings"),
     Column("env", str, "JSON: host, device and versions as recorded"),
     Column("error", str, "traceback, or the end of the log of a worker that died"),
 )

@@ -159,6 +159,15 @@ def test_the_id_of_a_run_follows_the_plugins_that_it_uses(folder: Path) -> None:
     assert second["variant=lstm"] == first["variant=lstm"]
 
 
+def test_the_runs_of_an_edited_plugin_are_other_runs_and_no_runs_of_edited_code(folder: Path) -> None:
+    lab(folder, "sweep", "study.yaml", "--allow-plugins", "--no-verify")
+    layer = folder / "my_mixer/layer.py"
+    layer.write_text(layer.read_text() + "ADDED = 1\n")
+    found = json.loads(lab(folder, "plan", "study.yaml", "--allow-plugins", "--strict", "--json"))
+    states = {row["label"].split()[0]: row["state"] for row in found["runs"]}
+    assert (states, found["edited"]) == ({"variant=my_mixer": "pending", "variant=lstm": "done"}, "")
+
+
 def test_settings_of_ones_own_are_checked_like_any_other(folder: Path) -> None:
     told = lab(folder, "plan", "study.yaml", "--allow-plugins", "model.my_mixer.horizn=3", status=2)
     assert "model.my_mixer.horizn: unknown key; did you mean model.my_mixer.horizon?" in told

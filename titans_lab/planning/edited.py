@@ -1,0 +1,27 @@
+"""Say where finished runs of a study were trained by other source code than this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from titans_lab.planning.history import History
+from titans_lab.run.run import Run
+from titans_lab.source_digest import files_digest, source_digest
+
+
+def edited_since(runs: Sequence[Run], history: History) -> str:
+    """Return how many finished runs are of other source code, and what to do; "" where none is.
+
+    Equal ids mean equal versions, so these runs would be trained no more although the code is another. Runs that were
+    recorded without a digest are passed over.
+    """
+    envs = [history.envs[run.run_id] for run in runs if run.run_id in history.envs]
+    suspects = [env for env in envs if env.get("source_digest") and env.get("files_digest") != files_digest()]
+    edited = sum(env["source_digest"] != source_digest() for env in suspects)
+    if not edited:
+        return ""
+    return (
+        f"{edited} of {len(envs)} finished runs are of other source code than this, and no version says so; if the "
+        "edit changes numbers, raise a version in titans.VERSIONS or titans_lab.run.identity.VERSIONS or the task's, "
+        "or move these runs away with `titans-lab rm`; else go on"
+    )
