@@ -86,7 +86,7 @@ def test_for_machines_there_is_everything(cli: Any, bench: Workbench):
     expected = plan(bench.runs(*arguments[2:4]), bench.store, cores())
     assert list(found) == [
         "study", "question", "expect", "effect", "warnings", "devices", "seconds", "worker_seconds", "detectable",
-        "undecided", "mixed", "search", "runs",
+        "undecided", "mixed", "edited", "search", "runs",
     ]  # fmt: skip
     assert found["detectable"]["pairs"] == 4
     assert [row["run_id"] for row in found["runs"]] == [row.run_id for row in expected.runs]
