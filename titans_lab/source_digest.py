@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-#: What decides the numbers of a run: models, mixers and operators with their kernels in C, data, the steps and sizes that
-#: a configuration comes to, tasks, and training.
+#: What decides the numbers of a run: models, mixers and operators with their kernels in C, data, the steps and sizes of
+#: a configuration, tasks, and training.
 DECIDING = ("titans", "titans_lab/data", "titans_lab/run", "titans_lab/tasks", "titans_lab/training")
 SUFFIXES = (".py", ".c", ".h")
 
