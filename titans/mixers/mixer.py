@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class Mixer(nn.Module, ABC):
     """A causal map of sequences that continues from the state it left, built from a `ModelConfig` alone.
 
-    The state is a named tuple of tensors, numbers and further named tuples. A sequence may be cut anywhere: its parts
+    The state is a named tuple of tensors, numbers and further named tuples. A sequence can be cut anywhere: its parts
     give the outputs of the whole. No output depends on a later token.
     """
 

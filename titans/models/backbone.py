@@ -74,7 +74,7 @@ class Backbone(nn.Module):
     def hidden(self, x: Tensor, state: ModelState | None = None) -> tuple[Tensor, ModelState]:
         """Pass embedded tokens through blocks and norm.
 
-        A sequence may be cut anywhere: its parts give the outputs of the whole.
+        A sequence can be cut anywhere: its parts give the outputs of the whole.
 
         Args:
             x: The next tokens, `[batch, time, dim]`.

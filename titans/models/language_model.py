@@ -36,7 +36,7 @@ class LanguageModel(Backbone):
     def advance(self, tokens: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """Read the next tokens of a stream, one or many.
 
-        A sequence may be cut anywhere: its parts give the logits of the whole. The state has constant size, except that
+        A sequence can be cut anywhere: its parts give the logits of the whole. The state has constant size, except that
         the key-value cache of full attention grows.
 
         Args:

@@ -1,6 +1,7 @@
-"""Pure functions on tensors, without modules and configuration.
+"""Operators: pure functions on tensors, without modules and configuration.
 
-Each operator has a folder, with a reference implementation, `naive.py`, next to its fast forms.
+Each operator has a folder. Its `naive.py` is the reference implementation, token by token; the other files are fast
+forms.
 """
 
 from titans.ops.gated_delta_rule import gated_delta_rule, naive_gated_delta_rule

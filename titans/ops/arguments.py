@@ -31,7 +31,7 @@ def check_streams(q: Tensor, k: Tensor, v: Tensor, state: Tensor | None) -> None
     """Raise a `ValueError` where queries, keys, values and state do not fit together.
 
     Args:
-        q, k: `[batch, heads, time, d_k]`, or one head that serves all of v's.
+        q, k: `[batch, heads, time, d_k]`, or one head, which broadcasts to all heads of v.
         v: `[batch, heads, time, d_v]`.
         state: `[batch, heads, d_k, d_v]`; None: zeros.
     """
@@ -49,8 +49,8 @@ def check_streams(q: Tensor, k: Tensor, v: Tensor, state: Tensor | None) -> None
 def check_log_decay(log_decay: Tensor | None, v: Tensor, *channels: int, name: str = "log_decay") -> None:
     """Raise a `ValueError` where a log-decay is not `[batch, heads, time, *channels]`, or is above 0.
 
-    A batch or heads of 1 serve all of v's, `[batch, heads, time, d_v]`. The values are checked on a CPU only. On a GPU,
-    looking at them would stall the stream.
+    A batch or head dimension of 1 broadcasts to that of v, `[batch, heads, time, d_v]`. The values are checked on a CPU
+    only. On a GPU, looking at them would stall the stream.
     """
     if log_decay is None:
         return
@@ -62,5 +62,5 @@ def check_log_decay(log_decay: Tensor | None, v: Tensor, *channels: int, name: s
 
 @cache
 def warn_unsupported(kernel: str, reason: str) -> None:
-    """Warn, once for each reason, that the kernel that is asked for does not support a call, and torch runs it."""
+    """Warn, once for each reason, that the requested kernel does not support a call and torch runs it instead."""
     warnings.warn(f"kernel={kernel!r} does not support a call, which runs in torch instead: {reason}", stacklevel=4)

@@ -1,4 +1,4 @@
-"""The folder for code that is compiled on a user's machine: whoever can write to it decides what the user runs next."""
+"""The folder for code that is compiled on a user's machine. It is private, because its content is later executed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 def cache_folder(name: str) -> Path:
     """Return a folder of the user's own: `titans/<name>` below `$XDG_CACHE_HOME`, which is `~/.cache` by default.
 
-    Where there can be none, return a temporary folder that is removed when the process ends, and warn.
+    If it cannot be created, warn and return a temporary folder that is removed when the process ends.
     """
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -24,7 +24,7 @@ def cache_folder(name: str) -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
-        warnings.warn(f"what is compiled is not kept for the next process: {error}", stacklevel=2)
+        warnings.warn(f"compiled code is not kept for the next process: {error}", stacklevel=2)
         folder = Path(tempfile.mkdtemp(prefix="titans-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return folder

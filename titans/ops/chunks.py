@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK = 64  # tokens; a larger chunk makes each token cost more, and needs fewer states between chunks
+CHUNK = 64  # tokens; larger chunks cost more FLOPs per token, and store fewer states
 
 
 def into_chunks(x: Tensor, size: int) -> Tensor:
@@ -32,18 +32,18 @@ def from_chunks(x: Tensor, time: int) -> Tensor:
 
 
 def since_start(log_decay: Tensor) -> Tensor:
-    """Return how much of a segment's first state is left after each token, from and as `[..., size, channels]`."""
+    """Return the decay from a segment's start to after each token; both tensors are `[..., size, channels]`."""
     return log_decay.cumsum(-2).exp()
 
 
 def until_end(log_decay: Tensor) -> Tensor:
-    """Return how much of each token's write is left at the segment's end, from and as `[..., size, channels]`."""
+    """Return the decay from each token's write to the segment's end; both tensors are `[..., size, channels]`."""
     after = F.pad(log_decay[..., 1:, :], (0, 0, 0, 1))
     return after.flip(-2).cumsum(-2).flip(-2).exp()
 
 
 def between(log_decay: Tensor) -> Tensor:
-    """Return how much of token i's write is left at token t, 0 for a later i: `[..., size (t), size (i)]`.
+    """Return the decay from token i's write to token t, 0 for a later i: `[..., size (t), size (i)]`.
 
     `log_decay` is `[..., size]`.
     """
@@ -78,8 +78,9 @@ def decayed_scores(log_decay: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
 def _channel_scores(log_decay: Tensor, q: Tensor, k: Tensor) -> Tensor:
     """Return the sum over channels of q_t k_i times the decay between i and t, as `[..., size, size]`.
 
-    It is built up by doubling. Each half of a segment knows its own scores. What the later half reads of the earlier
-    half has decayed from its token to the middle and then from the middle on, which is a product of matrices.
+    The scores are built up by doubling. The scores within each half of a segment come from the round before. Those of
+    the later half's queries for the earlier half's keys are a matrix product, since the decay between the two tokens is
+    the product of the decay up to the middle and that from the middle on.
 
     Args:
         log_decay, q, k: `[..., size, channels]`; size is a power of 2.
@@ -120,7 +121,7 @@ def states_between(writes: Tensor, decays: Tensor, state: Tensor) -> tuple[Tenso
 def solved(system: Tensor, values: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     """Return U and W: the solutions of a system for values and keys, all `[..., rows, columns]`.
 
-    What is on the diagonal of the system and above it does not count: it is 1 and 0.
+    The system is taken as lower triangular with a unit diagonal: its entries on and above the diagonal are ignored.
     """
     sides = torch.cat((values, keys), -1)
     solved = torch.linalg.solve_triangular(system, sides, upper=False, unitriangular=True)

@@ -1,7 +1,7 @@
 """The kernels of flash-linear-attention (package `fla`), for the operators that are asked to run on them.
 
-These kernels have been neither run nor measured here, as no GPU was at hand. So "auto" is torch. They compute products
-of float32 in TF32 or less as Triton chooses, and do not take a log-decay of -inf.
+These kernels have been neither run nor measured in this project, for lack of a GPU. So "auto" is torch. They compute
+float32 products in TF32 or a lower precision that Triton chooses, and do not support a log-decay of -inf.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ WIDEST_KEY = 256  # of the delta rule of fla
 def uses_fla(kernel: KernelName, v: Tensor, d_k: int, lack: str | None = None) -> bool:
     """Return whether a call runs on the kernels of fla.
 
-    Where they are asked for and do not support the call, torch runs it, and a warning says so once.
+    If the call requests them and they do not support it, torch runs it, and a warning says so once.
 
     Args:
-        kernel: The kernel that is asked for.
+        kernel: The requested kernel.
         v: `[batch, heads, time, d_v]`.
         d_k: The width of a key.
         lack: Why the kernels of fla cannot run this operator. None: they can.
@@ -97,7 +97,8 @@ def call_fla(op: str, name: str, state: Tensor, **tensors: Tensor) -> tuple[Tens
     Args:
         op, name: The function `fla.ops.<op>.<name>`.
         state: `[batch, heads, d_k, d_v]`.
-        tensors: `[batch, heads, time, ...]` by their names in fla. A batch or heads of 1 serve all of v's.
+        tensors: `[batch, heads, time, ...]` by their names in fla. A batch or head dimension of 1 broadcasts to that of
+            v.
 
     Returns:
         The outputs `[batch, heads, time, d_v]` and the end state.

@@ -1,4 +1,4 @@
-"""Sliding-window attention in blocks as long as the window: a block of queries meets two blocks of keys."""
+"""Sliding-window attention in blocks as long as the window: a block of queries attends to two blocks of keys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def attend(scores: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
 def causal_mask(queries: int, keys: int, window: int, device: torch.device) -> Tensor:
     """Return `[queries, keys]`: 0 where a query sees a key, -inf elsewhere.
 
-    The last key stands at the place of the last query.
+    The last key and the last query have the same position.
     """
     distance = torch.arange(keys - queries, keys, device=device)[:, None] - torch.arange(keys, device=device)
     return torch.zeros(queries, keys, device=device).masked_fill((distance < 0) | (distance >= window), float("-inf"))
@@ -42,7 +42,7 @@ def window_attention(
         q, k, v: `[batch, heads, time, dim]`, positions already in q and k.
         window: Tokens that a token sees, itself included; at least 1.
         prefix: The queries without positions `[batch, heads, time, dim]`, and the keys and values of the prefix
-            `[1 or batch, heads, tokens, dim]`. So the prefix stands equally far from every token.
+            `[1 or batch, heads, tokens, dim]`. Without positions, the prefix has no distance from a token.
 
     Returns:
         `[batch, heads, time, dim]`. Memory grows with time x window, not time x time.
@@ -58,7 +58,7 @@ def window_attention(
     q_b = in_blocks(q * dim**-0.5)
     k_b, v_b = (torch.cat((F.pad(x, (0, 0, 0, 0, 1, 0))[:, :, :-1], x), 3) for x in (in_blocks(k), in_blocks(v)))
     mask = causal_mask(size, 2 * size, window, q.device).to(q.dtype).repeat(blocks, 1, 1)
-    mask[0, :, :size] = float("-inf")  # nothing stands before the first block
+    mask[0, :, :size] = float("-inf")  # the first block has no predecessor
     scores, values = [q_b @ k_b.mT + mask], [v_b]
     if prefix is not None:
         q_prefix, k_prefix, v_prefix = prefix

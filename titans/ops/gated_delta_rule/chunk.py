@@ -23,18 +23,18 @@ def gated_delta_rule(
 ) -> tuple[Tensor, Tensor]:
     """Run S_t = a_t (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T and y_t = S_t^T q_t, with a_t = exp(log_decay_t).
 
-    A sequence that is cut anywhere, with the state handed on, gives the same as the whole. Queries are not scaled and
-    keys are not normalised. The state stays bounded where b_t |k_t|^2 is at most 2.
+    A sequence can be cut anywhere: its parts, with the state passed on, give the outputs of the whole. Queries are not
+    scaled and keys are not normalised. The state stays bounded where b_t |k_t|^2 is at most 2.
 
     Args:
-        q, k: `[batch, heads, time, d_k]`. One head serves all of v's.
+        q, k: `[batch, heads, time, d_k]`. One head broadcasts to all heads of v.
         v: `[batch, heads, time, d_v]`.
         beta: The share of what a key finds that is replaced, `[batch, heads, time]`; 1 replaces all for a key of
             length 1.
-        log_decay: At most 0, `[batch, heads, time]`; -inf forgets everything before the token. A batch or heads of 1
-            serve all. None: no decay.
+        log_decay: At most 0, `[batch, heads, time]`; -inf forgets everything before the token. A batch or head
+            dimension of 1 broadcasts. None: no decay.
         state: `[batch, heads, d_k, d_v]`. None: zeros.
-        chunk_size: Tokens that are computed together. It changes the speed alone.
+        chunk_size: Tokens that are computed together. It changes only the speed.
         kernel: "torch", "fla" (see `titans.ops.fla`), or "auto", which is torch.
 
     Returns:

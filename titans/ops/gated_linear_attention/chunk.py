@@ -31,16 +31,18 @@ def gated_linear_attention(
 ) -> tuple[Tensor, Tensor]:
     """Run S_t = diag(a_t) S_{t-1} + k_t v_t^T and y_t = S_t^T q_t, with a_t = exp(log_decay_t).
 
-    A sequence that is cut anywhere, with the state handed on, gives the same as the whole. Queries are not scaled.
+    A sequence can be cut anywhere: its parts, with the state passed on, give the outputs of the whole. Queries are not
+        scaled.
 
     Args:
-        q, k: `[batch, heads, time, d_k]`. One head serves all of v's.
+        q, k: `[batch, heads, time, d_k]`. One head broadcasts to all heads of v.
         v: `[batch, heads, time, d_v]`.
         log_decay: At most 0; -inf forgets everything before the token. `[batch, heads, time]`, or with a decay for
-            each channel of the keys `[batch, heads, time, d_k]`. A batch or heads of 1 serve all. None: no decay.
+            each channel of the keys `[batch, heads, time, d_k]`. A batch or head dimension of 1 broadcasts. None: no
+            decay.
         state: `[batch, heads, d_k, d_v]`. None: zeros.
-        chunk_size: Tokens that are computed together; with decays per channel, the next power of 2. It changes the
-            speed alone.
+        chunk_size: Tokens that are computed together; with decays per channel, the next power of 2. It changes
+            only the speed.
         kernel: "torch", "fla" (see `titans.ops.fla`), or "auto", which is torch.
 
     Returns:

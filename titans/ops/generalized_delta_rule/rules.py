@@ -1,11 +1,11 @@
 """The delta rules by name: their checks, and their calls of the chunk form or of flash-linear-attention's kernels.
 
-In all of them y_t = S_t^T q_t. A sequence that is cut anywhere, with the state handed on, gives the same as the whole.
-Queries are not scaled and keys are not normalised. Each function takes, after its tensors,
+In all of them y_t = S_t^T q_t. A sequence can be cut anywhere: its parts, with the state passed on, give the outputs of
+the whole. Queries are not scaled and keys are not normalised. Each function takes, after its tensors,
 
     state: `[batch, heads, d_k, d_v]`. None: zeros.
-    chunk_size: Tokens that are computed together; with decays per channel, the next power of 2. It changes the speed
-        alone.
+    chunk_size: Tokens that are computed together; with decays per channel, the next power of 2. It changes only
+        the speed.
     kernel: "torch", "fla" (see `titans.ops.fla`), or "auto", which is torch.
 
 and returns y `[batch, heads, time, d_v]` and the state after the last token. It raises `ValueError`, which names the

@@ -31,18 +31,18 @@ def log_linear_attention(
 ) -> tuple[Tensor, Tensor]:
     """Run y_t = sum over levels of scale_t[l] (S^l_t)^T q_t, S^l_t the decayed sum of k v^T over the tokens of a level.
 
-    A sequence that is cut anywhere, with state and position handed on, gives the same as the whole. Queries are not
-    scaled.
+    A sequence can be cut anywhere: its parts, with state and position passed on, give the outputs of the whole. Queries
+    are not scaled.
 
     Args:
-        q, k: `[batch, heads, time, d_k]`. One head serves all of v's.
+        q, k: `[batch, heads, time, d_k]`. One head broadcasts to all heads of v.
         v: `[batch, heads, time, d_v]`.
         scales: The weight of each level, `[batch, heads, time, levels]`. The last level has all older tokens.
         log_decay: At most 0, `[batch, heads, time]`.
         state: The levels before the first token, as that token sees them, `[batch, heads, levels, d_k, d_v]`. None:
             zeros.
         position: Number of tokens before the first one.
-        chunk_size: Tokens that are computed together; the next power of 2. It changes the speed alone.
+        chunk_size: Tokens that are computed together; the next power of 2. It changes only the speed.
         kernel: "torch" or "auto", which is torch. "fla" warns and runs in torch.
 
     Returns:

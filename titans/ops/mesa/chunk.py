@@ -36,8 +36,8 @@ def mesa(
 ) -> tuple[Tensor, Tensor]:
     """Run y_t = G_t^T (H_t + diag(ridge))^-1 q_t with H_t = a H_{t-1} + b k k^T and G_t = a G_{t-1} + b k v^T.
 
-    A sequence that is cut anywhere, with the state handed on, gives the same as the whole. The error of the solution
-    falls with each iteration; there is none after d_k iterations, but for rounding.
+    A sequence can be cut anywhere: its parts, with the state passed on, give the outputs of the whole. The error of the
+    solution falls with each iteration; there is none after d_k iterations, but for rounding.
 
     Args:
         q, k: `[batch, heads, time, d_k]`.
@@ -47,7 +47,7 @@ def mesa(
         log_decay: log a, at most 0, `[batch, heads, time]`.
         state: H, which is symmetric, and G beside it, `[batch, heads, d_k, d_k + d_v]`. None: zeros.
         iterations: Iterations of conjugate gradients.
-        chunk_size: Tokens that are computed together. It changes the speed alone.
+        chunk_size: Tokens that are computed together. It changes only the speed.
         kernel: "torch", "fla" (see `titans.ops.fla`), or "auto", which is torch.
 
     Returns:
@@ -87,7 +87,7 @@ class _Solution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dx: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients from that by x `[batch, heads, chunks, size, d_k]`: dq solves the system for dx."""
+        """Return the gradients, given dx `[batch, heads, chunks, size, d_k]`: dq solves the system for dx."""
         x, *system = ctx.saved_tensors
         dq = conjugate_gradients(lambda p: _product(p, *system), dx, ctx.iterations)
         with torch.enable_grad():

@@ -34,8 +34,8 @@ def momentum_delta_rule(
 ) -> tuple[Tensor, Tensor]:
     """Run M_t = m M_{t-1} + eta k (v - p^T S_{t-1})^T and S_t = a S_{t-1} + b M_t, and read y_t = S_t^T q_t.
 
-    A sequence that is cut anywhere, with the state handed on, gives the same as the whole. Queries are not scaled and
-    keys are not normalised.
+    A sequence can be cut anywhere: its parts, with the state passed on, give the outputs of the whole. Queries are not
+    scaled and keys are not normalised.
 
     Args:
         q, k, p: `[batch, heads, time, d_k]`.
@@ -43,7 +43,7 @@ def momentum_delta_rule(
         eta, beta: The step size, and b, `[batch, heads, time]`.
         log_momentum, log_decay: log m and log a, at most 0, `[batch, heads, time]`.
         state: S and M, `[batch, heads, 2, d_k, d_v]`. None: zeros.
-        chunk_size: Tokens that are computed together. It changes the speed alone.
+        chunk_size: Tokens that are computed together. It changes only the speed.
         kernel: "torch" or "auto", which is torch. "fla" warns and runs in torch.
 
     Returns:

@@ -1,8 +1,8 @@
-"""The scan as one differentiable operation: what it keeps for its backward pass is chosen, not taped.
+"""The scan as one differentiable operation, which chooses what it keeps for its backward pass.
 
 It keeps the state before each chunk and the chunk's products, as long as these fit a budget of bytes. Beyond the
 budget, chunks go in groups of about the square root of their number. Then the state before each group is kept, and the
-backward pass computes the chunks of a group again (activation checkpointing).
+backward pass recomputes the chunks of a group (activation checkpointing).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Schedule(NamedTuple):
         switches: How the memory is built, written and read.
         scan: The functions that compute whole chunks.
         size: Tokens in a chunk.
-        places: Where the gates of each layer are; None for a layer that is not written. Layers may share gates.
-        group: Chunks that are gone through together.
-        keeps: Whether the products of a group are kept. Otherwise the backward pass computes them again.
+        places: Indices of each layer's gates; None for a layer that is not written. Layers may share gates.
+        group: The number of chunks in a group.
+        keeps: Whether the products of a group are kept. Otherwise the backward pass recomputes them.
     """
 
     switches: Switches
@@ -76,7 +76,7 @@ def scan_sequence(
     """Write and read a sequence; differentiable.
 
     Args:
-        plan: How the sequence is gone through.
+        plan: The schedule of the sequence.
         gates: The distinct gates that `plan.places` refers to, `[N, time]` or `[N, time, channels]`.
         tokens: q, k and v, `[N, time, D]`.
         state: The state before the first token, `[N, O, I]` for each layer.
@@ -127,7 +127,7 @@ class MemoryScan(torch.autograd.Function):
         state = MemoryState(fast[: len(plan.places)], fast[len(plan.places) :])
         needs_backward = any(ctx.needs_input_grad)
         y, end, kept = _forward(plan, gates, tokens, state, needs_backward)
-        if needs_backward:  # all through autograd's hands, which may offload it or free it
+        if needs_backward:  # saved by autograd, so that its hooks can offload it and it can be freed
             saved, ctx.form = tree_flatten((gates, tokens, kept))
             ctx.save_for_backward(*saved)
         ctx.plan = plan
@@ -136,7 +136,7 @@ class MemoryScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, *dend: Tensor) -> tuple[Any, ...]:
-        """Return the gradients by the tensors, from those by what was read `[N, time, D]` and by the state after it."""
+        """Return the gradients with respect to the tensors, given dy `[N, time, D]` and those of the end state."""
         plan, layers = ctx.plan, len(ctx.plan.places)
         gates, tokens, kept = tree_unflatten(list(ctx.saved_tensors), ctx.form)
         dstate = MemoryState(dend[:layers], dend[layers:])
@@ -184,7 +184,7 @@ def _coefficients(plan: Schedule, gates: Sequence[Tensor], size: int) -> list[An
 
 
 def _to_gates(plan: Schedule, gates: Sequence[Tensor], size: int, gradients: Sequence[Any]) -> list[Tensor]:
-    """Return the gradients by the gates, from those by each layer's coefficients."""
+    """Return the gradients with respect to the gates, from those with respect to each layer's coefficients."""
     dgates = [torch.zeros_like(gate) for gate in gates]
     for places in dict.fromkeys(plan.places):
         assert places is not None
@@ -211,5 +211,5 @@ def _of_layer(plan: Schedule, places: GatePlaces, gates: Sequence[Tensor]) -> Ga
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
-    """Join along time; copy what may be hundreds of megabytes only where there is something to join."""
+    """Join along time. A single part is not copied, for it may have hundreds of megabytes."""
     return torch.cat(list(parts), 1) if len(parts) > 1 else parts[0]

@@ -26,7 +26,7 @@ def check(
     if state is None:
         raise ValueError("state: is None; give one, such as MemoryState.initial(depth, expansion, dim=..., heads=...)")
     if theta is None:
-        raise ValueError("theta: is None, and a memory without a step size learns nothing; give zeros to mean that")
+        raise ValueError("theta: is None; a memory needs a step size, and zeros mean that it learns nothing")
     for name, x in (("k", k), ("v", v)):
         expect(name, x, q, *q.shape, reference="q")
     if q.shape[2] < 1:

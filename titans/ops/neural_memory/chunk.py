@@ -8,9 +8,9 @@ query g_t passes the layer as
 which is an attention of queries over keys whose mask is the memory's own decay. So a chunk is matrix products over all
 heads, and no weight tensor is formed per token.
 
-`backward_chunk` differentiates `forward_chunk` by hand where `backward_covers` says so. It keeps the products alone and
-computes again what follows from them element by element, which autograd would keep too. For the rare switches autograd
-differentiates `forward_chunk`, so a new switch needs its forward pass only.
+`backward_chunk` differentiates `forward_chunk` by hand where `backward_covers` says so. It keeps only the matrix
+products and recomputes the element-wise results that follow from them, which autograd would keep too. For the rare
+switches autograd differentiates `forward_chunk`, so a new switch needs only a forward pass.
 
 Shape suffixes: N is batch and heads together, C the tokens of the chunk, D the width of a head, O and I the outputs and
 inputs of a layer. Queries g have pre-activations u; keys x have pre-activations z; delta is the inner gradient at z.
@@ -59,7 +59,7 @@ class Gradients(NamedTuple):
     Attributes:
         q, k, v: `[N, time, D]`. Those by k and v are None where the inner gradients are constants.
         coefficients: For each layer, those of a chunk or stacked ones; in the form that the scan has them in.
-        state: The gradient by the state before the first token.
+        state: The gradient with respect to the state before the first token.
     """
 
     q: Tensor
@@ -174,8 +174,8 @@ def backward_chunk(
     Args:
         switches, state, coefficients, q, k, v: The arguments of `forward_chunk`, where `backward_covers` holds.
         products: What `forward_chunk` returned for the backward pass.
-        dy: The gradient by what was read, `[N, C, D]`.
-        dstate: The gradient by the state after the chunk, `[N, O, I]` for each layer.
+        dy: The gradient with respect to what was read, `[N, C, D]`.
+        dstate: The gradient with respect to the state after the chunk, `[N, O, I]` for each layer.
     """
     surprise = inner_gradient(state.weights, k, v, switches, products.z, products.pulled)
     du = normalise_backward(normalise(products.u[-1]), dy) if switches.residual else dy
@@ -199,7 +199,7 @@ def backward_chunk(
 
 
 class _LayerGradients(NamedTuple):
-    """The gradients by a layer's momentum, by the keys' inputs and inner gradients, and by its coefficients."""
+    """The gradients of a layer's momentum, of its inputs x and inner gradients delta, and of its coefficients."""
 
     momentum: Tensor
     x: Tensor

@@ -6,8 +6,9 @@ u_t = -delta_t x_t^T:
     S <- eta S + theta u        W <- (1 - alpha) W + S
 
 A segment of tokens is such a map too, and two neighbouring segments compose to one. A chunk is built up by doubling,
-in log2(chunk) rounds, without a logarithm or a quotient, so the coefficients are exact at gates of 0 and 1. What a
-token of the later segment holds of a write in the earlier one is a sum of two products: the mask, block by block.
+in log2(chunk) rounds, without a logarithm or a quotient, so the coefficients are exact at gates of 0 and 1. The share
+that a token of the later segment holds of a write in the earlier one is a sum of two products, which gives the mask
+block by block.
 
 Shape suffixes of this file: N is batch and heads together, C the tokens of a chunk. Channels are 1, or the inputs of a
 layer where its gates are per channel.
@@ -141,7 +142,7 @@ def chunk_coefficients(gates: Gates, size: int, update_every: int = 1) -> Coeffi
 
 
 def chunk_coefficients_backward(gates: Gates, size: int, update_every: int, gradient: Coefficients) -> Gates:
-    """Return the gradients by the gates `[N, time]`, from those by the stacked coefficients `[chunks, N, ...]`."""
+    """Return the gradients of the gates `[N, time]`, given those of the stacked coefficients `[chunks, N, ...]`."""
     given = [gate for gate in gates if gate is not None]
 
     def placed(some: Iterable[Tensor]) -> Gates:
@@ -184,7 +185,7 @@ def _tokens(gates: Gates, every: int) -> Segment:
 
 
 def _padded(tokens: Segment) -> Segment:
-    """Return the tokens of a chunk, with tokens that change nothing behind them up to a power of two."""
+    """Return the tokens of a chunk, padded to a power of two with tokens that change nothing."""
     count = tokens.start.shape[-3]
     missing = (1 << (count - 1).bit_length()) - count
     if not missing:

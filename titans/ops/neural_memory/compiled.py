@@ -1,7 +1,7 @@
-"""The scan with its chunks compiled by torch: between two products there is one pass over the memory, not ten.
+"""The scan with chunks compiled by torch: the element-wise steps between two matrix products are fused into one.
 
-A chunk is compiled once for each shape, which takes seconds to half a minute. Torch keeps what it compiled in a folder
-of the user's own, for the next process. A single chunk, as at the end of a sequence, is not worth that.
+A chunk is compiled once for each shape, which takes seconds to half a minute. Torch keeps the compiled code in a folder
+of the user's own, for the next process. A single chunk, as at the end of a sequence, is run without compilation.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from titans.ops.neural_memory.coefficients import (
 from titans.ops.neural_memory.scan import ChunkTape, Scan, Tokens, scan_backward, scan_forward
 from titans.ops.neural_memory.state import MemoryState, State, Switches
 
-WORTH = 2  # chunks from which on their shape is compiled
-SHAPES = 64  # that may be compiled in one process; reaching the limit is an error, for what follows would be slow
+WORTH = 2  # the fewest chunks for which compilation pays
+SHAPES = 64  # the most shapes of one process; more would run uncompiled and slow, so they are an error
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 OPTIONS = {"recompile_limit": SHAPES, "fail_on_recompile_limit_hit": True}
 
@@ -53,7 +53,7 @@ def coefficients(gates: Gates, size: int, update_every: int) -> Coefficients:
 
 
 def coefficients_backward(gates: Gates, size: int, update_every: int, gradient: Coefficients) -> Gates:
-    """Return `chunk_coefficients_backward`, the gradients by gates `[N, chunks * size]`."""
+    """Return `chunk_coefficients_backward`, the gradients with respect to gates `[N, chunks * size]`."""
     chunks = _chunks(gates, size)
     if chunks < WORTH:
         return chunk_coefficients_backward(gates, size, update_every, gradient)

@@ -1,8 +1,8 @@
 """Memory diagnostics: the surprise, gates and weights of every token, and how stale the gradients of a chunk are.
 
-The closed form takes a chunk's gradients at the weights that the chunk started with, and never has the weights that a
-token finds. So here the memory is written token by token, by the rule of the naive form, with the gradients by hand.
-One state is held, and the cost grows with time x weights.
+The closed form takes a chunk's gradients at the weights that the chunk started with, and never forms the current
+weights, those just before a token's own write. So here the memory is written token by token, by the rule of the naive
+form, with the gradients by hand. One state is held, and the cost grows with time x weights.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class MemoryDiagnostics(NamedTuple):
     Attributes:
         loss: The inner loss at the weights that the token's gradient is taken at, `[batch, heads, time]`.
         gradient_norm: The norm of that gradient: the momentary surprise.
-        theta, eta, alpha: The gates; the mean over channels where there are some; 0 for a gate that is off.
-        weight_norm: The norm of the weights that the token finds; of a gain's own value, which is 1 + its weights.
-        staleness: ||taken - true|| / ||true||, where the true gradient is at the weights that the token finds.
+        theta, eta, alpha: The gates, averaged over channels where they have channels; 0 for a gate that is off.
+        weight_norm: The norm of the current weights; for a gain, that of 1 + its weights, the factor that it applies.
+        staleness: ||taken - true|| / ||true||, where the true gradient is at the current weights.
     """
 
     loss: Tensor
@@ -52,7 +52,7 @@ def memory_diagnostics(
         k, v: `[batch, heads, time, dim]`.
         theta, eta, alpha, state: Gates and state in the shapes of `neural_memory`.
         switches: How the memory is built, written and read.
-        opening: What the chunk started with that these tokens continue; None: the first of them starts a chunk.
+        opening: The state at the start of the chunk that these tokens continue. None: the first of them starts a chunk.
     """
     gates = [by_layer(gate, len(state.weights)) for gate in (theta, eta, alpha)]
     tokens = zip(*_tokens(k, v, gates, state, switches, opening), strict=True)
@@ -140,7 +140,7 @@ def _of_written(x: Tensor, switches: Switches) -> Tensor:
 
 
 def _norm(surprise: Surprise, layer: int) -> Tensor:
-    """Return the norm of each token's gradient by a layer's weights, `[N, 1]`."""
+    """Return the norm of each token's gradient with respect to a layer's weights, `[N, 1]`."""
     return surprise.delta[layer].norm(dim=-1) * surprise.x[layer].norm(dim=-1)
 
 

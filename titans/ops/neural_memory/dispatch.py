@@ -9,7 +9,7 @@ from titans.ops.neural_memory.checks import check
 from titans.ops.neural_memory.kernels import KernelName, choose_scan
 from titans.ops.neural_memory.state import Gate, State, Switches, by_layer, is_per_channel
 
-MEMORY_BUDGET = 512 * 2**20  # bytes a call may keep: twice what 8 heads of 64, depth 2, chunk 64 take at 4,096 tokens
+MEMORY_BUDGET = 512 * 2**20  # bytes; twice the need of 8 heads of width 64, depth 2, chunk 64 at 4,096 tokens
 
 
 def neural_memory(
@@ -63,10 +63,10 @@ def neural_memory(
         written: The layers that are written, counted from 0. The others stay as they are. None: all.
         gain: Whether the last of the weights is a gain of the LayerNorm less 1, `[batch, heads, dim]`, written like the
             rest.
-        opening: The state that a chunk started with, whose rest, or part of the rest, these tokens are. Then `state` is
-            that after the chunk's tokens so far, of which `update_every` divides the number, and torch runs the call.
-            None: the first token starts a chunk.
-        memory_budget: Bytes that may be kept for the backward pass, which computes the rest again.
+        opening: The state at the start of the chunk that these tokens continue. Then `state` is the state after the
+            chunk's earlier tokens, whose number is a multiple of `update_every`, the tokens do not go beyond the chunk,
+            and torch runs the call. None: the first token starts a chunk.
+        memory_budget: Bytes that may be kept for the backward pass, which recomputes the rest.
         kernel: "torch"; "compiled", torch's steps compiled by torch; "cpu", the fused kernel for processors; "triton",
             whose products are as precise as `torch.get_float32_matmul_precision()` says ("medium" is bfloat16); or
             "auto", which is "cpu" on a CPU and else "torch".

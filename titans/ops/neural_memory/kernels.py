@@ -23,11 +23,11 @@ from titans.ops.neural_memory.state import State, Switches
 
 KernelName = Literal["auto", "torch", "compiled", "cpu", "triton"]
 
-#: The limits of the Triton kernels, for what a processor holds. The last one is tokens times channels of a chunk whose
-#: factors are float32.
+#: The limits of the Triton kernels, set by a multiprocessor's shared memory. The last one is tokens times channels of a
+#: chunk whose factors are float32.
 WIDEST_HEAD, WIDEST_LAYER, LONGEST_CHUNK, LARGEST_CHUNK = 128, 512, 64, 64 * 64
 
-#: What the kernel for processors takes.
+#: The limits of the CPU kernel.
 CPU_DTYPES, CPU_DEEPEST = (torch.float32, torch.float64), 64
 
 
@@ -38,7 +38,7 @@ class Call(NamedTuple):
         q: `[batch, heads, time, dim]`.
         state: The state before the first token.
         switches: How the memory is built, written and read.
-        rare: Why the call needs a form that only torch has; None: any kernel may run it.
+        rare: Why only torch can run the call. None: any kernel may run it.
     """
 
     q: Tensor
@@ -66,9 +66,9 @@ class Kernel(NamedTuple):
 def choose_scan(asked: KernelName, q: Tensor, state: State, switches: Switches, per_channel: bool) -> tuple[Scan, int]:
     """Return the functions that a call runs on, and its tokens in a chunk.
 
-    "auto" is "cpu" on a CPU and else torch: the Triton kernels have not been measured on a GPU yet. Where a kernel that
-    is asked for does not support a call, or the machine does not have it, torch runs the call, and a warning says so
-    once. "auto" warns of what the machine does not have alone.
+    "auto" is "cpu" on a CPU and else torch: the Triton kernels have not been measured on a GPU yet. If the
+    requested kernel does not support a call, or the machine does not have it, torch runs the call, and a warning says
+    so once. "auto" warns only if the machine lacks the kernel.
 
     Args:
         asked: The kernel by name.
@@ -100,16 +100,16 @@ def choose_scan(asked: KernelName, q: Tensor, state: State, switches: Switches, 
 
 
 def _automatic(q: Tensor) -> KernelName:
-    """Return the kernel that "auto" means; a program that torch compiles is made of torch's steps."""
+    """Return the kernel that "auto" means. Inside `torch.compile` it is "torch", whose operations can be traced."""
     return "cpu" if q.device.type == "cpu" and not torch.compiler.is_compiling() else "torch"
 
 
 def _anything(call: Call) -> None:
-    """Return None: torch runs every call, and its compiled steps stand in wherever there are some."""
+    """Return None: torch supports every call, compiled or not."""
 
 
 def _everywhere(dtype: torch.dtype) -> None:
-    """Return None: where torch is, its steps are."""
+    """Return None: torch's own kernels are always installed."""
 
 
 def _unsupported_by_cpu(call: Call) -> str | None:

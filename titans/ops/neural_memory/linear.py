@@ -1,7 +1,7 @@
 """The second form of a chunk: a linear memory at chunk_size 1, in blocks of tokens instead of token by token.
 
-It is a form of its own because the closed form of `chunk.py` anchors all gradients of a block at the block's start, and
-here each is at the weights that the token before left. With one layer a token's surprise is linear in those before it,
+The closed form of `chunk.py` does not apply: it anchors all gradients of a block at the block's start, and here each
+gradient is taken at the weights after the token before. With one layer a token's surprise is linear in those before it,
 so all of a block's follow from one triangular system,
 
     (I + s strict(mask[t-1, i] k_i . k_t)) delta = s (start_{t-1} W k + drift_{t-1} S k - v)
@@ -25,7 +25,7 @@ from titans.ops.neural_memory.mlp import Surprise, loss_slope
 from titans.ops.neural_memory.scan import TAPED, scan_forward
 from titans.ops.neural_memory.state import State, Switches
 
-BLOCK = 64  # tokens; the system costs block^2 a token, while the cost of the states between blocks falls with the block
+BLOCK = 64  # tokens; a larger block has a larger triangular system and fewer states between blocks
 
 
 def is_linear_recurrence(switches: Switches, layers: int, per_channel: bool) -> bool:

@@ -1,7 +1,7 @@
-"""The memory as a function of its weights: an MLP for each sequence and head, its inner gradient, and the way back.
+"""The memory as a function of its weights: an MLP for each sequence and head, its inner gradient, and the backward.
 
 Shape suffixes: N is batch and heads together, C the tokens of a chunk, D the width of a head, I and O the inputs and
-outputs of a layer. A gain of the memory's LayerNorm, `[N, D]`, comes behind the matrices and is written as one row.
+outputs of a layer. A gain of the memory's LayerNorm, `[N, D]`, comes after the matrices and is written as one row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from titans.ops.neural_memory.state import Switches
 
 EPS = 1e-5  # of the memory's LayerNorm
 
-#: Gradients by a layer's weights as pairs `[N, C, O]` and `[N, C, I]`: the gradient is the sum of left^T right.
+#: Gradients with respect to a layer's weights as pairs `[N, C, O]` and `[N, C, I]`: the gradient is the sum of left^T
+#: right.
 Factors = list[tuple[Tensor, Tensor]]
 
 
@@ -33,7 +34,7 @@ class Surprise(NamedTuple):
         slopes: The derivative of the activation at z, for each matrix but the last.
         pulled: The gradient at the inputs of each matrix but the first, `[N, C, I]`.
         delta: The gradient at the outputs of each layer, `[N, C, O]`; of a gain ones, `[N, C, 1]`.
-        error: The derivative of the inner loss by the memory's output, `[N, C, D]`.
+        error: The derivative of the inner loss with respect to the memory's output, `[N, C, D]`.
     """
 
     x: list[Tensor]
@@ -108,14 +109,14 @@ def inner_gradient(
 def inner_gradient_backward(
     weights: Sequence[Tensor], surprise: Surprise, dx: Sequence[Tensor], ddelta: Sequence[Tensor], switches: Switches
 ) -> tuple[Tensor, Tensor, list[Factors]]:
-    """Return the gradients by k and v `[N, C, D]` and the factors of those by the weights; without a gain.
+    """Return the gradients with respect to k and v `[N, C, D]` and the factors of those by the weights; without a gain.
 
     The way back leads up the layers that the inner gradients came down, and then down.
 
     Args:
         weights: `[N, O, I]` for each layer.
         surprise: The result of `inner_gradient`.
-        dx, ddelta: The gradients by the surprise's x `[N, C, I]` and delta `[N, C, O]`, for each layer.
+        dx, ddelta: The gradients with respect to the surprise's x `[N, C, I]` and delta `[N, C, O]`, for each layer.
         switches: The form of the memory and its loss.
     """
     factors: list[Factors] = [[] for _ in weights]
@@ -153,7 +154,7 @@ def _top_gradient(
 
 
 def _top_gradient_backward(surprise: Surprise, ddelta: Tensor, switches: Switches) -> tuple[Tensor, Tensor]:
-    """Return the gradients by the last matrix's output and by v, from that by the inner gradient at this output."""
+    """Return the gradients of the last matrix's output and of v, given that of the output's inner gradient."""
     slope_of_loss = loss_slope(switches.loss, ddelta.shape[-1])
     if not switches.residual:
         derror = slope_of_loss * ddelta
@@ -167,7 +168,7 @@ def _top_gradient_backward(surprise: Surprise, ddelta: Tensor, switches: Switche
 
 
 def loss_slope(loss: str, dim: int) -> float:
-    """Return the derivative of the inner loss by the error, over the error."""
+    """Return the derivative of the inner loss with respect to the error, over the error."""
     return {"sum": 2.0, "mean": 2.0 / dim, "half": 1.0}[loss]
 
 
@@ -179,7 +180,7 @@ def normalise(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def normalise_backward(norm: tuple[Tensor, Tensor], gradient: Tensor) -> Tensor:
-    """Return the gradient by z from that by LayerNorm(z), both `[..., dim]`; `norm` is what `normalise(z)` returned."""
+    """Return the gradient of z, given that of LayerNorm(z), both `[..., dim]`; `norm` is `normalise(z)`."""
     normed, scale = norm
     return scale * (gradient - _mean(gradient) - normed * _mean(gradient * normed))
 

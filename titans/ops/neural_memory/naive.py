@@ -1,6 +1,6 @@
-"""The reference implementation: the memory token by token, straight from the paper, its inner gradients by autograd.
+"""The reference implementation: the memory token by token, as the paper prints it, with inner gradients by autograd.
 
-It shares no arithmetic with the closed form. The memory and its loss are written out here a second time, on purpose.
+It shares no arithmetic with the closed form. So the memory and its loss are written out here a second time.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def step(
         t: The token's place in the sequence, which starts a chunk.
         layer: The layer, counted from 0.
         w, m: The layer's weights and momentum before the token, `[batch, heads, d_out, d_in]` or `[batch, heads, dim]`.
-        gradient: The token's gradient by the weights, in their shape.
+        gradient: The token's gradient with respect to the weights, in their shape.
         switches: How the memory is built, written and read.
     """
     if not switches.writes(layer):

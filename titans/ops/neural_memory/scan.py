@@ -1,4 +1,4 @@
-"""The scan over chunks: one chunk after the other, forward and backward; and what a scan is to the operator."""
+"""The scan over chunks, forward and backward, and the interface of a scan, `Scan`, which every kernel implements."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def scan_backward(
     Args:
         switches, size, coefficients, tokens: The arguments of `scan_forward`.
         tape: What `scan_forward` kept.
-        dy: The gradient by what was read, `[N, chunks * size, D]`.
-        dstate: The gradient by the state after the last chunk, `[N, O, I]` for each layer.
+        dy: The gradient with respect to what was read, `[N, chunks * size, D]`.
+        dstate: The gradient with respect to the state after the last chunk, `[N, O, I]` for each layer.
         backward_chunk: `backward_chunk`, or what computes the same.
 
     Returns:

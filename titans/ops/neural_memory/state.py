@@ -83,7 +83,7 @@ State: TypeAlias = MemoryState | LaggedState
 
 
 class Switches(NamedTuple):
-    """The switches of the memory: how it is built, written and read. `neural_memory` documents each field."""
+    """The switches of the memory: its form, and how it is written and read. `neural_memory` documents each field."""
 
     chunk_size: int
     activation: str

@@ -1,4 +1,4 @@
-"""The selective state space by chunks, which the backward pass computes again.
+"""The selective state space by chunks, which the backward pass recomputes.
 
 The states of all tokens, `[batch, time, channels, state]`, are far larger than inputs and outputs. Here they exist for
 one chunk at a time. Inside a chunk they come from doubling: after round r a token has taken in the 2^r tokens up to
@@ -23,8 +23,8 @@ def selective_scan(
 ) -> tuple[Tensor, Tensor]:
     """Run h_t = exp(delta_t a) h_{t-1} + delta_t x_t b_t and y_t = c_t . h_t for each channel.
 
-    Paper: arXiv 2312.00752, eq. 2. A sequence that is cut anywhere, with the state handed on, gives the same as the
-    whole.
+    Paper: arXiv 2312.00752, eq. 2. A sequence can be cut anywhere: its parts, with the state passed on, give the
+        outputs of the whole.
 
     Args:
         x: `[batch, time, channels]`.
@@ -32,7 +32,7 @@ def selective_scan(
         a: The rates, below 0, `[channels, state]`.
         b, c: The directions that a token writes and reads along, `[batch, time, state]`.
         state: `[batch, channels, state]`. None: zeros.
-        chunk_size: Tokens that are computed together. It changes the speed alone.
+        chunk_size: Tokens that are computed together. It changes only the speed.
 
     Returns:
         y in the shape of x, and the state after the last token.
@@ -65,7 +65,7 @@ class SelectiveScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, dstate: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients by the tensors, from those by outputs `[batch, time, channels]` and end state."""
+        """Return the gradients of the tensors, given dy `[batch, time, channels]` and that of the end state."""
         saved = ctx.saved_tensors
         streams, starts = saved[:5], saved[5:]
         chunks = zip(_chunks(ctx.size, *streams), starts, dy.split(ctx.size, 1), strict=True)
@@ -107,7 +107,7 @@ def _scan(factors: Tensor, values: Tensor) -> Tensor:
 def _chunk_gradients(
     chunk: Chunk, start: Tensor, dy: Tensor, dend: Tensor
 ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
-    """Return the gradients by x, delta, b and c; by a; and by the state before the chunk."""
+    """Return the gradients with respect to x, delta, b and c; by a; and by the state before the chunk."""
     x, delta, a, b, c = chunk
     h = _states(x, delta, a, b, start)
     dc = (dy.unsqueeze(2) @ h).squeeze(2)

@@ -132,7 +132,7 @@ def _stacked(coefficients: Sequence[Coefficients]) -> tuple[Tensor, Tensor]:
 
 
 def _unstacked(masks: Tensor, vectors: Tensor) -> list[Coefficients]:
-    """Return the gradients by the coefficients from those by what `_stacked` returned."""
+    """Return the gradients with respect to the coefficients from those with respect to what `_stacked` returned."""
     assert vectors.shape[-2] == VECTORS
     found = []
     for mask, of_layer in zip(masks, vectors, strict=True):

@@ -41,10 +41,10 @@ ROWS = tl.constexpr(VECTORS)
 def backward_kernel(
     q, k, v, z, u, dy, dq, dk, dv, masks, vectors, dmasks, dvectors, states, dstates, through, chunks, m: tl.constexpr
 ):
-    """Write dq, dk, dv, dmasks and dvectors, shaped as in `forward_kernel`, and the gradient by the first state.
+    """Write dq, dk, dv, dmasks and dvectors, shaped as in `forward_kernel`, and the gradient of the first state.
 
-    dstates is `[2, N, numel]`. The gradient by the state after c chunks is at c modulo 2; the one after all chunks is
-    given. through is `[N, 2, chunk, width]`: room for what one sweep hands to the next.
+    dstates is `[2, N, numel]`. The gradient with respect to the state after c chunks is at c modulo 2; the one after
+    all chunks is given. through is `[N, 2, chunk, width]`: room for what one sweep hands to the next.
     """
     n, rows = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     t, d = tl.arange(0, m.tokens), tl.arange(0, m.channels)
@@ -92,7 +92,8 @@ def chunk_back(p, lower, upper, t, d, m: tl.constexpr):
 def upper_back(p, lower, upper, t, d, m: tl.constexpr):
     """Go back through the last layer.
 
-    Return the gradient by its inner gradient, and the read's share of those by the first layer's start and drift.
+    Return the gradient with respect to its inner gradient, and the read's share of those by the first layer's start and
+    drift.
     """
     sums = upper_sweep(p, lower, upper, t, d, m)
     store_vectors(upper.dvectors, sums.vectors, 0.0, 0.0, t, m)
@@ -104,7 +105,7 @@ def upper_back(p, lower, upper, t, d, m: tl.constexpr):
 
 @triton.jit
 def lower_back(p, decays, ddelta, start, drift, t, d, m: tl.constexpr):
-    """Go back through the first layer: store dq, return the gradients by k and by the last layer's inner gradient."""
+    """Go back through the first layer: store dq, return the gradients of k and of the last layer's inner gradient."""
     sums = lower_sweep(p, decays, ddelta, t, d, m)
     q, k = load_tile(p.q, t, d, m.chunk, m.dim), load_tile(p.k, t, d, m.chunk, m.dim)
     mask = load_tile(decays.mask, t, t, m.chunk, m.chunk)
@@ -117,7 +118,7 @@ def lower_back(p, decays, ddelta, start, drift, t, d, m: tl.constexpr):
 
 @triton.jit
 def top_back(z, delta, error, ddelta, d, m: tl.constexpr):
-    """Go back through `inner_error`: return the gradient by the last layer's output, and minus that by the target."""
+    """Go back through `inner_error`: return the gradient of the last layer's output, and minus that of the target."""
     if m.residual:
         normed, scale = normalise(z, d, m)
         through = normalise_backward(normed, scale, ddelta, d, m)

@@ -24,12 +24,12 @@ from titans.ops.neural_memory.triton.tiles import (
 
 
 class Vectors(NamedTuple):
-    """The gradients by a layer's vectors over a chunk; block values in a kernel.
+    """The gradients with respect to a layer's vectors over a chunk; block values in a kernel.
 
     Attributes:
         start, drift, into_weights, into_momentum: `[tokens]`.
-        last_start, last_drift, decay: The write's share of the first two at the last token, and the gradient by the
-            decay. Each is yet to be summed over the rows of a tile.
+        last_start, last_drift, decay: The write's share of the first two at the last token, and the gradient with
+            respect to the decay. Each is yet to be summed over the rows of a tile.
     """
 
     start: Any
@@ -45,10 +45,10 @@ class UpperSums(NamedTuple):
     """The sums of the first sweep over its tiles; block values in a kernel.
 
     Attributes:
-        delta: The gradient by the last layer's inner gradient.
+        delta: The gradient with respect to the last layer's inner gradient.
         products: The last layer's scores before the mask.
-        vectors: The gradients by the last layer's vectors.
-        start, drift: The read's share of the gradients by the first layer's start and drift.
+        vectors: The gradients with respect to the last layer's vectors.
+        start, drift: The read's share of the gradients with respect to the first layer's start and drift.
     """
 
     delta: Any
@@ -62,10 +62,10 @@ class LowerSums(NamedTuple):
     """The sums of the second sweep over its tiles; block values in a kernel.
 
     Attributes:
-        q, k: The gradients by queries and keys.
-        delta: The gradient by the last layer's inner gradient.
-        scores: The gradient by the first layer's masked scores.
-        vectors: The gradients by the first layer's vectors.
+        q, k: The gradients with respect to queries and keys.
+        delta: The gradient with respect to the last layer's inner gradient.
+        scores: The gradient with respect to the first layer's masked scores.
+        vectors: The gradients with respect to the first layer's vectors.
     """
 
     q: Any
@@ -76,7 +76,7 @@ class LowerSums(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A tile of a layer's weights and momentum before a chunk, and the gradients by them after it."""
+    """A tile of a layer's weights and momentum before a chunk, and the gradients with respect to them after it."""
 
     w: Any
     s: Any
@@ -85,7 +85,7 @@ class Tile(NamedTuple):
 
 
 class Pointers(NamedTuple):
-    """The pointers to a chunk's tensors. state is the one before the chunk, dafter and dbefore gradients by states."""
+    """The pointers to a chunk's tensors. dafter and dbefore are the gradients of the states after and before it."""
 
     q: Any
     k: Any
@@ -104,7 +104,7 @@ class Pointers(NamedTuple):
 
 
 class CoefficientPointers(NamedTuple):
-    """The pointers to a layer's mask and vectors over a chunk, and to the gradients by them."""
+    """The pointers to a layer's mask and vectors over a chunk, and to the gradients with respect to them."""
 
     mask: Any
     vectors: Any
@@ -116,7 +116,7 @@ class CoefficientPointers(NamedTuple):
 def keys(p, t, d, m: tl.constexpr):
     """Return the keys, the last layer's output for them, the inner gradient at this output, and the error.
 
-    They are computed again where they are needed: to hold them through a sweep takes registers that the sweep needs.
+    They are recomputed where they are needed, because the sweep has no registers to spare for keeping them.
     """
     k, z = load_tile(p.k, t, d, m.chunk, m.dim), load_tile(p.z, t, d, m.chunk, m.dim)
     delta, error = inner_error(z, k, load_tile(p.v, t, d, m.chunk, m.dim), d, m)
@@ -125,7 +125,7 @@ def keys(p, t, d, m: tl.constexpr):
 
 @triton.jit
 def queries(p, t, d, m: tl.constexpr):
-    """Return the gradient by the last layer's output for the queries."""
+    """Return the gradient with respect to the last layer's output for the queries."""
     du = load_tile(p.dy, t, d, m.chunk, m.dim)
     if m.residual:
         normed, scale = normalise(load_tile(p.u, t, d, m.chunk, m.dim), d, m)
@@ -135,7 +135,7 @@ def queries(p, t, d, m: tl.constexpr):
 
 @triton.jit
 def with_residual(gradient, dy, t, columns, m: tl.constexpr):
-    """Return the gradient by queries, with the part that reaches them beside the memory's layers."""
+    """Return the gradient with respect to queries, with the part that reaches them beside the memory's layers."""
     if m.residual:
         gradient += load_tile(dy, t, columns, m.chunk, m.dim)
     return gradient
@@ -150,7 +150,7 @@ def no_vectors(TOKENS: tl.constexpr, TILE_ROWS: tl.constexpr):
 
 @triton.jit
 def add_vectors(sums, tile, start, drift, into_weights, into_momentum):
-    """Add a tile's share of the gradients by a layer's vectors: the row sums of the last four, and the state's own."""
+    """Add a tile's share of the gradients of a layer's vectors: the row sums of the last four, and the state's own."""
     return Vectors(
         sums.start + tl.sum(start, 1),
         sums.drift + tl.sum(drift, 1),
@@ -164,9 +164,9 @@ def add_vectors(sums, tile, start, drift, into_weights, into_momentum):
 
 @triton.jit
 def store_vectors(dvectors, found, start, drift, t, m: tl.constexpr):
-    """Store the gradients by a layer's vectors, with more of those by the first two.
+    """Store the gradients with respect to a layer's vectors, with more of those by the first two.
 
-    The gradient by the decay, one number, is stored at the first token.
+    The gradient with respect to the decay, one number, is stored at the first token.
     """
     real, last = t < m.chunk, t == m.chunk - 1
     start += found.start + tl.where(last, tl.sum(found.last_start), 0.0)
@@ -193,7 +193,7 @@ def load_back(p, offset, rows, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexp
 def store_back(
     p, offset, rows, columns, tile, read_w, read_s, vectors, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, m: tl.constexpr
 ):
-    """Store the gradients by a tile before the chunk, from those of the read; an unused momentum has none."""
+    """Store the gradients of a tile before the chunk, given those of the read; an unused momentum has none."""
     dw = read_w + load_last(vectors, START, m) * tile.dw
     ds = read_s + load_last(vectors, DRIFT, m) * tile.dw + load_last(vectors, DECAY, m) * tile.ds
     store_tile(p.dbefore + offset, rows, columns, dw, HEIGHT, WIDTH)

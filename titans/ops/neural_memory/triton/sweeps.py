@@ -70,7 +70,7 @@ def upper_sweep(p, lower, upper, t, d, m: tl.constexpr):
 
 @triton.jit
 def upper_tile(p, sums, tile, vectors, x, g, delta, du, masked, t, d, i, m: tl.constexpr):
-    """Store the gradients by a tile of the last layer; return those by its queries and by its keys' inputs."""
+    """Store the gradients of a tile of the last layer; return those of its queries and of its keys' inputs."""
     start, drift = load_vector(vectors, START, t, m), load_vector(vectors, DRIFT, t, m)
     into_w, into_s = load_vector(vectors, INTO_WEIGHTS, t, m), load_vector(vectors, INTO_MOMENTUM, t, m)
     read_w, read_s = dot(tl.trans(start * du), g, m), dot(tl.trans(drift * du), g, m)
@@ -113,7 +113,7 @@ def lower_sweep(p, decays, ddelta, t, d, m: tl.constexpr):
 
 @triton.jit
 def lower_tile(p, sums, tile, vectors, q, k, delta, du, scores, t, d, i, m: tl.constexpr):
-    """Store the gradients by a tile of the first layer; return those by its inner gradients."""
+    """Store the gradients of a tile of the first layer; return those of its inner gradients."""
     start, drift = load_vector(vectors, START, t, m), load_vector(vectors, DRIFT, t, m)
     into_w, into_s = load_vector(vectors, INTO_WEIGHTS, t, m), load_vector(vectors, INTO_MOMENTUM, t, m)
     read_w, read_s = dot(tl.trans(start * du), q, m), dot(tl.trans(drift * du), q, m)
@@ -130,7 +130,7 @@ def lower_tile(p, sums, tile, vectors, q, k, delta, du, scores, t, d, i, m: tl.c
 
 @triton.jit
 def down_sweep(p, k, delta, dz, dk, t, d, m: tl.constexpr):
-    """Go down from the top of the inner gradients: store dk, and add to the gradients by the weights."""
+    """Go down from the top of the inner gradients: store dk, and add to the gradients with respect to the weights."""
     for first in range(0, m.width, m.tile):
         i = first + tl.arange(0, m.tile)
         dx = load_tile(p.dx, t, i, m.chunk, m.width)

@@ -178,14 +178,14 @@ def normalise(z, d, m: tl.constexpr):
 
 @triton.jit
 def normalise_backward(normed, scale, gradient, d, m: tl.constexpr):
-    """Return the gradient by z from that by LayerNorm(z)."""
+    """Return the gradient with respect to z from that with respect to LayerNorm(z)."""
     through = scale * (gradient - mean(gradient, m) - normed * mean(gradient * normed, m))
     return tl.where(d[None, :] < m.dim, through, 0.0)
 
 
 @triton.jit
 def inner_error(z, k, v, d, m: tl.constexpr):
-    """Return the inner gradient at the last layer's output, and the derivative of the loss by the memory's output."""
+    """Return the inner gradient at the last layer's output, and the loss's derivative at the memory's output."""
     if m.residual:
         normed, scale = normalise(z, d, m)
         error = m.loss_slope * (k + normed - v)
