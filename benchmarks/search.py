@@ -37,7 +37,7 @@ from titans_lab.search.proposer import Goal, Proposer
 from titans_lab.search.trial import Trial
 from titans_lab.store.query import query
 from titans_lab.store.store import Store
-from titans_lab.study.loader import Setting
+from titans_lab.study.reading import Setting
 from titans_lab.study.study import load_study
 from titans_lab.study.terms import Chosen, Dimension, SearchTerms
 

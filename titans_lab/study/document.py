@@ -11,9 +11,11 @@ from titans_lab.errors import UserError
 from titans_lab.plugins.loading import load
 from titans_lab.plugins.source import find
 from titans_lab.run.values import describe
-from titans_lab.study.loader import Node, Problems, Setting, parse
+from titans_lab.study.containers import Struct, read_keys
+from titans_lab.study.loader import parse
 from titans_lab.study.parts import block
-from titans_lab.study.shapes import Key, Language, Reading, Shape, Struct, Value, read_keys
+from titans_lab.study.reading import Key, Language, Node, Problems, Reading, Setting, Shape
+from titans_lab.study.shapes import Value
 from titans_lab.study.space import SubSpace
 
 
@@ -41,7 +43,7 @@ class Document:
 
 
 def read_document(
-    root: Node, path: Path, overrides: Sequence[str], keys: Sequence[Key], words: Language, problems: Problems
+    root: Node, path: Path, overrides: Sequence[str], keys: Sequence[Key], language: Language, problems: Problems
 ) -> Document:
     """Return the content of a study file with the overrides applied.
 
@@ -50,7 +52,7 @@ def read_document(
         path: The file. Paths of the files that it builds on are relative to its folder.
         overrides: Texts `key=value`: a dotted key of a run, a key of the study, or an entry of one, as `grid.train.lr`.
         keys: The table of keys.
-        words: The names that a study may use.
+        language: The names that a study may use.
         problems: The problems, to which those of the study are added.
 
     Raises:
@@ -62,23 +64,23 @@ def read_document(
     if not isinstance(root.value, dict):
         rule = "a study has keys, as in `question: ...`, with a space after each colon"
         raise UserError(f"{root.place}: the study: {describe(root.plain())}, not a mapping; {rule}")
-    given = _parsed(overrides, keys, words, problems)
+    given = _parsed(overrides, keys, language, problems)
     parts = dict(root.value)
     for key, node in given.items():
         head, _, rest = key.removeprefix("+").partition(".")
         for row in keys:
             if row.name == head:
                 parts[head] = _spliced(parts.get(head), row.shape, rest, key, node, problems)
-    reading = Reading(path, problems, words, {path.resolve(): None})
+    reading = Reading(path, problems, language, {path.resolve(): None})
     found = read_keys(parts, keys, "", reading)
     own, studies = block(found), found["studies"].value if "studies" in found else {}
     document = Document(found, own, {name: each.value for name, each in studies.items()})
     base = dict(own.base)
     for key, node in given.items():
         bare = key.removeprefix("+")
-        if bare in words.leaves:
+        if bare in language.leaves:
             _refuse_known(key, node, base.get(bare), problems)
-            if setting := Value(words.leaves[bare]).read(node, bare, reading):
+            if setting := Value(language.leaves[bare]).read(node, bare, reading):
                 base[bare] = setting
             for message in _hiding(bare, document):
                 problems.add(node.place, bare, message)
@@ -108,7 +110,7 @@ def load_plugins(root: Node, path: Path, overrides: Sequence[str]) -> None:
                 raise UserError(f"{node.place}: plugins: {error}") from error
 
 
-def _parsed(texts: Sequence[str], keys: Sequence[Key], words: Language, problems: Problems) -> dict[str, Node]:
+def _parsed(texts: Sequence[str], keys: Sequence[Key], language: Language, problems: Problems) -> dict[str, Node]:
     """Return the values of `key=value` texts by key. A new key keeps its plus."""
     whole = [key.name for key in keys if key.override in ("whole", "both")]
     entries = [key.name for key in keys if key.override in ("entry", "both")]
@@ -125,10 +127,10 @@ def _parsed(texts: Sequence[str], keys: Sequence[Key], words: Language, problems
             problems.add(node.place, key, f"the value is empty; write {key}=null for none, or a value")
         elif twin:
             problems.add(node.place, key, f"given twice, also as {twin.place}; keep one of them")
-        elif bare in (*words.leaves, *whole) or (dot and head in entries):
+        elif bare in (*language.leaves, *whole) or (dot and head in entries):
             given[key] = node
         else:
-            problems.add(node.place, key, words.unknown(bare, (*words.leaves, *whole)))
+            problems.add(node.place, key, language.unknown(bare, (*language.leaves, *whole)))
     return given
 
 

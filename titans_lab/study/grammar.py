@@ -1,7 +1,6 @@
 """The language of studies: one table of its keys.
 
-The parser, the overrides of the command line, the JSON schema and the list of keys in docs/studies.md derive from
-`KEYS`. The keys of a run itself derive from the configurations of `titans_lab.run.config`.
+The parser, the overrides of the command line and the JSON schema derive from `KEYS`. The keys of a run itself derive from the configurations of `titans_lab.run.config`.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from titans_lab.run.config import Leaf, RunConfig, attributes, layout, leaves
 from titans_lab.run.derived import SOLVED_BY, Hold
 from titans_lab.run.metric import COSTS, MEASURED, Direction, Taken
 from titans_lab.run.values import NAMED, PRESET, brief
+from titans_lab.study.containers import ByKey, Named, Several, Struct, described
 from titans_lab.study.expression import parse_expression
-from titans_lab.study.loader import Setting
 from titans_lab.study.parts import (
     EMPTY,
     Ablation,
@@ -32,23 +31,8 @@ from titans_lab.study.parts import (
     check_arm_name,
 )
 from titans_lab.study.presets import PRESETS
-from titans_lab.study.shapes import (
-    ByKey,
-    Choices,
-    Duration,
-    Key,
-    Language,
-    Levels,
-    Named,
-    Predicate,
-    Schema,
-    Several,
-    Struct,
-    Value,
-    count,
-    described,
-    mapping_schema,
-)
+from titans_lab.study.reading import Key, Language, Schema, Setting, mapping_schema
+from titans_lab.study.shapes import Choices, Duration, Levels, Predicate, Value, count
 from titans_lab.study.terms import (
     Budget,
     Finalists,

@@ -1,4 +1,4 @@
-"""Load YAML with the place of every value, without YAML's surprises, and collect problems.
+"""Load YAML with the place of every value and without YAML's surprises.
 
 Scalars follow YAML 1.2's core schema in lower case: `1e-4` is a number, `yes` is text. Anchors, aliases, tags and
 repeated keys are refused, so that a file means what it shows and is as small as it looks.
@@ -7,14 +7,13 @@ repeated keys are refused, so that a file means what it shows and is as small as
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.study.reading import Node
 
 Place = Callable[[int], str]  # from a line number, from 0, to its name in errors
 
@@ -24,78 +23,6 @@ WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 INTEGER = re.compile(r"[-+]?\d+(_\d+)*", re.ASCII)
 FLOAT = re.compile(r"[-+]?(\.\d+|\d+(_\d+)*(\.\d*)?)(e[-+]?\d+)?|[-+]?\.inf|\.nan", re.IGNORECASE | re.ASCII)
 LONGEST_INTEGER = 18  # characters, so that it fits in 64 bits
-MOST_LINES = 20
-MOST_PROBLEMS = 1000  # after which the rest of a file is not checked, because that could take long
-LONGEST_KEY = 80
-
-
-@dataclass(frozen=True)
-class Node:
-    """A value of a YAML text and its place.
-
-    Attributes:
-        value: A scalar, a list of nodes, or a dictionary from key to node.
-        place: The place of the value, such as "studies/depth.yaml:12".
-        key_place: The place of its key, or of the value where it has none.
-    """
-
-    value: Any
-    place: str
-    key_place: str
-
-    def plain(self) -> Any:
-        """Return the value without places."""
-        if isinstance(self.value, dict):
-            return {key: node.plain() for key, node in self.value.items()}
-        return [node.plain() for node in self.value] if isinstance(self.value, list) else self.value
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A value of the right type and its place.
-
-    Attributes:
-        value: The value, converted to its declared type.
-        place: The place of the value.
-        key_place: The place of its key, if that is needed.
-    """
-
-    value: Any
-    place: str
-    key_place: str = ""
-
-
-class Problems:
-    """The problems found so far, a line each. A problem that several parts of a study share is reported once."""
-
-    def __init__(self) -> None:
-        self._lines: dict[str, None] = {}
-
-    @property
-    def count(self) -> int:
-        """Return the number of problems so far."""
-        return len(self._lines)
-
-    def add(self, place: str, key: str, message: object) -> None:
-        """Add a problem with the value of a key."""
-        quoted = json.dumps(key, ensure_ascii=False)
-        shown = quoted if len(quoted) <= LONGEST_KEY else quoted[:LONGEST_KEY] + "..."
-        self.tell(f"{place}: {key if 0 < len(key) <= LONGEST_KEY else shown}: {message}")
-
-    def tell(self, line: str) -> None:
-        """Add a line that already names its place and key."""
-        self._lines[line] = None
-        if len(self._lines) >= MOST_PROBLEMS:
-            self.stop()
-
-    def stop(self) -> None:
-        """Raise UserError with all problems, if there are any."""
-        lines = list(self._lines)
-        if len(lines) > MOST_LINES:
-            some = "and at least" if len(lines) >= MOST_PROBLEMS else "and"
-            lines[MOST_LINES:] = [f"{some} {len(lines) - MOST_LINES} more problems"]
-        if lines:
-            raise UserError("\n".join(lines))
 
 
 def load(path: Path) -> Node:

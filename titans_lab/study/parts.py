@@ -11,25 +11,10 @@ from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.run.values import ARM, MOST_RUNS, PRESET, assignment, brief, meant, show
-from titans_lab.study.loader import Node, Setting, load
-from titans_lab.study.shapes import (
-    ByKey,
-    Choices,
-    Key,
-    Language,
-    Levels,
-    Predicate,
-    Reading,
-    Schema,
-    Several,
-    Shape,
-    Value,
-    count,
-    described,
-    entries,
-    read_keys,
-    unknown_key,
-)
+from titans_lab.study.containers import ByKey, Several, described, entries, read_keys, unknown_key
+from titans_lab.study.loader import load
+from titans_lab.study.reading import Key, Language, Node, Reading, Schema, Setting, Shape
+from titans_lab.study.shapes import Choices, Levels, Predicate, Value, count
 from titans_lab.study.space import Level, Rule, SubSpace
 
 ARM_NAME = re.compile(r"[^\W_].{0,99}")
@@ -126,7 +111,7 @@ class Base(Shape):
             else:
                 yield from self._leaves(child, below, reading)
 
-    def schema(self, words: Language) -> Schema:
+    def schema(self, language: Language) -> Schema:
         """Return the schema of sections, a file's name, or a list of both."""
         part = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/sections"}]}
         return {"anyOf": [*part["anyOf"], {"type": "array", "items": part, "minItems": 1}]}
@@ -151,9 +136,9 @@ class StudyPart(Shape):
         parts = dict(entries(node, key, reading.problems))
         return Setting(block(read_keys(parts, self.keys, "", reading)), node.place, node.key_place)
 
-    def schema(self, words: Language) -> Schema:
+    def schema(self, language: Language) -> Schema:
         """Return the schema of the mapping."""
-        found = described(self.keys, words)
+        found = described(self.keys, language)
         return {"anyOf": [{"type": "null"}, found]} if self.within == "sub-study" else found
 
 
@@ -195,9 +180,9 @@ class Conditions(Shape):
                 found.append((condition, inner.value))
         return Setting(tuple(found), node.place, node.key_place)
 
-    def schema(self, words: Language) -> Schema:
+    def schema(self, language: Language) -> Schema:
         """Return the schema of a mapping from any text."""
-        return {"type": "object", "additionalProperties": StudyPart("when", self.table).schema(words)}
+        return {"type": "object", "additionalProperties": StudyPart("when", self.table).schema(language)}
 
 
 class Ablation(Shape):
@@ -235,10 +220,10 @@ class Ablation(Shape):
         """Return the whole path: a dotted key or a name is one entry."""
         return path, ""
 
-    def schema(self, words: Language) -> Schema:
+    def schema(self, language: Language) -> Schema:
         """Return the schema of both kinds of entries."""
-        arms = {key: Choices(hint).schema(words) for key, hint in words.hints.items()}
-        return {"type": "object", "additionalProperties": ByKey(Value, of="hints").schema(words), "properties": arms}
+        arms = {key: Choices(hint).schema(language) for key, hint in language.hints.items()}
+        return {"type": "object", "additionalProperties": ByKey(Value, of="hints").schema(language), "properties": arms}
 
 
 @dataclass(frozen=True)
@@ -265,9 +250,9 @@ class Combination(Shape):
 
         return Setting(Rule(holds, frozenset(wanted), node.place, key, self.keeps), node.place, node.key_place)
 
-    def schema(self, words: Language) -> Schema:
+    def schema(self, language: Language) -> Schema:
         """Return the schema of either."""
-        return {"anyOf": [self.text.schema(words), {"$ref": "#/$defs/chosen"}]}
+        return {"anyOf": [self.text.schema(language), {"$ref": "#/$defs/chosen"}]}
 
 
 class AnyText(Shape):
@@ -277,7 +262,7 @@ class AnyText(Shape):
         """Return the value unchanged."""
         return Setting(node.plain(), node.place, node.key_place)
 
-    def schema(self, words: Language) -> Schema:
+    def schema(self, language: Language) -> Schema:
         """Return the schema of a text."""
         return {"type": "string"}
 
@@ -289,9 +274,9 @@ class Presets(Shape):
         """Return the names of presets that exist."""
         return Several(Value(reading.language.hints[PRESET])).read(node, key, reading)
 
-    def schema(self, words: Language) -> Schema:
+    def schema(self, language: Language) -> Schema:
         """Return the schema of either."""
-        return Several(Value(words.hints[PRESET])).schema(words)
+        return Several(Value(language.hints[PRESET])).schema(language)
 
 
 class Seeds(Shape):
@@ -311,7 +296,7 @@ class Seeds(Shape):
                 reading.problems.add(seed.place, key, f"{seed.value} is no seed; write integers from 0")
         return Setting(tuple(seed.value for seed in seeds), node.place, node.key_place)
 
-    def schema(self, words: Language) -> Schema:
+    def schema(self, language: Language) -> Schema:
         """Return the schema of either."""
         seeds = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
         return {"anyOf": [{"type": "integer", "minimum": 1}, seeds]}

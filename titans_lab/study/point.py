@@ -11,7 +11,7 @@ from titans_lab.run.config import Impossible, RunConfig, build, leaves
 from titans_lab.run.derived import DERIVED, KEYS, QUANTITIES, SOLVED_BY, UNITS, Hold, Solution, alternative, solve
 from titans_lab.run.identity import read_values, run_id
 from titans_lab.run.values import ARM, MOST_RUNS, NAMED, PRESET, show
-from titans_lab.study.loader import Problems, Setting
+from titans_lab.study.reading import Problems, Setting
 from titans_lab.study.sieve import Sieve, blamed, some
 from titans_lab.study.space import UNCHANGED, Choice, Rule, Space
 
@@ -49,7 +49,7 @@ class Point:
     def located(self, error: UserError, file: str) -> UserError:
         """Return the error with the place of the value that causes it, or the file where the study sets none."""
         if str(error).partition(":")[0] not in leaves():
-            return error  # the error names its place
+            return error  # the error already names its place
         return UserError(f"{blamed(str(error), self.choice.layers) or file}: {error}")
 
 

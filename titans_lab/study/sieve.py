@@ -9,7 +9,7 @@ from typing import Any
 
 from titans_lab.run.config import leaves
 from titans_lab.run.values import show
-from titans_lab.study.loader import Problems
+from titans_lab.study.reading import Problems
 from titans_lab.study.space import Layers, Rule
 
 
@@ -40,7 +40,7 @@ class Sieve:
     def report(self, total: int, problems: Problems) -> None:
         """Report each fault, with its combinations unless all have it. Raise UserError if there are any problems."""
         for line, factors in self._faults.items():
-            problems.tell(line + ("" if len(factors) == total else f" (with {some(factors)})"))
+            problems.add_line(line + ("" if len(factors) == total else f" (with {some(factors)})"))
         problems.stop()
 
 

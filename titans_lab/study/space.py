@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from titans_lab.run.values import ARM, NAMED, PRESET, STUDY, show
-from titans_lab.study.loader import Problems, Setting
 from titans_lab.study.presets import PRESETS
+from titans_lab.study.reading import Problems, Setting
 
 UNCHANGED = "base"  # the arm of `ablate` that changes nothing
 

@@ -1,4 +1,4 @@
-"""Studies: a question, a grid of configurations, seeds, and the runs that they come to."""
+"""Studies: a question, a grid of configurations, seeds, and the runs that follow from them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from titans_lab.run.run import Run
 from titans_lab.run.values import label
 from titans_lab.study.document import Document, load_plugins, read_document
 from titans_lab.study.grammar import KEYS, language, study_name, variant_name
-from titans_lab.study.loader import Node, Problems, Setting, load
+from titans_lab.study.loader import load
 from titans_lab.study.point import Held, Point, built, hold_equal, late_names, points_of, sift
+from titans_lab.study.reading import Node, Problems, Setting
 from titans_lab.study.sieve import Sieve
 from titans_lab.study.space import Axis, Choice, Level, Space, space_of
 from titans_lab.study.terms import Budget, Dimension, Order, SearchTerms
@@ -73,7 +74,7 @@ class Study:
 
     @property
     def variant(self) -> str:
-        """The name of the study with its overrides, under which a sweep records it and a report is written.
+        """Return the name of the study with its overrides, under which a sweep records it and a report is written.
 
         Without overrides it is the study's own name. Other overrides give another name.
         """

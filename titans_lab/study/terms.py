@@ -9,20 +9,10 @@ from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
 from titans_lab.run.values import DIGITS, describe, meant, show, typed
+from titans_lab.study.containers import read_keys
 from titans_lab.study.expression import Expression, Lookup
-from titans_lab.study.loader import Node, Setting
-from titans_lab.study.shapes import (
-    Key,
-    Language,
-    Levels,
-    Predicate,
-    Reading,
-    Schema,
-    Shape,
-    Value,
-    mapping_schema,
-    read_keys,
-)
+from titans_lab.study.reading import Key, Language, Node, Reading, Schema, Setting, Shape, mapping_schema
+from titans_lab.study.shapes import Levels, Predicate, Value
 
 Order = Literal["listed", "shuffled"]
 SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
@@ -263,9 +253,9 @@ class Library(Shape):
         """Return the name of an option."""
         return path, ""
 
-    def schema(self, words: Language) -> Schema:
+    def schema(self, language: Language) -> Schema:
         """Return the schema of either."""
-        name = Value(self.names).schema(words)
+        name = Value(self.names).schema(language)
         return {"anyOf": [name, {"type": "object", "properties": {"name": name}, "required": ["name"]}]}
 
 
@@ -323,12 +313,12 @@ class Parameters(Shape):
         """Return the whole path: a dotted key is one entry."""
         return path, ""
 
-    def schema(self, words: Language) -> Schema:
+    def schema(self, language: Language) -> Schema:
         """Return the schema of a mapping from each key."""
         ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
         kinds = {"float": ends, "int": ends, "choice": {"type": "array", "minItems": 1}}
-        each = mapping_schema(kinds | {key.name: key.shape.schema(words) for key in distribution("float")})
-        return mapping_schema({name: each for name in words.leaves if name not in words.outside})
+        each = mapping_schema(kinds | {key.name: key.shape.schema(language) for key in distribution("float")})
+        return mapping_schema({name: each for name in language.leaves if name not in language.outside})
 
 
 def distribution(kind: str) -> tuple[Key, ...]:

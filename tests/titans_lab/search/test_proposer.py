@@ -16,7 +16,7 @@ from titans_lab.errors import UserError
 from titans_lab.search.libraries import check_choices, make_sampler, options_of, seed_of
 from titans_lab.search.proposer import Goal, Proposer, export
 from titans_lab.search.trial import Trial
-from titans_lab.study.loader import Setting
+from titans_lab.study.reading import Setting
 from titans_lab.study.terms import Chosen, Dimension, Limit, SearchTerms
 
 RATE = Dimension("train.lr", "float", 1e-4, 1e-1, log=True)
