@@ -1,6 +1,7 @@
 """The language of studies: one table of its keys.
 
-The parser, the overrides of the command line and the JSON schema derive from `KEYS`. The keys of a run itself derive from the configurations of `titans_lab.run.config`.
+The parser, the overrides of the command line and the JSON schema derive from `KEYS`. The keys of a run itself derive
+from the configurations of `titans_lab.run.config`.
 """
 
 from __future__ import annotations
