@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans.mixers.parts import merge_heads, rotate, split_heads
+from titans.mixers.parts import Linear, merge_heads, rotate, split_heads
 from titans.models.config import ModelConfig
 from titans.ops.attention import attend, causal_mask, window_attention
 
@@ -42,7 +42,7 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads = config.n_heads
-        self.q, self.k, self.v, self.out = (nn.Linear(config.dim, config.dim, bias=False) for _ in range(4))
+        self.q, self.k, self.v, self.out = (Linear(config.dim, config.dim, bias=False) for _ in range(4))
 
     def start(self, batch: int) -> KeyValues:
         """Return an empty cache for `batch` sequences."""

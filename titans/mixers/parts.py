@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.models.config import ModelConfig
+from titans.ops.linear import linear
 
 #: Smallest and largest initial step size of a recurrence, as in Mamba (arXiv 2312.00752).
 STEP_RANGE = 0.001, 0.1
@@ -35,9 +36,23 @@ def rotate(x: Tensor, first: int = 0, base: float = 10_000.0) -> Tensor:
     return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
 
 
-def linear(inputs: int, outputs: int) -> nn.Linear:
+class Linear(nn.Linear):
+    """torch's linear layer, on a processor with the faster of its libraries' kernels: see `titans.ops.linear`."""
+
+    kernel = "auto"
+
+    def use_kernel(self, kernel: str) -> None:
+        """Compute as torch does by itself for "torch", and as `titans.ops.linear` chooses for any other name."""
+        self.kernel = kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[..., inputs]` to `[..., outputs]`."""
+        return (F.linear if self.kernel == "torch" else linear)(x, self.weight, self.bias)
+
+
+def biased_linear(inputs: int, outputs: int) -> Linear:
     """Return a linear layer whose bias starts at 0. torch would draw the bias from its global generator, unseeded."""
-    layer = nn.Linear(inputs, outputs)
+    layer = Linear(inputs, outputs)
     nn.init.zeros_(layer.bias)
     return layer
 
@@ -45,7 +60,7 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 def through(inputs: int, rank: int, outputs: int, bias: bool = False) -> nn.Sequential:
     """Return two linear layers, through `rank` channels; with `bias` the second has one, which starts at 0."""
     return nn.Sequential(
-        nn.Linear(inputs, rank, bias=False), linear(rank, outputs) if bias else nn.Linear(rank, outputs, bias=False)
+        Linear(inputs, rank, bias=False), biased_linear(rank, outputs) if bias else Linear(rank, outputs, bias=False)
     )
 
 
@@ -110,7 +125,7 @@ class Projection(nn.Module):
     def __init__(self, dim: int, width: int, heads: int, conv_size: int, silu: bool, unit: bool) -> None:
         super().__init__()
         self.heads, self.silu, self.unit = heads, silu, unit
-        self.linear = nn.Linear(dim, width, bias=False)
+        self.linear = Linear(dim, width, bias=False)
         self.convolution = CausalConvolution(width, conv_size) if conv_size > 1 else None
 
     def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

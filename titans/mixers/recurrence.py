@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from titans.mixers.mixer import Mixer
 from titans.mixers.parts import (
     STEP_RANGE,
+    Linear,
     Projection,
     RMSNorm,
     inverse_softplus,
@@ -124,8 +125,8 @@ class Readout(nn.Module):
         if low_rank:
             self.gate = through(sizes.dim, sizes.d_v, sizes.values, bias=True)
         elif gated:
-            self.gate = nn.Linear(sizes.dim, sizes.values, bias=False)
-        self.out = nn.Linear(sizes.values, sizes.dim, bias=False)
+            self.gate = Linear(sizes.dim, sizes.values, bias=False)
+        self.out = Linear(sizes.values, sizes.dim, bias=False)
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:
         """Return `[batch, time, dim]` for the recurrence's outputs `[batch, heads, time, d_v]` and its tokens x."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from titans.mixers.parts import RMSNorm, linear
+from titans.mixers.parts import RMSNorm, biased_linear
 from titans.models.backbone import Backbone, initialise
 from titans.models.config import ModelConfig
 
@@ -32,9 +32,15 @@ class AutoEncoder(Backbone):
         dim = config.dim
         self.embedding = nn.Embedding(config.vocab_size, dim)
         self.decoder = nn.Sequential(
-            RMSNorm(dim), linear(dim, dim), nn.GELU(), RMSNorm(dim), linear(dim, dim), nn.GELU(), RMSNorm(dim)
+            RMSNorm(dim),
+            biased_linear(dim, dim),
+            nn.GELU(),
+            RMSNorm(dim),
+            biased_linear(dim, dim),
+            nn.GELU(),
+            RMSNorm(dim),
         )
-        self.head = linear(dim, config.vocab_size)
+        self.head = biased_linear(dim, config.vocab_size)
         initialise(self, seed)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from titans.mixers import registry
-from titans.mixers.parts import RMSNorm
+from titans.mixers.parts import Linear, RMSNorm
 from titans.models.config import ModelConfig
 
 #: The state of a model between two tokens: for each block the state of its mixer.
@@ -23,8 +23,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.gate, self.up = nn.Linear(dim, hidden, bias=False), nn.Linear(dim, hidden, bias=False)
-        self.down = nn.Linear(hidden, dim, bias=False)
+        self.gate, self.up = Linear(dim, hidden, bias=False), Linear(dim, hidden, bias=False)
+        self.down = Linear(hidden, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., dim]` to the same shape."""

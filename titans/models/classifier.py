@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from titans.mixers.parts import linear
+from titans.mixers.parts import biased_linear
 from titans.models.backbone import Backbone, initialise
 from titans.models.config import ModelConfig
 
@@ -24,7 +24,7 @@ class Classifier(Backbone):
     def __init__(self, config: ModelConfig, classes: int, seed: int = 0) -> None:
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
-        self.head = linear(config.dim, classes)
+        self.head = biased_linear(config.dim, classes)
         initialise(self, seed)
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:

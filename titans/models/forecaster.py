@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from titans.mixers.parts import linear
+from titans.mixers.parts import Linear, biased_linear
 from titans.models.backbone import Backbone, initialise
 from titans.models.config import ModelConfig
 
@@ -44,9 +44,9 @@ class Forecaster(Backbone):
             raise ValueError(f"tokens: {tokens} patches do not divide a look-back of {look_back} steps")
         super().__init__(config)
         self.tokens, self.normalisation = tokens, normalisation
-        self.embedding = linear(look_back // tokens, config.dim)
-        self.head = _zero(nn.Linear(tokens * config.dim, horizon, bias=False))
-        self.direct = _zero(nn.Linear(look_back, horizon, bias=False))
+        self.embedding = biased_linear(look_back // tokens, config.dim)
+        self.head = _zero(Linear(tokens * config.dim, horizon, bias=False))
+        self.direct = _zero(Linear(look_back, horizon, bias=False))
         initialise(self, seed)
 
     def forward(self, past: Tensor) -> Tensor:
@@ -64,6 +64,6 @@ class Forecaster(Backbone):
         return mean, (variance + 1e-5).sqrt()
 
 
-def _zero(layer: nn.Linear) -> nn.Linear:
+def _zero(layer: Linear) -> Linear:
     layer.init_std = {"weight": 0.0}  # type: ignore[assignment]
     return layer

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from titans.mixers import registry
 from titans.mixers.mixer import HasKernels
+from titans.mixers.parts import Linear
 from titans.models.backbone import Backbone, ModelState, initialise
 from titans.models.config import ModelConfig
 
@@ -24,7 +25,7 @@ class LanguageModel(Backbone):
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
-        self.head = nn.Linear(config.dim, config.vocab_size, bias=False)
+        self.head = Linear(config.dim, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.embedding.weight = self.head.weight
         initialise(self, seed)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from titans.mixers.comba import PUBLISHED, SLOWEST, CombaConfig
+from titans.mixers.parts import Linear
 from titans.mixers.recurrence import Decay, MatrixMixer, MatrixStream, QueryKeyValue, Readout
 from titans.mixers.recurrence_cost import sizes
 from titans.models.config import ModelConfig
@@ -22,7 +23,7 @@ class Comba(MatrixMixer):
         super().__init__(config, comba)
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=True, unit=True)
-        self.beta, self.step = (nn.Linear(config.dim, config.n_heads, bias=False) for _ in range(2))
+        self.beta, self.step = (Linear(config.dim, config.n_heads, bias=False) for _ in range(2))
         self.decay = Decay(config.n_heads, SLOWEST)
         self.state_feedback = nn.Parameter(torch.ones(config.n_heads))
         self.output_feedback = nn.Parameter(

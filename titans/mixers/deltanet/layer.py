@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from titans.mixers.deltanet import PUBLISHED
+from titans.mixers.parts import Linear
 from titans.mixers.recurrence import MatrixMixer, MatrixStream, QueryKeyValue, Readout
 from titans.mixers.recurrence_cost import sizes
 from titans.models.config import ModelConfig
@@ -22,7 +23,7 @@ class DeltaNet(MatrixMixer):
         super().__init__(config, gated_delta_rule)
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=True, unit=True)
-        self.beta = nn.Linear(config.dim, config.n_heads, bias=False)
+        self.beta = Linear(config.dim, config.n_heads, bias=False)
         self.readout = Readout(widths, gated=False)
 
     def start(self, batch: int) -> MatrixStream:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from titans.mixers.gated_deltanet import PUBLISHED, SLOWEST
+from titans.mixers.parts import Linear
 from titans.mixers.recurrence import Decay, MatrixMixer, MatrixStream, QueryKeyValue, Readout
 from titans.mixers.recurrence_cost import sizes
 from titans.models.config import ModelConfig
@@ -22,7 +23,7 @@ class GatedDeltaNet(MatrixMixer):
         super().__init__(config, gated_delta_rule)
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=True, unit=True)
-        self.beta, self.step = (nn.Linear(config.dim, config.n_heads, bias=False) for _ in range(2))
+        self.beta, self.step = (Linear(config.dim, config.n_heads, bias=False) for _ in range(2))
         self.decay = Decay(config.n_heads, SLOWEST)
         self.readout = Readout(widths, gated=True)
 

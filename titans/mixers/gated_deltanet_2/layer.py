@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from titans.mixers.gated_deltanet_2 import PUBLISHED
-from titans.mixers.parts import split_heads
+from titans.mixers.parts import Linear, split_heads
 from titans.mixers.recurrence import ChannelDecay, MatrixMixer, MatrixStream, QueryKeyValue, Readout
 from titans.mixers.recurrence_cost import sizes
 from titans.models.config import ModelConfig
@@ -21,8 +21,8 @@ class GatedDeltaNet2(MatrixMixer):
         self.heads = config.n_heads
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=True, unit=True)
-        self.erase = nn.Linear(config.dim, widths.keys, bias=False)
-        self.write = nn.Linear(config.dim, widths.values, bias=False)
+        self.erase = Linear(config.dim, widths.keys, bias=False)
+        self.write = Linear(config.dim, widths.values, bias=False)
         self.decay = ChannelDecay(widths)
         self.readout = Readout(widths, gated=True, activation=torch.sigmoid, low_rank=True)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from titans.mixers.gated_deltaproduct import PUBLISHED, SLOWEST, GatedDeltaProductConfig
-from titans.mixers.parts import Projection
+from titans.mixers.parts import Linear, Projection
 from titans.mixers.recurrence import Decay, MatrixMixer, MatrixStream, Readout, projected
 from titans.mixers.recurrence_cost import sizes
 from titans.models.config import ModelConfig
@@ -26,8 +26,8 @@ class GatedDeltaProduct(MatrixMixer):
         self.q = Projection(dim, widths.keys, heads, *form, unit=True)
         self.k = Projection(dim, settings.steps * widths.keys, all_heads, *form, unit=True)
         self.v = Projection(dim, settings.steps * widths.values, all_heads, *form, unit=False)
-        self.beta = nn.Linear(dim, all_heads, bias=False)
-        self.step = nn.Linear(dim, heads, bias=False)
+        self.beta = Linear(dim, all_heads, bias=False)
+        self.step = Linear(dim, heads, bias=False)
         self.decay = Decay(heads, SLOWEST)
         self.readout = Readout(widths, gated=True)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from titans.mixers.gla import PUBLISHED, RANK, TEMPERATURE
-from titans.mixers.parts import linear, split_heads
+from titans.mixers.parts import Linear, biased_linear, split_heads
 from titans.mixers.recurrence import MatrixMixer, MatrixStream, QueryKeyValue, Readout
 from titans.mixers.recurrence_cost import sizes
 from titans.models.config import ModelConfig
@@ -21,8 +21,8 @@ class GatedLinearAttention(MatrixMixer):
         self.heads = config.n_heads
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=widths.conv_size > 1, unit=False)
-        self.narrow = nn.Linear(config.dim, RANK, bias=False)
-        self.decay = linear(RANK, widths.keys)
+        self.narrow = Linear(config.dim, RANK, bias=False)
+        self.decay = biased_linear(RANK, widths.keys)
         self.readout = Readout(widths, gated=True)
 
     def start(self, batch: int) -> MatrixStream:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from titans.mixers.kda import PUBLISHED
+from titans.mixers.parts import Linear
 from titans.mixers.recurrence import ChannelDecay, MatrixMixer, MatrixStream, QueryKeyValue, Readout
 from titans.mixers.recurrence_cost import sizes
 from titans.models.config import ModelConfig
@@ -19,7 +20,7 @@ class KimiDeltaAttention(MatrixMixer):
         super().__init__(config, kda)
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=True, unit=True)
-        self.beta = nn.Linear(config.dim, config.n_heads, bias=False)
+        self.beta = Linear(config.dim, config.n_heads, bias=False)
         self.decay = ChannelDecay(widths)
         self.readout = Readout(widths, gated=True, activation=torch.sigmoid, low_rank=True)
 

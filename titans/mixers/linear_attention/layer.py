@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from titans.mixers.linear_attention import EPSILON, PUBLISHED
-from titans.mixers.parts import merge_heads
+from titans.mixers.parts import Linear, merge_heads
 from titans.mixers.recurrence import MatrixMixer, MatrixStream, QueryKeyValue
 from titans.mixers.recurrence_cost import sizes
 from titans.models.config import ModelConfig
@@ -25,7 +25,7 @@ class LinearAttention(MatrixMixer):
         super().__init__(config, gated_linear_attention)
         widths = sizes(config, PUBLISHED)
         self.inputs = QueryKeyValue(widths, silu=widths.conv_size > 1, unit=False)
-        self.out = nn.Linear(widths.values, config.dim, bias=False)
+        self.out = Linear(widths.values, config.dim, bias=False)
 
     def start(self, batch: int) -> MatrixStream:
         """Return the state of `batch` sequences before their first token."""

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from titans.mixers.lmm import widths
 from titans.mixers.mixer import Mixer
-from titans.mixers.parts import Projection, RMSNorm, merge_heads, split_heads
+from titans.mixers.parts import Linear, Projection, RMSNorm, merge_heads, split_heads
 from titans.models.config import ModelConfig
 from titans.ops import MemoryState, naive_neural_memory, neural_memory, read_memory
+from titans.ops.linear import linear
 from titans.ops.neural_memory.state import Gate, State
 
 Operator = Callable[..., tuple[Tensor, State]]  # takes the arguments of `neural_memory`
@@ -91,7 +92,7 @@ class MemoryGates(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """Return the gates' logits `[batch, time, gates]` for tokens `[batch, time, dim]`, in full precision."""
         with torch.autocast(x.device.type, enabled=False):  # alpha and 1 - eta are small differences
-            return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+            return linear(x.to(self.weight.dtype), self.weight, self.bias)
 
     def forward(
         self, logits: Tensor, chunk_size: int, first: Tensor | None = None
@@ -173,8 +174,8 @@ class NeuralMemory(nn.Module):
         self.initial.init_std = zeros if memory.initial == "zero" else gain  # type: ignore[assignment]
         self.norm = RMSNorm(head) if memory.read_norm else nn.Identity()
         gates = {"channel": dim, "head": self.heads, "none": 0}[memory.output_gate]
-        self.gate = nn.Linear(dim, gates, bias=False) if gates else None
-        self.out = nn.Linear(dim, dim, bias=False)
+        self.gate = Linear(dim, gates, bias=False) if gates else None
+        self.out = Linear(dim, dim, bias=False)
 
     def use_kernel(self, kernel: str) -> None:
         """Compute with a kernel of `neural_memory`. "fla" has no kernel for the memory and changes nothing."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from titans.mixers.log_linear_attention import LogLinearAttentionConfig
 from titans.mixers.mamba2.layer import StateSpace
-from titans.mixers.parts import split_heads
+from titans.mixers.parts import Linear, split_heads
 from titans.mixers.recurrence import MatrixStream
 from titans.models.config import ModelConfig
 from titans.ops import log_linear_attention
@@ -20,7 +20,7 @@ class LogLinearAttention(StateSpace):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, log_linear_attention)
         self.levels = config.settings_of(LogLinearAttentionConfig).levels
-        self.scales = nn.Linear(config.dim, config.n_heads * self.levels, bias=False)
+        self.scales = Linear(config.dim, config.n_heads * self.levels, bias=False)
         self.scale_gain = nn.Parameter(torch.ones(config.n_heads * self.levels))
 
     def start(self, batch: int) -> MatrixStream:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from titans.mixers.mamba import mamba_sizes
 from titans.mixers.mixer import Mixer
-from titans.mixers.parts import STEP_RANGE, CausalConvolution, inverse_softplus
+from titans.mixers.parts import STEP_RANGE, CausalConvolution, Linear, inverse_softplus
 from titans.mixers.recurrence import Operator
 from titans.models.config import ModelConfig
 from titans.ops import naive_selective_scan, selective_scan
@@ -41,17 +41,17 @@ class Mamba(Mixer):
         super().__init__()
         inner, self.size, self.rank = mamba_sizes(config)
         self.operator: Operator = partial(selective_scan, chunk_size=config.recurrent.chunk_size)
-        self.inputs = nn.Linear(config.dim, 2 * inner, bias=False)
+        self.inputs = Linear(config.dim, 2 * inner, bias=False)
         self.convolution = CausalConvolution(inner, config.conv_size, bias=True) if config.conv_size > 1 else None
-        self.select = nn.Linear(inner, self.rank + 2 * self.size, bias=False)
-        self.step = nn.Linear(self.rank, inner)
+        self.select = Linear(inner, self.rank + 2 * self.size, bias=False)
+        self.step = Linear(self.rank, inner)
         self.step.init_std = {"weight": (3 * self.rank) ** -0.5}  # type: ignore[assignment]
         shortest, longest = map(log10, STEP_RANGE)
         self.step.bias = nn.Parameter(inverse_softplus(torch.logspace(shortest, longest, inner)))
         self.init_std = {"log_rates": 0.0}
         self.log_rates = nn.Parameter(torch.zeros(inner, self.size))  # logarithms of the rates divided by -1, -2, ...
         self.skip = nn.Parameter(torch.ones(inner))
-        self.out = nn.Linear(inner, config.dim, bias=False)
+        self.out = Linear(inner, config.dim, bias=False)
 
     def start(self, batch: int) -> MambaStream:
         """Return the state of `batch` sequences before their first token."""

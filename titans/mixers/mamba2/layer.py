@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.mixers.mamba2 import SLOWEST, mamba2_sizes
-from titans.mixers.parts import CausalConvolution, RMSNorm, merge_heads, split_heads
+from titans.mixers.parts import CausalConvolution, Linear, RMSNorm, merge_heads, split_heads
 from titans.mixers.recurrence import EPSILON, Decay, MatrixMixer, MatrixStream, Operator
 from titans.models.config import ModelConfig
 from titans.ops import gated_linear_attention
@@ -26,13 +26,13 @@ class StateSpace(MatrixMixer):
         self.heads = config.n_heads
         inner, keys = mamba2_sizes(config)
         self.widths, self.convolved = (inner, inner + 2 * keys, config.n_heads), (inner, keys, keys)
-        self.project = nn.Linear(config.dim, sum(self.widths), bias=False)
+        self.project = Linear(config.dim, sum(self.widths), bias=False)
         width, channels = config.conv_size, sum(self.convolved)
         self.convolution = CausalConvolution(channels, width, bias=True) if width > 1 else None
         self.decay = Decay(config.n_heads, SLOWEST)
         self.skip = nn.Parameter(self.decay.log_rate.new_ones(config.n_heads))
         self.norm = RMSNorm(inner, EPSILON)
-        self.out = nn.Linear(inner, config.dim, bias=False)
+        self.out = Linear(inner, config.dim, bias=False)
 
     def matrix(self, batch: int) -> Tensor:
         """Return the state of one recurrence before the first token, zeros `[batch, heads, d_k, d_v]`."""

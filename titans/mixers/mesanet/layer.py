@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.mixers.mesanet import FIRST_RIDGE, PUBLISHED, SMALLEST_RIDGE, MesaNetConfig
-from titans.mixers.parts import Projection, RMSNorm, inverse_softplus, linear, merge_heads
+from titans.mixers.parts import Linear, Projection, RMSNorm, biased_linear, inverse_softplus, merge_heads
 from titans.mixers.recurrence import EPSILON, MatrixMixer, MatrixStream, Operator, projected
 from titans.mixers.recurrence_cost import sizes
 from titans.models.config import ModelConfig
@@ -28,11 +28,11 @@ class MesaNet(MatrixMixer):
         form = (widths.heads, widths.conv_size, True)
         self.q, self.k = (Projection(widths.dim, widths.keys, *form, unit=True) for _ in range(2))
         self.v = Projection(widths.dim, widths.values, widths.heads, 1, silu=False, unit=False)
-        self.beta, self.decay = (linear(widths.dim, widths.heads) for _ in range(2))
+        self.beta, self.decay = (biased_linear(widths.dim, widths.heads) for _ in range(2))
         first = inverse_softplus(torch.tensor(FIRST_RIDGE - SMALLEST_RIDGE))
         self.ridge = nn.Parameter(first.repeat(widths.keys))
         self.norm = RMSNorm(widths.d_v, EPSILON)
-        self.out = nn.Linear(widths.values, widths.dim, bias=False)
+        self.out = Linear(widths.values, widths.dim, bias=False)
 
     def start(self, batch: int) -> MatrixStream:
         """Return the state of `batch` sequences before their first token."""

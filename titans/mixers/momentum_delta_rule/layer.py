@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from titans.mixers.momentum_delta_rule import FASTEST_MOMENTUM, LARGEST_FEEDBACK, LARGEST_RATIO, PUBLISHED, SLOWEST
+from titans.mixers.parts import Linear
 from titans.mixers.recurrence import Decay, MatrixMixer, MatrixStream, QueryKeyValue, Readout, uniform_quantiles
 from titans.mixers.recurrence_cost import sizes
 from titans.models.config import ModelConfig
@@ -26,7 +27,7 @@ class MomentumDeltaNet(MatrixMixer):
         widths = sizes(config, PUBLISHED)
         self.temperature = config.dim**0.5
         self.inputs = QueryKeyValue(widths, silu=True, unit=False)
-        gates = (nn.Linear(config.dim, config.n_heads, bias=False) for _ in range(4))
+        gates = (Linear(config.dim, config.n_heads, bias=False) for _ in range(4))
         self.step_size, self.beta, self.momentum_step, self.step = gates
         self.momentum, self.decay = (Decay(config.n_heads, SLOWEST) for _ in range(2))
         ratio, feedback = (uniform_quantiles(config.n_heads, 0.0, top) for top in (LARGEST_RATIO, LARGEST_FEEDBACK))

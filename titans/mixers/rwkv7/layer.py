@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from titans.mixers.parts import merge_heads, split_heads
+from titans.mixers.parts import Linear, merge_heads, split_heads
 from titans.mixers.recurrence import MatrixMixer, MatrixStream
 from titans.mixers.recurrence_cost import sizes
 from titans.mixers.rwkv7 import FASTEST, PUBLISHED, ranks
@@ -88,7 +88,7 @@ class LowRank(nn.Module):
         self, inputs: int, rank: int, outputs: int, activation: Callable[[Tensor], Tensor] | None, bias: Tensor | None
     ) -> None:
         super().__init__()
-        self.narrow, self.wide = _matrix(inputs, rank, 0.0), nn.Linear(rank, outputs, bias=False)
+        self.narrow, self.wide = _matrix(inputs, rank, 0.0), Linear(rank, outputs, bias=False)
         self.wide.init_std = {"weight": 0.1 * outputs**-0.5}  # type: ignore[assignment]
         self.activation = activation
         self.bias = None if bias is None else nn.Parameter(bias)
@@ -100,9 +100,9 @@ class LowRank(nn.Module):
         return x if self.bias is None else x + self.bias
 
 
-def _matrix(inputs: int, outputs: int, gain: float = 1.0) -> nn.Linear:
+def _matrix(inputs: int, outputs: int, gain: float = 1.0) -> Linear:
     """Return a matrix whose entries start with `gain` times the usual standard deviation."""
-    layer = nn.Linear(inputs, outputs, bias=False)
+    layer = Linear(inputs, outputs, bias=False)
     layer.init_std = {"weight": gain * inputs**-0.5}  # type: ignore[assignment]
     return layer
 
