@@ -45,6 +45,8 @@ class MixerSpec:
             values in one spelling and without those that make no difference, so that models with equal ones are the
             same function and runs of them the same run.
         leaks: A function that returns the key of a setting by which a token sees later ones, or None.
+        torch_only: A function that returns whether the layer's memory has a form that no fused kernel of
+            `neural_memory` computes, so that torch's steps run.
         reduced: A function that returns settings of its own with the same switches and smaller sizes, for verification
             in seconds.
         reference: A function, as "module:function", that makes a layer compute by its reference implementation: slow,
@@ -68,6 +70,7 @@ class MixerSpec:
     check: Callable[[Config], None] = lambda config: None
     canonical: Callable[[Config, Values], Values] = lambda config, values: values
     leaks: Callable[[Config], str | None] = lambda config: None
+    torch_only: Callable[[Config], bool] = lambda config: False
     reduced: Callable[[Any], Any] = lambda settings: settings
     reference: str | None = None
     golden_loss: float | None = None

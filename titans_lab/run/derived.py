@@ -71,15 +71,21 @@ def costs(config: RunConfig) -> dict[str, int]:
 
 
 def kernel(config: RunConfig, device: str) -> str:
-    """Return the kernel of a run. "auto" for a memory on a CPU is "cpu" if there is a compiler to build that kernel.
+    """Return the kernel that the memory of a run computes with, or the one asked for if the model has no memory.
+
+    "auto" on a CPU is "cpu" if there is a compiler to build that kernel. A form of the memory that no fused kernel
+    computes runs in torch's steps, "torch", whatever is asked for.
 
     Args:
         config: The configuration of the run.
         device: The kind of device, "cpu" or "cuda".
     """
     asked = config.speed.kernel
-    fused = asked == "auto" and device == "cpu" and config.model.has_memory and c_compiler() is not None
-    return "cpu" if fused else asked
+    if not config.model.has_memory:
+        return asked
+    if config.model.torch_only:
+        return "torch"
+    return "cpu" if asked == "auto" and device == "cpu" and c_compiler() is not None else asked
 
 
 #: The names that an expression may use besides the keys of a run.

@@ -97,6 +97,20 @@ def test_the_same_bits_twice_and_for_any_number_of_threads():
             assert torch.equal(x, other[name]), name
 
 
+def test_the_memory_budget_counts_what_pads_the_tape():
+    arguments = memory_arguments(60, 2, dim=5)  # rows of 5 and 3 numbers, each of which takes a whole vector
+
+    def kept(budget: int) -> int:
+        """Return the numbers that wait for the backward pass."""
+        seen: list[torch.Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: seen.append(x) or x, lambda x: x):
+            neural_memory(**arguments, chunk_size=3, kernel="cpu", memory_budget=budget)
+        return sum(x.numel() for x in seen)
+
+    everything = kept(2**30)
+    assert kept(everything // 2 * arguments["q"].element_size()) < everything / 2
+
+
 def test_denormal_numbers_are_0_inside_and_the_mode_is_restored():
     arguments = memory_arguments(4, 1, dtype=torch.float32)
     small = torch.full_like(arguments["q"], 1e-39)

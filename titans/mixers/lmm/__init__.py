@@ -99,8 +99,7 @@ def _gates(config: ModelConfig) -> int:
 def _operator(config: ModelConfig, length: int, begun: int = 0) -> int:
     """Return the multiply-adds of one head for writing and reading `length` tokens, the last `begun` by themselves."""
     memory, dim = config.memory, config.head_dim
-    linear = memory.depth == 1 and memory.chunk_size == 1 and not (memory.residual or memory.reset_momentum)
-    linear = linear and memory.read == "token" and memory.gate_channels == "none"
+    linear = _is_linear_recurrence(memory)
     size = LINEAR_BLOCK if linear else memory.chunk_size
     pairs = squares(length - begun, size) + squares(begun, size)
     total = pairs * dim if memory.gain == "fast" and memory.read == "token" else 0
@@ -131,6 +130,20 @@ def _channel_pairs(length: int, size: int) -> int:
         return padded * (padded - 1) if tokens else 0
 
     return length // size * of_chunk(size) + of_chunk(length % size)
+
+
+def _is_linear_recurrence(memory: MemoryConfig) -> bool:
+    """Return whether the memory is a linear one at chunk size 1, which has a form of its own."""
+    linear = memory.depth == 1 and memory.chunk_size == 1 and not (memory.residual or memory.reset_momentum)
+    return linear and memory.read == "token" and memory.gate_channels == "none"
+
+
+def torch_only(config: ModelConfig) -> bool:
+    """Return whether the memory has a form that no fused kernel of `neural_memory` computes: see its `choose_scan`."""
+    memory = config.memory
+    by_channel = _in_one_spelling(config)["memory.gate_channels"] != "none"
+    some = len(memory.written_layers) < memory.layers
+    return memory.read != "token" or memory.gain != "none" or by_channel or some or _is_linear_recurrence(memory)
 
 
 def writes_persistent(config: ModelConfig, usual: bool) -> bool:
@@ -187,6 +200,7 @@ MIXER = MixerSpec(
     source="Titans (arXiv 2501.00663), section 4.4",
     layer="titans.mixers.lmm.layer:LongTermMemory",
     state="titans.mixers.lmm.layer:MemoryStream",
+    torch_only=torch_only,
     reads=READS,
     canonical=canonical,
     reference="titans.mixers.lmm.layer:write_token_by_token",

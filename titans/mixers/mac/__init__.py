@@ -18,6 +18,7 @@ from titans.mixers.lmm import (
     persistent_products,
     projection,
     recall,
+    torch_only,
     widths,
     writes_persistent,
 )
@@ -120,6 +121,7 @@ MIXER = MixerSpec(
     source="Titans (arXiv 2501.00663), section 4.1",
     layer="titans.mixers.mac.layer:MemoryAsContext",
     state="titans.mixers.mac.layer:ContextStream",
+    torch_only=torch_only,
     reads=READS | {"persistent_written", "combine", "segment_len"},
     settings=MacConfig,
     check=_check,

@@ -10,6 +10,7 @@ from titans.mixers.lmm import (
     memory_products,
     memory_state,
     persistent_products,
+    torch_only,
     writes_persistent,
 )
 from titans.mixers.spec import MixerSpec
@@ -42,6 +43,7 @@ MIXER = MixerSpec(
     source="Titans (arXiv 2501.00663), section 4.2",
     layer="titans.mixers.mag.layer:MemoryAsGate",
     state="titans.mixers.mag.layer:GateStream",
+    torch_only=torch_only,
     reads=READS | {"persistent_written", "combine", "window"},
     canonical=lambda config, values: canonical_persistent(config, values, WRITES_PERSISTENT),
     reference="titans.mixers.lmm.layer:write_token_by_token",

@@ -47,6 +47,7 @@ def _spec(name: str, layer: str, summary: str, golden_loss: float) -> MixerSpec:
         state="titans.mixers.lmm.layer:MemoryStream",
         reads=frozenset({"n_heads", "conv_size", "memory.chunk_size"}),
         reference=LMM.reference,
+        torch_only=lambda config: LMM.torch_only(ttt_memory(config, name)),
         parameters=lambda config: LMM.parameters(ttt_memory(config, name)),
         multiply_adds=lambda config, length, batch: LMM.multiply_adds(ttt_memory(config, name), length, batch),
         state_size=lambda config, length: LMM.state_size(ttt_memory(config, name), length),

@@ -106,6 +106,11 @@ class ModelConfig:
         return "memory.chunk_size" in reads(self.variant)
 
     @property
+    def torch_only(self) -> bool:
+        """Return whether a mixer's memory has a form that no fused kernel of `neural_memory` computes."""
+        return any(mixer(name).torch_only(self) for name in pattern(self.variant))
+
+    @property
     def mixers(self) -> tuple[str, ...]:
         """Name of each block's mixer."""
         turn = pattern(self.variant)

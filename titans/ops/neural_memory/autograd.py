@@ -53,54 +53,54 @@ class Schedule(NamedTuple):
             yield slice(whole, time), time - whole
 
 
-def memory_policy(budget: int, q: Tensor, state: State, size: int) -> tuple[int, bool]:
+def memory_policy(budget: int, q: Tensor, state: State, scan: Scan, size: int) -> tuple[int, bool]:
     """Return the chunks in a group, and whether their products are kept, so that a call keeps about `budget` bytes.
 
     Args:
         budget: Bytes that may be kept for the backward pass.
         q: `[N, time, D]`.
         state: `[N, O, I]` for each layer.
+        scan: The functions that compute whole chunks.
         size: Tokens in a chunk.
     """
-    chunks, outputs = -(-q.shape[1] // size), [w.shape[1] for w in state.weights]
-    of_state = 2 * q.element_size() * sum(w.numel() for w in state.weights)
-    of_products = q.element_size() * q.shape[0] * size * (3 * sum(outputs) - outputs[-1])
+    chunks, widths = -(-q.shape[1] // size), [q.shape[2], *(w.shape[1] for w in state.weights if w.dim() == 3)]
+    of_state, of_products = (q.element_size() * q.shape[0] * x for x in scan.tape_sizes(widths, size, q.dtype))
     if chunks * (of_state + of_products) <= budget:
         return chunks, True
     return max(1, round(math.sqrt(chunks * of_state / (of_state + of_products)))), False
 
 
 def scan_sequence(
-    plan: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State
+    schedule: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State
 ) -> tuple[Tensor, State]:
     """Write and read a sequence; differentiable.
 
     Args:
-        plan: The schedule of the sequence.
-        gates: The distinct gates that `plan.places` refers to, `[N, time]` or `[N, time, channels]`.
+        schedule: The schedule of the sequence.
+        gates: The distinct gates that `schedule.places` refers to, `[N, time]` or `[N, time, channels]`.
         tokens: q, k and v, `[N, time, D]`.
         state: The state before the first token, `[N, O, I]` for each layer.
 
     Returns:
         What was read `[N, time, D]`, and the state after the last token.
     """
-    if plan.scan.backward is None:
-        y, end, _ = _forward(plan, gates, tokens, state, needs_backward=False)
+    if schedule.scan.backward is None:
+        y, end, _ = _forward(schedule, gates, tokens, state, needs_backward=False)
         return y, end
     layers = len(state.weights)
-    outputs = MemoryScan.apply(plan, len(gates), *gates, *tokens, *state.weights, *state.momentum)  # type: ignore[no-untyped-call]
+    outputs = MemoryScan.apply(schedule, len(gates), *gates, *tokens, *state.weights, *state.momentum)  # type: ignore[no-untyped-call]
     y, *end_tensors = outputs
     return y, MemoryState(tuple(end_tensors[:layers]), tuple(end_tensors[layers:]))
 
 
 def scan_rest(
-    plan: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State, opening: State
+    schedule: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State, opening: State
 ) -> tuple[Tensor, State]:
     """Write and read the rest of a chunk that has begun, in torch's steps; differentiable.
 
     Args:
-        plan: The schedule of the sequence that the chunk belongs to.
-        gates: The distinct gates that `plan.places` refers to, `[N, time]` or `[N, time, channels]`.
+        schedule: The schedule of the sequence that the chunk belongs to.
+        gates: The distinct gates that `schedule.places` refers to, `[N, time]` or `[N, time, channels]`.
         tokens: q, k and v of the rest, `[N, time, D]`.
         state: The state before its first token, `[N, O, I]` for each layer.
         opening: The state at the start of the chunk, at which its gradients are taken, in the same shape.
@@ -108,91 +108,92 @@ def scan_rest(
     Returns:
         What was read `[N, time, D]`, and the state after the last token.
     """
-    plan = plan._replace(scan=TAPED, size=tokens[0].shape[1])
-    coefficients = per_chunk(_coefficients(plan, gates, plan.size), 1)[0]
-    return continue_chunk(plan.switches, coefficients, tuple(tokens), state, opening)
+    schedule = schedule._replace(scan=TAPED, size=tokens[0].shape[1])
+    coefficients = per_chunk(_coefficients(schedule, gates, schedule.size), 1)[0]
+    return continue_chunk(schedule.switches, coefficients, tuple(tokens), state, opening)
 
 
 class MemoryScan(torch.autograd.Function):
     """`scan_sequence` with a backward pass of its own."""
 
     @staticmethod
-    def forward(ctx: Any, plan: Schedule, n_gates: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, schedule: Schedule, n_gates: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return what was read `[N, time, D]`, then the weights and the momentum `[N, O, I]` after it.
 
         The tensors are the gates, then q, k and v, then the weights and the momentum of each layer.
         """
         tensors = tuple(x.detach() for x in tensors)  # torch.compile warns of those that are on a tape
         gates, tokens, fast = tensors[:n_gates], tensors[n_gates : n_gates + 3], tensors[n_gates + 3 :]
-        state = MemoryState(fast[: len(plan.places)], fast[len(plan.places) :])
+        state = MemoryState(fast[: len(schedule.places)], fast[len(schedule.places) :])
         needs_backward = any(ctx.needs_input_grad)
-        y, end, kept = _forward(plan, gates, tokens, state, needs_backward)
+        y, end, kept = _forward(schedule, gates, tokens, state, needs_backward)
         if needs_backward:  # saved by autograd, so that its hooks can offload it and it can be freed
             saved, ctx.form = tree_flatten((gates, tokens, kept))
             ctx.save_for_backward(*saved)
-        ctx.plan = plan
+        ctx.schedule = schedule
         return (y, *end.weights, *end.momentum)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, *dend: Tensor) -> tuple[Any, ...]:
         """Return the gradients with respect to the tensors, given dy `[N, time, D]` and those of the end state."""
-        plan, layers = ctx.plan, len(ctx.plan.places)
+        schedule, layers = ctx.schedule, len(ctx.schedule.places)
         gates, tokens, kept = tree_unflatten(list(ctx.saved_tensors), ctx.form)
         dstate = MemoryState(dend[:layers], dend[layers:])
         dgates = [torch.empty_like(gate) for gate in gates]
         dtokens: list[tuple[Tensor | None, ...]] = []
-        for (part, size), (start, tape) in zip(reversed(list(plan.groups(dy.shape[1]))), reversed(kept), strict=True):
+        groups = list(schedule.groups(dy.shape[1]))
+        for (part, size), (start, tape) in zip(reversed(groups), reversed(kept), strict=True):
             cut, cut_gates = tuple(x[:, part] for x in tokens), [gate[:, part] for gate in gates]
-            coefficients = _coefficients(plan, cut_gates, size)
+            coefficients = _coefficients(schedule, cut_gates, size)
             if tape is None:
-                tape = plan.scan.forward(plan.switches, size, coefficients, cut, start, True)[2]
-            found = plan.scan.backward(plan.switches, size, coefficients, cut, tape, dy[:, part], dstate)
+                tape = schedule.scan.forward(schedule.switches, size, coefficients, cut, start, True)[2]
+            found = schedule.scan.backward(schedule.switches, size, coefficients, cut, tape, dy[:, part], dstate)
             dstate = found.state
             dtokens.insert(0, (found.q, found.k, found.v))
-            for into, gradient in zip(dgates, _to_gates(plan, cut_gates, size, found.coefficients), strict=True):
+            for into, gradient in zip(dgates, _to_gates(schedule, cut_gates, size, found.coefficients), strict=True):
                 into[:, part] = gradient
         by_token = (None if x[0] is None else _joined(x) for x in zip(*dtokens, strict=True))
         return (None, None, *dgates, *by_token, *dstate.weights, *dstate.momentum)
 
 
 def _forward(
-    plan: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State, needs_backward: bool
+    schedule: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State, needs_backward: bool
 ) -> tuple[Tensor, State, list[tuple[State, Any]]]:
     """Return what was read, the state after it, and for the backward pass each group's first state and tape."""
     y: list[Tensor] = []
     kept: list[tuple[State, Any]] = []
-    for part, size in plan.groups(tokens[0].shape[1]):
-        coefficients, start = _coefficients(plan, [gate[:, part] for gate in gates], size), state
+    for part, size in schedule.groups(tokens[0].shape[1]):
+        coefficients, start = _coefficients(schedule, [gate[:, part] for gate in gates], size), state
         cut = tuple(x[:, part] for x in tokens)
-        keep = needs_backward and plan.keeps
-        read, state, tape = plan.scan.forward(plan.switches, size, coefficients, cut, start, keep)
+        keep = needs_backward and schedule.keeps
+        read, state, tape = schedule.scan.forward(schedule.switches, size, coefficients, cut, start, keep)
         y.append(read)
         if needs_backward:
             kept.append((start, tape))
     return _joined(y), state, kept
 
 
-def _coefficients(plan: Schedule, gates: Sequence[Tensor], size: int) -> list[Any]:
+def _coefficients(schedule: Schedule, gates: Sequence[Tensor], size: int) -> list[Any]:
     """Return the coefficients of each layer over whole chunks; layers with the same gates share theirs."""
     known = {
-        places: plan.scan.coefficients(_of_layer(plan, places, gates), size, plan.switches.update_every)
-        for places in dict.fromkeys(plan.places)
+        places: schedule.scan.coefficients(_of_layer(schedule, places, gates), size, schedule.switches.update_every)
+        for places in dict.fromkeys(schedule.places)
         if places is not None
     }
-    return [None if places is None else known[places] for places in plan.places]
+    return [None if places is None else known[places] for places in schedule.places]
 
 
-def _to_gates(plan: Schedule, gates: Sequence[Tensor], size: int, gradients: Sequence[Any]) -> list[Tensor]:
+def _to_gates(schedule: Schedule, gates: Sequence[Tensor], size: int, gradients: Sequence[Any]) -> list[Tensor]:
     """Return the gradients with respect to the gates, from those with respect to each layer's coefficients."""
     dgates = [torch.zeros_like(gate) for gate in gates]
-    for places in dict.fromkeys(plan.places):
+    for places in dict.fromkeys(schedule.places):
         assert places is not None
-        of_layers = [gradient for gradient, own in zip(gradients, plan.places, strict=True) if own == places]
+        of_layers = [gradient for gradient, own in zip(gradients, schedule.places, strict=True) if own == places]
         gradient = type(of_layers[0])(*(_sum(x) for x in zip(*of_layers, strict=True)))
-        used = _of_layer(plan, places, gates)
-        found = plan.scan.coefficients_backward(used, size, plan.switches.update_every, gradient)
-        for place, dgate, sign in zip(places, found, (-1 if plan.switches.ascent else 1, 1, 1), strict=True):
+        used = _of_layer(schedule, places, gates)
+        found = schedule.scan.coefficients_backward(used, size, schedule.switches.update_every, gradient)
+        for place, dgate, sign in zip(places, found, (-1 if schedule.switches.ascent else 1, 1, 1), strict=True):
             if place is not None:
                 assert dgate is not None
                 dgates[place] += sign * dgate
@@ -204,10 +205,10 @@ def _sum(gradients: Sequence[Tensor | None]) -> Tensor | None:
     return sum(given[1:], start=given[0]) if given else None
 
 
-def _of_layer(plan: Schedule, places: GatePlaces, gates: Sequence[Tensor]) -> Gates:
+def _of_layer(schedule: Schedule, places: GatePlaces, gates: Sequence[Tensor]) -> Gates:
     """Return the gates at these places. To climb the inner loss is a step with its sign changed."""
     theta, eta, alpha = Gates.of(None if place is None else gates[place] for place in places)
-    return Gates(-theta if plan.switches.ascent else theta, eta, alpha)
+    return Gates(-theta if schedule.switches.ascent else theta, eta, alpha)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -88,12 +88,12 @@ def neural_memory(
     batch_and_heads, layers = q.shape[:2], len(state.weights)
     tokens, flat = [x.flatten(0, 1) for x in (q, k, v)], _flat(state)
     gates, places = _distinct([by_layer(gate, layers) for gate in (theta, eta, alpha)], switches)
-    plan = Schedule(switches, scan, size, places, *memory_policy(memory_budget, tokens[0], flat, size))
+    schedule = Schedule(switches, scan, size, places, *memory_policy(memory_budget, tokens[0], flat, scan, size))
     flat_gates = [x.flatten(0, 1) for x in gates]
     if opening is None:
-        y, end = scan_sequence(plan, flat_gates, tokens, flat)
+        y, end = scan_sequence(schedule, flat_gates, tokens, flat)
     else:
-        y, end = scan_rest(plan, flat_gates, tokens, flat, _flat(opening))
+        y, end = scan_rest(schedule, flat_gates, tokens, flat, _flat(opening))
     back = type(end)(*(tuple(x.unflatten(0, batch_and_heads) for x in part) for part in end))
     return y.unflatten(0, batch_and_heads), back
 

@@ -29,8 +29,21 @@ from titans.ops.neural_memory.state import LaggedState, MemoryState, State, Swit
 Tokens = tuple[Tensor, ...]  # q, k and v, [N, chunks * C, D]
 
 
+def tape_sizes(widths: Sequence[int], size: int, dtype: torch.dtype) -> tuple[int, int]:
+    """Return the numbers that the tape holds of a sequence and head: of a state, and of a chunk's products.
+
+    Args:
+        widths: The width of the first layer's input, then of each layer's output.
+        size: Tokens in a chunk.
+        dtype: The type of the numbers, by which a kernel may pad them.
+    """
+    outputs = widths[1:]
+    of_state = 2 * sum(o * i for o, i in zip(outputs, widths[:-1], strict=True))
+    return of_state, size * (3 * sum(outputs) - outputs[-1])
+
+
 class Scan(NamedTuple):
-    """The four functions that compute the operator on whole chunks; a kernel brings a set of its own.
+    """The functions that compute the operator on whole chunks; a kernel brings a set of its own.
 
     Attributes:
         coefficients: `chunk_coefficients`, or what computes the same in a form for the scan's own functions alone: a
@@ -38,12 +51,14 @@ class Scan(NamedTuple):
         coefficients_backward: `chunk_coefficients_backward`, or what computes the same.
         forward: `scan_forward`, or what computes the same. Its tape is for the scan's own `backward` alone.
         backward: `scan_backward`, or what computes the same. None: autograd differentiates `forward`.
+        tape_sizes: `tape_sizes`, or what counts the numbers of the scan's own tape.
     """
 
     coefficients: Callable[[Gates, int, int], Any]
     coefficients_backward: Callable[[Gates, int, int, Any], Gates]
     forward: Callable[[Switches, int, Sequence[Any], Tokens, State, bool], tuple[Tensor, State, Any]]
     backward: Callable[[Switches, int, Sequence[Any], Tokens, Any, Tensor, MemoryState], Gradients] | None
+    tape_sizes: Callable[[Sequence[int], int, torch.dtype], tuple[int, int]] = tape_sizes
 
 
 class ChunkTape(NamedTuple):

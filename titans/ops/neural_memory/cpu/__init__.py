@@ -79,7 +79,15 @@ def backward(
     return Gradients(dq, dk if outer else None, dv if outer else None, dgates, dstart)
 
 
-CPU = Scan(lambda gates, size, every: gates, lambda gates, size, every, gradient: gradient, forward, backward)
+def tape_sizes(widths: Sequence[int], size: int, dtype: torch.dtype) -> tuple[int, int]:
+    """Return what `titans.ops.neural_memory.scan.tape_sizes` returns for this kernel, whose rows are whole vectors."""
+    call = KernelCall(size=size, layers=len(widths) - 1, widths=(c_int64 * len(widths))(*widths))
+    return call.tape(dtype)
+
+
+CPU = Scan(
+    lambda gates, size, every: gates, lambda gates, size, every, gradient: gradient, forward, backward, tape_sizes
+)  # fmt: skip
 
 
 def _call(
