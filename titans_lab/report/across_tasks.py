@@ -16,18 +16,18 @@ from titans_lab.run.run import Run
 from titans_lab.stats.bootstrap import RESAMPLES, stratified_iqm
 from titans_lab.stats.interval import Interval
 
-FEWEST = 3  # tasks: of fewer a middle half is no summary
-ROW = 44  # pixels of a model
+FEWEST = 3  # tasks; the middle half of fewer values is no summary
+ROW = 44  # pixels for each model
 FRAME = 96
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Arms that differ in their task alone.
+    """The arms that differ only in their task.
 
     Attributes:
-        name: What they have in common.
-        arms: By task.
+        name: The factors that the arms have in common, in words.
+        arms: The arms by task.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The arms of a study: what is compared, in one colour and mark throughout the page."""
+"""The arms of a study, each with one colour and one mark throughout the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from titans_lab.run.metric import Metric
 from titans_lab.run.values import NAMED, endings
 from titans_lab.stats.interval import Summary, summarise
 
-#: (light, dark) pairs after Okabe & Ito: told apart with any colour vision, 3:1 or more against either page.
+#: (light, dark) pairs after Okabe & Ito: distinguishable with any colour vision, 3:1 or more against either page.
 PALETTE = (
     ("#0072b2", "#5aaae6"),
     ("#d55e00", "#f28a4d"),
@@ -27,7 +27,7 @@ PALETTE = (
     ("#6b6b6b", "#a9a9a9"),
     ("#3d8fc4", "#9bd6fa"),
 )
-BASELINE = "baseline"  # the label of an arm that no factor tells from others
+BASELINE = "baseline"  # the label of the only arm of a study without factors
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star", "hexagram", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
@@ -41,7 +41,7 @@ class Arm:
         x: Index of its value of the factor on the x axis.
         group: Index of its combination of the other factors.
         colour: Index into `PALETTE`.
-        mark: Index into `SYMBOLS` and `DASHES`, where the colour alone does not tell.
+        mark: Index into `SYMBOLS` and `DASHES`, which distinguish arms of the same colour.
     """
 
     factors: dict[str, Any]
@@ -53,32 +53,32 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """The arm's factors in words."""
+        """Return the arm's factors in words."""
         return phrase(self.factors) or BASELINE
 
     @property
     def model(self) -> str:
-        """The model's id, by which benches refer to it."""
+        """Return the model's id, by which benches refer to it."""
         return model_id(self.outcomes[0].run.config.model)
 
     @property
     def judged_by(self) -> str:
-        """Task, data and split: what its scores are on."""
+        """Return the task, data and split that the arm's scores are measured on, as text."""
         return judged_by(self.outcomes[0].run)
 
     @property
     def done(self) -> list[Outcome]:
-        """The seeds that reached the end of training."""
+        """Return the outcomes of the seeds that reached the end of training."""
         return [outcome for outcome in self.outcomes if outcome.result.state == "done"]
 
     @cached_property
     def by_seed(self) -> dict[int, float]:
-        """The scores of the seeds that have one."""
+        """Return the score of each seed that has one."""
         return {outcome.run.seed: outcome.score for outcome in self.outcomes if outcome.score is not None}
 
     @property
     def scores(self) -> list[float]:
-        """The values of `by_seed`."""
+        """Return the values of `by_seed`."""
         return list(self.by_seed.values())
 
     @cached_property
@@ -87,23 +87,23 @@ class Arm:
         return summarise(self.scores) if self.scores else None
 
     def count(self, *states: str) -> int:
-        """Seeds in one of these states."""
+        """Return the number of seeds in one of these states."""
         return sum(outcome.result.state in states for outcome in self.outcomes)
 
     def measured(self, field: str) -> list[float]:
-        """Values of a column of the done runs."""
+        """Return the known values of a column of the view `runs` for the done runs."""
         values = [getattr(outcome.result, field) for outcome in self.done]
         return [value for value in values if value is not None]
 
     def mean(self, field: str) -> float | None:
-        """Mean of a column of the done runs, None where there is none."""
+        """Return the mean of `measured`, or None without a value."""
         values = self.measured(field)
         return math.fsum(values) / len(values) if values else None
 
 
 @dataclass(frozen=True)
 class Factor:
-    """A varied factor: its dotted key, the short name it goes by on the page, and its values in order."""
+    """A varied factor: its dotted key, its short name on the page, and its values in order."""
 
     key: str
     name: str
@@ -120,22 +120,22 @@ class Design:
 
     @cached_property
     def compared(self) -> Comparison:
-        """The places of the baselines, and of the arms with the baselines that they are compared with."""
+        """Return the indices of the baselines, and of the pairs of an arm and its baseline."""
         return comparison([arm.outcomes[0].run for arm in self.arms])
 
     @property
     def base(self) -> Arm:
-        """The study's first baseline, else the first arm."""
+        """Return the study's first baseline, or else its first arm."""
         return self.arms[self.compared.bases[0]]
 
     @property
     def bases(self) -> list[Arm]:
-        """The arms that others are compared with: several where `baseline` does not set every factor."""
+        """Return the baselines: several where the study's `baseline` does not set every factor."""
         return [self.arms[place] for place in self.compared.bases] if self.arms else []
 
     @property
     def pairs(self) -> list[tuple[Arm, Arm]]:
-        """Each other arm with the baseline that it is compared with."""
+        """Return each other arm with the baseline that it is compared with."""
         return [(self.arms[arm], self.arms[base]) for arm, base in self.compared.pairs] if self.arms else []
 
 
@@ -206,12 +206,12 @@ def _value(outcome: Outcome, key: str) -> Any:
 
 
 def _index(values: Sequence[Any], value: Any) -> int:
-    """Like `values.index`, but True is not 1."""
+    """Return `values.index(value)`, with True different from 1."""
     return [(type(each), each) for each in values].index((type(value), value))
 
 
 def phrase(factors: dict[str, Any]) -> str:
-    """Factors in words: "depth 2 · momentum off"; the name of an arm or a sub-study as it is."""
+    """Return factors in words, such as "depth 2 · momentum off". The name of an arm or a sub-study stays as it is."""
     given = {name: value for name, value in factors.items() if value != ABSENT}
     return " · ".join(spell(value) if name in NAMED else f"{name} {spell(value)}" for name, value in given.items())
 

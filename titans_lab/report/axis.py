@@ -1,4 +1,4 @@
-"""Where the values of a factor, the seeds and the scores stand in a figure."""
+"""Scales and ranges of axes, and the positions of values, groups and seeds in a figure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from titans_lab.report.arms import spell
 from titans_lab.report.format import short
 
-LOG_FROM = 8  # largest over smallest value from which equal ratios are equally far apart
-MOST_TICKS = 8  # of an axis of octaves
-CROWDED = 0.04  # of the axis: values closer together than this are spread evenly instead
+LOG_FROM = 8  # ratio of the largest value to the smallest from which the axis is logarithmic
+MOST_TICKS = 8
+CROWDED = 0.04  # share of the axis; values that are closer together get even steps instead
 DODGE = 0.5  # share of the gap between neighbouring values that the groups at one value take up
-MARGIN = 0.12  # of the data's range, free above and below
-INTERVAL_ROOM = 1.5  # intervals may widen the range of the dots by so much each way; beyond, the frame cuts them
+MARGIN = 0.12  # share of the data's range that is free above and below
+INTERVAL_ROOM = 1.5  # ranges of the dots by which intervals may extend the axis each way; longer ones are cut
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Scale:
     """The values of a factor along an axis.
 
     Attributes:
-        ticks: Their places, in the order of the values.
-        texts: Their names.
-        gap: Distance of the two closest.
-        numeric: Whether distances mean something.
+        ticks: The places of the values along the axis, in their order.
+        texts: The labels of the values.
+        gap: The distance of the two closest ticks.
+        numeric: Whether distances along the axis have a meaning.
     """
 
     ticks: tuple[float, ...]
@@ -37,12 +37,15 @@ class Scale:
 
     @property
     def span(self) -> tuple[float, float]:
-        """The axis' range, with room for the groups beside the outermost values."""
+        """Return the axis' range, with room for the groups next to the outermost values."""
         return min(self.ticks) - 0.6 * self.gap, max(self.ticks) + 0.6 * self.gap
 
 
 def scale(values: Sequence[Any]) -> Scale:
-    """Numbers linearly or by ratio, anything else (and numbers that would crowd) evenly in the order given."""
+    """Return a linear or logarithmic scale for numbers, and else even steps in the given order.
+
+    Numbers that would lie too close together also get even steps.
+    """
     texts = tuple(spell(value) for value in values)
     places = _numeric_places(values)
     if places is None:
@@ -86,7 +89,7 @@ def decades(values: Iterable[float]) -> dict[str, Any]:
 
 
 def tokens(count: float) -> str:
-    """Return a length as people write it: 512, 2K, 1M."""
+    """Return a length with a binary prefix, such as 512, 2K or 1M."""
     for suffix, size in (("M", 2**20), ("K", 2**10)):
         if count >= size and count % size == 0:
             return f"{count / size:g}{suffix}"
@@ -94,18 +97,18 @@ def tokens(count: float) -> str:
 
 
 def dodge(index: int, count: int, gap: float) -> float:
-    """Offset of the `index`-th of `count` groups around a value."""
+    """Return the offset of the `index`-th of `count` groups from its value on the axis."""
     return gap * DODGE * ((index + 0.5) / count - 0.5) if count > 1 else 0.0
 
 
 def spread(count: int, groups: int, gap: float) -> list[float]:
-    """Small offsets that keep the dots of `count` seeds apart, within the room of one of `groups`."""
+    """Return small offsets that keep the dots of `count` seeds apart within the room of one of `groups`."""
     step = gap * min(0.03, 0.6 * DODGE / groups / count) if count else 0.0
     return [step * (index - (count - 1) / 2) for index in range(count)]
 
 
 def score_range(scores: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:
-    """Range of an axis that shows every one of `scores`, and the `ends` of intervals as far as there is room."""
+    """Return the range of an axis with all `scores`, and the `ends` of intervals as far as there is room."""
     low, high = min(scores), max(scores)
     span = (high - low) or 0.1 * abs(low) or 1.0
     inside = [min(max(end, low - INTERVAL_ROOM * span), high + INTERVAL_ROOM * span) for end in ends]
@@ -115,7 +118,7 @@ def score_range(scores: Sequence[float], ends: Sequence[float]) -> tuple[float, 
 
 
 def with_ngram_baselines(span: tuple[float, float], baselines: Sequence[float]) -> tuple[float, float]:
-    """`span` widened to the n-gram baselines that lie within half its height of it."""
+    """Return `span`, widened to include the n-gram baselines within half its height of it."""
     low, high = span
     height = high - low
     near = [baseline for baseline in baselines if low - height / 2 <= baseline <= high + height / 2]

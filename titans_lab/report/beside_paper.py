@@ -16,7 +16,7 @@ from titans_lab.run.metric import Metric
 from titans_lab.stats.rank import FEWEST, Agreement, agreement
 
 DEPTH = "model.memory.depth"
-SHORTEST = "2K"  # of the lengths in figure 7, the nearest to what is trained here
+SHORTEST = "2K"  # the shortest length in figure 7, which is nearest to those that are trained here
 COLUMNS = ("the paper's", "figures", "arms", "Kendall's tau", "95\N{NO-BREAK SPACE}% interval")
 READING = (
     "Rank agreement between the arms' means and the paper's (arXiv 2501.00663v1): 1 is the same order, -1 the reverse. "
@@ -27,7 +27,7 @@ READING = (
 
 @dataclass(frozen=True)
 class Order:
-    """Our order beside a column of the paper's."""
+    """The rank agreement of the arms with one column of a table of the paper."""
 
     table: PaperTable
     column: str
@@ -35,7 +35,7 @@ class Order:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cells of the row, one for each of `COLUMNS`."""
+        """Return the cells of the row, one for each of `COLUMNS`."""
         interval = self.found.interval
         text = f"{interval.low:.2f} to {interval.high:.2f}" if interval else shown.NONE
         ends = TableCell(text, tau_low=interval and interval.low, tau_high=interval and interval.high)
@@ -46,7 +46,7 @@ class Order:
 
 
 def orders(design: Design, metric: Metric) -> list[Order]:
-    """Beside each table that has three of the arms or more: none in most studies."""
+    """Return the rank agreement with each column of the paper that has three or more of the arms."""
     return [
         Order(table, column, agreement(values, table.column(column), table.columns[column] == metric.direction))
         for table, columns, values in _matched(design)

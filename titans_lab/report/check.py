@@ -1,4 +1,4 @@
-"""Whether a report is the page that the store gives.
+"""The check whether a report is the page that the store gives.
 
 A report may come from a stranger. The check reads one block of it, the first: what the page was drawn for, which is run
 ids and a time. It then draws the page anew from the store and compares the bytes, so nothing else on the page is
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from titans_lab.run.run import Run
     from titans_lab.study.study import Study
 
-#: What stands before the block, which ends at the next end of a script. Bytes from there on are compared, never parsed.
+#: The bytes before the block, which ends at the next end of a script. The bytes after it are compared and never parsed.
 OPENING = b"""\
 <!DOCTYPE html>
 <html lang="en">
@@ -36,24 +36,24 @@ OPENING = b"""\
 <meta charset="utf-8">
 <script id="origin" type="application/json">"""
 CLOSING = b"</script>\n"
-MOST_BYTES = 2**28  # of a page: one of 10,000 runs has some 2**25
-MOST_ORIGIN = 2**24  # of the block
+MOST_BYTES = 2**28  # the largest page; one of 10,000 runs has some 2**25
+MOST_ORIGIN = 2**24  # the largest block in bytes
 MOST_VERSIONS = 16
-MOST_LETTERS = 160  # of an excerpt, or of a word of the page in a message
-MOST_NAMED = 5  # differences of one part of the page that are named
+MOST_LETTERS = 160  # the longest excerpt of a page in a message
+MOST_NAMED = 5  # the most differences of one part of the page that a message lists
 START, BEFORE, AFTER = 32, 24, 64  # letters of an excerpt: of the line's start, and around the first difference
-#: Where a part of our own page begins, and the name of a part.
+#: The begin of a part of our own page, and the name of the part.
 PART = re.compile(rb"(?=\n<(?:style|header|main|nav|section|script|noscript|/main)\b)")
 NAME = re.compile(rb'\n?<[!/]?(\w+)[^>"]*(?:"([^">]*)")?')
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        differences: How the page differs from what the store gives, a line each; none: the bytes are equal.
-        note: Why the page cannot be compared; empty if it can.
+        differences: The differences of the page from what the store gives, a line each. Empty: the bytes are equal.
+        note: The reason why the page cannot be compared; empty if it can.
     """
 
     differences: tuple[str, ...]
@@ -66,7 +66,8 @@ def check(path: Path, root: Path, study: tuple[Study, Sequence[Run]] | None = No
     Args:
         path: The report.
         root: The store.
-        study: The study that the page is about, with its runs; None: as the store recorded its last sweep.
+        study: The study that the page is about, with its runs. None: the study of the last sweep, as the store recorded
+            it.
 
     Raises:
         UserError: If the file is not a report, or the store has no record of what the page is about.

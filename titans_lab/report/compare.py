@@ -1,4 +1,4 @@
-"""Runs side by side on a terminal: their settings, learning curves and final figures."""
+"""The comparison of runs on a terminal: their settings, learning curves and final figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from titans_lab.report.data import CurvePoint, Material
 from titans_lab.report.format import integer
 from titans_lab.report.render import Report
 
-#: Columns of the view `runs`, and how the rows name them.
+#: The columns of the view `runs`, and their names in the table.
 FIGURES = {
     "state": "state",
     "tokens": "tokens",
@@ -22,12 +22,12 @@ FIGURES = {
     "device_name": "device",
     "commit": "commit",
 }
-PARTS = 8  # of a curve that stand in the table
+PARTS = 8  # the points of a curve in the table
 
 
-def rows(told: Report) -> Iterator[tuple[str, list[Any]]]:
+def rows(report: Report) -> Iterator[tuple[str, list[Any]]]:
     """Yield each row of the comparison: its name, and its value for every run."""
-    found = told.material
+    found = report.material
     yield "seed", [outcome.run.seed for outcome in found.outcomes]
     for key in found.study.factors:
         yield key, [outcome.run.factors[key] for outcome in found.outcomes]
@@ -39,9 +39,9 @@ def rows(told: Report) -> Iterator[tuple[str, list[Any]]]:
     yield from _curves(found)
 
 
-def records(told: Report) -> list[dict[str, Any]]:
+def records(report: Report) -> list[dict[str, Any]]:
     """Return each run as a program reads it: its settings that differ and its figures, under the names of the views."""
-    found = told.material
+    found = report.material
     return [
         {
             "run_id": outcome.run.run_id,

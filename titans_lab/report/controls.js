@@ -16,14 +16,14 @@ function selection(words, options, change) {
 
 function slider(words, most, change) {
   const range = Object.assign(document.createElement("input"), { type: "range", min: 0, max: most, value: 0 });
-  const told = document.createElement("output");
+  const readout = document.createElement("output");
   range.addEventListener("input", () => {
     const reach = Number(range.value);
-    told.textContent = reach ? `mean of ${2 * reach + 1} points` : "";
+    readout.textContent = reach ? `mean of ${2 * reach + 1} points` : "";
     change(reach);
   });
   const label = labelled(words, range);
-  label.append(told);
+  label.append(readout);
   return label;
 }
 

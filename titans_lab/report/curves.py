@@ -14,22 +14,22 @@ from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.tasks.text import BITS_PER_BYTE
 
-EARLY = 0.2  # share of the tokens whose steep losses do not set the range
-UNIFORM = 8.0  # bits per byte of knowing nothing: what is higher is no learning; other units have no such loss
+EARLY = 0.2  # share of the tokens whose steep losses are ignored for the range of the axis
+UNIFORM = 8.0  # bits per byte of the uniform distribution, the highest loss that the axis has to show
 
 
 TRAINING = "training"
-Curves = Mapping[str, Sequence[CurvePoint]]  # by run id
-SMOOTH = 16  # neighbours to either side that a reader can take the mean of
+Curves = Mapping[str, Sequence[CurvePoint]]  # from run id to curve
+SMOOTH = 16  # the most neighbours to either side that a reader can smooth a curve over
 
 
 @dataclass(frozen=True)
 class Against:
-    """What a curve can be drawn against.
+    """A quantity on the x axis of a learning curve.
 
     Attributes:
-        name: Of the choice, and of the field of `CurvePoint`.
-        title: Of the axis.
+        name: The name of the choice, which is a field of `CurvePoint`.
+        title: The title of the x axis.
     """
 
     name: str
@@ -45,13 +45,13 @@ AXES = (
 
 @dataclass(frozen=True)
 class Curve:
-    """A loss by tokens, with the lowest and the highest of the runs that it is the mean of.
+    """The mean loss of some runs over training, with their lowest and highest loss.
 
     Attributes:
-        x: Places by the names of `AXES`, as far as every point has them.
-        loss: Mean at each.
-        low: Lowest.
-        high: Highest.
+        x: The places along each of `AXES` that every point has, by its name.
+        loss: The mean at each place.
+        low: The lowest loss of a run there.
+        high: The highest loss of a run there.
     """
 
     x: dict[str, list[float]]
@@ -65,9 +65,9 @@ class Drawing:
     """The curves of one kind of loss.
 
     Attributes:
-        title: Of the y axis.
-        range: Of the y axis.
-        traces: By the names of `AXES`, as far as every curve has them.
+        title: The title of the y axis.
+        range: The range of the y axis.
+        traces: The traces by the name of one of `AXES` that every curve has.
     """
 
     title: str
@@ -94,7 +94,10 @@ class Single:
 
 
 def learning_curves(material: Material, design: Design) -> Figure | None:
-    """Mean over the done seeds of every arm, every other run by itself; None before the first line of metrics."""
+    """Return the mean curve of each arm over its done seeds, and each other run's own curve.
+
+    Return None before the first line of metrics.
+    """
     if not material.curves:
         return None
     kinds = {material.curve_kind: material.curves}
@@ -181,11 +184,11 @@ def _traces(means: dict[Arm, Curve], singles: list[Single], edge: float, axis: A
 
 
 def _mean(curves: Curves, outcomes: Iterable[Outcome]) -> Curve:
-    stretches: dict[int, list[CurvePoint]] = {}
+    intervals: dict[int, list[CurvePoint]] = {}
     for outcome in outcomes:
         for point in curves.get(outcome.run.run_id, []):
-            stretches.setdefault(point.bucket, []).append(point)
-    ordered = [stretches[bucket] for bucket in sorted(stretches)]
+            intervals.setdefault(point.bucket, []).append(point)
+    ordered = [intervals[bucket] for bucket in sorted(intervals)]
     losses = [[point.loss for point in points] for points in ordered]
     return Curve(
         x=_places(ordered),
@@ -195,12 +198,12 @@ def _mean(curves: Curves, outcomes: Iterable[Outcome]) -> Curve:
     )
 
 
-def _places(stretches: list[list[CurvePoint]]) -> dict[str, list[float]]:
+def _places(intervals: list[list[CurvePoint]]) -> dict[str, list[float]]:
     """Return the end of each interval: the largest tokens and steps, and the mean of the seconds."""
-    if any(point.steps is None for points in stretches for point in points):
-        return {"tokens": [max(point.tokens for point in points) for points in stretches]}
-    counts = {name: [max(getattr(point, name) for point in points) for points in stretches] for name in POINT[1:3]}
-    seconds = [[point.seconds for point in points if point.seconds is not None] for points in stretches]
+    if any(point.steps is None for points in intervals for point in points):
+        return {"tokens": [max(point.tokens for point in points) for points in intervals]}
+    counts = {name: [max(getattr(point, name) for point in points) for points in intervals] for name in POINT[1:3]}
+    seconds = [[point.seconds for point in points if point.seconds is not None] for points in intervals]
     if not all(seconds):
         return counts
     return counts | {"seconds": rounded(math.fsum(each) / len(each) for each in seconds)}

@@ -1,4 +1,4 @@
-"""What a report is made of: rows of the store, by statements that the page carries (`titans_lab.report.evidence`)."""
+"""The data of a report: rows of the store, read by statements that the page shows (`titans_lab.report.evidence`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
     from titans_lab.study.study import Study
 
-CURVE_POINTS = 128  # of a learning curve, at most; of many runs, half of it
+CURVE_POINTS = 128  # the most points of a learning curve, and half of that in studies of many runs
 MANY = 400
 POINT = ("bucket", "tokens", "steps", "seconds", "loss")
 VALIDATED_POINTS = 3  # fewer validations than this are no curve
@@ -29,7 +29,7 @@ VALIDATED_POINTS = 3  # fewer validations than this are no curve
 
 @dataclass(frozen=True)
 class RunResult:
-    """A row of the view `runs`, its score by what the study asks for; most are None until the run gets there."""
+    """A row of the view `runs`. `score` is the metric that the study asks for. Fields are None until they are known."""
 
     run_id: str
     state: str
@@ -60,14 +60,14 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run of the study and what became of it."""
+    """A run of the study and its result."""
 
     run: Run
     result: RunResult
 
     @property
     def score(self) -> float | None:
-        """The task's metric, of a run that reached its end, else None."""
+        """Return the task's metric of a run that reached its end, else None."""
         score = self.result.score
         return score if self.result.state == "done" and score is not None and math.isfinite(score) else None
 
@@ -88,9 +88,9 @@ class NgramBaseline:
     """The loss of an n-gram model on the same split.
 
     Attributes:
-        context: Symbols that it looks back at.
-        bits_per_byte: Or per whatever its symbols are.
-        symbol: What it counts: "byte", "base".
+        context: The number of symbols of context.
+        bits_per_byte: The loss in bits per symbol, which is a byte for texts.
+        symbol: The symbol: "byte" or "base".
     """
 
     context: int
@@ -123,7 +123,7 @@ class Speed:
 
     @property
     def setting(self) -> str:
-        """What it was measured against, and how."""
+        """Return the baseline of the measurement and its setting, in words."""
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
         kernel = "" if self.kernel in (None, "auto") else f"{self.kernel}, "
         how = f"{self.precision}, {kernel}{self.device_name}, {threads}"
@@ -135,18 +135,18 @@ class Material:
     """Everything that the page is made of.
 
     Attributes:
-        study: What it is about.
-        outcomes: Its runs, in its order.
+        study: The subject of the page.
+        outcomes: The runs of the study in its order, with their results.
         metric: The metric of their scores: what the study asks for, else the metric of the first run's task.
         own: Whether that is the task's own metric at the end, in which the paper and the n-gram baselines have their
             figures.
-        loss: What training lowers, in the curves.
-        curve_kind: Whose loss the curves show: "validation", or "training" where that was logged too seldom.
+        loss: The task's loss, which training minimizes and the curves show.
+        curve_kind: The kind of loss in the curves: "validation", or "training" where validations are too few.
         training_curves: The logged training losses by run id, whatever `curves` has.
-        curves: By run id; a run that logged nothing has none.
+        curves: The learning curves by run id. A run that logged nothing has none.
         ngram_baselines: The n-gram baselines of the study's split of the data. None where it has several splits.
-        speeds: What benches measured of the study's models, by length.
-        evidence: The statements that all of this came from; a section asks for what it needs besides.
+        speeds: The speed of the study's models by length, as `titans-lab bench` measured it.
+        evidence: The SQL statements that all of this came from. A section asks further ones.
     """
 
     study: Subject
@@ -168,7 +168,7 @@ class Material:
 
     @property
     def ids(self) -> str:
-        """The runs' ids as a list for SQL's `in`."""
+        """Return the runs' ids as a list for SQL's `in`."""
         return listed(outcome.run.run_id for outcome in self.outcomes)
 
     def by_then(self, column: str) -> str:

@@ -23,8 +23,8 @@ class ArmDifference:
     Attributes:
         arm: The arm.
         base: The baseline that it is compared with.
-        found: Over the seeds.
-        by_seed: Differences by seed; from the baseline's mean if the batches are not the baseline's.
+        found: The mean difference over the seeds and its test.
+        by_seed: The difference of each seed. It is from the baseline's mean if the arm saw other batches.
     """
 
     arm: Arm
@@ -39,9 +39,9 @@ class ComparedArms:
 
     Attributes:
         base: What the baselines have in common, in words.
-        pairs: In the order of the study.
-        detectable: The difference that the fewest seeds of a pair find with 80 % power, by the spread of all
-            differences; None where these have none.
+        pairs: The compared arms, in the order of the study.
+        detectable: The difference that `fewest` seeds detect with 80 % power, given the pooled spread of the
+            differences; None where there is no spread.
         fewest: The fewest seeds of a pair.
         not_compared: The number of arms that have no baseline with their task and data, or whose baseline has no score.
     """
@@ -63,7 +63,7 @@ class ComparedArms:
 
 
 INTERVAL = "95\N{NO-BREAK SPACE}% interval"
-MAIN = ("difference", INTERVAL, "verdict")  # of the table of differences
+MAIN = ("difference", INTERVAL, "verdict")  # the columns that a narrow screen shows first
 COLUMNS: dict[str, Callable[[Difference], str]] = {
     "pairs": lambda found: TableCell(
         f"{found.seeds}" + ("" if found.paired else " (unpaired)"), seeds=found.seeds, paired=found.paired
@@ -81,7 +81,7 @@ COLUMNS: dict[str, Callable[[Difference], str]] = {
 
 #: An arm's cost relative to the baseline's: at another cost, the change alone does not explain a difference.
 COSTS = {"parameters, × baseline": "parameters", "FLOPs/token, × baseline": "flops_per_token"}
-EQUAL = 0.01  # relative to the baseline's cost: closer is called equal
+EQUAL = 0.01  # relative difference of costs below which they are called equal
 
 
 def compare_arms(design: Design, metric: Metric) -> ComparedArms | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Json = dict[str, Any]
 
-MOST_CELLS = 30_000  # of a result that the page carries; of a larger one it carries the SHA-256
+MOST_CELLS = 30_000  # cells of the largest result that the page carries; of a larger one it carries the SHA-256
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Statement:
 
     @property
     def record(self) -> Json:
-        """The statement as the page carries it: with its rows, or with their SHA-256 if there are many."""
+        """Return the statement as the page carries it: with its rows, or with their SHA-256 if there are many."""
         rows = [[_plain(value) for value in row.values()] for row in self.rows]
         lines = [json.dumps(row, separators=(",", ":")) for row in rows]
         record = {"sql": self.sql, "columns": list(self.columns), "count": len(rows)}

@@ -23,11 +23,11 @@ class Frame:
     top: float
 
     def x(self, arm: Arm) -> float:
-        """Middle of the arm's dots."""
+        """Return the x position of the arm's mean."""
         return self.scale.ticks[arm.x] + dodge(arm.group, len(self.design.groups), self.scale.gap)
 
     def xs(self, arm: Arm, count: int) -> list[float]:
-        """Places of `count` dots of the arm, side by side."""
+        """Return the x positions of `count` dots of the arm, side by side."""
         return [self.x(arm) + offset for offset in spread(count, len(self.design.groups), self.scale.gap)]
 
     def shows(self, ngram: NgramBaseline) -> bool:
@@ -36,7 +36,10 @@ class Frame:
 
 
 def final_score(material: Material, design: Design) -> Figure | None:
-    """Score by the first varied factor, the combinations of the others side by side; None without any score."""
+    """Return the score by the first varied factor, with the combinations of the others side by side.
+
+    Return None without any score.
+    """
     if not any(arm.scores for arm in design.arms):
         return None
     frame, metric = _frame(material, design), material.metric
@@ -145,9 +148,9 @@ def _what(material: Material) -> str:
 
 
 def _spoken(design: Design) -> str:
-    told = [
+    spoken = [
         f"{arm.label}: mean {plus_minus(arm.summary)} over {plural(arm.summary.n, 'seed')}"
         for arm in design.arms
         if arm.summary
     ]
-    return "; ".join(told) + "."
+    return "; ".join(spoken) + "."

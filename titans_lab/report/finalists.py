@@ -30,7 +30,7 @@ select f.run_id, f.search, f.arm, f.number, f.params, f.seed, f.metric, f.figure
 from finalists f left join runs r using (run_id)
 where f.study = {{study}} and {{by_then}}
 order by f.search, f.number nulls first, f.seed, f.run_id"""
-#: Columns of a table of differences, less what the first ones here say.
+#: The columns of a table of differences without "diverged", since "done" says how many seeds have a value.
 COLUMNS = {name: cell for name, cell in differences.COLUMNS.items() if name != "diverged"}
 
 
@@ -41,8 +41,8 @@ class Finalist:
     Attributes:
         number: The trial's number; None for the baseline.
         params: Values by dotted key.
-        seeds: That it was to be run with.
-        ended: Of which so many have ended.
+        seeds: The number of seeds that it is to be trained with.
+        ended: The number of these seeds whose runs have ended.
         sample: The first objective by seed; a seed without a value counts as diverged.
     """
 
@@ -54,12 +54,12 @@ class Finalist:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Return the finalist's name for a reader."""
         return "baseline" if self.number is None else f"trial {self.number}"
 
     @property
     def mean(self) -> float | None:
-        """The mean over the seeds that have a value."""
+        """Return the mean over the seeds that have a value."""
         values = self.sample.values.values()
         return math.fsum(values) / len(values) if values else None
 
@@ -69,10 +69,10 @@ class SearchFinal:
     """The finalists of one search.
 
     Attributes:
-        arm: Of the study; empty where it is the only one.
+        arm: The arm of the study; empty where it is the only one.
         metric: Name of the first objective.
-        sign: What it is multiplied by so that less is better.
-        base: What they are compared with.
+        sign: The factor of the objective that makes lower values better.
+        base: The baseline of the finalists.
         others: Each finalist with its difference from the baseline.
     """
 
@@ -84,7 +84,7 @@ class SearchFinal:
 
     @property
     def best(self) -> tuple[Finalist, Difference] | None:
-        """The finalist with the best mean among those with a value for every seed; None if there is none."""
+        """Return the finalist with the best mean among those with a value for every seed, or None."""
         whole = [pair for pair in self.others if pair[0].mean is not None and not pair[0].sample.diverged]
         return min(whole, key=lambda pair: self.sign * (pair[0].mean or 0.0), default=None)
 

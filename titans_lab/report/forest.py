@@ -11,7 +11,7 @@ from titans_lab.report.format import p_value, plural, signed
 from titans_lab.report.plot import Figure, Json
 from titans_lab.run.metric import Metric
 
-ROW = 54  # pixels an arm
+ROW = 54  # pixels for each arm
 FRAME = 96  # pixels above and below
 READING = (
     "One dot per seed; the bar is the mean and the line its 95 % t interval, which is not adjusted for the number of "

@@ -1,4 +1,4 @@
-"""Numbers and lists as people read them."""
+"""Formatting of numbers and lists for readers."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def with_interval(mean: float, half_width: float | None, unit: str, *more: str) 
     Args:
         mean: The difference.
         half_width: Half of its interval; None where there is none.
-        unit: Its unit.
-        more: What else stands in the parentheses.
+        unit: The unit of the difference.
+        more: Further entries in the parentheses.
     """
     known = [] if half_width is None else [f"95 % CI {mean - half_width:+.3g} to {mean + half_width:+.3g}"]
     inside = ", ".join((*known, *more))
@@ -68,12 +68,12 @@ def duration(seconds: float | None) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """ "1 run", "2 runs"."""
+    """Return a count with its noun, such as "1 run" or "2 runs"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def join(words: Sequence[str], most: int = 4) -> str:
-    """ "a, b and c"; beyond `most` the rest is counted."""
+    """Return words as a list in a sentence, such as "a, b and c". Words beyond `most` are only counted."""
     if len(words) > most:
         words = [*words[: most - 1], f"{len(words) - most + 1} more"]
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

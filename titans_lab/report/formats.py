@@ -31,34 +31,34 @@ _TEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
 _SPACES = re.compile(r"[^\S\N{NO-BREAK SPACE}]+")
 
 
-def all_tables(told: Report) -> Iterator[tuple[str, str, Table]]:
+def all_tables(report: Report) -> Iterator[tuple[str, str, Table]]:
     """Yield the name, title and table of every section that has one, and of the runs."""
-    for section in told.sections:
+    for section in report.sections:
         if section.table:
             yield section.name, section.title, section.table
-    yield "runs", "Runs", run_table(told.material, told.design)
+    yield "runs", "Runs", run_table(report.material, report.design)
 
 
-def to_markdown(told: Report) -> str:
+def to_markdown(report: Report) -> str:
     """Return the report without its figures in GitHub's Markdown."""
-    found, top = told.material, head(told.material, told.design, told.sections)
+    found, top = report.material, head(report.material, report.design, report.sections)
     lines = [f"# {_md(found.study.name)}", _md(found.study.question), f"**{_md(top.verdict)}**", _md(top.progress)]
     lines += ["\n".join(f"- {_md(each)}" for each in top.findings)]
     lines += [f"> {_md(each)}" for each in (*provenance.warnings(found), *filter(None, [top.former]))]
     lines += [f"Expected: {_md(found.study.expect)}" if found.study.expect else ""]
     lines += ["\n".join(f"- {_md(value)} {_md(what)}" for value, what in top.cost)]
-    captions = {section.name: section.caption for section in told.sections}
-    for name, title, table in all_tables(told):
+    captions = {section.name: section.caption for section in report.sections}
+    for name, title, table in all_tables(report):
         lines += [f"## {_md(title)}", _markdown_table(table).rstrip(), _md(captions.get(name, ""))]
-    troubles = [f"- {_md(f'{each.label}: {each.state}: {each.reason}')}" for each in tables.troubles(told.design)]
+    troubles = [f"- {_md(f'{each.label}: {each.state}: {each.reason}')}" for each in tables.troubles(report.design)]
     lines += ["## Runs without a result", "\n".join(troubles)] if troubles else []
     return "\n\n".join(filter(None, lines)) + "\n"
 
 
-def to_json(told: Report) -> str:
+def to_json(report: Report) -> str:
     """Return the whole report as JSON, with each statement and its result."""
-    found, top = told.material, head(told.material, told.design, told.sections)
-    sections = {name: {"title": title, "rows": table.records} for name, title, table in all_tables(told)}
+    found, top = report.material, head(report.material, report.design, report.sections)
+    sections = {name: {"title": title, "rows": table.records} for name, title, table in all_tables(report)}
     statements = {name: {"sql": each.sql, "rows": list(each.rows)} for name, each in found.evidence.statements.items()}
     texts = {"name": found.study.name, "question": found.study.question, "expect": found.study.expect}
     said = {"verdict": top.verdict, "progress": top.progress, "findings": list(top.findings), "former": top.former}

@@ -11,18 +11,18 @@ from titans_lab.report.data import Material
 from titans_lab.report.format import join, plural
 from titans_lab.report.section import Section
 
-SHOWN = 3  # ids of runs in a sentence
+SHOWN = 3  # the most ids of runs in a sentence
 
 
 @dataclass(frozen=True)
 class Head:
-    """What stands above the sections.
+    """The head of the page, above the sections.
 
     Attributes:
         verdict: The answer to the study's question.
-        progress: How many runs are in each state.
-        findings: What the verdict rests on, in sentences.
-        cost: Figures and what they are.
+        progress: The number of runs in each state.
+        findings: The findings that support the verdict, in sentences.
+        cost: The figures of the cost, each with its description.
         former: A sentence about runs that are not of the study any more; or "".
     """
 

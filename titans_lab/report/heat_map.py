@@ -13,7 +13,7 @@ from titans_lab.report.plot import Figure, Json
 from titans_lab.run.metric import Metric
 from titans_lab.stats.crossing import Crossing
 
-ROW = 56  # pixels of a level
+ROW = 56  # pixels for each level
 FRAME = 110  # pixels above and below
 
 

@@ -30,7 +30,7 @@ FLAGS = (
     "--virtual-time-budget=60000",
     "--dump-dom",
 )
-WIDTH, SCALE = 900, 2  # pixels of a figure, and those of a PNG to each
+WIDTH, SCALE = 900, 2  # pixels of a figure, and pixels of a PNG for each of them
 SECONDS = 120
 _PAGE = """\
 <!DOCTYPE html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy"

@@ -1,4 +1,4 @@
-"""Inside the memory: surprise, gates and weights over training and over the window, by block, layer and head."""
+"""Memory diagnostics: surprise, gates and weights over training and over the window, by block, layer and head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Section, of_figure
 
-#: Columns of the view, and how an axis calls them.
+#: The columns of the view `memory`, and their titles on an axis.
 FIGURES = {
     "gradient_norm": "surprise: norm of the inner gradient",
     "weight_norm": "norm of the weights, over the initial one",
@@ -25,8 +25,8 @@ FIGURES = {
     "loss": "inner loss",
     "staleness": "staleness of the gradient, over its norm",
 }
-LOOKS = 48  # over training
-MOST_LINES = 1500  # of all runs: beyond, heads are averaged
+LOOKS = 48  # the most points of a line over training
+MOST_LINES = 1500  # lines of all runs; where there would be more, heads are averaged
 PLACES = """\
 select distinct block, layer, head
 from memory
@@ -71,7 +71,7 @@ class MemoryPlace:
         return f"block {self.block}, layer {self.layer}, {head}"
 
 
-#: Of an arm: x and value, by figure and by place; None: the mean of all places.
+#: The lines of an arm, from x to value, by figure and by place; None is the mean over all places.
 Lines = dict[tuple[str, MemoryPlace | None], dict[float, float]]
 
 
@@ -149,7 +149,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _lines(arm: Arm, rows: Sequence[Row]) -> Lines:
-    """Means over the done seeds; the inner loss, which layers share, stands at each of them."""
+    """Return the means over the done seeds. The inner loss, which all layers share, is a value of each layer."""
     ids = {outcome.run.run_id for outcome in arm.done}
     mine = [row for row in rows if row["run_id"] in ids]
     layers = sorted({row["layer"] for row in mine if row["layer"] is not None})

@@ -15,7 +15,7 @@ from titans_lab.scaling import Fitted, Scaling, fitted, scaling, sql
 from titans_lab.stats.interval import Interval
 
 STATEMENT = "scaling"
-#: Factors that make a model or its training larger; any other tells laws apart.
+#: Factors that make a model or its training larger. Each combination of the other factors has a law of its own.
 SIZES = {
     "model.dim",
     "model.n_layers",
@@ -25,21 +25,21 @@ SIZES = {
     "preset",
     "train.tokens",
 }
-SPAN = 3.0  # largest over smallest size or budget: a law over less says nothing
-FEWEST = 4  # sizes or budgets that are planned: with fewer a study does not ask for a law
+SPAN = 3.0  # ratio of the largest to the smallest size or budget below which no law is fitted
+FEWEST = 4  # planned sizes or budgets with which a study asks for a law
 COLUMNS = ("estimate", "from", "to", "remark")
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A law of some arms.
+    """The law of some arms, with its name and place on the page.
 
     Attributes:
-        name: What tells it from the others; empty where it is alone.
-        place: Among the laws, from 0.
-        arms: Whose runs are in it.
-        law: As it was fitted.
-        found: What it says.
+        name: The label of the law; empty where it is the only one.
+        place: The index of the law among the laws, from 0.
+        arms: The arms whose runs the law is fitted to.
+        law: The fitted law.
+        found: The figures of the law with their intervals.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Laws:
-    """All of a study, and why others are not there."""
+    """The laws of a study, and the reasons why arms have none."""
 
     drawn: tuple[Drawn, ...]
     refused: tuple[str, ...]

@@ -20,7 +20,7 @@ from titans_lab.stats.interval import summarise
 from titans_lab.stats.proportion import wilson
 
 STATEMENT = "lengths"
-#: Rows of `evals` that meet {where}, of each case those of one evaluation: questions of several may be the same.
+#: The rows of `evals` that meet {where}, of one evaluation for each case, since evaluations may share questions.
 LARGEST = """\
 with answers as (
   select * replace (coalesce(setting, '') as setting),
@@ -44,18 +44,18 @@ order by run_id, task, setting, length"""
 WHERE = """\
 run_id in ({ids}) and {by_then}
     and metric = 'accuracy' and length is not null and depth is null and baseline is null"""
-MOST_NAMED = 4  # arms of the answer
-BESIDE = 0.03  # octaves between the arms at a length
+MOST_NAMED = 4  # the most arms that the answer names
+BESIDE = 0.03  # distance of two arms at the same length, in octaves
 NAMES = {"needle": "Needle in a haystack", "babilong": "BABILong", "mqar": "Associative recall"}
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the done seeds of an arm gave for one case.
+    """The answers of an arm's done seeds to one case.
 
     Attributes:
-        shares: Of right answers, of each seed.
-        asked: Questions, of all seeds together.
+        shares: The share of right answers of each seed.
+        asked: The number of questions of all seeds together.
     """
 
     shares: tuple[float, ...]
@@ -63,12 +63,12 @@ class Answers:
 
     @property
     def mean(self) -> float:
-        """The mean over the seeds."""
+        """Return the mean over the seeds."""
         return sum(self.shares) / len(self.shares)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 %: over the seeds by t, cut at 0 and 1; of one seed over its questions, by Wilson."""
+        """Return the 95 % interval: t over several seeds, cut at 0 and 1, or Wilson over the questions of one seed."""
         if len(self.shares) == 1:
             return wilson(round(self.mean * self.asked), self.asked)
         found = summarise(self.shares)
@@ -77,12 +77,12 @@ class Answers:
 
 @dataclass(frozen=True)
 class Facet:
-    """A kind of question, and what every arm answers by length.
+    """A kind of question, with the answers of every arm by length.
 
     Attributes:
-        task: As `task.name`.
-        setting: Its kind, as the view has it.
-        arms: By length.
+        task: The value of `task.name`.
+        setting: The kind of question, as in the view `evals`.
+        arms: The answers of each arm by length.
     """
 
     task: str
@@ -91,23 +91,25 @@ class Facet:
 
     @property
     def name(self) -> str:
-        """The section's id on the page."""
+        """Return the section's id on the page."""
         return "lengths-" + re.sub(r"[^a-z0-9]+", "-", f"{self.task} {self.setting}".lower()).strip("-")
 
     @property
     def title(self) -> str:
-        """The section's title."""
+        """Return the section's title."""
         return NAMES.get(self.task, self.task) + (f": {self.setting}" if self.setting else "")
 
     @property
     def lengths(self) -> list[int]:
-        """The lengths at which any arm was asked."""
+        """Return the lengths at which any arm was evaluated."""
         return sorted({length for answers in self.arms.values() for length in answers})
 
 
 def of_largest(sql: str, where: str, material: Material) -> str:
-    """A statement about the rows that meet `where`: of each run, task, setting and length the evaluation that asked
-    the most, and the later one of two that asked as much."""
+    """Return a statement over the rows of `evals` that meet `where`, of the largest evaluation of each case.
+
+    A case is a run, task, setting and length. Of two evaluations with equally many questions, the later one counts.
+    """
     met = where.format(ids=material.ids, by_then=material.by_then("finished"))
     return f"{LARGEST.format(where=met)}\n{sql}"
 
@@ -182,7 +184,7 @@ def beside(place: int, count: int) -> float:
 
 
 def _trace(arm: Arm, answers: dict[int, Answers], legend: bool, factor: float) -> Json:
-    hover = [f"{arm.label}, {tokens(length)} tokens: {_told(each)}" for length, each in answers.items()]
+    hover = [f"{arm.label}, {tokens(length)} tokens: {_described(each)}" for length, each in answers.items()]
     return _drawn(arm, rounded(length * factor for length in answers), list(answers.values()), hover, legend)
 
 
@@ -194,7 +196,7 @@ def _drawn(arm: Arm, x: list[Any], answers: list[Answers], hover: list[str], leg
 
 
 def _by_case(task: str, cases: list[Facet]) -> Figure:
-    """For a suite whose lengths go with the difficulty: one place for each case."""
+    """Return the figure of a suite whose lengths rise with the difficulty: one place on the axis for each case."""
     cases = sorted(cases, key=lambda facet: (facet.lengths, len(facet.setting), facet.setting))
     arms = list(dict.fromkeys(arm for facet in cases for arm in facet.arms))
     ticks = {"tickvals": list(range(len(cases))), "ticktext": [plot.text(_case(facet)) for facet in cases]}
@@ -215,7 +217,9 @@ def _by_case(task: str, cases: list[Facet]) -> Figure:
 def _cases_of(arm: Arm, cases: list[Facet], legend: bool) -> Json:
     known = {place: facet for place, facet in enumerate(cases) if arm in facet.arms}
     answers = [facet.arms[arm][facet.lengths[0]] for facet in known.values()]
-    hover = [f"{arm.label}, {_case(facet)}: {_told(each)}" for facet, each in zip(known.values(), answers, strict=True)]
+    hover = [
+        f"{arm.label}, {_case(facet)}: {_described(each)}" for facet, each in zip(known.values(), answers, strict=True)
+    ]
     return _drawn(arm, list(known), answers, hover, legend)
 
 
@@ -223,7 +227,7 @@ def _case(facet: Facet) -> str:
     return f"{facet.setting}, {tokens(facet.lengths[0])}"
 
 
-def _told(answers: Answers) -> str:
+def _described(answers: Answers) -> str:
     low, high = answers.interval
     seeds = "" if len(answers.shares) == 1 else f" of {len(answers.shares)} seeds"
     return f"{answers.mean:.3f} ({low:.3f} to {high:.3f}), {answers.asked:,} questions{seeds}"
@@ -248,5 +252,5 @@ def _answer(facet: Facet) -> str:
 
 def _spoken(facet: Facet) -> str:
     longest = facet.lengths[-1]
-    told = [f"{arm.label}: {answers[longest].mean:.2f}" for arm, answers in facet.arms.items() if longest in answers]
-    return f"At {tokens(longest)} tokens, {'; '.join(told)}."
+    scores = [f"{arm.label}: {answers[longest].mean:.2f}" for arm, answers in facet.arms.items() if longest in answers]
+    return f"At {tokens(longest)} tokens, {'; '.join(scores)}."

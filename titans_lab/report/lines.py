@@ -11,22 +11,22 @@ from titans_lab.report import plot
 from titans_lab.report.arms import Arm
 from titans_lab.report.plot import Json
 
-DIGITS = 5  # of what is drawn: the page stays small
+DIGITS = 5  # significant digits of drawn values, so that the page stays small
 
-#: Of a run: the value at each place along x.
+#: The value of a run at each place along x.
 Curve = Mapping[float, float]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Seeds of an arm together, where any of them has a value.
+    """The mean and the range of an arm's seeds, wherever one of them has a value.
 
     Attributes:
-        x: In ascending order.
-        mean: Of the seeds that have a value there.
-        low: The lowest of them.
-        high: The highest.
-        seeds: How many.
+        x: The places along x, ascending.
+        mean: The mean of the seeds that have a value there.
+        low: The lowest value of a seed there.
+        high: The highest value of a seed there.
+        seeds: The number of seeds.
     """
 
     x: tuple[float, ...]
@@ -69,7 +69,7 @@ def marked(arm: Arm, x: Iterable[float], y: Iterable[float], legend: bool, **mor
 
 
 def bars(arm: Arm, value: Iterable[float], low: Iterable[float], high: Iterable[float]) -> Json:
-    """Whiskers from `low` to `high` about `value`; Plotly's `error_y`."""
+    """Return Plotly's `error_y`: bars from `low` to `high` about `value`."""
     ends = [(above - middle, middle - below) for middle, below, above in zip(value, low, high, strict=True)]
     array, minus = ([max(0.0, end) for end in side] for side in zip(*ends, strict=True)) if ends else ([], [])
     shape = {"type": "data", "symmetric": False, "thickness": 1.2, "width": 4, "color": plot.colour(arm)}

@@ -1,4 +1,4 @@
-"""The heat map of a needle in a haystack: which lengths and depths an arm finds it at."""
+"""The heat map of a needle in a haystack: the lengths and depths at which an arm finds it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from titans_lab.report.section import Section, drawn
 from titans_lab.stats.proportion import wilson
 
 STATEMENT = "depths"
-PARTS = 10  # of the depth
+PARTS = 10  # parts that the depth is divided into
 SQL = f"""\
 select run_id, setting, length, cast(least(floor(depth * {PARTS}), {PARTS - 1}) as integer) as part,
        cast(sum(value * count order by value, count) as bigint) as found, cast(sum(count) as bigint) as asked
@@ -27,9 +27,10 @@ order by run_id, setting, length, part"""
 WHERE = """\
 run_id in ({ids}) and evaluation is not null and {by_then}
     and task = 'needle' and metric = 'accuracy' and length is not null and depth is not null"""
-MOST = 12  # frames: a study of more shows the first, and says so
+MOST = 12  # the most frames; the caption says how many are left out
 FRAME = 150  # pixels
-#: From nothing to all, told apart in grey and with any colour vision (cividis, arXiv 1712.01662).
+#: The colours from no answer to all answers right, distinguishable in grey and with any colour vision (cividis, arXiv
+#: 1712.01662).
 SCALE = [[0, "#00224e"], [0.25, "#35456c"], [0.5, "#7d7c78"], [0.75, "#bcae6c"], [1, "#fee838"]]
 
 
@@ -42,11 +43,11 @@ class Cell:
 
     @property
     def share(self) -> float:
-        """The share of right answers."""
+        """Return the share of right answers."""
         return self.found / self.asked
 
 
-#: By length and part of the depth, from 0.
+#: The cells by length and by part of the depth, from 0.
 Map = dict[tuple[int, int], Cell]
 
 
@@ -108,7 +109,7 @@ def _trace(cells: Map, arm: Arm, first: bool) -> Json:
         "y": [(part + 0.5) / PARTS for part in range(PARTS)],
         "z": [[cell and round(cell.share, 4) for cell in row] for row in table],
         "text": [
-            [plot.text(_told(arm, length, part, cell)) for length, cell in zip(lengths, row, strict=True)]
+            [plot.text(_described(arm, length, part, cell)) for length, cell in zip(lengths, row, strict=True)]
             for part, row in enumerate(table)
         ],
         "hovertemplate": "%{text}<extra></extra>",
@@ -123,7 +124,7 @@ def _trace(cells: Map, arm: Arm, first: bool) -> Json:
     }
 
 
-#: Above the frames, where it takes no width from them.
+#: The colour bar, above the frames so that it takes no width from them.
 BAR = {
     "title": {"text": "found", "side": "top"},
     "orientation": "h",
@@ -139,7 +140,7 @@ BAR = {
 }
 
 
-def _told(arm: Arm, length: int, part: int, cell: Cell | None) -> str:
+def _described(arm: Arm, length: int, part: int, cell: Cell | None) -> str:
     if cell is None:
         return ""
     low, high = wilson(cell.found, cell.asked)

@@ -1,4 +1,4 @@
-"""Several frames in one figure, each with its name above it."""
+"""Figures of several frames, each with its name above it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from titans_lab.report import plot
 from titans_lab.report.plot import Json
 
-GAP = 0.08  # of the width, between columns
+GAP = 0.08  # share of the width between columns
 ABOVE, BELOW = 30, 52  # pixels of a panel for its name, and for its ticks
 
 
@@ -17,11 +17,11 @@ class Grid:
     """Frames of one size, row by row.
 
     Attributes:
-        count: How many.
-        columns: Side by side.
-        frame: Pixels of a frame's height.
-        x: Of every frame's x axis; titles stand at the bottom row alone.
-        y: Of every frame's y axis.
+        count: The number of frames.
+        columns: The number of frames side by side.
+        frame: The height of a frame in pixels.
+        x: The layout of every x axis; only the bottom row shows its title.
+        y: The layout of every y axis; only the first column shows its title.
     """
 
     count: int
@@ -32,12 +32,12 @@ class Grid:
 
     @property
     def rows(self) -> int:
-        """Below each other."""
+        """Return the number of rows of frames."""
         return math.ceil(self.count / self.columns)
 
     @property
     def height(self) -> int:
-        """The figure's height in pixels."""
+        """Return the figure's height in pixels."""
         return self.rows * (ABOVE + self.frame + BELOW)
 
     def axes(self, place: int) -> Json:

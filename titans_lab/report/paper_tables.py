@@ -45,7 +45,7 @@ MAD = {
 }
 NEEDLES = {"passkey": "niah-passkey", "number": "niah-number", "word": "niah-word"}
 
-#: Of a model here: what each of its seeds has in a column.
+#: The figures of a model here: the value of each of its seeds, by column.
 Figures = Mapping[str, Sequence[float]]
 
 
@@ -54,12 +54,12 @@ class Compared:
     """A table of the paper with figures of ours.
 
     Attributes:
-        name: Of the section.
-        tables: The paper's, of the same columns.
+        name: The name of the section.
+        tables: The paper's tables, which have the same columns.
         rows: Our models by name, each with its arms and figures.
-        evidence: Statements that they come from.
-        digits: Behind the point.
-        remark: On how ours were measured.
+        evidence: The statements that the figures come from.
+        digits: The digits after the decimal point.
+        remark: A remark on how our figures were measured.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Compared:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The paper's, and those of ours that it has not: lengths in their order, before what it has."""
+        """Return our columns that the paper does not have, such as lengths, then the paper's."""
         known = tuple(self.tables[0].columns)
         more = dict.fromkeys(column for _, _, figures in self.rows for column in figures if column not in known)
         return (*more, *known)

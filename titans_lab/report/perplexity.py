@@ -26,12 +26,15 @@ where run_id in ({ids}) and evaluation is null and baseline is null and task = '
 order by run_id"""
 PAPER = ("depth-170M", "depth-360M", "depth-760M")
 
-#: Arms that differ in the length alone, by length, with the perplexity of their seeds.
+#: The arms that differ only in the length, by length, with the perplexity of their seeds.
 Line = dict[int, tuple[Arm, Summary]]
 
 
 def section(material: Material, design: Design) -> Section | None:
-    """Ours, and below it the paper's figures; None for a study that does not vary the length of its windows."""
+    """Return our perplexities by training length, and below them the paper's.
+
+    Return None for a study that does not vary the length of its windows.
+    """
     if not any(LENGTH in arm.outcomes[0].run.factors for arm in design.arms):
         return None
     rows = material.evidence.ask(STATEMENT, SQL.format(ids=material.ids))
@@ -91,7 +94,7 @@ def _trace(place: int, name: str, lines: Mapping[str, Line]) -> Json:
 
 
 def _table(lines: Mapping[str, Line], lengths: list[int]) -> Table:
-    """Ours by length, then the paper's."""
+    """Return the table of our perplexities by length, then the paper's."""
     theirs = [paper.tables()[name] for name in PAPER]
     names = list(dict.fromkeys([*map(tokens, lengths), *theirs[0].columns]))
     rows = [

@@ -1,4 +1,4 @@
-"""What the figures are drawn with, as Plotly's own JSON in the colours of the light page."""
+"""The building blocks of figures, as Plotly's JSON, in the colours of the light page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from titans_lab.report.arms import DASHES, PALETTE, SYMBOLS, Arm
 from titans_lab.report.data import NgramBaseline
 
-#: (light, dark) of the page itself.
+#: The page's own colours as (light, dark).
 TONES = {
     "ink": ("#1c1f23", "#e6e8eb"),
     "muted": ("#5c636b", "#a3aab2"),
@@ -26,13 +26,13 @@ CONFIG = {
     "responsive": True,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
 }
-MOST_NAMED = 16  # arms of a legend; of more, the hover text alone says which is which
+MOST_NAMED = 16  # the most arms of a legend; beyond, only the hover text names them
 
 Json = dict[str, Any]
 
 
 class Controls(TypedDict, total=False):
-    """What a reader can change about a figure; of each choice, the first is what `traces` and `layout` show.
+    """The controls of a figure. `traces` and `layout` show the first option of each choice.
 
     Attributes:
         choices: Lists to choose from, `label` and `options` each.
@@ -50,17 +50,17 @@ class Controls(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure and what stands around it.
+    """A figure with its title and caption.
 
     Attributes:
-        name: Its id on the page.
-        title: Its heading.
-        caption: What is drawn and how to read it.
-        alt: What it shows, for those who do not see it.
+        name: The figure's id on the page.
+        title: The figure's heading.
+        caption: The caption: what is drawn and how to read it.
+        alt: The alternative text for readers who do not see the figure.
         traces: Plotly's `data`.
         layout: Plotly's `layout`.
         queries: Names of the queries in `Material.queries` that its numbers come from.
-        controls: What a reader can change, as controls.js reads it: see `Controls`.
+        controls: The controls that controls.js adds. None: the figure has none.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Figure:
 
     @property
     def drawing(self) -> Json:
-        """What the page's script draws."""
+        """Return the figure as JSON data for the page's script."""
         plain = {"data": self.traces, "layout": self.layout}
         return plain | ({"controls": self.controls} if self.controls else {})
 
@@ -97,7 +97,7 @@ def faint(shade: str) -> str:
 
 
 def text(words: str) -> str:
-    """`words` as Plotly shows them literally: it reads a subset of HTML."""
+    """Return `words` escaped, so that Plotly, which reads a subset of HTML, shows them literally."""
     return escape(words, quote=False).replace("\n", " ")
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from titans_lab.study.study import Study
 
 HERE = Path(__file__).parent
-DIGITS = 7  # of a number in a figure
+DIGITS = 7  # significant digits of a number in a figure
 #: Libraries that numbers on the page go through, the rooms of our own code that they do, and its kinds of files.
 LIBRARIES = ("numpy", "scipy", "duckdb")
 ROOMS = ("report", "paper", "scaling", "stats", "study")
@@ -35,12 +35,12 @@ SUFFIXES = (".py", ".html", ".css", ".js")
 
 @dataclass(frozen=True)
 class Report:
-    """What a report says, in no format yet.
+    """The content of a report, independent of the format.
 
     Attributes:
-        material: What the store holds.
+        material: The data from the store.
         design: The arms.
-        sections: In the order of the page.
+        sections: The sections, in the order of the page.
     """
 
     material: Material
@@ -80,7 +80,7 @@ def runs_report(ids: Sequence[str], root: Path) -> Report:
 
 
 def write(content: str | bytes, output: Path) -> Path:
-    """Into the file `output`, all of it or nothing; `UserError` if it cannot be written."""
+    """Write the file `output` in full or not at all. Raise `UserError` if it cannot be written."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -94,7 +94,7 @@ def render(study: Study, runs: Sequence[Run], root: Path) -> str:
     return page(study_report(study, runs, root))
 
 
-def page(told: Report) -> str:
+def page(report: Report) -> str:
     """Return the report as HTML."""
     import jinja2
 
@@ -107,7 +107,7 @@ def page(told: Report) -> str:
     )
     environment.globals["zip"] = zip
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":"), "sort_keys": False}
-    return environment.get_template("template.html").render(_parts(told), plotly=plotly_js())
+    return environment.get_template("template.html").render(_parts(report), plotly=plotly_js())
 
 
 def versions() -> dict[str, str]:
@@ -126,7 +126,7 @@ def _digest() -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Round to more digits than a screen can show: the exact values are in the evidence."""
+    """Return numbers with more digits than a screen can show. The evidence has the exact values."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, dict):
@@ -134,13 +134,13 @@ def _rounded(value: Any) -> Any:
     return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _parts(told: Report) -> dict[str, Any]:
-    found, design = told.material, told.design
-    figures = [section.figure for section in told.sections if section.figure]
+def _parts(report: Report) -> dict[str, Any]:
+    found, design = report.material, report.design
+    figures = [section.figure for section in report.sections if section.figure]
     return {
         "study": found.study,
-        "head": head.head(found, design, told.sections),
-        "sections": told.sections,
+        "head": head.head(found, design, report.sections),
+        "sections": report.sections,
         "colours": plot.TONES | {f"arm-{index}": pair for index, pair in enumerate(PALETTE)},
         "runs": runs.run_table(found, design),
         "base": runs.base_lines(found.study),

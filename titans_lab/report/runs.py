@@ -52,7 +52,7 @@ def changed(study: Subject, outcome: Outcome) -> str:
 
 
 def columns_of(metric: Metric) -> tuple[str, ...]:
-    """Headings of the columns that hold a run's figures."""
+    """Return the headings of the columns that hold a run's figures."""
     return tuple(name.format(metric=metric.name) for name in COLUMNS)
 
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from titans_lab.stats.scaling.checks import Parabola
     from titans_lab.stats.scaling.fit import Fit
 
-POINTS = 48  # of a curve
-BEYOND = 1.3  # of the range of what was measured, drawn to either side
-MOST_LINES = 6  # of a law, at different values of its other variable
-LATER = 10.0  # times the largest budget that the frontier is drawn to
+POINTS = 48  # points of a curve
+BEYOND = 1.3  # factor by which curves extend beyond the measured range to either side
+MOST_LINES = 6  # the most lines of a law, at different values of its other variable
+LATER = 10.0  # the frontier is drawn up to so many times the largest budget
 BUILT = (
     "Fitted as loss = E + A / parameters^alpha + B / tokens^beta, or one term of it: the sum of Huber's losses of log "
     "residuals from Chinchilla's grid of starts (arXiv 2203.15556, approach 3; 2404.10102 for the sum). Intervals are "
@@ -250,8 +250,8 @@ def _parabola(each: Drawn, curve: Parabola) -> Iterator[Json]:
     shade, words = _look(each)["color"], f"{each.name} {short(curve.budget)} FLOPs".strip()
     x = np.geomspace(*curve.range, POINTS)
     line = {"type": "scatter", "mode": "lines", "line": {"color": shade, "width": 1.5, "dash": "dot"}}
-    told = {"hovertemplate": f"{plot.text(words)}: %{{y:.4g}} at %{{x:.3~s}}<extra></extra>", "showlegend": False}
-    yield line | told | {"x": rounded(x.tolist()), "y": rounded(curve.loss(x).tolist())}
+    hover = {"hovertemplate": f"{plot.text(words)}: %{{y:.4g}} at %{{x:.3~s}}<extra></extra>", "showlegend": False}
+    yield line | hover | {"x": rounded(x.tolist()), "y": rounded(curve.loss(x).tolist())}
     best = float(frontier(each.law.fit.law, each.law.cost).parameters(np.array(curve.budget)))
     law = float(each.law.fit.law.loss(np.array([[best, curve.budget / (each.law.cost * best)]]))[0])
     marks = [("x-thin", best, law)] if curve.range[0] <= best <= curve.range[1] else []
@@ -260,4 +260,4 @@ def _parabola(each: Drawn, curve: Parabola) -> Iterator[Json]:
     for symbol, at, loss in marks:
         mark = {"symbol": symbol, "size": 12, "color": shade, "line": {"color": shade, "width": 2}}
         place = {"type": "scatter", "mode": "markers", "marker": mark}
-        yield place | told | {"x": rounded([at]), "y": rounded([loss])}
+        yield place | hover | {"x": rounded([at]), "y": rounded([loss])}

@@ -1,4 +1,4 @@
-"""What a search tried: its history and its best trials."""
+"""The history of a search and its best trials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from titans_lab.report.trials import STATEMENT, VALUELESS, SearchTrials, TrialRo
 if TYPE_CHECKING:
     from titans_lab.report.data import Material
 
-BEST = 10  # trials of the table
+BEST = 10  # the number of trials in the table
 
 
 def sections(material: Material, design: Design) -> Iterator[Section]:
@@ -71,8 +71,8 @@ def _history(found: Sequence[SearchTrials]) -> Section:
         for heads, trial, colour in rows
     ]
     table = Table(("search", "trial"), (*names, metrics(found), "proposed by"), tuple(cells), words=("proposed by",))
-    told = "; ".join(f"{search.name or 'the search'}: {_states(search)}" for search in found)
-    caption = f"{figure.caption} Trials: {told}. The table lists the {BEST} best of each search."
+    states = "; ".join(f"{search.name or 'the search'}: {_states(search)}" for search in found)
+    caption = f"{figure.caption} Trials: {states}. The table lists the {BEST} best of each search."
     return Section(
         figure.name, figure.title, figure.queries, caption, figure, table, answer=" ".join(map(_best_of, found))
     )

@@ -1,4 +1,4 @@
-"""What a page is made of: sections, each a figure, a table or a few words, with the evidence of its numbers."""
+"""The sections of a page: each is a figure, a table or a sentence, with the evidence of its numbers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 class TableCell(str):
-    """A cell as a person reads it, with the figures in it as a program reads them.
+    """The text of a table's cell, with its figures for programs.
 
     A cell that is a plain `str` holds words, and programs read these under the heading of the column.
 
     Attributes:
-        figures: The figures by name, unrounded. A name ends in its unit; the study's metric has its own in the column
-            `unit`. The column of the table sorts by the first.
+        figures: The unrounded figures by name. A name ends in its unit, except that the unit of the study's metric is
+            in the column `unit`. The table sorts by the first figure.
     """
 
     figures: dict[str, Any]
@@ -35,7 +35,7 @@ class TableCell(str):
 
     @property
     def key(self) -> Any:
-        """What the column sorts by."""
+        """Return the value that the column is sorted by."""
         return next(iter(self.figures.values()))
 
 
@@ -59,10 +59,10 @@ class Row:
     """A row of a table, as text.
 
     Attributes:
-        heads: What it is about: values of the study's factors, or a name.
-        cells: Its values.
-        colour: Of its arm, an index into the palette; None: of no arm.
-        better: Whether the study's verdict calls it better than what it is compared with: it stands in bold.
+        heads: The cells that say what the row is about: values of the study's factors, or a name.
+        cells: The cells of the other columns.
+        colour: The arm's index into the palette, or None for a row that is about no arm.
+        better: Whether the study's verdict calls the arm better than its baseline. Then the row is bold.
     """
 
     heads: tuple[str, ...]
@@ -78,10 +78,10 @@ class Table:
     Attributes:
         heads: Headings of the columns that say what a row is about.
         columns: Headings of the others.
-        rows: From top to bottom.
-        words: The columns that hold words, and stand to the left.
-        main: The columns that a narrow screen shows first; none named: all of them.
-        metric: The metric that scores, means and differences in it are of; None where it has none.
+        rows: The rows, from top to bottom.
+        words: The columns of words, which are aligned to the left.
+        main: The columns that a narrow screen shows first. Empty: all columns.
+        metric: The metric of the scores, means and differences in the table, or None.
     """
 
     heads: tuple[str, ...]
@@ -93,7 +93,7 @@ class Table:
 
     @property
     def same(self) -> dict[str, str]:
-        """The columns whose cells are all alike, with that cell: a page says them once, below the table."""
+        """Return the columns whose cells are all equal, with that cell, which a page shows once below the table."""
         if len(self.rows) < 2:
             return {}
         cells = {column: {row.cells[place] for row in self.rows} for place, column in enumerate(self.columns)}
@@ -101,13 +101,13 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names under which programs read the rows; those of `records` where there are rows."""
+        """Return the names under which programs read the columns."""
         named = dict.fromkeys(name for record in self.records for name in record)
         return tuple(named) or tuple(map(identifier, (*self.heads, *self.columns)))
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """Every row as programs read it: figures unrounded and by name, words under their heading."""
+        """Return every row as programs read it: unrounded figures by name, and words by the column's heading."""
         return [self._record(row) for row in self.rows]
 
     def _record(self, row: Row) -> dict[str, Any]:
@@ -130,13 +130,13 @@ class Section:
     """A part of the page under its own heading.
 
     Attributes:
-        name: Its id on the page; of its figure too.
-        title: Its heading.
-        evidence: Names of the statements that its numbers come from.
-        caption: How to read it.
-        figure: Drawn first.
-        table: Below the figure, or in its place.
-        nothing: Said in place of both where there is nothing to show, and why.
+        name: The section's id on the page, which is also that of its figure.
+        title: The section's heading.
+        evidence: The names of the statements that its numbers come from.
+        caption: The caption, which says how to read the section.
+        figure: The figure, which comes first.
+        table: The table, below the figure or in place of it.
+        nothing: The reason why there is neither figure nor table.
         question: The question of a study that has a section of its own; its answer stands below it.
         answer: The answer to the study's question, in a section that the study was designed for. The page and the
             terminal begin with it.

@@ -34,7 +34,7 @@ class SpeedSeries:
 
 
 def side_by_side(material: Material, design: Design) -> Figure | None:
-    """Ratio against length, a line for every arm; None where no bench has measured any."""
+    """Return the speed ratio against the length, a line for each arm, or None without a measurement."""
     lines = _series(material, design)
     if not lines:
         return None

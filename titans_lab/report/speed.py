@@ -1,4 +1,4 @@
-"""Throughput: of every arm, and by what a study varies of lengths and chunks."""
+"""The throughput of every arm, and by the lengths and chunk sizes that a study varies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from titans_lab.report.plot import Figure, Json
 
 ROW = 44  # pixels of an arm
 FEW_TICKS = 6  # so that a phone can show their names
-#: Numbers of tokens that speed hangs on, and how an axis calls them.
+#: The keys that are numbers of tokens and that the speed depends on, and their titles on an axis.
 SIZES = {
     "train.seq_len": "length of a sequence",
     "model.memory.chunk_size": "chunk of the memory",
@@ -22,7 +22,7 @@ SIZES = {
 
 
 def throughput(design: Design) -> Figure | None:
-    """Tokens per second of every seed, an arm a row; None where none was measured."""
+    """Return the tokens per second of every seed, a row for each arm, or None without a measurement."""
     arms = [arm for arm in design.arms if arm.measured("tokens_per_second")]
     if not arms:
         return None
@@ -46,7 +46,7 @@ def throughput(design: Design) -> Figure | None:
 
 
 def throughput_by(key: str, design: Design) -> Figure | None:
-    """Tokens per second against a number that the study varies, a line for each combination of the others."""
+    """Return the tokens per second against a varied number, with a line for each combination of the others."""
     lines = [line for line in _lines(key, design) if len(line) > 1]
     if not lines:
         return None
@@ -67,7 +67,7 @@ def throughput_by(key: str, design: Design) -> Figure | None:
 
 
 def _lines(key: str, design: Design) -> list[dict[float, Arm]]:
-    """Arms that differ in `key` alone, by its value."""
+    """Return the groups of arms that differ only in `key`, each by the value of `key`."""
     lines: dict[str, dict[float, Arm]] = {}
     for arm in design.arms:
         factors = dict(arm.outcomes[0].run.factors)

@@ -54,7 +54,7 @@ class PageScope:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The selection as JSON data, from which `read` makes it again."""
+        """Return the selection as JSON data, from which `read` restores it."""
         return dataclasses.asdict(self) | {"drawn": self.drawn.isoformat()}
 
     @classmethod
@@ -83,7 +83,7 @@ class Subject:
         former: Ids of the runs that the last sweep of the study launched and that are not part of it today.
         metric: The figure by which the study compares its arms; None: the task's own.
         drawn: Time of drawing, UTC: no later record is on the page.
-        left_out: The number of recorded runs that are not among `runs`, for their configuration cannot be read here.
+        left_out: The number of recorded runs that are not among `runs`, because their configuration cannot be read.
     """
 
     kind: Kind
@@ -99,7 +99,7 @@ class Subject:
 
     @property
     def factors(self) -> dict[str, tuple[Any, ...]]:
-        """The varied keys, dotted, and their values in the order of the runs."""
+        """Return the varied keys, dotted, and their values in the order of the runs."""
         values: dict[str, dict[tuple[type, Any], None]] = {}
         for run in self.runs:
             for key, value in run.factors.items():
@@ -108,7 +108,7 @@ class Subject:
 
     @cached_property
     def base(self) -> dict[str, Any]:
-        """The configuration of the baseline, else of the first run, by dotted key; runs are shown as changes to it."""
+        """Return the configuration of the baseline, or else of the first run, by dotted key."""
         base = next((run for run in self.runs if run.baseline), self.runs[0])
         return _values(base)
 
@@ -118,7 +118,7 @@ class Subject:
 
     @property
     def selection(self) -> PageScope:
-        """What the page says that it was drawn for."""
+        """Return the runs and the time of drawing that the page is about, as it records them."""
         return PageScope(self.kind, self.name, tuple(run.run_id for run in self.runs), self.former, self.drawn)
 
 

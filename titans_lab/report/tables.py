@@ -15,7 +15,7 @@ from titans_lab.run.metric import Metric
 
 @dataclass(frozen=True)
 class Trouble:
-    """A run that did not get to a final score: why, in a line, and all that was kept of it."""
+    """A run without a final score, with the reason in a line and its traceback."""
 
     run_id: str
     label: str
@@ -47,7 +47,7 @@ ARM_COLUMNS: dict[str, Callable[[Arm], TableCell]] = {
 
 
 def factor_names(design: Design) -> tuple[str, ...]:
-    """Headings of the columns that say which arm a row is about."""
+    """Return the headings of the columns that say which arm a row is about."""
     return (tuple(design.arms[0].factors) if design.arms else ()) or ("arm",)
 
 
@@ -70,7 +70,7 @@ def troubles(design: Design) -> list[Trouble]:
 
 
 def missing(design: Design) -> list[str]:
-    """Labels of the runs that were never started."""
+    """Return the labels of the runs that were never started."""
     every = ((arm, outcome) for arm in design.arms for outcome in arm.outcomes)
     return [f"{arm.label}, seed {outcome.run.seed}" for arm, outcome in every if outcome.result.state == "pending"]
 
@@ -80,7 +80,7 @@ def _of_summary(arm: Arm, field: str) -> float | None:
 
 
 def spelled(arm: Arm) -> tuple[str, ...]:
-    """Values of its factors, as they stand in a row."""
+    """Return the cells of the arm's factors, or its label without factors."""
     cells = (
         TableCell(spell(value), **{identifier(name): None if value == ABSENT else value})
         for name, value in arm.factors.items()

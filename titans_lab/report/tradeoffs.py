@@ -20,14 +20,14 @@ DIVERGED = " †"
 
 @dataclass(frozen=True)
 class Price:
-    """What is paid for a score.
+    """A cost that a score is compared with.
 
     Attributes:
-        name: On the page.
-        column: Of the view `runs`.
-        unit: That it is drawn in, in the column's own.
-        axis: Its axis.
-        dear: Whether more of it costs more: memory, not speed.
+        name: The name on the page.
+        column: The column of the view `runs`.
+        unit: The unit on the page, as a multiple of the column's unit.
+        axis: The layout of the axis.
+        dear: Whether a higher value is a higher cost, as of memory, and not of speed.
     """
 
     name: str
@@ -47,9 +47,9 @@ class PricedArm:
 
     Attributes:
         arm: The arm.
-        seeds: Their seeds.
-        prices: Of each.
-        scores: Of each.
+        seeds: The seeds that have a price and a score.
+        prices: The price of each seed.
+        scores: The score of each seed.
     """
 
     arm: Arm
@@ -59,22 +59,22 @@ class PricedArm:
 
     @property
     def name(self) -> str:
-        """The arm's label, with a mark if seeds diverged: its means are conditional on convergence."""
+        """Return the arm's label, with a mark if seeds diverged: then its means are over the converged seeds only."""
         return f"{self.arm.label}{DIVERGED if self.diverged else ''}"
 
     @property
     def diverged(self) -> int:
-        """Seeds of the arm that did."""
+        """Return the number of seeds that diverged."""
         return self.arm.count("diverged")
 
     @property
     def price(self) -> Summary:
-        """The summary over the seeds."""
+        """Return the summary of the prices over the seeds."""
         return summarise(self.prices)
 
     @property
     def score(self) -> Summary:
-        """The summary over the seeds."""
+        """Return the summary of the scores over the seeds."""
         return summarise(self.scores)
 
 
@@ -93,7 +93,7 @@ def against(price: Price, design: Design, metric: Metric) -> Figure | None:
         "The line is the Pareto front of the means: no arm is better in one respect without being worse in the other. "
         f"It ignores the intervals. On the front: {join([point.name for point in best], most=8)}.{_given(points)}",
         alt=f"Scatter plot of the {metric.taken} {metric.name} against {price.name}. On the Pareto front: "
-        f"{'; '.join(_told(point, price) for point in best)}.",
+        f"{'; '.join(_described(point, price) for point in best)}.",
         traces=[
             *([_line(best, price)] if len(points) > 1 else []),
             *(_seeds(point, price) for point in points),
@@ -155,7 +155,7 @@ def _mean(point: PricedArm, price: Price, kept: bool, legend: bool) -> Json:
     edge = {"width": 2, "color": plot.INK} if kept else {"width": 0, "color": plot.INK}
     marker = {"color": plot.colour(point.arm), "symbol": plot.symbol(point.arm), "size": 12, "line": edge}
     diverged = f", {plural(point.diverged, 'seed')} diverged" if point.diverged else ""
-    words = f"{_told(point, price)}{', on the front' if kept else ''}{diverged}"
+    words = f"{_described(point, price)}{', on the front' if kept else ''}{diverged}"
     whiskers = {"error_x": _whisker(point, point.price), "error_y": _whisker(point, point.score)}
     dot = plot.dots(point.arm, rounded([point.price.mean]), [point.score.mean], [words], marker=marker)
     return dot | whiskers | {"name": plot.text(point.name), "showlegend": legend}
@@ -166,7 +166,7 @@ def _whisker(point: PricedArm, found: Summary) -> Json:
     return {"type": "data", "array": half, "thickness": 1.2, "width": 4, "color": plot.colour(point.arm)}
 
 
-def _told(point: PricedArm, price: Price) -> str:
+def _described(point: PricedArm, price: Price) -> str:
     return f"{point.name}: {score(point.score.mean)} at {_amount(point.price.mean, price)}"
 
 

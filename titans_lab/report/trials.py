@@ -44,11 +44,11 @@ class SearchTrials:
     """The trials of an arm.
 
     Attributes:
-        name: Of the arm; empty where it is the only one.
+        name: The name of the arm; empty where it is the only one.
         place: Among the searches, from 0: its colour.
         metric: Name of the first objective.
         directions: "minimize" or "maximize", of each objective by name.
-        trials: In order.
+        trials: The trials, in the order of their numbers.
     """
 
     name: str
@@ -59,17 +59,17 @@ class SearchTrials:
 
     @property
     def colour(self) -> str:
-        """The search's colour."""
+        """Return the search's colour."""
         return PALETTE[self.place % len(PALETTE)][0]
 
     @property
     def sign(self) -> int:
-        """The factor of the first objective that makes less better."""
+        """Return the factor of the first objective that makes lower values better."""
         return 1 if self.directions[self.metric] == "minimize" else -1
 
     @property
     def valued(self) -> list[TrialRow]:
-        """The finished trials with a value."""
+        """Return the finished trials with a value."""
         return [trial for trial in self.trials if trial.state == "done" and trial.value is not None]
 
 
@@ -120,15 +120,15 @@ def dots(search: SearchTrials, trials: Sequence[TrialRow], x: Sequence[Any], y: 
         "name": plot.text(search.name or "trials"),
         "x": list(x),
         "y": list(y),
-        "text": [plot.text(told(search, trial)) for trial in trials],
+        "text": [plot.text(hover_text(search, trial)) for trial in trials],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": {"color": search.colour, "symbol": symbols, "size": 8, "opacity": 0.8, "line": edge},
         "showlegend": legend,
     }
 
 
-def told(search: SearchTrials, trial: TrialRow) -> str:
-    """Return what a trial's hover text says."""
+def hover_text(search: SearchTrials, trial: TrialRow) -> str:
+    """Return a trial's hover text."""
     values = ", ".join(f"{name} {spell(value)}" for name, value in trial.params.items())
     who = f"{search.name}, trial" if search.name else "trial"
     bound = "" if trial.feasible or trial.state != "done" else ", over a bound"
