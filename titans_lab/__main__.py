@@ -1,4 +1,4 @@
-"""`python -m titans_lab`."""
+"""The program as `python -m titans_lab`."""
 
 from titans_lab.cli import main
 

@@ -59,7 +59,7 @@ class Removed:
 
 
 def cancel(store: Store, rows: Rows) -> Cancellation:
-    """Ask the running ones of some runs, on whatever machine, to stop after their current step."""
+    """Ask those of some runs that are running, on any machine, to stop after their current step."""
     asked = []
     for row in rows:
         latest = store.run(row["run_id"]).latest()
@@ -70,11 +70,11 @@ def cancel(store: Store, rows: Rows) -> Cancellation:
 
 
 def removal(store: Store, targets: Sequence[str], rows: Rows, with_studies: bool) -> Removal:
-    """Return what of some runs and studies may go. A study of which a run is running stays as a whole.
+    """Return which of some runs and studies can be removed. A study with a running run stays as a whole.
 
     Args:
         store: The store.
-        targets: The studies and runs that were named.
+        targets: The studies and runs that the user named.
         rows: The selected runs.
         with_studies: Whether to move the records of the studies, too.
     """

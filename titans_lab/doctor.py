@@ -22,7 +22,7 @@ from titans_lab.run.run import config_of
 from titans_lab.store.files import DamagedError, link_new, temporary_file, write_bytes
 from titans_lab.store.store import Store
 
-LEAST_BYTES = 2**30  # that must be free on the disk and in memory
+LEAST_BYTES = 2**30  # bytes that must be free on the disk and in memory
 OLDEST_TORCH = (2, 11)
 PARTS = ("numpy", "scipy", "pyarrow", "duckdb", "pydantic", "PyYAML", "typer", "rich", "jinja2")
 OPTIONAL = ("triton", "tokenizers", "datasets", "lm-eval", "optuna", "flash-linear-attention", "titans-pytorch")
@@ -39,9 +39,9 @@ class Fact:
     """One result of the check.
 
     Attributes:
-        name: The name of what was checked.
-        value: The value that was found.
-        wrong: What is wrong, and the remedy. None: nothing.
+        name: The name of the checked property.
+        value: The value of the property on this machine.
+        wrong: The problem and its remedy. None: there is no problem.
     """
 
     name: str

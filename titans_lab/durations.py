@@ -1,4 +1,4 @@
-"""Parse and spell durations as people write them: 30s, 15m, 2h, 1h30m."""
+"""Parse and format durations such as 30s, 15m, 2h and 1h30m."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 
 SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
-#: Each unit at most once, the larger first; digits are few enough for any float.
+#: Each unit occurs at most once, larger units first. The number of digits is limited so that a float can hold them.
 WRITTEN = re.compile("".join(rf"(?:(\d{{1,9}}(?:\.\d{{1,9}})?){unit})?" for unit in SECONDS), re.ASCII)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Sequence
 
-MOST_LISTED = 20  # choices in a message
+MOST_LISTED = 20  # the most choices in a message
 
 
 class UserError(ValueError):
@@ -13,7 +13,7 @@ class UserError(ValueError):
 
 
 def install(extra: str = "") -> str:
-    """Return in words how to install this package with one of its extras. It is on no package index."""
+    """Return the command that installs this package with an extra. The package is on no package index."""
     return f"pip install -e '.[{extra}]' in the clone of titans-lab" if extra else "pip install -e . in its clone"
 
 

@@ -13,7 +13,7 @@ from titans_lab.store.logs import row_of
 from titans_lab.tables import harmless
 
 PAUSE_SECONDS = 0.3
-#: What a line of metrics says, by column, in an order that fits 80 characters.
+#: The text of each column in a line of metrics, in an order that fits 80 characters.
 WORDS: dict[str, Callable[[float], str]] = {
     "step": lambda value: f"step {value:<6}",
     "tokens": lambda value: f"{count(value):>5} tokens",
@@ -30,7 +30,7 @@ def lines(attempt: Attempt, follow: bool = False, wanted: Callable[[], bool] = l
     Args:
         attempt: The attempt.
         follow: Whether to go on until the attempt ends.
-        wanted: Returns whether somebody still wants the lines, and is asked before each wait for new ones.
+        wanted: A function that returns whether the lines still have a reader. It is called before each wait.
     """
     tails = [_Tail(attempt.log_path, str), _Tail(attempt.metrics_path, _words)]
     while True:

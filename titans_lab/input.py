@@ -1,4 +1,4 @@
-"""Files that are read as they lie on a disk: a device or a pipe in the place of one may never end."""
+"""Open regular files only. Reading a device or a pipe in the place of a file might never end."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def open_regular(path: str | Path) -> BufferedReader:
     """Open a regular file for reading, without waiting for whatever is there instead.
 
     Raises:
-        IsADirectoryError: It is a folder.
-        NotRegular: It is a device, a pipe or a socket.
-        OSError: It cannot be opened.
+        IsADirectoryError: The path is a folder.
+        NotRegular: The path is a device, a pipe or a socket.
+        OSError: The file cannot be opened.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe is not waited for

@@ -33,7 +33,7 @@ class Options:
         per_device: The runs at a time on each device.
         timeout: Seconds that a run may take. None: any number.
         fail_fast: Whether the first run that fails ends the sweep.
-        strict: Whether to refuse where finished runs are of other source code than this.
+        strict: Whether to refuse to start if other source code trained some of the finished runs.
     """
 
     max_parallel: int | None = None
@@ -52,7 +52,7 @@ class Launch:
         runs: All of its runs.
         history: The store's records of these runs before the sweep.
         damage: The records of these runs that could not be read. Those that can be rewritten have been.
-        edited: How many finished runs are of other source code than this, and what to do, or "".
+        edited: The number of finished runs that other source code trained, with the remedy, or "".
         waiting: The runs to execute, in any order.
         sweep: The sweep over them.
     """
@@ -152,12 +152,12 @@ def prepare(
         store: The store, which is read once.
         devices: The devices to run on.
         options: The options of the sweep.
-        history: The store's records of the runs, if they were read already.
+        history: The store's records of the runs, if they have been read already.
         again: Runs to execute again although they may have a result.
 
     Raises:
         UserError: A run cannot be executed on these devices, the store cannot be written, or the options are strict
-            and finished runs are of other source code.
+            and other source code trained some of the finished runs.
     """
     refuse_kernels(runs, devices)
     history = history or read_history(store)

@@ -41,7 +41,7 @@ def progress_of(run: Run, attempt: Attempt, device: str) -> RunProgress:
 
 
 class Progress:
-    """The counts of runs, the running ones, and the time left at the rate so far."""
+    """The number of runs in each state, the running runs, and the time left at the rate so far."""
 
     def __init__(self, runs: list[Run]) -> None:
         self.work = {run.run_id: float(derived.flops(run.config)) for run in runs}

@@ -1,4 +1,4 @@
-"""Counts and sizes in bytes as people read and write them."""
+"""Parse and format counts and sizes in bytes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def parse_size(text: str, kilo: int = 1024) -> int:
     """Return the number that a size stands for: 200000, 200_000, 512M, 4G or 4GB.
 
     Args:
-        text: As a user wrote it.
-        kilo: What K stands for: 1024 where memory is meant, 1000 where data or tokens are counted.
+        text: The text of the user.
+        kilo: The value of K: 1024 for memory, 1000 for data and tokens.
 
     Raises:
-        ValueError: It is no size of at least 1.
+        ValueError: The text is no size of at least 1.
     """
     match = SIZE.fullmatch(text.strip().upper())
     size = int(float(match[1]) * kilo ** " KMGT".index(match[2] or " ")) if match else 0

@@ -1,4 +1,4 @@
-"""Train finished runs again and compare their numbers: a checksum shows that a record is whole, not that it is true."""
+"""Train finished runs again and compare their numbers, because a checksum does not show that a record is true."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from titans_lab.run.run import Run
     from titans_lab.store.query import Snapshot
 
-#: The numbers that are compared: of a run, and of each line that it logged.
+#: The compared columns of a run, and of each of its logged lines.
 FINAL = ("state", "steps", "tokens", "loss", "score", "train_loss", "diverged_step")
 LOGGED = ("loss", "valid_loss", "valid_score")
 TOLERANCE = 0.02  # relative tolerance of loss and score where runs are not deterministic
-MOST_LISTED = 5  # differences of a run that are listed
+MOST_LISTED = 5  # the most differences of a run in the output
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Reproduced:
         run_id: The run's id.
         label: The values in which it differs from the study's other runs.
         exact: Whether the numbers must be equal to the last bit.
-        why: Why they need not be: a different environment or a device that is not deterministic. Empty if they must.
+        why: The reason why they need not be equal, such as a different environment. Empty if they must be.
         compared: The number of values that were compared.
         differences: The values that differ, a line each. Empty: the run is reproduced.
     """

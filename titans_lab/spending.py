@@ -10,11 +10,11 @@ from titans_lab.study.terms import Budget
 
 @dataclass
 class Spent:
-    """Seconds since the sweep began, and seconds of work of all devices, by a monotonic clock.
+    """The time spent by a sweep and by its devices, in seconds of a monotonic clock.
 
     Attributes:
-        begun: When the sweep began, or None before.
-        looked: When time was last counted.
+        begun: The time at which the sweep began. None: it has not begun.
+        looked: The time of the last count.
         devices: Seconds of work of all devices together.
     """
 

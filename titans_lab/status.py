@@ -47,7 +47,7 @@ def shown_runs(study: Study, runs: Sequence[Run], store: Store) -> list[Run]:
 
 
 def _searched(folder: SearchFolder, study: str, store: Store) -> Iterator[Run]:
-    """Yield the runs of a search, as far as their records can be read; none where it is another study's."""
+    """Yield the runs of a search whose records can be read. Yield none if the search belongs to another study."""
     try:
         if read_search(folder.definition_path)["study"] != study:
             return
@@ -81,7 +81,7 @@ def seconds_left(runs: Sequence[Run], rows: Sequence[Mapping[str, Any]]) -> floa
 
     Args:
         runs: Some runs.
-        rows: Their rows of `study_status`.
+        rows: The rows of `study_status` for these runs.
 
     Returns:
         None where none runs, or none of those has a speed yet.

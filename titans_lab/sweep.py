@@ -28,7 +28,7 @@ from titans_lab.study.terms import Budget
 
 POLL_SECONDS = 0.2
 SHORT_SECONDS = 0.01
-PATIENCE_SECONDS = 30.0  # for a run that was asked to stop to finish its current step
+PATIENCE_SECONDS = 30.0  # the time for a run that was asked to stop to finish its current step
 
 
 def record_runs(runs: Sequence[Run], store: Store, seconds: Mapping[str, float] | None = None) -> list[Run]:
@@ -75,7 +75,7 @@ class Sweep:
     """The state of a sweep, which a view may read after every turn.
 
     Attributes:
-        store: Where the runs are recorded; their folders exist.
+        store: The store of the runs, whose folders exist.
         executor: The executor that starts the workers.
         devices: The device slots. Each has one worker at a time, of all sweeps on this machine.
         waiting: Runs not yet started, in order. A view may add some.
@@ -87,11 +87,11 @@ class Sweep:
         most: The most runs at a time. None: one per device slot.
         fail_fast: Whether the first run that fails ends the sweep.
         spent: The part of the budget that is spent.
-        begun: When each run was first seen running, by a monotonic clock.
-        asked: When each active run was asked to stop, if it was.
+        begun: The time at which each run was first seen running, by a monotonic clock.
+        asked: The time at which an active run was asked to stop, for each run that was.
         used: Device slots used so far. An idle worker may still occupy one.
         others: Runs that other sweeps execute. One that is asked to stop there is not started again here.
-        holders: Who holds the devices that were found in use, by the device's name.
+        holders: The sweeps that hold devices in use, in words, by the device's name.
     """
 
     store: Store

@@ -32,7 +32,7 @@ SUFFIXES: dict[str, Format] = {
     ".txt": "table",
     "": "table",
 }
-#: With what a formula begins, also in the wide forms of Chinese, Japanese and Korean keyboards.
+#: The first characters of formulas, with their full-width forms from Chinese, Japanese and Korean keyboards.
 ARMED = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 GAP = "  "
 NARROWEST = 12  # the least width in characters to which a column of text is cut so that a table fits
@@ -194,9 +194,9 @@ def distinct(names: Sequence[str]) -> list[str]:
 def unarmed(value: Any) -> str:
     """Return a value as a cell of CSV with every digit.
 
-    A spreadsheet runs a text that begins with =, +, - or @, or their wide forms, as a formula, which may start programs
-    and send data away; it may pass over white space in front. Such a text gets an apostrophe in front, by which a
-    spreadsheet knows a text. What is a number stays as it is.
+    A spreadsheet runs a text that begins with =, +, - or @, or their full-width forms, as a formula, which may start
+    programs and send data away. It may ignore white space before these. Such a text gets an apostrophe in front, which
+    marks it as a text. Numbers stay as they are.
     """
     text = exact(value)
     if not isinstance(value, str) or not text.lstrip().startswith(ARMED):
@@ -225,7 +225,7 @@ def shown(value: Any) -> str:
 
 
 def harmless(text: str) -> str:
-    """Return a line of text with what could control a terminal spelt out: control characters, changes of direction."""
+    """Return a line of text with control characters and changes of text direction escaped, for a terminal."""
     if text.isprintable():
         return text
     kept = (letter.isprintable() or unicodedata.category(letter) == "Zs" for letter in text)  # spaces of any width

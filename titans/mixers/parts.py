@@ -109,7 +109,7 @@ class CausalConvolution(nn.Module):
 
 
 class Projection(nn.Module):
-    """The way to q, k or v: matrix, short convolution, SiLU, split into heads, L2 norm.
+    """The projection to q, k or v: matrix, short convolution, SiLU, split into heads, L2 norm.
 
     The Titans paper's NeurIPS 2025 camera-ready has all of these, and so have linear-attention models.
 

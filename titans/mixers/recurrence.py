@@ -46,7 +46,7 @@ from titans.ops.fla import KernelName
 
 Operator: TypeAlias = Callable[..., tuple[Tensor, Tensor]]  # returns outputs and the end state
 
-EPSILON = 1e-5  # of the norms behind the recurrence, as published
+EPSILON = 1e-5  # epsilon of the norms after the recurrence, as published
 FASTEST = 16.0  # upper end of the uniform distribution of A, the rate of a decay
 
 
@@ -103,7 +103,7 @@ def projected(
 
 
 class Readout(nn.Module):
-    """The way out of a recurrence: RMSNorm of each head, an optional gate from the token, output projection.
+    """The readout of a recurrence: RMSNorm of each head, an optional gate from the token, and the output projection.
 
     Outputs are scaled by d_k^-1/2 before the norm, as published. The norm's epsilon is large enough to matter: it keeps
     outputs near 0 from being amplified.

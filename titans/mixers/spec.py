@@ -1,4 +1,4 @@
-"""The specification of a sequence mixer: all that is to be known of it without torch, so that planning is instant."""
+"""The specification of a sequence mixer without torch, so that planning is fast."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class MixerSpec:
     Attributes:
         name: Name of the mixer, and of the variant whose blocks all have the mixer.
         summary: What the mixer is, in one line for the table of variants.
-        source: Where the mixer was published, for the same table.
-        family: Kind of mixer: those of a family stand together in the table.
+        source: The publication of the mixer, for the same table.
+        family: Kind of mixer. The table groups the mixers by family.
         layer: The layer as "module:Class": a `titans.mixers.mixer.Mixer`, built from a `ModelConfig` alone. It is
             imported only where a model is built.
         state: The named tuple that the layer carries between two tokens, as "module:Class".
@@ -49,8 +49,8 @@ class MixerSpec:
             `neural_memory` computes, so that torch's steps run.
         reduced: A function that returns settings of its own with the same switches and smaller sizes, for verification
             in seconds.
-        reference: A function, as "module:function", that makes a layer compute by its reference implementation: slow,
-            and evidently what was published. `titans-lab verify` compares the two. None: there is none.
+        reference: A function, as "module:function", that makes a layer compute by its reference implementation, which
+            is slow and follows the publication literally. `titans-lab verify` compares the two. None: there is none.
         golden_loss: Validation loss in bits per byte after the six training steps of tests/titans_lab/test_golden.py.
     """
 
@@ -97,7 +97,7 @@ class HybridSpec:
     Attributes:
         name: Name of the variant.
         summary: What the variant is, in one line for the table of variants.
-        source: Where the variant was published.
+        source: The publication of the variant.
         pattern: The mixers that its blocks take turns with.
         family, golden_loss: See `MixerSpec`.
     """

@@ -17,7 +17,7 @@ from torch import Tensor
 from titans.ops.arguments import warn_unsupported
 
 KernelName = Literal["auto", "torch", "fla"]
-WIDEST_KEY = 256  # of the delta rule of fla
+WIDEST_KEY = 256  # the limit of fla's delta rule
 
 
 def uses_fla(kernel: KernelName, v: Tensor, d_k: int, lack: str | None = None) -> bool:

@@ -38,7 +38,10 @@ def answers(module: str, arguments: Sequence[str], question: Any, environment: M
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        with suppress(BrokenPipeError), process.stdin as asking:  # it may have died already; its stderr says why
+        with (
+            suppress(BrokenPipeError),
+            process.stdin as asking,
+        ):  # it may have died already, and its stderr says why
             json.dump(question, asking)
         yield from map(json.loads, process.stdout)
         raise EndedEarly(f"{module} ended with exit code {process.wait()} before its last answer; see above")

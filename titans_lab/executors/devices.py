@@ -11,8 +11,8 @@ from typing import Literal
 
 from titans_lab.environment import processor, usable_cores
 
-#: For glibc: a tensor's memory is kept when it is freed, in large pages. Else every step asks the system for it again,
-#: page by page, which costs a deep memory a third of its time. Other systems' allocators do not look at this.
+#: Settings of glibc's allocator: keep freed memory, in large pages. Otherwise every step requests it from the system
+#: again, page by page, which costs a deep memory a third of its time. Other allocators ignore the settings.
 KEEP_FREED = ":".join(
     f"glibc.malloc.{name}={value}"
     for name, value in {"hugetlb": 1, "mmap_threshold": 4 * 2**30, "trim_threshold": 8 * 2**30}.items()

@@ -19,7 +19,7 @@ from titans_lab.executors.slots import take_slot
 from titans_lab.store.claims import Holder, Watch
 from titans_lab.store.folder import Attempt, RunFolder
 
-GRACE_SECONDS = 4.0  # for a worker to commit that it was cancelled
+GRACE_SECONDS = 4.0  # the time for a worker to commit its cancellation
 ENDED = "the worker ended this run and lives"
 
 Process = subprocess.Popen[bytes]
@@ -34,7 +34,7 @@ class LocalJob:
         device: The device slot that it occupies.
         process: The worker's process. Its standard output says when the attempt has ended.
         answered: Whether the attempt has ended and the worker waits for another one.
-        deadline: When the worker will be killed, once it was asked to stop.
+        deadline: The time at which a worker that was asked to stop is killed, by a monotonic clock.
         oom_kills: The number of processes that this machine had killed for their memory before the attempt began.
     """
 

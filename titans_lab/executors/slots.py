@@ -56,7 +56,7 @@ def take_slot(slot: Device) -> int:
 
 
 def holder_words() -> str:
-    """Return what others are told about this process while it holds a place: its id and its command."""
+    """Return the description of this process that other sweeps show: its id and its command."""
     return f"pid {os.getpid()}: {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
 
 
@@ -85,7 +85,7 @@ def slots_folder() -> Path:
 
 
 def stale_runtime_folder() -> str | None:
-    """Return what is wrong with `$XDG_RUNTIME_DIR`; None where it is not set, or can be used.
+    """Return the problem with `$XDG_RUNTIME_DIR`, or None where it is not set or can be used.
 
     Slurm passes on the variable of the login node, whose folder other nodes do not have.
     """

@@ -1,4 +1,4 @@
-"""What a query sees besides what is recorded: the arm of a run, the headline of evaluations, paired differences."""
+"""Columns that are derived from records: the arm of a run, the headline of evaluations, and paired differences."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def arms(studies: Sequence[Record]) -> dict[str, str]:
 
 
 def with_arm(table: pa.Table, known: Mapping[str, str]) -> pa.Table:
-    """Return a table with the arm of each row's run beside the run's id."""
+    """Return a table with the arm of each row's run after the run's id."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -41,7 +41,7 @@ def with_arm(table: pa.Table, known: Mapping[str, str]) -> pa.Table:
 
 
 def beside_id(table: pa.Table, arms: pa.Array) -> pa.Table:
-    """Return a table with the arms of its rows beside the ids of the runs."""
+    """Return a table with the arms of its rows after the ids of the runs."""
     return table.add_column(table.column_names.index(RUN_ID.name) + 1, ARM.name, arms)
 
 
@@ -56,7 +56,7 @@ def with_headline(evals: pa.Table) -> pa.Table:
 
 
 def differences(studies: Sequence[Record], runs: Mapping[str, Record]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the view `differences`: each finished run beside the baseline's of the same seed.
+    """Yield the rows of the view `differences`: each finished run with the baseline's run of the same seed.
 
     Args:
         studies: The records of studies.

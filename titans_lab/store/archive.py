@@ -1,8 +1,8 @@
 """Export a store, or some of its runs, as one archive, and import it again.
 
 An archive is a gzipped tar file. Its first member, `contents.json`, has the size and SHA-256 of each other member,
-whose name is a path below a store. Nothing is imported before the whole archive was checked. An import replaces nothing
-but runs without a result.
+whose name is a path below a store. Nothing is imported before the whole archive has been checked. An import replaces
+nothing but runs without a result.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ from titans_lab.store.store import Store
 
 CONTENTS = "contents.json"
 FORM = 1
-MOST = 100_000_000  # bytes of the list of contents
+MOST_CONTENTS = 100_000_000  # bytes of the largest list of contents
 LONGEST_NAME = 1024  # bytes
-#: The records that are exported. Claims and requests to stop are left out: they mean something on their machine only.
+#: The records that are exported. Claims and requests to stop are left out, because they have a meaning only on their
+#: machine.
 _RECORD = re.compile(
     rf"(?:studies|ngram_baselines|benches)/{PART}\.json|searches/{PART}/(?:search|finalists|trials/{NUMBER})\.json"
     rf"|runs/{PART}/(?:run\.json|status\.json|evals/{PART}\.json|attempts/{NUMBER}/(?:"
@@ -177,7 +178,7 @@ def _unpack(archive: tarfile.TarFile, folder: Path, path: Path) -> None:
         if stream is None or member.name not in expected:
             raise UserError(f"{path}: {member.name!r} is not in its list of contents; nothing was imported")
         digest = expected.pop(member.name)
-        if digest["bytes"] != member.size:  # before a disk is filled
+        if digest["bytes"] != member.size:  # checked first, so that no disk is filled
             raise UserError(f"{path}: {member.name} is not what was exported (its size differs)")
         place = folder / member.name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +192,7 @@ def _unpack(archive: tarfile.TarFile, folder: Path, path: Path) -> None:
 
 def _contents(archive: tarfile.TarFile, first: tarfile.TarInfo | None, folder: Path, path: Path) -> dict[str, Any]:
     """Return the list of contents, which comes first."""
-    stream = archive.extractfile(first) if first and first.isreg() and first.size < MOST else None
+    stream = archive.extractfile(first) if first and first.isreg() and first.size < MOST_CONTENTS else None
     if first is None or stream is None or first.name != CONTENTS:
         raise UserError(f"{path}: does not begin with {CONTENTS}, so it is no archive of titans-lab export")
     (folder / CONTENTS).write_bytes(stream.read())
@@ -279,5 +280,5 @@ def _bring_file(store: Store, file: Path, name: str, found: Imported) -> None:
         (found.same if place.read_bytes() == file.read_bytes() else found.conflicts).append(name)
         return
     place.parent.mkdir(exist_ok=True)
-    os.link(file, place)  # which replaces nothing
+    os.link(file, place)  # link(2) replaces no file
     found.added.append(name)

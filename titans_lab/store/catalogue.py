@@ -14,7 +14,7 @@ from titans_lab.store.columns import SECTIONS, SHOWN, ColumnType, sql_type
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: What one row of each view is.
+#: The meaning of a row of each view.
 ROWS = {
     "runs": "a run",
     "metrics": "a log step of a run: of its committed attempt if the run is finished, else of its last attempt",

@@ -30,7 +30,7 @@ from titans_lab.store.files import link_new, temporary_file
 
 BEAT_SECONDS = 5.0
 LEASE_SECONDS = 60.0
-DIGITS = 12  # of the counter, which is rewritten in place
+DIGITS = 12  # digits of the counter, a fixed number because it is rewritten in place
 
 
 class AlreadyRunning(UserError):
@@ -48,7 +48,7 @@ class Holder:
         host: The name of its machine, for messages.
         machine: A name of the machine since its boot and of the container: equal for processes that see each other's
             ids.
-        pid: Its process id.
+        pid: The process id.
         begun: The start time that the system reports. It tells apart processes that had the same id.
     """
 
@@ -189,7 +189,7 @@ class _Seen:
 
 @dataclass
 class Watch:
-    """Finds out which claims have expired. One process asks it again and again.
+    """Finds out which claims have expired. One process asks it repeatedly.
 
     Attributes:
         lease: The seconds for which the counter of a claim from another machine may stand still.

@@ -95,14 +95,20 @@ MEMORY = (
     ),
     Column("head", int, "head of the memory, from 0"),
     Column("position", int, "first token of the segment that the values are means over; null: the whole window"),
-    Column("loss", float, "inner loss at the weights where a token's gradient is computed"),
+    Column("loss", float, "inner loss at the weights at the start of the chunk, where a token's gradient is taken"),
     Column("gradient_norm", float, "norm of that gradient; null, as all below, for a layer that is not written"),
     Column("theta", float, "step size"),
     Column("eta", float, "momentum, 0 to 1; mean over channels"),
     Column("alpha", float, "forgetting, 0 to 1; mean over channels"),
-    Column("weight_norm", float, "norm of the weights that a token reads, over the initial norm; null where that is 0"),
     Column(
-        "staleness", float, "distance between the gradient and the one at the weights that a token reads, over its norm"
+        "weight_norm",
+        float,
+        "norm of the weights before a token's write, over the initial norm; null where that is 0",
+    ),
+    Column(
+        "staleness",
+        float,
+        "distance of the gradient from the one at the weights before a token's write, over its norm",
     ),
 )
 
@@ -113,7 +119,11 @@ EVALS = (
     Column("unit", str, "unit of the metric"),
     Column("direction", str, "minimize or maximize: which values are better"),
     Column("split", str, "part of the data: valid or test"),
-    Column("setting", str, "the cases, such as pairs=8; null, as length, depth and position: the whole split"),
+    Column(
+        "setting",
+        str,
+        "the cases, such as pairs=8; null, like length, depth and position: all of the split",
+    ),
     Column("length", int, "tokens in each sequence, where lengths are compared"),
     Column("depth", float, "depth of the needle in the sequence, from 0 (the start) to 1, where depths are compared"),
     Column("position", int, "first position of the segment that the value is the mean over; it ends at the next one's"),
@@ -122,7 +132,7 @@ EVALS = (
     Column("count", int, "number of tokens, answers or examples that the value is the mean over"),
     Column("evaluation", str, "hash of the request of a later evaluation; null: the evaluation at the end of the run"),
     Column("finished", datetime, "end of the later evaluation, UTC"),
-    Column("note", str, "how the value must not be read, and the unit of lengths"),
+    Column("note", str, "warnings about the interpretation of the value, and the unit of lengths"),
 )
 
 #: The logs that a worker writes row by row while it runs. Each is a view, with the run's id as first column.
@@ -196,7 +206,7 @@ FAILURES = (
 
 STUDIES = (
     Column("study", str, "name of the study, with the overrides that it was swept with: each variant has its own"),
-    Column("family", str, "name of the study without overrides, which its searches have, too"),
+    Column("family", str, "name of the study without overrides, which is also the name in its searches"),
     Column("question", str, "question of the study"),
     Column("expect", str, "expected result"),
     Column(
@@ -330,8 +340,8 @@ DIFFERENCES = (
     RUN_ID,
     Column("baseline_run_id", str, "run of the baseline with the same seed"),
     Column("metric", str, "figure that the study compares its arms by"),
-    Column("unit", str, "of its values; null where the metric's name says it"),
-    Column("direction", str, "minimize or maximize: which of its values are better"),
+    Column("unit", str, "unit of the metric; null where the metric's name says it"),
+    Column("direction", str, "minimize or maximize: which values of the metric are better"),
     Column("score", float, "value of the run"),
     Column("baseline_score", float, "value of the baseline's run"),
     Column("difference", float, "score less baseline_score"),

@@ -22,7 +22,7 @@ from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
 
 WORTHWHILE = 500  # finished runs outside of the compaction: reading their folders takes a quarter of a second
-GRACE_SECONDS = 3600.0  # an old file is kept so long, as a reader may still have it open
+GRACE_SECONDS = 3600.0  # the time that an old file is kept, because a reader may still have it open
 
 
 @dataclass(frozen=True)

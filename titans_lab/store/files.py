@@ -1,4 +1,4 @@
-"""Write files that are whole or absent, and name those that are damaged nevertheless."""
+"""Write files that are whole or absent, and report those that are damaged nevertheless."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from titans_lab.errors import UserError
 from titans_lab.input import open_regular
 
 SEAL = "sha256"
-#: What link(2) answers where there are no hard links: on FAT, some file systems of FUSE and of clouds, across mounts.
+#: The errors of link(2) where there are no hard links: FAT, some FUSE and cloud file systems, and across mounts.
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV})
 #: The end of a record with a checksum. It also matches where a few bits are flipped, so that the check then fails.
 _SEALED = re.compile(rb',\n "[^"]{6}": "[^"]{64}"\n\}\n?\Z')
@@ -73,7 +73,7 @@ def link_new(temporary: Path, path: Path) -> bool:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        pass  # said, too, where the answer to our own link was lost and it was sent again
+        pass  # NFS also answers this if the reply to our own link was lost and the request was repeated
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise

@@ -118,7 +118,7 @@ class Attempt:
         write_json(self.stop_path, {"state": state, "why": why})
 
     def asked_to_stop(self) -> tuple[str, str] | None:
-        """Return the state to commit and why, or None where nobody asked, or the request cannot be read."""
+        """Return the state to commit and the reason, or None without a readable request."""
         try:
             asked = read_stop(self.stop_path)
         except (FileNotFoundError, DamagedError):
@@ -269,8 +269,8 @@ class RunFolder:
         """Begin an attempt, claimed by `holder`.
 
         Args:
-            holder: Who holds the claim until a worker takes it over. With nobody the attempt counts as lost.
-            watch: Finds out which claims of other machines have expired. With None none of them has.
+            holder: The holder of the claim until a worker takes it over. With `NOBODY` the attempt counts as lost.
+            watch: Finds out which claims of other machines have expired. None: no claim counts as expired.
 
         Raises:
             AlreadyRunning: Another process executes the run, or has finished it.
@@ -282,7 +282,7 @@ class RunFolder:
             status = self.status()  # it may have ended since the first look
         if status and status.state in FINISHED:
             raise AlreadyRunning(self.path)
-        if latest and os.path.lexists(self.status_path):  # it is damaged, and the next commit needs its place
+        if latest and os.path.lexists(self.status_path):  # it is damaged, and the next commit needs its name
             self.status_path.replace(latest.status_path)
         number = 1 if latest is None else latest.number + latest.begun()
         attempt = self.attempt(number)

@@ -1,4 +1,4 @@
-"""The result of a query in the format that is asked for."""
+"""Encode the result of a query in the requested format."""
 
 from __future__ import annotations
 

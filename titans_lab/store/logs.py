@@ -29,7 +29,7 @@ LINE_BYTES = 4096  # longer than any line of metrics
 
 
 def read_lines(path: Path, columns: tuple[Column, ...]) -> tuple[list[Row], list[Damage]]:
-    """Return the complete lines of a log, and what is wrong with the others.
+    """Return the complete lines of a log, and the damage of the others.
 
     A last line that a kill cut off is no damage. A missing file has no lines.
     """

@@ -163,7 +163,7 @@ def close(
     memory: int = MEMORY,
     arms: pa.Table | None = None,
 ) -> None:
-    """Give the connection these tables, and shut it off from everything else for good.
+    """Give the connection these tables, and disable every other access permanently.
 
     Args:
         connection: An empty database.
@@ -217,7 +217,7 @@ def _shortened(message: str, sql: str) -> str:
 
 
 def _suggested(name: str, known: Sequence[str]) -> str:
-    """Return which columns may be meant: those whose last part is near, so that lr finds train.lr."""
+    """Return a suggestion of columns whose last part is similar, so that lr suggests train.lr."""
     by_end = {key.rpartition(".")[2]: key for key in sorted(known, key=lambda key: -key.count("."))}
     found = [by_end[end] for end in near(name, by_end)]
     return f"did you mean {' or '.join(found)}?" if found else f"there are {listed(known)}"

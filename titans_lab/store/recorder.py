@@ -28,7 +28,7 @@ TAIL_BYTES = 8192
 _COLUMNS = {log: frozenset(column.name for column in columns) for log, columns in LOGS.items()}
 
 
-#: How far an attempt has logged: the `digest_of` the lines of each of `LOGS`.
+#: The position of an attempt in its logs: the `digest_of` the lines of each of `LOGS`.
 Position = dict[str, dict[str, Any]]
 
 
@@ -60,7 +60,7 @@ class Recorder:
         self._append(log, "".join(lines).encode())
 
     def position(self) -> Position:
-        """Flush the logs to disk, and return how far they are."""
+        """Flush the logs to disk, and return the position after their last line."""
         for log, written in self._written.items():
             if written.size:
                 with self.attempt.lines_path(log).open("rb") as lines:

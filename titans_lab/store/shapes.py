@@ -1,7 +1,7 @@
 """Shapes: checks of a record's content before the record is used. `titans_lab.store.records` has one for each kind.
 
-A checksum says that a record is whole. It does not say that this version wrote the record, or that its author meant
-well. A shape is a function that raises `Misfit` where a value has another form.
+A checksum shows that a record is whole. It does not show that this version wrote it, or that its author is trusted. A
+shape is a function that raises `Misfit` where a value has another form.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Shape = Callable[[Any, str], None]
 
 
 class Misfit(ValueError):
-    """A value has not the form that its key in a record requires."""
+    """A value does not have the form that its key in a record requires."""
 
     def __init__(self, where: str, what: str) -> None:
         super().__init__(f"{where}: {what}" if where else what)

@@ -9,7 +9,7 @@ from titans.mixers.spec import MixerSpec
 from titans.models.config import ModelConfig
 
 PUBLISHED = {"expand_k": 0.75, "expand_v": 1.5}
-SLOWEST = 0.0  # lower end of the uniform distribution of A
+SLOWEST = 0.0  # lower end of the uniform distribution of A, the rate of the decay
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from titans.mixers.spec import MixerSpec
 from titans.models.config import ModelConfig
 
 PUBLISHED = {"expand_k": 0.5, "expand_v": 1.0, "conv_size": 1}
-RANK, TEMPERATURE = 16, 16.0  # of the projection and of the logits of the decay (section 4.4)
+RANK, TEMPERATURE = 16, 16.0  # rank of the decay's projection, and temperature of its logits (section 4.4)
 
 
 def _matrices(config: ModelConfig) -> int:

@@ -1,4 +1,4 @@
-"""The long-term memory alone (LMM): what the memory reads and costs, on which mac, mag, mal and ttt build.
+"""The long-term memory alone (LMM), with the keys and costs of the memory for mac, mag, mal and ttt, too.
 
 Counts of products are multiply-adds.
 """
@@ -11,7 +11,7 @@ from titans.mixers.counts import squares, triangles
 from titans.mixers.spec import MixerSpec, Values
 from titans.models.config import MemoryConfig, ModelConfig
 
-#: What every mixer with the memory reads.
+#: The keys that every mixer with the memory reads.
 READS = frozenset({"n_heads", "memory", "persistent_tokens", "conv_size", "qkv_activation", "qk_l2_norm"})
 LINEAR_BLOCK = 64  # tokens of a block of the linear recurrence, as in titans/ops/neural_memory/linear.py with torch
 
@@ -41,7 +41,7 @@ def memory_products(config: ModelConfig, length: int, batch: int) -> int:
     """Return the multiply-adds of projecting, writing and reading `length` tokens."""
     begun = (
         length % config.memory.chunk_size % config.memory.update_every
-    )  # of an incomplete group: a call of their own
+    )  # tokens of an incomplete group, which are a call of their own
     return batch * (length * _around(config) + config.n_heads * _operator(config, length, begun))
 
 
@@ -147,7 +147,7 @@ def torch_only(config: ModelConfig) -> bool:
 
 
 def writes_persistent(config: ModelConfig, usual: bool) -> bool:
-    """Return whether the persistent tokens are written to the memory; `usual` says so where nothing else does."""
+    """Return whether the persistent tokens are written to the memory; `usual` is the mixer's default."""
     return usual if config.persistent_written is None else config.persistent_written
 
 
@@ -159,7 +159,7 @@ def canonical(config: ModelConfig, values: Values) -> Values:
 
 
 def canonical_persistent(config: ModelConfig, values: Values, usual: bool) -> Values:
-    """Return the same for a mixer that may write its persistent tokens; null stands for what is usual."""
+    """Return the same for a mixer that may write its persistent tokens; `usual` replaces null."""
     values = canonical(config, values)
     if not config.persistent_tokens or writes_persistent(config, usual) == usual:
         return {**values, "persistent_written": None}

@@ -39,8 +39,9 @@ class MemoryStream(NamedTuple):
     """The state of the memory between two tokens. Its size is constant.
 
     Attributes:
-        state: Weights and momentum after all tokens so far but those that wait.
-        opening: What the current chunk started with, without momentum; None where the next token starts a chunk.
+        state: Weights and momentum after all tokens so far, except the waiting ones.
+        opening: The state at the start of the current chunk, without momentum; None where the next token starts a
+            chunk.
         place: Tokens of the current chunk that are in the state.
         first: Logits of the gates of the chunk's first token, `[batch, 1, gates]`; None like `opening`.
         k, v: Keys and values of the tokens that wait for the last of their group of `update_every`,
@@ -151,7 +152,7 @@ class NeuralMemory(nn.Module):
     norm and the gate before the output projection.
 
     Attributes:
-        operator: What writes and reads: `neural_memory`, or another function of its arguments that replaces it.
+        operator: The function that writes and reads: `neural_memory`, or another one with the same arguments.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -244,13 +245,13 @@ class NeuralMemory(nn.Module):
         return self.emit(torch.cat(outputs, 2) if len(outputs) > 1 else outputs[0], asking), stream
 
     def settled(self, stream: MemoryStream) -> State:
-        """Return the state after all tokens so far, those that wait included."""
+        """Return the state after all tokens so far, the waiting ones included."""
         if not stream.k.shape[2]:
             return stream.state
         return self._operate(stream.k, stream.k, stream.v, stream.logits, stream)[1]
 
     def _together(self, left: int, stream: MemoryStream) -> int:
-        """Return how many of the tokens that are left the next call of the operator takes."""
+        """Return how many of the `left` tokens the next call of the operator takes."""
         size, every = self.chunk_size, self.config.update_every
         if stream.opening is not None:
             return min(left, size - stream.place - stream.k.shape[2])
@@ -270,7 +271,7 @@ class NeuralMemory(nn.Module):
             What was read, like q, and the state after these tokens.
         """
         waiting = stream.k.shape[2]
-        if waiting:  # their group is not complete: they are written again, together with the rest of it
+        if waiting:  # of an incomplete group; written again together with the rest of the group
             k, v = torch.cat((stream.k, k), 2), torch.cat((stream.v, v), 2)
             q, logits = F.pad(q, (0, 0, waiting, 0)), torch.cat((stream.logits, logits), 1)
         time = k.shape[2]

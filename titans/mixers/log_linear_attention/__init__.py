@@ -19,8 +19,8 @@ class LogLinearAttentionConfig:
 
     Attributes:
         levels: Levels of the Fenwick tree, at least 2: the token itself, then 1, 2, 4, ... tokens before it. The last
-            level has all older tokens, so the state does not grow. The authors' 15 tell the tokens of sequences up to
-            16,384 apart.
+            level has all older tokens, so the state does not grow. The authors' 15 levels distinguish all tokens of
+            sequences up to 16,384.
     """
 
     levels: int = 15
@@ -41,7 +41,7 @@ def occupied(position: int, levels: int) -> int:
 
 
 def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
-    """Return those of the matrices, of each chunk's own tokens, of the levels that a chunk reads, and of the states."""
+    """Return the multiply-adds of the matrices, each chunk's own tokens, the levels that it reads, and the states."""
     inner, d_k = mamba2_sizes(config)
     levels = _levels(config)
     size = 1 << (min(config.recurrent.chunk_size, length) - 1).bit_length()

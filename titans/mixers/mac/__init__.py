@@ -26,7 +26,7 @@ from titans.mixers.spec import MixerSpec
 from titans.models.config import ModelConfig
 from titans.models.config.checks import at_least
 
-WRITES_PERSISTENT = False  # where `persistent_written` is null: the paper writes the segment alone
+WRITES_PERSISTENT = False  # the default of `persistent_written`: the paper writes only the segment
 
 
 @dataclass(frozen=True)

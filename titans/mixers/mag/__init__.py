@@ -16,7 +16,7 @@ from titans.mixers.lmm import (
 from titans.mixers.spec import MixerSpec
 from titans.models.config import ModelConfig
 
-WRITES_PERSISTENT = True  # where `persistent_written` is null: the paper's sequence begins with them
+WRITES_PERSISTENT = True  # the default of `persistent_written`: the paper's sequence begins with these tokens
 
 
 def _parameters(config: ModelConfig) -> int:

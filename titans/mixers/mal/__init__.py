@@ -7,7 +7,7 @@ from titans.mixers.lmm import READS, canonical_persistent, lmm_parameters, torch
 from titans.mixers.mag import parallel_products, parallel_state
 from titans.mixers.spec import MixerSpec
 
-WRITES_PERSISTENT = True  # where `persistent_written` is null: the paper's sequence begins with them
+WRITES_PERSISTENT = True  # the default of `persistent_written`: the paper's sequence begins with these tokens
 
 MIXER = MixerSpec(
     name="mal",

@@ -15,7 +15,7 @@ from titans.ops import gated_linear_attention
 
 
 class StateSpace(MatrixMixer):
-    """What is around the recurrence of Mamba-2.
+    """The projections, convolution, gate and norm around the recurrence of Mamba-2.
 
     One projection gives z, x, B, C and dt. A convolution with a bias and a SiLU follow on x, B and C. A token writes
     dt x with the key B and reads y with the query C; all heads share B and C. The output is norm((y + D x) silu(z)).
@@ -60,7 +60,7 @@ class StateSpace(MatrixMixer):
 
 
 class Inner(NamedTuple):
-    """What the way out of a state space takes from the way in.
+    """The tensors that the output of a state space needs from its input side.
 
     Attributes:
         values: x, `[batch, heads, time, d_v]`.

@@ -43,7 +43,7 @@ def _parameters(config: ModelConfig) -> int:
 
 
 def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
-    """Return those of the matrices, of the states, of the iterations, and of reading."""
+    """Return the multiply-adds of the matrices, the states, the iterations and the reads."""
     s = sizes(config, PUBLISHED)
     size = min(s.chunk_size, length)
     iteration = 2 * size * s.d_k + s.d_k**2

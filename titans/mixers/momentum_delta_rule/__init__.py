@@ -19,7 +19,7 @@ def _matrices(config: ModelConfig) -> int:
 
 
 def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
-    """Return those of the matrices, and of each chunk: masks, scores, states, and a triangular system."""
+    """Return the multiply-adds of the matrices, and of each chunk's masks, scores, states and triangular system."""
     s = sizes(config, PUBLISHED)
     size = min(s.chunk_size, length)
     rows = padded(length, size)

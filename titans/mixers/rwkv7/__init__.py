@@ -37,7 +37,7 @@ def _parameters(config: ModelConfig) -> int:
 
 
 def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
-    """Return those of the matrices, of the delta rule, and of the keys and values that are added without erasing."""
+    """Return the multiply-adds of the matrices, the delta rule, and the writes that erase nothing."""
     s = sizes(config, PUBLISHED)
     size = whole_chunk(s, length, channels=True)
     rows = padded(length, size)

@@ -15,7 +15,7 @@ from titans.mixers.rwkv7 import FASTEST, PUBLISHED, ranks
 from titans.models.config import ModelConfig
 from titans.ops import rwkv7
 
-SHIFT_POWERS = (0.2, 0.7, 0.7, 0.9, 0.9, 0.2)  # how soon r, k, v, decay, rate and gate turn to the token before
+SHIFT_POWERS = (0.2, 0.7, 0.7, 0.9, 0.9, 0.2)  # exponents of the initial token shift of r, k, v, decay, rate, gate
 
 
 class RWKV7(MatrixMixer):

@@ -10,7 +10,7 @@ from titans.mixers.registry import mixer, pattern, settings_classes
 from titans.models.config.keys import reads_of_mixer
 from titans.models.config.model import ModelConfig
 
-#: What every model reads, whatever its mixers.
+#: The keys that every model reads, whatever its mixers.
 BACKBONE = frozenset({"variant", "vocab_size", "dim", "n_layers", "mlp_ratio", "tie_embeddings"})
 
 

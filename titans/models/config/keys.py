@@ -15,7 +15,7 @@ _SHARED: dict[str, type] = {"memory": MemoryConfig, "recurrent": RecurrentConfig
 
 @cache
 def reads(variant: str) -> frozenset[str]:
-    """Return the dotted keys that the mixers of a variant read; those of the blocks around them, all variants read."""
+    """Return the dotted keys that the mixers of a variant read, without those of the block, which all variants read."""
     return frozenset().union(*map(reads_of_mixer, pattern(variant)))
 
 

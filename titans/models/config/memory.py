@@ -10,7 +10,7 @@ from titans.models.config.checks import at_least, at_most
 
 Activation = Literal["gelu", "silu", "relu"]
 InnerLoss = Literal["sum", "mean", "half"]
-DEEPEST = 1000  # layers, for costs are computed layer by layer
+DEEPEST = 1000  # layers; a limit because costs are computed layer by layer
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class MemoryConfig:
         eta_bias: Initial logit of the momentum gate. The paper gives none.
         alpha_bias: Initial logit of the forget gate. The paper gives none. Near 0 the memory is emptied within a chunk,
             at -4 within thousands of tokens.
-        gate_span: Tokens that share a value of eta and alpha. "token": none (the paper's experiments). "chunk": those
-            of a chunk, with the value of the chunk's first token (allowed by the arXiv v1, section 3.2). "group": those
-            of a group of `update_every` tokens, with the group's mean (titans-pytorch). A mean over a whole chunk would
-            leak the future into reads within the chunk.
+        gate_span: Tokens that share a value of eta and alpha. "token": each has its own (the paper's experiments).
+            "chunk": those of a chunk, with the value of the chunk's first token (allowed by the arXiv v1, section 3.2).
+            "group": those of a group of `update_every` tokens, with the group's mean (titans-pytorch). A mean over a
+            whole chunk would leak the future into reads within the chunk.
         gate_channels: Gates that have a value for each channel of a layer's input: "none" (the arXiv v1), "alpha" (the
             NeurIPS 2025 camera-ready), or "all", which is alpha and eta.
         update_every: Tokens whose writes reach the weights together; 1 in the paper. A divisor of `chunk_size`.
@@ -57,7 +57,7 @@ class MemoryConfig:
         written: Layers that are written: "all" (the paper), the "first", or the "last".
         ascent: Whether writes climb the inner loss instead of descending it: a control (arXiv 2602.21204).
         initial: Weights before the first token: "learned" (titans-pytorch, TTT), "frozen" at their random values, or
-            "zero", which only a linear memory can leave. The paper does not say.
+            "zero", from which only a linear memory has a gradient. The paper does not say.
         eval_chunk_size: Chunk size in evaluation and generation. Null: `chunk_size`. arXiv 2511.07343 studies a
             mismatch.
         theta_damping: Whether the step size is multiplied by 1 - eta, because momentum adds up 1 / (1 - eta) steps.
@@ -123,7 +123,7 @@ class MemoryConfig:
             if (getattr(self, name) or 0) % self.update_every:
                 raise ValueError(f"update_every: {self.update_every} does not divide {name} ({getattr(self, name)})")
         if self.gain != "none" and not self.residual:
-            raise ValueError(f"gain: {self.gain} needs residual: true, for only then there is a LayerNorm")
+            raise ValueError(f"gain: {self.gain} needs residual: true, since only a residual memory has a LayerNorm")
         if self.initial == "zero" and self.depth > 1:
             raise ValueError(f"initial: zero needs depth 1; at zero a memory of depth {self.depth} has no gradient")
         if self.theta_scale is not None and self.theta_scale < 0:

@@ -11,7 +11,7 @@ from titans.models.config.keys import reads
 from titans.models.config.memory import MemoryConfig
 from titans.models.config.recurrent import RecurrentConfig
 
-MOST_BLOCKS = 10_000  # costs are computed block by block
+MOST_BLOCKS = 10_000  # a limit because costs are computed block by block
 WIDEST = 1_000_000  # hidden width over `dim`
 Combination = Literal["norm_sigmoid", "sigmoid", "product"]
 Settings = TypeVar("Settings")
@@ -34,14 +34,16 @@ class ModelConfig:
             camera-ready has 128.
         segment_len: Tokens that MAC attends over at a time; a multiple of `memory.chunk_size`. The NeurIPS 2025
             camera-ready has 512.
-        window: Tokens that sliding-window attention sees, the own one included. The NeurIPS 2025 camera-ready has 2048.
+        window: Tokens that sliding-window attention sees, the token itself included. The NeurIPS 2025 camera-ready has
+            2048.
         conv_size: Taps of the causal depthwise convolution on q, k and v, or on the inner stream of a state space; 1 is
             no convolution. The NeurIPS 2025 camera-ready has 4.
         memory: The long-term memory.
         settings: Settings that are one mixer's own, such as `MacConfig`: at most one of each class, in any order; the
             others are at their defaults. A study sets them as `model.<mixer>.<field>`.
         persistent_written: Whether the persistent tokens are also written to the memory. Null: true for mag and mal,
-            for the arXiv v1's formulas begin their sequence with these tokens; false for mac. lmm always writes them.
+            because the arXiv v1's formulas begin their sequence with these tokens; false for mac. lmm always writes
+            them.
         combine: Product of attention and memory in mac and mag. "norm_sigmoid": both pass a norm with a learned scale,
             and the memory a sigmoid (arXiv v1, section 4.2). "sigmoid": the memory passes a sigmoid. "product": the
             plain product.
@@ -97,7 +99,7 @@ class ModelConfig:
 
     @property
     def head_dim(self) -> int:
-        """Width of one head."""
+        """Return the width of one head."""
         return self.dim // self.n_heads
 
     @property
@@ -112,7 +114,7 @@ class ModelConfig:
 
     @property
     def mixers(self) -> tuple[str, ...]:
-        """Name of each block's mixer."""
+        """Return the name of each block's mixer."""
         turn = pattern(self.variant)
         return tuple(turn[block % len(turn)] for block in range(self.n_layers))
 

@@ -1,8 +1,8 @@
 """The generalized delta rule, chunk by chunk: the WY form of a product of maps I - k e^T (arXiv 2406.06484).
 
-What a step writes, delta = v - e^T S, depends on what the chunk's earlier steps wrote. With A[t, i] what the erased key
-of t finds of the key of i, which has decayed since, and G_t the decay since the chunk's start, the chunk is one
-triangular system:
+The value that a step writes, delta = v - e^T S, depends on those of the chunk's earlier steps. Let A[t, i] be the
+product of the erased key of t and the decayed key of i, and G_t the decay since the chunk's start. Then the chunk is
+one triangular system:
 
     (I + strict(A)) delta = V - (E * G) S
 

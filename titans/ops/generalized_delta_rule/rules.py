@@ -96,7 +96,7 @@ def gated_delta_product(
 
     Args:
         q: `[batch, heads, time, d_k]`.
-        k, v: Of each step, `[batch, heads, time, steps, d_k or d_v]`.
+        k, v: The key and the value of each step, `[batch, heads, time, steps, d_k or d_v]`.
         beta: b of each step, `[batch, heads, time, steps]`.
         log_decay: log a, at most 0, `[batch, heads, time]`.
         state, chunk_size, kernel: See the module. "fla" warns and runs in torch.

@@ -1,7 +1,7 @@
 """Log-linear attention by chunks of a power of 2, which begin at multiples of their size.
 
-Inside such a chunk, levels depend on the places in it alone, and the chunk is one attention, whose mask is the decay
-times the scale of the level. Before it, whole levels are read, as many as its number has bits set.
+Inside such a chunk, levels depend only on the positions in the chunk. So the chunk is one attention, whose mask is the
+decay times the scale of the level. Before the chunk, whole levels are read: one for each bit that is set in its number.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _read(parts: dict[int, Tensor], read: Tensor, scales: Tensor, first: int, pl
         read: Queries times the decay since the chunk's start, `[..., size, d_k]`.
         scales: `[..., size, levels]`.
         first: The first token that the chunk has in this call.
-        place: Its token in the first row.
+        place: The position in its chunk of the token in the first row.
     """
     tokens = torch.arange(place, place + read.shape[-2], device=read.device)
     lowest = _levels(tokens, torch.tensor(first, device=read.device), scales.shape[-1]).unsqueeze(-1)

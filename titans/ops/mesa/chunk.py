@@ -18,7 +18,7 @@ from titans.ops.arguments import check_log_decay, check_streams, expect
 from titans.ops.chunks import CHUNK, between, from_chunks, into_chunks, since_start, states_between, until_end
 from titans.ops.fla import KernelName, fla_mesa, uses_fla
 
-ITERATIONS = 30  # of conjugate gradients, as published
+ITERATIONS = 30  # the published number of iterations of conjugate gradients
 
 
 def mesa(

@@ -1,8 +1,9 @@
 """The delta rule with momentum, chunk by chunk: one triangular system, as for the delta rule without.
 
-A token's surprise delta is linear in the earlier ones of its chunk. How much of delta_i is in S_t is a product of two
-decays, summed over the tokens at which the momentum was added, C = A diag(b) M, with A and M the decays of state and
-momentum between two tokens. start and drift are how much of S_0 and M_0 is in S_t. With primes for the token before,
+A token's surprise delta is linear in the earlier ones of its chunk. The share of delta_i in S_t is C[t, i], with
+C = A diag(b) M: a product of two decays, summed over the tokens at which the momentum was added, where A and M are the
+decays of state and momentum between two tokens. start and drift are the shares of S_0 and M_0 in S_t. With primes for
+the token before,
 
     (I + C'[t, i] p_t . (eta_i k_i)) delta = V - (start' P) S_0 - (drift' P) M_0
 """
