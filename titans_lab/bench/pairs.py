@@ -19,7 +19,7 @@ from titans_lab.study.study import Study, read_study
 
 PEER = "titans-pytorch"
 BASELINES = (*variants(), PEER)
-#: The study that is measured where none is named.
+#: The study that is measured by default.
 DEFAULT = "grid: {model.variant: [lmm, mac, mag, mal], train.seq_len: [256, 1024]}"
 
 

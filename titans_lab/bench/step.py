@@ -1,4 +1,4 @@
-"""Training steps that take turns with each other and with a plain product."""
+"""Time training steps in turns with each other and with a plain matrix product."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from titans_lab.tasks.text.task import bits_per_token
 from titans_lab.training.precision import products_in
 from titans_lab.training.speed import factor
 
-PRODUCTS = 20  # in a turn
+PRODUCTS = 20  # the number of products in a turn
 
 Run = Callable[[], object]
 

@@ -108,7 +108,7 @@ def refuse_short(tokens: int, length: int, source: str) -> None:
 
 
 def prepared_vocabulary(config: DataConfig) -> int | None:
-    """Return the number of tokens of a prepared folder; None where the text is none. UserError: it cannot be read."""
+    """Return the vocabulary size of a prepared folder, None for any other text. Raise UserError as `read_manifest`."""
     return read_manifest(Path(str(config.path))).vocabulary if _is_folder(config) else None
 
 

@@ -1,4 +1,4 @@
-"""Open and unpack data files that a user names, and refuse what is no text or no regular file."""
+"""Open and unpack data files that a user names. Refuse binary files and anything but regular files."""
 
 from __future__ import annotations
 

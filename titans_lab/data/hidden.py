@@ -1,4 +1,4 @@
-"""Read the files of long-context tasks, with their hashes: needles, stories, and texts to hide them in. No torch."""
+"""Read and hash the files of long-context tasks: needles, stories, and the texts around them. It needs no torch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from titans_lab.data.files import read_bytes
 from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
 
-LOOKED_AT = 10_000  # pairs of words: as many as are drawn before drawing a needle fails
-#: What a part is for, in a message.
+LOOKED_AT = 10_000  # pairs of words that are checked, as many as are drawn before drawing a needle fails
+#: The purpose of each part, in messages.
 PURPOSE: dict[Part, str] = {
     "train": "to train on",
     "valid": "for validation (one in twenty, by its hash)",
@@ -24,7 +24,7 @@ WORDS_WANTED = "a folder with adjectivelist.txt and nounlist.txt, one word a lin
 PROSE_WANTED = "a text file, plain or gzip, or null for Python's documentation"
 BOOKS_WANTED = "a book as text, plain or gzip, or a folder of them"
 FACTS_WANTED = "a file of bAbI stories, plain or gzip"
-_BOOK_BEGINS, _BOOK_ENDS = b"*** START OF TH", b"*** END OF TH"  # in Project Gutenberg's files
+_BOOK_BEGINS, _BOOK_ENDS = b"*** START OF TH", b"*** END OF TH"  # the marks in Project Gutenberg's files
 
 
 def part_of(text: str) -> Part:
@@ -138,7 +138,7 @@ def prose_part(text: bytes, part: Part) -> bytes:
 
 
 def _in_parts(text: bytes, path: str | None) -> bytes:
-    """Return a text; UserError where one of its parts has no prose."""
+    """Return a text. Raise UserError where one of its parts has no prose."""
     wanted: dict[Part, str] = {
         "train": "to train on",
         "valid": "for validation, which has the first half of its last tenth",

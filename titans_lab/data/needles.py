@@ -1,4 +1,4 @@
-"""What a needle says, what is asked about it, and of which words it is made: RULER's sentences (arXiv 2404.06654).
+"""The sentences of needles and their questions, as in RULER (arXiv 2404.06654), and the words that they are made of.
 
 Nothing here imports torch or numpy: the settings of the task read the kinds of needles from here.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Kind = Literal["passkey", "number", "uuid", "word"]
 Template = Literal["ruler", "brief"]
 
-#: What RULER calls the values, many and one.
+#: RULER's nouns for the values, in the plural and the singular.
 VALUES: dict[Kind, tuple[str, str]] = {
     "passkey": ("numbers", "number"),
     "number": ("numbers", "number"),
@@ -57,7 +57,7 @@ OWN_WORDS = (
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """What keys, and values that are words, are made of: a short list of our own, or RULER's from wonderwords."""
+    """The words of keys, and of values that are words: a short list of our own, or RULER's from wonderwords."""
 
     adjectives: Sequence[str]
     nouns: Sequence[str]
@@ -68,7 +68,7 @@ class Words:
         return cls(*(file.decode(errors="replace").split() for file in files or OWN_WORDS))
 
     def draw(self, numbers: np.random.Generator) -> str:
-        """One of each, as "calm-river"."""
+        """Draw an adjective and a noun, such as "calm-river"."""
         adjective, noun = (words[int(numbers.integers(len(words)))] for words in (self.adjectives, self.nouns))
         return f"{adjective}-{noun}"
 

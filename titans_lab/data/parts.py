@@ -1,4 +1,4 @@
-"""The parts of a task's data: one to train on, one to choose by, one to judge by. No example is in two of them."""
+"""The parts of a task's data: training, validation and test. No example is in two of them."""
 
 from __future__ import annotations
 

@@ -38,10 +38,10 @@ from titans_lab.errors import UserError
 
 BATCH = 8 * BLOCK  # bytes that are tokenized together
 TOKENIZERS = "bytes, bpe:N or gpt2:VOCABULARY,MERGES"
-#: A seam. No pre-tokenizer looks across it, so the two sides have the same tokens as the whole text.
+#: A place to cut a text. No pre-tokenizer looks across it, so the two sides have the same tokens as the whole text.
 SEAM = re.compile(rb"[ \n](?=[!-~])")
 
-#: It is called with the current step, the bytes done, and the total bytes if known.
+#: A function that is called with the current step, the bytes done, and the total bytes if known.
 Look = Callable[[str, int, int | None], None]
 
 
@@ -194,7 +194,7 @@ def _split(text: mmap.mmap, spans: list[Span], fraction: float, name: str) -> tu
     """Return the documents before and after the split, which falls between two characters."""
     size = len(text)
     cut = size - int(size * fraction)
-    while cut < size and text[cut] & 0b1100_0000 == 0b1000_0000:  # within a UTF-8 character
+    while cut < size and text[cut] & 0b1100_0000 == 0b1000_0000:  # inside a UTF-8 character
         cut += 1
     if min(cut, size - cut) < 2:
         raise UserError(
@@ -231,7 +231,7 @@ def _tokenizer(name: str, blocks: Callable[[], Iterator[TextBlock]]) -> Tokenize
 
 
 def blocks_of(text: mmap.mmap, spans: list[Span], look: Callable[[int, int | None], None]) -> Iterator[TextBlock]:
-    """Yield the documents' text in blocks of about `BLOCK` bytes, cut at seams."""
+    """Yield the documents' text in blocks of about `BLOCK` bytes, cut at a `SEAM`."""
     total, done = sum(end - begin for begin, end in spans), 0
     for number, (begin, end) in enumerate(spans):
         first = number > 0

@@ -31,7 +31,7 @@ known: dict[tuple[str, Signature], Any] = {}
 
 
 def remembered(path: Path, key: str, wanted: str, kind: str, find: Callable[[BinaryIO], Any]) -> Any:
-    """Return the result of `find` on a file, from the cache if the file is unchanged.
+    """Return the result of `find` on a file, or the cached result if the file is unchanged.
 
     Args:
         path: The file.
@@ -41,7 +41,7 @@ def remembered(path: Path, key: str, wanted: str, kind: str, find: Callable[[Bin
         find: A function that reads the open file and returns plain JSON data.
 
     Raises:
-        UserError: As `open_file` and `find`, or the file is being written.
+        UserError: `open_file` or `find` raises it, or the file is being written.
     """
     with open_file(path, key, wanted) as file:
         before = signature_of(file)

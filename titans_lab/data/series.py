@@ -27,8 +27,8 @@ ETT_CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 ETT_MONTHS = (12, 16, 20)  # ends of the parts in months of 30 days; later rows are not used
 WANTED = "a CSV file (plain, gzip, bz2, xz or zstd) with a column `date` and then a column of numbers for each channel"
 
-ROUNDING = 8 * np.finfo(np.float64).eps  # as a share of a channel's largest value
-MOST_NAMED = 5  # channels in a warning
+ROUNDING = 8 * np.finfo(np.float64).eps  # largest range of a constant channel, as a share of its largest value
+MOST_NAMED = 5  # the most channels in a warning
 LARGEST_SCALED = 1e15  # sums of its square are far below the largest float32
 
 
@@ -83,7 +83,7 @@ class Series:
 
 
 def load_series(path: str) -> Series:
-    """Read, scale and split a file. Raise UserError, naming the line, where it is not what `WANTED` says."""
+    """Read, scale and split a file. Raise UserError, with the line, where the file is not what `WANTED` says."""
     content = read_bytes(path, "data.path", WANTED)
     names, rows = table(content, path)
     if len(names) < 2 or names[0] != "date":

@@ -21,7 +21,7 @@ class Settings:
     """The settings of the mixer, which a study sets as `model.example_plugin.<field>`. Every field has a default.
 
     Attributes:
-        chunk_size: Tokens that are computed at once. It changes the speed and no number, so it is not in a run's id.
+        chunk_size: Tokens that are computed together. It changes only the speed, so it is not part of a run's id.
         horizon: Tokens over which a channel averages at the start of training.
     """
 

@@ -38,7 +38,7 @@ def average(x: Tensor, decay: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def recurrence(x: Tensor, decay: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the same token by token: the reference implementation."""
+    """Return the same as `average`, token by token: the reference implementation."""
     outputs = []
     for token in x.unbind(1):
         before = decay * before + (1 - decay) * token
@@ -57,7 +57,7 @@ class MovingAverage(Mixer):
         self.decay = nn.Parameter(torch.full((config.dim,), math.log(settings.horizon - 1)))  # as a logit
 
     def start(self, batch: int) -> Average:
-        """Return the state of so many streams before their first token."""
+        """Return the state of `batch` sequences before their first token."""
         return Average(self.decay.new_zeros(batch, len(self.decay)))
 
     def forward(self, x: Tensor, state: Average) -> tuple[Tensor, Average]:

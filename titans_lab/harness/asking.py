@@ -20,7 +20,7 @@ from titans_lab.harness.rows import find
 from titans_lab.harness.table import ALIASES, TASKS
 from titans_lab.store.store import Store
 
-#: Raise it when the numbers of the same evaluation change.
+#: A version that is raised when the numbers of the same evaluation change.
 VERSION = 1
 
 

@@ -32,7 +32,7 @@ METRICS = {
 
 
 def prepare_environment(online: bool) -> str:
-    """Forbid the network unless it is asked for, and return lm-eval's version. Raise UserError: it is not installed.
+    """Forbid the network unless it is wanted, and return lm-eval's version. Raise UserError without lm-eval.
 
     Call it before lm-eval is imported.
     """

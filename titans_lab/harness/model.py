@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
 BATCH = 16
-MOST_TOKENS = 256  # of a continuation, where a task sets no limit
+MOST_TOKENS = 256  # tokens of a continuation where a task sets no limit
 
 
 class HarnessModel(LM):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-#: lm-eval's names by the names that people use.
+#: lm-eval's names of tasks by their usual names.
 ALIASES = {"lambada": "lambada_openai", "siqa": "social_iqa", "arc-e": "arc_easy", "arc-c": "arc_challenge"}
 PERCENT = 100.0
 

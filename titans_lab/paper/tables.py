@@ -20,12 +20,11 @@ class PaperTable:
     Attributes:
         title: The title of the table.
         source: The edition, arXiv 2501.00663v1 or the NeurIPS 2025 camera-ready, and the place in it.
-        columns: Names, and whether lower or higher is better.
+        columns: The columns by name, with whether lower or higher values are better.
         rows: The figures of each model or variation, by column, or None where none is given.
         approximate: Whether the values were read from a plot.
         note: A remark for comparisons.
-        settings: Of a row, what a model's configuration here sets for it, by dotted key; rows that nothing here
-            stands for have none.
+        settings: The settings of a model here that correspond to a row, by dotted key, for each row that has some.
     """
 
     title: str

@@ -18,7 +18,7 @@ def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, An
 
     Args:
         study: The study.
-        plan: Its plan.
+        plan: The plan of the study.
         overrides: The overrides that the study was loaded with, for the command that starts its search.
     """
     texts = {"study": study.name, "question": study.question, "expect": study.expect}

@@ -1,4 +1,4 @@
-"""Say where finished runs of a study were trained by other source code than this."""
+"""Find finished runs of a study that other source code than this has trained."""
 
 from __future__ import annotations
 

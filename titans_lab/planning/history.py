@@ -38,15 +38,15 @@ class Past:
     """A finished run.
 
     Attributes:
-        run_id: Its name in the store.
-        config: Its configuration.
-        seed: The seed of its initial values and batches.
+        run_id: The run's id.
+        config: The configuration.
+        seed: The seed of the initial values and batches.
         data_hash: The hash of its data's content.
         versions: The versions of the parts that decided its numbers.
         hardware: The hardware that it ran on, or None where it was not recorded.
         step_seconds: Seconds of a step, with its share of the validations, or None where they are not known.
         peak_bytes: The most memory that it held, or None where it is not known.
-        score: Its final score, or None where it diverged.
+        score: The final score, or None where the run diverged.
     """
 
     run_id: str

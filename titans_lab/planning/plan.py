@@ -34,18 +34,18 @@ class PlannedRun:
     """A run with its state in the store, its cost, and what is new about it.
 
     Attributes:
-        run_id: Its name in the store.
-        label: Its factors and seed.
-        state: Its state in the store; "pending" where the store does not know it.
+        run_id: The run's id.
+        label: The run's factors and seed.
+        state: The state in the store; "pending" where the store does not have the run.
         parameters: The parameters of its model.
         tokens: The tokens that it trains on.
         flops: The FLOPs of its training, forward and backward.
-        state_bytes: The bytes that a sequence hands on to its next token.
+        state_bytes: The bytes of the state that a sequence passes on to its next token.
         solved: The values that `hold` found for it, by dotted key.
-        deviation: Its distance from what is held, as a share of that, or None where nothing is held.
+        deviation: The deviation from the held cost, as a share. None: no cost is held.
         seconds: The seconds that it will take, or None where it is done, or the store has nothing like it.
         peak_bytes: The most memory that it will hold; None in the same cases.
-        new: Its differences from all finished runs. None: it is done, or the store has no finished run.
+        new: The differences from the nearest finished run. None: the run is done, or the store has no finished run.
     """
 
     run_id: str
@@ -64,17 +64,17 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study before it runs.
+    """The plan of a study.
 
     Attributes:
-        runs: Its runs, in the order in which they will be started.
+        runs: The runs, in the order in which they will be started.
         devices: The number of devices that will work in parallel.
         seconds: The seconds until all that is missing is done on them, or None where they are not known.
         worker_seconds: The sum of the seconds of all that is missing, which a report compares with what it took.
         detectable: The smallest difference that its seeds can detect, or None where the store does not tell.
         undecided: What the seeds cannot decide and how many could, or "" where they can.
         mixed: Facts in which its finished runs differ, by name: the number of runs with each value.
-        edited: How many of its finished runs are of other source code than this, and what to do, or "".
+        edited: The number of finished runs that other source code trained, with the remedy, or "".
     """
 
     runs: tuple[PlannedRun, ...]

@@ -1,12 +1,12 @@
-"""Say where the seeds of a study cannot decide what it asks."""
+"""Warn where a study has too few seeds to decide its question."""
 
 from __future__ import annotations
 
 from titans_lab.planning.detectable import Foreseen
 from titans_lab.stats.power import smallest_difference
 
-PROPOSED = range(3, 101)  # seeds
-WIDE = 10.0  # standard deviations of a paired difference: seeds that find no smaller ones decide next to nothing
+PROPOSED = range(3, 101)  # the numbers of seeds that a warning proposes
+WIDE = 10.0  # standard deviations of a paired difference; seeds that detect only larger ones are too few
 
 
 def undecided(seeds: int, arms: int, found: Foreseen | None, effect: float | None) -> str:

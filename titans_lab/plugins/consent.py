@@ -1,4 +1,4 @@
-"""Keep the plugins that the user has allowed, by the hash of their content."""
+"""The user's consent to plugins, by the hash of their content."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from titans_lab.plugins.source import PACKAGE, Plugin
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Imports the modules of plugins from the bytes that were read, and nothing else."""
+    """Imports the modules of plugins, and no others, from the bytes that were read."""
 
     def __init__(self) -> None:
         self.plugins: dict[str, Plugin] = {}

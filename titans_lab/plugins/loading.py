@@ -1,4 +1,4 @@
-"""Loading plugins: what they offer becomes known to the registries of mixers and tasks."""
+"""Load plugins: register their mixers and tasks."""
 
 from __future__ import annotations
 

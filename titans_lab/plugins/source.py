@@ -1,4 +1,4 @@
-"""The files of a plugin, read and hashed before anything of them is executed."""
+"""Read and hash the files of a plugin before any of them is executed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from titans_lab.errors import UserError, near
 from titans_lab.input import open_regular
 
-GROUP = "titans_lab.plugins"  # of entry points
-PACKAGE = "titans_plugins"  # what the modules of plugins are imported below
-MOST_BYTES = 5_000_000  # of all files of a plugin
+GROUP = "titans_lab.plugins"  # the group of entry points
+PACKAGE = "titans_plugins"  # the package below which the modules of plugins are imported
+MOST_BYTES = 5_000_000  # the largest size of all files of a plugin
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from titans_lab.run.run import Run
 
-ABSENT = ""  # the value of a factor that an arm does without
+ABSENT = ""  # the value of a factor that an arm does not have
 
 
 class Comparison(NamedTuple):
-    """The places of arms among those of a study.
+    """The indices of a study's baselines and of the compared pairs of arms.
 
     Attributes:
         bases: The arms that others are compared with: several where `baseline` does not set every factor.

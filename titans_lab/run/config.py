@@ -150,7 +150,7 @@ def build(config: type[Config], values: Mapping[str, Any]) -> Config:
     A key that the configuration does not have is ignored, as is one of a task that is not chosen.
 
     Raises:
-        Impossible: With the faults of every part that refuses its values.
+        Impossible: Some parts refuse their values. The error has all of their faults.
     """
     nested: dict[str, Any] = {}
     for key, value in values.items():
@@ -171,7 +171,7 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def layout(config: Any) -> list[tuple[dataclasses.Field[Any], str, Any]]:
-    """Return each field of a configuration with its key and its type, as the registries stand.
+    """Return each field of a configuration with its key and its type, given the current registries.
 
     A field whose metadata has `choices` is one of those. A field whose metadata has `sections` stands for several
     configurations, each of which is a section of its own.

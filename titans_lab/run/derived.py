@@ -107,7 +107,7 @@ SOLVED_BY = {
 QUANTITIES = {"params": params, "flops": flops, "state": state, "tokens": tokens}
 UNITS = {"params": "parameters", "flops": "training FLOPs", "state": "bytes of state", "tokens": "training tokens"}
 KEYS = {"dim": "model.dim", "mlp_ratio": "model.mlp_ratio", "tokens": "train.tokens"}
-#: The value at a rung of the ladder that the solver climbs, counted from 1.
+#: The values that the solver tries, by their number from 1. The cost rises with the number.
 RUNGS: dict[str, Callable[[RunConfig, int], int | float]] = {
     "dim": lambda config, rung: 2 * config.model.n_heads * rung,
     "mlp_ratio": lambda config, rung: round(8 * rung / config.model.dim, 6),

@@ -74,7 +74,7 @@ def read_values(config: RunConfig) -> dict[str, Any]:
 
 
 def read_words(config: ModelConfig) -> dict[str, str]:
-    """Return the values that a model reads as text, by dotted key."""
+    """Return the values that a model reads, as text, by dotted key."""
     given = dict(flatten(plain(config)))
     names = (name for name, _ in flatten(effective(config)))
     return {name: given[name] if isinstance(given[name], str) else show(given[name]) for name in names}

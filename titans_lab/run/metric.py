@@ -24,8 +24,8 @@ class Metric:
         unit: The unit of its values, such as "bits per byte" or "share of answers".
         direction: "minimize" where lower values are better, "maximize" where higher ones are.
         taken: "final" is the value at the end of a run, "best" the best value of all its validations.
-        column: Its column in the view `runs`, or in the view `metrics` if `taken` is "best". "" means that only the
-            view `evals` has it.
+        column: The column in the view `runs`, or in the view `metrics` if `taken` is "best". "": only the view `evals`
+            has the metric.
     """
 
     name: str

@@ -27,10 +27,10 @@ class Run:
     """One run of a study.
 
     Attributes:
-        run_id: Its id, 16 hexadecimal digits: equal for equal runs of any study.
-        config: Its configuration.
-        seed: The seed of its initial parameters and batches.
-        data_hash: The hash of its data's content.
+        run_id: The id, 16 hexadecimal digits: equal for equal runs of any study.
+        config: The configuration.
+        seed: The seed of the initial parameters and batches.
+        data_hash: The hash of the data's content.
         factors: The study's varied keys, dotted, and this run's values. "study" and "arm" hold names.
         solved: The values that `hold` found for it, by dotted key.
         deviation: The deviation from the held cost, as a share. None: no cost is held.
@@ -53,7 +53,7 @@ class Run:
 
 
 def labels(runs: Sequence[Run]) -> dict[str, str]:
-    """Return what tells each run from the others, by id, with the keys as short as they still tell them apart."""
+    """Return the label of each run by id: the values in which it differs from others, by their shortest keys."""
     ends = endings({key for run in runs for key in run.factors})
     return {
         run.run_id: f"{label({ends[key]: value for key, value in run.factors.items()})} seed={run.seed}".lstrip()

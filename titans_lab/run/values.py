@@ -20,8 +20,8 @@ PRESET = "preset"
 WANTED = {int: "an integer", float: "a finite number", bool: "true or false", str: "text", NoneType: "null"}
 KINDS = {int: "an integer", float: "a number", bool: "a boolean", str: "text", list: "a list", dict: "a mapping"}
 LONGEST_SHOWN = 60
-DIGITS = 6  # of a computed value: the last bits of a power depend on the machine
-MOST_RUNS = 100_000  # in a study
+DIGITS = 6  # digits of a computed value, since the last bits of a power depend on the machine
+MOST_RUNS = 100_000  # the most runs of a study
 SUFFIXES = {"%": 1e-2, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 EXACT = 2**53  # below it, a float represents every integer
 

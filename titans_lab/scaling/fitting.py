@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Against = Literal["parameters", "tokens", "flops", "both"]
 BOTH = ("parameters", "tokens")
 VARIANT = "model.variant"
-NEGLIGIBLE = 0.01  # of the lowest loss: an offset whose interval reaches below is not determined
+NEGLIGIBLE = 0.01  # share of the lowest loss; an offset E whose interval reaches below it is not determined
 SQL = """\
 select run_id, state, loss, parameters, tokens, flops_per_token * tokens as flops
 from runs

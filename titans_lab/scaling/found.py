@@ -51,7 +51,7 @@ class Optimum:
 
 @dataclass(frozen=True)
 class Scaling:
-    """A law and what it is held against, in numbers.
+    """A law and its checks, in numbers.
 
     Attributes:
         group: The values of the keys by which the runs were told apart.
@@ -60,8 +60,8 @@ class Scaling:
         left_out: The number of runs that are not in the fit, by state.
         coefficients: E, A and alpha, B and beta; of two variables also a and b, by which the best numbers of parameters
             and tokens grow with the budget. With 95 % intervals from a bootstrap over whole runs.
-        optimum: For ten times the largest budget, at the runs' median FLOPs a token and parameter. None for one
-            variable.
+        optimum: The optimum for ten times the largest budget, at the runs' median FLOPs per token and parameter. None
+            for one variable.
         residual: Root mean square of the log of measured over fitted loss.
         held_out: The error at the largest budget of a fit without it, or None where the rest does not determine one.
         isoflop: None for one variable, or fewer than three budgets with an optimum inside their grid.

@@ -232,7 +232,7 @@ class Coordinator:
         return any(tuning.active or (tuning.wants_more and not over) for tuning in self.tunings)
 
     def _hand_over(self, sweep: Sweep) -> None:
-        """Report to the trials how runs ended, and give the sweep the runs that are to start."""
+        """Report ended runs to their trials, and give the sweep the runs to start."""
         wanted = {run.run_id: run for tuning in self.tunings for run in tuning.look(sweep)}
         sweep.waiting += record_runs(list(wanted.values()), self.store)
 

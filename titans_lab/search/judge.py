@@ -17,7 +17,7 @@ from titans_lab.study.terms import SearchTerms
 
 #: The column of the metrics that shows a figure while a run trains.
 ON_THE_WAY = {"loss": "valid_loss", "score": "valid_score", "train_loss": "loss"}
-VALIDATIONS = 20  # in a run, where a pruner needs them and the study does not say how many
+VALIDATIONS = 20  # validations of a run for a pruner, where the study does not set `log.valid_every`
 
 
 @dataclass(frozen=True)

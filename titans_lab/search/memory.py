@@ -1,4 +1,4 @@
-"""The peak memory that trials will take: one that would surely break a bound on it is never started."""
+"""Predict the peak memory of trials. A trial that would certainly violate a bound on it is never started."""
 
 from __future__ import annotations
 

@@ -85,8 +85,8 @@ class Proposer:
             sampler=RandomSampler(seed=0),  # each trial gets a sampler of its own
             pruner=make_pruner(goal.terms.pruner),
         )
-        self.running: dict[int, optuna.Trial] = {}  # by our number
-        self.places: dict[int, int] = {}  # Optuna's number of each of ours
+        self.running: dict[int, optuna.Trial] = {}  # by this search's number of the trial
+        self.places: dict[int, int] = {}  # from this search's number to Optuna's
         self.points = fresh_points(goal, self.seed, trials) if self.sampler.name in DESIGNS else None
         for trial in trials:
             self._remember(trial)

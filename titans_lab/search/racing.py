@@ -8,7 +8,7 @@ from statistics import median
 from titans_lab.run.metric import Metric
 from titans_lab.search.trial import Trial
 
-FEWEST = 4  # trials that it takes to be behind
+FEWEST = 4  # the fewest other trials to compare with
 
 
 def is_behind(trial: Trial, others: Sequence[Trial], metric: Metric) -> bool:

@@ -14,13 +14,13 @@ from titans_lab.search.tuning import Tuning
 from titans_lab.stats.importance import importances
 from titans_lab.study.terms import Dimension
 
-SHOWN = 5  # of the best trials
-NEAR = 0.05  # of a range: the best that is as near to an end may lie beyond it
+SHOWN = 5  # the number of best trials
+NEAR = 0.05  # share of a range; a best value that is nearer to an end suggests an optimum beyond it
 BEGUN = ("done", "pruned", "stopped", "diverged")
 
 
 def summary(coordinator: Coordinator) -> dict[str, Any]:
-    """Return what the search of each arm found, and the tuned arms compared with fresh seeds."""
+    """Return the results of the search of each arm, and the tuned arms compared with fresh seeds."""
     found = [arm_summary(tuning) for tuning in coordinator.tunings]
     for each, results in zip(found, coordinator.finals, strict=False):
         each["finalists"] = [final_row(result) for result in results]
@@ -29,7 +29,7 @@ def summary(coordinator: Coordinator) -> dict[str, Any]:
 
 
 def arm_summary(tuning: Tuning) -> dict[str, Any]:
-    """Return what the search of an arm found, but for its finalists."""
+    """Return the results of the search of an arm, without its finalists."""
     trials = list(tuning.trials.values())
     begun = [trial for trial in trials if trial.state in BEGUN and trial.origin != "store"]
     judged = [trial for trial in begun if trial.state != "diverged"]  # a trial that diverged has saved nothing

@@ -16,10 +16,10 @@ class Trial:
     """A point of a search space, the runs that tried it, and how it ended.
 
     Attributes:
-        number: Its number, from 0.
+        number: The number, from 0.
         origin: The origin of the point: the sampler, the study's `enqueue`, or runs that the store had already.
         params: The values by dotted key. A parameter whose condition is false is left out.
-        state: Its state; "stopped" is a trial that racing stopped early.
+        state: The state. "stopped" means stopped early by racing.
         values: The objectives, as means over the seeds that have run, or None where there are none.
         runs: The ids of its runs, one for each seed.
         by_seed: The objectives of each seed that has ended, in order.

@@ -1,4 +1,4 @@
-"""The search of one arm: which points are tried, what their runs are, and how they ended."""
+"""The search of one arm: its points, their runs, and their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from titans_lab.store.store import Store
 from titans_lab.study.study import SearchArm
 from titans_lab.sweep import Sweep
 
-MOST_EXAMPLES = 8  # values of a parameter for which a model is verified first
+MOST_EXAMPLES = 8  # the most values of a parameter whose models are verified before the search
 #: The state of a trial whose run ended without a value. Any other state is a failure, which is tried again.
 ENDS: dict[str, TrialState] = {"diverged": "diverged", "oom": "oom", "pruned": "pruned"}
 

@@ -1,1 +1,1 @@
-"""Statistics of text and of runs: numpy and scipy, no torch."""
+"""Statistics of texts and of runs, with numpy and scipy and without torch."""

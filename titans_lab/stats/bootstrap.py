@@ -1,4 +1,4 @@
-"""One number for many tasks: the interquartile mean, with a bootstrap that keeps the tasks apart.
+"""The interquartile mean over many tasks, with a bootstrap that is stratified by task.
 
 After Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice (arXiv 2108.13264). It is for
 many tasks with a few seeds each, not for one loss: a percentile bootstrap over three seeds covers 75 % instead of 95.

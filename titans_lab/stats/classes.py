@@ -8,7 +8,7 @@ import numpy as np
 def matthews(found: np.ndarray, true: np.ndarray) -> float:
     """Return Matthews' correlation coefficient, of any number of classes (R_K of Gorodkin 2004).
 
-    1 where all are right, 0 where the found classes say nothing of the true ones, as also where either are all one.
+    It is 1 where all are right, and 0 where the found classes are independent of the true ones or either are all equal.
     """
     classes = int(max(found.max(), true.max())) + 1
     f, t = np.eye(classes)[found], np.eye(classes)[true]

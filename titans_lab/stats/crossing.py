@@ -1,4 +1,4 @@
-"""The cells of a study with several crossed factors, and those of them that an effect may be computed from."""
+"""The cells of a study with several crossed factors, and the matched cells from which an effect is computed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from titans_lab.stats.paired import Sample
 
 Cell = tuple[int, ...]  # the index of the level of each factor
-FEWEST_OF_A_TREND = 3  # levels
+FEWEST_OF_A_TREND = 3  # the fewest levels of a factor with a trend
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Matched:
     """The cells from which an effect is computed.
 
     Attributes:
-        levels: Of each factor of the effect, the indices of the levels that take part.
+        levels: The indices of the levels that take part, for each factor of the effect.
         cells: The cells.
         means: `[levels of each factor ..., seeds]`: the values, averaged over the combinations of the other factors.
         seeds: The seeds that have a value in all of the cells.
@@ -52,7 +52,7 @@ class Matched:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Two or more factors, and what the seeds of each combination of their levels came to.
+    """Two or more factors, and the results of the seeds of each combination of their levels.
 
     Attributes:
         factors: The factors.
@@ -64,7 +64,7 @@ class Crossing:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The number of levels of each factor."""
+        """Return the number of levels of each factor."""
         return tuple(len(factor.levels) for factor in self.factors)
 
     def crosses(self, axes: Sequence[int]) -> bool:
@@ -101,7 +101,7 @@ class Crossing:
 
     @cached_property
     def _values(self) -> tuple[np.ndarray, tuple[int, ...]]:
-        """`[levels of each factor ..., seeds]`, nan where there is no value, and the seeds."""
+        """Return the values `[levels of each factor ..., seeds]`, nan where there is none, and the seeds."""
         seeds = tuple(sorted({seed for sample in self.cells.values() for seed in sample.values}))
         values = np.full((*self.shape, len(seeds)), np.nan)
         for cell, sample in self.cells.items():

@@ -38,15 +38,15 @@ Verdict = Literal["significant", "inconclusive"]
 
 @dataclass(frozen=True)
 class Contrast:
-    """A weighted sum of cells, over the seeds. What cannot be said is None.
+    """A weighted sum of cells, over the seeds. A figure that is not determined is None.
 
     Attributes:
-        levels: Of each factor of the effect, the index of the level that is compared with the baseline level. Empty
+        levels: The index of the level that is compared with the baseline level, for each factor of the effect. Empty
             for a trend.
         by_seed: The values, one for each seed.
-        mean: Their mean.
+        mean: The mean of the values.
         half_width: Half of the 95 % t interval, which is not adjusted.
-        p: Two-sided, of the t test.
+        p: The two-sided p of the t test.
         adjusted: p after Holm over the single contrasts; None for the only contrast of an effect.
     """
 
@@ -66,9 +66,9 @@ class Effect:
         factors: The indices of its factors: one for a main effect, two for an interaction.
         matched: The cells that it is computed from.
         diverged: The number of diverged runs in these cells.
-        contrasts: One for each level beside the baseline level, or for each pair of such levels.
+        contrasts: The contrast of each level but the baseline level, or of each pair of such levels.
         trend: The slope along the numeric factor; None where there is none.
-        p: Of the effect's test; None for one seed, and where the contrasts have no spread.
+        p: The p of the effect's test. None for one seed, and where the contrasts have no spread.
         adjusted: p after Holm over the effects that were asked.
         detectable: The contrast that these seeds find with 80 % power after Holm, by the spread of the contrasts.
             Several contrasts of an effect count as a test each, so less will do for them. None where p is.
@@ -87,14 +87,14 @@ class Effect:
 
     @property
     def seeds(self) -> int:
-        """The number of seeds that have a value in all of the cells."""
+        """Return the number of seeds that have a value in all of the cells."""
         return len(self.matched.seeds)
 
 
 def effects(crossing: Crossing) -> list[Effect]:
     """Return the main effects and then the two-way interactions that the cells allow.
 
-    An interaction counts as asked, and for Holm's method, if the study crosses its two factors, whatever diverged.
+    Holm's method counts an interaction if the study crosses its two factors, even if runs diverged.
     """
     every_pair = combinations(range(len(crossing.factors)), 2)
     asked: list[tuple[int, ...]] = [(axis,) for axis in range(len(crossing.factors))]

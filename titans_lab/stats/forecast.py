@@ -1,4 +1,4 @@
-"""Forecasts without learning by steps, for scale: the last value repeated, and ridge regression in closed form.
+"""Baseline forecasts in closed form: the last value repeated, and ridge regression.
 
 Both see a window of one channel at a time `[look_back]`, with its last value taken off, and give the differences to it
 (as NLinear does, arXiv 2205.13504); ridge has one matrix for all channels, and no intercept.
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-STRENGTH = 1e-3  # of the penalty, a window: too little to matter but where the inputs do not determine the matrix
-ROWS = 8192  # windows of one channel at a time: they overlap in the table, and not in a product
+STRENGTH = 1e-3  # ridge penalty; it matters only where the inputs do not determine the matrix
+ROWS = 8192  # windows of a channel at a time, because a product needs a copy of each
 
 Forecast = Callable[[np.ndarray], np.ndarray]  # from differences [rows, look_back] to [rows, horizon]
 

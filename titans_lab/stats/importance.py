@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 BINS = 4
-FEWEST = 8  # points, to say which parameter mattered
+FEWEST = 8  # the fewest points that give an importance
 
 
 def importances(points: Sequence[Mapping[str, Any]], scores: Sequence[float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Values with an interval: the mean over seeds, and what a bootstrap says."""
+"""Values with an interval: by the t distribution over seeds, or by a bootstrap."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Summary:
 
     Attributes:
         n: The number of measurements.
-        mean: Their mean.
-        sd: Their sample standard deviation; None for one.
+        mean: The mean of the measurements.
+        sd: The sample standard deviation of the measurements. None for one.
         half_width: Half of the width of the t interval around the mean. None for one measurement.
     """
 

@@ -1,4 +1,4 @@
-"""Logistic regression on the k-mers of a sequence, for scale: what counting short words tells of its class.
+"""The baseline of sequence classification: logistic regression on the frequencies of short words (k-mers).
 
 A sequence is the square roots of its k-mers' frequencies (Hellinger's distance between frequencies is Euclidean between
 these). The weights minimise the mean cross-entropy in nats plus `strength` / 2 times their square sum.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 STRENGTHS = (1e-5, 1e-4, 1e-3)
-LENGTHS = (3, 4, 5, 6)  # of a word
+LENGTHS = (3, 4, 5, 6)  # lengths of a word
 MOST_STEPS = 300
 
 Classify = Callable[["sparse.csr_matrix"], np.ndarray]  # from features [examples, 4^k] to classes [examples]
@@ -60,7 +60,7 @@ def kmer_features(sequences: Sequence[np.ndarray], k: int) -> sparse.csr_matrix:
 
 
 def logistic(x: sparse.csr_matrix, y: np.ndarray, classes: int, strength: float) -> Classify:
-    """Fit the classes `y` of features x, with an intercept that nothing is asked of."""
+    """Fit the classes `y` of features x, with an intercept that is not penalized."""
     from scipy.optimize import minimize  # here: every worker imports this module, and few count words
     from scipy.special import logsumexp
 

@@ -1,4 +1,4 @@
-"""Predict a cost from earlier costs: by runs of the same shape where there are some, else by a power law.
+"""Predict a cost from earlier costs: from runs of the same shape where there are some, else by a power law.
 
 log(cost) = offset of the group + slope * log(work), by least squares. The interval is that of a new observation (Draper
 & Smith 1998, Applied Regression Analysis, section 3.1). Where the same shape was seen before, the mean of its costs
@@ -18,19 +18,19 @@ from titans_lab.stats.interval import LEVEL
 
 OWN_OFFSET = 3  # the shapes that a group needs for an offset of its own
 SPREAD = 0.2  # the standard deviation of log(work) that a fitted slope needs; below it, and with two shapes, it is 1
-SLOPES = (0.0, 1.5)  # costs neither fall with the work nor outgrow it by much: a slope outside of these is noise
-WIDEST = math.log(10.0)  # an interval that reaches further to a side says nothing and is left out
+SLOPES = (0.0, 1.5)  # plausible slopes: costs neither fall with the work nor outgrow it by much
+WIDEST = math.log(10.0)  # an interval that reaches further to either side is left out
 
 
 @dataclass(frozen=True)
 class Example:
-    """A cost that was measured.
+    """A measured cost.
 
     Attributes:
         work: The variable that the cost should be a power of, above 0.
         cost: The cost, above 0.
-        group: Things of one group differ from those of another by a factor.
-        shape: The costs of things of one shape differ by chance alone.
+        group: The group. Costs of two groups differ by a constant factor.
+        shape: The shape. Costs of one shape differ only by chance.
     """
 
     work: float
@@ -100,7 +100,7 @@ class CostLaw:
         self.repeated = _pooled(self.shapes.values())
 
     def estimate(self, work: float, group: Hashable, shape: Hashable) -> Estimate | None:
-        """Return what one more will cost; None without any example."""
+        """Return the cost of one more run, or None without any example."""
         if seen := self.shapes.get(shape, ()):
             variance, freedom = self.repeated
             known = _estimate(float(np.mean(seen)), variance * (1 + 1 / len(seen)), freedom, len(seen))

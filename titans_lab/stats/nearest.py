@@ -7,7 +7,7 @@ from itertools import chain, combinations
 import numpy as np
 
 FEW_PAIRS = 1_000_000
-BLOCK_PAIRS = 20_000_000  # looked at together
+BLOCK_PAIRS = 20_000_000  # pairs of rows that are compared at a time
 
 
 def nearest(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:

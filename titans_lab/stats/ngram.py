@@ -1,4 +1,4 @@
-"""Byte models that count, for scale: what a learned model must beat.
+"""N-gram models of bytes, the baseline that a learned model must beat.
 
 Interpolated Witten-Bell smoothing (Witten & Bell 1991; Chen & Goodman 1998, section 2.4): with c the counts in the
 training part and T(h) the number of distinct bytes seen after context h,
@@ -45,7 +45,7 @@ def _probabilities(train: np.ndarray, valid: np.ndarray, order: int) -> Iterator
 
 
 def _interpolate(seen: np.ndarray, asked: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """P of the `asked` grams, given the `seen` ones and P with one byte of context less."""
+    """Return P of the `asked` grams, given the `seen` ones and P with one byte of context less."""
     grams, counts = np.unique(seen, return_counts=True)
     contexts, starts = np.unique(grams >> 8, return_index=True)
     totals, distinct = np.add.reduceat(counts, starts), np.diff(starts, append=len(grams))

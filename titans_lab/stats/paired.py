@@ -18,8 +18,8 @@ from titans_lab.stats.interval import LEVEL, summarise
 
 Verdict = Literal["better", "worse", "inconclusive"]
 
-MOST_FLIPPED = 20  # seeds: two to the power of these many sums are enumerated
-RESOLUTION = 1e-12  # of the values: differences whose spread is below it are one number, rounded
+MOST_FLIPPED = 20  # seeds; the sign-flip test enumerates 2^seeds sums
+RESOLUTION = 1e-12  # relative to the values; differences with less spread count as equal
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Difference:
-    """An arm minus the base. What cannot be said is None.
+    """The difference of an arm from the base. A figure that is not determined is None.
 
     Attributes:
-        seeds: Pairs that it is the mean of; seeds of the arm where it is not paired.
-        diverged: Seeds of the arm that diverged.
-        base_diverged: Seeds of the base that did.
+        seeds: The number of pairs of seeds; for an unpaired test the number of seeds of the arm.
+        diverged: The number of seeds of the arm that diverged.
+        base_diverged: The number of seeds of the base that diverged.
         paired: Whether the test is paired by seed, else unpaired (Welch 1947).
         mean: The mean of the differences.
-        half_width: Of its 95 % t interval, not adjusted for the number of arms. None for one seed, and where the
-            differences have no spread to judge by.
-        p: Two-sided, of the same t test.
+        half_width: Half of the 95 % t interval, not adjusted for the number of arms. None for one seed, and where the
+            differences have no spread.
+        p: The two-sided p of the same t test.
         adjusted: p after Holm over all arms.
         sign_flip: Two-sided p of the exact sign-flip test (Fisher 1935), a check on the normal distribution that the t
             test assumes; None unpaired and beyond 20 seeds.

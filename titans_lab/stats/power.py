@@ -50,7 +50,7 @@ def detectable(differences: Iterable[Sequence[float]], seeds: int, arms: int) ->
 
 
 def pooled_sd(differences: Iterable[Sequence[float]]) -> float | None:
-    """Standard deviation of paired differences, pooled over arms, or None where no arm has two.
+    """Return the standard deviation of paired differences, pooled over arms, or None where no arm has two.
 
     Args:
         differences: The differences of each arm to the base, by seed.

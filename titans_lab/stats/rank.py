@@ -66,7 +66,7 @@ def agreement(
 
 
 def _resampled_means(values: list[Mapping[int, float]], resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """`[resamples, arms]` over the seeds that all arms have; nothing for fewer than two of them."""
+    """Return resampled means `[resamples, arms]` over the common seeds of all arms, none for fewer than two seeds."""
     shared = sorted(set.intersection(*(set(each) for each in values)))
     if len(shared) < 2:
         return np.empty((0, len(values)))

@@ -29,5 +29,5 @@ class Question:
     about: str
 
 
-#: What tells the random numbers of the parts apart; the names of two of them keep the numbers that they always had.
+#: The name of each part in seeds of random numbers. Two are booleans, so that older runs keep their numbers.
 STREAM: dict[Part, object] = {"train": False, "valid": "valid", "test": True}

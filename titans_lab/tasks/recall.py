@@ -36,7 +36,7 @@ class RecallTask(Task):
         self.length, self.batch = config.train.seq_len, config.train.batch_size
 
     def sample(self, step: int) -> Batch:
-        """Inputs, targets and those of the answer `[batch, length]`; every step has new questions."""
+        """Return inputs, targets and the targets of the answer `[batch, length]`. Every step has new questions."""
         return self._pair(self.questions["train"], range(step * self.batch, (step + 1) * self.batch))
 
     def examples(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
@@ -64,9 +64,9 @@ class RecallTask(Task):
         return _count(batch[1])
 
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:
-        """Loss, and the share of answers that greedy decoding would write: every byte is the likeliest one.
+        """Return the loss, and the share of answers that greedy decoding gives, whose every byte is the likeliest one.
 
-        With a limit over validation questions, without one over all of these and over the test questions.
+        With a limit, evaluate validation questions; without one, all of these and the test questions.
         """
         parts: tuple[Part, ...] = ("valid",) if limit is not None else ("valid", "test")
         return [score for part in parts for score in self._judge(model, device, part, limit)]
@@ -83,7 +83,7 @@ class RecallTask(Task):
         return [mean, Score(self.settings.METRIC, right / count, count, part)]
 
     def inputs(self, tokens: int) -> Tensor:
-        """The first validation questions."""
+        """Return the first validation questions `[batch, length]`."""
         return next(self.examples("valid", min(tokens, self.batch * self.length)))[0]
 
 

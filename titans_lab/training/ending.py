@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 ASKING = (signal.SIGTERM, signal.SIGINT)
-PATIENCE_SECONDS = 2.5  # for a step and a checkpoint; shorter than the coordinator's `executors.local.GRACE_SECONDS`
+PATIENCE_SECONDS = 2.5  # the time for a step and a checkpoint, below `executors.local.GRACE_SECONDS`
 
 
 class Cancelled(BaseException):

@@ -12,7 +12,7 @@ from torch import Tensor
 from titans.models.backbone import Backbone
 from titans.models.inspection import MemoryDiagnostics, inspect
 
-MOST_SEGMENTS = 64  # of a window, so that the records stay small
+MOST_SEGMENTS = 64  # the most segments of a window, so that the records stay small
 
 Row = dict[str, float | None]
 

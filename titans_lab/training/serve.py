@@ -22,7 +22,7 @@ from pathlib import Path
 from titans_lab.store.folder import Attempt
 from titans_lab.training.ending import Ending, leave
 
-SMALL_SECONDS = 20.0  # for a longer run the start of a process costs little
+SMALL_SECONDS = 20.0  # a longer run ends its process, whose start costs little in comparison
 RESET_PEAK = "5"  # written to /proc/self/clear_refs: resets the peak memory to the current memory
 
 

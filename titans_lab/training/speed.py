@@ -1,4 +1,4 @@
-"""Measure a run's peak memory, its profile, and the speed of its device."""
+"""Measure the peak memory and the profile of a run, and the speed of its device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from titans_lab.run.config import PROFILE_AFTER
 
-SIZES = {"cpu": 512, "cuda": 4096}  # of square matrices whose product reaches a device's full speed
+SIZES = {"cpu": 512, "cuda": 4096}  # sizes of square matrices whose product reaches a device's full speed
 ROUNDS = 5
 STATUS = Path("/proc/self/status")
 

@@ -139,7 +139,7 @@ class Trainer:
         self.optimizer = optimizer_for(self.model, self.config.train)
 
     def _rest(self) -> bool:
-        """Do what is due between two steps, and return whether the last step is taken."""
+        """Log, evaluate and save what is due between two steps, and return whether the last step is taken."""
         if self.interval and self._ends_interval():
             self._end_interval()
         self._stop_if_asked()

@@ -90,7 +90,7 @@ def _countable(task: Task) -> TypeGuard[TextTask]:
 def save_ngram_baseline(store: Store, corpus: Corpus, data: DataConfig, orders: Sequence[int]) -> None:
     """Record the losses of n-gram models on the test part unless the store has them.
 
-    They put every loss on it in relation.
+    The report compares the losses of models with them.
     """
     split = {"data_hash": corpus.digest, "valid_fraction": data.valid_fraction, "valid_bytes": data.valid_bytes}
     key = f"{corpus.digest[:16]}-{data.valid_fraction}-{data.valid_bytes or 'all'}-test"

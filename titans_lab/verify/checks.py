@@ -81,8 +81,8 @@ def recurrences(config: ModelConfig, seed: int, training: bool) -> list[tuple[Ca
 def model_error(case: CheckCase) -> float:
     """Return the error of a whole sequence against token-by-token reading with the reference implementation.
 
-    The logits and their gradient by every parameter are compared. In bfloat16 the logits alone are: a second-order
-    gradient amplifies its roundings of 1/256 up to 1.
+    The logits are compared, and their gradient with respect to every parameter. In bfloat16 only the logits are
+    compared, because a second-order gradient amplifies its rounding errors of 1/256 up to 1.
     """
     config, compared = for_model(case.config), 1 if case.precision == "bfloat16" else None
     return largest(
@@ -118,7 +118,7 @@ def streaming_error(case: CheckCase) -> float:
 
 
 def causality_error(case: CheckCase) -> float:
-    """Return the largest derivative of an output by a later embedded token."""
+    """Return the largest derivative of an output with respect to a later embedded token."""
     config = for_model(case.config)
     return largest(_leak(case, config, training) for training in modes(config))
 
@@ -135,7 +135,7 @@ def _leak(case: CheckCase, config: ModelConfig, training: bool) -> float:
 
 
 def results(operator: Operator, call: Call, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Return a call's output and final state, and the gradient of a random projection of both by all of its inputs."""
+    """Return a call's output and end state, and the gradients of a random projection of both for all of its inputs."""
     given = {
         name: mapped(lambda x: x.detach().to(device, dtype).requires_grad_(), value) for name, value in call.items()
     }
@@ -143,7 +143,7 @@ def results(operator: Operator, call: Call, dtype: torch.dtype, device: torch.de
 
 
 def with_gradients(values: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
-    """Return the values of any shape `[...]`, and the gradient of a random projection of them by each leaf."""
+    """Return the values of any shape `[...]`, and the gradient of a random projection of them for each leaf."""
     leaves = [x for x in leaves if x.requires_grad]
     gradients = torch.autograd.grad(projection(values), leaves, allow_unused=True)
     zeros = (torch.zeros_like(x) for x in leaves)

@@ -15,7 +15,7 @@ from titans.models.config import MemoryConfig, ModelConfig, reads
 
 CHECKS = ("operator", "model", "streaming", "causality")
 OPERATOR_CHUNK, MODEL_CHUNK = 64, 4  # the longest chunks; token by token, a model writes each chunk many times
-FAT, FAT_CHUNK = 2**15, 16  # above so many weights a head, chunks are shorter: the reference keeps those of every token
+FAT, FAT_CHUNK = 2**15, 16  # weights of a head above which chunks are shorter, since the reference keeps them per token
 HEADS, WIDE = 2, 64  # the most heads; one head where it is wider than this
 TOKENS = 3  # the most persistent tokens
 VOCABULARY = 17

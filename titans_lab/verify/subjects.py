@@ -28,7 +28,7 @@ class VerifiedModel(NamedTuple):
 
     Attributes:
         label: The values in which it differs from the other models.
-        config: Its configuration: the first of those that reduce to the same one.
+        config: The configuration: the first of those that reduce to the same one.
     """
 
     label: str

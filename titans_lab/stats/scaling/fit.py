@@ -48,7 +48,7 @@ class Fit:
 
     @property
     def open_exponents(self) -> tuple[Interval, ...]:
-        """The intervals of the exponents that the runs leave open: they reach 0, or over more than a factor of ten."""
+        """Return the intervals of the undetermined exponents: they reach 0, or span more than a factor of ten."""
         places = range(len(self.law.exponents))
         found = [self.interval(lambda law, at=at: law.exponents[at]) for at in places]  # type: ignore[misc]
         return tuple(each for each in found if not 0 < each.high < WIDEST * each.low)
@@ -96,7 +96,7 @@ def fit_law(points: Points) -> Law:
 
 
 def starts(variables: int) -> list[np.ndarray]:
-    """Chinchilla's grid: 4,500 vectors for two variables, 150 for one."""
+    """Return Chinchilla's grid of starts: 4,500 vectors for two variables, 150 for one."""
     axes = [LOG_OFFSETS, *[LOG_AMPLITUDES] * variables, *[EXPONENTS] * variables]
     return [np.array(start) for start in product(*axes)]
 

@@ -33,7 +33,7 @@ class Law:
             return tuple(float(value) for value in np.exp(self.log_amplitudes))
 
     def log_loss(self, x: np.ndarray) -> np.ndarray:
-        """log L at `x` `[points, variables]`, as a log-sum-exp: nothing overflows."""
+        """Return log L at `x` `[points, variables]`, as a log-sum-exp, which does not overflow."""
         return np.logaddexp.reduce(log_terms(self.vector(), np.log(x)), axis=1)
 
     def loss(self, x: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ class Law:
 
 
 def log_terms(vector: np.ndarray, log_x: np.ndarray) -> np.ndarray:
-    """log E and each log A - alpha log x, `[points, 1 + variables]`."""
+    """Return log E and each log A - alpha log x, `[points, 1 + variables]`."""
     points, variables = log_x.shape
     sloping = vector[1 : 1 + variables] - vector[1 + variables :] * log_x
     return np.concatenate([np.full((points, 1), vector[0]), sloping], axis=1)

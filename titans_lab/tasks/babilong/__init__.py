@@ -31,7 +31,7 @@ class BabilongSettings(TaskSettings):
 
     NAME: ClassVar[str] = "babilong"
     TASK: ClassVar[str] = "titans_lab.tasks.babilong.task:BabilongTask"
-    VERSION: ClassVar[int] = 2  # from 2 on half of the held-out stories and text are for validation
+    VERSION: ClassVar[int] = 2  # 2: half of the held-out stories and text are for validation
     LOSS: ClassVar[Metric] = Metric("loss", "nats per token", column="loss")
     METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
     PATHS: ClassVar[tuple[str, ...]] = ("facts",)

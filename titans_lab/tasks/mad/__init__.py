@@ -22,7 +22,7 @@ class MadSettings(TaskSettings):
         test_examples: The size of the test set, and of the validation set.
     """
 
-    VERSION: ClassVar[int] = 2  # from 2 on figures on the way are of a validation set of their own
+    VERSION: ClassVar[int] = 2  # 2: figures during training are of a separate validation set
     LOSS: ClassVar[Metric] = Metric("loss", "nats per answer", column="loss")
     METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
 

@@ -38,7 +38,7 @@ class MqarSettings(TaskSettings):
 
     NAME: ClassVar[str] = "mqar"
     TASK: ClassVar[str] = "titans_lab.tasks.mqar.task:MqarTask"
-    VERSION: ClassVar[int] = 2  # from 2 on figures on the way are of a validation set of their own
+    VERSION: ClassVar[int] = 2  # 2: figures during training are of a separate validation set
     LOSS: ClassVar[Metric] = Metric("loss", "nats per answer", column="loss")
     METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
 

@@ -39,7 +39,7 @@ class NeedleSettings(TaskSettings):
 
     NAME: ClassVar[str] = "needle"
     TASK: ClassVar[str] = "titans_lab.tasks.needle.task:NeedleTask"
-    VERSION: ClassVar[int] = 2  # from 2 on half of the held-out values and prose are for validation
+    VERSION: ClassVar[int] = 2  # 2: half of the held-out values and prose are for validation
     LOSS: ClassVar[Metric] = Metric("loss", "nats per token", column="loss")
     METRIC: ClassVar[Metric] = Metric("accuracy", "share of answers", "maximize", column="score")
     PATHS: ClassVar[tuple[str, ...]] = ("words",)

@@ -29,7 +29,7 @@ from titans_lab.tasks.question import STREAM, Question
 from titans_lab.tasks.recall import RecallTask
 from titans_lab.tasks.task import random_of
 
-MOST_DRAWN = 10_000  # values, for one that is on the right side of the split
+MOST_DRAWN = 10_000  # the most draws of a value until one belongs to the part
 DEPTHS = np.round(np.linspace(0, 100, 40)).astype(int)  # RULER's, in per cent
 
 

@@ -22,7 +22,7 @@ class TextSettings(TaskSettings):
 
     NAME: ClassVar[str] = "text"
     TASK: ClassVar[str] = "titans_lab.tasks.text.task:TextTask"
-    VERSION: ClassVar[int] = 2  # from 2 on the final figures are of the test part, half of what was held out
+    VERSION: ClassVar[int] = 2  # 2: the final figures are of the test part, which is half of the held-out text
     READS: ClassVar[frozenset[str]] = frozenset({"path", "valid_fraction", "valid_bytes"})
     FASTA: ClassVar[bool] = False  # whether the bytes are the bases of a FASTA file
     SYMBOL: ClassVar[str] = "byte"
