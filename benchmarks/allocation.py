@@ -1,4 +1,4 @@
-"""The memory allocator as a sweep's workers on a CPU have it."""
+"""Set the memory allocator as for a sweep's workers on a CPU."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ VARIABLE = "GLIBC_TUNABLES"  # read by the C library when a process starts
 
 
 def as_a_worker() -> None:
-    """Start this script again with those settings, unless some are given; none: `GLIBC_TUNABLES= python ...`."""
+    """Start this script again with the workers' settings. Set `GLIBC_TUNABLES`, possibly to nothing, to prevent it."""
     if VARIABLE not in os.environ:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {VARIABLE: KEEP_FREED})

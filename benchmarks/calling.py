@@ -14,7 +14,7 @@ from titans_lab.cli import main as command
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended, and what it said."""
+    """The exit code and the output of a command."""
 
     code: int | str
     out: str
@@ -22,7 +22,7 @@ class Ended:
 
 
 def call(*words: object) -> Ended:
-    """Call a command; its code is "traceback" where it ended by an exception."""
+    """Run a command. The code is "traceback" if it ends with an exception."""
     code: int | str = 0
     argv = patch.object(sys, "argv", ["titans-lab", *map(str, words)])
     out, err = _written(), _written()
@@ -39,5 +39,5 @@ def call(*words: object) -> Ended:
 
 
 def _written() -> io.TextIOWrapper:
-    """A stream of text with a buffer of bytes below, as a terminal's is: `query` writes bytes."""
+    """Return a text stream over a buffer of bytes, as a terminal has, because `query` writes bytes."""
     return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)

@@ -1,4 +1,4 @@
-"""What the coordinator of a sweep of many tiny runs holds: memory and open files, from its first run to its last.
+"""Measure the memory and the open files of the coordinator of a sweep of many tiny runs, from the first to the last.
 
     python benchmarks/coordinator.py --runs 300
 
@@ -31,12 +31,12 @@ POLL_SECONDS = 0.1
 
 
 class Sample(NamedTuple):
-    """What a process holds.
+    """The resources of a process at a moment.
 
     Attributes:
-        finished: Runs that have a result.
-        memory: Resident, in MB.
-        files: Open descriptors.
+        finished: The number of runs with a result.
+        memory: The resident memory in MB.
+        files: The number of open file descriptors.
     """
 
     finished: int
@@ -55,7 +55,7 @@ def start(folder: Path, runs: int) -> subprocess.Popen[bytes]:
 
 
 def sample(pid: int, store: Path) -> Sample:
-    """Return what a living process of Linux holds; OSError where it has ended."""
+    """Return the resources of a running process on Linux. Raise OSError where it has ended."""
     status = Path(f"/proc/{pid}/status").read_text()
     [resident] = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
     files = len(list(Path(f"/proc/{pid}/fd").iterdir()))

@@ -1,29 +1,29 @@
-"""Damage every record of a store in every way, or forge it, and see that it is named and that all else stays as it was.
+"""Damage or forge every record of a store, and check that each is reported and that everything else stays the same.
 
-    python benchmarks/damage.py                     # a byte in 29 of each file, every short one whole: 18 min of CPU
+    python benchmarks/damage.py                     # every 29th byte, and every byte of short files: 18 min of CPU
     python benchmarks/damage.py --stride 1          # every byte: hours
     python benchmarks/damage.py --files '*status.json' --kinds flip gone --stride 1
     python benchmarks/damage.py --kinds type name foreign later --scenes pages data
 
-A record is cut off, emptied, replaced by noise, gone, a folder or a pipe, a link to itself or to a copy elsewhere, or
-one of its bits is flipped; the time of its last change stays, as where a disk is at fault. Or somebody has written it
-with a right checksum: a value of another type, a name that leads elsewhere, a variant or a state of another version, a
-key of a later one (see `forged.py`). After each of these
+A record is cut off, emptied, replaced by noise, removed, replaced by a folder, a pipe, or a link to itself or to a copy
+elsewhere, or one of its bits is flipped. Its modification time stays, as with a faulty disk. Or it is forged with a
+correct checksum: a value of another type, a name that leads elsewhere, a variant or a state of another version, a key
+of a later one (see `forged.py`). After each of these
 
-* what all views and `status` show of other runs is as before, and where what they show of this one is not, they name
-  the file on stderr; whatever is not shown `doctor` names;
-* the first time that the file looks so to them, `query`, `status`, `report`, `report --check`, `doctor` and `sweep` are
-  called, each with the exit code that it documents; the report is as before or names the file; the sweep ends with
-  every run there, once, with its numbers;
-* where it was forged, `doctor --fix`, `export`, `import` and `compact` are called on copies, too, and what lies beside
-  the store is as before.
+* all views and `status` show the other runs as before. Where they show this run differently, they name the file on
+  stderr. `doctor` names every file that is not shown;
+* the first time that a file looks like this, `query`, `status`, `report`, `report --check`, `doctor` and `sweep` are
+  called, each with its documented exit code. The report is as before or names the file. The sweep ends with every run
+  recorded once, with its numbers;
+* after a forgery, `doctor --fix`, `export`, `import` and `compact` are called on copies, too, and the files outside the
+  store are as before.
 
-Two more scenes: `pages` forges a report in many ways, of which `report --check` lets none pass, and `data` changes
-prepared data, with which no study is planned under the same ids.
+Two more scenes: `pages` forges a report in many ways, and `report --check` must refuse each; `data` changes prepared
+data, and no study may be planned with it under the same ids.
 
-A file that is gone need not be named where nothing else knows of it: then what is shown lacks it, and no more. Nor need
-what nothing shows and nothing uses, such as a note of another type, or the key of a later version. Nor need the end of
-a log of JSON lines, which a kill cuts off too; nor claims and what workers print: nothing hangs on them.
+These need not be named: a missing file that no other record refers to; content that nothing shows or uses, such as a
+note of another type or the key of a later version; the end of a log of JSON lines, which a kill cuts off, too; claims,
+and the output of workers, on which no result depends.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ from titans_lab.store.compaction import compact
 from titans_lab.store.store import Store
 from titans_lab.store.tables import Reader
 
-SHORT = 100  # bytes of a file of which every one is damaged
-LONG = 4096  # bytes of a file of which, unless all are, no more than of one of this length are damaged
-OLD = 1_750_000_000  # when all of the store was written
+SHORT = 100  # bytes; of shorter files, every byte is damaged
+LONG = 4096  # bytes; of longer files, no more places are damaged than of one of this length, unless all are
+OLD = 1_750_000_000  # the modification time of all records
 KEYS = {"studies": "study", "searches": "search", "benches": "bench", "ngram_baselines": "data_hash", "runs": "run_id"}
-#: Nothing that is shown hangs on them, and there is no checksum.
+#: Records without a checksum, on which nothing that is shown depends.
 UNVOUCHED = ("claim", "log.txt")
-#: What a sweep reads; the rest is for those who show it.
+#: The records that a sweep reads. The others are only shown.
 SWEPT = ("*/run.json", "*/status.json")
 ALL = ", ".join(f"(select count(*) from {view})" for view in VIEWS)
 RUNS = "run_id, state, loss, score, train_loss, tokens, steps"
@@ -104,7 +104,7 @@ class Look:
 
     @property
     def shape(self) -> str:
-        """Equal where the store looks the same, whatever is said of why."""
+        """Return a text that is equal for stores that look the same, whatever the messages say."""
         views = {view: self.texts(view) for view in VIEWS}
         files = sorted({line.partition(": ")[0] for line in f"{self.damage}\n{self.faults}".splitlines()})
         return f"{views}{self.status.out}{files}"
@@ -135,7 +135,7 @@ class Bench:
 
     @cached_property
     def swept(self) -> tuple[list[str], list[str]]:
-        """Return what a sweep of the whole store ends with."""
+        """Return the runs and metrics after a sweep of the whole store."""
         return self.sweep()[1:]
 
     def sweep(self) -> tuple[Ended, list[str], list[str]]:
@@ -169,7 +169,7 @@ def _results(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Case:
-    """A file and what is done to it."""
+    """A file and a kind of damage to it."""
 
     bench: Bench
     path: Path
@@ -179,7 +179,7 @@ class Case:
 
     @property
     def owner(self) -> tuple[str, str] | None:
-        """Column and value of the rows that come from the file; None: no rows come from it alone."""
+        """Return the column and value of the rows that come only from the file, or None."""
         kind, name, *_ = self.path.relative_to(self.bench.root).parts
         if kind == "ngram_baselines":
             name = self.bench.lab.runs[0].data_hash
@@ -187,12 +187,12 @@ class Case:
 
     @property
     def excused(self) -> bool:
-        """Return whether there may be less than before without a word."""
+        """Return whether rows may be missing without a message."""
         return self.kind == "gone" or (self.path.suffix == ".jsonl" and self.kind in ("cut", "empty"))
 
     @property
     def silent(self) -> bool:
-        """Whether it may be that nobody names the file, where all is shown as before."""
+        """Return whether no verb has to name the file, because everything is shown as before."""
         return self.excused or self.kind in ("type", "name", "later", "link") or self.path.name in UNVOUCHED
 
     def __str__(self) -> str:
@@ -205,7 +205,7 @@ class Verdict:
 
     Attributes:
         wrong: The errors.
-        named: How often a file was named, by kind of file, kind of damage and verb.
+        named: The number of times that a file was named, by kind of file, kind of damage and verb.
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -217,7 +217,7 @@ class Verdict:
 def kinds(
     content: bytes, stride: int, bits: int, draw: random.Random, outside: Path
 ) -> Iterator[tuple[str, int | str, Damaging]]:
-    """All that is done to a file."""
+    """Yield every kind of damage to a file: its name, its place, and the function that does it."""
     for length in range(0, len(content.removesuffix(b"\n")), stride):  # without its last newline a record is whole
         yield "cut" if length else "empty", length, lambda path, whole, n=length: put(path, whole[:n])
     yield "noise", 0, lambda path, whole: put(path, random.Random(0).randbytes(len(whole)))
@@ -255,7 +255,7 @@ def restore(path: Path, content: bytes) -> None:
 
 
 def try_case(case: Case, verdict: Verdict) -> None:
-    """Damage, look, and mend."""
+    """Damage the file, look at the store with all verbs, and restore the file."""
     content = case.path.read_bytes()
     case.do(case.path, content)
     try:
@@ -277,7 +277,7 @@ def try_case(case: Case, verdict: Verdict) -> None:
 
 
 def looked(case: Case, look: Look) -> Iterator[str]:
-    """Yield what is wrong with what is shown."""
+    """Yield the errors in the output of the reading verbs."""
     whole, path = case.bench.whole, str(case.path)
     for view in VIEWS:
         if look.texts(view, case.owner) != whole.texts(view, case.owner):
@@ -291,7 +291,7 @@ def looked(case: Case, look: Look) -> Iterator[str]:
 
 
 def count(case: Case, look: Look, verdict: Verdict) -> Iterator[str]:
-    """Who named the file."""
+    """Count the verbs that named the file, and yield what is wrong with that."""
     said = {"query": look.damage, "status": look.status.err, "doctor": look.faults}
     by = [name for name, words in said.items() if str(case.path) in words]
     place = re.sub(r"/[0-9a-f]{16}/", "/*/", f"/{case.path.relative_to(case.bench.root)}")[1:]
@@ -304,7 +304,7 @@ def count(case: Case, look: Look, verdict: Verdict) -> Iterator[str]:
 
 
 def called(case: Case) -> Iterator[str]:
-    """Yield what is wrong with the verbs."""
+    """Yield the errors of the verbs that are called on the damaged store."""
     bench, path, at = case.bench, str(case.path), ("--store", case.bench.root)
     for words, codes in ((("query", f"select {ALL}"), {0}), (("status",), {0}), (("doctor",), {0, 3})):
         ended = call(*words, *at)
@@ -323,7 +323,7 @@ def called(case: Case) -> Iterator[str]:
 
 
 def forgery(case: Case) -> Iterator[str]:
-    """What is wrong with the verbs that move and copy, and with what lies beside the store."""
+    """Yield what is wrong with the verbs that move and copy records, and with the files outside the store."""
     bench, before = case.bench, beside(case.bench)
     copy = Path(shutil.copytree(bench.root, bench.folder / "copy", symlinks=True, copy_function=copied))
     archive, other = bench.folder / "copy.tar.gz", bench.folder / "other"
@@ -347,13 +347,13 @@ def forgery(case: Case) -> Iterator[str]:
 
 
 def beside(bench: Bench) -> dict[str, bytes]:
-    """Every file and folder beside the store, with what is in it."""
+    """Return the content of every file and folder outside the store."""
     others = [path for path in bench.folder.rglob("*") if not path.is_relative_to(bench.root)]
     return {str(path): path.read_bytes() if path.is_file() else b"" for path in others}
 
 
 def timeless(page: Path) -> str:
-    """The page without the time at which it was drawn, which its statements name as well."""
+    """Return the page without its time of drawing, which its statements also contain."""
     text = page.read_text()
     drawn = re.search(r'"drawn": ?"([^"]*)"', text)
     assert drawn
@@ -368,7 +368,7 @@ def in_store(case: Case) -> str:
 
 
 def swept(case: Case) -> Iterator[str]:
-    """Yield what is wrong with a sweep."""
+    """Yield the errors of a sweep of the damaged store."""
     bench, path = case.bench, str(case.path)
     ended, runs, metrics = bench.sweep()
     if ended.code != 0:
@@ -390,7 +390,7 @@ def swept(case: Case) -> Iterator[str]:
 
 
 def records(bench: Bench, pattern: str) -> list[Path]:
-    """Return one of every kind of record, and the same of runs in every state."""
+    """Return a record of every kind, and for runs those of every state."""
     runs = [run.run_id for run in bench.lab.runs]
     wanted = {runs[0], *runs[3:]}
     files = sorted(path for path in bench.root.rglob("*") if path.is_file())
@@ -399,7 +399,7 @@ def records(bench: Bench, pattern: str) -> list[Path]:
 
 
 def make(folder: Path, compacted: bool) -> Bench:
-    """Return all files of one time, as if nobody had written for long."""
+    """Return a store whose files have one old modification time, as if nobody had written for long."""
     folder.mkdir()
     lab = every_record.make(folder)
     (folder / "outside").mkdir()
@@ -430,7 +430,7 @@ def cases(benches: Iterable[Bench], given: argparse.Namespace) -> Iterator[Case]
 
 
 def play(scene: str, bench: Bench, verdict: Verdict) -> int:
-    """Play a scene of `forged.py`, and return how many cases it had."""
+    """Run a scene of `forged.py`, and return how many cases it had."""
     count, wrong = forged.pages(bench.page, bench.root) if scene == "pages" else forged.data(bench.folder)
     verdict.wrong += wrong
     for line in wrong:
@@ -454,7 +454,7 @@ SCENES = ("pages", "data")
 
 
 def main() -> int:
-    """Exit code 0 where all is as it has to be."""
+    """Run the cases, and return the exit code: 0 if every case is as it has to be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stride", type=int, default=29, help="bytes from one damaged one to the next")
     parser.add_argument("--short", type=int, default=1, help=f"the same, of files of at most {SHORT} bytes")

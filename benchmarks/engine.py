@@ -1,9 +1,9 @@
-"""How long the tool itself takes: `--help`, `plan`, `query` and `status`, in fresh processes, over finished runs.
+"""Time the tool itself: `--help`, `plan`, `query` and `status`, in fresh processes, over finished runs.
 
     python benchmarks/engine.py --runs 1000 --lines 100
 
-Medians of five, with the range, in seconds. And what a run of a sweep costs that is over at once (a step of a small
-model, its evaluation, its records), beside the start of two workers: a sweep of many runs less one of two.
+Medians of five, with the range, in seconds. With --sweep, also the cost of a run that takes almost no time (a step of a
+small model, its evaluation, its records) without the start of the workers: a sweep of many runs less one of two.
 
     python benchmarks/engine.py --runs 0 --sweep 200
 """
@@ -94,7 +94,7 @@ def time_sweep(folder: Path, runs: int) -> None:
 
 
 def timed(arguments: list[str], rounds: int = 5) -> list[float]:
-    """Seconds of each of some runs of the command."""
+    """Return the seconds of each of some runs of the command."""
     command = [sys.executable, "-m", "titans_lab", *arguments]
     seconds = []
     for _ in range(rounds):

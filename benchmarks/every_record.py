@@ -1,4 +1,4 @@
-"""A small store with a record of every kind, whose runs take no time: what `benchmarks/damage.py` damages."""
+"""Make a small store with a record of every kind, for `benchmarks/damage.py`. Its runs take no time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Lab:
 
     Attributes:
         store: The store of both studies.
-        swept: The file of the first.
+        swept: The file of the first study.
         tuned: The search of the second study.
     """
 
@@ -62,7 +62,7 @@ class Lab:
 
 
 def make(folder: Path) -> Lab:
-    """Return all of it, below a folder."""
+    """Return the store with both studies, below a folder."""
     text, lab = folder / "text.txt", Lab(Store(folder / "store"), folder / "swept.yaml", folder / "tuned.yaml")
     text.write_bytes(b"the memory learns at test time, and forgets what it need not keep. " * 60)
     lab.swept.write_text(BASE.format(text=text, tokens=64 * STEPS) + GRID)
@@ -83,7 +83,7 @@ def make(folder: Path) -> Lab:
 
 
 def tune(lab: Lab) -> None:
-    """Search, over a function."""
+    """Run a search whose runs are a function."""
     study = load_study(lab.tuned)
     executor = InstantExecutor(lambda config, seed: [3.0, 2.0 + config.train.lr + seed / 100])
     search = Coordinator(study, tunings(study, lab.store, RunConfig.data_digest), lab.store, executor, [PLACE])
@@ -143,7 +143,7 @@ def stop(attempt: Attempt) -> None:
 
 @dataclass(frozen=True)
 class EndedJob:
-    """A run that ended when it was begun."""
+    """A job that has ended as soon as it begins."""
 
     attempt: Attempt
     device: Device

@@ -1,4 +1,4 @@
-"""Seconds of the scaling fit, of a report and of a sweep's end on studies of 9, 40 and 200 points.
+"""Time the scaling fit, a report and the end of a sweep on studies of 9, 40 and 200 points.
 
     python benchmarks/fit.py
 
@@ -83,7 +83,7 @@ def _report(study: Study, runs: list[Run], root: Path) -> float:
 
 
 def _end(study: Study, runs: list[Run], root: Path) -> float:
-    """Return the seconds of what a sweep prints when it has ended."""
+    """Return the seconds that a sweep takes to print its outcome."""
     begin = perf_counter()
     summarise(study, runs, root)
     return perf_counter() - begin

@@ -1,4 +1,4 @@
-"""The files that a study passes on its way: from YAML to its runs, to a run's Parquet, and a token through a model.
+"""List the files that a study passes: from YAML to its runs, to a run's Parquet, and a batch through a model.
 
     python benchmarks/flow.py studies/depth.yaml            # from YAML to runs
     python benchmarks/flow.py studies/depth.yaml --train    # on to the Parquet of the first run, after two steps

@@ -1,4 +1,4 @@
-"""Records, pages and prepared data that somebody has changed on purpose: every checksum is right, or made right again.
+"""Forge records, pages and prepared data with correct checksums.
 
 `records` yields what `benchmarks/damage.py` puts in the place of a record; `pages` and `data` are scenes of their own.
 """
@@ -18,7 +18,7 @@ from calling import call
 
 from titans_lab.store.files import SEAL, json_bytes
 
-#: What stands in the place of a value of some type, and is of another.
+#: The values that replace a value of each type, all of other types.
 OTHER_TYPES: dict[type, list[Any]] = {
     dict: [[], "text", 7],
     list: [{}, "text", 7],
@@ -27,7 +27,7 @@ OTHER_TYPES: dict[type, list[Any]] = {
     float: ["low", [0.5], 10**400],
     bool: ["yes", 7],
 }
-#: Names that lead out of a store, or nowhere; `{outside}` is the absolute path of a folder beside it.
+#: Names that lead out of a store, or nowhere; `{outside}` is the absolute path of a folder outside it.
 ELSEWHERE = (
     "../../../outside/file", "../../outside/file", "../outside/file", "{outside}/file", "attempts/../../../file",
     "a/b", "..", "", "\x00", "x\n", "-\x1b[2J", "a" * 300,
@@ -46,7 +46,7 @@ FOREIGN = {
 LATER = {"colour": {"of": ["a", "later", "version"]}, "weight": None}
 DEPTH = 3
 
-Change = tuple[str, str, bytes]  # what kind of forgery, where and how, and the content
+Change = tuple[str, str, bytes]  # the kind of forgery, its place and form, and the content
 
 
 def records(content: bytes, outside: Path) -> Iterator[Change]:

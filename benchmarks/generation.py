@@ -1,4 +1,4 @@
-"""What a generated token costs, by the memory's chunk, and a prompt beside an evaluation.
+"""Measure the cost of a generated token by the memory's chunk size, and of a prompt relative to an evaluation.
 
     python benchmarks/generation.py [--variants lmm mac mag mal] [--tokens 512] [--rounds 5]
 
@@ -25,7 +25,7 @@ PROMPT = 2048
 
 
 def model(variant: str, chunk: int) -> LanguageModel:
-    """The default model with another chunk; MAC's segments are whole chunks."""
+    """Return the default model with another chunk size. MAC's segments are whole chunks."""
     torch.manual_seed(0)
     memory = MemoryConfig(chunk_size=chunk)
     return LanguageModel(ModelConfig(variant=variant, memory=memory, segment_len=max(CHUNKS))).eval()
@@ -50,7 +50,7 @@ def report(variant: str, tokens: int, rounds: int) -> None:
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Print a line for each variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", default=["lmm", "mac", "mag", "mal"])
     parser.add_argument("--tokens", type=int, default=512)

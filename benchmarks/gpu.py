@@ -1,21 +1,21 @@
-"""Everything about the Triton kernels that needs a GPU, in one call of under eight minutes, written as one JSON file.
+"""Check and measure the Triton kernels on a GPU, in one call of under eight minutes, and write one JSON file.
 
     python benchmarks/gpu.py --out gpu.json                      on a GPU
     python benchmarks/gpu.py --quick --device cpu --out cpu.json tests this script: tiny, in Triton's interpreter
 
-Unmeasured on a GPU as of this writing. Its parts:
+The kernels have not been measured on a GPU yet. The parts:
 
-    check      each covered case against the oracle in float64: largest error of outputs, end state and gradients,
-               relative to each one's largest value, beside the same error of the torch form at the same precision
+    check      each covered case against the reference implementation in float64: the largest error of outputs, end
+               state and gradients, relative to the largest value of each, and the same error of the torch form
     operator   forward and backward: milliseconds, TFLOP/s by the closed form's products alone (recomputation not
                counted), the share of a large compiled matrix product's, peak memory; Triton's and the torch form take
-               turns with that product; titans-pytorch beside them where it is installed
+               turns with that product, and with titans-pytorch where it is installed
     tiles      the operator with other tiles and warps than the kernels' own, which are a guess until this has run
     training   a step of a model of 170M in bfloat16, lmm (each kernel) and transformer, at 2K and 16K tokens
     kernels    registers, spills and shared memory of each kernel that ran
 
 A part or row that fails is recorded with its error, and the rest goes on; after `--minutes` what is left is recorded as
-out of time. Changes no setting of the card.
+out of time. The script changes no setting of the GPU.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ PRECISIONS = {"highest": ("float32", 1e-3), "high": ("tf32", 3e-2), "medium": ("
 
 
 class Case(NamedTuple):
-    """A memory, and how much it is given."""
+    """The shape of a memory and of its input."""
 
     dim: int
     expansion: int
@@ -73,13 +73,13 @@ class Case(NamedTuple):
 
     @property
     def widths(self) -> list[tuple[int, int]]:
-        """(d_out, d_in) of each layer."""
+        """Return (d_out, d_in) of each layer."""
         hidden = [self.dim * self.expansion] * (self.depth - 1)
         return list(zip([*hidden, self.dim], [self.dim, *hidden], strict=True))
 
     @property
     def flops(self) -> float:
-        """Forward and backward, by the closed form's products alone."""
+        """Return the FLOPs of forward and backward, counting only the closed form's products."""
         macs = sum((5 if n == 0 else 6) * o * i + self.chunk * (o + i) for n, (o, i) in enumerate(self.widths))
         return 3 * 2.0 * macs * self.batch * self.heads * self.time
 
@@ -145,11 +145,11 @@ def plan(device: str, quick: bool) -> Plan:
     return Plan(device, checked, timed, 8192, 5, trained, PRESETS["170M"], 8, tiles)
 
 
-# Of every part: what it measures, row by row.
+# A function for each part, which yields its rows.
 
 
 def check(run: Plan) -> Iterator[Row]:
-    """Errors of each case, several at a time, as most of it is compiling."""
+    """Yield the errors of each case, several cases at a time, because most of the time is compilation."""
     with ProcessPoolExecutor(run.workers, multiprocessing.get_context("spawn")) as pool:
         waiting = [(case, p, pool.submit(errors_of, case, p, run.device)) for case, p in run.checked]
         for case, precision, future in waiting:
@@ -157,7 +157,7 @@ def check(run: Plan) -> Iterator[Row]:
 
 
 def errors_of(case: Case, precision: str, device: str) -> Row:
-    """Largest errors of either kernel, and where Triton's is."""
+    """Return the largest errors of either kernel, and the place of Triton's."""
     torch.set_float32_matmul_precision("highest")
     torch.manual_seed(0)
     sizes = {"batch": case.batch, "heads": case.heads, "dim": case.dim, "expansion": case.expansion}
@@ -174,13 +174,13 @@ def errors_of(case: Case, precision: str, device: str) -> Row:
 
 
 def operator(run: Plan) -> Iterator[Row]:
-    """Speed and memory of each case."""
+    """Yield the speed and the memory of each case."""
     for case, precision in run.timed:
         yield row(case, precision) | guarded(partial(operator_row, case, precision, run))
 
 
 def operator_row(case: Case, precision: str, run: Plan) -> Row:
-    """Milliseconds of each, taking turns."""
+    """Return the milliseconds of each kernel, timed in turns."""
     torch.set_float32_matmul_precision(precision)
     ours, plain = (memory_run(case, name, run.device) for name in ("triton", "torch"))
     product = large_product(run.side, run.device)
@@ -198,7 +198,7 @@ def operator_row(case: Case, precision: str, run: Plan) -> Row:
 
 
 def peer_row(case: Case, run: Plan) -> Row:
-    """titans-pytorch's memory, its projections included; they are small beside it."""
+    """Return the row of titans-pytorch's memory, with its projections, which are small in comparison."""
     from titans_pytorch import MemoryMLP, NeuralMemory
 
     model = MemoryMLP(case.dim, case.depth, expansion_factor=case.expansion)
@@ -224,7 +224,7 @@ def tiles(run: Plan) -> Iterator[Row]:
 
 
 def tiles_row(case: Case, precision: str, tile: int, warps: int, rounds: int, device: str) -> Row:
-    """Milliseconds; without rounds it is only compiled."""
+    """Return the milliseconds of a tile size, or without rounds only compile it."""
     from titans.ops.neural_memory import triton as kernels
 
     torch.set_float32_matmul_precision(precision)
@@ -239,14 +239,14 @@ def tiles_row(case: Case, precision: str, tile: int, warps: int, rounds: int, de
 
 
 def training(run: Plan) -> Iterator[Row]:
-    """Training steps, one model at a time."""
+    """Yield the rows of training steps, one model at a time."""
     for variant, kernel, length, batch in run.trained:
         what = {"variant": variant, "kernel": kernel, "length": length, "batch": batch}
         yield what | guarded(partial(training_row, variant, kernel, length, batch, run))
 
 
 def training_row(variant: str, kernel: str, length: int, batch: int, run: Plan) -> Row:
-    """Tokens a second of forward, backward and optimiser, products in bfloat16."""
+    """Return the tokens per second of forward, backward and optimiser, with products in bfloat16."""
     torch.set_float32_matmul_precision("medium")
     model = LanguageModel(ModelConfig(variant=variant, memory=MemoryConfig(), **run.model)).to(run.device)
     for module in model.modules():
@@ -273,7 +273,7 @@ def training_row(variant: str, kernel: str, length: int, batch: int, run: Plan) 
 
 
 def kernels(run: Plan) -> Iterator[Row]:
-    """Yield what the compiler made of each kernel that ran in this process; the interpreter compiles none."""
+    """Yield the compiled form of each kernel that ran in this process. The interpreter compiles none."""
     from titans.ops.neural_memory.triton import backward_kernel, forward_kernel
 
     for kernel in (forward_kernel, backward_kernel):
@@ -284,16 +284,16 @@ def kernels(run: Plan) -> Iterator[Row]:
                 yield {"kernel": kernel.__name__, "shape": shape, "shared": compiled.metadata.shared} | figures
 
 
-# What the parts are made of.
+# The helpers of the parts.
 
 
 def row(case: Case, precision: str) -> Row:
-    """Return what a row is about."""
+    """Return the columns that identify a row: the case and the precision."""
     return case._asdict() | {"switches": dict(case.switches), "precision": PRECISIONS[precision][0]}
 
 
 def moved(arguments: Row, device: str, dtype: torch.dtype) -> Row:
-    """Fresh leaves of the same values."""
+    """Return fresh leaves with the same values."""
     fresh = {name: x.detach().to(device, dtype).requires_grad_() for name, x in leaves(arguments).items()}
     depth = len(arguments["state"].weights)
     state = MemoryState(*(tuple(fresh.pop(f"{part}[{i}]") for i in range(depth)) for part in ("weights", "momentum")))
@@ -301,7 +301,7 @@ def moved(arguments: Row, device: str, dtype: torch.dtype) -> Row:
 
 
 def projected(form: Callable[..., Any], arguments: Row, **switches: Any) -> dict[str, torch.Tensor]:
-    """Outputs, end state and gradients of the sum of their squares."""
+    """Return the outputs, the end state, and the gradients of the sum of their squares."""
     y, state = form(**arguments, **switches)
     named = {"y": y} | {f"end {i}": x for i, x in enumerate((*state.weights, *state.momentum))}
     by = leaves(arguments)
@@ -345,7 +345,7 @@ def large_product(side: int, device: str) -> Run:
 
 
 def in_turns(runs: dict[str, Run], rounds: int, device: str) -> dict[str, float]:
-    """Median seconds of each, after two calls of each to warm up."""
+    """Return the median seconds of each, after two calls of each to warm up."""
     for _ in range(2):
         for run in runs.values():
             run()
@@ -369,7 +369,7 @@ def seconds(run: Run, device: str) -> float:
 
 
 def peak_bytes(run: Run, device: str) -> int | None:
-    """Most that a call holds beyond what was held before it."""
+    """Return the peak memory of a call above the memory in use before it."""
     if device != "cuda":
         return None
     before = torch.cuda.memory_allocated()
@@ -380,16 +380,16 @@ def peak_bytes(run: Run, device: str) -> int | None:
 
 
 def guarded(run: Callable[[], Row]) -> Row:
-    """Return what it returns, or its error."""
+    """Return the row that a function returns, or its error as a row."""
     try:
         return run()
-    except Exception as error:  # whatever it is: it is recorded, and the other rows are wanted all the same
+    except Exception as error:  # any error is recorded, and the other rows go on
         where = traceback.extract_tb(error.__traceback__)[-1]
         return {"error": f"{type(error).__name__}: {error}"[-600:], "at": f"{Path(where.filename).name}:{where.lineno}"}
 
 
 def machine(device: str) -> Row:
-    """Return where this ran."""
+    """Return the machine and the versions."""
     found = environment() | {"device": device, "torch": torch.__version__, "cuda": torch.version.cuda}
     if device == "cuda":
         asked = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]

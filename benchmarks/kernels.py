@@ -1,4 +1,4 @@
-"""How fast the memory's operator is: beside a plain matrix product, beside titans-pytorch, at 32K tokens, at first.
+"""Measure the speed of the memory's operator relative to a matrix product and titans-pytorch, and its memory.
 
     python benchmarks/kernels.py operator         the CPU kernel at six shapes: GFLOP/s, share of a 512-square product,
                                                   and times torch's steps and compiled ones
@@ -10,9 +10,9 @@
     python benchmarks/kernels.py peer-memory      the same beside titans-pytorch's
 
 Forward and backward, float32, batch 2, 4 heads of 64, memory MLP expansion 4, momentum and forgetting on; on the CPU
-kernel, or another by `--kernel`. `operator` states its own shapes; with `--threads 1` it is about one core. What is
-compared takes turns in one process; printed are medians of the ratio of neighbours, and its range. FLOPs are counted by
-the closed form's products alone, recomputation not counted.
+kernel, or another by `--kernel`. `operator` states its own shapes; with `--threads 1` it is about one core. Compared
+forms take turns in one process. Medians and ranges of the ratios of neighbouring turns are printed. FLOPs are counted
+by the closed form's products alone, recomputation not counted.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class Shape(NamedTuple):
     batch: int = BATCH
 
     def widths(self) -> list[tuple[int, int]]:
-        """(d_out, d_in) of each layer."""
+        """Return (d_out, d_in) of each layer."""
         hidden = [self.dim * self.expansion] * (self.depth - 1)
         return list(zip([*hidden, self.dim], [self.dim, *hidden], strict=True))
 
     def flops(self) -> float:
-        """Of a forward and backward pass, by the closed form's products; pairs within a chunk count in full."""
+        """Return the FLOPs of forward and backward by the closed form's products, with all pairs of a chunk."""
         layers = enumerate(self.widths())
         macs = sum((5 if n == 0 else 6) * o * i + self.chunk * (o + i) for n, (o, i) in layers)
         return 3 * 2.0 * macs * self.batch * HEADS * self.time
@@ -69,12 +69,12 @@ SHAPES = [
 
 
 def ours(depth: int, chunk: int, time: int, **switches: object) -> Run:
-    """Our operator, forward and backward, on fresh random inputs."""
+    """Return a call of our operator, forward and backward, on fresh random inputs."""
     return operator_run(Shape(depth, chunk, time), KERNEL, **switches)
 
 
 def operator_run(shape: Shape, kernel: str, **switches: object) -> Run:
-    """Our operator on a kernel, forward and backward, on fresh random inputs."""
+    """Return a call of our operator on a kernel, forward and backward, on fresh random inputs."""
     batch, time, depth = shape.batch, shape.time, shape.depth
     weights = tuple((torch.randn(batch, HEADS, o, i) * i**-0.5).requires_grad_() for o, i in shape.widths())
     state = MemoryState(weights, tuple(torch.zeros_like(w) for w in weights))
@@ -95,7 +95,7 @@ def operator_run(shape: Shape, kernel: str, **switches: object) -> Run:
 
 
 def theirs(depth: int, chunk: int, time: int, batch_size: int | None = None) -> Run:
-    """titans-pytorch's memory, forward and backward; its projections are small beside it."""
+    """Return a call of titans-pytorch's memory, forward and backward. Its projections are small in comparison."""
     from titans_pytorch import MemoryMLP, NeuralMemory
 
     model = MemoryMLP(DIM, depth, expansion_factor=EXPANSION)
@@ -113,7 +113,7 @@ def theirs(depth: int, chunk: int, time: int, batch_size: int | None = None) -> 
 
 
 def product() -> Run:
-    """Twenty 512-square products."""
+    """Return a call of twenty 512-square products."""
     a = torch.randn(512, 512)
 
     def run() -> object:
@@ -130,13 +130,13 @@ def seconds(run: Run) -> float:
 
 
 def alternate(a: Run, b: Run, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of each, turn by turn, after one call of each to warm up."""
+    """Return the seconds of two calls, timed in turns after one call of each to warm up."""
     first, second = in_turn([a, b], rounds)
     return first, second
 
 
 def in_turn(runs: list[Run], rounds: int) -> list[list[float]]:
-    """Seconds of each, turn by turn, after one call of each to warm up."""
+    """Return the seconds of some calls, timed in turns after one call of each to warm up."""
     for run in runs:
         run()
     turns = [[seconds(run) for run in runs] for _ in range(rounds)]
@@ -144,7 +144,7 @@ def in_turn(runs: list[Run], rounds: int) -> list[list[float]]:
 
 
 def spread(values: list[float]) -> str:
-    """Median and range."""
+    """Return the median and the range as text."""
     return f"{median(values):8.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
@@ -225,7 +225,7 @@ def peer_memory(rounds: int) -> None:
 
 
 def child(*arguments: str, **environment: str) -> list[float]:
-    """Return what a process of its own prints."""
+    """Return the numbers that a separate process prints."""
     command = [sys.executable, __file__, "share", "--kernel", KERNEL, *arguments]
     done = subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, text=True)
     return [float(x) for x in done.stdout.split()]
@@ -261,13 +261,13 @@ def be_pair(what: str) -> None:
 
 
 def peak() -> int:
-    """Most bytes that this process has held."""
+    """Return the peak memory of this process in bytes."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 
 
 def main() -> None:
-    """Run what is asked for."""
+    """Run the measurements that the command line names."""
     global KERNEL
     kinds = {"operator": operator, "share": share, "peer": peer, "length": length, "first": first, "memory": memory}
     kinds["peer-memory"] = peer_memory

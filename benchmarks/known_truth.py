@@ -1,4 +1,6 @@
-"""How often the statistics find a truth that is known: markdown tables, in a few minutes on one core.
+"""Measure the coverage and the false positives of the statistics on simulated data, as Markdown tables.
+
+It takes a few minutes on one core.
 
     python benchmarks/known_truth.py                          paired intervals, verdicts and scaling fits on drawn data
     python benchmarks/known_truth.py --factorial              effects of crossed factors alone
@@ -40,14 +42,14 @@ MEASURES = {
 
 
 def coverage(seeds: int, correlation: float, generator: np.random.Generator) -> float:
-    """Share of studies whose interval has the true difference."""
+    """Return the share of studies whose interval has the true difference."""
     drawn = (study(seeds, 1, generator, correlation, shift=0.5) for _ in range(STUDIES))
     found = [compare(base, arms)[0] for base, arms in drawn]
     return float(np.mean([abs(each.mean - 0.5) <= each.half_width for each in found]))
 
 
 def false_better(seeds: int, generator: np.random.Generator) -> tuple[float, float]:
-    """Share of null studies that call an arm better: with Holm, and by the unadjusted p."""
+    """Return the share of null studies that call an arm better, with Holm and by the unadjusted p."""
     studies = [compare(*study(seeds, ARMS, generator)) for _ in range(STUDIES)]
     holm = np.mean([any(arm.verdict == "better" for arm in arms) for arms in studies])
     alone = np.mean([any(arm.p < 0.05 and arm.mean < 0 for arm in arms) for arms in studies])
@@ -67,7 +69,7 @@ def show_intervals() -> None:
 
 
 def effect_coverage(levels: tuple[int, ...], seeds: int, spread: float, generator: np.random.Generator) -> list[float]:
-    """Share of factorial studies whose intervals have the true first difference of a factor, and of an interaction."""
+    """Return the shares of factorial studies whose intervals have a true difference and a true interaction."""
     main, interaction = 0, 0
     for _ in range(STUDIES):
         found = effects(factorial(levels, seeds, generator, spread=spread, shift=0.5))
@@ -78,7 +80,7 @@ def effect_coverage(levels: tuple[int, ...], seeds: int, spread: float, generato
 
 
 def false_effects(levels: tuple[int, ...], seeds: int, spread: float, generator: np.random.Generator) -> list[float]:
-    """Share of null studies that call an effect significant, with Holm and without, or a single contrast with Holm."""
+    """Return the shares of null studies with a significant effect, with Holm and without, and with a contrast."""
     studies = [effects(factorial(levels, seeds, generator, spread=spread)) for _ in range(STUDIES)]
     single = [[*each.contrasts, *filter(None, [each.trend])] for found in studies for each in found]
     sure = [any((one.adjusted or 1.0) < 0.05 for one in each) for each in single]

@@ -1,4 +1,4 @@
-"""Whether an evaluation's memory is constant: that of a process that finds a needle in 20,000 and in 2,000,000 tokens.
+"""Check that the memory of an evaluation is constant: find a needle in 20,000 and in 2,000,000 tokens.
 
     python benchmarks/long_context.py [--long 2000000]
 
@@ -40,7 +40,7 @@ def answer(variant: str, tokens: int) -> None:
 
 
 def report(variants: list[str], long: int) -> bool:
-    """Print a row for each variant and length; whether all stayed within what is allowed."""
+    """Print a row for each variant and length, and return whether all stayed within the limit."""
     print(f"{'variant':8} {'tokens':>9} {'before, MB':>11} {'peak, MB':>9} {'ratio':>6} {'tokens/s':>9}")
     fine = True
     for variant in variants:

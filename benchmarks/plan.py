@@ -1,4 +1,4 @@
-"""How long `titans-lab plan` takes, process start included: an empty store, and one that has as many other runs.
+"""Time `titans-lab plan`, process start included, with an empty store and with one of as many other runs.
 
     python benchmarks/plan.py --runs 10000
 
@@ -44,7 +44,7 @@ def remember(study: Path, store: Store) -> None:
 
 
 def timed(arguments: list[str]) -> str:
-    """Three runs of the command, in words."""
+    """Return the time of three runs of the command, in words."""
     seconds = []
     for _ in range(3):
         begin = perf_counter()
@@ -54,7 +54,7 @@ def timed(arguments: list[str]) -> str:
 
 
 def main() -> None:
-    """Write two studies that share no run, and plan one beside the runs of the other."""
+    """Write two studies that share no run, and plan one in a store with the runs of the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10_000, help="a multiple of 20")
     given = parser.parse_args()

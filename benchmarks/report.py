@@ -1,4 +1,4 @@
-"""How long a report on many runs takes, and how large it is, beside the limits that are set for it.
+"""Measure the time and the size of a report on many runs, with their limits.
 
     python benchmarks/report.py [RUNS...]        # 100 and 1000
 
@@ -30,7 +30,7 @@ ENV = {"host": "bench", "device": "cpu", "device_name": "AMD EPYC", "python": "3
 
 
 def main() -> None:
-    """Measure each size that is asked for."""
+    """Measure a report for each number of runs."""
     print("runs  seconds  of  CPU  MB  of")
     for runs in map(int, sys.argv[1:] or map(str, LIMITS)):
         with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def record(run: Run, store: Store) -> None:
 
 
 def measure(folder: Path) -> tuple[float, float, float]:
-    """Seconds, CPU seconds and MB of the report on the store."""
+    """Return the seconds, the CPU seconds and the MB of the report on the store."""
     output = folder / "report.html"
     code = (
         "from pathlib import Path; from titans_lab.report import page, store_report, write\n"

@@ -1,9 +1,9 @@
-"""Searches where the answer is known: does the sampler find it, what does a trial cost, what does a kill.
+"""Test searches with a known optimum: the sampler's results, the overhead of a trial, and the effect of kills.
 
-    python benchmarks/search.py optimum      TPE against chance, 40 trials each, on a function with a known optimum
-    python benchmarks/search.py overhead     500 trials of a task that takes no time: seconds beside the run itself
-    python benchmarks/search.py kills        a coordinator with real workers killed 20 times at random
-    python benchmarks/search.py steps FOLDER what pruning saved in a store, and the best beside the base
+    python benchmarks/search.py optimum      TPE against random search, 40 trials each, on a function with a known
+    optimum python benchmarks/search.py overhead     500 trials of a task that takes no time: seconds of overhead python
+    benchmarks/search.py kills        a coordinator with real workers killed 20 times at random python
+    benchmarks/search.py steps FOLDER the steps that pruning saved in a store, and the best trial compared with the base
 
 `optimum` asks and tells through the code that `titans-lab tune` uses, with no runs in between; `overhead` and `kills`
 are whole searches, with records, claims and commits, the first with a function in the place of training. `steps` is for
@@ -104,7 +104,7 @@ def overhead(trials: int) -> None:
     def curve(config: RunConfig, seed: int) -> list[float | str]:
         return [loss(config.train.lr, 2, config.model.memory.alpha_bias, 16)]
 
-    titans_lab.sweep.POLL_SECONDS = titans_lab.sweep.SHORT_SECONDS = 0.0  # no naps: here no worker is to be waited for
+    titans_lab.sweep.POLL_SECONDS = titans_lab.sweep.SHORT_SECONDS = 0.0  # no waiting, since there are no workers
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "overhead.yaml"
         path.write_text(f"{STUDY}  trials: {trials}\n")

@@ -1,4 +1,4 @@
-"""Whether the memory stays finite and alive over long sequences, as training starts it: a markdown table.
+"""Measure whether the initial memory stays finite and trainable over long sequences, as a Markdown table.
 
     python benchmarks/stability.py                                  the layer, float32, on the CPU
     python benchmarks/stability.py --peer                           beside it titans-pytorch (the extra `peers`)
@@ -41,7 +41,7 @@ HEADS, HEAD_DIM, EARLY, LATE, LAST = 2, 32, 3, -100, 16
 DIM = HEADS * HEAD_DIM
 KEYS = ("correlated", "isotropic", "constant")
 NUMBERS = (r"\|\|W_T\|\| / \|\|W_0\|\|", r"max \|dL/dk\|", r"\|\|dL/dp\|\|", "w/o first", "w/o late")
-MOST_CHUNKS = 512  # of titans-pytorch, which keeps the weights of every chunk: more take tens of gigabytes
+MOST_CHUNKS = 512  # chunks for titans-pytorch, which keeps the weights of each; more take tens of gigabytes
 
 
 class Case(NamedTuple):
@@ -58,12 +58,12 @@ class Case(NamedTuple):
 
 @dataclass
 class Probe:
-    """Stands in the layer's operator: gives it the keys of the case, and keeps what it saw.
+    """Replaces the layer's operator: gives it the keys of the case, and records keys and norms.
 
     Attributes:
-        keys: Keys, one of `KEYS`.
-        unwritten: A token whose step is 0, if any.
-        k, ratios: Seen: the keys, and ||W_T|| / ||W_0|| of every layer and head.
+        keys: The kind of keys, one of `KEYS`.
+        unwritten: A token whose step size is 0, or None.
+        k, ratios: The recorded keys, and ||W_T|| / ||W_0|| of every layer and head.
     """
 
     keys: str
@@ -103,7 +103,7 @@ def without(theta: Gate, token: int) -> Gate:
 
 
 def norm_ratios(end: Iterable[Tensor], start: Iterable[Tensor]) -> Tensor:
-    """||W_T|| / ||W_0|| of each matrix `[..., d, d]`."""
+    """Return ||W_T|| / ||W_0|| of each matrix `[..., d, d]`."""
     return torch.cat([(a.norm(dim=(-2, -1)) / b.norm(dim=(-2, -1))).flatten() for a, b in zip(end, start, strict=True)])
 
 
@@ -116,7 +116,7 @@ def tokens(length: int) -> Tensor:
 
 
 def unit_noise(y: Tensor) -> Tensor:
-    """Return what outputs are multiplied with in L."""
+    """Return the random weights `[...]` of the outputs in L."""
     return torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
 
 
@@ -177,7 +177,7 @@ def measure_peer(case: Case) -> list[float]:
 
 
 def shown(number: float) -> str:
-    """Three digits, or that it is not finite."""
+    """Return a number with three digits, or that it is not finite."""
     return f"{number:.3g}"
 
 
@@ -201,7 +201,7 @@ def our_cases(given: argparse.Namespace) -> Iterator[Case]:
 
 
 def peer_cases(given: argparse.Namespace) -> Iterator[Case]:
-    """Rows of titans-pytorch, whose steps begin around 1/2."""
+    """Yield the rows of titans-pytorch, whose step sizes begin around 1/2."""
     for form, depth, chunk, length, draw in product(
         ("refreshed", "never refreshed"), given.depths, given.chunks, given.lengths, given.draws
     ):
@@ -210,7 +210,7 @@ def peer_cases(given: argparse.Namespace) -> Iterator[Case]:
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Parse the arguments, measure the cases, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sizes = {"depths": [1, 2, 4], "chunks": [16, 64], "lengths": [512, 2048, 8192, 32768], "draws": [0]}
     for name, default in sizes.items():

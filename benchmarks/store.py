@@ -1,4 +1,4 @@
-"""How long a large store takes to answer, before and after compaction: each command a fresh process.
+"""Time queries on a large store, before and after compaction, each in a fresh process.
 
     python benchmarks/store.py --runs 10000 --lines 100
 

@@ -1,4 +1,4 @@
-"""Whether a stream's memory is constant: that of a process after 10,000 tokens and after 1,000,000.
+"""Check that the memory of a stream is constant: compare a process after 10,000 and after 1,000,000 tokens.
 
     python benchmarks/streaming.py [--long 1000000]
 
@@ -40,13 +40,13 @@ def stream(variant: str, tokens: int) -> None:
 
 
 def peak() -> int:
-    """Most bytes that this process has held."""
+    """Return the peak memory of this process in bytes."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 
 
 def size(state: object) -> int:
-    """Bytes of the tensors of a state."""
+    """Return the bytes of the tensors of a state."""
     if isinstance(state, tuple):
         return sum(map(size, state))
     return getattr(state, "nbytes", 0)
@@ -61,7 +61,7 @@ def measured_apart(script: str, *arguments: str) -> list[float]:
 
 
 def report(long: int) -> bool:
-    """Print a row for each variant and length; whether all stayed within what is allowed."""
+    """Print a row for each variant and length, and return whether all stayed within the limit."""
     print(
         f"{'variant':8} {'tokens':>9} {'before, MB':>11} {'peak, MB':>9} {'ratio':>6} {'state, KB':>10} {'tokens/s':>9}"
     )

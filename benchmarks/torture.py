@@ -1,20 +1,20 @@
-"""Disturb sweeps as the world does, and see that nothing is lost and nothing is recorded twice.
+"""Disturb sweeps with kills, signals and full disks, and check that no run is lost or recorded twice.
 
-    python benchmarks/torture.py                        # in large: 200 kills over 40 runs, and all the other scenes
+    python benchmarks/torture.py                        # the full test: 200 kills over 40 runs, and all other scenes
     python benchmarks/torture.py kills --runs 4 --kills 5
 
 Scenes:
 
     kills      `kill -9` of coordinators, and of workers that have written a checkpoint, at random moments; the sweep is
                started again, and every later attempt at such a run has to go on from a checkpoint
-    together   two coordinators on one store, of which one stands still for a while
-    hosts      the same where neither sees the processes of the other (a name space: needs the right to make one), for
-               so long that the other takes over
+    together   two coordinators on one store, of which one is suspended for a while
+    hosts      the same where neither sees the processes of the other (needs the right to create a PID namespace),
+               and the suspension is long enough for the other to take over
     signals    Ctrl-C and SIGTERM
     disk       a full disk (a small tmpfs: needs the right to mount)
-    readonly   a store that cannot be written (the same)
+    readonly   a store that cannot be written (needs the right to mount)
 
-After each every run has to be there once, with the numbers of a sweep that nobody disturbed.
+After each scene every run has to be recorded once, with the numbers of an undisturbed sweep.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ NUMBERS = {
     "runs": "select run_id, state, loss, train_loss, steps from runs order by all",
     "metrics": "select run_id, step, loss, valid_loss, lr, grad_norm from metrics order by all",
 }
-#: The tool with an interrupt as a terminal gives it, whatever this process was started by.
+#: The tool with Python's default handler of SIGINT, as on a terminal, whatever this process inherited.
 TOOL = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from titans_lab.cli import main; main()"
 )
@@ -114,7 +114,7 @@ class Scene:
     """The common parts of all scenes.
 
     Attributes:
-        folder: For their files.
+        folder: The folder for the coordinators' files.
         runs: The runs of the study.
         most: Runs at a time.
         kills: The total number of kills.
@@ -143,7 +143,7 @@ class Scene:
 
 
 class Wrong(Exception):
-    """Something is not as it has to be."""
+    """A check of a scene has failed."""
 
 
 def check(condition: object, what: str) -> None:
@@ -164,10 +164,10 @@ def check_numbers(scene: Scene, lab: Lab) -> None:
 
 @dataclass
 class Struck:
-    """What was killed.
+    """The processes that were killed.
 
     Attributes:
-        coordinators: How many.
+        coordinators: The number of coordinators.
         workers: The attempts whose workers were killed, each after it had written a checkpoint.
     """
 
@@ -180,7 +180,7 @@ class Struck:
 
 
 def kills(scene: Scene) -> str:
-    """Rounds of a study, each in a store of its own, until there were enough."""
+    """Run rounds of a study, each in a store of its own, until there were enough kills."""
     struck = Struck()
     rounds = attempts = resumed = 0
     while struck.total < scene.kills:
@@ -222,7 +222,7 @@ def done_by(attempt: Attempt) -> Path | None:
 
 
 def torment(scene: Scene, lab: Lab, struck: Struck) -> None:
-    """Sweep to the end, and kill meanwhile."""
+    """Sweep to the end, and kill coordinators and workers meanwhile."""
     coordinator = lab.start()
     while coordinator.poll() is None or set(lab.states().values()) != {"done"}:
         if coordinator.poll() is not None:
@@ -256,7 +256,7 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 def together(scene: Scene) -> str:
-    """Two coordinators, of which one, and then its workers too, stands still in the middle."""
+    """Run two coordinators, of which one, and then also its workers, is suspended in the middle."""
     lab = scene.lab("together")
     both = [lab.start(), lab.start()]
     until(lambda: "done" in lab.states().values(), "the first result")
@@ -275,7 +275,7 @@ def together(scene: Scene) -> str:
 
 
 def hosts(scene: Scene) -> str:
-    """Two coordinators that can only see each other's heartbeats, of which one stands still until it is given up."""
+    """Run two coordinators that see only each other's heartbeats; one is suspended until it counts as dead."""
     lab = scene.lab("hosts")
     here = lab.start()
     until(lambda: "done" in lab.states().values(), "the first result")
@@ -301,7 +301,7 @@ def hosts(scene: Scene) -> str:
 
 
 def signals(scene: Scene) -> str:
-    """Return a sweep that is asked to end leaves a state from which the next one goes on."""
+    """Check that a sweep that is asked to end leaves a state from which the next one continues."""
     lab, slowest = scene.lab("signals"), 0.0
     for number in (signal.SIGINT, signal.SIGTERM):
         coordinator = lab.start()
@@ -322,7 +322,7 @@ def signals(scene: Scene) -> str:
 
 
 def disk(scene: Scene) -> str:
-    """Return a disk that is full before the study is through."""
+    """Check a sweep whose disk is full before its end."""
     needed = sum(path.stat().st_blocks * 512 for path in (scene.folder / "undisturbed").rglob("*"))
     with mounted(scene.folder / "disk", needed * 6 // 10) as folder:
         lab = scene.at(folder / "store")
@@ -341,7 +341,7 @@ def disk(scene: Scene) -> str:
 
 
 def readonly(scene: Scene) -> str:
-    """Reading goes on, and a sweep says that it cannot write."""
+    """Check that reading works on a read-only store, and that a sweep says that it cannot write."""
     with mounted(scene.folder / "readonly", 2**27) as folder:
         lab = scene.at(folder / "store")
         shutil.copytree(scene.folder / "undisturbed", lab.store)
@@ -394,7 +394,7 @@ SCENES = {each.__name__: each for each in (kills, together, hosts, signals, disk
 
 
 def main() -> int:
-    """Exit code 0 where all is as it has to be."""
+    """Run the scenes, and return the exit code: 0 if everything is as it has to be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"of {', '.join(SCENES)}; else all")
     parser.add_argument("--runs", type=int, default=40)
@@ -410,7 +410,7 @@ def main() -> int:
     print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="torture-") as temporary:
         folder = Path(temporary)
-        ENV["XDG_RUNTIME_DIR"] = temporary  # so that no other sweep of this machine is waited for
+        ENV["XDG_RUNTIME_DIR"] = temporary  # so that the sweep does not wait for other sweeps of this machine
         text, log = folder / "text.txt", f", checkpoint_seconds: {given.checkpoint}" if given.checkpoint else ""
         text.write_bytes(b"the memory learns at test time, and forgets what it need not keep. " * 60)
         study = STUDY.format(text=text, tokens=given.tokens, runs=given.runs, log=log)
