@@ -22,13 +22,13 @@ def damage(*ways: str) -> str:
 @pytest.mark.parametrize(
     ("store", "record"), [("plain", "runs/*/attempts/1/status.json"), ("compacted", "compact/manifest.json")]
 )
-def test_what_is_damaged_is_named_and_nothing_else_comes_out_otherwise(store: str, record: str):
+def test_damage_is_named_and_everything_else_is_shown_as_before(store: str, record: str):
     ways = ("--kinds", "flip", "folder", "pipe", "--stores", store, "--files", record, "--scenes")
     assert damage(*ways).endswith(": 0 wrong")
 
 
 @pytest.mark.parametrize("record", ["studies/swept.json", "searches/*/search.json"])
-def test_what_is_forged_is_named_and_nothing_beside_the_store_is_touched(record: str):
+def test_a_forgery_is_named_and_nothing_outside_the_store_is_touched(record: str):
     ways = ("--kinds", "type", "name", "foreign", "later", "--stores", "plain", "--files", record, "--scenes")
     assert damage(*ways).endswith(": 0 wrong")
 

@@ -50,7 +50,7 @@ def small() -> BpeTokenizer:
     return train_bpe("bpe:320", 320, [text(500).encode()])
 
 
-def test_what_is_encoded_is_decoded_and_its_widths_are_its_bytes():
+def test_decoding_restores_the_text_and_widths_sum_to_its_bytes():
     tokenizer = small()
     for _ in range(20):
         content = text(50, python_random())
@@ -228,7 +228,7 @@ def test_the_last_tokens_are_within_valid_bytes(bench: Workbench):
         ("data.valid_fraction=0.1", "data.valid_fraction: .*bpe was split when it was prepared"),
     ],
 )
-def test_what_does_not_fit_the_tokens_is_named(bench: Workbench, override: str, complaint: str):
+def test_an_override_that_does_not_fit_the_tokens_is_named(bench: Workbench, override: str, complaint: str):
     ended = bench.call("plan", override)
     assert ended.returncode == 2
     assert re.search(complaint, ended.stderr)

@@ -24,7 +24,7 @@ def test_a_bare_number_is_refused_with_the_units_that_it_may_have(text: str):
 @pytest.mark.parametrize(
     "text", ["", "0", "0s", "-5s", "h", "30m1h", "1h1h", "nan", "inf", "1e3s", "2 h", "2H", "9" * 400 + "h", "\u0663s"]
 )
-def test_what_is_no_duration_is_refused(text: str):
+def test_a_text_that_is_no_duration_is_refused(text: str):
     with pytest.raises(ValueError, match="write 30s, 15m, 2h or 1h30m"):
         parse_duration(text)
 

@@ -61,7 +61,7 @@ def test_a_name_that_the_system_gives_to_an_open_file_is_appended_to(tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["no/such/x", "."])
-def test_what_cannot_be_written_is_an_error_of_the_user(tmp_path: Path, name: str):
+def test_a_file_that_cannot_be_written_is_a_user_error(tmp_path: Path, name: str):
     with pytest.raises(UserError, match=r"cannot be written \(.*\); name another file$"):
         write_output(tmp_path / name, b"")
 

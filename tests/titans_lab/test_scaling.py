@@ -58,7 +58,7 @@ def test_a_law_in_two_variables_is_found_in_the_store(tmp_path: Path):
 
 
 @pytest.mark.parametrize("key", SIZES)
-def test_what_alone_varies_is_the_variable(tmp_path: Path, key: str):
+def test_the_only_varied_quantity_is_the_laws_variable(tmp_path: Path, key: str):
     runs = a_study(tmp_path, grid={key: SIZES[key]})
     finish(runs, tmp_path / "results")
     (found,) = scalings(runs, tmp_path / "results")
@@ -78,7 +78,7 @@ def test_each_variant_has_its_own_law_and_a_key_may_be_chosen(tmp_path: Path):
         scalings(runs, tmp_path / "results", by="train.lr")
 
 
-def test_what_cannot_be_fitted_says_why_and_what_to_do(tmp_path: Path):
+def test_a_refused_fit_names_the_reason_and_the_remedy(tmp_path: Path):
     runs = a_study(tmp_path)
     finish(runs, tmp_path / "results")
     with pytest.raises(

@@ -83,7 +83,7 @@ def test_a_module_that_python_cannot_parse_counts_as_its_text(copy: Path):
     assert len({before, first, digest_of(copy)}) == 3
 
 
-def test_what_does_not_decide_numbers_is_left_out(copy: Path):
+def test_fields_that_do_not_change_numbers_are_left_out(copy: Path):
     before = digest_of(copy)
     edit(copy / "titans_lab" / "report" / "words.py", "from __future__", "ADDED = 1\nfrom __future__")
     assert digest_of(copy) == before

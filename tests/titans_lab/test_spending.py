@@ -4,7 +4,7 @@ from titans_lab.spending import Spent
 from titans_lab.study.terms import Budget
 
 
-def test_what_is_spent_counts_devices_while_they_work():
+def test_spending_counts_devices_while_they_work():
     spent = Spent()
     for now, busy in ((100.0, 0), (1900.0, 2), (3700.0, 0)):
         spent.by(busy, now)

@@ -93,7 +93,7 @@ def test_a_last_line_that_cannot_be_read_is_named(bench: Workbench):
 
 
 @pytest.mark.parametrize("name", ["run.json", "status.json"])
-def test_what_cannot_be_read_of_a_run_is_named(bench: Workbench, name: str):
+def test_an_unreadable_record_of_a_run_is_named(bench: Workbench, name: str):
     path = bench.folders("seeds=6")[3].path / name
     assert damage_of(bench.runs("seeds=6"), bench.store) == []
     path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))

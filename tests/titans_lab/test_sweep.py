@@ -376,7 +376,7 @@ def test_a_run_that_just_ended_with_another_sweep_is_begun_again(bench: Workbenc
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
-def test_what_a_worker_committed_counts_although_a_later_attempt_took_its_place(bench: Workbench, state: str):
+def test_a_workers_commit_counts_even_after_a_later_attempt_has_begun(bench: Workbench, state: str):
     folder = bench.recorded()
     sweep = dead(folder, lambda recorder: recorder.commit(state, {}))
     Recorder(folder.new_attempt(), {}).commit("oom", {})

@@ -67,7 +67,7 @@ def by_token(layer, x):
 
 
 @pytest.mark.parametrize(("variant", "sizes"), CASES)
-def test_a_layer_in_chunks_equals_the_oracle_one_token_at_a_time(variant, sizes):
+def test_a_layer_in_chunks_equals_the_reference_token_by_token(variant, sizes):
     layer, x = mixer(variant, sizes), tokens()
     found = results(layer, x, layer(x, layer.start(2))[0])
     registry.mixer(variant).use_reference(layer)

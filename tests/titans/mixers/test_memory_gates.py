@@ -32,7 +32,7 @@ def test_a_gate_that_is_off_is_none_and_theta_makes_up_for_momentum():
     torch.testing.assert_close(with_momentum[0], without[0] * (1 - with_momentum[1]))
 
 
-def test_undamped_the_first_step_is_the_same_and_eta_has_no_part_in_the_later_ones():
+def test_the_first_step_without_damping_is_the_same_and_later_ones_do_not_depend_on_eta():
     x = torch.randn(1, 3, 8)
     damped, undamped = (gates_of(x, eta_bias=2.0, theta_damping=damping)[0] for damping in (True, False))
     torch.testing.assert_close(undamped, damped)

@@ -15,7 +15,7 @@ def classifier(variant: str) -> Classifier:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_fills_a_batch_up_changes_nothing(variant: str):
+def test_padding_a_batch_changes_nothing(variant: str):
     model, tokens, lengths = classifier(variant), torch.randint(7, (3, 21)), torch.tensor([21, 5, 1])
     together = model(tokens, lengths)
     alone = [model(row[None, :length])[0] for row, length in zip(tokens, lengths.tolist(), strict=True)]

@@ -59,7 +59,7 @@ def drawn(config, seed):
 
 @DRAWN
 @given(configurations(), st.integers(0, 2**32), st.booleans())
-def test_a_whole_sequence_equals_the_oracle_one_token_at_a_time(config, seed, training):
+def test_a_whole_sequence_equals_the_reference_token_by_token(config, seed, training):
     model, tokens = drawn(config, seed)
     model.train(training)
     oracle = with_the_reference(copy.deepcopy(model))

@@ -34,7 +34,7 @@ def test_before_training_it_repeats_the_last_value(normalisation: Any):
     torch.testing.assert_close(model(x), x[:, -1:].expand(-1, 10))
 
 
-def test_without_what_the_blocks_add_it_is_a_linear_map_of_the_differences_to_the_last_value():
+def test_the_forecast_without_the_blocks_is_a_linear_map_of_differences_to_the_last_value():
     model, x = forecaster(), past()
     nn.init.zeros_(model.head.weight)
     torch.testing.assert_close(model(x), x[:, -1:] + (x - x[:, -1:]) @ model.direct.weight.T)
@@ -46,7 +46,7 @@ def test_a_shifted_past_has_a_shifted_forecast(normalisation: Any):
     torch.testing.assert_close(model(x + 100), model(x) + 100)
 
 
-def test_with_revin_a_scaled_past_has_a_scaled_forecast():
+def test_revin_gives_a_scaled_forecast_for_a_scaled_past():
     model, x = (
         forecaster(normalisation="revin"),
         past() * 1000,

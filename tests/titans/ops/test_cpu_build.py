@@ -65,7 +65,7 @@ def test_a_library_whose_bytes_are_not_those_that_were_written_is_built_again(tm
     [({"PATH": "/nowhere", "CC": ""}, "there is no C compiler"), ({"CC": "false"}, "false cannot compile it")],
     ids=["no compiler", "a compiler that fails"],
 )
-def test_where_it_cannot_be_built_torch_runs_with_one_warning(tmp_path, environment, reason):
+def test_torch_runs_with_one_warning_where_the_kernel_cannot_be_built(tmp_path, environment, reason):
     right, _ = used(tmp_path)
     answer, warned = used(tmp_path, **environment)
     assert answer == pytest.approx(right)

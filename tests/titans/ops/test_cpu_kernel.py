@@ -141,7 +141,7 @@ def test_what_is_not_a_number_stays_so():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_not_supported_is_named(arguments, switches, reason):
+def test_an_unsupported_call_is_named(arguments, switches, reason):
     warn_unsupported.cache_clear()
     with pytest.warns(UserWarning, match=reason):
         y, _ = neural_memory(**arguments, **switches, kernel="cpu")

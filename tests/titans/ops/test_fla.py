@@ -56,7 +56,7 @@ def test_a_call_that_they_do_not_support_runs_in_torch_with_one_warning(form):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.skipif(importlib.util.find_spec("fla") is None, reason="needs flash-linear-attention")
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "gated_delta_product"])
-def test_on_a_gpu_they_give_what_torch_gives(form):
+def test_the_kernels_equal_torch_on_a_gpu(form):
     """Outputs, end state and every gradient, to what TF32 leaves."""
     given = {name: x.detach().cuda().requires_grad_() for name, x in arguments(form).items()}
     assert unsupported(given["v"], given["k"].shape[-1]) is None

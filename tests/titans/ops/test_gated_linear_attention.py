@@ -83,7 +83,7 @@ def test_float32_is_exact_and_finite_with_decays_of_any_strength(strength, chann
         ("kernel", "cuda", "kernel: 'cuda' is not one of"),
     ],
 )
-def test_what_does_not_fit_is_named(name, wrong, message):
+def test_an_argument_that_does_not_fit_is_named(name, wrong, message):
     given = in_float32(streams(9) | {"log_decay": -torch.rand(2, HEADS, 9, D_K)})
     with pytest.raises(ValueError, match=message):
         gated_linear_attention(**given | {name: wrong})

@@ -75,7 +75,7 @@ def test_one_step_of_delta_product_is_the_gated_delta_rule():
         ("rwkv7", "state", torch.zeros(1, HEADS, D_K, D_V), r"state: expected \[2, 3, 6, 5\]"),
     ],
 )
-def test_what_does_not_fit_is_named(rule, name, wrong, message):
+def test_an_argument_that_does_not_fit_is_named(rule, name, wrong, message):
     given = in_float32(arguments(rule, 9))
     with pytest.raises(ValueError, match=message):
         RULES[rule][0](**given | {name: wrong})

@@ -99,7 +99,7 @@ def test_float32_is_exact_and_finite_with_decays_of_any_strength(strength):
         ("chunk_size", 0, "chunk_size: 0 is below 1"),
     ],
 )
-def test_what_does_not_fit_is_named(name, wrong, message):
+def test_an_argument_that_does_not_fit_is_named(name, wrong, message):
     given = {name: x for name, x in arguments(9, 4).items() if x is not None}
     with pytest.raises(ValueError, match=message):
         log_linear_attention(**in_float32(given) | {name: wrong})

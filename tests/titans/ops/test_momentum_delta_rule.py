@@ -99,6 +99,6 @@ def test_no_state_is_a_state_of_zeros():
         ("chunk_size", 0, "chunk_size: 0 is below 1"),
     ],
 )
-def test_what_does_not_fit_is_named(name, wrong, message):
+def test_an_argument_that_does_not_fit_is_named(name, wrong, message):
     with pytest.raises(ValueError, match=message):
         momentum_delta_rule(**in_float32(arguments(9)) | {name: wrong})

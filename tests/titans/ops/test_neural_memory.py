@@ -162,7 +162,7 @@ def test_a_state_of_the_wrong_shape_names_the_layer():
 
 @pytest.mark.parametrize("time", [1, 8, 41, 200])
 @pytest.mark.parametrize("per_layer", [False, True])
-def test_what_is_not_kept_is_recomputed(time, per_layer):
+def test_products_that_are_not_kept_are_recomputed(time, per_layer):
     """Without a budget chunks go in groups, and their products are computed twice."""
     arguments = memory_arguments(time, 3, per_layer=per_layer, batch=1)
     again = results(neural_memory, arguments, chunk_size=4, memory_budget=0)

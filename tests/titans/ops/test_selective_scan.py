@@ -81,7 +81,7 @@ def test_what_is_kept_for_the_backward_pass_does_not_hold_every_state():
         ("state", torch.zeros(2, 5, 2).double(), r"state: expected \[2, 5, 3\]"),
     ],
 )
-def test_what_does_not_fit_is_named(name, wrong, message):
+def test_an_argument_that_does_not_fit_is_named(name, wrong, message):
     with pytest.raises(ValueError, match=message):
         selective_scan(**arguments(8) | {name: wrong})
     with pytest.raises(ValueError, match="chunk_size: 0"):

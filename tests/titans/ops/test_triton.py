@@ -137,7 +137,7 @@ def test_without_gradient_two_places_hold_the_states():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_not_supported_is_named(arguments, switches, reason):
+def test_an_unsupported_call_is_named(arguments, switches, reason):
     warn_unsupported.cache_clear()
     with pytest.warns(UserWarning, match=reason):
         y, _ = neural_memory(**arguments, **switches, kernel="triton")

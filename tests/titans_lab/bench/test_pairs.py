@@ -20,7 +20,7 @@ def with_train(**changes: object) -> RunConfig:
     return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
 
 
-def test_what_makes_no_difference_to_the_speed_makes_no_case():
+def test_settings_without_effect_on_the_speed_make_no_case():
     assert len(cases([CONFIG, with_train(lr=1e-4), with_train(tokens=999)], [], None)) == 1
     depths = [with_model(variant="transformer", memory=MemoryConfig(depth=depth)) for depth in (1, 2)]
     assert len(cases(depths, [], None)) == 1

@@ -92,7 +92,7 @@ def test_a_missing_file_of_a_shipped_study_is_named_with_where_to_look(cli: Any)
 
 
 @pytest.mark.parametrize("name", ["/proc/kmsg", "/dev/zero", "pipe", "empty"])
-def test_what_may_never_end_is_refused_and_not_read(cli: Any, tmp_path: Path, name: str):
+def test_devices_and_pipes_are_refused_and_not_read(cli: Any, tmp_path: Path, name: str):
     (tmp_path / "study.yaml").write_text(TEXT)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").touch()

@@ -51,7 +51,7 @@ def test_without_history_there_are_sizes_and_no_guesses(cli: Any, bench: Workben
     assert difference.startswith("Detectable difference: unknown; ")
 
 
-def test_with_history_there_are_intervals_and_what_is_new(cli: Any, bench: Workbench):
+def test_a_plan_with_history_has_intervals_and_novelties(cli: Any, bench: Workbench):
     remember(bench)
     ended = cli(
         "plan", bench.study, "grid.model.dim=[16, 48]", "seeds=3", "--max-parallel", "1", "--store", bench.store.root
@@ -79,7 +79,7 @@ def test_seeds_that_cannot_decide_what_the_study_asks_are_warned_of(cli: Any, be
     assert cli(*arguments, "seeds=3", "effect=1e6").err == ""
 
 
-def test_for_machines_there_is_everything(cli: Any, bench: Workbench):
+def test_json_has_every_part_of_a_plan(cli: Any, bench: Workbench):
     remember(bench)
     arguments = ("plan", bench.study, "grid.model.dim=[16, 48]", "seeds=3", "--store", bench.store.root)
     found = json.loads(cli(*arguments, "--json").out)

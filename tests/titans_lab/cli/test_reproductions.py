@@ -44,7 +44,7 @@ def test_honest_runs_are_reproduced_and_a_forged_one_is_not(cli: Any, swept: Any
     assert found[done.run_id]["compared"] > 7  # what it logged, too
 
 
-def test_elsewhere_a_loss_within_the_tolerance_is_enough_and_what_differs_is_said(swept: Any, tmp_path: Path):
+def test_on_another_device_a_loss_within_the_tolerance_passes_and_the_differences_are_named(swept: Any, tmp_path: Path):
     _, done = finished(swept)
     store, recorded = copied(swept, tmp_path / "store"), Snapshot(swept.bench.store.root)
     loss = store.run(done.run_id).status().summary["loss"]

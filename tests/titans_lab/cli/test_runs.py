@@ -163,7 +163,7 @@ def test_a_result_is_made_again_where_it_is_asked_for(bench: Workbench):
     assert bench.ask("from failures") == []
 
 
-def test_where_nothing_is_to_be_run_again_one_line_says_so(cli: Any, filled: Workbench):
+def test_a_rerun_without_matching_runs_prints_one_line(cli: Any, filled: Workbench):
     arguments = ("rerun", filled.study, "grid.train.lr=[1e-2, 1e-3]", "seeds=3", "--store", filled.store.root)
     before = [folder.state() for folder in filled.folders("grid.train.lr=[1e-2, 1e-3]", "seeds=3")]
     ended = cli(*arguments, "--where", "seed > 2")
@@ -182,7 +182,7 @@ def test_a_pruned_run_is_run_again_and_one_that_fails_again_exits_with_3(bench: 
     assert json.loads(ended.stdout) == [{"run_id": folder.run_id, "was": "pruned", "state": "timeout"}]
 
 
-def test_what_a_worker_wrote_does_not_reach_the_terminal_as_commands(cli: Any, bench: Workbench):
+def test_control_characters_in_a_workers_output_are_escaped(cli: Any, bench: Workbench):
     attempt = bench.recorded().new_attempt()
     attempt.log_path.write_text("red \x1b[31mtext\x07 \x9b2J\tand a tab\n")
     ended = cli("logs", attempt.folder.run_id, "--store", bench.store.root)

@@ -13,7 +13,7 @@ COLUMNS = {
 }
 
 
-def test_what_is_the_same_for_all_rows_is_no_column():
+def test_constant_values_are_no_column():
     assert screen(COLUMNS, None).same == {"state": "done"}
     assert list(screen(COLUMNS, None).shown) == ["run", "id", "memory", "tokens"]
     one = {name: cells[:1] for name, cells in COLUMNS.items()}

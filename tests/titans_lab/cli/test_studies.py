@@ -128,7 +128,7 @@ def test_finished_runs_are_not_run_again_by_any_study(cli: Any, swept: Any, tmp_
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_what_the_store_expects_of_a_run_is_recorded_at_launch(bench: Workbench):
+def test_the_predicted_time_of_a_run_is_recorded_at_launch(bench: Workbench):
     for seeds in ("seeds=1", "seeds=2"):
         ended = bench.call("sweep", seeds)
         assert ended.returncode == 0, ended.stderr

@@ -68,7 +68,7 @@ def test_rm_asks_and_needs_a_name(cli: Any, filled: Workbench, monkeypatch: pyte
     assert "nothing to remove" in cli("rm", "--state", "oom", "--yes", "--store", filled.store.root).err
 
 
-def test_what_was_done_is_there_for_scripts(cli: Any, filled: Workbench, tmp_path: Path):
+def test_json_tells_scripts_what_was_done(cli: Any, filled: Workbench, tmp_path: Path):
     own, shared, other = (folder.run_id for folder in filled.folders("seeds=3"))
     at = ("--json", "--store", filled.store.root)
     archive = tmp_path / "x.tar.gz"

@@ -31,7 +31,7 @@ def test_a_new_study_works_as_it_is(cli: Cli):
     assert "{file}" not in Path("mine.yaml").read_text()
 
 
-def test_what_is_commented_out_in_it_works_too(cli: Cli):
+def test_the_commented_lines_of_the_template_work_too(cli: Cli):
     cli("new", "mine")
     text = Path("mine.yaml").read_text()
     head, _, body = text.partition("question:")

@@ -49,6 +49,6 @@ def test_the_genome_of_e_coli_is_whole():
         (b"", r"some\.fa is empty; give a FASTA"),
     ],
 )
-def test_what_is_no_fasta_file_is_refused_with_its_line(tmp_path: Path, content: bytes, message: str):
+def test_a_file_that_is_no_fasta_is_refused_with_its_line(tmp_path: Path, content: bytes, message: str):
     with pytest.raises(UserError, match=message):
         read_fasta(fasta(tmp_path, content))

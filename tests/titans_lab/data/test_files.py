@@ -25,7 +25,7 @@ def test_gzip_is_told_by_its_content(tmp_path: Path):
     assert read(tmp_path / "plain") == read(tmp_path / "packed") == b"abc"
 
 
-def test_what_cannot_be_read_is_said_with_the_key_and_the_remedy(tmp_path: Path):
+def test_unreadable_data_are_reported_with_the_key_and_the_remedy(tmp_path: Path):
     packed = gzip.compress(bytes(range(200)) * 40)
     for name, content in {"cut": packed[:-20], "torn": packed[:30] + b"?" + packed[31:], "empty": b" \n"}.items():
         (tmp_path / name).write_bytes(content)
@@ -82,7 +82,7 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path):
     assert read(tmp_path / "text") == b">one\nACGT\n"
 
 
-def test_what_unpacks_to_more_than_memory_should_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(files, "LARGEST", 1000)
     (tmp_path / "text").write_bytes(gzip.compress(b"a" * 100_000))
     with pytest.raises(UserError, match=r"text has more than 1000 bytes, unpacked: .*titans-lab data prepare"):

@@ -56,7 +56,7 @@ def test_labels_that_are_numbers_are_in_their_order(write: Any):
     assert load_genome(DataConfig(write("a.csv", lines)), 12).classes == tuple(map(str, range(12)))
 
 
-def test_what_has_no_file_is_held_out_and_no_sequence_is_in_two_parts(write: Any):
+def test_a_part_without_a_file_is_held_out_and_no_sequence_is_in_two_parts(write: Any):
     lines = random_lines(600)
     data = DataConfig(write("a.csv", lines + lines[::2]), valid_fraction=0.1)  # half of them are there twice
     parts = {part: {x.bases.tobytes() for x in found} for part, found in load_genome(data, 2).parts.items()}

@@ -55,7 +55,7 @@ def test_a_run_of_the_task_is_trained_and_judged(bench: Workbench, overrides: tu
     assert row == {"task": run.config.task.name, "count": 2, "value": 0.0}
 
 
-def test_what_a_file_says_is_in_the_id_and_where_it_is_is_not(bench: Workbench):
+def test_the_content_of_a_file_is_part_of_the_id_and_its_path_is_not(bench: Workbench):
     overrides = (*BABILONG, "task.babilong.facts=qa1.txt")
     [run] = bench.runs(*overrides)
     Path("other.txt").write_text(STORIES)

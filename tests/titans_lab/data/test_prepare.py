@@ -163,7 +163,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("options", "complaint"), WRONG.values(), ids=WRONG)
-def test_what_cannot_be_prepared_leaves_nothing(
+def test_a_failed_preparation_leaves_no_folder(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], complaint: str
 ):
     monkeypatch.chdir(tmp_path)

@@ -50,7 +50,7 @@ def test_a_file_is_read_once_by_all_processes(path: Path):
     assert read.reads == 1
 
 
-def test_what_was_written_in_place_is_read_again_though_size_and_time_of_writing_are_as_before(path: Path):
+def test_a_file_that_was_changed_in_place_is_read_again_even_with_the_same_size_and_time(path: Path):
     read, before = Reader(), path.stat()
     assert read(path) == "one"
     time.sleep(0.02)  # a tick of the kernel's clock
@@ -62,7 +62,7 @@ def test_what_was_written_in_place_is_read_again_though_size_and_time_of_writing
     assert read(path) == "two"
 
 
-def test_what_was_written_a_moment_ago_is_not_remembered(path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_that_was_just_written_is_not_cached(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(memory, "GRAIN", 3_600_000_000_000)
     read = Reader()
     assert [read(path), read(path)] == ["one", "one"]

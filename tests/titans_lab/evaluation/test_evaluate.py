@@ -146,7 +146,7 @@ def broken(bench: Workbench) -> Path:
     return path
 
 
-def test_what_does_not_serve_leaves_nothing_behind(bench: Workbench, broken: Path):
+def test_a_broken_file_of_stories_leaves_no_record(bench: Workbench, broken: Path):
     examined = known(bench)
     with pytest.raises(UserError, match=r"qa1_some_test\.txt:201: "):
         examined.answer(EvaluationRequest("babilong", "qa1", 2000, 5, 0, 8), Sources(None, None, str(broken)))

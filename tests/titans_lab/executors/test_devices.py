@@ -63,7 +63,7 @@ def test_a_driver_without_a_device_means_no_gpu(nvidia_smi: Path):
     assert gpus() == []
 
 
-def test_what_is_no_list_means_no_gpu(nvidia_smi: Path):
+def test_output_of_nvidia_smi_that_is_no_list_means_no_gpu(nvidia_smi: Path):
     nvidia_smi.write_text("#!/bin/sh\necho 'No devices were found'\n")
     assert gpus() == []
 
@@ -91,7 +91,7 @@ def test_a_worker_on_a_core_keeps_freed_memory_unless_the_user_says_how(monkeypa
     assert core.environment()["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
 
 
-def test_of_devices_that_compute_alike_one_stands_for_all(nvidia_smi: Path):
+def test_one_device_of_each_hardware_model_is_chosen(nvidia_smi: Path):
     assert indices(one_of_each(gpus())) == "01"
     [core] = one_of_each(cores())
     assert core.hardware == processor()

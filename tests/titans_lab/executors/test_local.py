@@ -70,7 +70,7 @@ def test_a_run_that_another_process_is_at_is_not_started(folder: RunFolder):
     assert folder.latest() == attempt
 
 
-def test_how_a_worker_ended_is_said_in_words(folder: RunFolder):
+def test_the_end_of_a_worker_is_described_in_words(folder: RunFolder):
     attempt = folder.new_attempt()
     ends = {"import sys; sys.exit(3)": "exit code 3", "import os; os.kill(os.getpid(), 11)": "killed by SIGSEGV"}
     for code, words in ends.items():

@@ -54,7 +54,9 @@ def test_a_worker_keeps_its_place_after_the_coordinator_was_killed():
         take_slot(GPU)
 
 
-def test_without_a_folder_for_the_session_there_is_one_for_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_slots_without_a_runtime_folder_are_in_a_private_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     take_slot(GPU)

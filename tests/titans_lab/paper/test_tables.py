@@ -19,7 +19,7 @@ def test_every_table_has_a_source_and_a_figure_or_a_gap_for_every_column():
         assert table.settings.keys() <= table.rows.keys(), name
 
 
-def test_what_was_read_off_a_plot_says_so():
+def test_figures_read_off_a_plot_are_marked():
     approximate = {name for name, table in tables().items() if table.approximate}
     plots = {"depth-170M", "depth-360M", "depth-760M", "throughput", "depth-throughput", "babilong"}
     assert approximate == plots

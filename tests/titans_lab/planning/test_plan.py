@@ -119,7 +119,7 @@ def test_the_total_is_of_what_is_missing_and_at_least_the_longest_run(bench: Wor
     assert planned(bench, "seeds=2").seconds is None
 
 
-def test_what_is_new_is_the_fields_in_which_the_nearest_run_differs(bench: Workbench):
+def test_novelty_is_the_fields_in_which_the_nearest_run_differs(bench: Workbench):
     store = bench.store
     finish(bench.runs("grid.train.lr=[1e-3, 1e-2]", "seeds=2"), store)
     finish(bench.runs("grid.model.dim=[16, 32]", "train.lr=5e-3"), store)
@@ -197,7 +197,7 @@ def test_plan_and_report_give_one_detectable_difference_whatever_else_the_store_
     assert found.sd == pytest.approx((0.0001 * (1 + 9**2) / 2) ** 0.5)
 
 
-def test_what_the_seeds_can_show_is_pooled_over_arms_each_with_the_baseline_of_its_kind(bench: Workbench):
+def test_the_spread_is_pooled_over_arms_each_with_its_own_baseline(bench: Workbench):
     arms = "grid.train.lr=[1e-3, 1e-2]"
     for length, scale in ((32, 0.1), (16, 10.0)):
 

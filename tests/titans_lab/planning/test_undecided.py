@@ -30,7 +30,7 @@ def test_enough_seeds_and_studies_without_a_comparison_are_not_warned_of(seeds: 
     assert undecided(seeds, arms, None, None) == ""
 
 
-def test_seeds_that_find_more_than_the_effect_alone_are_too_few_and_how_many_would_do_is_said():
+def test_too_few_seeds_for_the_effect_are_reported_with_the_number_that_suffices():
     few = foreseen(0.05, 3, 1)
     said = undecided(3, 1, few, 0.1)
     needed = int(said.rpartition(" ")[2])

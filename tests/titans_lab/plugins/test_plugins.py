@@ -153,7 +153,7 @@ def test_a_run_is_asked_for_the_plugins_that_it_uses(home: Path) -> None:
         ("pipes", "pipes/layer.py: cannot be read: is a device or a pipe, not a file"),
     ],
 )
-def test_what_is_no_plugin_is_named(home: Path, name: str, message: str) -> None:
+def test_a_path_that_is_no_plugin_is_named(home: Path, name: str, message: str) -> None:
     (home / "empty").mkdir()
     (home / "pipes").mkdir()
     (home / "pipes" / "__init__.py").write_text("")

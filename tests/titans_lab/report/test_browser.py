@@ -203,7 +203,7 @@ def test_the_figures_take_the_colours_of_the_page(look, page: Path):
     assert light.evaluate(ink) != dark_ink
 
 
-def test_on_paper_it_is_light_and_without_what_is_for_the_screen(look, page: Path):
+def test_a_printed_page_is_light_and_has_no_controls(look, page: Path):
     shown = look(page, color_scheme="dark")
     shown.emulate_media(media="print")
     assert shown.evaluate("getComputedStyle(document.body).color") == "rgb(28, 31, 35)"

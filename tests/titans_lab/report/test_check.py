@@ -113,7 +113,7 @@ def tried(lab, number: int, value: float, at: str) -> None:
 
 
 @pytest.mark.parametrize("more", [evaluated, tried])
-def test_what_was_recorded_since_makes_no_page_wrong(filled, tmp_path: Path, more: Callable[..., None]):
+def test_later_records_are_no_difference(filled, tmp_path: Path, more: Callable[..., None]):
     more(filled, 0, 0.5, "2026-01-01T00:00:00+00:00")
     report = written(filled.page(), tmp_path)
     before = report.read_bytes()
@@ -325,7 +325,7 @@ def test_a_first_block_of_another_shape_is_refused(filled, report: Path, origin:
         check(report, filled.root)
 
 
-def test_what_is_no_report_is_refused(filled, report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_that_is_no_report_is_refused(filled, report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(UserError, match="cannot be read"):
         check(tmp_path / "missing.html", filled.root)
     with pytest.raises(UserError, match="not a regular file"):

@@ -80,7 +80,7 @@ def test_it_can_be_drawn_against_steps_and_seconds_and_be_smoothed(lab):
     assert figure.controls["smooth"] > 0
 
 
-def test_what_was_not_recorded_is_not_offered(lab):
+def test_axes_that_were_not_recorded_are_not_offered(lab):
     lab = lab(seeds=1)
     lab.create(lab.runs[0])
     recorder = Recorder(Store(lab.root).run(lab.runs[0].run_id).new_attempt(), {})

@@ -50,7 +50,7 @@ def test_every_arm_stands_beside_the_first(lab):
     assert less["95\N{NO-BREAK SPACE}% interval"] == f"[{low:+.4f}, {high:+.4f}]"
 
 
-def test_what_an_arm_costs_stands_beside_its_difference(lab):
+def test_the_cost_of_an_arm_is_in_the_row_of_its_difference(lab):
     lab = lab(grid=DEPTHS)
     for run in lab.runs:
         costs = {"parameters": 1000 * run.config.model.memory.depth, "flops_per_token": 600}

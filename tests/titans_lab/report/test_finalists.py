@@ -66,7 +66,7 @@ def test_a_better_finalist_is_said_to_be_better_and_its_row_is_the_paired_differ
     assert (cells[2]["train.lr"], cells[2]["seeds"], cells[0]["mean loss"]) == ("0.01", "5 of 5", "2.020")
 
 
-def test_where_the_best_does_not_beat_the_base_that_is_said(chosen):
+def test_the_answer_says_when_the_best_finalist_does_not_beat_the_base(chosen):
     found = told(chosen(around(2.0), around(2.3), around(1.99, 0.01)))
     differences = [0.01 * place - 0.01 for place in range(5)]
     power = smallest_difference(float(np.std(differences, ddof=1)), 5, 2)
@@ -74,7 +74,7 @@ def test_where_the_best_does_not_beat_the_base_that_is_said(chosen):
     assert found.answer.endswith(f"A difference of {power:.3g} would be found with 80 % power.")
 
 
-def test_where_the_best_is_worse_that_is_said(chosen):
+def test_the_answer_says_when_the_best_finalist_is_worse(chosen):
     found = told(chosen(around(2.0), around(2.3, 0.01), around(2.4, 0.01)))
     assert "trial 0, is worse than the baseline with fresh seeds: +0.32 loss" in found.answer
 

@@ -5,7 +5,7 @@ import pytest
 from titans_lab.report import format as shown
 
 
-def test_what_is_not_known_is_a_dash_and_the_rest_is_written_as_on_a_terminal():
+def test_unknown_figures_are_a_dash_and_others_as_on_a_terminal():
     figures = (shown.short, shown.memory, shown.duration)
     assert [show(None) for show in figures] == ["–"] * 3
     assert [show(421_376) for show in figures] == ["421K", "412 KiB", "117h02m"]

@@ -47,7 +47,7 @@ def test_figures_that_nobody_has_are_not_offered(lab):
     assert not training.figure.traces[0]["showlegend"]
 
 
-def test_of_many_memories_heads_are_averaged(lab, monkeypatch):
+def test_heads_are_averaged_where_there_are_many_memories(lab, monkeypatch):
     monkeypatch.setattr(inside, "MOST_LINES", 1)
     lab = lab(seeds=1)
     lab.end(lab.runs[0], "done", 2.0, memory=looks(1.0))

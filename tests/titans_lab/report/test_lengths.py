@@ -73,7 +73,7 @@ def test_bars_are_over_the_seeds_or_over_the_questions_of_one(asked):
 
 
 @pytest.mark.parametrize("setting", ["passkey, brief", None])
-def test_of_evaluations_of_one_case_the_one_with_most_questions_counts(lab, setting):
+def test_the_evaluation_with_most_questions_of_a_case_counts(lab, setting):
     """25 questions are the first of 100 of the same seed: together they would be counted twice."""
     lab = lab(base=NEEDLE, seeds=1)
     own = [answer(0.1, 1024, count=50, setting=setting)]
@@ -87,7 +87,7 @@ def test_of_evaluations_of_one_case_the_one_with_most_questions_counts(lab, sett
 
 
 @pytest.mark.parametrize("later", ["a", "b"])
-def test_of_two_evaluations_of_one_size_the_later_counts(lab, later):
+def test_the_later_of_two_equally_large_evaluations_counts(lab, later):
     lab = lab(base=NEEDLE, seeds=1)
     lab.end(lab.runs[0], "done", 1.0, score=0.9, evals=[answer(0.1, 1024)])
     for name in "ab":
@@ -98,7 +98,7 @@ def test_of_two_evaluations_of_one_size_the_later_counts(lab, later):
     assert found.figure.traces[0]["y"] == [0.9, 0.9]
 
 
-def test_what_is_asked_later_does_not_change_a_statement(asked):
+def test_later_statements_do_not_change_an_earlier_one(asked):
     material, design = asked.built
     list(sections(material, design))
     statement = material.evidence.statements["lengths"].sql

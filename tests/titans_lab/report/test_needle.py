@@ -31,7 +31,7 @@ def test_a_cell_is_the_share_of_all_seeds_at_a_length_and_a_tenth_of_the_depth(l
     assert trace["text"][3][0] == ""
 
 
-def test_of_evaluations_of_one_length_the_one_with_most_questions_counts(lab):
+def test_the_evaluation_with_most_questions_of_a_length_counts(lab):
     lab = lab(seeds=1)
     lab.end(lab.runs[0], "done", 2.0)
     lab.evaluate(lab.runs[0], "few", found_at(1024, (0.05, 1)))

@@ -58,7 +58,7 @@ def test_the_table_has_the_best_first_and_what_violates_a_bound_last(tried):
     assert all(row.heads[1] != "5" for row in table.rows)
 
 
-def test_what_decides_is_most_important(tried):
+def test_the_decisive_parameter_is_the_most_important(tried):
     (bars,) = tried["search-importance"].figure.traces
     assert bars["y"][0] == "train.lr"
     assert bars["x"][0] > 0.6

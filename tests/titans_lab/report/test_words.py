@@ -109,7 +109,7 @@ def test_nothing_with_a_loss(lab, state: str):
     assert tell(lab) == f"2 runs: 2 {state}. No run reached a final loss."
 
 
-def test_of_an_accuracy_the_highest_is_the_best_and_nobody_speaks_of_bytes(lab):
+def test_the_highest_accuracy_is_the_best_and_no_text_mentions_bytes(lab):
     base = {"task": {"name": "mqar"}, "model": {"vocab_size": 8192}}
     lab = lab(grid=DEPTHS, base=base)
     for run, accuracy in zip(lab.runs, [0.5, 0.51, 0.52, 0.9, 0.91, 0.92], strict=True):

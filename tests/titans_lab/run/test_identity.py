@@ -105,7 +105,7 @@ def test_the_id_of_the_default_run_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("key", [key for key in leaves() if key != "model.variant"])
-def test_what_changes_the_numbers_and_nothing_else_changes_the_id(key: str, variant: str) -> None:
+def test_exactly_the_fields_that_change_numbers_change_the_id(key: str, variant: str) -> None:
     fixed = {"model.variant": variant, "model.n_layers": of_variant(variant).n_layers, **needs(key), **task_of(key)}
     base = build(RunConfig, fixed)
     changed = build(RunConfig, {**fixed, key: other(key, variant)})
@@ -134,7 +134,7 @@ def test_a_field_at_its_neutral_value_has_no_part_in_any_id(key: str) -> None:
 
 
 @pytest.mark.parametrize("task", [task for task in all_settings() if task != "text"])
-def test_of_a_task_its_own_fields_decide_and_no_other_tasks(task: str) -> None:
+def test_only_the_chosen_tasks_fields_are_part_of_the_id(task: str) -> None:
     base = {"task.name": task, "model.vocab_size": 2 * 8192, "data.path": "a.csv"}
     base |= needs(f"task.{task}")
     for key in (key for key in leaves() if key.startswith("task.") and key != "task.name"):
@@ -190,7 +190,7 @@ def test_path_and_logging_are_outside() -> None:
     assert run_id(config, 0, HASH) == run_id(RunConfig(), 0, HASH)
 
 
-def test_what_the_memory_does_not_read_is_outside() -> None:
+def test_fields_that_the_memory_does_not_read_are_outside_the_id() -> None:
     linear = {"model__memory__depth": 1}
     assert ident(**linear) == ident(**linear, model__memory__expansion=9, model__memory__activation="relu")
     without = {"model__memory__momentum": False}

@@ -59,7 +59,7 @@ def test_each_metric_has_its_usual_direction_unless_another_is_given(searching: 
         ("  enqueue: {model.memory.depth: 3}\n", r"search\.enqueue: cannot be tried"),
     ],
 )
-def test_what_cannot_be_judged_is_refused_before_anything_starts(
+def test_a_search_that_cannot_be_judged_is_refused_before_anything_starts(
     searching: Searching, tmp_path: Path, block: str, words: str
 ):
     space = "    model.memory.depth: {int: [1, 3]}\n"

@@ -137,7 +137,7 @@ def test_a_study_that_was_rebuilt_has_what_the_old_one_has(sampler: str):
     assert again.ask(10) == pytest.approx(proposer.ask(10), rel=1e-3)
 
 
-def test_what_is_exported_opens_as_optuna_s_own(tmp_path: Path):
+def test_an_exported_search_opens_in_optuna(tmp_path: Path):
     trials = searched(6, 0, "tpe")
     trials[2] = Trial(2, "sampler", trials[2].params, "diverged", runs=("a1",), why="the loss is not finite")
     asked, told = (datetime(2026, 11, 22, 9, minute, tzinfo=UTC) for minute in (1, 7))

@@ -155,7 +155,7 @@ def test_a_run_out_of_memory_is_a_trial_without_values(searching: Searching):
     }
 
 
-def test_what_failed_is_tried_again_by_the_next_coordinator(searching: Searching):
+def test_failed_trials_run_again_with_the_next_coordinator(searching: Searching):
     def broken(config: RunConfig, seed: int) -> list[float | str]:
         return ["failed"] if config.train.lr < 3e-3 else falling(config, seed)
 
@@ -192,7 +192,7 @@ def test_a_run_that_takes_too_long_is_a_trial_that_failed(searching: Searching):
     assert {trial.state for trial in run(searching("  trials: 2\n"))} == {"done"}
 
 
-def test_what_is_known_to_break_a_bound_is_never_started(searching: Searching):
+def test_a_trial_that_violates_a_known_bound_is_never_started(searching: Searching):
     search = searching("  trials: 12\n  constraints: {params: {max: 15000}}\n", DEPTH + RATE)
     trials = run(search)
     infeasible = [trial for trial in trials if trial.state == "infeasible"]
@@ -202,7 +202,7 @@ def test_what_is_known_to_break_a_bound_is_never_started(searching: Searching):
     assert all(not search.store.run(name).path.exists() for trial in infeasible for name in trial.runs)
 
 
-def test_what_no_rule_of_the_study_allows_is_never_started(searching: Searching):
+def test_a_trial_that_a_rule_excludes_is_never_started(searching: Searching):
     search = searching("  trials: 9\n", DEPTH + RATE, HEAD + "where: model.memory.depth < 3\n")
     for trial in run(search):
         assert (trial.state == "infeasible") == (trial.params["model.memory.depth"] == 3)
@@ -237,7 +237,7 @@ def test_a_bad_point_stops_before_its_last_seed(searching: Searching):
     assert all(good < trial.values for trial in raced if trial.values)
 
 
-def test_of_several_objectives_the_best_are_those_that_none_beats(searching: Searching):
+def test_the_best_of_several_objectives_are_those_that_none_beats(searching: Searching):
     search = searching("  trials: 15\n  metric: [loss, tokens_per_second]\n", RATE + DEPTH)
     trials = run(search)  # a run's speed is 1000 times its loss, so no trial beats another
     assert len(search.tunings[0].best()) == len({trial.values for trial in trials})
@@ -247,7 +247,7 @@ def test_of_several_objectives_the_best_are_those_that_none_beats(searching: Sea
 
 
 @pytest.mark.parametrize(("metric", "best"), [("[loss, tokens_per_second]", min), ("[tokens_per_second, loss]", max)])
-def test_of_several_objectives_the_best_are_ranked_by_the_first(searching: Searching, metric: str, best):  # type: ignore[no-untyped-def]
+def test_the_best_of_several_objectives_are_ranked_by_the_first(searching: Searching, metric: str, best):  # type: ignore[no-untyped-def]
     search = searching(f"  trials: 12\n  sampler: random\n  metric: {metric}\n")
     run(search)
     firsts = [trial.values[0] for trial in search.tunings[0].best() if trial.values]

@@ -7,7 +7,7 @@ from draws import generator
 from titans_lab.stats.classes import matthews
 
 
-def test_for_two_classes_it_is_the_formula_of_the_four_counts():
+def test_two_classes_give_the_formula_of_the_four_counts():
     random = generator()
     true, found = random.integers(0, 2, (2, 200))
     tp, tn = (found & true).sum(), ((1 - found) & (1 - true)).sum()

@@ -6,7 +6,7 @@ import pytest
 from titans_lab.stats.importance import importance, importances
 
 
-def test_what_decides_has_all_and_what_does_nothing_about_none():
+def test_a_decisive_parameter_has_all_importance_and_an_idle_one_about_none():
     generator = np.random.default_rng(0)
     x, noise, kind = generator.random(400), generator.random(400), generator.choice(["a", "b", "c"], 400)
     scores = (x * 10).round() + (kind == "a") * 1e-6

@@ -45,7 +45,7 @@ def _weights(classify, features: int, classes: int) -> np.ndarray:
     return weights
 
 
-def test_classes_that_differ_in_their_words_are_told_apart_and_those_that_do_not_are_not():
+def test_only_classes_with_different_words_are_distinguished():
     def part(count: int, rich: float):
         both = sequences(count, 0.5) + sequences(count, rich)
         return both, np.repeat([0, 1], count)

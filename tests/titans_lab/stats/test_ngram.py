@@ -64,7 +64,7 @@ def test_uniform_bytes_cost_eight_bits_and_a_constant_costs_almost_none():
     assert bits(b"a" * 100_000, b"a" * 100, 3) < 1e-4
 
 
-def test_what_has_no_answer_is_refused():
+def test_invalid_orders_and_empty_texts_are_refused():
     text = np.zeros(10, np.uint8)
     with pytest.raises(ValueError, match=r"orders: \(0, 8\)"):
         witten_bell_losses(text, text, (0, 8))

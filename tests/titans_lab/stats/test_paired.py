@@ -119,7 +119,7 @@ def test_the_interval_covers_the_truth_in_95_of_100_studies(seeds: int):
     assert 0.93 <= covered <= 0.97
 
 
-def test_of_2000_studies_of_six_equal_arms_at_most_5_of_100_find_one_better():
+def test_at_most_5_of_100_studies_of_six_equal_arms_call_one_better():
     generator = np.random.default_rng(6)
     found = [compare(*study(5, 6, generator)) for _ in range(STUDIES)]
     better = np.mean([any(each.verdict == "better" for each in arms) for arms in found])

@@ -32,7 +32,7 @@ def test_one_seed_finds_nothing():
 
 
 @pytest.mark.parametrize("wrong", [{"sd": 0.0}, {"arms": 0}, {"power": 1.0}, {"sd": float("nan")}])
-def test_what_makes_no_sense_is_refused(wrong: dict[str, float]):
+def test_numbers_that_are_not_above_0_are_refused(wrong: dict[str, float]):
     with pytest.raises(ValueError, match="not above 0"):
         smallest_difference(**({"sd": 1.0, "seeds": 3} | wrong))  # type: ignore[arg-type]
 

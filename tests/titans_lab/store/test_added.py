@@ -46,7 +46,7 @@ def test_a_run_stands_beside_the_baseline_of_its_seed_that_is_most_like_it():
 @pytest.mark.parametrize(
     ("state", "score", "left"), [("failed", None, []), ("done", None, [None]), ("done", 2.0, [0.0])]
 )
-def test_what_has_no_score_has_no_difference(state: str, score: float | None, left: list[float | None]):
+def test_a_run_without_a_score_has_no_difference(state: str, score: float | None, left: list[float | None]):
     runs = {"a0": row("a0", 2.0), "b0": row("b0", score, state)}
     found = list(differences([STUDY], runs))
     assert [each["difference"] for each in found] == left

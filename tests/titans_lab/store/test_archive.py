@@ -100,7 +100,7 @@ def test_a_result_takes_the_place_of_none_which_is_kept_in_the_trash(
     assert b"boom" in trashed.read_bytes()
 
 
-def test_what_runs_is_not_replaced(filled: Store, other: Store, tmp_path: Path) -> None:
+def test_a_running_run_is_not_replaced(filled: Store, other: Store, tmp_path: Path) -> None:
     bring(other, exported(filled, tmp_path / "x.tar.gz"))
     Recorder(filled.run("a3").new_attempt(), {}).commit("done", {})
     with other.run("a3").new_attempt().claim.kept():
@@ -204,7 +204,7 @@ def test_links_and_devices_are_refused(other: Store, tmp_path: Path, kind: bytes
         ({}, {"runs/a1/run.json": b"{}"}),
     ],
 )
-def test_what_is_not_as_listed_is_refused(
+def test_a_member_that_differs_from_the_list_of_contents_is_refused(
     other: Store, tmp_path: Path, listed: dict[str, bytes], members: dict[str, bytes]
 ) -> None:
     some = [(tarfile.TarInfo(name), content) for name, content in members.items()]
@@ -228,7 +228,7 @@ def test_a_cut_or_flipped_archive_is_refused(filled: Store, other: Store, tmp_pa
         bring(other, tmp_path / "nowhere")
 
 
-def test_what_is_in_the_trash_is_gone_and_can_be_moved_back(filled: Store) -> None:
+def test_runs_in_the_trash_are_gone_and_can_be_moved_back(filled: Store) -> None:
     before = rows(filled)
     trash = filled.set_aside([filled.run("a1").path], "trash")
     assert ask(filled.root, "select run_id from runs order by 1").table["run_id"].to_pylist() == ["a2", "a3"]
@@ -315,7 +315,7 @@ def test_a_folder_is_no_archive(other: Store, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["studies/depth.json", "ngram_baselines/d1.json", "benches/b1.json"])
 @pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"name": "depth", "runs": {}}'])
-def test_what_is_no_sound_record_is_refused_and_the_rest_imported(
+def test_unsound_records_are_refused_and_the_rest_is_imported(
     filled: Store, other: Store, tmp_path: Path, name: str, content: bytes
 ) -> None:
     path = filled.root / name

@@ -83,7 +83,7 @@ def test_an_id_that_was_given_again_is_another_process():
     assert replace(ME, begun="123").alive() is False
 
 
-def test_of_a_process_elsewhere_nothing_is_known():
+def test_a_process_on_another_machine_is_neither_alive_nor_dead():
     assert FAR.alive() is None
     assert NOBODY.alive() is False
 

@@ -40,7 +40,7 @@ def test_every_column_is_documented_and_named_once() -> None:
         assert all(column.meaning for column in columns)
 
 
-def test_what_a_worker_imports_brings_no_database() -> None:
+def test_the_recorder_imports_no_database_and_no_torch() -> None:
     heavy = {"duckdb", "pyarrow", "torch", "pydantic"}
     code = f"import sys, titans_lab.store.recorder; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -86,7 +86,7 @@ def test_a_query_sees_the_rows_of_a_large_view_wherever_they_are(
     assert [row for row in beside[0] if "'a1'" not in row] == without[0]
 
 
-def test_what_changes_is_read_from_its_folder_until_it_is_compacted_again(
+def test_a_changed_run_is_read_from_its_folder_until_the_next_compaction(
     filled: Store, ended_run: Callable[..., RunFolder]
 ) -> None:
     compact(filled)

@@ -71,7 +71,7 @@ def test_a_folder_in_the_place_of_a_file_is_damage(tmp_path: Path) -> None:
         read_json(tmp_path)
 
 
-def test_what_is_written_is_plain_json(tmp_path: Path) -> None:
+def test_records_are_written_as_plain_json(tmp_path: Path) -> None:
     write_json(tmp_path / "record.json", {"name": "tränen", "n": 1})
     assert json.loads((tmp_path / "record.json").read_text()).items() >= {"name": "tränen", "n": 1}.items()
     assert read_json(tmp_path / "record.json") == {"name": "tränen", "n": 1}

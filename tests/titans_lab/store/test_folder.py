@@ -145,7 +145,7 @@ def test_the_last_request_to_stop_counts(new_run: Callable[..., RunFolder]) -> N
     assert attempt.asked_to_stop() == ("pruned", "worse than the median")
 
 
-def test_what_is_no_run_and_no_attempt_is_passed_by(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+def test_files_that_are_no_runs_or_attempts_are_ignored(store: Store, ended_run: Callable[..., RunFolder]) -> None:
     folder = ended_run("a1")
     (store.root / "runs" / "circle").symlink_to("circle")
     (store.root / "runs" / "notes.txt").write_text("x")

@@ -146,7 +146,7 @@ def test_the_inside_of_ended_and_of_live_runs(
     ]
 
 
-def test_what_an_earlier_attempt_logged_is_not_of_the_last(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+def test_logs_of_earlier_attempts_are_not_shown_for_the_last(store: Store, ended_run: Callable[..., RunFolder]) -> None:
     folder = ended_run("a1", state="failed", memory=2)
     Recorder(folder.new_attempt(), {}).commit("done", {})
     assert values(store, "from memory") == []

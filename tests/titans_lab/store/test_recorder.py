@@ -126,7 +126,7 @@ def test_the_result_of_an_attempt_that_was_taken_for_dead_does_not_count(live_ru
     assert not second.superseded()
 
 
-def test_of_commits_at_once_one_counts(live_run: Callable[..., Attempt]) -> None:
+def test_one_of_several_simultaneous_commits_counts(live_run: Callable[..., Attempt]) -> None:
     attempt = live_run("a1")
     barrier, counted = threading.Barrier(8), list[bool]()
 

@@ -195,7 +195,7 @@ def test_the_closed_connection_holds_without_the_filter(
 
 
 @pytest.mark.parametrize("sql", INERT)
-def test_what_is_harmless_runs_and_changes_nothing(
+def test_harmless_statements_run_and_change_nothing(
     store: Store, fill: Callable[[str], str], untouched: Callable[[], bool], sql: str
 ) -> None:
     assert query(store.root, fill(sql)).num_rows > 0

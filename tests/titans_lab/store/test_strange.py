@@ -227,7 +227,7 @@ def test_runs_of_another_version_stay_where_they_are(filled: Store) -> None:
     assert select(filled, (), Filter.of(None, "seed == 0")).ids == ["a2", "a3"]
 
 
-def test_what_a_strange_env_says_is_not_taken_over(filled: Store) -> None:
+def test_an_env_with_a_value_of_another_type_is_ignored(filled: Store) -> None:
     attempt = filled.run("a3").attempt(1)
     change(attempt.env_path, "micro_batch", "8")
     assert attempt.env() == {}
@@ -261,7 +261,7 @@ def test_a_strange_study_is_named_where_it_is_asked_for(filled: Store) -> None:
     assert [damage.path.name for damage in store_status(filled)[1]] == ["depth.json"]
 
 
-def test_what_a_later_version_adds_is_left_alone(filled: Store) -> None:
+def test_keys_of_a_later_version_are_ignored(filled: Store) -> None:
     before = shown(filled)
     for name in {name for name, _, _ in STRANGE}:
         change(filled.root / name, "added_later", {"a": [1]})

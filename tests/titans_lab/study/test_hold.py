@@ -88,7 +88,7 @@ def test_an_arm_that_is_near_enough_stays_as_it_is():
     assert found.holds
 
 
-def test_what_cannot_be_met_by_one_key_is_met_by_another():
+def test_a_cost_that_one_key_cannot_match_is_matched_by_another():
     mac, target = RunConfig(), parameters(ModelConfig(variant="lmm"))
     hold = Hold("params", ("dim",))
     assert not solve(mac, hold, target).holds
@@ -120,7 +120,7 @@ def test_all_arms_have_the_parameters_of_the_base(tmp_path: Path):
     assert abs(found.points[1].deviation or 0) <= TOLERANCE
 
 
-def test_what_is_solved_is_part_of_the_identity(tmp_path: Path):
+def test_solved_values_are_part_of_the_identity(tmp_path: Path):
     text = "grid: {model.variant: [lmm, mac]}\n"
     free, held = (
         study(tmp_path, text + hold).runs(lambda _: "d") for hold in ("", "hold: {what: params, by: mlp_ratio}\n")

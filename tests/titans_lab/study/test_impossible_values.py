@@ -23,7 +23,7 @@ from titans_lab.study.study import load_study
         ("speed.profile=971", "speed.profile: needs 977 steps, and train.tokens come to 976"),
     ],
 )
-def test_what_every_run_would_fail_on_stops_the_study(override, message, tmp_path):
+def test_values_with_which_every_run_would_fail_are_refused(override, message, tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text("question: Is it possible?\n")
     with pytest.raises(UserError, match=message):

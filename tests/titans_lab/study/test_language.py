@@ -122,7 +122,7 @@ def test_exclusions_and_conditions_leave_the_others(study: Any):
     ]  # fmt: skip
 
 
-def test_what_is_excluded_need_not_be_possible(study: Any):
+def test_an_excluded_combination_need_not_be_valid(study: Any):
     found = study("grid: {model.dim: [96, 128], model.n_heads: [3, 4]}\nexclude: {model.dim: 128, model.n_heads: 3}\n")
     assert len(found.points) == 3
 

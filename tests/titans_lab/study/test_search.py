@@ -250,7 +250,7 @@ def test_the_runs_of_a_sweep_are_those_without_the_search(tmp_path: Path):
     assert ids[0] == ids[1]
 
 
-def test_what_is_held_is_solved_for_in_every_trial(tmp_path: Path):
+def test_the_held_cost_is_solved_for_in_every_trial(tmp_path: Path):
     hold = "grid: {model.memory.depth: [1, 2]}\nhold: {what: params, by: mlp_ratio}\n"
     search = searched(tmp_path, HEAD + hold + "search:\n  space:\n    model.memory.expansion: {int: [1, 4]}\n")
     costs = [params(arm.point({"model.memory.expansion": value}).config) for arm in search.arms for value in (1, 4)]

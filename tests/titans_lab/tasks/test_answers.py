@@ -82,7 +82,7 @@ def test_an_epoch_has_every_example_once_and_the_next_one_another_order(name):
     assert epochs[0] != epochs[1] != epochs[2]
 
 
-def test_each_epoch_is_put_in_order_once_though_the_first_is_asked_for_at_every_step():
+def test_each_epoch_is_shuffled_once():
     task = task_of("selective_copying", LENGTHS["selective_copying"], batch=8, examples=48)
     for step in range(30):
         task.sample(step)
@@ -90,7 +90,7 @@ def test_each_epoch_is_put_in_order_once_though_the_first_is_asked_for_at_every_
 
 
 @TASK_NAMES
-def test_what_is_left_over_of_an_epoch_is_another_part_each_time(name):
+def test_the_rest_of_an_epoch_differs_from_epoch_to_epoch(name):
     task = task_of(name, LENGTHS[name], batch=8, examples=20)
     seen = {tuple(row) for step in range(40) for row in task.sample(step)[0].tolist()}
     assert len(task.order(0)) == 2
@@ -150,7 +150,7 @@ def test_the_evaluation_is_over_every_answer_of_the_test_set(name):
     assert part["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_model_that_knows_the_answers_is_right_and_one_that_knows_nothing_is_not():
+def test_a_perfect_model_is_right_and_an_ignorant_one_is_not():
     task = task_of("memorization", 16, vocabulary=12)
     facts = dict(enumerate(task.facts()))
 

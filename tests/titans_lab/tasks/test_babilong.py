@@ -134,7 +134,7 @@ def test_labels_of_the_question_do_not_count():
     assert not is_right("the kitchen", "kitchen", "Where was it before the kitchen?", PLACES)
 
 
-def test_of_a_list_all_must_be_named_and_nothing_else():
+def test_a_list_answer_must_name_all_items_and_no_other():
     things = frozenset({"milk", "apple", "football"})
     assert is_right("apple and milk", "milk,apple", "What is Mary carrying?", things)
     assert not is_right("apple", "milk,apple", "What is Mary carrying?", things)

@@ -31,7 +31,7 @@ def trainer_of(bench: Workbench, *overrides: str) -> Trainer:
     return Trainer(run.config, run.seed, build_task(run.config, run.seed), torch.device("cpu"), recorder)
 
 
-def test_what_can_be_learned_is_learned_and_recorded_under_its_name(tmp_path: Path):
+def test_a_run_learns_the_facts_and_is_recorded_with_its_metric(tmp_path: Path):
     bench = Workbench.at(tmp_path)
     folder = bench.recorded(*FACTS, "train.tokens=51_200", "log.valid_every=100", "log.valid_bytes=3200")
     work(folder.new_attempt(), torch.device("cpu"))

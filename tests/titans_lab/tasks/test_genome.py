@@ -102,7 +102,7 @@ def test_it_learns(run: RunConfig):
     assert overall(judged(task, model))["accuracy"] > 0.85
 
 
-def test_what_is_planned_is_what_is_built(run: RunConfig):
+def test_the_planned_parameters_and_digest_are_those_of_the_built_task(run: RunConfig):
     task = built(run)
     model = task.model(run, 0)
     assert costs(run)["parameters"] == sum(p.numel() for p in model.parameters())

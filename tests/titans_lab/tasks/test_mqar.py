@@ -99,6 +99,6 @@ def test_a_step_of_the_suite_is_of_one_kind_and_has_as_many_tokens(monkeypatch):
         (256, {"suite": True, "vocabulary": 512}, "^task.mqar.vocabulary: half of 512 is too little for 256"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_the_key_to_set(length, settings, words):
+def test_settings_that_do_not_fit_are_refused_with_the_key_to_set(length, settings, words):
     with pytest.raises(Impossible, match=words):
         config_of("mqar", length, **settings)

@@ -80,7 +80,7 @@ def test_an_untrained_model_errs_like_repeating_the_last_value(table: str, loss:
     assert found["loss"] == pytest.approx({"mse": expected.mse, "mae": expected.mae, "huber": huber}[loss], rel=1e-5)
 
 
-def test_with_ridge_a_run_begins_at_that_floor_and_holds_its_linear_part(table: str):
+def test_a_run_with_ridge_begins_at_its_baseline_and_keeps_the_linear_part_fixed(table: str):
     run = config(table, linear="ridge", loss="mse")
     task = built(table, linear="ridge", loss="mse")
     found = {
@@ -118,7 +118,7 @@ def test_the_training_loss_is_the_mean_over_the_steps_to_forecast(table: str):
     assert loss.item() == pytest.approx((future - past[:, -1:]).square().mean().item(), rel=1e-5)
 
 
-def test_an_evaluation_has_both_parts_and_the_baselines_and_one_on_the_way_the_validation_part_alone(table: str):
+def test_the_final_evaluation_has_both_parts_and_baselines_and_earlier_ones_only_validation(table: str):
     task, run = built(table), config(table)
     rows = {(score.split, score.baseline, score.metric.name) for score in judged(task, run)}
     baselines = {("test", name, measure) for name in ("repeat-last", "ridge") for measure in ("mse", "mae")}
@@ -140,7 +140,7 @@ def test_ett_is_judged_as_published():
     assert found["ridge", "mse"] == pytest.approx(0.383, abs=5e-4)
 
 
-def test_what_is_planned_is_what_is_built(table: str):
+def test_the_planned_parameters_and_digest_are_those_of_the_built_task(table: str):
     run, task = config(table), built(table)
     model = task.model(run, 0)
     assert costs(run)["parameters"] == sum(p.numel() for p in model.parameters())

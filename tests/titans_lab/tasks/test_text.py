@@ -197,7 +197,7 @@ def test_the_loss_by_position_is_that_of_the_tokens_at_those_places():
         assert found[begin] == (pytest.approx(wanted.mean().item(), rel=1e-5), len(wanted))
 
 
-def test_on_the_way_there_is_no_loss_by_position():
+def test_an_evaluation_during_training_has_no_loss_by_position():
     assert all(score.position is None for score in task().evaluate(zeros(), CPU, 100))
 
 

@@ -206,7 +206,7 @@ def test_a_whole_checkpoint_that_does_not_load_is_named_and_the_one_before_is_ta
     assert not list(tmp_path.glob("victim*"))
 
 
-def test_where_no_checkpoint_loads_the_run_begins_anew(
+def test_a_run_without_a_loadable_checkpoint_begins_anew(
     tmp_path: Path, run: RunFolder, capsys: pytest.CaptureFixture[str]
 ):
     config = run_of("text", tmp_path)

@@ -170,7 +170,7 @@ def test_a_run_for_which_memory_is_short_ends_with_smaller_parts_and_the_same_lo
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say how much memory it gives")
-def test_where_memory_does_not_do_for_a_single_example_that_is_said(tmp_path: Path):
+def test_running_out_of_memory_with_a_single_example_is_reported(tmp_path: Path):
     config = run_of("text", tmp_path, **WIDE | {"train__seq_len": 1024, "train__tokens": 64 * 1024, "model__dim": 512})
     end, env = trained_with(32, config, tmp_path / "none")
     assert end["oom"], end

@@ -32,7 +32,7 @@ def test_a_worker_that_was_taken_for_dead_ends_without_a_word(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="a figure of Linux")
-def test_what_a_run_held_is_not_told_of_the_next():
+def test_the_peak_memory_of_a_run_does_not_count_for_the_next():
     import torch
 
     from titans_lab.training.speed import peak_bytes

@@ -152,7 +152,7 @@ def test_a_worker_that_is_asked_to_end_commits_that_it_was_cancelled(training: L
     assert training.attempt.log_path.read_text() == ""
 
 
-def test_what_a_worker_recorded_before_it_was_killed_is_read(bench: Workbench):
+def test_records_of_a_killed_worker_are_read(bench: Workbench):
     job = LocalExecutor().submit(bench.recorded(ENDLESS, "log.every=1", "log.memory_every=1"), cores()[0])
     until(lambda: looked(job) > 1, "two looks inside")
     job.process.kill()

@@ -50,13 +50,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_right_passes_in_every_precision(name: str):
+def test_correct_models_pass_in_every_precision(name: str):
     found = {(check, p): error(check, CASES[name], p) for check in checks_of(CASES[name]) for p in PRECISIONS}
     assert not {key: worst for key, worst in found.items() if not worst <= CHECKS[key[0]][1][key[1]]}
     assert all(worst > 0 for (check, p), worst in found.items() if check != "causality" and p != "bfloat16")
 
 
-def test_what_is_slow_is_computed_once_for_all_precisions(capsys: pytest.CaptureFixture[str]):
+def test_the_reference_is_computed_once_for_all_precisions(capsys: pytest.CaptureFixture[str]):
     slow = (titans_lab.verify.checks.recurrences, titans_lab.verify.checks.by_token)
     before = [each.cache_info().misses for each in slow]
     config = tiny(eval_chunk_size=2)

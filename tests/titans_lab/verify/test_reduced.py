@@ -62,7 +62,7 @@ def test_a_short_chunk_stays_as_it_is():
     assert for_operator(config).segment_len == 96
 
 
-def test_a_fat_memory_gets_shorter_chunks_for_the_oracle_keeps_all_its_weights():
+def test_a_wide_memory_gets_shorter_chunks_because_the_reference_keeps_all_weights():
     memory = MemoryConfig(depth=3, expansion=4, chunk_size=64)
     assert for_operator(ModelConfig(dim=128, n_heads=2, memory=memory)).memory.chunk_size == 16
     assert for_operator(ModelConfig(dim=64, n_heads=2, memory=memory)).memory.chunk_size == 64

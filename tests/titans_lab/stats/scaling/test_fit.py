@@ -54,7 +54,7 @@ def test_without_noise_the_coefficients_come_back():
 
 
 @pytest.mark.parametrize("draw", range(3))
-def test_at_chinchillas_scale_and_noise_the_exponents_are_recovered(draw: int):
+def test_the_exponents_are_recovered_at_chinchillas_scale_and_noise(draw: int):
     points, _ = chinchilla(np.random.default_rng(draw))
     found = fit(points, resamples=200)
     for variable in (0, 1):

@@ -46,7 +46,7 @@ def test_recall_is_trained_on_every_next_token(name, noise):
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.2, 0.8])
-def test_so_many_pairs_are_noise(noise):
+def test_the_share_of_noise_pairs_is_as_set(noise):
     task = task_of("noisy_in_context_recall", 128, noise=noise, test_examples=1000)
     pairs = [tokens[place] >= 16 for tokens, _ in rows(task) for place in range(0, 126, 2)]
     assert np.mean(pairs) == pytest.approx(noise * 62 / 63, abs=0.01)  # one of 63 is a pair for certain
@@ -178,7 +178,7 @@ def test_compression_wants_all_that_was_read():
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_with_the_key_to_set(name, length, settings, words):
+def test_settings_that_do_not_fit_are_refused_with_the_key_to_set(name, length, settings, words):
     with pytest.raises(Impossible, match=words):
         config_of(name, length, **settings)
 
