@@ -68,14 +68,14 @@ def compare(run: Run, recorded: Snapshot, again: Snapshot) -> Reproduced:
         figures = {name: (old[name], new[name]) for name in FINAL}
         lines, others = (_logged(run, snapshot) for snapshot in (recorded, again))
         figures |= {key: (lines.get(key), others.get(key)) for key in {**lines, **others}}
-    wrong = [f"{name}: {_told(*pair)}" for name, pair in figures.items() if not _same(*pair, exact=not why)]
+    wrong = [f"{name}: {_change(*pair)}" for name, pair in figures.items() if not _same(*pair, exact=not why)]
     more = [f"and {len(wrong) - MOST_LISTED} more numbers"] if len(wrong) > MOST_LISTED else []
     if wrong and old["commit"] != new["commit"]:
-        more.append(f"the code differs, too: commit {_told(old['commit'], new['commit'])}")
+        more.append(f"the code differs, too: commit {_change(old['commit'], new['commit'])}")
     return Reproduced(run.run_id, run.label, not why, why, len(figures), (*wrong[:MOST_LISTED], *more))
 
 
-def _told(recorded: Any, now: Any) -> str:
+def _change(recorded: Any, now: Any) -> str:
     return f"{recorded} recorded, {now} now"
 
 
@@ -91,7 +91,7 @@ def _inexact(old: dict[str, Any], new: dict[str, Any]) -> str:
     envs = [json.loads(row["env"] or "{}") for row in (old, new)]
     differ = [name for name in OF_NUMBERS if name != "commit" and envs[0].get(name) != envs[1].get(name)]
     if differ:
-        return "; ".join(f"{name}: {_told(envs[0].get(name), envs[1].get(name))}" for name in differ)
+        return "; ".join(f"{name}: {_change(envs[0].get(name), envs[1].get(name))}" for name in differ)
     return "" if old["deterministic"] and new["deterministic"] else "the device is not deterministic"
 
 

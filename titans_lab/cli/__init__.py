@@ -1,4 +1,4 @@
-"""The command line: parses, calls the library, prints. A family of verbs a file."""
+"""The command line: it parses arguments, calls the library and prints. Each file has a family of verbs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from titans_lab.errors import UserError
 
 
 def main() -> None:
-    """Run the command. What the user can mend is one message and exit code 2."""
+    """Run the command. An error that the user can fix is one message and exit code 2."""
     from titans_lab.cli.app import app, hoisted
     from titans_lab.cli.streams import make_lossy, problem
 
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _say(message: str) -> int:
-    """Print a message without what would steer a terminal, since it may quote what is in a file. Return exit code 2."""
+    """Print a message, which may quote a file, with control characters escaped. Return exit code 2."""
     from titans_lab.tables import harmless_lines
 
     print(f"titans-lab: {harmless_lines(message)}", file=sys.stderr)

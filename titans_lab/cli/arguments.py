@@ -1,4 +1,4 @@
-"""Arguments that several verbs share, and what they stand for."""
+"""The arguments that several verbs share, and their values."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:
 
 
 def warn(study: Study) -> None:
-    """Print what in a study is probably a mistake."""
+    """Print the probable mistakes of a study."""
     for warning in study.warnings:
         note(f"warning: {warning}")
 

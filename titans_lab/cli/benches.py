@@ -1,4 +1,4 @@
-"""The verb that measures speed, each model against a baseline."""
+"""The verb `bench`, which measures the speed of models relative to a baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb that compares fast forms with their reference implementations, and the same before a sweep."""
+"""The verb `verify`, which compares fast forms with reference implementations, and the check before a sweep."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def verify(
 
 
 def verify_first(runs: Sequence[Run], devices: Sequence[Device], records: Store) -> None:
-    """Before runs start, verify their models where the store does not know that they are right on these devices."""
+    """Verify the models of runs that are not yet verified on these devices, before the runs start."""
     from titans_lab.verify.process import unverified
 
     if not (plans := unverified(runs, devices, records)):

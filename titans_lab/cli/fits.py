@@ -1,4 +1,4 @@
-"""The verb that fits scaling laws."""
+"""The verb `fit`, which fits scaling laws."""
 
 from __future__ import annotations
 

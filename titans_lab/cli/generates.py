@@ -1,4 +1,4 @@
-"""The verb that lets a finished run write."""
+"""The verb `generate`, which continues prompts with a finished run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def generate(
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Continue prompts with a finished language model, and print what it writes.
+    """Continue prompts with a finished language model, and print the continuations.
 
     Exit code 3: the process with the model broke.
     """

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise KeyboardInterrupt for SIGTERM as for Ctrl-C. A second signal does not disturb what the first one ends."""
+    """Raise KeyboardInterrupt for SIGTERM as for Ctrl-C. Ignore a second signal while the first one takes effect."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def interrupt(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""What verbs print: rows, messages, progress, and readable figures."""
+"""Print rows, messages, progress and readable figures."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ STYLES = {"done": "green", "running": "cyan", "failed": "red", "oom": "red", "lo
 
 
 def note(line: str) -> None:
-    """Print a line on standard error. It may quote what is in a record."""
+    """Print a line on standard error, with control characters escaped, since it may quote a record."""
     print(folded(harmless_lines(line), sys.stderr), file=sys.stderr, flush=True)
 
 
 def say(line: str) -> None:
-    """Print a line on standard output. It may quote what is in a record."""
+    """Print a line on standard output, with control characters escaped, since it may quote a record."""
     print(folded(harmless_lines(line), sys.stdout))
 
 

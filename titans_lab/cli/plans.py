@@ -1,4 +1,4 @@
-"""The verb that says what a study would run, before anything runs."""
+"""The verb `plan`, which lists the runs of a study and their cost before anything runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb that asks the store in SQL."""
+"""The verb `query`, which asks the store in SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs that show results: report and compare."""
+"""The verbs that show results: `report` and `compare`."""
 
 from __future__ import annotations
 

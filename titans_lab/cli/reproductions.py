@@ -1,4 +1,4 @@
-"""The verb that trains recorded runs again."""
+"""The verb `reproduce`, which trains recorded runs again."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def status(
 def logs(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The start of a run's id, as `titans-lab plan` shows it.")],
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Print what comes, until the run ends or Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Print new lines until the run ends or Ctrl-C.")
     ] = False,
     attempt: Annotated[int | None, typer.Option(min=1, help="The number of the attempt. Default: the last.")] = None,
     store: StoreFolder = None,
@@ -109,7 +109,7 @@ def cancel(
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stop runs on whatever machine after their current step. A later sweep continues them.
+    """Stop runs, on any machine, after their current step. A later sweep continues them.
 
     A run that has not begun cannot be cancelled: end the sweep that would start it.
     """
@@ -128,7 +128,7 @@ def cancel(
 
 @dataclass(frozen=True)
 class Shown:
-    """What `status` shows.
+    """The content of `status`.
 
     Attributes:
         rows: A row for each run or study, for programs.
@@ -153,7 +153,7 @@ class Shown:
 
     @property
     def runs_on(self) -> bool:
-        """Whether anything runs."""
+        """Return whether any run is running."""
         return any(row.get("state") == "running" or row.get("running") for row in self.rows)
 
 

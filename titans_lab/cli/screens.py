@@ -1,4 +1,4 @@
-"""Tables of runs and studies that fit the terminal: what matters first, what is the same for every row said once."""
+"""Tables of runs and studies that fit the terminal: important columns first, constant columns once below the table."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def sweep(
     verify: Verify = True,
     strict: Strict = False,
 ) -> None:
-    """Run what is missing of a study: one run at a time on each GPU, or on each core where there is no GPU.
+    """Train the missing runs of a study: one at a time on each GPU, or on each core where there is no GPU.
 
     The same command continues an interrupted sweep.
 
@@ -75,10 +75,9 @@ def rerun(
     verify: Verify = True,
     as_json: AsJson = False,
 ) -> None:
-    """Run the runs of a study in some states again. A result that such a run has is kept in its folder.
+    """Train the runs of a study that are in some states again. Their earlier results are kept in their folders.
 
-    Where there are such runs, everything else that is missing of the study runs, too. The exit codes are those of
-    sweep.
+    If there are such runs, the other missing runs of the study are trained, too. The exit codes are those of sweep.
     """
     from titans_lab.launch import Options, prepare
     from titans_lab.planning.history import read_history

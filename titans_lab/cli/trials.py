@@ -1,4 +1,4 @@
-"""Trials in words: a line for each trial as it ends, and what a search found."""
+"""Print a line for each trial as it ends, and the results of a search."""
 
 from __future__ import annotations
 

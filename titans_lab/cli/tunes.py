@@ -1,4 +1,4 @@
-"""The verb that searches."""
+"""The verb `tune`, which searches hyperparameters."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def tune(
 
 
 def _run(search: Coordinator) -> None:
-    """Search, with a line on standard error for each trial that has ended."""
+    """Run a search, with a line on standard error for each trial that has ended."""
     trials, arms = search.tunings[0].goal.terms.trials, len(search.tunings)
     each = f"{trials} trials" + (f" for each of {arms} arms" if arms > 1 else "")
     note(f"{search.study.name}: {each}; store {search.store.root}")
@@ -98,7 +98,7 @@ def _run(search: Coordinator) -> None:
 
 
 def _print(search: Coordinator, as_json: bool) -> None:
-    """Print what was found on standard output."""
+    """Print the results on standard output."""
     from titans_lab.search.summary import summary
 
     found = summary(search)

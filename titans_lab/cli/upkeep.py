@@ -126,8 +126,8 @@ def import_(
 ) -> None:
     """Put the runs and studies of an archive into the store. Checksums are checked, and no result is replaced.
 
-    Exit code 3: a record was left out, since the store has another one of its name, or since it is not sound. The
-    others are imported.
+    Exit code 3: a record was left out, because the store has another one of its name or it is damaged. The others are
+    imported.
     """
     from titans_lab.store.archive import bring
     from titans_lab.store.store import writing
@@ -149,12 +149,12 @@ def import_(
 
 def doctor(
     fix: Annotated[
-        bool, typer.Option("--fix", "--quarantine", help="Move what cannot be used into the store's quarantine.")
+        bool, typer.Option("--fix", "--quarantine", help="Move unusable records into the store's quarantine.")
     ] = False,
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look for damaged records in the store, and for what this machine lacks. Nothing changes without --fix.
+    """Look for damaged records in the store and for problems of this machine. Nothing changes without --fix.
 
     Exit code 3: something was found.
     """

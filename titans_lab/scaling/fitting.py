@@ -188,8 +188,8 @@ def _isoflop(found: Fitted, exponent: Interval) -> IsoFlop | None:
 
 def _refusal(group: dict[str, Any], states: Counter[str], problem: str) -> str:
     name = "".join(f"{key}={value}: " for key, value in group.items())
-    told = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     return (
-        f"{name}{problem} (runs: {told}); vary the model's size, such as model.dim, or train.tokens, or choose what to "
+        f"{name}{problem} (runs: {counts}); vary the model's size, such as model.dim, or train.tokens, or choose what to "
         "fit with --against"
     )

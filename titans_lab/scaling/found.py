@@ -54,7 +54,7 @@ class Scaling:
     """A law and its checks, in numbers.
 
     Attributes:
-        group: The values of the keys by which the runs were told apart.
+        group: The values of the keys that distinguish this group of runs.
         variables: The variables of the law. Parameters include the embedding and the output projection.
         runs: The number of runs in the fit.
         left_out: The number of runs that are not in the fit, by state.
@@ -85,7 +85,7 @@ class Fitted:
     """A law through some runs.
 
     Attributes:
-        group: The values of the keys by which the runs were told apart.
+        group: The values of the keys that distinguish this group of runs.
         variables: The variables of the law.
         rows: The rows of `SQL` that are in the fit.
         left_out: The number of runs that are not in the fit, by state.
