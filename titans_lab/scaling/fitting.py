@@ -190,6 +190,6 @@ def _refusal(group: dict[str, Any], states: Counter[str], problem: str) -> str:
     name = "".join(f"{key}={value}: " for key, value in group.items())
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     return (
-        f"{name}{problem} (runs: {counts}); vary the model's size, such as model.dim, or train.tokens, or choose what to "
-        "fit with --against"
+        f"{name}{problem} (runs: {counts}); vary the model's size, such as model.dim, or train.tokens, or choose what "
+        "to fit with --against"
     )
