@@ -97,7 +97,7 @@ class QueryKeyValue(nn.Module):
 def projected(
     projections: Sequence[Projection], x: Tensor, tails: tuple[Tensor | None, ...]
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
-    """Return what each projection gives for tokens `[batch, time, dim]`, and the new tails of the convolutions."""
+    """Return each projection of tokens `[batch, time, dim]`, and the new tails of the convolutions."""
     found = [project(x, tail) for project, tail in zip(projections, tails, strict=True)]
     return tuple(y for y, _ in found), tuple(tail for _, tail in found)
 

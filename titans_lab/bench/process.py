@@ -71,7 +71,7 @@ class Measurement:
 
 
 def _facts(pair: Pair) -> dict[str, Any]:
-    """Return what is known before anything is measured."""
+    """Return the facts about a pair that are known before the measurement."""
     model, precision, batch, length, kernel = pair.case
     read = reads(model.variant)
     return {
@@ -171,7 +171,7 @@ class Bench:
         self.facts = _begun(self.setup)
 
     def measure(self, pair: Pair) -> None:
-        """Measure a pair and record it. A pair that breaks stops no other. UserError: the store cannot be written."""
+        """Measure and record a pair. A pair that breaks stops no other. Raise UserError for a read-only store."""
         try:
             self.rows.append(measured(pair, self.setup))
         except EndedEarly as error:

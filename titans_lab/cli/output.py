@@ -61,7 +61,7 @@ def print_rows(columns: Sequence[str], rows: Iterable[Iterable[Any]], as_csv: bo
 
 
 def rows_text(columns: Sequence[str], rows: Iterable[Iterable[Any]], as_csv: bool, as_json: bool) -> str:
-    """Return what `print_rows` prints."""
+    """Return the text of `print_rows`."""
     form: TextFormat = "json" if as_json else "csv" if as_csv else "table"
     return to_text(form, columns, rows, width())
 

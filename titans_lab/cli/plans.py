@@ -139,7 +139,7 @@ def _columns(found: Plan, labels: Mapping[str, str], hold: Hold | None, wide: bo
 
 
 def _print_summary(found: Plan) -> None:
-    """Print what there is to run, how long it will take, and what difference it can detect."""
+    """Print the runs to train, their expected time, and the detectable difference."""
     missing = found.missing
     cost = f"{count(sum(row.tokens for row in missing))} tokens, {count(sum(row.flops for row in missing))} FLOPs"
     say(f"{len(found.runs)} runs, {len(missing)} to run: {cost}")

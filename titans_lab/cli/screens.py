@@ -57,7 +57,7 @@ def screen(columns: Columns, columns_wide: int | None) -> Screen:
 
 
 def print_screen(columns: Columns, wide: bool, every: str) -> None:
-    """Print what `screen_text` returns."""
+    """Print the result of `screen_text`."""
     print(screen_text(columns, wide, every), end="")
 
 

@@ -31,7 +31,7 @@ class TrialLines:
         self.last = time.monotonic()
 
     def look(self, search: Coordinator, sweep: Sweep) -> None:
-        """Print what is new."""
+        """Print the new lines."""
         ended = {(t.goal.name, trial.number): (t, trial) for t in search.tunings for trial in t.ended}
         for mark in [] if self.printed is None else [mark for mark in ended if mark not in self.printed]:
             tuning, trial = ended[mark]

@@ -93,7 +93,7 @@ class Lines:
 
 
 def waiting_words(sweep: Sweep) -> str:
-    """Return what a sweep waits for: devices with who uses them, or runs that another sweep trains."""
+    """Return the reason why a sweep waits: devices with their users, or runs that another sweep trains."""
     used = [f"{device} ({harmless(holder)})" for device, holder in sweep.holders.items()]
     return f"for devices that others use: {'; '.join(used)}" if used else "for runs that another sweep trains"
 

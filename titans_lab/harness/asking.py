@@ -71,7 +71,7 @@ def task_names(given: Sequence[str]) -> list[str]:
 
 
 def source(asked: TaskRequest) -> tuple[str, str]:
-    """Return the split of a task and the digest of its data: a file's SHA-256, or "hub". Raise UserError: no such file.
+    """Return the split of a task and the digest of its data: a file's SHA-256, or "hub". Raise UserError without one.
 
     The hub's data may change without a change of name. lm-eval reports that by the version of its task.
     """

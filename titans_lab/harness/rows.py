@@ -61,7 +61,7 @@ FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[Row], Row]]] 
 
 
 def find(task: str, folder: Path) -> tuple[Path, str]:
-    """Return the file of a task in a folder or below, and the split in its name. UserError: there is no such file."""
+    """Return the file of a task in a folder or below, and the split in its name. Raise UserError if there is none."""
     if not folder.is_dir():
         raise UserError(f"--data: {folder}: no such folder, relative to {Path.cwd()}")
     beginnings = FORMS[task][0]

@@ -47,7 +47,7 @@ def size_of(runs: Sequence[Run], history: Collection[Past]) -> Size:
 
 
 def foreseen(runs: Sequence[Run], history: Collection[Past], metric: str) -> Foreseen | None:
-    """Return what a study can detect, or None where it compares no arms, or the store has no pairs of runs to judge by.
+    """Return the difference that a study can detect, or None without compared arms or pairs of runs in the store.
 
     Args:
         runs: The runs of the study.

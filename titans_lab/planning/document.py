@@ -14,7 +14,7 @@ FIGURES = ("devices", "seconds", "worker_seconds", "detectable", "undecided", "m
 
 
 def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return all that is known of a study before it runs.
+    """Return the plan of a study as plain data.
 
     Args:
         study: The study.
@@ -29,7 +29,7 @@ def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, An
 
 
 def search_document(study: Study, overrides: Sequence[str]) -> dict[str, Any] | None:
-    """Return what `titans-lab tune` would do, or None where the study has no search."""
+    """Return the description of the search of `titans-lab tune`, or None where the study has no search."""
     if study.search is None:
         return None
     terms = study.search.terms

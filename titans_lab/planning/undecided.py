@@ -10,7 +10,7 @@ WIDE = 10.0  # standard deviations of a paired difference; seeds that detect onl
 
 
 def undecided(seeds: int, arms: int, found: Foreseen | None, effect: float | None) -> str:
-    """Return what the seeds cannot decide, and how many could; "" where they can, or where no arms are compared.
+    """Return a warning that the seeds are too few, with the number that suffices, or "" where they are enough.
 
     Args:
         seeds: The seeds of each arm.
@@ -40,7 +40,7 @@ def _for_effect(found: Foreseen, effect: float) -> str:
 
 
 def _in_deviations(seeds: int, arms: int, widths: float) -> str:
-    """Return what the seeds find where the spread is unknown, and what more seeds would find."""
+    """Return the warning where the spread is unknown, in standard deviations."""
     enough = _enough(1.0, arms, WIDE) or PROPOSED[-1]
     tests = f"80 % power, {arms} arm{'' if arms == 1 else 's'} after Holm"
     return (

@@ -91,7 +91,7 @@ def _task_keys(runs: Sequence[Run]) -> set[str]:
 
 
 def _scale(tasks: Sequence[str], models: Sequence[Model]) -> dict[str, float]:
-    """Return what scores are divided by: nothing if all are shares, else the first model's mean on the task."""
+    """Return the divisor of each task's scores: none if all are shares, else the first model's mean on the task."""
     metrics = {model.arms[task].outcomes[0].run.config.task.settings.METRIC for task in tasks for model in models[:1]}
     if all(metric.unit.startswith("share ") for metric in metrics):
         return {}

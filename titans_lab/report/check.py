@@ -101,7 +101,7 @@ def _content(path: Path) -> bytes:
 
 
 def _origin(path: Path, content: bytes) -> tuple[PageScope, dict[str, str]]:
-    """Return what a page says that it was drawn for, and with which versions."""
+    """Return the scope that a page records, and the versions that drew it."""
     end = content.find(CLOSING, len(OPENING), len(OPENING) + MOST_ORIGIN)
     try:
         if not content.startswith(OPENING) or end < 0:

@@ -79,7 +79,7 @@ class Drawing:
         return [trace["x"] for trace in self.traces[axis.name]]
 
     def series(self, axes: Sequence[Against]) -> Json:
-        """Return what a reader chooses, as `plot.Controls` has it: a trace that this kind lacks is empty."""
+        """Return the series for `plot.Controls`. A trace that this kind of loss lacks is empty."""
         y = [trace["y"] for trace in self.traces[axes[0].name]]
         return {"title": self.title, "range": self.range, "y": y, "places": [self.places(axis) for axis in axes]}
 

@@ -177,7 +177,7 @@ class Material:
 
 
 def gather(study: Study, runs: Sequence[Run], root: Path) -> Material:
-    """Return what the store at `root` holds of `runs`; a run that it lacks is pending."""
+    """Return the data of a report on `runs` from the store at `root`. A run that the store lacks is pending."""
     from titans_lab.store.query import Snapshot
 
     snapshot = Snapshot(root)
@@ -185,12 +185,12 @@ def gather(study: Study, runs: Sequence[Run], root: Path) -> Material:
 
 
 def material(study: Subject, snapshot: Snapshot) -> Material:
-    """Return what a store holds of a study."""
+    """Return the data of a report on a study."""
     return material_from(study, Evidence(snapshot))
 
 
 def material_from(study: Subject, evidence: Evidence, suffix: str = "") -> Material:
-    """Return what a store holds of a study, by statements whose names end in `suffix`."""
+    """Return the data of a report on a study, by statements whose names end in `suffix`."""
     runs = study.runs
     task = next((run.config.task for run in runs), TaskConfig()).settings
     by = study.metric or task.METRIC

@@ -48,7 +48,7 @@ class Factorial:
         return " × ".join(factor.name for factor in self.factors(effect))
 
     def comparison(self, effect: Effect, contrast: Contrast) -> str:
-        """Return what a contrast compares: "off vs on", or "per doubling" for a trend."""
+        """Return the levels that a contrast compares, such as "off vs on", or "per doubling" for a trend."""
         pairs = zip(self.factors(effect), effect.matched.levels, strict=True)
         if contrast.levels:
             return ", ".join(
@@ -128,7 +128,7 @@ def _power(found: Factorial, missed: Sequence[Effect]) -> str:
 
 
 def _significant(found: Factorial, effect: Effect) -> str:
-    """Return what a significant effect is: which level is better, or by how much the score changes."""
+    """Return a significant effect in words: which level is better, or by how much the score changes."""
     names = [factor.name for factor in found.factors(effect)]
     every = [each for each in (effect.trend, *effect.contrasts) if each and each.p is not None]
     clearest = min(every, key=lambda each: each.p or 0.0)

@@ -142,7 +142,7 @@ def _value(row: Mapping[str, Any]) -> float | None:
 
 
 def _batches(rows: Sequence[Mapping[str, Any]]) -> tuple[object, ...] | None:
-    """Return what decides a finalist's batches; None before one of its runs is recorded."""
+    """Return the values that decide a finalist's batches, or None before one of its runs is recorded."""
     return next((batches(_run(row)) for row in rows if config_in(row["config"])), None)
 
 

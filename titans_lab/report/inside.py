@@ -139,7 +139,7 @@ def _any(found: Lines) -> list[float]:
 
 
 def _series(lines: Mapping[Arm, Lines], figure: str, place: MemoryPlace | None) -> Json:
-    """Return what a choice shows: the title of the y axis, and the values of every arm along `_any`."""
+    """Return the data of one choice: the title of the y axis, and the values of every arm along `_any`."""
     values = [[_rounded(found.get((figure, place), {}).get(x)) for x in _any(found)] for found in lines.values()]
     return {"title": FIGURES[figure], "y": values}
 

@@ -111,7 +111,7 @@ def page(report: Report) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return what decides the bytes of a page, given the store: versions, and a digest of the report's own sources."""
+    """Return the versions, and a digest of the sources, that decide the bytes of a page for a given store."""
     installed = {name: library_version(name) or "unknown" for name in LIBRARIES}
     return {"titans-lab": f"{titans_lab.__version__} (sources {_digest()})", "plotly.js": PLOTLY_VERSION} | installed
 

@@ -122,7 +122,7 @@ def _front(points: Sequence[PricedArm], price: Price, metric: Metric) -> list[Pr
 
 
 def _given(points: Sequence[PricedArm]) -> str:
-    """Return what the means leave out."""
+    """Return a sentence about the seeds that the means leave out."""
     spoiled = [point for point in points if point.diverged]
     counts = [f"{point.arm.label}: {point.diverged} of {len(point.arm.outcomes)}" for point in spoiled]
     seeds = f"{DIVERGED.strip()} Conditional on convergence: the means leave out diverged seeds"

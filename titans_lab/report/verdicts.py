@@ -12,7 +12,7 @@ VERDICTS = ("better", "worse", "inconclusive")
 
 
 def comparison_answer(compared: ComparedArms, metric: Metric) -> str:
-    """Return what the comparison says first: the best arm with its difference, or what could have been found."""
+    """Return the answer of a comparison: the best arm with its difference, or the detectable difference."""
     if not compared.testable:
         return f"No test is possible: a comparison with the {compared.base} needs at least two seeds of each arm."
     better, worse, open_ = (compared.with_verdict(verdict) for verdict in VERDICTS)
@@ -84,7 +84,7 @@ def _arms(compared: ComparedArms) -> str:
 
 
 def _at_same(compared: ComparedArms) -> str:
-    """Return what an arm and its baseline have in common, where there are several baselines."""
+    """Return a phrase with the factors that an arm shares with its baseline, or "" for a single baseline."""
     bases = {pair.base for pair in compared.pairs}
     if len(bases) < 2:
         return ""
@@ -93,7 +93,7 @@ def _at_same(compared: ComparedArms) -> str:
 
 
 def _limits(compared: ComparedArms) -> Iterator[str]:
-    """Yield what cannot be said because seeds diverged, or because an arm has no baseline."""
+    """Yield a sentence for each kind of missing comparison: diverged seeds, or arms without a baseline."""
     if diverged := [pair.arm.label for pair in compared.pairs if pair.found.diverged]:
         yield f"An arm with a diverged seed is never called better: {shown.join(diverged)}."
     if bases := dict.fromkeys(pair.base.label for pair in compared.pairs if pair.found.base_diverged):

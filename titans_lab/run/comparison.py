@@ -23,7 +23,7 @@ class Comparison(NamedTuple):
 
 
 def comparison(arms: Sequence[Run]) -> Comparison:
-    """Return what is compared with the study's baselines, or with its first arm where it names no baseline.
+    """Return the pairs of arms that are compared with the baselines, or with the first arm where there is no baseline.
 
     An arm is compared with the baseline with which it has the most values of factors in common. Scores on different
     tasks, data or splits do not compare, nor do scores by another metric than the first baseline's.

@@ -158,7 +158,7 @@ def logspace(given: Any) -> list[float]:
 
 
 def _remedy(hint: Any, value: Any) -> str:
-    """Return what to write instead of a value of the wrong type, if that is known."""
+    """Return a suggestion of what to write instead of a value of the wrong type, or "" where none is known."""
     if hint is not str and get_origin(hint) is Literal and isinstance(value, str):
         if FORMER.get(value) in get_args(hint):
             return f"; its name is now {FORMER[value]}"

@@ -14,7 +14,7 @@ from titans_lab.study.study import SearchArm
 
 
 def definition(study: str, arm: SearchArm, judge: Judge, config: RunConfig, data_hash: str) -> dict[str, Any]:
-    """Return all that decides the points of a search, as plain data."""
+    """Return the facts that decide the points of a search, as plain data."""
     terms = judge.terms
     return {
         "study": study,

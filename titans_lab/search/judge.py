@@ -75,7 +75,7 @@ class Judge:
         return {limit.name: limit.excess(value) for limit, value in found.items() if value is not None}
 
     def reports(self, config: RunConfig, rows: Sequence[Row]) -> dict[int, float]:
-        """Return what a pruner sees: the first objective, by the number of validations or of lines of metrics."""
+        """Return the reports for a pruner: the first objective, by the number of validations or of lines of metrics."""
         column = ON_THE_WAY[self.metrics[0].column]
         every = config.log.every if column == "loss" else config.log.valid_every
         seen = [(row["step"], row[column]) for row in rows if row["step"] and row[column] is not None]

@@ -202,7 +202,7 @@ class Tuning:
             sweep.stop(run.run_id, "pruned", trial.why)
 
     def _unheard(self, trial: Trial, run: Run, attempt: Attempt) -> list[tuple[int, float]]:
-        """Return what a run has logged for the pruner and the pruner was not told yet."""
+        """Return the logged values of a run that the pruner does not know yet."""
         rows, _ = read_lines(attempt.metrics_path, METRICS)
         return [
             (step, value) for step, value in self.judge.reports(run.config, rows).items() if step not in trial.reports

@@ -54,10 +54,6 @@ class Summary:
         """Return the upper end of the interval, infinity for one measurement."""
         return np.inf if self.half_width is None else self.mean + self.half_width
 
-    def overlaps(self, other: Summary) -> bool:
-        """Return whether the two intervals share a value."""
-        return self.low <= other.high and other.low <= self.high
-
 
 def summarise(values: Sequence[float], level: float = LEVEL) -> Summary:
     """Return mean, spread and t interval of at least one finite value.

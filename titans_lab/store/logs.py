@@ -52,7 +52,7 @@ def read_lines(path: Path, columns: tuple[Column, ...]) -> tuple[list[Row], list
 
 
 def latest_row(path: Path) -> Row | None:
-    """Return what `read_latest` finds, or None where it finds damage."""
+    """Return the result of `read_latest`, or None where it finds damage."""
     try:
         return read_latest(path)
     except DamagedError:

@@ -52,7 +52,7 @@ def is_inside(folder: Path, path: Path) -> bool:
 
 
 def leads_out(folder: Path) -> str:
-    """Return what is wrong with a path below `folder` that is not inside it."""
+    """Return the description of a path that leads out of `folder`."""
     return f"leads out of {folder} through a link"
 
 

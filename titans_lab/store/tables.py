@@ -81,7 +81,7 @@ class Reader:
         return self.table(view) if known is None else arrow.together(known, self._logged(view))
 
     def shown(self, view: str) -> pa.Table | ds.Dataset:
-        """Return what a query sees of a view, but for the arms of a dataset: see `titans_lab.store.columns.SHOWN`."""
+        """Return the rows of a view for a query, without a dataset's arms: see `titans_lab.store.columns.SHOWN`."""
         import pyarrow as pa
 
         if view == "differences":

@@ -54,14 +54,14 @@ class CheckRow:
 
 
 def unverified(runs: Sequence[Run], devices: Sequence[Device], store: Store) -> list[tuple[Device, list[Verification]]]:
-    """Return what is not yet verified of the models of runs, by kind of device, in float64 and in their precisions."""
+    """Return the verifications that are missing for runs, by kind of device, in float64 and in their precisions."""
     precisions = sorted({"float64", *(run.config.train.precision for run in runs)}, reverse=True)
     wanted = ((device, of_runs(runs, device.kind, precisions)) for device in one_of_each(devices))
     return [(device, left) for device, each in wanted if (left := missing(each, device, store))]
 
 
 def missing(wanted: Sequence[Verification], device: Device, store: Store) -> list[Verification]:
-    """Return what the store does not yet know to be right on a device."""
+    """Return the verifications that the store lacks for a device."""
     left = []
     for each in wanted:
         names = {p: key(facts(each.subject.config, p, device, each.kernel)) for p in each.precisions}

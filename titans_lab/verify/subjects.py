@@ -87,7 +87,7 @@ def subjects(configs: Iterable[ModelConfig]) -> list[VerifiedModel]:
 
 
 def facts(config: ModelConfig, precision: str, device: Device, kernel: str = "auto") -> dict[str, Any]:
-    """Return all that the result of a verification may depend on."""
+    """Return the facts that the result of a verification may depend on."""
     return {
         "models": _reduced(config),
         "precision": precision,
@@ -118,7 +118,7 @@ def code_digest() -> str:
 
 
 def _key(config: ModelConfig) -> str:
-    """Return what is the same for configurations that reduce to the same one."""
+    """Return the key that is equal for configurations that reduce to the same one."""
     return json.dumps(_reduced(config))
 
 

@@ -40,7 +40,7 @@ class StateSpace(MatrixMixer):
         return self.project.weight.new_zeros(batch, self.heads, keys, inner // self.heads)
 
     def enter(self, x: Tensor, tail: Tensor | None) -> tuple[Inner, tuple[Tensor, ...], Tensor | None]:
-        """Return what `leave` needs, then q, k, v and log-decay of the recurrence, and the tail of the convolution.
+        """Return the tensors for `leave`, then q, k, v and log-decay of the recurrence, and the convolution's tail.
 
         Args:
             x: The next tokens, `[batch, time, dim]`.

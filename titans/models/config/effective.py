@@ -49,7 +49,7 @@ def effective(config: ModelConfig) -> dict[str, Any]:
 
 
 def _canonical(config: ModelConfig, name: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what one mixer reads: published sizes in the place of null, and the canonical spelling."""
+    """Return the values that one mixer reads, with published sizes in the place of null, in the canonical spelling."""
     spec = mixer(name)
     values = {key: given[key] for key in reads_of_mixer(name)}
     for size, published in spec.published.items():

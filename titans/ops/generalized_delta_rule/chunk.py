@@ -69,7 +69,7 @@ def delta_rule_by_chunks(
 
 
 def _found(scores: Callable[[Tensor, Tensor], Tensor], readers: Tensor, writers: Tensor, early: bool = False) -> Tensor:
-    """Return what each reader finds of the decayed key of each writer, `[..., readers, writers, size, size]`.
+    """Return the products of each reader with the decayed key of each writer, `[..., readers, writers, size, size]`.
 
     What a token finds before its decay is what the token before it would find after its writes. In the first token's
     row there is then something above the diagonal, which nobody reads.

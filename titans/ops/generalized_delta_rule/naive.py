@@ -81,7 +81,7 @@ def naive_rwkv7(
 
 
 def _recur(step: Callable[..., Tensor], q: Tensor, state: Tensor | None, *given: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what each token of `[batch, heads, time, ...]` reads, and the state after the last one."""
+    """Return the reads of all tokens of `[batch, heads, time, ...]`, and the state after the last one."""
     k, v = given[:2]
     if state is None:
         state = torch.zeros(*q.shape[:2], k.shape[-1], v.shape[-1], dtype=v.dtype, device=v.device)

@@ -118,7 +118,7 @@ def _inside(q: Tensor, k: Tensor, scales: Tensor, log_decay: Tensor) -> Tensor:
 
 
 def _read(parts: dict[int, Tensor], read: Tensor, scales: Tensor, first: int, place: int) -> Tensor | float:
-    """Return what a chunk's tokens read of the levels before it, `[batch, heads, size, d_v]`.
+    """Return the reads of a chunk's tokens from the levels before it, `[batch, heads, size, d_v]`.
 
     A level at `first` is at least that level at a later token, and above all levels at which that token sees `first`.
 

@@ -118,7 +118,7 @@ class MemoryScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, schedule: Schedule, n_gates: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return what was read `[N, time, D]`, then the weights and the momentum `[N, O, I]` after it.
+        """Return the reads `[N, time, D]`, then the weights and the momentum `[N, O, I]` after the last token.
 
         The tensors are the gates, then q, k and v, then the weights and the momentum of each layer.
         """
@@ -160,7 +160,7 @@ class MemoryScan(torch.autograd.Function):
 def _forward(
     schedule: Schedule, gates: Sequence[Tensor], tokens: Sequence[Tensor], state: State, needs_backward: bool
 ) -> tuple[Tensor, State, list[tuple[State, Any]]]:
-    """Return what was read, the state after it, and for the backward pass each group's first state and tape."""
+    """Return the reads, the end state, and for the backward pass each group's first state and tape."""
     y: list[Tensor] = []
     kept: list[tuple[State, Any]] = []
     for part, size in schedule.groups(tokens[0].shape[1]):

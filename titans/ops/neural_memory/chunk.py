@@ -95,7 +95,7 @@ def forward_chunk(
 def read_chunk(
     switches: Switches, state: State, coefficients: Sequence[Coefficients | None], surprise: Surprise, q: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return what the queries `[N, C, D]` of a chunk read, and each layer's outputs for them `[N, C, O]`."""
+    """Return the reads of the queries `[N, C, D]` of a chunk, and each layer's outputs for them `[N, C, O]`."""
     if switches.read != "token":
         lags = switches.read == "previous" and isinstance(state, LaggedState)
         weights = state.lagged if lags else state.weights  # type: ignore[union-attr]

@@ -66,7 +66,7 @@ def coefficients_backward(gates: Gates, size: int, update_every: int, gradient: 
 def forward(
     switches: Switches, size: int, coefficients: Sequence[Coefficients], tokens: Tokens, state: State, keep: bool
 ) -> tuple[Tensor, State, list[ChunkTape] | None]:
-    """Return what `scan_forward` returns, tokens `[N, chunks * size, D]`."""
+    """Return the result of `scan_forward`, tokens `[N, chunks * size, D]`."""
     chunk: Any = _forward_chunk if tokens[0].shape[1] >= WORTH * size else forward_chunk
     with torch._dynamo.config.patch(OPTIONS):
         return scan_forward(switches, size, coefficients, tokens, state, keep, chunk)
@@ -76,7 +76,7 @@ def backward(
     switches: Switches, size: int, coefficients: Sequence[Coefficients], tokens: Tokens, tape: list[ChunkTape],
     dy: Tensor, dstate: MemoryState,
 ) -> Gradients:  # fmt: skip
-    """Return what `scan_backward` returns, tokens and dy `[N, chunks * size, D]`."""
+    """Return the result of `scan_backward`, tokens and dy `[N, chunks * size, D]`."""
     chunk: Any = _backward_chunk if tokens[0].shape[1] >= WORTH * size else backward_chunk
     with torch._dynamo.config.patch(OPTIONS):
         return scan_backward(switches, size, coefficients, tokens, tape, dy, dstate, chunk)

@@ -1,10 +1,10 @@
-"""Fitting a law, and how far to trust it.
+"""Fit a law, and estimate the uncertainty of its coefficients.
 
-The sum over points of Huber's loss of log L - log L_measured, with delta 1e-3, in log-sum-exp form (Hoffmann et al.,
-arXiv 2203.15556, section 3.3), from a grid of starts. With the mean in place of the sum L-BFGS stops near where it
-began (Besiroglu et al., arXiv 2404.10102): below 1, its tolerances are absolute. The starts are ranked by their
-objective and the best refined by `titans_lab.stats.scaling.descent`, all at once, as are the resamples of a bootstrap,
-each from the optimum over all points. Variables are centred, which leaves the optimum where it is.
+The objective is the sum over points of Huber's loss of log L - log L_measured, with delta 1e-3, in log-sum-exp form
+(Hoffmann et al., arXiv 2203.15556, section 3.3), from a grid of starts. With the mean in place of the sum L-BFGS stops
+near where it began (Besiroglu et al., arXiv 2404.10102): below 1, its tolerances are absolute. The starts are ranked by
+their objective and the best refined by `titans_lab.stats.scaling.descent`, all at once, as are the resamples of a
+bootstrap, each from the optimum over all points. Variables are centred, which leaves the optimum where it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from titans_lab.stats.interval import LEVEL, Interval, percentile_interval
 from titans_lab.stats.scaling.descent import GAIN, descend, objectives
-from titans_lab.stats.scaling.law import Law, log_terms
+from titans_lab.stats.scaling.law import Law
 from titans_lab.stats.scaling.points import Points
 
 DELTA = 1e-3  # log residuals beyond it count linearly
@@ -29,8 +29,6 @@ RESAMPLES = 400
 RESAMPLED_GAIN = 1e-6  # relative: an interval needs no more digits of a resample's objective
 WIDEST = 10.0  # the upper over the lower end of an exponent's interval: a law with a wider one is not identified
 
-Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
-
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -38,7 +36,7 @@ class Fit:
 
     Attributes:
         points: The points that it was fitted to.
-        law: Return the law with the lowest objective over all points.
+        law: The law with the lowest objective over all points.
         resampled: The optima over runs drawn with replacement, each found from `law`.
     """
 
@@ -99,21 +97,6 @@ def starts(variables: int) -> list[np.ndarray]:
     """Return Chinchilla's grid of starts: 4,500 vectors for two variables, 150 for one."""
     axes = [LOG_OFFSETS, *[LOG_AMPLITUDES] * variables, *[EXPONENTS] * variables]
     return [np.array(start) for start in product(*axes)]
-
-
-def objective_of(log_x: np.ndarray, log_loss: np.ndarray, weight: np.ndarray) -> Objective:
-    """Return the sum of Huber's losses, each times its weight, and its gradient, as a function of a law's vector."""
-
-    def objective(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        terms = log_terms(vector, log_x)
-        total = np.logaddexp.reduce(terms, axis=1)
-        residual = total - log_loss
-        slope = np.clip(residual, -DELTA, DELTA)
-        share = (weight * slope)[:, None] * np.exp(terms - total[:, None])  # by log E and each log A
-        gradient = np.concatenate([share.sum(axis=0), -(share[:, 1:] * log_x).sum(axis=0)])
-        return float(np.sum(weight * slope * (residual - slope / 2))), gradient
-
-    return objective
 
 
 def _refine(points: Points, weights: np.ndarray, vectors: np.ndarray, gain: float = GAIN) -> np.ndarray:

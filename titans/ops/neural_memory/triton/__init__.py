@@ -48,7 +48,7 @@ class KernelTape(NamedTuple):
 def forward(
     switches: Switches, size: int, coefficients: Sequence[Coefficients], tokens: Tokens, state: State, keep: bool
 ) -> tuple[Tensor, State, KernelTape | None]:
-    """Return what `scan_forward` returns, tokens `[N, chunks * size, dim]`. Its tape is for `backward` alone."""
+    """Return the result of `scan_forward`, tokens `[N, chunks * size, dim]`. Its tape is for `backward` alone."""
     m, (q, k, v) = _shape(switches, size, tokens, state), [x.contiguous() for x in tokens]
     chunks = q.shape[1] // size
     places = chunks + 1 if keep else 2
@@ -69,7 +69,7 @@ def backward(
     switches: Switches, size: int, coefficients: Sequence[Coefficients], tokens: Tokens, tape: KernelTape, dy: Tensor,
     dstate: MemoryState,
 ) -> Gradients:  # fmt: skip
-    """Return what `scan_backward` returns, tokens and dy `[N, chunks * size, dim]`."""
+    """Return the result of `scan_backward`, tokens and dy `[N, chunks * size, dim]`."""
     m, (q, k, v) = _shape(switches, size, tokens, dstate), [x.contiguous() for x in tokens]
     chunks = q.shape[1] // size
     masks, vectors = _stacked(coefficients)
@@ -91,7 +91,7 @@ TRITON = TORCH._replace(forward=forward, backward=backward)
 
 
 def _shape(switches: Switches, chunk: int, tokens: Tokens, state: State) -> KernelShape:
-    """Return what the kernels are compiled for."""
+    """Return the shape that the kernels are compiled for."""
     dim = tokens[0].shape[-1]
     tokens_padded, dim_padded = (max(SMALLEST, triton.next_power_of_2(size)) for size in (chunk, dim))
     return KernelShape(

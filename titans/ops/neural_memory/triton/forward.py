@@ -114,7 +114,7 @@ def move_on(q_in, k_in, k, delta, masks, vectors, before, after, place, places, 
 
 @triton.jit
 def anchored(g, w, s, vectors, t, m: tl.constexpr):
-    """Return what queries get of the state that the chunk started with."""
+    """Return the part of the queries' outputs that comes from the state at the start of the chunk."""
     by_weights = load_vector(vectors, START, t, m) * dot(g, tl.trans(w), m)
     return by_weights + load_vector(vectors, DRIFT, t, m) * dot(g, tl.trans(s), m)
 
