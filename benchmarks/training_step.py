@@ -1,4 +1,4 @@
-"""How long a training step of an lmm takes, over that of a transformer with as many parameters.
+"""Time a training step of an lmm relative to that of a transformer with as many parameters.
 
     python benchmarks/training_step.py [--kernel cpu] [--threads 2] [--rounds 5] [--lengths 2048 8192]
 

@@ -37,7 +37,7 @@ def verify(
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check on this machine that the fast forms of a study's models give what their reference implementations give.
+    """Check on this machine that the fast forms of a study's models agree with their reference implementations.
 
     Exit code 0: every error is within its tolerance. 3: an error is not.
     """

@@ -184,7 +184,7 @@ def _nothing(subject: Subject, root: Path) -> str:
 
 
 def _files(told: Report, form: Format) -> dict[str, str | bytes]:
-    """What to write, by its name in the folder; "": the output is a file."""
+    """Return the content of each file to write, by its name in the folder. "": the output is one file."""
     from titans_lab.report import page
     from titans_lab.report.formats import all_tables, to_csv, to_json, to_latex, to_markdown
     from titans_lab.report.images import images

@@ -32,7 +32,7 @@ from titans_lab.training.precision import products_in
 
 PIECE = 1024  # tokens read at a time
 AT_ONCE = 2**16  # tokens of the questions in a batch
-EXAMPLES, EXAMPLE_BYTES = 3, 160  # questions that are kept for people, and bytes of the end of each
+EXAMPLES, EXAMPLE_BYTES = 3, 160  # questions that are kept for readers, and bytes of the end of each
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Examination:
         count: The number of questions.
         right: A function that says whether a model's words answer a question.
         digest: The hash of the data.
-        note: How the results must not be read.
+        note: A warning about the interpretation of the results.
     """
 
     questions: Questions

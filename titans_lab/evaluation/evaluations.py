@@ -21,7 +21,7 @@ from titans_lab.tasks.babilong import BabilongSettings
 from titans_lab.tasks.needle import NeedleSettings
 from titans_lab.tasks.settings import TaskSettings
 
-#: It is raised when the numbers of the same evaluation change.
+#: A version that is raised when the numbers of the same evaluation change.
 VERSION = 1
 SETTINGS: dict[str, type[TaskSettings]] = {"needle": NeedleSettings, "babilong": BabilongSettings}
 ANSWER_TOKENS = {"needle": 128, "babilong": 32}  # as RULER has it; an answer of BABILong is a few words at most

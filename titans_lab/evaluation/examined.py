@@ -32,10 +32,10 @@ EXAMPLE = {"question", "expected", "said", "right"}  # the keys of an example
 
 @dataclass(frozen=True)
 class Findings:
-    """What an evaluation found out.
+    """The result of an evaluation.
 
     Attributes:
-        rows: Of the view `evals`.
+        rows: The rows of the view `evals`.
         examples: Some questions as a person reads them: `question`, `expected`, `said` and `right`.
     """
 

@@ -1,6 +1,6 @@
 """Continue prompts with a finished run: `python -m titans_lab.evaluation.sample`.
 
-What comes in and goes out: `titans_lab.evaluation.examined`, with `SampleRequest`s.
+Input and output are those of `titans_lab.evaluation.examined`, with a list of `SampleRequest`s.
 """
 
 from __future__ import annotations

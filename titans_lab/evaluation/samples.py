@@ -1,4 +1,4 @@
-"""What is continued by a finished run. No torch."""
+"""Requests to continue prompts with a finished run. This module needs no torch."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Foreseen(Detectable):
 
 
 class Size(NamedTuple):
-    """How many arms of a study are compared with a baseline, and by how many seeds each, at least."""
+    """The number of arms that are compared with a baseline, and the fewest seeds of one of them."""
 
     arms: int
     seeds: int

@@ -1,4 +1,4 @@
-"""Why a run is new: the fields in which it differs from the nearest run in the store."""
+"""Find the fields in which a new run differs from the nearest run in the store."""
 
 from __future__ import annotations
 

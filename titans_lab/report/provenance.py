@@ -1,4 +1,4 @@
-"""Where the numbers come from: data, machines and versions, and what in them differs between runs."""
+"""The provenance of the numbers: data, machines and versions, and their differences between runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from titans_lab.report.data import Material, RunResult, one_split
 from titans_lab.report.format import duration, join, plural, short
 from titans_lab.run import derived
 
-#: Columns of the view `runs`, and how the page names them.
+#: The columns of the view `runs`, and their names on the page.
 RECORDED = {
     "data_source": "data",
     "data_hash": "data, SHA-256",
@@ -21,7 +21,7 @@ RECORDED = {
     "host": "host",
     "device_name": "device",
 }
-#: Of which a study should have one value only, and what it means where it has several.
+#: The columns that should have one value in a study, and the consequence of several.
 ONE_OF = {
     "device_name": "devices: speeds are not comparable, and losses may differ in the last digits",
     "torch": "versions of torch: losses may differ in the last digits",
@@ -40,7 +40,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Totals:
-    """What the runs of a study have cost so far, in seconds of all workers, and what all of them are to cost."""
+    """The cost of a study's runs so far, in seconds of all workers, and the planned cost of all runs."""
 
     wall_seconds: float
     tokens: int
@@ -113,7 +113,7 @@ def spent(material: Material) -> Totals:
 
 
 def _predicted(results: Sequence[RunResult]) -> str:
-    """Beside what was expected at launch of the runs of which that was known."""
+    """Return a phrase that compares the cost with the prediction at launch, for the runs that had one."""
     known = [each for each in results if each.wall_seconds is not None and each.predicted_seconds is not None]
     if not known:
         return " (no prediction: the store had no similar runs)" if results else ""

@@ -1,4 +1,4 @@
-"""How a search's values depend on its parameters: importance, slices, and the Pareto front of two objectives."""
+"""The dependence of a search's values on its parameters: importance, slices, and the Pareto front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report is about: the runs of a study, of a whole store or of a comparison, up to the time of drawing."""
+"""The subject of a report: the runs of a study, of a whole store or of a comparison, up to the time of drawing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from (
 
 @dataclass(frozen=True)
 class PageScope:
-    """What a page says that it was drawn for: enough to draw it anew from the same store.
+    """The scope of a page, from which it can be drawn anew from the same store.
 
     Attributes:
         kind: One study, all studies of the store, or a comparison of runs.
@@ -71,7 +71,7 @@ class PageScope:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a report is about.
+    """The subject of a report.
 
     Attributes:
         kind: One study, all studies of the store, or a comparison of runs.

@@ -32,7 +32,7 @@ CPU_DTYPES, CPU_DEEPEST = (torch.float32, torch.float64), 64
 
 
 class Call(NamedTuple):
-    """What decides which kernel can run a call.
+    """The properties of a call that decide which kernel can run it.
 
     Attributes:
         q: `[batch, heads, time, dim]`.

@@ -62,7 +62,7 @@ class Scan(NamedTuple):
 
 
 class ChunkTape(NamedTuple):
-    """What the backward pass needs of a chunk: the state before it, and its products."""
+    """The tape of a chunk for the backward pass: the state before it, and its products."""
 
     state: State
     products: Products

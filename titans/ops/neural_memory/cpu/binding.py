@@ -1,4 +1,4 @@
-"""What Python hands to the C kernel: the structures of forward.h, and a call of it."""
+"""The binding of the C kernel: the structures of forward.h in ctypes, and the call of a kernel."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ PRECISIONS = {"highest": "ieee", "high": "tf32", "medium": "bf16"}
 
 
 class KernelTape(NamedTuple):
-    """What the backward kernel needs of the forward pass.
+    """The tape of the forward pass for the backward kernel.
 
     Attributes:
         states: Before each chunk and after the last, weights, then momentum: `[chunks + 1, N, numel]`.

@@ -1,4 +1,4 @@
-"""What the sweeps of the backward pass share: the pointers to a chunk, and the sums over its tiles."""
+"""The common parts of the backward sweeps: the pointers to a chunk, and the sums over its tiles."""
 
 from __future__ import annotations
 

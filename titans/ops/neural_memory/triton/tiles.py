@@ -1,4 +1,4 @@
-"""What the kernels share: the memory's shape, tiles of matrices, products, and the memory's element-wise parts.
+"""The common parts of the kernels: the memory's shape, tiles of matrices, products, and element-wise functions.
 
 A program goes through the chunks of one batch entry and head. Matrices of the hidden width are gone through in tiles,
 and every width is padded to a power of two: what is loaded beyond an edge is 0, and stays 0 all the way through.
