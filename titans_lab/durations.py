@@ -14,7 +14,7 @@ def parse_duration(text: str) -> float:
     """Return a duration in seconds. A number needs a unit, because a bare number could be read as minutes.
 
     Raises:
-        ValueError: The text is no duration above 0. The message says what to write.
+        ValueError: The text is not a duration above 0. The message says what to write.
     """
     match = WRITTEN.fullmatch(text)
     parts = match.groups() if match else ()
@@ -23,7 +23,7 @@ def parse_duration(text: str) -> float:
         return seconds
     if re.fullmatch(r"\d{1,9}", text) and int(text):
         raise ValueError(f"{text} has no unit; write {text}s, {text}m or {text}h")
-    raise ValueError(f'"{text[:60]}" is no duration; write 30s, 15m, 2h or 1h30m')
+    raise ValueError(f'"{text[:60]}" is not a duration; write 30s, 15m, 2h or 1h30m')
 
 
 def spell_duration(seconds: float | None) -> str:

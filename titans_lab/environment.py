@@ -1,4 +1,4 @@
-"""Describe where a run is executed. This is recorded with the run and is no part of its identity."""
+"""Describe where a run is executed. This is recorded with the run and is not part of its identity."""
 
 from __future__ import annotations
 

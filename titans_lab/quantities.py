@@ -33,10 +33,10 @@ def parse_size(text: str, kilo: int = 1024) -> int:
         kilo: The value of K: 1024 for memory, 1000 for data and tokens.
 
     Raises:
-        ValueError: The text is no size of at least 1.
+        ValueError: The text is not a size of at least 1.
     """
     match = SIZE.fullmatch(text.strip().upper())
     size = int(float(match[1]) * kilo ** " KMGT".index(match[2] or " ")) if match else 0
     if size < 1:
-        raise ValueError(f"{text!r} is no size; write 200000, 512M or 4G (K is {kilo:,})")
+        raise ValueError(f"{text!r} is not a size; write 200000, 512M or 4G (K is {kilo:,})")
     return size

@@ -146,7 +146,7 @@ def _states(text: str) -> frozenset[str]:
     states = [word.strip() for word in text.split(",")]
     for state in states:
         if state not in STATES:
-            raise UserError(f"--state {text}: {state!r} is no state; {nearest(state, sorted(STATES))}")
+            raise UserError(f"--state {text}: {state!r} is not a state; {nearest(state, sorted(STATES))}")
     return frozenset(states)
 
 

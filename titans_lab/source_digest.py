@@ -1,6 +1,6 @@
 """Digest the source code that decides the numbers of runs. Comments, docstrings and layout do not count.
 
-The digests are recorded with each run and are no part of its identity, which has versions instead: a digest tells that
+The digests are recorded with each run and are not part of its identity, which has versions instead: a digest tells that
 code was edited where nobody raised a version. A plugin has the hash of its files in the identity of its runs, so that
 the runs of an edited plugin are other runs.
 """

@@ -139,7 +139,7 @@ def test_a_tokenizer_is_read_from_two_files(tmp_path: Path):
         ([1], None, r"v\.json: not a vocabulary"),
         ({"a": 0, "b": 2}, None, r"v\.json: not a vocabulary"),
         ({"a": 0}, None, r"v\.json: has no <\|endoftext\|>"),
-        ({"<|endoftext|>": 0, "a": 1}, None, r"v\.json: 255 of the 256 bytes are no tokens"),
+        ({"<|endoftext|>": 0, "a": 1}, None, r"v\.json: 255 of the 256 bytes are not tokens"),
         ({"<|endoftext|>": 0, "a b": 1}, None, r"v\.json: 'a b' is not in the letters"),
         (None, "a\n", r"m\.txt:1: not two tokens"),
         (None, "#version: 1\n\nq q\n", r"m\.txt:3: not two tokens .*'q q'"),

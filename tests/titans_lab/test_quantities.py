@@ -45,5 +45,5 @@ def test_a_size_has_a_unit(text: str, kilo: int, size: int):
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1X", "many", "0.1"])
 def test_a_text_that_is_no_size_is_refused(text: str):
-    with pytest.raises(ValueError, match=r"is no size; write 200000, 512M or 4G"):
+    with pytest.raises(ValueError, match=r"is not a size; write 200000, 512M or 4G"):
         parse_size(text)

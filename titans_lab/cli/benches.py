@@ -84,7 +84,7 @@ def _lengths(text: str | None) -> list[int]:
     words = [] if text is None else text.split(",")
     for word in words:
         if not word.strip().isdecimal() or int(word) < 1:
-            raise UserError(f"--length {text}: {word!r} is no number of tokens; write 512,2048 for two lengths")
+            raise UserError(f"--length {text}: {word!r} is not a number of tokens; write 512,2048 for two lengths")
     return [int(word) for word in words]
 
 

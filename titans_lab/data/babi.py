@@ -71,8 +71,8 @@ def _questions(first: int, lines: Sequence[str], source: str) -> Iterator[StoryQ
         told = question or fact
         if told is None or int(told[1]) != place + 1:
             raise UserError(
-                f"{source}:{first + place}: {line[:60]!r} is no line of a bAbI story: 'NUMBER FACT' or 'NUMBER QUESTION"
-                f"<tab>ANSWER<tab>NUMBERS OF FACTS', with the number {place + 1}"
+                f"{source}:{first + place}: {line[:60]!r} is not a line of a bAbI story: 'NUMBER FACT' or "
+                f"'NUMBER QUESTION<tab>ANSWER<tab>NUMBERS OF FACTS', with the number {place + 1}"
             )
         if question is None:
             facts[place + 1] = told[2]

@@ -14,7 +14,7 @@ FASTA = f"a FASTA file ({COMPRESSED})"
 
 
 def _codes() -> np.ndarray:
-    """Return the index in `BASES` of each byte `[256]`, `NO_BASE` for a byte that is no base."""
+    """Return the index in `BASES` of each byte `[256]`, `NO_BASE` for a byte that is not a base."""
     codes = np.full(256, NO_BASE, np.uint8)
     for letters in (BASES, BASES.lower()):
         codes[list(letters)] = range(len(BASES))
@@ -50,10 +50,10 @@ def encoded(text: bytes, place: str) -> np.ndarray:
     """Return the indices in `BASES` of a text's letters of either case, `[letters]`.
 
     Raises:
-        UserError: A letter is no base. The message begins with `place`.
+        UserError: A letter is not a base. The message begins with `place`.
     """
     codes = CODES[np.frombuffer(text, np.uint8)]
     if (wrong := codes == NO_BASE).any():
         letter = text.decode(errors="replace")[int(wrong.argmax())]
-        raise UserError(f"{place}: {letter!r} is no base; write A, C, G, T, or N where it is not known")
+        raise UserError(f"{place}: {letter!r} is not a base; write A, C, G, T, or N where it is not known")
     return codes

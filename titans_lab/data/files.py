@@ -70,7 +70,7 @@ def open_file(path: str | Path, key: str, wanted: str) -> BinaryIO:
         UserError: The file cannot be read, or is no regular file. A device or a pipe may never end.
     """
     if "\0" in str(path):
-        raise UserError(f"{key}: {str(path)!r} is no path: it holds a zero byte")
+        raise UserError(f"{key}: {str(path)!r} is not a path: it holds a zero byte")
     try:
         return open_regular(path)
     except (IsADirectoryError, NotRegular) as error:
@@ -104,7 +104,7 @@ def read_bytes(path: str | Path, key: str, wanted: str) -> bytes:
         wanted: The expected kind of file, for errors, such as "a CSV file".
 
     Raises:
-        UserError: The file cannot be read, is damaged, is no text, is empty, or is too large for memory.
+        UserError: The file cannot be read, is damaged, is not text, is empty, or is too large for memory.
     """
     with open_file(path, key, wanted) as file:
         return read_content(file, str(path), key, wanted)
@@ -161,7 +161,7 @@ def refuse_foreign(begin: bytes, place: str, wanted: str) -> None:
         share = _CONTROLS[np.frombuffer(part, np.uint8)].mean() if part else 0
         if share > MOST_CONTROLS:
             raise UserError(
-                f"{place} is no text: {share:.0%} of its bytes are control characters, as in compressed or binary "
+                f"{place} is not text: {share:.0%} of its bytes are control characters, as in compressed or binary "
                 f"data; give {wanted}"
             )
 

@@ -122,7 +122,7 @@ def _signature(path: Path) -> list[Any]:
 
 def _existing(folder: Path, record: dict[str, Any]) -> Manifest:
     if not folder.is_dir():
-        raise UserError(f"{folder}: exists and is no folder; give another -o")
+        raise UserError(f"{folder}: exists and is not a folder; give another -o")
     manifest = read_manifest(folder)
     verify(folder, manifest)
     if manifest.request != json.loads(json.dumps(record)):

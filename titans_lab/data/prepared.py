@@ -184,7 +184,7 @@ def _check_shape(manifest: Manifest) -> None:
         counts |= {f"{name}.{key}": getattr(part, key) for key in ("tokens", "bytes", "documents")}
     for key, value in counts.items():
         if type(value) is not int or not 1 <= value < 2**63:
-            raise ValueError(f"{key}: {repr(value)[:40]} is no number of them")
+            raise ValueError(f"{key}: {repr(value)[:40]} is not a count")
     for name in PARTS:
         hashes = (getattr(manifest, name).text_sha256, getattr(manifest, name).file_sha256)
         if not all(isinstance(value, str) and _SHA256.fullmatch(value) for value in hashes):

@@ -140,7 +140,7 @@ def _number(cell: str, name: str, place: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UserError(f"{place}: {name}: {cell!r} is no finite number; fill it in or remove the line")
+        raise UserError(f"{place}: {name}: {cell!r} is not a finite number; fill it in or remove the line")
     return value
 
 
@@ -168,7 +168,7 @@ def _date(text: str, place: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
-        raise UserError(f"{place}: date: {text!r} is no date such as 2016-07-01 00:00:00; mend the line") from error
+        raise UserError(f"{place}: date: {text!r} is not a date such as 2016-07-01 00:00:00; mend the line") from error
 
 
 def _scaled(values: np.ndarray, train: int, channels: Sequence[str], path: str) -> tuple[np.ndarray, np.ndarray]:

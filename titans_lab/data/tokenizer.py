@@ -161,7 +161,7 @@ def _check_vocabulary(vocabulary: Any, place: str) -> None:
     if odd := next((token for token in vocabulary if token != END_OF_TEXT and not letters.issuperset(token)), None):
         raise UserError(f"{place}: {odd!r} is not in the letters that GPT-2 writes bytes with")
     if missing := letters - vocabulary.keys():
-        raise UserError(f"{place}: {len(missing)} of the 256 bytes are no tokens")
+        raise UserError(f"{place}: {len(missing)} of the 256 bytes are not tokens")
 
 
 def _pair(line: str, vocabulary: dict[str, int], place: str) -> tuple[str, str]:

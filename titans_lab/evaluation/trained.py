@@ -51,8 +51,8 @@ def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> T
     """Return the run whose id begins with `prefix`, with its model on `device`.
 
     Raises:
-        UserError: There is no such run, or several, or it is not done, or is no language model, or its weights were not
-            kept, are damaged, or belong to another version of the model.
+        UserError: There is no such run, or several, or it is not done, or is not a language model, or its weights were
+            not kept, are damaged, or belong to another version of the model.
     """
     folder = find_run(store, prefix)
     content = read_weights(folder)
@@ -60,7 +60,7 @@ def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> T
     _same_model(folder, record["versions"]["model"])
     config = config_of(record)
     if task_class(config.task.settings).model is not Task.model:
-        raise UserError(f"run {folder.run_id}: is no language model: its task is {config.task.name}; name another")
+        raise UserError(f"run {folder.run_id}: is not a language model: its task is {config.task.name}; name another")
     model = LanguageModel(config.model, record["seed"])
     try:
         model.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))

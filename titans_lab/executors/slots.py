@@ -92,4 +92,4 @@ def stale_runtime_folder() -> str | None:
     given = os.environ.get("XDG_RUNTIME_DIR")
     if not given or (Path(given).is_dir() and os.access(given, os.W_OK | os.X_OK)):
         return None
-    return f"XDG_RUNTIME_DIR is {given}, which is no folder that this user can write; unset it"
+    return f"XDG_RUNTIME_DIR is {given}, which is not a folder that this user can write; unset it"

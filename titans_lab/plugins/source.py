@@ -25,7 +25,7 @@ class Plugin:
         name: The name in studies and records: the file's stem, the folder's name, or the entry point's name.
         source: The path of the file or folder.
         files: The content of each Python file by its path relative to the plugin: "__init__.py", "layer.py". Tests,
-            files named `test_*.py`, are no part of a plugin.
+            files named `test_*.py`, are not part of a plugin.
     """
 
     name: str
@@ -62,8 +62,8 @@ def find(reference: str, beside: Path) -> Plugin:
     """
     path = (beside / Path(reference).expanduser()).absolute()
     if path.is_dir():
-        if not (path / "__init__.py").is_file():  # first: below a folder that is no plugin there may be a whole disk
-            raise UserError(f"{path}: a folder without __init__.py is no plugin; add the file with the specification")
+        if not (path / "__init__.py").is_file():  # first: below a folder that is not a plugin there may be a whole disk
+            raise UserError(f"{path}: a folder without __init__.py is not a plugin; add that file with a specification")
         modules = [file for file in sorted(path.rglob("*.py")) if not file.name.startswith("test_")]
         return _read(path.name, path, {file.relative_to(path).as_posix(): file for file in modules})
     if path.is_file():

@@ -119,7 +119,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class LogConfig:
-    """Logging: how often a run writes. It is no part of the run's identity.
+    """Logging: how often a run writes. It is not part of the run's identity.
 
     Attributes:
         every: The number of steps between two lines of metrics.
@@ -160,7 +160,7 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class SpeedConfig:
-    """Execution: kernels and memory. It changes a run's numbers by rounding only, and is no part of its identity.
+    """Execution: kernels and memory. It changes a run's numbers by rounding only, and is not part of its identity.
 
     Attributes:
         kernel: The kernel of the memory. "cpu" is fused for processors; the machine's C compiler builds it in a second

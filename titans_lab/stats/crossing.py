@@ -56,7 +56,7 @@ class Crossing:
 
     Attributes:
         factors: The factors.
-        cells: The combinations that the study has. Any other combination is no part of the study.
+        cells: The combinations that the study has. Any other combination is not part of the study.
     """
 
     factors: tuple[CrossedFactor, ...]

@@ -11,7 +11,7 @@ def wilson(successes: int, count: int, level: float = 0.95) -> tuple[float, floa
     ValueError: no trial, or more successes than trials.
     """
     if count < 1 or not 0 <= successes <= count:
-        raise ValueError(f"successes: {successes} of {count} is no share")
+        raise ValueError(f"successes: {successes} of {count} is not a share")
     z = NormalDist().inv_cdf((1 + level) / 2)
     share, weight = successes / count, z * z / count
     middle = (share + weight / 2) / (1 + weight)

@@ -59,7 +59,7 @@ class _Plain(tarfile.TarInfo):
         header = super().frombuf(buf, encoding, errors)
         is_name = header.type == tarfile.GNUTYPE_LONGNAME and 0 <= header.size <= LONGEST_NAME
         if not is_name and header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
-            raise tarfile.ReadError(f"{header.name!r} is no plain file")
+            raise tarfile.ReadError(f"{header.name!r} is not a plain file")
         return header
 
 
@@ -109,7 +109,7 @@ def bring(store: Store, path: Path) -> Imported:
     """Import an archive into a store.
 
     Raises:
-        UserError: The file is no archive, is damaged, or holds a path outside of a store.
+        UserError: The file is not an archive, is damaged, or holds a path outside of a store.
     """
     found = Imported()
     store.root.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def _unpacked(store: Store, path: Path) -> Iterator[Store]:
     except (tarfile.TarError, EOFError, zlib.error, RecursionError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise UserError(f"{path}: is no archive of titans-lab, or is cut off ({error})") from error
+        raise UserError(f"{path}: is not an archive of titans-lab, or is cut off ({error})") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -194,7 +194,7 @@ def _contents(archive: tarfile.TarFile, first: tarfile.TarInfo | None, folder: P
     """Return the list of contents, which comes first."""
     stream = archive.extractfile(first) if first and first.isreg() and first.size < MOST_CONTENTS else None
     if first is None or stream is None or first.name != CONTENTS:
-        raise UserError(f"{path}: does not begin with {CONTENTS}, so it is no archive of titans-lab export")
+        raise UserError(f"{path}: does not begin with {CONTENTS}, so it is not an archive of titans-lab export")
     (folder / CONTENTS).write_bytes(stream.read())
     try:
         contents = read_contents(folder / CONTENTS)
@@ -206,7 +206,7 @@ def _contents(archive: tarfile.TarFile, first: tarfile.TarInfo | None, folder: P
     files: dict[str, Any] = contents["files"]
     for name in files:
         if not _RECORD.fullmatch(name):
-            raise UserError(f"{path}: {name!r} is no path of a store; nothing was imported")
+            raise UserError(f"{path}: {name!r} is not a path of a store; nothing was imported")
     needed, free = sum(digest["bytes"] for digest in files.values()), shutil.disk_usage(folder).free
     if needed > free:
         gigabytes = f"needs {needed / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB are free"

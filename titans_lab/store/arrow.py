@@ -148,7 +148,7 @@ def conform(value: Any, shape: ColumnType, complain: Callable[[str], object], wh
         if not isinstance(value, dict):
             raise TypeError
     except (TypeError, ValueError, OverflowError):
-        complain(f"{where}: {value!r} is no {shape.__name__ if isinstance(shape, type) else 'object'}")
+        complain(f"{where}: {value!r} is not of type {shape.__name__ if isinstance(shape, type) else 'object'}")
         return None
     return {name: conform(value.get(name), inner, complain, f"{where}.{name}") for name, inner in shape.items()}
 

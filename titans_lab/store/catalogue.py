@@ -54,7 +54,7 @@ class Documented:
 def documented(view: str | None = None) -> list[Documented]:
     """Return the columns of one view, or of all. Raise UserError where there is no such view."""
     if view is not None and view not in SHOWN:
-        raise UserError(f"query: {view!r} is no view; the views are {', '.join(SHOWN)}")
+        raise UserError(f"query: {view!r} is not a view; the views are {', '.join(SHOWN)}")
     return [Documented(name, *cells) for name in ([view] if view else SHOWN) for cells in _columns(name)]
 
 

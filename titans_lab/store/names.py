@@ -27,11 +27,11 @@ def path_of(folder: Path, name: object, shape: re.Pattern[str] = _PART) -> Path:
     """Return the path of what a record, an archive or a user calls `name` below `folder`.
 
     Raises:
-        ForeignName: `name` is no text of this `shape`, or a link on the way to the path leads out of `folder`.
+        ForeignName: `name` is not text of this `shape`, or a link on the way to the path leads out of `folder`.
     """
     if not isinstance(name, str) or not shape.fullmatch(name):
         rule = "names in the store are letters, digits, '.', '_' and '-', with no '.' in front"
-        raise ForeignName(f"{name!r}: {rule if shape is _PART else f'is no name of a file below {folder}'}")
+        raise ForeignName(f"{name!r}: {rule if shape is _PART else f'is not the name of a file below {folder}'}")
     path = folder / name
     check_inside(folder, path)
     return path

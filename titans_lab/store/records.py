@@ -55,7 +55,7 @@ def _time(value: Any, where: str) -> None:
     try:
         datetime.fromisoformat(value)
     except ValueError as error:
-        raise Misfit(where, f"{value!r} is no time") from error
+        raise Misfit(where, f"{value!r} is not a time") from error
 
 
 _OBJECTS = ("config", "versions", "plugins", "env")  # JSON in a row of a view, objects in a record
@@ -148,7 +148,7 @@ def read_status(path: Path) -> Status:
     for name in record["files"]:
         match = COMMITTED_FILE.fullmatch(name)
         if not match or int(match[1]) != record["attempt"]:
-            raise DamagedError(path, f"is of another form: files: {name!r} is no file of attempt {record['attempt']}")
+            raise DamagedError(path, f"is of another form: files: {name!r} is not of attempt {record['attempt']}")
     return Status(**{name: record[name] for name in Status.__annotations__})
 
 

@@ -35,7 +35,7 @@ def leaf(*kinds: type) -> Shape:
         if type(value) is int and not -(2**63) <= value < 2**63:
             raise Misfit(where, "is an integer beyond 64 bits")
         if type(value) not in kinds and not (type(value) is int and float in kinds):
-            raise Misfit(where, f"{_brief(value)} is no {' or '.join(kind.__name__ for kind in kinds)}")
+            raise Misfit(where, f"{_brief(value)} is not of type {' or '.join(kind.__name__ for kind in kinds)}")
 
     return check
 
@@ -45,7 +45,7 @@ def instance(kind: type) -> Shape:
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, kind):
-            raise Misfit(where, f"{_brief(value)} is no {kind.__name__}")
+            raise Misfit(where, f"{_brief(value)} is not of type {kind.__name__}")
 
     return check
 

@@ -74,7 +74,7 @@ def parse_expression(text: str, hints: Mapping[str, Any]) -> Expression:
         hints: The names that it may use, and their types.
 
     Raises:
-        ValueError: The text is no expression. The message says what to write.
+        ValueError: The text is not an expression. The message says what to write.
     """
     if len(text) > LONGEST:
         raise ValueError(f"{len(text)} characters long, more than {LONGEST}; split it into a list of expressions")
@@ -89,7 +89,7 @@ def _tree(text: str) -> ast.expr:
             return ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "too deep"
-        raise ValueError(f"{brief(text)} is no expression ({reason}); {ALLOWED}") from error
+        raise ValueError(f"{brief(text)} is not an expression ({reason}); {ALLOWED}") from error
 
 
 class _Compiler:
@@ -165,7 +165,7 @@ class _Compiler:
         if kind not in (ast.In, ast.NotIn):
             return self.part(node, depth)
         if not isinstance(node, ast.List | ast.Tuple):
-            raise ValueError(f"{brief(ast.get_source_segment(self.text, node))} is no list; write in [...]")
+            raise ValueError(f"{brief(ast.get_source_segment(self.text, node))} is not a list; write in [...]")
         parts = [self.part(each, depth) for each in node.elts]
         return lambda lookup: [part(lookup) for part in parts]
 

@@ -81,7 +81,7 @@ def variant_name(name: str, overrides: Sequence[str]) -> str:
 
 def _metric_name(name: str) -> str:
     if not METRIC_NAME.fullmatch(name):
-        raise ValueError(f"{brief(name)} is no name of a metric; write the name of a column, such as loss or accuracy")
+        raise ValueError(f"{brief(name)} is not the name of a metric; write that of a column, such as loss or accuracy")
     return name
 
 

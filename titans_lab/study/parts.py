@@ -293,7 +293,7 @@ class Seeds(Shape):
             reading.problems.add(node.place, key, f"{len(seeds)} of them, more than {MOST_RUNS}; remove some")
         for seed in seeds:
             if seed.value < 0:
-                reading.problems.add(seed.place, key, f"{seed.value} is no seed; write integers from 0")
+                reading.problems.add(seed.place, key, f"{seed.value} is not a seed; write integers from 0")
         return Setting(tuple(seed.value for seed in seeds), node.place, node.key_place)
 
     def schema(self, language: Language) -> Schema:
@@ -317,4 +317,4 @@ def no_file(path: Path) -> str | None:
         return None  # reading it reports the error with a suggestion
     except (OSError, ValueError) as error:
         return f"is not there ({getattr(error, 'strerror', None) or error}); name a study file"
-    return None if usual else "is no file; name a study file"
+    return None if usual else "is not a file; name a study file"

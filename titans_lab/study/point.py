@@ -191,7 +191,7 @@ def _baseline_rule(baseline: Setting, spaces: Sequence[Space], problems: Problem
         key = names[baseline.value]
         return Rule(lambda lookup: lookup(key) == baseline.value, frozenset({key}), baseline.place, "baseline")
     known = nearest(str(baseline.value), tuple(names)) if names else "the study names none"
-    words = f"{show(baseline.value)} is no arm; {known}; write {{key: value}} for values"
+    words = f"{show(baseline.value)} is not an arm; {known}; write {{key: value}} for values"
     problems.add(baseline.place, "baseline", words)
     return None
 
@@ -223,7 +223,7 @@ def _targets(points: Sequence[Point], held: Held, base: Choice, rule: Rule | Non
     try:
         return [cost(configured(base.values))] * len(points)
     except Impossible as error:
-        problems.add(held.place, "hold", f"the base alone is no model: {error.faults[0]}; name an arm as baseline")
+        problems.add(held.place, "hold", f"the base alone is not a model: {error.faults[0]}; name an arm as baseline")
         return []
 
 

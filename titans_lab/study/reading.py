@@ -102,7 +102,7 @@ class Language:
         names: The names that an expression may use, and their types.
         parse: A function from a text to its expression, which has `names`. It raises ValueError where it is none.
         sections: The dotted keys that hold other keys.
-        outside: The keys that are no part of a run's identity.
+        outside: The keys that are not part of a run's identity.
     """
 
     leaves: Mapping[str, Any]

@@ -83,7 +83,7 @@ except ValueError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout == "variant: the mixer memory has settings; give it a name that is no key of a model\n"
+    assert done.stdout == "variant: the mixer memory has settings; give it a name that is not a key of a model\n"
 
 
 def test_settings_are_the_same_in_any_order_and_at_their_defaults():

@@ -83,7 +83,7 @@ def test_stories_of_several_files(cli: Any, trained: Workbench):
         (["--lengths", "200"], "length 200: a needle of this kind takes"),
         (["--kinds", "word", "--text", "nowhere.txt"], "data.path: cannot read"),
         (["--task", "babilong", "--facts", "broken.txt.gz"], "broken.txt.gz is damaged or cut off"),
-        (["--task", "babilong", "--facts", "odd.txt"], "odd.txt:2: 'no story' is no line of a bAbI story"),
+        (["--task", "babilong", "--facts", "odd.txt"], "odd.txt:2: 'no story' is not a line of a bAbI story"),
         (
             ["--task", "babilong", "--facts", "good.txt", "--text", "empty.txt"],
             "empty.txt is empty; give a book as text",

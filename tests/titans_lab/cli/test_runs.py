@@ -62,7 +62,7 @@ def test_a_filter_of_a_study(cli: Any, filled: Workbench):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--state", "fialed", "--state fialed: 'fialed' is no state; did you mean failed"),
+        ("--state", "fialed", "--state fialed: 'fialed' is not a state; did you mean failed"),
         ("--where", "train.rl > 1", "--where: train.rl: unknown name; did you mean train.lr"),
         ("--where", "__import__('os').system('touch x')", "--where: "),
         ("--where", "seed", '"seed" comes to '),

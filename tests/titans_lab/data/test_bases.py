@@ -25,7 +25,7 @@ def test_bases_are_numbered_whatever_their_case_and_the_ambiguous_are_unknown():
 
 
 def test_a_letter_that_is_no_base_is_refused_at_its_place():
-    with pytest.raises(UserError, match=r"^x\.csv:7: 'E' is no base; write A, C, G, T, or N"):
+    with pytest.raises(UserError, match=r"^x\.csv:7: 'E' is not a base; write A, C, G, T, or N"):
         encoded(b"ACE", "x.csv:7")
 
 
@@ -44,7 +44,7 @@ def test_the_genome_of_e_coli_is_whole():
     ("content", "message"),
     [
         (b"ACGT\n", r"some\.fa:1: a sequence without a header line such as '>name'; give a FASTA file"),
-        (b">one\nACGT\nAXGT\n", r"some\.fa:3: 'X' is no base; write A, C, G, T"),
+        (b">one\nACGT\nAXGT\n", r"some\.fa:3: 'X' is not a base; write A, C, G, T"),
         (b">one\n>two\n", r"some\.fa has headers and no bases; give a FASTA"),
         (b"", r"some\.fa is empty; give a FASTA"),
     ],

@@ -48,7 +48,7 @@ def test_a_signature_follows_the_file(tmp_path: Path):
     assert signature(str(path), "data.path", "a list") != first
     with pytest.raises(UserError, match=r"^data\.path: cannot read .*nowhere"):
         signature(str(tmp_path / "nowhere"), "data.path", "a list")
-    with pytest.raises(UserError, match=r"^data\.path: 'a\\x00b' is no path"):
+    with pytest.raises(UserError, match=r"^data\.path: 'a\\x00b' is not a path"):
         signature("a\0b", "data.path", "a list")
 
 

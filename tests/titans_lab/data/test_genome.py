@@ -100,7 +100,7 @@ def test_the_public_sets_are_read():
         ({"test_path": ["ACG,c"]}, r"test_path\.csv:2: label 'c' is none of a, b, those of .*path\.csv; mend the line"),
         ({"path": [*LINES, "ACG,c"]}, r"^data\.path: .* has 3 labels \(a, b, c\), and task\.genome\.classes is 2; set"),
         ({"path": [*LINES, ",a"]}, r"path\.csv:5: an empty sequence; remove the line"),
-        ({"path": [*LINES, "AC!T,a"]}, r"path\.csv:5: '!' is no base"),
+        ({"path": [*LINES, "AC!T,a"]}, r"path\.csv:5: '!' is not a base"),
         ({"path": [*LINES, "ACGT"]}, r"path\.csv:5: 1 cells, and the header names 2 columns"),
         ({"valid_path": []}, r"leaves nothing for the valid part"),
     ],

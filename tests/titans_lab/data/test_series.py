@@ -119,13 +119,13 @@ def test_ett_is_read_as_published():
     ("lines", "channels", "message"),
     [
         (["2020-01-01,1"], ("a", "b"), r"series\.csv:2: 2 cells, and the header names 3 columns; complete or remove"),
-        (["2020-01-01,1,2", "2020-01-02,1,"], ("a", "b"), r"series\.csv:3: b: '' is no finite number; fill it in"),
-        (["2020-01-01,1,2", "2020-01-02,x,2"], ("a", "b"), r"series\.csv:3: a: 'x' is no finite number"),
-        (["2020-01-01,nan,2"], ("a", "b"), r"series\.csv:2: a: 'nan' is no finite number"),
+        (["2020-01-01,1,2", "2020-01-02,1,"], ("a", "b"), r"series\.csv:3: b: '' is not a finite number; fill it in"),
+        (["2020-01-01,1,2", "2020-01-02,x,2"], ("a", "b"), r"series\.csv:3: a: 'x' is not a finite number"),
+        (["2020-01-01,nan,2"], ("a", "b"), r"series\.csv:2: a: 'nan' is not a finite number"),
         (["2020-01-01"], (), r"series\.csv:1: the columns are date; give a CSV file.* a column `date`"),
         ([], ("a",), r"series\.csv: 0 rows of values; give a CSV"),
         (rows(50, 7), ETT_CHANNELS, r"series\.csv: 50 rows, and the parts of ETT are 14400 rows together; fetch"),
-        (["July,1,2,3,4,5,6,7", *rows(1, 7)], ETT_CHANNELS, r"series\.csv:2: date: 'July' is no date such as 2016-"),
+        (["July,1,2,3,4,5,6,7", *rows(1, 7)], ETT_CHANNELS, r"series\.csv:2: date: 'July' is not a date such as 2016-"),
         (rows(2, 7)[::-1], ETT_CHANNELS, r"series\.csv:3: '2016-07-01 00:00:00' does not follow .*; sort the lines"),
     ],
 )  # fmt: skip

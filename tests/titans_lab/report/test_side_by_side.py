@@ -91,4 +91,4 @@ def test_a_damaged_bench_is_noted_and_left_out(benched):
     material, design = drawn(benched)
     assert side_by_side(material, design).traces[0]["x"] == [512]
     (damage,) = material.evidence.damage
-    assert damage.endswith("3.json: is of another form: rows: 1 is no list")
+    assert damage.endswith("3.json: is of another form: rows: 1 is not of type list")

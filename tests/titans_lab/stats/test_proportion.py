@@ -15,5 +15,5 @@ def test_it_is_scipys(successes: int, count: int, level: float):
 
 @pytest.mark.parametrize(("successes", "count"), [(0, 0), (3, 2), (-1, 2)])
 def test_counts_that_are_no_share_are_refused(successes: int, count: int):
-    with pytest.raises(ValueError, match=f"{successes} of {count} is no share"):
+    with pytest.raises(ValueError, match=f"{successes} of {count} is not a share"):
         wilson(successes, count)

@@ -179,7 +179,7 @@ def archive_of(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], listed:
 def test_a_path_that_leads_elsewhere_is_refused(other: Store, tmp_path: Path, name: str) -> None:
     archive = archive_of(tmp_path / "x.tar.gz", [(tarfile.TarInfo(name), b"x")], {name: b"x"})
     before = set(tmp_path.iterdir())
-    with pytest.raises(UserError, match=r"is no path of a store|is no plain file|is missing"):
+    with pytest.raises(UserError, match=r"is not a path of a store|is not a plain file|is missing"):
         bring(other, archive)
     assert not list(other.root.iterdir())
     assert set(tmp_path.iterdir()) - before <= {other.root}
@@ -190,7 +190,7 @@ def test_links_and_devices_are_refused(other: Store, tmp_path: Path, kind: bytes
     member = tarfile.TarInfo("runs/a1/run.json")
     member.type, member.linkname = kind, "/etc/passwd"
     archive = archive_of(tmp_path / "x.tar.gz", [(member, b"")], {"runs/a1/run.json": b""})
-    with pytest.raises(UserError, match="is no plain file"):
+    with pytest.raises(UserError, match="is not a plain file"):
         bring(other, archive)
     assert not list(other.root.iterdir())
 
@@ -265,7 +265,7 @@ def test_a_sparse_member_is_refused(other: Store, tmp_path: Path) -> None:
     name, zeros = "studies/depth.json", b"\0" * SIZE
     path = tmp_path / "x.tar.gz"
     path.write_bytes(gzip.compress(listing({name: digest_of(zeros)}) + sparse(name, SIZE) + b"\0" * 1024))
-    with pytest.raises(UserError, match="is no plain file"):
+    with pytest.raises(UserError, match="is not a plain file"):
         bring(other, path)
     assert not list(other.root.iterdir())
 
@@ -277,7 +277,7 @@ def test_a_long_header_takes_no_memory(other: Store, tmp_path: Path, kind: bytes
     path.write_bytes(gzip.compress(listing({}) + header("long", kind, size) + b"x" * size, compresslevel=1))
     tracemalloc.start()
     try:
-        with pytest.raises(UserError, match="is no plain file"):
+        with pytest.raises(UserError, match="is not a plain file"):
             bring(other, path)
         assert tracemalloc.get_traced_memory()[1] < size / 2  # a piece of the stream, unpacked, and a copy
     finally:
@@ -288,7 +288,7 @@ def test_headers_within_headers_are_refused(other: Store, tmp_path: Path) -> Non
     path = tmp_path / "x.tar.gz"
     nested = (header("long", tarfile.GNUTYPE_LONGNAME, 1) + b"x" + b"\0" * 511) * 5000
     path.write_bytes(gzip.compress(listing({}) + nested))
-    with pytest.raises(UserError, match="is no archive"):
+    with pytest.raises(UserError, match="is not an archive"):
         bring(other, path)
 
 

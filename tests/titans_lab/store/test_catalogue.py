@@ -35,7 +35,7 @@ def test_a_field_of_a_section_is_documented_by_its_docstring_and_can_be_asked_fo
 
 
 def test_another_view_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(UserError, match="'run' is no view; the views are runs, metrics"):
+    with pytest.raises(UserError, match="'run' is not a view; the views are runs, metrics"):
         documented("run")
 
 

@@ -214,7 +214,7 @@ def test_an_archive_holds_records_alone(store: Store, tmp_path: Path, name: str)
     archive = archive_of(
         tmp_path / "x.tar.gz", {"studies/depth.json": json_bytes({"name": "depth", "runs": []}), name: b"{}"}
     )
-    with pytest.raises(UserError, match="is no path of a store"):
+    with pytest.raises(UserError, match="is not a path of a store"):
         bring(store, archive)
     assert list(store.root.iterdir()) == []
 

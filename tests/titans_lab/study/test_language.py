@@ -186,7 +186,7 @@ def test_overrides_reach_the_terms(study: Any):
         ("ablate: {model.dim: 64}", "model.dim=32", "model.dim: it varies at "),
         ("studies: {a: {base: {model: {dim: 64}}}}", "model.dim=32", "model.dim: a part of the study sets it at "),
         ("question: q", "budget.wall_time=2", "budget.wall_time: 2 has no unit; write 2s, 2m or 2h"),
-        ("question: q", "where=params(", 'where: "params(" is no expression'),
+        ("question: q", "where=params(", 'where: "params(" is not an expression'),
     ],
 )
 def test_an_override_that_would_be_hidden_or_wrong_is_refused(study: Any, text: str, override: str, message: str):

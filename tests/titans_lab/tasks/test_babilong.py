@@ -49,12 +49,12 @@ def test_a_file_is_read_as_questions_with_the_facts_before_them():
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("Daniel went back", r"qa1\.txt:4: 'Daniel went back' is no line of a bAbI story.*with the number 4"),
+        ("Daniel went back", r"qa1\.txt:4: 'Daniel went back' is not a line of a bAbI story.*with the number 4"),
         ("7 Daniel went back.", r"qa1\.txt:4: .*with the number 4"),
         ("4 Where is Daniel?\thallway", r"qa1\.txt:4: "),
         ("4 Where is Daniel?\thallway\tone", r"qa1\.txt:4: "),
         ("4 Where is Daniel?\thallway\t9", r"qa1\.txt:4: the facts 9 do not all precede"),
-        ("", r"qa1\.txt:4: '' is no line"),
+        ("", r"qa1\.txt:4: '' is not a line"),
     ],
 )
 def test_a_line_that_is_none_is_named(line: str, words: str):

@@ -88,8 +88,8 @@ def test_a_step_of_the_suite_is_of_one_kind_and_has_as_many_tokens(monkeypatch):
 @pytest.mark.parametrize(
     ("length", "settings", "words"),
     [
-        (64, {"pairs": 17}, "^train.seq_len: 64 is no even number of at least 68 tokens"),
-        (65, {"pairs": 4}, "^train.seq_len: 65 is no even number of at least 16"),
+        (64, {"pairs": 17}, "^train.seq_len: 64 is not an even number of at least 68 tokens"),
+        (65, {"pairs": 4}, "^train.seq_len: 65 is not an even number of at least 16"),
         (64, {"vocabulary": 8194}, "^model.vocab_size: 8192 is below the 8194 tokens of task.mqar.vocabulary"),
         (64, {"vocabulary": 16, "pairs": 8}, "^task.mqar.vocabulary: half of 16 is too little for 8 different keys"),
         (64, {"pairs": 0}, "^task.mqar.pairs: 0 is below 1"),

@@ -94,7 +94,7 @@ class ModelConfig:
         object.__setattr__(self, "settings", canonical_settings(self.settings))
         for name in turn:
             if mixer(name).settings and name in self.__dataclass_fields__:
-                raise ValueError(f"variant: the mixer {name} has settings; give it a name that is no key of a model")
+                raise ValueError(f"variant: the mixer {name} has settings; give it a name that is not a key of a model")
             mixer(name).check(self)
 
     @property

@@ -79,6 +79,6 @@ class MqarSettings(TaskSettings):
     def _check_length(self, length: int) -> None:
         if length % 2 or length < 4 * self.pairs:
             raise ValueError(
-                f"train.seq_len: {length} is no even number of at least {4 * self.pairs} tokens, which "
+                f"train.seq_len: {length} is not an even number of at least {4 * self.pairs} tokens, which "
                 f"{self.pairs} pairs and their queries take (task.mqar.pairs)"
             )
