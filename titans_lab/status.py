@@ -37,7 +37,7 @@ def study_status(runs: Sequence[Run], store: Store) -> list[dict[str, Any]]:
 
 
 def shown_runs(study: Study, runs: Sequence[Run], store: Store) -> list[Run]:
-    """Return the runs that stand for a study: its own, or where only its search has begun, those of the search.
+    """Return the runs to show for a study: its own, or those of its search where only the search has begun.
 
     A run of the search is distinguished by its trial and parameters, a finalist's by `finalist`.
     """

@@ -107,7 +107,7 @@ def specs_in(module: ModuleType) -> Iterator[Spec]:
 
 @cache
 def _shipped() -> dict[str, Spec]:
-    """Import the folders of this package. Files beside the folders are what several mixers share."""
+    """Import the folders of this package. The files next to the folders are shared by several mixers."""
     folders = (found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)]) if found.ispkg)
     modules = [import_module(f"titans.mixers.{name}") for name in folders]
     specs = {found for module in modules for found in specs_in(module)}

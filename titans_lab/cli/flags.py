@@ -1,4 +1,4 @@
-"""Help pages in which a flag stands without a type: `--json`, not `--json <bool>`."""
+"""Help pages that show flags without a type: `--json`, not `--json <bool>`."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Part:
 
     Attributes:
         tokens: The number of tokens in the file `train.bin` or `valid.bin`, which is little-endian.
-        bytes: The number of bytes that they stand for. The end between two documents counts as one byte.
+        bytes: The number of bytes of the tokens. The end between two documents counts as one byte.
         documents: The number of documents that begin in the part.
         text_sha256: The SHA-256 of the bytes in hex. It is the same for all tokenizers.
         file_sha256: The SHA-256 of the file.

@@ -54,7 +54,7 @@ class Tokenizer(ABC):
         """Return the complete definition as plain JSON data, for a file and for the hash."""
 
     def decode(self, tokens: Iterable[int]) -> bytes:
-        """Return the bytes that tokens stand for."""
+        """Return the bytes of tokens."""
         return b"".join(self.pieces[token] for token in tokens)
 
     @cached_property

@@ -170,7 +170,7 @@ def _recorded(snapshot: Snapshot, condition: str = "true") -> set[str]:
 
 
 def differences(theirs: bytes, ours: bytes) -> Iterator[str]:
-    """Name the parts of our page that theirs lacks, and what stands in their place, in time linear in both."""
+    """Name the parts of our page that theirs lacks, and their replacements, in time linear in both."""
     at, absent = 0, list[bytes]()
     for part in PART.split(ours):
         found = theirs.find(part, at)
@@ -205,7 +205,7 @@ def _pair(theirs: bytes, ours: bytes) -> str:
 
 
 def _excerpt(line: bytes, at: int) -> str:
-    """Return the beginning of a line, which says what the line is about, and what stands at a place of it."""
+    """Return an excerpt of a line: its beginning, which identifies the line, and the text around a position."""
     first = max(START, at - BEFORE)
     whole = line[: START + AFTER] if first == START else line[:START] + b" ... " + line[first : at + AFTER]
     return _shown(whole.decode(errors="replace").strip())

@@ -74,7 +74,7 @@ class Evidence:
     damage: dict[str, None] = field(default_factory=dict)
 
     def ask(self, name: str, sql: str) -> Sequence[Row]:
-        """Return the rows of `sql`, which the page will show under `name`; a name stands for one statement."""
+        """Return the rows of `sql`, which the page will show under `name`; each name belongs to one statement."""
         known = self.statements.get(name)
         assert known is None or known.sql == sql, f"{name}: two statements of one name"
         if known is None:

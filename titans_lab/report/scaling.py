@@ -226,8 +226,8 @@ def _isoflop(found: Laws, material: Material) -> Figure | None:
         title="IsoFLOP parabolas",
         caption="Loss against parameters at each budget of FLOPs with three sizes or more, and the parabola through "
         "them (arXiv 2203.15556, approach 2). A star is its lowest point, left out where that is at the edge of the "
-        "grid; a cross is the law's best size for the budget. Parabolas are biased even without noise, so they stand "
-        f"beside the law as a check.{flag}",
+        "grid; a cross is the law's best size for the budget. Parabolas are biased even without noise, so they only "
+        f"check the law.{flag}",
         alt="Line plot of the loss against parameters, a parabola for every budget of FLOPs.",
         traces=[
             *(trace for each, parabola in curves for trace in _parabola(each, parabola)),

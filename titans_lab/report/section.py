@@ -137,7 +137,7 @@ class Section:
         figure: The figure, which comes first.
         table: The table, below the figure or in place of it.
         nothing: The reason why there is neither figure nor table.
-        question: The question of a study that has a section of its own; its answer stands below it.
+        question: The question of a study that has a section of its own, shown above the answer.
         answer: The answer to the study's question, in a section that the study was designed for. The page and the
             terminal begin with it.
         findings: Further sentences for the head of the page, and for the terminal.

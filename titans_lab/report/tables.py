@@ -52,7 +52,7 @@ def factor_names(design: Design) -> tuple[str, ...]:
 
 
 def arm_table(design: Design, metric: Metric, better: Collection[Arm]) -> Table:
-    """Return the table of arms, in the order of the study; those that the verdict calls `better` stand in bold."""
+    """Return the table of arms, in the order of the study; those that the verdict calls `better` are bold."""
     rows = (
         Row(spelled(arm), tuple(show(arm) for show in ARM_COLUMNS.values()), arm.colour, arm in better)
         for arm in design.arms

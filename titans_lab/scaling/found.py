@@ -89,7 +89,7 @@ class Fitted:
         variables: The variables of the law.
         rows: The rows of `SQL` that are in the fit.
         left_out: The number of runs that are not in the fit, by state.
-        fit: The law and its bootstrap; its points stand in the order of `rows`.
+        fit: The law and its bootstrap. Its points are in the order of `rows`.
     """
 
     group: dict[str, Any]

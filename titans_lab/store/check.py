@@ -142,7 +142,7 @@ def _record(path: Path, read: Callable[[Path], object], remedy: str, required: b
 
 
 def _folders(store: Store) -> Iterator[Fault]:
-    """Yield files that stand where the store has a folder."""
+    """Yield files in the place of the store's folders."""
     for kind in ("studies", "searches", "ngram_baselines", "benches", "verified"):
         path = store.root / kind
         if path.exists() and not path.is_dir():

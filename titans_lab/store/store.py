@@ -156,7 +156,7 @@ class Store:
 
 @contextmanager
 def writing(store: Store) -> Iterator[None]:
-    """Raise UserError where the store cannot be written, DamagedError where a folder stands in place of a record."""
+    """Raise UserError where the store cannot be written, DamagedError where a folder is in the place of a record."""
     try:
         yield
     except IsADirectoryError as error:

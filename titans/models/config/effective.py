@@ -17,7 +17,7 @@ BACKBONE = frozenset({"variant", "vocab_size", "dim", "n_layers", "mlp_ratio", "
 def plain(config: Any) -> dict[str, Any]:
     """Return a configuration, or a frozen dataclass that holds some, as nested dictionaries.
 
-    Settings of mixers' own stand under the mixer's name, those at their defaults too, as a study writes them.
+    A mixer's own settings are under the mixer's name, including those at their defaults, as a study writes them.
     """
     values: dict[str, Any] = {}
     for name, value in vars(config).items():

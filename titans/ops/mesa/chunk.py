@@ -45,7 +45,7 @@ def mesa(
         beta: b, at least 0, `[batch, heads, time]`.
         ridge: Above 0, `[heads, d_k]`.
         log_decay: log a, at most 0, `[batch, heads, time]`.
-        state: H, which is symmetric, and G beside it, `[batch, heads, d_k, d_k + d_v]`. None: zeros.
+        state: H, which is symmetric, and G, concatenated to `[batch, heads, d_k, d_k + d_v]`. None: zeros.
         iterations: Iterations of conjugate gradients.
         chunk_size: Tokens that are computed together. It changes only the speed.
         kernel: "torch", "fla" (see `titans.ops.fla`), or "auto", which is torch.

@@ -80,7 +80,7 @@ class TextTask(Task):
         return bits.view_as(targets)
 
     def terms(self, batch: Batch) -> int:
-        """Return the number of bytes that the target tokens stand for."""
+        """Return the number of bytes of the target tokens."""
         return int(self.corpus.tokenizer.widths[batch[1].numpy()].sum())
 
     def evaluate(self, model: nn.Module, device: torch.device, limit: int | None = None) -> list[Score]:

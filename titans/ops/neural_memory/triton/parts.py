@@ -135,7 +135,7 @@ def queries(p, t, d, m: tl.constexpr):
 
 @triton.jit
 def with_residual(gradient, dy, t, columns, m: tl.constexpr):
-    """Return the gradient with respect to queries, with the part that reaches them beside the memory's layers."""
+    """Return the gradient with respect to queries, with the part through the residual connection."""
     if m.residual:
         gradient += load_tile(dy, t, columns, m.chunk, m.dim)
     return gradient
