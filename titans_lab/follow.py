@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from titans_lab.input import open_regular
 from titans_lab.quantities import count
+from titans_lab.store.columns import METRICS
 from titans_lab.store.folder import Attempt
-from titans_lab.store.logs import row_of
+from titans_lab.store.logs import read_lines, row_of
 from titans_lab.tables import harmless
 
 PAUSE_SECONDS = 0.3
@@ -40,6 +42,13 @@ def lines(attempt: Attempt, follow: bool = False, wanted: Callable[[], bool] = l
         if ended or not wanted():
             return
         time.sleep(PAUSE_SECONDS)
+
+
+def metrics(attempt: Attempt) -> tuple[list[str], list[list[Any]]]:
+    """Return the columns and the rows of an attempt's metrics so far."""
+    names = [column.name for column in METRICS]
+    rows, _ = read_lines(attempt.metrics_path, METRICS)
+    return names, [[row[name] for name in names] for row in rows]
 
 
 class _Tail:

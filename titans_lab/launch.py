@@ -15,6 +15,7 @@ from titans_lab.executors.slots import device_slots
 from titans_lab.planning.edited import edited_since
 from titans_lab.planning.history import History, read_history
 from titans_lab.planning.plan import expected_seconds
+from titans_lab.quantities import plural
 from titans_lab.run.config import RunConfig
 from titans_lab.run.run import Run
 from titans_lab.store import compaction
@@ -231,4 +232,4 @@ def compact_if_worthwhile(store: Store) -> str:
         done = compaction.compact(store)
     except OSError as error:
         return f"note: {store.root} was not compacted ({error.strerror}); queries take longer"
-    return f"compacted {done.runs} runs, so that queries stay fast"
+    return f"compacted {plural(done.runs, 'run')}, so that queries stay fast"

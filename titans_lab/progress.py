@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from titans_lab.run import derived
-from titans_lab.run.run import Run
+from titans_lab.run.run import Run, labels
 from titans_lab.store.folder import Attempt
 from titans_lab.store.logs import latest_row
 from titans_lab.sweep import Sweep
@@ -31,25 +31,36 @@ class RunProgress:
         return self.step / self.steps
 
 
-def progress_of(run: Run, attempt: Attempt, device: str) -> RunProgress:
-    """Return the progress of a run, from the last line of an attempt's metrics."""
-    row, steps = latest_row(attempt.metrics_path), run.config.train.steps
+def progress_of(run: Run, attempt: Attempt, device: str, name: str = "") -> RunProgress:
+    """Return the progress of a run, from the last line of an attempt's metrics.
+
+    Args:
+        run: The run.
+        attempt: The attempt that trains it.
+        device: The name of its device.
+        name: What the run is called among others. Default: its own label.
+    """
+    row, steps, name = latest_row(attempt.metrics_path), run.config.train.steps, name or run.label
     if row is None or row["step"] is None or row["step_seconds"] is None:
-        return RunProgress(run.label, device, 0, steps)
+        return RunProgress(name, device, 0, steps)
     left = (steps - row["step"]) * row["step_seconds"]
-    return RunProgress(run.label, device, row["step"], steps, row["loss"], row["tokens_per_second"], left)
+    return RunProgress(name, device, row["step"], steps, row["loss"], row["tokens_per_second"], left)
 
 
 class Progress:
     """The number of runs in each state, the running runs, and the time left at the rate so far."""
 
     def __init__(self, runs: list[Run]) -> None:
+        self.labels = labels(runs)
         self.work = {run.run_id: float(derived.flops(run.config)) for run in runs}
         self.begin = monotonic()
 
     def running(self, sweep: Sweep) -> list[RunProgress]:
         """Return the runs with a worker, in the order in which they were started."""
-        return [progress_of(run, job.attempt, job.device.name) for run, job in sweep.active.values()]
+        return [
+            progress_of(run, job.attempt, job.device.name, self.labels[run.run_id])
+            for run, job in sweep.active.values()
+        ]
 
     def counts(self, sweep: Sweep) -> dict[str, int]:
         """Return the number of runs by state."""

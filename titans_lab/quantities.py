@@ -18,6 +18,17 @@ def count(number: float) -> str:
     return f"{number:.3g}"
 
 
+def plural(number: int, noun: str, nouns: str = "") -> str:
+    """Return a number with its noun: "1 run", "2 runs".
+
+    Args:
+        number: How many.
+        noun: The noun for one.
+        nouns: The noun for any other number. Default: the noun with an s.
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {nouns or noun + 's'}"
+
+
 def memory(size: float) -> str:
     """Return a size in bytes as KiB, MiB or GiB."""
     if size < 2**20:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
+from titans_lab.quantities import plural
 from titans_lab.run import derived
 from titans_lab.run.run import Run, config_of
 from titans_lab.store.compacted import Compacted
@@ -73,7 +74,7 @@ def totals(states: Mapping[str, int]) -> str:
     counted = [(state, states[state]) for state in order if state in states]
     runs = sum(states.values())
     listed = ", ".join(f"{count} {state}" for state, count in counted if count)
-    return f"{runs} run{'' if runs == 1 else 's'}: {listed}" if runs else "no runs"
+    return f"{plural(runs, 'run')}: {listed}" if runs else "no runs"
 
 
 def seconds_left(runs: Sequence[Run], rows: Sequence[Mapping[str, Any]]) -> float | None:

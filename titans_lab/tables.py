@@ -78,7 +78,7 @@ def to_text(form: TextFormat, names: Sequence[str], rows: Rows, width: int | Non
 def to_json(names: Sequence[str], rows: Rows) -> str:
     """Return a JSON list of objects: see `plain`."""
     listed = [dict(zip(names, map(plain, row), strict=True)) for row in rows]
-    return json.dumps(listed, indent=1, default=str) + "\n"
+    return json.dumps(listed, indent=1, default=str, allow_nan=False) + "\n"
 
 
 def to_csv(names: Sequence[str], rows: Rows) -> str:
@@ -133,10 +133,13 @@ class _Column:
 
     def line(self, place: int) -> str:
         """Return a cell, as wide as the column."""
-        cell = self.cells[place]
-        if len(cell) > self.size:
-            return f"{cell[: self.size - 1]}…"
+        cell = shortened(self.cells[place], self.size)
         return cell.rjust(self.size) if self.numeric else cell.ljust(self.size)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many characters, with an ellipsis where its end is cut off."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _panels(columns: Sequence[_Column], width: int | None) -> list[list[_Column]]:
@@ -214,7 +217,7 @@ def exact(value: Any) -> str:
         return ""
     if isinstance(value, Decimal):
         return f"{value:f}"
-    return json.dumps(plain(value), default=str) if isinstance(value, dict | list) else str(value)
+    return json.dumps(plain(value), default=str, allow_nan=False) if isinstance(value, dict | list) else str(value)
 
 
 def shown(value: Any) -> str:

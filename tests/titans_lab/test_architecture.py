@@ -59,15 +59,15 @@ MAY_IMPORT = {
     "titans_lab.quantities": "",
     "titans_lab.follow": "titans_lab.input titans_lab.quantities titans_lab.store titans_lab.tables",
     "titans_lab.control": "titans_lab.selection titans_lab.store",
-    "titans_lab.launch": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.run "
-    "titans_lab.store titans_lab.study titans_lab.sweep",
-    "titans_lab.status": "titans_lab.errors titans_lab.run titans_lab.store titans_lab.study",
+    "titans_lab.launch": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.quantities "
+    "titans_lab.run titans_lab.store titans_lab.study titans_lab.sweep",
+    "titans_lab.status": "titans_lab.errors titans_lab.quantities titans_lab.run titans_lab.store titans_lab.study",
     "titans_lab.selection": "titans_lab.errors titans_lab.run titans_lab.store titans_lab.study",
     "titans_lab.executors": "titans_lab.environment titans_lab.errors titans_lab.store",
     "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.run "
     "titans_lab.store",
-    "titans_lab.planning": "titans_lab.executors titans_lab.run titans_lab.run.metric titans_lab.source_digest "
-    f"titans_lab.stats titans_lab.store titans_lab.study {LIGHT}",
+    "titans_lab.planning": "titans_lab.executors titans_lab.quantities titans_lab.run titans_lab.run.metric "
+    f"titans_lab.source_digest titans_lab.stats titans_lab.store titans_lab.study {LIGHT}",
     "titans_lab.spending": "titans_lab.study",
     "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.run "
     "titans_lab.spending titans_lab.store titans_lab.study",

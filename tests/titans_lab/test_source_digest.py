@@ -95,7 +95,7 @@ def test_runs_without_a_digest_and_runs_of_this_code_are_not_warned_of(bench: Wo
     finish(runs[1:2], bench.store, environment())
     assert edited_since(runs, read_history(bench.store)) == ""
     finish(runs[2:], bench.store, {"source_digest": "0" * 16, "files_digest": "0" * 16})
-    assert edited_since(runs, read_history(bench.store)).startswith("1 of 3 finished runs are of other source code")
+    assert edited_since(runs, read_history(bench.store)).startswith("other source code than this trained 1 of 3 fin")
     assert edited_since(runs[:2], read_history(bench.store)) == ""
 
 
@@ -117,7 +117,7 @@ def test_verbs_warn_of_runs_of_edited_code_and_refuse_them_if_strict(bench: Work
     edit(copy / LAYER, '"""', '"""Another docstring. ')
     assert call("plan", "--strict").stderr == ""
     (copy / LAYER).write_text((copy / LAYER).read_text() + "\nADDED = 1\n")
-    words = "1 of 1 finished runs are of other source code than this, and no version says so; "
+    words = "other source code than this trained 1 of 1 finished run, and no version says so; "
     kept = state()
     for verb in ("plan", "sweep", "report"):
         refused = call(verb, "--strict")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from titans_lab.cli.output import note, print_damage
+from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
@@ -72,8 +73,13 @@ Strict = Annotated[
     bool,
     typer.Option("--strict", help="Refuse, with exit code 2, if finished runs are of other source code than this."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+Form = Annotated[
+    TextFormat,
+    typer.Option(
+        "--format",
+        help="The format: table is for people, csv and json have every digit. --csv and --json are short for them.",
+    ),
+]
 States = Annotated[
     str | None,
     typer.Option("--state", metavar="STATE,...", help="Select the runs in one of these states, such as failed,oom."),

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, open_store, usable_devices, warn
+from titans_lab.cli.arguments import Form, Overrides, StoreFolder, open_store, usable_devices, warn
 from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, end_interrupted, note, print_rows, print_table, progress_bar
 from titans_lab.errors import UserError
-from titans_lab.quantities import count
+from titans_lab.quantities import count, plural
+from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.bench.pairs import Pair
@@ -44,8 +45,7 @@ def bench(
         int | None, typer.Option(min=1, help="The threads of torch on the CPU. Default: one for each core.")
     ] = None,
     store: StoreFolder = None,
-    as_csv: AsCsv = False,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Measure the speed of training steps, forward and backward, against a baseline.
 
@@ -60,7 +60,7 @@ def bench(
     pairs = paired(cases(_configs(study, overrides or []), _lengths(length), batch), against)
     work = Bench(open_store(store), setup_on(usable_devices()[0], rounds, threads))
     _measure(work, pairs)
-    _print(work, as_csv, as_json)
+    _print(work, form)
     if work.failed:
         for pair, error in work.failed:
             note(f"failed: {_words(pair)}: {error}")
@@ -89,8 +89,7 @@ def _lengths(text: str | None) -> list[int]:
 
 
 def _measure(work: Bench, pairs: Sequence[Pair]) -> None:
-    many = f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}"
-    note(f"measuring {many} on {work.setup.device.hardware}")
+    note(f"measuring {plural(len(pairs), 'pair')} on {work.setup.device.hardware}")
     try:
         with terminable(), progress_bar(len(pairs)) as tell:
             for pair in pairs:
@@ -104,12 +103,12 @@ def _words(pair: Pair) -> str:
     return f"{pair.label}, {pair.case.length} tokens, against {pair.against}"
 
 
-def _print(work: Bench, as_csv: bool, as_json: bool) -> None:
+def _print(work: Bench, form: TextFormat) -> None:
     from titans_lab.bench.process import Measurement
 
-    if as_csv or as_json:
+    if form != "table":
         names = [field.name for field in dataclasses.fields(Measurement)]
-        print_rows(names, ([getattr(row, name) for name in names] for row in work.rows), as_csv, as_json)
+        print_rows(names, ([getattr(row, name) for name in names] for row in work.rows), form)
     elif work.rows:
         _show(work)
 
@@ -119,9 +118,9 @@ def _show(work: Bench) -> None:
     ratio = f"times {against} (lowest to highest)"
     head = ("configuration", "length", "tokens/s", f"{against} tokens/s", ratio, "share of a product")
     print_table((*head, "parameters", "FLOPs/token", "peak MiB"), map(_cells, work.rows))
-    threads = f"{setup.threads} {'thread' if setup.threads == 1 else 'threads'}"
+    threads = plural(setup.threads, "thread")
     print(
-        f"\nForward and backward on {setup.device.hardware}, {threads}. Medians of {setup.rounds} rounds. "
+        f"\nForward and backward on {setup.device.hardware}, {threads}. Medians of {plural(setup.rounds, 'round')}. "
         f"The store has them as {work.name}."
     )
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, load, open_store, usable_devices
+from titans_lab.cli.arguments import Form, Overrides, StoreFolder, load, open_store, usable_devices
 from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, end_interrupted, note, print_rows, print_table, progress_bar
 from titans_lab.durations import spell_duration
+from titans_lab.quantities import plural
+from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
@@ -34,8 +36,7 @@ def verify(
     overrides: Overrides = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The random seed. Default: a new one.")] = None,
     store: StoreFolder = None,
-    as_csv: AsCsv = False,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Check on this machine that the fast forms of a study's models agree with their reference implementations.
 
@@ -54,7 +55,7 @@ def verify(
         plans = [(device, of_defaults(device.kind)) for device in one_of_each(devices)]
     begin = time.monotonic()
     rows = _run(plans, records, secrets.randbits(32) if seed is None else seed)
-    _print(rows, time.monotonic() - begin, as_csv, as_json)
+    _print(rows, time.monotonic() - begin, form)
     if not all(row.ok for row in rows):
         raise typer.Exit(FAILED)
 
@@ -77,8 +78,7 @@ def _run(plans: Sequence[tuple[Device, Sequence[Verification]]], records: Store,
     from titans_lab.verify.process import count_checks, verify
 
     for device, wanted in plans:
-        models = "1 model" if len(wanted) == 1 else f"{len(wanted)} models"
-        note(f"verifying {models} on {device.hardware}")
+        note(f"verifying {plural(len(wanted), 'model')} on {device.hardware}")
     rows: list[CheckRow] = []
     try:
         with terminable(), progress_bar(sum(count_checks(wanted) for _, wanted in plans)) as tell:
@@ -91,13 +91,13 @@ def _run(plans: Sequence[tuple[Device, Sequence[Verification]]], records: Store,
     return rows
 
 
-def _print(rows: Sequence[CheckRow], seconds: float, as_csv: bool, as_json: bool) -> None:
+def _print(rows: Sequence[CheckRow], seconds: float, form: TextFormat) -> None:
     from titans_lab.verify.process import CheckRow
     from titans_lab.verify.reduced import WORDS
 
-    if as_csv or as_json:
+    if form != "table":
         names = [field.name for field in dataclasses.fields(CheckRow)]
-        print_rows(names, map(dataclasses.astuple, rows), as_csv, as_json)
+        print_rows(names, map(dataclasses.astuple, rows), form)
     else:
         _print_tables(rows)
         print(f"\n{_summary(rows)}, {spell_duration(seconds)}. {WORDS}")
@@ -128,4 +128,4 @@ def _brief(error: float) -> str:
 
 def _summary(rows: Sequence[CheckRow]) -> str:
     out = sum(not row.ok for row in rows)
-    return f"{len(rows)} checks, {out} out of tolerance" if out else f"{len(rows)} checks, all within tolerance"
+    return f"{plural(len(rows), 'check')}, {f'{out} out of' if out else 'all within'} tolerance"

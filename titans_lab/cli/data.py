@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsJson, text_size
-from titans_lab.cli.output import note, print_table, progress
+from titans_lab.cli.arguments import Form, text_size
+from titans_lab.cli.flags import Verb
+from titans_lab.cli.output import note, print_document, print_rows, print_table, progress
 from titans_lab.quantities import count
+from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.data.prepared import Manifest
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 data = typer.Typer(help="Prepare text once, as memory-mapped tokens.", no_args_is_help=True)
 
 
-@data.command()
+@data.command(cls=Verb)
 def prepare(
     source: Annotated[
         str,
@@ -47,7 +48,7 @@ def prepare(
     one_document: Annotated[
         bool, typer.Option("--one-document", help="Join files, lines or rows to one document.")
     ] = False,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Tokenize a text into a folder, with the tokenizer and a manifest, for `data.path` in a study.
 
@@ -67,27 +68,31 @@ def prepare(
         note(f"{output}: the same command has prepared it before; it stays as it is")
     if manifest.train.text_sha256 == manifest.valid.text_sha256:
         note("warning: --valid: this is the training text, so that validation measures memorization")
-    _print(manifest, output, as_json)
+    _print(manifest, output, form)
 
 
-@data.command()
+@data.command(cls=Verb)
 def show(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that `data prepare` made.")],
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Print what a prepared folder contains, and check its files."""
     from titans_lab.data.prepared import read_manifest, verify
 
     manifest = read_manifest(folder)
     verify(folder, manifest)
-    _print(manifest, folder, as_json)
+    _print(manifest, folder, form)
 
 
-def _print(manifest: Manifest, folder: Path, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"folder": str(folder), "digest": manifest.digest, **asdict(manifest)}, indent=1))
-        return
+def _print(manifest: Manifest, folder: Path, form: TextFormat) -> None:
     parts = {"train": manifest.train, "valid": manifest.valid}
+    if form == "json":
+        print_document({"folder": str(folder), "digest": manifest.digest, **asdict(manifest)})
+        return
+    if form != "table":
+        counted = ([name, part.tokens, part.bytes, part.documents, manifest.digest] for name, part in parts.items())
+        print_rows(("part", "tokens", "bytes", "documents", "digest"), counted, form)
+        return
     rows = (
         [name, count(part.tokens), count(part.bytes), f"{part.bytes / part.tokens:.2f}", count(part.documents)]
         for name, part in parts.items()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, open_store
+from titans_lab.cli.arguments import Form, StoreFolder, open_store
 from titans_lab.cli.harness import print_harness
 from titans_lab.cli.questions import lengths_of, print_questions
 from titans_lab.errors import UserError
@@ -76,8 +76,7 @@ def evaluate(
     online: Online = False,
     limit: Limit = None,
     store: StoreFolder = None,
-    as_csv: AsCsv = False,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Evaluate a finished run: ask for facts in long inputs, or run lm-eval's tasks zero-shot.
 
@@ -94,13 +93,13 @@ def evaluate(
     folder = find_run(records, run)
     check_weights(folder)
     if task not in OPTIONS:
-        print_harness(records, folder.run_id, task, data, online, limit, as_csv, as_json)
+        print_harness(records, folder.run_id, task, data, online, limit, form)
         return
     if task == "needle":
         asked = needles(folder.record(), kinds.split(",") if kinds else [], template, text, words)
     else:
         asked = stories(facts or [], text)
-    print_questions(records, folder.run_id, at_lengths(asked, lengths_of(lengths), count, seed), as_csv, as_json)
+    print_questions(records, folder.run_id, at_lengths(asked, lengths_of(lengths), count, seed), form)
 
 
 def _refuse_idle(context: typer.Context, task: str) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsJson, Overrides, StoreFolder, StudyFile, load, open_store
+from titans_lab.cli.arguments import Form, Overrides, StoreFolder, StudyFile, load, open_store
+from titans_lab.cli.output import print_document, print_rows, print_table, say
+from titans_lab.quantities import plural
 from titans_lab.scaling import Against
+from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.scaling import Scaling
@@ -30,7 +32,7 @@ def fit(
         ),
     ] = None,
     store: StoreFolder = None,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Fit a scaling law to a study's finished runs, with intervals, and test it on the largest budget.
 
@@ -38,25 +40,35 @@ def fit(
     Give the same overrides as to the sweep, since they decide which runs belong to the study.
     """
     from titans_lab.scaling import scalings
-    from titans_lab.tables import plain
 
     found = scalings(load(study, overrides)[1], open_store(store).root, against, by)
-    if as_json:
-        print(json.dumps(plain([dataclasses.asdict(each) for each in found]), indent=1, default=str))
+    if form == "json":
+        print_document([dataclasses.asdict(each) for each in found])
+        return
+    if form != "table":
+        _print_coefficients(found, form)
         return
     for each in found:
         _print(each)
 
 
-def _print(law: Scaling) -> None:
-    from titans_lab.cli.output import print_table, say
+def _print_coefficients(laws: Sequence[Scaling], form: TextFormat) -> None:
+    """Print a row for each coefficient of each law, with its 95 % interval."""
+    rows = (
+        [" ".join(f"{key}={value}" for key, value in law.group.items()), name, *dataclasses.astuple(found), law.runs]
+        for law in laws
+        for name, found in law.coefficients.items()
+    )
+    print_rows(("group", "coefficient", "estimate", "low", "high", "runs"), rows, form)
 
+
+def _print(law: Scaling) -> None:
     terms = " + ".join(
         f"{size} / {name}^{power}"
         for name, size, power in zip(law.variables, ("A", "B"), ("alpha", "beta"), strict=False)
     )
     group = "".join(f"{key}={value}: " for key, value in law.group.items())
-    say(f"{group}loss = E + {terms}, {law.runs} runs\n")
+    say(f"{group}loss = E + {terms}, {plural(law.runs, 'run')}\n")
     rows = ([name, *(f"{number:.4g}" for number in dataclasses.astuple(c))] for name, c in law.coefficients.items())
     print_table(("", "estimate", "from", "to"), rows)
     say("\n" + "\n".join(_remarks(law)) + "\n")
@@ -79,7 +91,7 @@ def _remarks(law: Scaling) -> Iterator[str]:
     yield f"Residuals: {law.residual:.2%} (root mean square)."
     if law.held_out:
         told = f"{law.held_out.error:+.2%} on average, {law.held_out.spread:.2%} root mean square"
-        runs = f"{law.held_out.points} run{'' if law.held_out.points == 1 else 's'}"
+        runs = plural(law.held_out.points, "run")
         yield f"Largest budget, held out ({runs}): predicted {told}."
     else:
         yield "No budget could be held out: the others do not determine a law."

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsJson, StoreFolder, open_store, usable_devices
+from titans_lab.cli.arguments import Form, StoreFolder, open_store, usable_devices
 from titans_lab.cli.evals import Run
 from titans_lab.cli.output import FAILED, note, print_rows
 from titans_lab.tables import harmless
@@ -22,7 +22,7 @@ def generate(
     samples: Annotated[int, typer.Option(min=1, help="The number of continuations of each prompt.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The random seed of the draws.")] = 0,
     store: StoreFolder = None,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Continue prompts with a finished language model, and print the continuations.
 
@@ -42,9 +42,9 @@ def generate(
     except EndedEarly as error:
         note(f"failed: {error}")
         raise typer.Exit(FAILED) from error
-    if as_json:
+    if form != "table":
         rows = ((folder.run_id, each.prompt, each.seed, text) for each, text in zip(asked, found, strict=True))
-        print_rows(("run_id", "prompt", "seed", "text"), rows, as_csv=False, as_json=True)
+        print_rows(("run_id", "prompt", "seed", "text"), rows, form)
         return
     shown = (f"{each.prompt}{text}" for each, text in zip(asked, found, strict=True))
     print("\n\n".join("\n".join(map(harmless, text.split("\n"))) for text in shown))

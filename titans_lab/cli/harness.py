@@ -11,6 +11,7 @@ import typer
 from titans_lab.cli.arguments import usable_devices
 from titans_lab.cli.output import FAILED, collect, print_rows, print_table
 from titans_lab.errors import UserError
+from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.harness.asking import TaskRequest, TaskResult
@@ -27,16 +28,15 @@ def print_harness(
     data: Path | None,
     online: bool,
     limit: int | None,
-    as_csv: bool,
-    as_json: bool,
+    form: TextFormat,
 ) -> None:
     """Evaluate a run on tasks and print the paper's row, or every value as CSV or JSON. Exit code 3: it broke."""
     asked = _asked(tasks, data, online, limit)
     found = _found(records, run_id, asked)
-    if as_csv or as_json:
+    if form != "table":
         names = COLUMNS[:6]
         rows = ([*(row[x] for x in names), each.evaluation, each.recorded] for each in found for row in each.rows)
-        print_rows(COLUMNS, rows, as_csv, as_json)
+        print_rows(COLUMNS, rows, form)
     elif found:
         _print(found)
     if len(found) < len(asked):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import sys
 import textwrap
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 import typer
 
 from titans_lab.cli.interrupts import terminable
-from titans_lab.tables import TextFormat, harmless_lines, to_table, to_text
+from titans_lab.tables import TextFormat, harmless_lines, plain, to_table, to_text
 
 if TYPE_CHECKING:
     from titans_lab.store.files import Damage
@@ -55,20 +56,24 @@ def end_interrupted(words: str = "") -> NoReturn:
     raise typer.Exit(INTERRUPTED) from None
 
 
-def print_rows(columns: Sequence[str], rows: Iterable[Iterable[Any]], as_csv: bool, as_json: bool) -> None:
-    """Print rows on standard output, as a table unless CSV or JSON is asked for."""
-    print(rows_text(columns, rows, as_csv, as_json), end="")
+def print_rows(columns: Sequence[str], rows: Iterable[Iterable[Any]], form: TextFormat) -> None:
+    """Print rows on standard output in a format."""
+    print(rows_text(columns, rows, form), end="")
 
 
-def rows_text(columns: Sequence[str], rows: Iterable[Iterable[Any]], as_csv: bool, as_json: bool) -> str:
+def rows_text(columns: Sequence[str], rows: Iterable[Iterable[Any]], form: TextFormat) -> str:
     """Return the text of `print_rows`."""
-    form: TextFormat = "json" if as_json else "csv" if as_csv else "table"
     return to_text(form, columns, rows, width())
 
 
-def print_json(facts: dict[str, Any]) -> None:
-    """Print what a verb has done as a list of one JSON object."""
-    print_rows(list(facts), [facts.values()], as_csv=False, as_json=True)
+def print_facts(facts: dict[str, Any], form: TextFormat) -> None:
+    """Print what a verb has done as one row: in JSON, a list of one object."""
+    print_rows(list(facts), [facts.values()], form)
+
+
+def print_document(found: Any) -> None:
+    """Print facts that are no rows as JSON. What is no number is null: see `titans_lab.tables.plain`."""
+    print(json.dumps(plain(found), indent=1, default=str, allow_nan=False))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from titans_lab.cli.arguments import (
-    AsCsv,
-    AsJson,
+    Form,
     MaxParallel,
     Overrides,
     StoreFolder,
@@ -20,11 +18,12 @@ from titans_lab.cli.arguments import (
     open_store,
     usable_devices,
 )
-from titans_lab.cli.output import note, print_rows, say
+from titans_lab.cli.output import note, print_document, print_rows, say
 from titans_lab.cli.screens import SHORT_ID, Wide, print_screen
 from titans_lab.durations import spell_duration
 from titans_lab.errors import UserError
-from titans_lab.quantities import count, memory
+from titans_lab.quantities import count, memory, plural
+from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.executors.devices import Device
@@ -49,8 +48,7 @@ def plan(
     ] = False,
     strict: Strict = False,
     wide: Wide = False,
-    as_csv: AsCsv = False,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """List the runs of a study with their size, cost and state, and with what is new about them. Nothing runs.
 
@@ -67,10 +65,10 @@ def plan(
     found = plan_runs(loaded.launch_order(runs), open_store(store), devices, probed, loaded.metric, loaded.effect)
     if found.edited and strict:
         raise UserError(f"--strict: {found.edited}")
-    if as_json:
-        print(json.dumps(document(loaded, found, overrides or []), indent=1, default=str))
-    elif as_csv:
-        _print_csv(found)
+    if form == "json":
+        print_document(document(loaded, found, overrides or []))
+    elif form != "table":
+        _print_rows(found, form)
     else:
         print_screen(_columns(found, labels(runs), loaded.hold, wide), wide, every="run")
         print()
@@ -82,7 +80,7 @@ def plan(
     if found.undecided:
         note(f"warning: {found.undecided}")
     for name, values in found.mixed.items():
-        listed = ", ".join(f"{value} ({runs} runs)" for value, runs in values.items())
+        listed = ", ".join(f"{value} ({plural(runs, 'run')})" for value, runs in values.items())
         note(f"warning: the finished runs of this study differ in {name}: {listed}")
 
 
@@ -104,12 +102,12 @@ def _probe(runs: Sequence[Run], device: Device) -> list[Past]:
         raise UserError(f"--probe: {error}") from error
 
 
-def _print_csv(found: Plan) -> None:
+def _print_rows(found: Plan, form: TextFormat) -> None:
     """Print a row for each run, in which an estimate takes three columns."""
     ends = [f"{name}{end}" for name in ESTIMATED for end in ("", "_low", "_high")]
     names = [name for name in vars(found.runs[0]) if name not in (*ESTIMATED, "new")]
     rows = ([*(getattr(row, name) for name in names), *_ends(row), str(row.new or "")] for row in found.runs)
-    print_rows([*names, *ends, "new"], rows, as_csv=True, as_json=False)
+    print_rows([*names, *ends, "new"], rows, form)
 
 
 def _ends(row: PlannedRun) -> list[float | None]:
@@ -142,7 +140,7 @@ def _print_summary(found: Plan) -> None:
     """Print the runs to train, their expected time, and the detectable difference."""
     missing = found.missing
     cost = f"{count(sum(row.tokens for row in missing))} tokens, {count(sum(row.flops for row in missing))} FLOPs"
-    say(f"{len(found.runs)} runs, {len(missing)} to run: {cost}")
+    say(f"{plural(len(found.runs), 'run')}, {len(missing)} to run: {cost}")
     if missing:
         at_once = f"{found.devices} at a time" if found.devices > 1 else "one at a time"
         known = f"{_estimate(found.seconds, _time)}, {at_once}" if found.seconds else _unknown(missing)
@@ -152,12 +150,12 @@ def _print_summary(found: Plan) -> None:
     if any(each and each.low is None for row in missing for each in (row.seconds, row.peak_bytes)):
         say("(?): the store has too few runs like these for an interval")
     if (seen := found.detectable) and seen.difference:
-        arms = f"{seen.arms} arm{'' if seen.arms == 1 else 's'}"
+        arms = plural(seen.arms, "arm")
         of = "this study's runs" if seen.own else "earlier runs like these"
         say(
-            f"Detectable difference at {seen.seeds} seeds, with 80 % power: {seen.difference:.3g} "
+            f"Detectable difference at {plural(seen.seeds, 'seed')}, with 80 % power: {seen.difference:.3g} "
             f"{seen.metric} ({arms} after Holm; standard deviation of paired differences "
-            f"{seen.sd:.2g}, from {seen.pairs} pairs of {of})"
+            f"{seen.sd:.2g}, from {plural(seen.pairs, 'pair')} of {of})"
         )
     elif len({row.parameters for row in found.runs} | {row.label for row in found.runs}) > 1:
         why = "one seed detects none" if seen else "the store has no two arms like these with two seeds in common"
@@ -174,9 +172,8 @@ def _print_search(search: dict[str, Any]) -> None:
 
 def _unknown(missing: Sequence[PlannedRun]) -> str:
     without = sum(row.seconds is None for row in missing)
-    return (
-        f"unknown for {without} of {len(missing)} runs: the store has no run on hardware like this; --probe measures it"
-    )
+    runs = plural(len(missing), "run")
+    return f"unknown for {without} of {runs}: the store has no run on hardware like this; --probe measures it"
 
 
 def _estimate(estimate: Estimate | None, words: Callable[[float], str]) -> str:

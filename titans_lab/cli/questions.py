@@ -11,7 +11,7 @@ import typer
 from titans_lab.cli.arguments import usable_devices
 from titans_lab.cli.output import FAILED, collect, print_rows, print_table, say
 from titans_lab.errors import UserError
-from titans_lab.tables import harmless
+from titans_lab.tables import TextFormat, harmless
 
 if TYPE_CHECKING:
     from titans_lab.evaluation.choices import Choice
@@ -22,14 +22,14 @@ SIZES = {"": 1, "K": 2**10, "M": 2**20}
 COLUMNS = ("evaluation", "task", "setting", "length", "count", "value", "low", "high", "recorded", "note")
 
 
-def print_questions(records: Store, run_id: str, chosen: Sequence[Choice], as_csv: bool, as_json: bool) -> None:
+def print_questions(records: Store, run_id: str, chosen: Sequence[Choice], form: TextFormat) -> None:
     """Ask a run, and print the shares of right answers. Exit code 3: the evaluation broke."""
     from titans_lab.evaluation.evaluations import evaluate
 
     device = usable_devices()[0]
     answers = evaluate(records, run_id, chosen, device)
     results = collect(answers, len(chosen), _words, "evaluations")
-    _print(results, as_csv, as_json)
+    _print(results, form)
     if len(results) < len(chosen):
         raise typer.Exit(FAILED)
 
@@ -46,10 +46,10 @@ def _words(result: Result) -> str:
     return f"{result.asked.kind}, {result.asked.length} tokens"
 
 
-def _print(results: Sequence[Result], as_csv: bool, as_json: bool) -> None:
+def _print(results: Sequence[Result], form: TextFormat) -> None:
     rows = [dict(result.share) | _more(result) for result in results]
-    if as_csv or as_json:
-        print_rows(COLUMNS, ([row[name] for name in COLUMNS] for row in rows), as_csv, as_json)
+    if form != "table":
+        print_rows(COLUMNS, ([row[name] for name in COLUMNS] for row in rows), form)
     elif rows:
         print_table(("task", "setting", "length", "right", "of", "95 % interval", ""), map(_cells, rows))
         _print_examples(results[-1])

@@ -11,7 +11,7 @@ from typing import IO, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsCsv, AsJson, StoreFolder, duration, open_store, size
+from titans_lab.cli.arguments import StoreFolder, duration, open_store, size
 from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import INTERRUPTED, note, width
 from titans_lab.errors import UserError
@@ -37,7 +37,10 @@ def query(
     columns: Annotated[bool, typer.Option("--columns", help="List the columns of one view, or of all views.")] = False,
     form: Annotated[
         Format | None,
-        typer.Option("--format", help="The format. Default: by the name of the output file, else a table."),
+        typer.Option(
+            "--format",
+            help="The format. Default: by the name of the output file, else table. --csv and --json are short.",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file to write. Default: standard output.")
@@ -49,14 +52,12 @@ def query(
         int, typer.Option(parser=size, metavar="SIZE", help="How much memory the statement may take.")
     ] = "4G",  # type: ignore[assignment]
     store: StoreFolder = None,
-    as_csv: AsCsv = False,
-    as_json: AsJson = False,
 ) -> None:
     """Ask the store a question in SQL (DuckDB). A statement can read the views and nothing else, and change nothing.
 
     `--columns` lists the views' columns. Sections of a configuration read as model.memory.depth or train.lr.
     """
-    wanted = _format(form, as_csv, as_json, output)
+    wanted = form or format_of(output)
     if output is None and wanted == "parquet" and sys.stdout.isatty():
         raise UserError("query: parquet is not for a terminal; give -o FILE, or a pipe")
     fitted = width() if output is None else None
@@ -79,14 +80,6 @@ def query(
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
-
-
-def _format(given: Format | None, as_csv: bool, as_json: bool, output: Path | None) -> Format:
-    """Return the format that the options ask for. UserError: they ask for two."""
-    asked: set[Format] = {each for each in (given, "csv" if as_csv else None, "json" if as_json else None) if each}
-    if len(asked) > 1:
-        raise UserError(f"query: two formats, {' and '.join(sorted(asked))}; give one")
-    return asked.pop() if asked else format_of(output)
 
 
 def _write(content: IO[bytes], output: Path | None) -> None:

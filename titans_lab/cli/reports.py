@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsCsv, AsJson, Overrides, StoreFolder, Strict, load, open_store
-from titans_lab.cli.output import FAILED, note
+from titans_lab.cli.arguments import Form, Overrides, StoreFolder, Strict, load, open_store
+from titans_lab.cli.output import FAILED, note, say
 from titans_lab.errors import UserError
 from titans_lab.tables import format_in
 
@@ -108,14 +108,14 @@ def compare(
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     store: StoreFolder = None,
-    as_csv: AsCsv = False,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Compare runs: the settings in which they differ, their final figures and their learning curves."""
     from titans_lab.cli.output import print_rows
     from titans_lab.report import page, runs_report, write
     from titans_lab.report.compare import records as by_run
     from titans_lab.report.compare import rows
+    from titans_lab.report.head import head
     from titans_lab.store.weights import find_run
 
     records = open_store(store)
@@ -125,11 +125,13 @@ def compare(
     if len(ids) < 2:
         raise UserError(f"{' '.join(runs)}: one run; name two or more to compare")
     told = runs_report(ids, records.root)
-    if as_csv or as_json:
+    if form in ("csv", "json"):
         found = by_run(told)
-        print_rows(list(found[0]), (record.values() for record in found), as_csv, as_json)
+        print_rows(list(found[0]), (record.values() for record in found), form)
     else:
-        print_rows(("", *ids), ((name, *values) for name, values in rows(told)), as_csv, as_json)
+        if form == "table":
+            say(f"{head(told.material, told.design, told.sections).verdict}\n")
+        print_rows(("", *ids), ((name, *values) for name, values in rows(told)), form)
     if output or show:
         path = write(page(told), output or records.report_path("compare", ".html"))
         typer.echo(path, err=True)

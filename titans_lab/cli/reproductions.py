@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsJson, Overrides, StoreFolder, StudyFile, load, open_store, usable_devices
+from titans_lab.cli.arguments import Form, Overrides, StoreFolder, StudyFile, load, open_store, usable_devices
 from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, INTERRUPTED, print_rows
 from titans_lab.errors import UserError
@@ -26,7 +26,7 @@ def reproduce(
     overrides: Overrides = None,
     count: Annotated[int, typer.Option("--runs", min=1, help="Runs to train again, drawn at random.")] = 2,
     store: StoreFolder = None,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Train a random sample of a study's finished runs again and compare their recorded numbers.
 
@@ -46,9 +46,9 @@ def reproduce(
         raise UserError(f"{study}: the store at {records.root} has no finished run of it; sweep it first")
     with tempfile.TemporaryDirectory(prefix="titans-lab-") as folder:
         found = list(_again(chosen, Path(folder), snapshot))
-    if as_json:
+    if form != "table":
         rows = (asdict(each).values() for each in found)
-        print_rows(("run_id", "label", "exact", "why", "compared", "differences"), rows, as_csv=False, as_json=True)
+        print_rows(("run_id", "label", "exact", "why", "compared", "differences"), rows, form)
     else:
         for each in found:
             _tell(each)

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from titans_lab.cli.arguments import (
-    AsCsv,
-    AsJson,
+    Form,
     Overrides,
     States,
     StoreFolder,
@@ -31,8 +30,8 @@ from titans_lab.cli.screens import SHORT_ID, Wide, screen_text
 from titans_lab.cli.streams import has_reader, problem
 from titans_lab.durations import spell_duration
 from titans_lab.errors import UserError
-from titans_lab.quantities import count
-from titans_lab.tables import shown
+from titans_lab.quantities import count, plural
+from titans_lab.tables import TextFormat, plain, shown
 
 if TYPE_CHECKING:
     from titans_lab.run.run import Run
@@ -58,8 +57,7 @@ def status(
     ] = False,
     wide: Wide = False,
     store: StoreFolder = None,
-    as_csv: AsCsv = False,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Show the state of each run of a study, or the number of runs in each state for every study of the store.
 
@@ -70,14 +68,14 @@ def status(
     records, wanted = open_store(store, there=study is None), Filter.of(states, where)
     look = _look(records, study, overrides, wanted)
     if watch:
-        _watch(look, wide, as_csv, as_json)
+        _watch(look, wide, form)
         return
     found = look(wide)
     print_damage(found.damage)
     if not found.rows:
         note(f"{records.root}: {'no such run' if study or wanted else 'no study was swept into this store'}")
-    if found.rows or as_json:
-        print(found.text(wide, as_csv, as_json), end="")
+    if found.rows or form == "json":
+        print(found.text(wide, form), end="")
 
 
 def logs(
@@ -87,13 +85,22 @@ def logs(
     ] = False,
     attempt: Annotated[int | None, typer.Option(min=1, help="The number of the attempt. Default: the last.")] = None,
     store: StoreFolder = None,
+    form: Form = "table",
 ) -> None:
-    """Print what a run's worker wrote, and its metrics, from the run's last attempt."""
-    from titans_lab.follow import lines
+    """Print what a run's worker wrote, and its metrics, from the run's last attempt.
+
+    --format csv, json and md have the metrics alone, with the names of the view metrics.
+    """
+    from titans_lab.follow import lines, metrics
     from titans_lab.selection import attempt_of
 
     tried = attempt_of(open_store(store, there=True), run, attempt)
     note(f"run {tried.folder.run_id}, attempt {tried.number}")
+    if form != "table":
+        if follow:
+            raise UserError(f"logs: --follow prints lines as they come, and --format {form} needs all rows; give one")
+        print_rows(*metrics(tried), form)
+        return
     for line in lines(tried, follow, has_reader):
         print(line, flush=follow)
         if problem():  # nobody reads
@@ -107,7 +114,7 @@ def cancel(
     states: States = None,
     where: Where = None,
     store: StoreFolder = None,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Stop runs, on any machine, after their current step. A later sweep continues them.
 
@@ -120,8 +127,8 @@ def cancel(
         raise UserError("cancel: name a study or a run, or give --state running for all")
     rows = selected(records, targets, states, where)
     found = control.cancel(records, rows)
-    print_rows(("run_id", "attempt", "host"), (row.values() for row in found.attempts), False, as_json)
-    note(f"asked {len(found.attempts)} of {len(rows)} runs to stop")
+    print_rows(("run_id", "attempt", "host"), (row.values() for row in found.attempts), form)
+    note(f"asked {len(found.attempts)} of {plural(len(rows), 'run')} to stop")
     if found.waiting:
         note(f"{found.waiting} have not begun: end the sweep that would start them, with Ctrl-C")
 
@@ -144,11 +151,11 @@ class Shown:
     row: str
     summary: str
 
-    def text(self, wide: bool, as_csv: bool, as_json: bool) -> str:
+    def text(self, wide: bool, form: TextFormat) -> str:
         """Return all of it as it is printed."""
-        if as_csv or as_json:
+        if form != "table":
             names = list(self.rows[0]) if self.rows else []
-            return rows_text(names, (row.values() for row in self.rows), as_csv, as_json)
+            return rows_text(names, (row.values() for row in self.rows), form)
         return screen_text(self.columns, wide, self.row) + f"\n{self.summary}\n" if self.rows else ""
 
     @property
@@ -172,7 +179,7 @@ def _of_store(records: Store, wide: bool) -> Shown:
     names = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
     columns = {name.replace("_", " "): [shown(row[name]) for row in rows] for name in names}
     counts = {name: sum(row[name] for row in rows) for name in (rows[0] if rows else ()) if name in STORE_COUNTS}
-    return Shown(rows, damage, columns, "study", f"{len(rows)} studies, {totals(counts)}")
+    return Shown(rows, damage, columns, "study", f"{plural(len(rows), 'study', 'studies')}, {totals(counts)}")
 
 
 def _selected(records: Store, wanted: Filter, wide: bool) -> Shown:
@@ -180,7 +187,7 @@ def _selected(records: Store, wanted: Filter, wide: bool) -> Shown:
     from titans_lab.status import totals
 
     found = select(records, (), wanted)
-    rows = [{name: row[name] for name in LISTED} for row in found.rows]
+    rows = [plain({name: row[name] for name in LISTED}) for row in found.rows]
     columns = {name.replace("_", " "): [shown(row[name]) for row in rows] for name in LISTED}
     return Shown(rows, found.damage, _filled(columns), "run", totals(Counter(row["state"] for row in rows)))
 
@@ -191,7 +198,7 @@ def _of_study(records: Store, study: Study, runs: list[Run], wanted: Filter, wid
 
     stand = shown_runs(study, runs, records)
     fit = [run for run in stand if wanted.meets(records.run(run.run_id).state(), run.config, run.seed)]
-    rows, named = study_status(fit, records), labels(fit)
+    rows, named = plain(study_status(fit, records)), labels(fit)
     columns = {
         "run": [named[row["id"]] for row in rows],
         "id": [row["id"] if wide else row["id"][:SHORT_ID] for row in rows],
@@ -218,13 +225,13 @@ def _figure(value: float | None, words: Callable[[float], str]) -> str:
     return "-" if value is None or not math.isfinite(value) else words(value)
 
 
-def _watch(look: Callable[[bool], Shown], wide: bool, as_csv: bool, as_json: bool) -> None:
+def _watch(look: Callable[[bool], Shown], wide: bool, form: TextFormat) -> None:
     """Print the rows whenever they have changed, on a terminal in the same place."""
     in_place, before = sys.stdout.isatty(), None
     try:
         while True:
             found = look(wide)
-            if (text := found.text(wide, as_csv, as_json)) != before:
+            if (text := found.text(wide, form)) != before:
                 before = text
                 print(f"\x1b[H\x1b[2J{text}" if in_place else f"{text}\n", end="", flush=True)
             if problem() or not found.runs_on:

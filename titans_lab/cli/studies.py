@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from titans_lab.cli.arguments import (
-    AsJson,
     FailFast,
+    Form,
     MaxParallel,
     Overrides,
     PerDevice,
@@ -26,6 +26,7 @@ from titans_lab.cli.checks import verify_first
 from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, end_interrupted, note, print_damage, print_rows
 from titans_lab.cli.reports import summarise
+from titans_lab.quantities import plural
 
 if TYPE_CHECKING:
     from titans_lab.launch import Launch, SweepOutcome
@@ -41,6 +42,7 @@ def sweep(
     fail_fast: FailFast = False,
     verify: Verify = True,
     strict: Strict = False,
+    form: Form = "table",
 ) -> None:
     """Train the missing runs of a study: one at a time on each GPU, or on each core where there is no GPU.
 
@@ -53,7 +55,12 @@ def sweep(
 
     loaded, runs = load(study, overrides)
     options = Options(max_parallel, per_device, timeout, fail_fast, strict)
-    if not _run(prepare(loaded, runs, open_store(store), usable_devices(), options), verify):
+    launch = prepare(loaded, runs, open_store(store), usable_devices(), options)
+    complete = _run(launch, verify)
+    if form != "table":
+        rows = ((run.run_id, run.label, launch.sweep.store.run(run.run_id).state()) for run in runs)
+        print_rows(("run_id", "label", "state"), rows, form)
+    if not complete:
         raise typer.Exit(FAILED)
 
 
@@ -73,7 +80,7 @@ def rerun(
     timeout: Timeout = None,
     fail_fast: FailFast = False,
     verify: Verify = True,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Train the runs of a study that are in some states again. Their earlier results are kept in their folders.
 
@@ -89,16 +96,16 @@ def rerun(
     again = [run for run in runs if wanted.meets(history.state(run), run.config, run.seed)]
     swept, complete = [], True
     if again:
-        note(f"{loaded.name}: running {len(again)} of {len(runs)} runs again")
+        note(f"{loaded.name}: running {len(again)} of {plural(len(runs), 'run')} again")
         options = Options(max_parallel, per_device, timeout, fail_fast)
         launch = prepare(loaded, runs, records, usable_devices(), options, history, again)
         swept, complete = [run for run in runs if run in launch.waiting], _run(launch, verify)
     else:
         condition = f"{states.replace(',', ', ')}{f' where {where}' if where else ''}"
-        note(f"{loaded.name}: nothing to run again: none of {len(runs)} runs is {condition}")
-    if as_json:
+        note(f"{loaded.name}: nothing to run again: none of {plural(len(runs), 'run')} is {condition}")
+    if form != "table":
         rows = ((run.run_id, history.state(run), records.run(run.run_id).state()) for run in swept)
-        print_rows(("run_id", "was", "state"), rows, as_csv=False, as_json=True)
+        print_rows(("run_id", "was", "state"), rows, form)
     if not complete:
         raise typer.Exit(FAILED)
 
@@ -112,7 +119,7 @@ def _run(launch: Launch, verify: bool) -> bool:
     print_damage(launch.damage)
     if launch.edited:
         note(f"warning: {launch.edited}")
-    note(f"{study.name}: {len(launch.runs)} runs, {len(launch.waiting)} to run; store {store.root}")
+    note(f"{study.name}: {plural(len(launch.runs), 'run')}, {len(launch.waiting)} to run; store {store.root}")
     if verify:
         verify_first(launch.waiting, launch.sweep.devices, store)
     archive_results(launch)
@@ -133,11 +140,11 @@ def _run(launch: Launch, verify: bool) -> bool:
 def _print_outcome(ended: SweepOutcome, runs: int) -> None:
     for failure in ended.failures:
         note(f"{failure.state}: {failure.run.label}: {failure.message}\n  see {failure.log}")
-    note(f"{runs} runs: {', '.join(f'{count} {state}' for state, count in ended.states.most_common())}")
+    note(f"{plural(runs, 'run')}: {', '.join(f'{count} {state}' for state, count in ended.states.most_common())}")
     failed = sum(failure.state != "cancelled" for failure in ended.failures)
     if failed:
-        note(f"{failed} of {runs} runs failed; the same command tries them again")
+        note(f"{failed} of {plural(runs, 'run')} failed; the same command tries them again")
     if cancelled := len(ended.failures) - failed:
-        note(f"{cancelled} of {runs} runs were cancelled; the same command continues them")
+        note(f"cancelled: {cancelled} of {plural(runs, 'run')}; the same command continues them")
     if ended.left:
-        note(f"{ended.why}; {ended.left} runs were not started, and the same command starts them")
+        note(f"{ended.why}; not started: {plural(ended.left, 'run')}, which the same command starts")

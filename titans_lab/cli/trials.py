@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from titans_lab.cli.output import note, print_table, say
+from titans_lab.cli.output import note, print_rows, print_table, say
 from titans_lab.durations import spell_duration
+from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.search.coordinator import Coordinator
@@ -115,6 +116,20 @@ def print_arm(tuning: Tuning, summary: dict[str, Any]) -> None:
     if summary["finalists"]:
         print("\nFinalists, with fresh seeds:")
         print_finals(summary["finalists"])
+
+
+def print_trials(tunings: Sequence[Tuning], form: TextFormat) -> None:
+    """Print a row for each trial of each arm, with its metrics and parameters."""
+    metrics = list(dict.fromkeys(metric.name for tuning in tunings for metric in tuning.judge.metrics))
+    keys = list(dict.fromkeys(dimension.key for tuning in tunings for dimension in tuning.goal.terms.space))
+    rows = []
+    for tuning in tunings:
+        names = [metric.name for metric in tuning.judge.metrics]
+        for trial in tuning.trials.values():
+            values = dict(zip(names, trial.values or (), strict=False))
+            told = [*map(values.get, metrics), *map(trial.params.get, keys)]
+            rows.append([tuning.arm.label, trial.number, trial.state, *told])
+    print_rows(["arm", "trial", "state", *metrics, *keys], rows, form)
 
 
 def print_finals(rows: Sequence[dict[str, Any]]) -> None:

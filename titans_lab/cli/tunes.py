@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from titans_lab.cli.arguments import (
-    AsJson,
     FailFast,
+    Form,
     MaxParallel,
     Overrides,
     PerDevice,
@@ -24,9 +23,10 @@ from titans_lab.cli.arguments import (
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.interrupts import terminable
-from titans_lab.cli.output import FAILED, end_interrupted, note
-from titans_lab.cli.trials import TrialLines, print_arm, print_finals
-from titans_lab.tables import plain
+from titans_lab.cli.output import FAILED, end_interrupted, note, print_document
+from titans_lab.cli.trials import TrialLines, print_arm, print_finals, print_trials
+from titans_lab.quantities import plural
+from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.search.coordinator import Coordinator
@@ -48,7 +48,7 @@ def tune(
         Path | None,
         typer.Option(metavar="FILE", help="Write the search as Optuna's SQLite file, for optuna-dashboard."),
     ] = None,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Search hyperparameters as the block `search` of a study says. Every trial is one ordinary run or several.
 
@@ -76,7 +76,7 @@ def tune(
             note(words)
     else:
         search.load()
-    _print(search, as_json)
+    _print(search, form)
     if export:
         search.export(export)
         note(f"written: {export}")
@@ -88,7 +88,7 @@ def tune(
 def _run(search: Coordinator) -> None:
     """Run a search, with a line on standard error for each trial that has ended."""
     trials, arms = search.tunings[0].goal.terms.trials, len(search.tunings)
-    each = f"{trials} trials" + (f" for each of {arms} arms" if arms > 1 else "")
+    each = plural(trials, "trial") + (f" for each of {arms} arms" if arms > 1 else "")
     note(f"{search.study.name}: {each}; store {search.store.root}")
     try:
         with terminable():
@@ -97,13 +97,16 @@ def _run(search: Coordinator) -> None:
         end_interrupted("the same command continues from here")
 
 
-def _print(search: Coordinator, as_json: bool) -> None:
+def _print(search: Coordinator, form: TextFormat) -> None:
     """Print the results on standard output."""
     from titans_lab.search.summary import summary
 
     found = summary(search)
-    if as_json:
-        print(json.dumps(plain(found), indent=1, default=str))
+    if form == "json":
+        print_document(found)
+        return
+    if form != "table":
+        print_trials(search.tunings, form)
         return
     for tuning, of_arm in zip(search.tunings, found["searches"], strict=True):
         print_arm(tuning, of_arm)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import AsJson, States, StoreFolder, Targets, Where, open_store, selected
-from titans_lab.cli.output import FAILED, note, print_json, print_table, say
+from titans_lab.cli.arguments import Form, States, StoreFolder, Targets, Where, open_store, selected
+from titans_lab.cli.output import FAILED, note, print_document, print_facts, print_rows, print_table, say
 from titans_lab.errors import UserError
+from titans_lab.quantities import plural
 
 if TYPE_CHECKING:
     from titans_lab.store.store import Store
+
+ARCHIVES = (".tar.gz", ".tgz")  # the ends of an archive's name
 
 
 def compact(
@@ -22,7 +24,7 @@ def compact(
         bool, typer.Option("--remove", help="Delete the compacted files. No record is lost: they are copies.")
     ] = False,
     store: StoreFolder = None,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Copy the rows of finished runs into one file for each view, so that queries over thousands of runs stay fast.
 
@@ -37,10 +39,10 @@ def compact(
             compaction.remove(records)
             return
         done = compaction.compact(records)
-    if as_json:
-        print_json(vars(done))
+    if form != "table":
+        print_facts(vars(done), form)
     else:
-        print(f"{done.runs} runs with a result, {done.added} of them new, in {done.size / 1e6:.1f} MB")
+        print(f"{plural(done.runs, 'run')} with a result, {done.added} of them new, in {done.size / 1e6:.1f} MB")
 
 
 def rm(
@@ -49,7 +51,7 @@ def rm(
     where: Where = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     store: StoreFolder = None,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Move runs into the store's trash; or studies, with those of their runs that no other study has.
 
@@ -63,18 +65,20 @@ def rm(
     rows = selected(records, targets, states, where)
     found = control.removal(records, targets or [], rows, with_studies=not states and not where)
     if found.kept:
-        note(f"{found.kept} runs stay: another study has them too, or they or others of their study are running")
+        note(f"not moved: {plural(found.kept, 'run')}, of another study too or of one that is running")
     if found.runs or found.studies:
-        _confirm(f"Move {len(found.runs)} runs of {records.root} into its trash?", yes)
+        _confirm(f"Move {plural(len(found.runs), 'run')} of {records.root} into its trash?", yes)
     else:
         note("nothing to remove")
     done = control.remove(records, found)
     if begun := done.kept - found.kept:
-        note(f"{begun} runs stay: a sweep has begun them meanwhile")
-    if as_json:
-        print_json(vars(done) | {"trash": done.trash and str(done.trash)})
+        note(f"not moved: {plural(begun, 'run')}, which a sweep has begun meanwhile")
+    if form != "table":
+        print_facts(vars(done) | {"trash": done.trash and str(done.trash)}, form)
     elif done.trash:
-        print(f"{len(done.runs)} runs are in {done.trash}; to delete them for good: rm -r {records.root / 'trash'}")
+        print(
+            f"moved {plural(len(done.runs), 'run')} to {done.trash}; to delete for good: rm -r {records.root / 'trash'}"
+        )
 
 
 def _confirm(question: str, yes: bool) -> None:
@@ -94,22 +98,24 @@ def export(
     states: States = None,
     where: Where = None,
     store: StoreFolder = None,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Write a store, or some of its runs and studies, to one archive for `titans-lab import` on any machine."""
     from titans_lab.store import archive
 
+    if not output.name.lower().endswith(ARCHIVES):
+        raise UserError(f"-o {output}: an archive is a gzipped tar file; end the name in {' or '.join(ARCHIVES)}")
     records = open_store(store, there=True)
     rows = selected(records, targets, states, where)
     ready = [row["run_id"] for row in rows if row["state"] != "running"]
     studies = [name for target in targets for name in _study_names(records, target)] if targets else None
     files = archive.export(records, ready, studies, output)
     if left := len(rows) - len(ready):
-        note(f"{left} runs are left out: they are running")
-    if as_json:
-        print_json({"archive": str(output), "runs": ready, "files": files, "left_out": left})
+        note(f"left out, since running: {plural(left, 'run')}")
+    if form != "table":
+        print_facts({"archive": str(output), "runs": ready, "files": files, "left_out": left}, form)
     else:
-        print(f"{output}: {len(ready)} runs, {files} files")
+        print(f"{output}: {plural(len(ready), 'run')}, {plural(files, 'file')}")
 
 
 def _study_names(store: Store, target: str) -> list[str]:
@@ -122,7 +128,7 @@ def _study_names(store: Store, target: str) -> list[str]:
 def import_(
     path: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="An archive that `titans-lab export` wrote.")],
     store: StoreFolder = None,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Put the runs and studies of an archive into the store. Checksums are checked, and no result is replaced.
 
@@ -135,8 +141,8 @@ def import_(
     records = open_store(store)
     with writing(records):
         found = bring(records, path)
-    if as_json:
-        print_json(vars(found))
+    if form != "table":
+        print_facts(vars(found), form)
     else:
         print(f"{len(found.added)} added, {len(found.same)} there already, {len(found.conflicts)} in conflict")
     for name in found.conflicts:
@@ -152,7 +158,7 @@ def doctor(
         bool, typer.Option("--fix", "--quarantine", help="Move unusable records into the store's quarantine.")
     ] = False,
     store: StoreFolder = None,
-    as_json: AsJson = False,
+    form: Form = "table",
 ) -> None:
     """Look for damaged records in the store and for problems of this machine. Nothing changes without --fix.
 
@@ -167,15 +173,20 @@ def doctor(
     found = faults(records) if records.root.exists() else []
     with writing(records):
         folder = quarantine(records, found) if fix else None
-    if as_json:
+    if form == "json":
         listed = [
             {"path": str(each.damage.path), "reason": each.damage.reason, "remedy": each.remedy} for each in found
         ]
         facts_found = {"machine": [vars(fact) for fact in facts], "store": listed}
-        print(json.dumps({**facts_found, "quarantine": folder and str(folder)}, indent=1))
+        print_document({**facts_found, "quarantine": folder and str(folder)})
+    elif form != "table":
+        rows = [("machine", fact.name, fact.value, fact.wrong) for fact in facts]
+        rows += [("store", str(each.damage.path), each.damage.reason, each.remedy) for each in found]
+        print_rows(("about", "name", "found", "remedy"), rows, form)
     else:
         print_table(("machine", "", ""), [(fact.name, fact.value, fact.wrong or "") for fact in facts])
-        print(f"\n{records.root}: {f'{len(found)} things to mend' if found else 'nothing is damaged'}")
+        damaged = f"{plural(len(found), 'thing')} to mend" if found else "nothing is damaged"
+        print(f"\n{records.root}: {damaged}")
         for each in found:
             say(f"  {each.damage}\n    {each.remedy}")
         if folder:

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from titans_lab.cli.output import STYLES
+from titans_lab.cli.screens import LEAST_LABEL
 from titans_lab.durations import spell_duration
 from titans_lab.progress import Progress, RunProgress
 from titans_lab.quantities import count
-from titans_lab.tables import harmless
+from titans_lab.tables import harmless, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,13 +32,13 @@ def watching(runs: list[Run]) -> Iterator[Look]:
     """Return what to call after each turn of a sweep over `runs`. It writes to standard error."""
     progress = Progress(runs)
     if not sys.stderr.isatty():
-        yield Lines(progress, runs, lambda line, _: print(line, file=sys.stderr, flush=True), PLAIN_SECONDS).look
+        yield Lines(progress, lambda line, _: print(line, file=sys.stderr, flush=True), PLAIN_SECONDS).look
         return
     from rich.console import Console
     from rich.live import Live
 
     console = Console(stderr=True, highlight=False)
-    lines = Lines(progress, runs, lambda line, style: console.print(line, style=style, markup=False), None)
+    lines = Lines(progress, lambda line, style: console.print(line, style=style, markup=False), None, console.width)
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def look(sweep: Sweep) -> None:
@@ -48,13 +49,16 @@ def watching(runs: list[Run]) -> Iterator[Look]:
 
 
 class Lines:
-    """Writes a line for each run that starts or ends and, `every` so many seconds, for each running run."""
+    """Writes a line for each run that starts or ends and, `every` so many seconds, for each running run.
+
+    In a terminal of so many `columns`, the names of runs are cut so that a line fits.
+    """
 
     def __init__(
-        self, progress: Progress, runs: list[Run], write: Callable[[str, str], None], every: float | None
+        self, progress: Progress, write: Callable[[str, str], None], every: float | None, columns: int | None = None
     ) -> None:
-        self.progress, self.write, self.every = progress, write, every
-        self.labels = {run.run_id: run.label for run in runs}
+        self.progress, self.write, self.every, self.columns = progress, write, every, columns
+        self.labels = progress.labels
         self.started: set[str] = set()
         self.ended: set[str] = set()
         self.waits = False
@@ -65,7 +69,7 @@ class Lines:
         for run_id in [run_id for run_id in sweep.active if run_id not in self.started]:
             self.started.add(run_id)
             device = sweep.active[run_id][1].device.name
-            self.write(f"started   {self.labels[run_id]}  on {device}", STYLES["running"])
+            self.write(self._line("started", run_id, f"on {device}"), STYLES["running"])
         for run_id, state in [*sweep.ended.items(), *sweep.skipped.items()]:
             if run_id not in self.ended:
                 self.ended.add(run_id)
@@ -89,7 +93,13 @@ class Lines:
             figures += f"  {count(rate)} tokens/s"
         if seconds := summary.get("wall_seconds"):
             figures += f"  {spell_duration(seconds)}"
-        return f"{state:9} {self.labels[run_id]}  {figures}  {ended}"
+        return self._line(state, run_id, f"{figures}  {ended}")
+
+    def _line(self, state: str, run_id: str, figures: str) -> str:
+        name, around = self.labels[run_id], len(f"{state:9}   {figures}")
+        if self.columns is not None:
+            name = shortened(name, max(LEAST_LABEL, self.columns - around))
+        return f"{state:9} {name}  {figures}"
 
 
 def waiting_words(sweep: Sweep) -> str:
@@ -120,7 +130,8 @@ def picture(progress: Progress, sweep: Sweep, console: Console) -> RenderableTyp
         rate = "" if run.tokens_per_second is None else f"{count(run.tokens_per_second)} tokens/s"
         left = "" if run.seconds_left is None else f"{spell_duration(run.seconds_left)} left"
         cells = [f"{run.step}/{run.steps}", loss, rate, left, run.device]
-        table.add_row(Text(run.label, style="bold"), bar, *map(Text, cells))
+        name = shortened(run.label, max(LEAST_LABEL, console.width // 4))
+        table.add_row(Text(name, style="bold"), bar, *map(Text, cells))
     counts = progress.counts(sweep)
     total = "  ".join(f"{number} {state}" for state, number in counts.items() if number)
     return Group(table, Text(f"{total}   about {spell_duration(progress.seconds_left(sweep))} left", style="dim"))

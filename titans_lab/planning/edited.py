@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from titans_lab.planning.history import History
+from titans_lab.quantities import plural
 from titans_lab.run.run import Run
 from titans_lab.source_digest import files_digest, source_digest
 
@@ -21,7 +22,7 @@ def edited_since(runs: Sequence[Run], history: History) -> str:
     if not edited:
         return ""
     return (
-        f"{edited} of {len(envs)} finished runs are of other source code than this, and no version says so; if the "
-        "edit changes numbers, raise a version in titans.VERSIONS or titans_lab.run.identity.VERSIONS or the task's, "
-        "or move these runs away with `titans-lab rm`; else go on"
+        f"other source code than this trained {edited} of {plural(len(envs), 'finished run')}, and no version says so; "
+        "if the edit changes numbers, raise a version in titans.VERSIONS or titans_lab.run.identity.VERSIONS or the "
+        "task's, or move these runs away with `titans-lab rm`; else go on"
     )

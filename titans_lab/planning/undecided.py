@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from titans_lab.planning.detectable import Foreseen
+from titans_lab.quantities import plural
 from titans_lab.stats.power import smallest_difference
 
 PROPOSED = range(3, 101)  # the numbers of seeds that a warning proposes
@@ -42,7 +43,7 @@ def _for_effect(found: Foreseen, effect: float) -> str:
 def _in_deviations(seeds: int, arms: int, widths: float) -> str:
     """Return the warning where the spread is unknown, in standard deviations."""
     enough = _enough(1.0, arms, WIDE) or PROPOSED[-1]
-    tests = f"80 % power, {arms} arm{'' if arms == 1 else 's'} after Holm"
+    tests = f"80 % power, {plural(arms, 'arm')} after Holm"
     return (
         f"{seeds} seeds find only differences above {widths:.2g} standard deviations of a paired difference ({tests}), "
         f"and {enough} seeds find {smallest_difference(1.0, enough, arms):.2g}; set seeds: {enough}"

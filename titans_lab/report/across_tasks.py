@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from titans_lab.quantities import plural
 from titans_lab.report import plot
 from titans_lab.report.arms import BASELINE, Arm, Design, phrase, short_names
 from titans_lab.report.data import Material
-from titans_lab.report.format import NONE, plural, score
+from titans_lab.report.format import NONE, score
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table, TableCell, cell
 from titans_lab.run.comparison import judged_by

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from titans_lab.quantities import plural
 from titans_lab.report.evidence import Evidence, Row, by_then, listed
 from titans_lab.report.subject import Subject, of_study
 from titans_lab.run.config import TaskConfig
@@ -124,7 +125,7 @@ class Speed:
     @property
     def setting(self) -> str:
         """Return the baseline of the measurement and its setting, in words."""
-        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        threads = "threads unknown" if self.threads is None else plural(self.threads, "thread")
         kernel = "" if self.kernel in (None, "auto") else f"{self.kernel}, "
         how = f"{self.precision}, {kernel}{self.device_name}, {threads}"
         return f"{self.against} (batch {self.batch}, {how})"

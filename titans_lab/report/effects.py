@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from titans_lab.quantities import plural
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Design
 from titans_lab.report.crossed import crossing, level_name
@@ -144,8 +145,8 @@ def _significant(found: Factorial, effect: Effect) -> str:
 
 
 def _seeds(effect: Effect) -> str:
-    diverged = f", {shown.plural(effect.diverged, 'run')} diverged" if effect.diverged else ""
-    return shown.plural(effect.seeds, "seed") + diverged
+    diverged = f", {plural(effect.diverged, 'run')} diverged" if effect.diverged else ""
+    return plural(effect.seeds, "seed") + diverged
 
 
 def _slope_name(factor: CrossedFactor, levels: Sequence[int]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from titans_lab.quantities import plural
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.axis import Scale, dodge, scale, score_range, spread, with_ngram_baselines
 from titans_lab.report.data import Material, NgramBaseline
-from titans_lab.report.format import join, plural, plus_minus, score
+from titans_lab.report.format import join, plus_minus, score
 from titans_lab.report.plot import Figure, Json
 from titans_lab.run.metric import ON_THE_WAY
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from titans_lab.quantities import plural
 from titans_lab.report import differences
 from titans_lab.report.arms import PALETTE
 from titans_lab.report.evidence import quoted
-from titans_lab.report.format import NONE, p_value, plural, score, with_interval
+from titans_lab.report.format import NONE, p_value, score, with_interval
 from titans_lab.report.section import Row, Section, Table, TableCell, cell
 from titans_lab.report.trials import params
 from titans_lab.run.derived import DERIVED

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from titans_lab.quantities import plural
 from titans_lab.report import plot
 from titans_lab.report.arms import Design
 from titans_lab.report.axis import score_range
 from titans_lab.report.data import Material
 from titans_lab.report.differences import ArmDifference, ComparedArms, compare_arms
-from titans_lab.report.format import p_value, plural, signed
+from titans_lab.report.format import p_value, signed
 from titans_lab.report.plot import Figure, Json
 from titans_lab.run.metric import Metric
 

@@ -67,11 +67,6 @@ def duration(seconds: float | None) -> str:
     return NONE if seconds is None else spell_duration(seconds)
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun, such as "1 run" or "2 runs"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def join(words: Sequence[str], most: int = 4) -> str:
     """Return words as a list in a sentence, such as "a, b and c". Words beyond `most` are only counted."""
     if len(words) > most:

@@ -64,7 +64,7 @@ def to_json(report: Report) -> str:
     said = {"verdict": top.verdict, "progress": top.progress, "findings": list(top.findings), "former": top.former}
     warned = {"warnings": provenance.warnings(found), "cost": dataclasses.asdict(provenance.spent(found))}
     whole = texts | said | warned | {"tables": sections, "statements": statements}
-    return json.dumps(tables_as.plain(whole), indent=1, default=str) + "\n"
+    return json.dumps(tables_as.plain(whole), indent=1, default=str, allow_nan=False) + "\n"
 
 
 def to_csv(table: Table) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from titans_lab.quantities import plural
 from titans_lab.report import per_study, provenance, words
 from titans_lab.report.arms import Design
 from titans_lab.report.data import Material
-from titans_lab.report.format import join, plural
+from titans_lab.report.format import join
 from titans_lab.report.section import Section
 
 SHOWN = 3  # the most ids of runs in a sentence
@@ -37,11 +38,15 @@ def head(material: Material, design: Design, sections: Sequence[Section]) -> Hea
     """Return the head of the page about a study, or about several with a section each."""
     several = per_study.several(material)
     return Head(
-        verdict=f"{len(sections)} studies: each has a section below."
+        verdict=f"{plural(len(sections), 'study', 'studies')}, each with its answer below."
         if several
         else words.answer(material, design, sections),
         progress=words.progress(material),
-        findings=() if several else tuple(filter(None, words.findings(material, design, sections))),
+        findings=tuple(
+            [f"{section.title}: {section.answer}" for section in sections]
+            if several
+            else filter(None, words.findings(material, design, sections))
+        ),
         cost=tuple(provenance.cost(material)),
         former=_former(material.study.former),
     )

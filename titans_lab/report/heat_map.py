@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from titans_lab.quantities import plural
 from titans_lab.report import plot
 from titans_lab.report.arms import Design
 from titans_lab.report.crossed import level_name
-from titans_lab.report.format import plural, score
+from titans_lab.report.format import score
 from titans_lab.report.needle import SCALE
 from titans_lab.report.plot import Figure, Json
 from titans_lab.run.metric import Metric

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from titans_lab.errors import UserError
+from titans_lab.quantities import plural
 from titans_lab.report import format as shown
 from titans_lab.report.arms import Arm, Design, phrase, short_names
 from titans_lab.report.data import Material
@@ -134,9 +135,7 @@ def _facts(found: Scaling) -> Iterator[tuple[str, Interval | float, str]]:
     for name, value in found.coefficients.items():
         yield name, value, remarks.get(name, "")
     if found.isoflop:
-        used = (
-            f"{found.isoflop.used} of {shown.plural(found.isoflop.budgets, 'budget')} with an optimum inside the grid"
-        )
+        used = f"{found.isoflop.used} of {plural(found.isoflop.budgets, 'budget')} with an optimum inside the grid"
         verdict = "agrees with the law" if found.isoflop.agrees else "DISAGREES with the law: trust neither alone"
         yield "a, by IsoFLOP parabolas", found.isoflop.a, f"{verdict}; {used}"
     if found.optimum:
@@ -145,7 +144,7 @@ def _facts(found: Scaling) -> Iterator[tuple[str, Interval | float, str]]:
         yield f"loss at {shown.short(best.flops)} FLOPs", best.loss, f"ten times the largest budget: {sizes}"
     yield "residuals, root mean square", found.residual, "of the log of measured over fitted loss"
     if found.held_out:
-        runs = shown.plural(found.held_out.points, "run")
+        runs = plural(found.held_out.points, "run")
         yield "error at the largest budget", found.held_out.error, f"of a fit without it, mean over {runs}"
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from titans_lab.quantities import plural
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
 from titans_lab.report.axis import octaves, tokens
 from titans_lab.report.data import Material
 from titans_lab.report.evidence import Row
-from titans_lab.report.format import join, plural
+from titans_lab.report.format import join
 from titans_lab.report.lines import bars, marked, rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Section, of_figure

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from titans_lab.quantities import plural
 from titans_lab.report.data import Material, RunResult, one_split
-from titans_lab.report.format import duration, join, plural, short
+from titans_lab.report.format import duration, join, short
 from titans_lab.run import derived
 
 #: The columns of the view `runs`, and their names on the page.

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from titans_lab.quantities import plural
 from titans_lab.report import finalists, plot, search_space
 from titans_lab.report.arms import DASHES, PALETTE, Design, spell
-from titans_lab.report.format import plural, score
+from titans_lab.report.format import score
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table, cell

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from titans_lab.quantities import plural
 from titans_lab.report import plot
 from titans_lab.report.arms import spell
 from titans_lab.report.axis import LOG_FROM
-from titans_lab.report.format import plural
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Section, of_figure

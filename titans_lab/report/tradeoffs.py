@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from titans_lab.quantities import plural
 from titans_lab.report import plot
 from titans_lab.report.arms import Arm, Design
-from titans_lab.report.format import integer, join, memory, plural, score
+from titans_lab.report.format import integer, join, memory, score
 from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.run.metric import Metric

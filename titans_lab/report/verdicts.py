@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from titans_lab.quantities import plural
 from titans_lab.report import format as shown
 from titans_lab.report.differences import ArmDifference, ComparedArms
 from titans_lab.run.metric import Metric
@@ -28,7 +29,7 @@ def power_sentence(difference: float | None, seeds: int, metric: Metric) -> str:
     if difference is None:
         return ""
     found = f"{difference:.3g} {metric.unit}"
-    return f"At {shown.plural(seeds, 'seed')} a difference of {found} would be found with 80 % power."
+    return f"At {plural(seeds, 'seed')} a difference of {found} would be found with 80 % power."
 
 
 def all_verdicts(compared: ComparedArms | None) -> str:
@@ -53,7 +54,7 @@ def _only(compared: ComparedArms, metric: Metric) -> str:
 
 def _none(compared: ComparedArms) -> str:
     counts = sorted({pair.found.seeds for pair in compared.pairs})
-    seeds = shown.plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    seeds = plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     return f"No arm differs significantly from the {compared.base} at {seeds}."
 
 
@@ -72,7 +73,7 @@ def _counted(compared: ComparedArms) -> str:
 
 
 def _measured(pair: ArmDifference, metric: Metric) -> str:
-    found, seeds = pair.found, shown.plural(pair.found.seeds, "seed")
+    found, seeds = pair.found, plural(pair.found.seeds, "seed")
     if found.mean is None:
         return "no seed has a value for both"
     tested = [] if found.adjusted is None else [f"p {shown.p_value(found.adjusted)}"]
@@ -80,7 +81,7 @@ def _measured(pair: ArmDifference, metric: Metric) -> str:
 
 
 def _arms(compared: ComparedArms) -> str:
-    return shown.plural(len(compared.pairs), "arm")
+    return plural(len(compared.pairs), "arm")
 
 
 def _at_same(compared: ComparedArms) -> str:
@@ -99,5 +100,5 @@ def _limits(compared: ComparedArms) -> Iterator[str]:
     if bases := dict.fromkeys(pair.base.label for pair in compared.pairs if pair.found.base_diverged):
         yield f"A baseline has a diverged seed, so no arm is called worse than it: {shown.join(list(bases))}."
     if compared.not_compared:
-        left = shown.plural(compared.not_compared, "arm")
+        left = plural(compared.not_compared, "arm")
         yield f"Not compared, without a baseline on the same task and data: {left}."

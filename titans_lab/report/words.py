@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from titans_lab.quantities import plural
 from titans_lab.report import search
 from titans_lab.report.arms import Arm, Design, ranked
 from titans_lab.report.data import Material
 from titans_lab.report.differences import compare_arms
-from titans_lab.report.format import join, plural, plus_minus, score
+from titans_lab.report.format import join, plus_minus, score
 from titans_lab.report.section import Section
 from titans_lab.report.verdicts import all_verdicts, comparison_answer
 from titans_lab.run.metric import Metric
@@ -73,9 +74,29 @@ def _comparison(material: Material, design: Design) -> str:
         ended = [arm for arm in design.arms if arm.count(*ENDED)]
         return f"No run reached a {metric.taken} {metric.name}." if ended else "No run has finished yet."
     compared = compare_arms(design, metric)
+    if material.study.kind == "comparison" and len(arms) > 1 and not (compared and compared.testable):
+        return _of_single_runs(arms, metric)
     if compared is None:
         return f"{metric.taken.capitalize()} {metric.name} of {arms[0].label}: {_measured(arms[0], metric)}."
     return comparison_answer(compared, metric)
+
+
+def _of_single_runs(arms: Sequence[Arm], metric: Metric) -> str:
+    """Return which of some runs is ahead and by how much, where no test is possible.
+
+    Args:
+        arms: The arms with a score, the best first.
+        metric: The metric of the scores.
+    """
+    best, second = arms[0], arms[1]
+    assert best.summary
+    assert second.summary
+    ahead = f"{abs(second.summary.mean - best.summary.mean):.3g} {metric.unit}"
+    first = "lowest" if metric.direction == "minimize" else "highest"
+    return (
+        f"{best.label} has the {first} {metric.taken} {metric.name}, {score(best.summary.mean)} {metric.unit}, {ahead} "
+        f"ahead of {second.label}. A verdict needs two seeds of each."
+    )
 
 
 def findings(material: Material, design: Design, sections: Sequence[Section]) -> list[str]:

@@ -114,7 +114,8 @@ def test_runs_side_by_side(cli: Any, swept: Any, tmp_path: Path):
     store, path = ("--store", swept.bench.store.root), tmp_path / "page.html"
     code, out, _ = cli("compare", one.run_id[:10], other.run_id, "-o", path, *store)
     assert code == 0
-    assert one.run_id in out.splitlines()[0]
+    assert out.startswith("No run reached a final loss.\n\n")
+    assert one.run_id in out.splitlines()[2]
     records = json.loads(cli("compare", one.run_id, other.run_id, "--json", *store).out)
     assert [record["run_id"] for record in records] == [one.run_id, other.run_id]
     assert {(record["metric"], record["unit"]) for record in records} == {("loss", "bits per byte")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +121,12 @@ def test_the_study_is_recorded_with_its_factors(swept: Any):
 def test_finished_runs_are_not_run_again_by_any_study(cli: Any, swept: Any, tmp_path: Path):
     another = tmp_path / "another.yaml"
     another.write_text(swept.bench.study.read_text())
-    before = {path: path.stat().st_mtime_ns for path in (swept.bench.store.root / "runs").rglob("*.json*")}
-    code, out, err = cli("sweep", another, swept.overrides[1], "--store", swept.bench.store.root)
+    root = shutil.copytree(swept.bench.store.root, tmp_path / "copy")  # other tests read the store of one study
+    before = {path: path.stat().st_mtime_ns for path in (root / "runs").rglob("*.json*")}
+    code, out, err = cli("sweep", another, swept.overrides[1], "--store", root)
     assert (code, out) == (0, "")
     counts = "2 runs: 1 diverged, 1 done"
-    assert err == f"another: 2 runs, 0 to run; store {swept.bench.store.root}\n{counts}\n"
+    assert err == f"another: 2 runs, 0 to run; store {root}\n{counts}\n"
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 

@@ -35,8 +35,8 @@ def test_a_study_goes_with_the_runs_that_are_its_own(cli: Any, filled: Workbench
     own, shared, other = (folder.run_id for folder in filled.folders("seeds=3"))
     ended = cli("rm", "first", "--yes", "--store", filled.store.root)
     assert ended.code == 0
-    assert "1 runs stay: another study has them too" in ended.err
-    assert ended.out.startswith(f"1 runs are in {filled.store.root}/trash/")
+    assert "not moved: 1 run, of another study too or of one that is running" in ended.err
+    assert ended.out.startswith(f"moved 1 run to {filled.store.root}/trash/")
     assert ids(filled) == {shared, other}
     assert [path.stem for path in filled.store.study_paths()] == ["second"]
     [moved] = filled.store.root.glob(f"trash/*/runs/{own}/run.json")
@@ -54,7 +54,7 @@ def test_a_study_that_a_sweep_is_at_stays_as_a_whole(cli: Any, bench: Workbench)
     running.new_attempt(Holder.of(os.getpid()))
     ended = cli("rm", "tiny", "--yes", "--store", bench.store.root)
     assert (ended.code, ended.out) == (0, "")
-    assert "3 runs stay: another study has them too, or they or others of their study are running" in ended.err
+    assert "not moved: 3 runs, of another study too or of one that is running" in ended.err
     assert "nothing to remove" in ended.err
     assert ids(bench) == {each.run_id for each in folders}
     assert [path.stem for path in bench.store.study_paths()] == ["tiny"]

@@ -77,8 +77,8 @@ def test_a_terminal_shows_the_running_run_and_is_left_as_it_was(bench: Workbench
     assert COLOURS.search(written)
     assert written.rfind("\x1b[?25h") > written.rfind("\x1b[?25l") >= 0  # the cursor is there again
     head, *_, counts = lines = screen(written)
-    assert counts == "1 runs: 1 done"
-    assert head.startswith("tiny: 1 runs, 1 to run")
+    assert counts == "1 run: 1 done"
+    assert head.startswith("tiny: 1 run, 1 to run")
     started = lines.index("started   seed=0  on core 0")
     done = lines[started + 1]
     assert re.fullmatch(r"done      seed=0  loss \d\.\d{4}  [\d.]+K? tokens/s  \d+s  \[1/1\]", done)
@@ -108,7 +108,7 @@ def sweep(bench: Workbench) -> Sweep:
 def lines_of(sweep: Sweep, every: float | None) -> tuple[Lines, list[str]]:
     told: list[str] = []
     runs = [*(run for run, _ in sweep.active.values()), *sweep.waiting]
-    return Lines(Progress(runs), runs, lambda line, _: told.append(line), every), told
+    return Lines(Progress(runs), lambda line, _: told.append(line), every), told
 
 
 def test_a_start_and_an_end_are_told_once(sweep: Sweep):
@@ -124,6 +124,27 @@ def test_a_start_and_an_end_are_told_once(sweep: Sweep):
     lines.look(sweep)
     lines.look(sweep)
     assert told[1:] == ["done      seed=0  loss 2.3457  1.23K tokens/s  1m05s  [1/2]", "diverged  seed=1    [2/2]"]
+
+
+def test_a_line_of_a_long_name_fits_a_terminal(bench: Workbench):
+    keys = (
+        "model.memory.momentum=[true, false]",
+        "model.memory.forgetting=[true, false]",
+        "train.max_grad_norm=[1, 2]",
+    )
+    runs = bench.runs(*(f"grid.{key}" for key in (*keys, "model.memory.depth=[1, 2]")))
+    job = python_job(bench.recorded().new_attempt(), cores()[0])
+    job.process.communicate()
+    sweep = Sweep(bench.store, LocalExecutor(), cores(), runs[1:], {runs[0].run_id: (runs[0], job)})
+    told: list[str] = []
+    progress = Progress(runs)
+    for columns in (80, None):
+        Lines(progress, lambda line, _: told.append(line), None, columns).look(sweep)
+    fitted, whole = told
+    assert len(whole) > 80
+    assert len(fitted) == 80
+    assert fitted.startswith(whole[:40])
+    assert fitted.endswith(f"…  on {cores()[0].name}")
 
 
 @pytest.mark.parametrize(("every", "count"), [(1e-9, 2), (3600.0, 0), (None, 0)])

@@ -3,6 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from titans_lab.report.compare import rows
+from titans_lab.report.head import head
 from titans_lab.report.render import page, runs_report
 
 
@@ -41,6 +42,22 @@ def test_the_page_has_an_arm_for_each_configuration(lab):
     told = runs_report([run.run_id for run in lab.runs[:3]], lab.root)
     assert [arm.label for arm in told.design.arms] == ["depth 1", "depth 2"]
     assert "Final loss by depth" in page(told)
+
+
+def headline(lab, *runs):
+    told = runs_report([run.run_id for run in runs], lab.root)
+    return head(told.material, told.design, told.sections).verdict
+
+
+def test_single_runs_are_compared_by_their_figures_and_several_seeds_by_a_test(lab):
+    lab = lab(grid={"model.memory.depth": [1, 2]}, seeds=3)
+    for index, run in enumerate(lab.runs):
+        lab.end(run, "done", 2.0 - 0.25 * (index > 2) + 0.001 * index**2)
+    assert headline(lab, lab.runs[0], lab.runs[3]) == (
+        "depth 2 has the lowest final loss, 1.759 bits per byte, 0.241 bits per byte ahead of depth 1. A verdict needs "
+        "two seeds of each."
+    )
+    assert headline(lab, *lab.runs).startswith("depth 2 is better than the baseline (depth 1): ")
 
 
 def test_a_loss_stands_at_the_tokens_where_it_was_measured(lab):

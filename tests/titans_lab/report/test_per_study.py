@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from titans_lab.report.head import head
 from titans_lab.report.render import page, store_report
 from titans_lab.store.store import Store
 
@@ -23,5 +24,7 @@ def test_each_study_has_its_question_its_answer_and_its_own_metric(lab):
     assert all("depth 2 is better than the baseline" in section.answer for section in told.sections)
     assert len({section.figure.name for section in told.sections if section.figure}) == 2
     html = page(told)
-    assert "2 studies: each has a section below." in html
-    assert html.count("depth 2 is better than the baseline") == 2
+    assert "2 studies, each with its answer below." in html
+    assert html.count("depth 2 is better than the baseline") == 4  # in the head and in each section
+    top = head(told.material, told.design, told.sections)
+    assert [each.partition(" is better")[0] for each in top.findings] == ["one: depth 2", "two: depth 2"]

@@ -340,6 +340,21 @@ def test_an_unknown_column_suggests_the_key_of_the_language(store: Store, sql: s
         query(store.root, sql)
 
 
+def test_a_run_that_two_studies_share_has_its_arm_in_each(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    shared, other = (ended_run(name).run_id for name in ("a0", "a1"))
+    runs = [{"run_id": shared, "factors": {"train.lr": 0.1}}, {"run_id": other, "factors": {"train.lr": 0.2}}]
+    store.save_study({"name": "rates", "runs": runs})
+    store.save_study({"name": "depths", "runs": [{"run_id": shared, "factors": {"model.memory.depth": 1}}]})
+    assert values(store, "select study, run_id, arm from studies order by all") == [
+        ("depths", shared, "depth=1"),
+        ("rates", shared, "lr=0.1"),
+        ("rates", other, "lr=0.2"),
+    ]
+    joined = "from studies join (select * exclude arm from runs) using (run_id) where study = 'rates'"
+    assert values(store, f"select arm, state {joined} order by all") == [("lr=0.1", "done"), ("lr=0.2", "done")]
+    assert values(store, f"select arm from runs where run_id = '{shared}'") == [("depth=1",)]  # the first by name
+
+
 def test_every_view_of_runs_has_their_arm(store: Store, ended_run: Callable[..., RunFolder]) -> None:
     about = [{"factors": {"model.memory.depth": 1}, "baseline": True}, {"factors": {"model.memory.depth": 2}}]
     for index in range(2):
