@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from titans_lab.executors.devices import cores
+from titans_lab.planning.plan import plan
+from titans_lab.store.store import Store
 from titans_lab.study.study import load_study
 
 STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))
@@ -53,6 +56,14 @@ def test_the_head_says_question_command_cost_and_expectation(path):
     assert " ".join(study.question.split()) in said
     assert " ".join(study.expect.split()) in said
     assert f"Cost: {len(study.runs(lambda _: '0' * 64))} runs" in said
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_head_says_where_the_seeds_cannot_decide_what_is_asked(path, tmp_path):
+    study = load_study(path)
+    runs = study.runs(lambda _: "0" * 64)
+    found = plan(runs, Store(tmp_path), cores()[:1], metric=study.metric, effect=study.effect)
+    assert bool(found.undecided) == ("\n# Seeds:    One, " in path.read_text())
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
