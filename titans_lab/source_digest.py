@@ -43,7 +43,7 @@ def source_digest(root: Path = _ROOT) -> str:
 
 @cache
 def files_digest(root: Path = _ROOT) -> str:
-    """Return the digest of the bytes of the same files. It takes a thirtieth of the time of `source_digest`."""
+    """Return the digest of the bytes of the same files. It takes a fiftieth of the time of `source_digest`."""
     digest = hashlib.sha256()
     for name, content in _files(root):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
