@@ -121,7 +121,7 @@ def test_finished_runs_of_several_kinds_are_warned_of(cli: Any, bench: Workbench
     finish(bench.runs("seeds=[0]"), bench.store)
     finish(bench.runs("seeds=[1]"), bench.store, {"torch": "2.9"})
     ended = cli("plan", bench.study, "seeds=2", "--store", bench.store.root)
-    assert ended.err == "warning: the finished runs of this study differ in torch: 2.0 (1 runs), 2.9 (1 runs)\n"
+    assert ended.err == "warning: the finished runs of this study differ in torch: 2.0 (1 run), 2.9 (1 run)\n"
 
 
 def test_a_probe_measures_on_this_machine(cli: Any, bench: Workbench, monkeypatch: Any):

@@ -127,12 +127,12 @@ def test_a_running_run_is_followed_and_cancelled(bench: Workbench, tmp_path: Pat
     cancel = bench.command("cancel")
     ended = run(cancel)
     assert (ended.returncode, folder.run_id in ended.stdout) == (0, True), ended.stderr
-    assert "asked 1 of 1 runs to stop" in ended.stderr
+    assert "asked 1 of 1 run to stop" in ended.stderr
     assert sweep.wait(60) == 3
     assert folder.state() == "cancelled"
     assert follower.wait(30) == 0
     assert "cancelled: titans-lab cancel" in (tmp_path / "followed").read_text()
-    assert "1 of 1 runs to stop" not in run(cancel).stderr
+    assert "1 of 1 run to stop" not in run(cancel).stderr
     sweep.communicate()
 
 
@@ -178,7 +178,7 @@ def test_a_pruned_run_is_run_again_and_one_that_fails_again_exits_with_3(bench: 
     bench.sweep(ENDLESS)
     Recorder(folder.new_attempt(), {}).commit("pruned", {}, "not promising")
     ended = bench.call("rerun", ENDLESS, "--no-verify", "--timeout", "1s", "--json")
-    assert (ended.returncode, "1 of 1 runs again" in ended.stderr) == (3, True), ended.stderr
+    assert (ended.returncode, "1 of 1 run again" in ended.stderr) == (3, True), ended.stderr
     assert json.loads(ended.stdout) == [{"run_id": folder.run_id, "was": "pruned", "state": "timeout"}]
 
 
