@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from titans.models.config import ModelConfig
 from titans.ops.linear import linear
+from titans.ops.pointwise import SHORTEST, Convolution, convolve, plain_convolve, plain_rms_norm, rms_norm
 
 #: Smallest and largest initial step size of a recurrence, as in Mamba (arXiv 2312.00752).
 STEP_RANGE = 0.001, 0.1
@@ -36,18 +37,26 @@ def rotate(x: Tensor, first: int = 0, base: float = 10_000.0) -> Tensor:
     return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
 
 
-class Linear(nn.Linear):
-    """torch's linear layer, on a processor with the faster of its libraries' kernels: see `titans.ops.linear`."""
+class HasPlainForm:
+    """A module with a fused form and a plain one, which differ in speed and rounding alone.
 
-    kernel = "auto"
+    Attributes:
+        plain: Whether the module computes with torch's own operations.
+    """
+
+    plain = False
 
     def use_kernel(self, kernel: str) -> None:
-        """Compute as torch does by itself for "torch", and as `titans.ops.linear` chooses for any other name."""
-        self.kernel = kernel
+        """Compute with torch's own operations for "torch", and with the fused form for any other name."""
+        self.plain = kernel == "torch"
+
+
+class Linear(HasPlainForm, nn.Linear):
+    """torch's linear layer, on a processor with the faster of its libraries' kernels: see `titans.ops.linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., inputs]` to `[..., outputs]`."""
-        return (F.linear if self.kernel == "torch" else linear)(x, self.weight, self.bias)
+        return (F.linear if self.plain else linear)(x, self.weight, self.bias)
 
 
 def biased_linear(inputs: int, outputs: int) -> Linear:
@@ -69,11 +78,16 @@ def inverse_softplus(x: Tensor) -> Tensor:
     return x + torch.log(-torch.expm1(-x))
 
 
-class RMSNorm(nn.RMSNorm):
+class RMSNorm(HasPlainForm, nn.RMSNorm):
     """torch's RMSNorm with the same epsilon in every precision; torch's default depends on the input's type."""
 
     def __init__(self, dim: int, eps: float = torch.finfo(torch.float32).eps) -> None:
         super().__init__(dim, eps=eps)
+        self.epsilon = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise `[..., dim]`."""
+        return (plain_rms_norm if self.plain else rms_norm)(x, self.weight, self.epsilon)
 
 
 class CausalConvolution(nn.Module):
@@ -108,7 +122,7 @@ class CausalConvolution(nn.Module):
         return y, stream[:, x.shape[1] :]
 
 
-class Projection(nn.Module):
+class Projection(HasPlainForm, nn.Module):
     """The projection to q, k or v: matrix, short convolution, SiLU, split into heads, L2 norm.
 
     The Titans paper's NeurIPS 2025 camera-ready has all of these, and so have linear-attention models.
@@ -131,10 +145,14 @@ class Projection(nn.Module):
     def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return `[batch, heads, time, head_dim]` for tokens `[batch, time, dim]`, and the convolution's tail."""
         x = self.linear(x)
-        if self.convolution is not None:
-            x, tail = self.convolution(x, tail)
-        x = split_heads(F.silu(x) if self.silu else x, self.heads)
-        return (F.normalize(x, dim=-1, eps=1e-6) if self.unit else x), tail
+        if self.convolution is None:
+            x = split_heads(F.silu(x) if self.silu else x, self.heads)
+            return (F.normalize(x, dim=-1, eps=SHORTEST) if self.unit else x), tail
+        stream, taps = x if tail is None else torch.cat((tail, x), 1), self.convolution.width - 1
+        form = Convolution(self.heads, stream.shape[1] - x.shape[1], self.silu, self.unit)
+        y = (plain_convolve if self.plain else convolve)(stream, self.convolution.weight, form)
+        missing = max(0, taps - stream.shape[1])
+        return y, F.pad(stream, (0, 0, missing, 0)) if missing else stream[:, -taps:]
 
 
 class Product(nn.Module):

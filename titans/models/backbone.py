@@ -6,19 +6,19 @@ import hashlib
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from titans.mixers import registry
-from titans.mixers.parts import Linear, RMSNorm
+from titans.mixers.parts import HasPlainForm, Linear, RMSNorm
 from titans.models.config import ModelConfig
+from titans.ops.pointwise import plain_silu_gate, silu_gate
 
 #: The state of a model between two tokens: for each block the state of its mixer.
 ModelState = tuple[Any, ...]
 
 
-class SwiGLU(nn.Module):
+class SwiGLU(HasPlainForm, nn.Module):
     """A feed-forward layer with a gate (arXiv 2002.05202)."""
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -28,7 +28,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., dim]` to the same shape."""
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        return self.down((plain_silu_gate if self.plain else silu_gate)(self.gate(x), self.up(x)))
 
 
 class Block(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import titans_lab.verify.checks
 from titans.mixers.mac import MacConfig
-from titans.mixers.parts import CausalConvolution
+from titans.mixers.parts import Projection
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.ops import neural_memory
 from titans_lab.verify.__main__ import answer
@@ -112,8 +112,8 @@ def test_a_wrong_operator_makes_a_wrong_model(monkeypatch: pytest.MonkeyPatch, w
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_stream_that_forgets_its_tail_fails(monkeypatch: pytest.MonkeyPatch, precision: str):
-    whole = CausalConvolution.forward
-    monkeypatch.setattr(CausalConvolution, "forward", lambda self, x, tail=None: whole(self, x))
+    whole = Projection.forward
+    monkeypatch.setattr(Projection, "forward", lambda self, x, tail=None: whole(self, x))
     assert not passes("streaming", tiny(), precision)
 
 

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from titans.mixers.lmm import widths
 from titans.mixers.mixer import Mixer
-from titans.mixers.parts import Linear, Projection, RMSNorm, merge_heads, split_heads
+from titans.mixers.parts import HasPlainForm, Linear, Projection, RMSNorm, merge_heads, split_heads
 from titans.models.config import ModelConfig
 from titans.ops import MemoryState, naive_neural_memory, neural_memory, read_memory
 from titans.ops.linear import linear
 from titans.ops.neural_memory.state import Gate, State
+from titans.ops.pointwise import plain_silu_gate, silu_gate
 
 Operator = Callable[..., tuple[Tensor, State]]  # takes the arguments of `neural_memory`
 
@@ -145,7 +146,7 @@ class MemoryGates(nn.Module):
         return tuple(by_layer.get(layer, idle) for layer in range(self.memory.layers))
 
 
-class NeuralMemory(nn.Module):
+class NeuralMemory(HasPlainForm, nn.Module):
     """The neural long-term memory over a stream of tokens.
 
     The arXiv v1 of the Titans paper describes it in section 3. The NeurIPS 2025 camera-ready adds the convolution, the
@@ -180,6 +181,7 @@ class NeuralMemory(nn.Module):
 
     def use_kernel(self, kernel: str) -> None:
         """Compute with a kernel of `neural_memory`. "fla" has no kernel for the memory and changes nothing."""
+        super().use_kernel(kernel)
         if kernel != "fla":
             self.operator = partial(neural_memory, kernel=kernel)  # type: ignore[arg-type]
 
@@ -316,10 +318,12 @@ class NeuralMemory(nn.Module):
             The layer's output `[batch, time, dim]`.
         """
         y = self.norm(y)
-        if self.gate is not None:
-            gate = split_heads(self.gate(x), self.heads)
-            y = y * (F.silu(gate) if self.config.output_gate == "channel" else torch.sigmoid(gate))
-        return self.out(merge_heads(y))
+        if self.gate is None:
+            return self.out(merge_heads(y))
+        gate = self.gate(x)
+        if self.config.output_gate == "head":
+            return self.out(merge_heads(y * torch.sigmoid(split_heads(gate, self.heads))))
+        return self.out((plain_silu_gate if self.plain else silu_gate)(gate, merge_heads(y)))
 
     def _project(self, x: Tensor, asking: Tensor, tails: Tails) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], Tails]:
         """Return q, then k, v and the gates' logits, then the convolutions' tails."""

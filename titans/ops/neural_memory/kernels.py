@@ -123,7 +123,7 @@ def _unsupported_by_cpu(call: Call) -> str | None:
 
 
 @cache
-def _cpu_missing(dtype: torch.dtype) -> str | None:
+def cpu_missing(dtype: torch.dtype) -> str | None:
     """Return why this machine cannot build the kernel; None: it has it."""
     from titans.ops.neural_memory.cpu.binding import kernel
     from titans.ops.neural_memory.cpu.build import Unavailable
@@ -188,7 +188,7 @@ KERNELS = {
     for kernel in (
         Kernel("torch", _anything, _everywhere, lambda: TORCH),
         Kernel("compiled", _anything, _everywhere, _load_compiled),
-        Kernel("cpu", _unsupported_by_cpu, _cpu_missing, _load_cpu),
+        Kernel("cpu", _unsupported_by_cpu, cpu_missing, _load_cpu),
         Kernel("triton", _unsupported_by_triton, _triton_missing, _load_triton),
     )
 }

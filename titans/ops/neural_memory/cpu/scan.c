@@ -18,6 +18,7 @@
 #include "vector.h"
 #include "product.h"
 #include "activation.h"
+#include "pointwise.h"
 #include "gates.h"
 #include "forward.h"
 #include "backward.h"
