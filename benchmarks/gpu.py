@@ -1,4 +1,4 @@
-"""Check and measure the Triton kernels on a GPU, in one call of under eight minutes, and write one JSON file.
+"""Check and measure on a GPU whatever needs one, in one call of under nine minutes, and write one JSON file.
 
     python benchmarks/gpu.py --out gpu.json                      on a GPU
     python benchmarks/gpu.py --quick --device cpu --out cpu.json tests this script: tiny, in Triton's interpreter
@@ -13,6 +13,9 @@ The kernels have not been measured on a GPU yet. The parts:
     tiles      the operator with other tiles and warps than the kernels' own, which are a guess until this has run
     training   a step of a model of 170M in bfloat16, lmm (each kernel) and transformer, at 2K and 16K tokens
     kernels    registers, spills and shared memory of each kernel that ran
+
+Further parts are described in gpu_runs.py: determinism, fla, bench, sweep, together, prediction, memory. `bench` leaves
+its measurements in a store next to the file, of which `titans-lab report` draws a page.
 
 A part or row that fails is recorded with its error, and the rest goes on; after `--minutes` what is left is recorded as
 out of time. The script changes no setting of the GPU.
@@ -43,6 +46,7 @@ import torch
 import torch.nn.functional as F
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "tests/helpers")]
+from gpu_runs import parts
 from memory_case import leaves, memory_arguments
 
 from titans.models.config import MemoryConfig, ModelConfig
@@ -398,7 +402,7 @@ def machine(device: str) -> Row:
     return found
 
 
-def collect(part: Callable[[Plan], Iterator[Row]], run: Plan, end: float) -> list[Row]:
+def collect(name: str, part: Callable[[Plan], Iterator[Row]], run: Plan, end: float) -> list[Row]:
     """Return a part's rows, as far as there is time."""
     if perf_counter() > end:
         return [{"error": "out of time"}]
@@ -406,7 +410,7 @@ def collect(part: Callable[[Plan], Iterator[Row]], run: Plan, end: float) -> lis
 
     def go_on() -> Row:
         for found in part(run):
-            print(part.__name__, json.dumps(found, default=str), flush=True)
+            print(name, json.dumps(found, default=str), flush=True)
             rows.append(found)
             if perf_counter() > end:
                 raise TimeoutError("out of time")
@@ -422,19 +426,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("gpu.json"))
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--quick", action="store_true", help="few cases, to see that it works")
-    parser.add_argument("--minutes", type=float, default=7.5)
-    parser.add_argument("--only", nargs="*", default=[part.__name__ for part in PARTS], help="parts to run")
+    parser.add_argument("--minutes", type=float, default=8.5)
+    parser.add_argument("--only", nargs="*", help="parts to run; default: all")
     asked = parser.parse_args()
+    of_runs = {name: lambda run, part=part: part(run.device) for name, part in parts(asked.out.with_suffix("")).items()}
     begin, run = perf_counter(), plan(asked.device, asked.quick)
     found: Row = {"environment": machine(asked.device), "quick": asked.quick, "parts": {}}
-    for part in PARTS:
-        if part.__name__ in asked.only:
-            found["parts"][part.__name__] = collect(part, run, begin + 60 * asked.minutes)
+    for name, part in (PARTS | of_runs).items():
+        if asked.only is None or name in asked.only:
+            found["parts"][name] = collect(name, part, run, begin + 60 * asked.minutes)
             found["seconds"] = perf_counter() - begin
             asked.out.write_text(json.dumps(found, indent=1, default=str) + "\n")
 
 
-PARTS = (check, operator, training, tiles, kernels)
+PARTS: dict[str, Callable[[Plan], Iterator[Row]]] = {
+    "check": check, "operator": operator, "training": training, "tiles": tiles, "kernels": kernels,
+}  # fmt: skip
 
 if __name__ == "__main__":
     main()

@@ -54,10 +54,10 @@ def run_of(name: str, folder: Path, **values: Any) -> RunConfig:
     return config
 
 
-def trainer_of(config: RunConfig, attempt: Attempt, seed: int = 5) -> Trainer:
-    """Return a trainer on the CPU, its facts those of a worker that promises the same bits."""
+def trainer_of(config: RunConfig, attempt: Attempt, seed: int = 5, device: str = "cpu") -> Trainer:
+    """Return a trainer on a device, its facts those of a worker that promises the same bits."""
     recorder = Recorder(attempt, {"deterministic": True})
-    return Trainer(config, seed, build_task(config, seed), torch.device("cpu"), recorder)
+    return Trainer(config, seed, build_task(config, seed), torch.device(device), recorder)
 
 
 Needs = tuple[int, dict[str, Any], dict[str, Any]]  # length, settings of the task, data

@@ -7,19 +7,30 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import torch
 from every_task import trainer_of
 
 from titans_lab.run.config import RunConfig
 from titans_lab.store.folder import Attempt
 from titans_lab.training.microbatch import is_out_of_memory
+from titans_lab.training.train import Trainer
 
 
-def train_with(megabytes: int, config: RunConfig, attempt: Attempt) -> None:
-    """Train a run in a separate process that may use `megabytes` more memory than it has."""
-    trainer = trainer_of(config, attempt)
+def train_with(megabytes: int, config: RunConfig, attempt: Attempt, device: str = "cpu") -> None:
+    """Train a run in a separate process that may use `megabytes` more of a device's memory than it has."""
+    trainer = trainer_of(config, attempt, device=device)
+    if device == "cuda":
+        allowed = torch.cuda.memory_reserved() + megabytes * 2**20
+        torch.cuda.set_per_process_memory_fraction(min(1.0, allowed / torch.cuda.mem_get_info()[1]))
+        _train(trainer, attempt)
+        return
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + megabytes * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    _train(trainer, attempt)
+
+
+def _train(trainer: Trainer, attempt: Attempt) -> None:
     try:
         end: dict[str, Any] = trainer.run()
     except Exception as error:
