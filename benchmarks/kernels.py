@@ -11,8 +11,10 @@
 
 Forward and backward, float32, batch 2, 4 heads of 64, memory MLP expansion 4, momentum and forgetting on; on the CPU
 kernel, or another by `--kernel`. `operator` states its own shapes; with `--threads 1` it is about one core. Compared
-forms take turns in one process. Medians and ranges of the ratios of neighbouring turns are printed. FLOPs are counted
-by the closed form's products alone, recomputation not counted.
+forms take turns in one process, which keeps freed memory as a worker does; `GLIBC_TUNABLES= python ...` has the system's
+own allocator. With `--processor` times are the processor's, for a machine that others use too. Medians and ranges of the
+ratios of neighbouring turns are printed. FLOPs are counted by the closed form's products alone, recomputation not
+counted.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import NamedTuple
 
 import torch
@@ -36,6 +38,7 @@ from titans.ops import MemoryState, neural_memory
 
 BATCH, HEADS, DIM, EXPANSION = 2, 4, 64, 4
 KERNEL = "cpu"
+CLOCK = perf_counter
 Run = Callable[[], object]
 
 
@@ -124,9 +127,9 @@ def product() -> Run:
 
 def seconds(run: Run) -> float:
     """Return the seconds of one call."""
-    begin = perf_counter()
+    begin = CLOCK()
     run()
-    return perf_counter() - begin
+    return CLOCK() - begin
 
 
 def alternate(a: Run, b: Run, rounds: int) -> tuple[list[float], list[float]]:
@@ -216,7 +219,7 @@ def memory(rounds: int) -> None:
 def peer_memory(rounds: int) -> None:
     """Print how much memory a process of ours and one of titans-pytorch's hold above what they held before, at most."""
     print("depth  ours: chunk  theirs: chunk_size, batch_size  length   MB of ours, of theirs, share")
-    cases = [(d, c, c, None, 2048) for c in (16, 64) for d in (2, 4)] + [(2, 64, 1, 64, 512)]
+    cases = [(d, c, c, None, 2048) for c in (16, 64) for d in (1, 2, 4)] + [(2, 64, 1, 64, 512)]
     for depth, chunk, size, batch_size, time in cases:
         asked = ",".join(map(str, (depth, chunk, size, batch_size or 0, time)))
         mine, other = (child("--child", f"{who}:{asked}")[0] / 1e6 for who in ("ours", "theirs"))
@@ -268,7 +271,7 @@ def peak() -> int:
 
 def main() -> None:
     """Run the measurements that the command line names."""
-    global KERNEL
+    global KERNEL, CLOCK
     kinds = {"operator": operator, "share": share, "peer": peer, "length": length, "first": first, "memory": memory}
     kinds["peer-memory"] = peer_memory
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -276,10 +279,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kernel", default=KERNEL, choices=("cpu", "torch", "compiled"))
+    parser.add_argument("--processor", action="store_true", help="processor time")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     as_a_worker()
-    KERNEL = given.kernel
+    KERNEL, CLOCK = given.kernel, process_time if given.processor else perf_counter
     torch.set_num_threads(given.threads)
     torch.set_flush_denormal(True)
     if given.child:
