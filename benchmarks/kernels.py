@@ -11,10 +11,10 @@
 
 Forward and backward, float32, batch 2, 4 heads of 64, memory MLP expansion 4, momentum and forgetting on; on the CPU
 kernel, or another by `--kernel`. `operator` states its own shapes; with `--threads 1` it is about one core. Compared
-forms take turns in one process, which keeps freed memory as a worker does; `GLIBC_TUNABLES= python ...` has the system's
-own allocator. With `--processor` times are the processor's, for a machine that others use too. Medians and ranges of the
-ratios of neighbouring turns are printed. FLOPs are counted by the closed form's products alone, recomputation not
-counted.
+forms take turns in one process, which keeps freed memory as a worker does; `GLIBC_TUNABLES= python ...` has the
+system's own allocator. With `--processor` times are the processor's, for a machine that others use too. Medians and
+ranges of the ratios of neighbouring turns are printed. FLOPs are counted by the closed form's products alone,
+recomputation not counted.
 """
 
 from __future__ import annotations
