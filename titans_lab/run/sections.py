@@ -164,9 +164,9 @@ class SpeedConfig:
 
     Attributes:
         kernel: The kernel of the memory. "cpu" is fused for processors; the machine's C compiler builds it in a second
-            or two. "torch" is torch's own operations. "compiled" compiles these for each shape, in some 20 seconds.
-            "triton" needs a GPU. "auto" is "cpu" on a CPU with a C compiler, else "torch". "fla" uses
-            flash-linear-attention on a GPU, for the other linear recurrences.
+            or two. "torch" is torch's own operations, in the rest of the model too. "compiled" compiles the memory's
+            for each shape, in some 20 seconds. "triton" needs a GPU. "auto" is "cpu" on a CPU with a C compiler, else
+            "torch". "fla" uses flash-linear-attention on a GPU, for the other linear recurrences.
         recompute: Whether to recompute each block in the backward pass instead of keeping its activations.
         micro_batch: The number of examples in a forward pass, whose gradients are accumulated over the batch. Null: the
             whole batch. If memory runs out, it is halved, down to 1.
