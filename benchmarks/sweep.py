@@ -1,4 +1,4 @@
-"""How long the training of a study takes, with this version's kernels and in torch's own operations.
+"""Time the training of a study with this version's kernels, relative to torch's own operations.
 
     python benchmarks/sweep.py studies/quickstart.yaml [train.tokens=20000 ...] [--rounds 1] [--parallel 2]
 

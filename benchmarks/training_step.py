@@ -1,4 +1,4 @@
-"""How long a training step takes: times torch's own operations, over a transformer's, and where the time goes.
+"""Time training steps relative to torch's own operations and to a transformer, and show where their time goes.
 
     python benchmarks/training_step.py kernels       the default lmm, mac, mag, mal and transformer: how many times as
                                                      fast as with speed.kernel=torch

@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from titans_lab.tasks.task import Batch
 
 T = TypeVar("T")
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")
+OUT_OF_MEMORY = (
+    "can't allocate memory", "out of memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED",
+    "could not create a primitive",  # oneDNN
+)  # fmt: skip
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -229,8 +229,15 @@ def test_memory_that_is_not_there_is_told_from_other_errors(fail: Callable[[], o
     assert is_out_of_memory(caught.value) is expected
 
 
-@pytest.mark.parametrize("text", ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"])
-def test_other_words_of_a_gpu_for_no_memory_are_known(text: str):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling",
+        "could not create a primitive",
+    ],
+)
+def test_other_words_of_libraries_for_no_memory_are_known(text: str):
     assert is_out_of_memory(RuntimeError(text))
     assert not is_out_of_memory(ValueError(text))
     assert is_out_of_memory(torch.OutOfMemoryError())
