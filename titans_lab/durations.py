@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import datetime
 
 SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 #: Each unit occurs at most once, larger units first. The number of digits is limited so that a float can hold them.
@@ -24,6 +25,26 @@ def parse_duration(text: str) -> float:
     if re.fullmatch(r"\d{1,9}", text) and int(text):
         raise ValueError(f"{text} has no unit; write {text}s, {text}m or {text}h")
     raise ValueError(f'"{text[:60]}" is not a duration; write 30s, 15m, 2h or 1h30m')
+
+
+def parse_end(text: str, now: datetime) -> float:
+    """Return the seconds from now until an end that is given as a duration, or as a time such as 2026-11-30T18:00.
+
+    Args:
+        text: The duration, or an ISO 8601 time, local where it names no zone.
+        now: The time now, with its zone.
+
+    Raises:
+        ValueError: The text is neither, or the time is past. The message says what to write.
+    """
+    try:
+        end = datetime.fromisoformat(text)
+    except ValueError:
+        return parse_duration(text)
+    seconds = (end.astimezone() - now).total_seconds()
+    if seconds <= 0:
+        raise ValueError(f"{text} is past; it is {now.astimezone().isoformat(timespec='seconds')}")
+    return seconds
 
 
 def spell_duration(seconds: float | None) -> str:

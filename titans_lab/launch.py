@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from titans_lab.errors import UserError
@@ -22,7 +22,9 @@ from titans_lab.store import compaction
 from titans_lab.store.files import Damage
 from titans_lab.store.store import Store, writing
 from titans_lab.study.study import Study, load_study
-from titans_lab.sweep import Sweep, record_runs, record_study
+from titans_lab.sweep import Share, Sweep, record_runs, record_study
+
+START_SECONDS = 15.0  # for a worker to import torch and to read its data
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Options:
         timeout: Seconds that a run may take. None: any number.
         fail_fast: Whether the first run that fails ends the sweep.
         strict: Whether to refuse to start if other source code trained some of the finished runs.
+        share: The runs that one of several workers may take. None: all.
     """
 
     max_parallel: int | None = None
@@ -42,6 +45,7 @@ class Options:
     timeout: float | None = None
     fail_fast: bool = False
     strict: bool = False
+    share: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,28 @@ def usable_devices() -> tuple[list[Device], str]:
     return cores(), f"nvidia-smi lists {names}, but torch cannot use it (a CPU build, or an old driver?); using the CPU"
 
 
+def chosen(devices: Sequence[Device], names: str | None) -> list[Device]:
+    """Return the devices with these names, or all where none are given.
+
+    Args:
+        devices: The devices to choose from.
+        names: Kinds, such as "cpu", or devices, such as "cuda:0,cuda:1": the first and the second of their kind.
+
+    Raises:
+        UserError: There is no such device.
+    """
+    if names is None:
+        return list(devices)
+    known: dict[str, list[Device]] = {}
+    for device in devices:
+        known.setdefault(device.kind, []).append(device)
+        known[f"{device.kind}:{len(known[device.kind]) - 1}"] = [device]
+    wanted = [name.strip() for name in names.split(",")]
+    if missing := [name for name in wanted if name not in known]:
+        raise UserError(f"--device: {missing[0]} is not here; there are {', '.join(known)}")
+    return list(dict.fromkeys(device for name in wanted for device in known[name]))
+
+
 def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:
     """Raise UserError where a run asks for a kernel that its device does not have."""
     asked = {run.config.speed.kernel for run in runs} & {"triton", "fla"}
@@ -182,8 +208,32 @@ def prepare(
         timeout=options.timeout or math.inf,
         most=options.max_parallel,
         fail_fast=options.fail_fast,
+        share=options.share and replace(options.share, needed=first_checkpoint(waiting, seconds)),
     )
     return Launch(study, runs, history, list(damaged), edited, waiting, sweep)
+
+
+def first_checkpoint(runs: Sequence[Run], seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return the seconds from the start of each run to its first checkpoint, or to its end if that comes first.
+
+    Args:
+        runs: The runs.
+        seconds: The predicted seconds of runs, by id, as far as they are known.
+    """
+    ends = {run.run_id: (run.config.log.checkpoint_seconds, seconds.get(run.run_id)) for run in runs}
+    return {
+        run_id: START_SECONDS + min((each for each in known if each is not None), default=0.0)
+        for run_id, known in ends.items()
+    }
+
+
+def ask_again(runs: Sequence[Run], store: Store, why: str) -> None:
+    """Ask for another attempt at those runs that failed or that somebody has stopped."""
+    with writing(store):
+        for run in runs:
+            folder = store.run(run.run_id)
+            if folder.given_up() and (latest := folder.latest()):
+                latest.ask_again(why)
 
 
 def archive_results(launch: Launch) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from titans_lab.errors import UserError
@@ -17,7 +17,7 @@ from titans_lab.executors.devices import Device
 from titans_lab.executors.slots import DeviceBusy
 from titans_lab.run.run import Run, record_of
 from titans_lab.spending import Spent
-from titans_lab.store.claims import AlreadyRunning
+from titans_lab.store.claims import AlreadyRunning, Watch
 from titans_lab.store.files import write_json
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import commit_dead
@@ -70,6 +70,26 @@ def _record(run: Run, seconds: float | None, folder: RunFolder) -> str:
     return state
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one of several workers may take of a study. It leaves runs that others execute, and those that failed.
+
+    Attributes:
+        runs: The most runs that it starts.
+        deadline: The time, by `time.monotonic`, at which it stops its runs, for others to resume.
+        needed: Seconds that each run takes to its first checkpoint, by its id. No run is started that is not there by
+            the deadline.
+    """
+
+    runs: float = math.inf
+    deadline: float = math.inf
+    needed: Mapping[str, float] = field(default_factory=dict)
+
+    def allows(self, run_id: str, started: int) -> bool:
+        """Return whether a run may be started now, after so many others."""
+        return started < self.runs and time.monotonic() + self.needed.get(run_id, 0.0) < self.deadline
+
+
 @dataclass
 class Sweep:
     """The state of a sweep, which a view may read after every turn.
@@ -86,9 +106,13 @@ class Sweep:
         timeout: Seconds that a run may take from its start in this sweep.
         most: The most runs at a time. None: one per device slot.
         fail_fast: Whether the first run that fails ends the sweep.
+        share: The part of the runs that it may take. None: all.
+        left: Runs that it leaves to other workers.
+        watch: Finds out which of the runs of others are in living hands.
         spent: The part of the budget that is spent.
         begun: The time at which each run was first seen running, by a monotonic clock.
         asked: The time at which an active run was asked to stop, for each run that was.
+        started: The number of attempts that were started.
         used: Device slots used so far. An idle worker may still occupy one.
         others: Runs that other sweeps execute. One that is asked to stop there is not started again here.
         holders: The sweeps that hold devices in use, in words, by the device's name.
@@ -105,9 +129,13 @@ class Sweep:
     timeout: float = math.inf
     most: int | None = None
     fail_fast: bool = False
+    share: Share | None = None
+    left: list[Run] = field(default_factory=list)
+    watch: Watch = field(default_factory=Watch)
     spent: Spent = field(default_factory=Spent)
     begun: dict[str, float] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
+    started: int = 0
     used: set[Device] = field(default_factory=set)
     others: set[str] = field(default_factory=set)
     holders: dict[str, str] = field(default_factory=dict)
@@ -125,7 +153,7 @@ class Sweep:
         try:
             for pause in self._turns(look):
                 time.sleep(pause)
-            words = "another run failed, and --fail-fast was given"
+            words = "another run failed, and --fail-fast was given" if self.halted else "the worker's time is over"
         except OSError as error:
             raise UserError(
                 f"{self.store.root}: cannot write there ({error.strerror}); the workers are stopped, and no finished "
@@ -143,6 +171,10 @@ class Sweep:
         if run_id in self.active:
             self.active[run_id][1].attempt.ask_to_stop(state, why)
             self.asked[run_id] = time.monotonic()
+
+    def end_now(self) -> None:
+        """Stop the active runs at the next turn, for others to resume, and start no more."""
+        self.share = replace(self.share or Share(), deadline=-math.inf)
 
     def state(self, run_id: str) -> str:
         """Return the state of a run of the study, as far as this sweep knows."""
@@ -174,13 +206,23 @@ class Sweep:
             halted = self.halted
             blocked = list(self.waiting) if over or halted else self.launch()
             more = look(self)
-            if halted or not (self.active or (not over and (self.waiting or more))):
+            if halted or self._leaves(blocked) or not (self.active or (not over and (self.waiting or more))):
                 return
             if self.waiting == blocked:
                 self.executor.rest()
             changed = before != (len(self.ended), len(self.waiting))
             pause = SHORT_SECONDS if changed else min(2 * pause, POLL_SECONDS)
             yield pause
+
+    def _leaves(self, blocked: Sequence[Run]) -> bool:
+        """Return whether its time is over, or nothing is left but runs in the hands of workers that live."""
+        if self.share is None:
+            return False
+        if time.monotonic() > self.share.deadline:
+            return True
+        hands = [self.store.run(run.run_id).latest() for run in blocked]
+        living = all(attempt is not None and self.watch.lives(attempt.claim) for attempt in hands)
+        return not self.active and self.waiting == blocked and living
 
     def _collect(self) -> None:
         for run_id, (run, job) in list(self.active.items()):
@@ -195,6 +237,7 @@ class Sweep:
                 continue
             state = self._final_state(job, "oom" if job.out_of_memory() else "failed", words)
             if state == "oom" and job.out_of_memory() and can_halve(job.attempt):
+                job.attempt.ask_again("with half of its micro-batch")
                 self.waiting.insert(0, run)  # a worker that survives halves its micro-batch itself
             else:
                 self.ended[run_id] = state
@@ -237,6 +280,10 @@ class Sweep:
                 self.skipped[run.run_id] = state
                 self.waiting.remove(run)
                 continue
+            if self.share and (folder.given_up() or not self.share.allows(run.run_id, self.started)):
+                self.left.append(run)
+                self.waiting.remove(run)
+                continue
             folder.create(record_of(run, run.config.data_source()))  # where `titans-lab rm` has moved it meanwhile
             job = self._start(folder, free)
             if job is None:
@@ -244,6 +291,7 @@ class Sweep:
                 continue
             self.others.discard(run.run_id)
             self.waiting.remove(run)
+            self.started += 1
             self.active[run.run_id] = run, job
         return blocked
 

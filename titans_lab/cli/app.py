@@ -53,6 +53,7 @@ VERBS = (
     runs.logs,
     runs.cancel,
     studies.rerun,
+    studies.work,
     records.query,
     fits.fit,
     generates.generate,

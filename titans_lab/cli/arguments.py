@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,16 @@ def duration(text: str) -> float:
 
     try:
         return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def ending(text: str) -> float:
+    """Return the seconds from now until an option's duration is over, or until its time."""
+    from titans_lab.durations import parse_end
+
+    try:
+        return parse_end(text, datetime.now(UTC))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -1,7 +1,11 @@
-"""The verbs that run a study: sweep and rerun."""
+"""The verbs that run a study: sweep, rerun and work."""
 
 from __future__ import annotations
 
+import math
+import signal
+import time
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +22,7 @@ from titans_lab.cli.arguments import (
     Timeout,
     Verify,
     Where,
+    ending,
     load,
     open_store,
     usable_devices,
@@ -30,6 +35,9 @@ from titans_lab.quantities import plural
 
 if TYPE_CHECKING:
     from titans_lab.launch import Launch, SweepOutcome
+
+
+MARGIN_SECONDS = 10.0  # from the end of a worker's runs to its own
 
 
 def sweep(
@@ -110,24 +118,69 @@ def rerun(
         raise typer.Exit(FAILED)
 
 
+def work(
+    study: StudyFile,
+    overrides: Overrides = None,
+    runs: Annotated[int | None, typer.Option("--runs", min=1, help="End after so many runs.")] = None,
+    until: Annotated[
+        float | None,
+        typer.Option(
+            parser=ending,
+            metavar="TIME",
+            help="Stop the runs then, for others to resume, and start none that would not reach its first checkpoint: "
+            "a duration from now, such as 2h, or a time, such as 2026-11-30T18:00.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE,...", help="Use these devices only: cpu, cuda, or some, such as cuda:0,cuda:1."),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Try runs again that failed or were cancelled. Give it to one worker only.")
+    ] = False,
+    store: StoreFolder = None,
+    max_parallel: MaxParallel = None,
+    per_device: PerDevice = 1,
+    timeout: Timeout = None,
+    verify: Verify = True,
+    strict: Strict = False,
+) -> None:
+    """Run what is missing of a study beside other workers, on this machine or others, that share its store.
+
+    Start as many workers as you like, by whatever starts processes. Each claims runs until none is left but those that
+    living workers hold. A run that failed is left alone, and no report is drawn.
+
+    SIGUSR1 ends it like --until. Exit code 0: it ended in order. 3: a run failed here, or verification did. 130:
+    interrupted.
+    """
+    from titans_lab.launch import Options, ask_again, chosen, prepare
+    from titans_lab.sweep import Share
+
+    loaded, all_runs = load(study, overrides)
+    records, devices = open_store(store), chosen(usable_devices(), device)
+    if again:
+        ask_again(all_runs, records, "titans-lab work --again")
+    deadline = math.inf if until is None else time.monotonic() + until - MARGIN_SECONDS
+    share = Share(math.inf if runs is None else runs, deadline)
+    options = Options(max_parallel, per_device, timeout, strict=strict, share=share)
+    launch = prepare(loaded, all_runs, records, devices, options)
+    sweep = launch.sweep
+    signal.signal(signal.SIGUSR1, lambda *_: sweep.end_now())
+    _execute(launch, verify)
+    counts = Counter(sweep.ended.values())
+    words = ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "no run"
+    left = len(sweep.left) + len(sweep.waiting)
+    note(f"here: {words}; left to others: {left} of {plural(len(all_runs), 'run')}")
+    if sweep.broken:
+        raise typer.Exit(FAILED)
+
+
 def _run(launch: Launch, verify: bool) -> bool:
-    """Run a sweep, show how it goes, and return whether every run has a result."""
-    from titans_lab.cli.watch import watching
-    from titans_lab.launch import archive_results, compact_if_worthwhile, outcome
+    """Run a sweep, show how it goes, draw up its report, and return whether every run has a result."""
+    from titans_lab.launch import compact_if_worthwhile, outcome
 
     store, study = launch.sweep.store, launch.study
-    print_damage(launch.damage)
-    if launch.edited:
-        note(f"warning: {launch.edited}")
-    note(f"{study.name}: {plural(len(launch.runs), 'run')}, {len(launch.waiting)} to run; store {store.root}")
-    if verify:
-        verify_first(launch.waiting, launch.sweep.devices, store)
-    archive_results(launch)
-    try:
-        with terminable(), watching(launch.waiting) as look:
-            launch.sweep.run(look)
-    except KeyboardInterrupt:
-        end_interrupted("the same command continues from here")
+    _execute(launch, verify)
     if launch.sweep.ended:
         summarise(study, launch.runs, store.root)
     if words := compact_if_worthwhile(store):
@@ -135,6 +188,27 @@ def _run(launch: Launch, verify: bool) -> bool:
     ended = outcome(launch)
     _print_outcome(ended, len(launch.runs))
     return ended.complete
+
+
+def _execute(launch: Launch, verify: bool) -> None:
+    """Verify what is not yet verified, then run a sweep and show how it goes."""
+    from titans_lab.cli.watch import watching
+    from titans_lab.launch import archive_results
+
+    sweep = launch.sweep
+    print_damage(launch.damage)
+    if launch.edited:
+        note(f"warning: {launch.edited}")
+    runs = plural(len(launch.runs), "run")
+    note(f"{launch.study.name}: {runs}, {len(launch.waiting)} to run; store {sweep.store.root}")
+    if verify:
+        verify_first(launch.waiting, sweep.devices, sweep.store)
+    archive_results(launch)
+    try:
+        with terminable(), watching(launch.waiting) as look:
+            sweep.run(look)
+    except KeyboardInterrupt:
+        end_interrupted("the same command continues from here")
 
 
 def _print_outcome(ended: SweepOutcome, runs: int) -> None:

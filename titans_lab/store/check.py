@@ -18,6 +18,7 @@ from titans_lab.store.logs import digest_of, read_lines
 from titans_lab.store.names import is_inside, leads_out
 from titans_lab.store.records import (
     UnknownConfiguration,
+    read_again,
     read_bench,
     read_env,
     read_evaluation,
@@ -91,6 +92,7 @@ def _attempt(run: RunFolder, attempt: Attempt) -> Iterator[Fault]:
         yield from _commit(run, path)
     yield from _record(attempt.env_path, read_env, "host and versions of this attempt are unknown")
     yield from _record(attempt.stop_path, read_stop, "ask the run to stop again: titans-lab cancel")
+    yield from _record(attempt.again_path, read_again, "ask for the run again: titans-lab work --again")
     for log, columns in LOGS.items():
         try:
             damaged = read_lines(attempt.lines_path(log), columns)[1]

@@ -7,15 +7,20 @@ own to the same name, exactly one finds that its file has two names. A claim is 
 holder is dead. A process of this machine is looked up. A process of another machine counts as dead if its counter stood
 still for `LEASE_SECONDS` by the observer's own monotonic clock. Then another process may claim the next attempt. A
 worker that comes back finds that claim before its commit. So a run may be executed twice, but is recorded once.
+
+A look that decides nothing, such as that of `status`, does not wait for the counter. It takes the age of the file by
+the clock of the file system, so that no two machines' clocks are ever compared.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +35,7 @@ from titans_lab.store.files import link_new, temporary_file
 
 BEAT_SECONDS = 5.0
 LEASE_SECONDS = 60.0
+OFFSET_SECONDS = 30.0  # after which the clock of a file system is read again
 DIGITS = 12  # digits of the counter, a fixed number because it is rewritten in place
 
 
@@ -96,6 +102,26 @@ def beginning(pid: int) -> str | None:
 
 NOBODY = Holder("", "", 0, "")
 
+#: For each file system: its time less this machine's monotonic time, and when that was asked for.
+_offsets: dict[int, tuple[float, float]] = {}
+
+
+def time_of(folder: Path, file_system: int) -> float:
+    """Return the time by the clock of a folder's file system, which on NFS is the server's.
+
+    A file that is made there has it. Where none can be made, the time is this machine's.
+    """
+    offset, asked = _offsets.get(file_system, (0.0, -math.inf))
+    if time.monotonic() - asked > OFFSET_SECONDS:
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                there = os.fstat(file.fileno()).st_mtime
+        except OSError:
+            there = time.time()
+        offset, asked = there - time.monotonic(), time.monotonic()
+        _offsets[file_system] = offset, asked
+    return offset + time.monotonic()
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -132,13 +158,14 @@ class Claim:
             return None
 
     def seems_alive(self) -> bool:
-        """Return whether the holder seems to be alive. For a holder on another machine the file's time decides."""
+        """Return whether the holder seems to be alive. For a holder on another machine the file's age decides."""
         holder = self.holder()
         alive = holder.alive() if holder else None
         if alive is not None:
             return alive
-        with suppress(FileNotFoundError):
-            return time.time() - self.path.stat().st_mtime < LEASE_SECONDS
+        with suppress(OSError), open_regular(self.path) as file:  # NFS asks the server again for a file that is opened
+            changed = os.fstat(file.fileno())
+            return time_of(self.path.parent, changed.st_dev) - changed.st_mtime < LEASE_SECONDS
         return False
 
     @contextmanager
@@ -199,6 +226,7 @@ class Watch:
     lease: float = LEASE_SECONDS
     clock: Callable[[], float] = time.monotonic
     _seen: dict[Path, _Seen] = field(default_factory=dict)
+    _first: dict[Path, bytes] = field(default_factory=dict)
 
     def over(self, claim: Claim) -> bool:
         """Return whether a claim has expired: its holder is dead, or it has none."""
@@ -207,6 +235,12 @@ class Watch:
         holder = claim.holder()
         alive = holder.alive() if holder else None
         return self._stands_still(claim) if alive is None else not alive
+
+    def lives(self, claim: Claim) -> bool:
+        """Return whether the holder is known to live: a process of this machine, or one whose counter has moved."""
+        holder = claim.holder()
+        alive = holder.alive() if holder else None
+        return self._first.setdefault(claim.path, claim.read()) != claim.read() if alive is None else alive
 
     def _stands_still(self, claim: Claim) -> bool:
         now, content = self.clock(), claim.read()

@@ -14,8 +14,8 @@ from titans_lab.errors import UserError
 from titans_lab.store.claims import NOBODY, AlreadyRunning, Claim, Holder, Watch
 from titans_lab.store.files import DamagedError, write_json
 from titans_lab.store.names import NUMBER, PART, ForeignName, folders_in, is_inside, leads_out, listed, path_of
-from titans_lab.store.records import read_env, read_evaluation, read_run, read_status, read_stop
-from titans_lab.store.status import COMMITTED_FILE, FINISHED, STOPPED, Status
+from titans_lab.store.records import read_again, read_env, read_evaluation, read_run, read_status, read_stop
+from titans_lab.store.status import BROKEN, COMMITTED_FILE, FINISHED, STOPPED, Status
 
 _EVALUATION = re.compile(rf"evals/{PART}\.json")
 _ATTEMPT = re.compile(NUMBER)
@@ -108,6 +108,22 @@ class Attempt:
     def stop_path(self) -> Path:
         """Return the path of the request to stop."""
         return self.path / "stop.json"
+
+    @property
+    def again_path(self) -> Path:
+        """Return the path of the request to try the run again."""
+        return self.path / "again.json"
+
+    def ask_again(self, why: str) -> None:
+        """Ask for another attempt after this one, although it failed or somebody stopped it."""
+        write_json(self.again_path, {"why": why})
+
+    def asked_again(self) -> bool:
+        """Return whether somebody asked for another attempt after this one."""
+        try:
+            return bool(read_again(self.again_path))
+        except (FileNotFoundError, DamagedError):
+            return False
 
     def ask_to_stop(self, state: str, why: str) -> None:
         """Ask the worker, on whatever host, to commit `state`, one of `STOPPED`, and the reason.
@@ -239,6 +255,13 @@ class RunFolder:
                 return "running"
             status = self.status()  # it may have ended since the first look
         return status.state if status else "lost"
+
+    def given_up(self) -> bool:
+        """Return whether the run failed or was stopped by somebody, and nobody has asked for another attempt since."""
+        latest, state = self.latest(), self.state()
+        if latest is None or latest.asked_again():
+            return False
+        return state in BROKEN or (state in STOPPED and latest.asked_to_stop() is not None)
 
     def attempts(self) -> list[Path]:
         """Return the folders of the attempts, oldest first."""

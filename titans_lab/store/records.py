@@ -113,6 +113,7 @@ _TRIAL = fields(
 _FINALIST = fields({"number": optional(at_least(0)), "params": mapping(SCALAR), "seed": INTEGER, "run_id": NAME})
 _FINALISTS = fields({"runs": items(_FINALIST)})
 _STOP = fields({"state": one_of(STOPPED), "why": TEXT})
+_AGAIN = fields({"why": TEXT})
 _EVALUATION = fields({"rows": items(fields({}, columns=EVALS))}, {"finished": _time})
 _VERIFIED = fields({"rows": items(OBJECT)})
 _MANIFEST = fields(
@@ -171,6 +172,11 @@ def read_env(path: Path) -> Record:
 def read_stop(path: Path) -> Record:
     """Return a request to end an attempt: the state to commit and the reason."""
     return _read(path, _STOP)
+
+
+def read_again(path: Path) -> Record:
+    """Return a request for another attempt: the reason."""
+    return _read(path, _AGAIN)
 
 
 def read_evaluation(path: Path) -> Record:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from titans_lab.store.claims import AlreadyRunning, Claim, Holder
+from titans_lab.store.claims import AlreadyRunning, Claim, Holder, Watch
 from titans_lab.store.files import DamagedError, write_json
 from titans_lab.store.records import read_trial
+
+PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,19 @@ class SearchFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the search as its only coordinator. Raise AlreadyRunning where another process holds it."""
+        """Hold the search as its only coordinator, after a minute where another machine's may have died.
+
+        Raises:
+            AlreadyRunning: Another process holds it.
+        """
         folder = self.path / "coordinators"
         numbers = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
         last = max(numbers, default=0)
-        if Claim(folder / str(last) / "claim").seems_alive():
-            raise AlreadyRunning(self.path)
+        before, watch = Claim(folder / str(last) / "claim"), Watch()
+        while not watch.over(before):  # a coordinator of another machine lives if its counter moves
+            if watch.lives(before):
+                raise AlreadyRunning(self.path)
+            time.sleep(PAUSE_SECONDS)
         claim = Claim(folder / str(last + 1) / "claim")
         claim.take(Holder.of(os.getpid()))
         with claim.kept():

@@ -17,6 +17,8 @@ STOPPED = frozenset({"cancelled", "pruned", "timeout"})
 COMMITTED = frozenset({"done", "diverged", "failed", "oom"}) | STOPPED
 #: States with a result. A sweep never executes such a run again.
 FINISHED = frozenset({"done", "diverged"})
+#: States of a run that did not succeed although nobody asked it to stop before its time.
+BROKEN = frozenset({"failed", "oom", "timeout"})
 #: States of an attempt without a result.
 FAILED = frozenset({"failed", "oom", "timeout", "cancelled", "lost"})
 STATES = frozenset({"pending", "running", "lost"}) | COMMITTED

@@ -4,7 +4,8 @@ runs/<run_id>/run.json                  configuration, seed and data of the run,
 runs/<run_id>/attempts/<n>/             an attempt. While it runs: claim (its worker), env.json, log.txt and the logs
                                         metrics.jsonl, evals.jsonl and memory.jsonl; stop.json if it was asked to stop.
                                         At its end: weights.pt if it succeeded, the logs as Parquet, and its commit
-                                        status.json if it has no result
+                                        status.json if it has no result; then again.json, if somebody asks for
+                                        another attempt
 runs/<run_id>/status.json               the commit of the first attempt with a result; it is never replaced
 runs/<run_id>/evals/<id>.json           a later evaluation
 studies/<name>.json                     the study as last swept

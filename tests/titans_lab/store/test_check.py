@@ -26,6 +26,7 @@ def filled(store: Store, live_run: Callable[..., Attempt], ended_run: Callable[.
     ended_run("a2", state="failed", error="boom")
     save_checkpoint(live_run("a3"), 4, lambda file: file.write(b"weights"))
     store.run("a3").attempt(1).ask_to_stop("pruned", "4")
+    store.run("a3").attempt(1).ask_again("4")
     ended_run("a4").archive()
     store.save_study({"name": "depth", "runs": [{"run_id": "a1", "factors": {}}]})
     store.save_ngram_baseline("d1", {"data_hash": "d1", "bits_per_byte": {"0": 4.5}})
@@ -46,6 +47,7 @@ RECORDS = [
     "runs/a1/attempts/1/env.json",
     "runs/a2/attempts/1/status.json",
     "runs/a3/attempts/1/stop.json",
+    "runs/a3/attempts/1/again.json",
     "runs/a3/attempts/1/checkpoint-4-9a129038d9a00aed.pt",
     "runs/a4/attempts/1/archived.json",
     "studies/depth.json",
