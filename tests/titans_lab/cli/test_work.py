@@ -114,7 +114,7 @@ def test_it_ends_when_all_that_is_left_is_in_living_hands(bench: Workbench):
         ("--device", "cpu:99", "cpu:99 is not here; there are cpu, cpu:0"),
         ("--device", "tpu", "tpu is not here"),
         ("--until", "2001-01-01T00:00", "is past"),
-        ("--until", "soon", "no duration"),
+        ("--until", "soon", "write 30s, 15m, 2h"),
         ("--until", "5", "has no unit"),
     ],
 )
