@@ -18,6 +18,7 @@ from titans.models.language_model import LanguageModel, use_reference
 VALUES: dict[str, list[Any]] = {
     "vocab_size": [7], "dim": [8, 12], "n_layers": [1, 2, 3], "n_heads": [1, 2], "mlp_ratio": [1.0],
     "persistent_tokens": [0, 3], "segment_len": [4, 6, 12], "window": [1, 5, 40], "conv_size": [1, 3],
+    "attention_conv_size": [1, 3],
     "long_term_tokens": [0, 0, 3], "depth": [1, 2, 3], "expansion": [1, 2], "chunk_size": [1, 2, 3, 4, 6],
     "theta_scale": [0.05], "eta_bias": [0.0, 1.0], "alpha_bias": [-2.0, 0.0], "update_every": [1, 1, 2, 3],
     "eval_chunk_size": [None, 2, 6],

@@ -22,6 +22,8 @@ def of_variant(variant: str, **values: Any) -> ModelConfig:
 
 #: Those with the long-term memory of the section `memory`.
 WITH_MEMORY = tuple(variant for variant in VARIANTS if "memory.depth" in reads(variant))
+#: Those with attention, full or over a window, in one of their blocks at least.
+WITH_ATTENTION = tuple(variant for variant in VARIANTS if "attention_conv_size" in reads(variant))
 #: Those whose state grows with the sequence.
 GROWING = {name for name, spec in SPECS.items() if any(registry.mixer(each).state_grows for each in spec.pattern)}
 

@@ -13,6 +13,7 @@ NEURIPS = {
     "window": 2048,
     "persistent_tokens": 128,
     "conv_size": 4,
+    "attention_conv_size": 4,
     "memory": {
         "depth": 2, "expansion": 4, "chunk_size": 16, "residual": True, "gates_per_layer": True,
         "gate_channels": "alpha", "theta_damping": False,

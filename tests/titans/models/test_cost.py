@@ -36,11 +36,12 @@ RECURRENT = [
 def _configs():
     for variant in VARIANTS:
         for memory in MEMORIES if variant in WITH_MEMORY else MEMORIES[:1]:
-            for persistent, conv in ((0, 1), (5, 4)):
-                yield _config(variant, memory, persistent_tokens=persistent, conv_size=conv)
+            for persistent, conv, attention in ((0, 1, 1), (5, 4, 3)):
+                sizes = {"persistent_tokens": persistent, "conv_size": conv, "attention_conv_size": attention}
+                yield _config(variant, memory, **sizes)
     for mac in MACS:
         yield _config("mac", MEMORIES[1], settings=(mac,), combine="product", persistent_written=True)
-        yield _config("mac", MEMORIES[-2], settings=(mac,))
+        yield _config("mac", MEMORIES[-2], settings=(mac,), attention_conv_size=3)
     yield _config("mag", MEMORIES[1], persistent_written=False, combine="sigmoid")
     yield _config("lmm", MEMORIES[0], tie_embeddings=True)
     for variant in VARIANTS:
@@ -120,14 +121,15 @@ def numbers(state):
     return sum(map(numbers, state)) if state else 0
 
 
+@pytest.mark.parametrize("conv", [1, 3])
 @pytest.mark.parametrize("length", [8, 32, 37, 48, 64])
-@pytest.mark.parametrize("variant", ["window", "mag", "mal", "lmm", "mac"])
-def test_the_state_of_a_window_and_a_memory_is_what_their_stream_carries(variant, length):
+@pytest.mark.parametrize("variant", ["transformer", "window", "mag", "mal", "lmm", "mac"])
+def test_the_state_of_attention_and_a_memory_is_what_their_stream_carries(variant, length, conv):
     memory = MemoryConfig(depth=1, chunk_size=4, read="previous" if variant == "lmm" else "token")
-    sizes = {"dim": 16, "n_heads": 2, "n_layers": 1, "segment_len": 16, "window": 40}
+    sizes = {"dim": 16, "n_heads": 2, "n_layers": 1, "segment_len": 16, "window": 40, "attention_conv_size": conv}
     config = ModelConfig(variant=variant, **sizes, persistent_tokens=0, memory=memory)  # which all streams share
     model = LanguageModel(config)
-    length -= length % 4 * (variant != "window")  # at a chunk's boundary
+    length -= length % 4 * ("memory.chunk_size" in reads(variant))  # at a chunk's boundary
     state = model.advance(torch.zeros(1, length, dtype=torch.long), model.start(1))[1]
     assert state_bytes(config, length) == 4 * numbers_once(state)
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from variants import GROWING, VARIANTS, WITH_MEMORY, of_variant
+from variants import GROWING, VARIANTS, WITH_ATTENTION, WITH_MEMORY, of_variant
 
 from titans.mixers.lmm.layer import NeuralMemory
 from titans.mixers.mac import MacConfig
@@ -28,11 +28,11 @@ MEMORIES = {
 CASES = [(v, m) for v in VARIANTS for m in MEMORIES if v in WITH_MEMORY or m == "default"]
 
 
-def random_model(variant, memory=MEMORIES["default"], mac=MacConfig(), dtype=torch.float64, spread=0.3):  # noqa: B008
+def random_model(variant, memory=MEMORIES["default"], mac=MacConfig(), dtype=torch.float64, spread=0.3, **values):  # noqa: B008
     """Parameters as training starts them, plus noise that leaves none of them at a special value."""
     config = of_variant(
         variant, vocab_size=11, dim=16, n_layers=2, n_heads=2, persistent_tokens=3, segment_len=8, window=6,
-        memory=memory, settings=(mac,),
+        memory=memory, settings=(mac,), **values,
     )  # fmt: skip
     model = LanguageModel(config).to(dtype).eval()
     with torch.no_grad():
@@ -55,6 +55,17 @@ def test_any_cut_gives_the_whole(variant, memory):
     with torch.no_grad():
         whole = model(tokens)
         for cuts in ([1], [LENGTH - 1], [4, 8], [7, 13, 14, 30], list(range(1, LENGTH))):
+            torch.testing.assert_close(in_parts(model, tokens, cuts), whole, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("variant", WITH_ATTENTION)
+def test_any_cut_of_convolved_attention_gives_the_whole(variant, size):
+    model = random_model(variant, attention_conv_size=size, mac=MacConfig(long_term_tokens=3))
+    tokens = torch.randint(0, 11, (2, LENGTH))
+    with torch.no_grad():
+        whole = model(tokens)
+        for cuts in ([1], [2, 3], [8, 9], [7, 13, 14, 30], list(range(1, LENGTH))):
             torch.testing.assert_close(in_parts(model, tokens, cuts), whole, rtol=0, atol=1e-9)
 
 
@@ -98,7 +109,7 @@ def test_the_state_does_not_grow(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_state_survives_a_file(variant, tmp_path):
-    model, tokens = random_model(variant), torch.randint(0, 11, (1, LENGTH))
+    model, tokens = random_model(variant, attention_conv_size=3), torch.randint(0, 11, (1, LENGTH))
     state = prefill(model, tokens[:, :21])
     save_state(state, tmp_path / "state.pt")
     with torch.no_grad():

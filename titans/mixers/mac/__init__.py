@@ -6,7 +6,13 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
-from titans.mixers.attention_cost import attention_parameters
+from titans.mixers.attention_cost import (
+    ATTENTION_READS,
+    attention_convolution,
+    attention_parameters,
+    attention_tail,
+    prefix_products,
+)
 from titans.mixers.counts import squares
 from titans.mixers.lmm import (
     READS,
@@ -71,9 +77,11 @@ def _parameters(config: ModelConfig) -> int:
 def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
     dim, mac = config.dim, config.settings_of(MacConfig)
     seen_by_all = config.persistent_tokens + mac.long_term_tokens
-    attention = length * (6 * dim**2 + 2 * seen_by_all * dim) + squares(length, config.segment_len) * 4 * dim
+    projections = 6 * dim**2 + 5 * attention_convolution(config)  # q, k, v and out of a token, k and v of its recall
+    attention = length * (projections + 2 * seen_by_all * dim) + squares(length, config.segment_len) * 4 * dim
     starts = 1 + length // config.segment_len if mac.reset else 1
-    total = batch * attention + config.persistent_tokens * 2 * dim**2 + memory_products(config, length, batch)
+    total = batch * attention + memory_products(config, length, batch)
+    total += prefix_products(config, config.persistent_tokens)
     total += batch * length * (projection(config) if mac.order == "write_first" else recall(config))
     if mac.read != "own" and mac.order != "write_first":  # a second read, of other weights
         total += batch * length * recall(config)
@@ -89,19 +97,20 @@ def _long_term_products(config: ModelConfig, batch: int) -> int:
     Its query and gate are computed once for the whole batch, what it reads for each sequence.
     """
     dim, matrices = config.dim, sum(d_out * d_in for d_out, d_in in widths(config))
-    once, each = projection(config) + output_gate(config), config.n_heads * matrices + dim**2 + 2 * dim**2
-    return once + batch * each
+    once = projection(config) + output_gate(config)
+    return once + batch * (config.n_heads * matrices + dim**2 + prefix_products(config, 1))
 
 
 def _state_size(config: ModelConfig, length: int) -> int:
     """Return the numbers in a stream.
 
-    These are the memory now and at the start of the segment, the tail of the recall's convolution, and the keys and
-    values of the segment and of its recall.
+    These are the memory now and at the start of the segment, the tail of the recall's convolution, the keys and values
+    of the segment and of its recall, and the tails of attention's convolutions over both.
     """
     inside, tail = length % config.segment_len, (config.conv_size - 1) * config.dim
     before = memory_state(config) - 3 * tail if inside else 0
-    return memory_state(config) + before + tail + 4 * inside * config.dim
+    seen = 4 * inside * config.dim + (5 * attention_tail(config) if inside else 0)
+    return memory_state(config) + before + tail + seen
 
 
 def _check(config: ModelConfig) -> None:
@@ -122,7 +131,7 @@ MIXER = MixerSpec(
     layer="titans.mixers.mac.layer:MemoryAsContext",
     state="titans.mixers.mac.layer:ContextStream",
     torch_only=torch_only,
-    reads=READS | {"persistent_written", "combine", "segment_len"},
+    reads=READS | ATTENTION_READS | {"persistent_written", "combine", "segment_len"},
     settings=MacConfig,
     check=_check,
     canonical=lambda config, values: canonical_persistent(config, values, WRITES_PERSISTENT),

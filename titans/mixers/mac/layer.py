@@ -41,6 +41,11 @@ class MemoryAsContext(Mixer):
     This is a causal reading of equations 21 to 25 of the arXiv v1, in their order. What token j recalls, h_j, has the
     rotary position of x_j and is seen from token j on, so nothing of the future leaks through h. Each output is read
     after its own write. `MacConfig` has the other readings.
+
+    A convolution on attention's q, k and v starts anew in every segment, and runs over the persistent tokens, the
+    recall and the segment each by itself. For the NeurIPS 2025 camera-ready, attention sees one segment: what comes
+    from earlier ones has to come through the memory. One convolution over the concatenation would leak the future,
+    because the recall of a segment's last tokens would reach its first ones.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -108,9 +113,12 @@ class MemoryAsContext(Mixer):
         attention, place, time = self.attention, stream.tokens.position, x.shape[1]
         first = {"shared": (0, 0), "phs": (0, self.segment), "psh": (self.segment, 0)}  # positions of h_0 and x_0
         of_recall, of_tokens = first[self.config.positions]
-        recalled = stream.recalled.extend(rotate(attention.keys(recall), of_recall + place), attention.values(recall))
-        tokens = stream.tokens.extend(rotate(attention.keys(x), of_tokens + place), attention.values(x))
-        q = attention.queries(x) * (x.shape[-1] // attention.heads) ** -0.5
+        q, tokens = attention.queries(x, stream.tokens)
+        k, v, tokens = attention.keys_values(x, tokens)
+        tokens = tokens.extend(rotate(k, of_tokens + place), v)
+        k, v, recalled = attention.keys_values(recall, stream.recalled)
+        recalled = recalled.extend(rotate(k, of_recall + place), v)
+        q = q * q.shape[-1] ** -0.5
         rotated = rotate(q, of_tokens + place)
         mask = causal_mask(time, place + time, place + time, x.device).to(x.dtype)
         seen_by_all = [prefix, *self._long_term(stream.before)]

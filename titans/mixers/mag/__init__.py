@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from titans.mixers.attention_cost import attention_parameters, window_products, window_state
+from titans.mixers.attention_cost import ATTENTION_READS, attention_parameters, window_products, window_state
 from titans.mixers.lmm import (
     READS,
     canonical_persistent,
@@ -44,7 +44,7 @@ MIXER = MixerSpec(
     layer="titans.mixers.mag.layer:MemoryAsGate",
     state="titans.mixers.mag.layer:GateStream",
     torch_only=torch_only,
-    reads=READS | {"persistent_written", "combine", "window"},
+    reads=READS | ATTENTION_READS | {"persistent_written", "combine", "window"},
     canonical=lambda config, values: canonical_persistent(config, values, WRITES_PERSISTENT),
     reference="titans.mixers.lmm.layer:write_token_by_token",
     parameters=_parameters,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from titans.mixers.attention_cost import attention_parameters
+from titans.mixers.attention_cost import ATTENTION_READS, attention_parameters
 from titans.mixers.lmm import READS, canonical_persistent, lmm_parameters, torch_only
 from titans.mixers.mag import parallel_products, parallel_state
 from titans.mixers.spec import MixerSpec
@@ -17,7 +17,7 @@ MIXER = MixerSpec(
     layer="titans.mixers.mal.layer:MemoryAsLayer",
     state="titans.mixers.mal.layer:LayerStream",
     torch_only=torch_only,
-    reads=READS | {"persistent_written", "window"},
+    reads=READS | ATTENTION_READS | {"persistent_written", "window"},
     canonical=lambda config, values: canonical_persistent(config, values, WRITES_PERSISTENT),
     reference="titans.mixers.lmm.layer:write_token_by_token",
     parameters=lambda config: lmm_parameters(config) + attention_parameters(config) + config.dim,

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from titans.mixers.attention_cost import attention_parameters
+from titans.mixers.attention_cost import ATTENTION_READS, attention_parameters, attention_tail
 from titans.mixers.spec import MixerSpec
+from titans.models.config import ModelConfig
+
+
+def _multiply_adds(config: ModelConfig, length: int, batch: int) -> int:
+    return batch * length * (attention_parameters(config) + 2 * length * config.dim)
+
 
 MIXER = MixerSpec(
     name="transformer",
@@ -12,10 +18,10 @@ MIXER = MixerSpec(
     source="Llama (arXiv 2302.13971), as in the papers' tables",
     layer="titans.mixers.transformer.layer:FullAttention",
     state="titans.mixers.attention:KeyValues",
-    reads=frozenset({"n_heads"}),
+    reads=ATTENTION_READS,
     parameters=attention_parameters,
-    multiply_adds=lambda config, length, batch: batch * length * (4 * config.dim**2 + 2 * length * config.dim),
-    state_size=lambda config, length: 2 * length * config.dim,
+    multiply_adds=_multiply_adds,
+    state_size=lambda config, length: 2 * length * config.dim + 3 * attention_tail(config),
     state_grows=True,
     golden_loss=6.399844,
 )

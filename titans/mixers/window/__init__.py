@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from titans.mixers.attention_cost import attention_parameters, window_products, window_state
+from titans.mixers.attention_cost import ATTENTION_READS, attention_parameters, window_products, window_state
 from titans.mixers.spec import MixerSpec
 
 MIXER = MixerSpec(
@@ -12,7 +12,7 @@ MIXER = MixerSpec(
     source="Longformer (arXiv 2004.05150)",
     layer="titans.mixers.window.layer:WindowAttention",
     state="titans.mixers.attention:KeyValues",
-    reads=frozenset({"n_heads", "window"}),
+    reads=ATTENTION_READS | {"window"},
     parameters=attention_parameters,
     multiply_adds=lambda config, length, batch: window_products(config, length, batch, persistent=0),
     state_size=window_state,

@@ -38,6 +38,9 @@ class ModelConfig:
             2048.
         conv_size: Taps of the causal depthwise convolution on q, k and v, or on the inner stream of a state space; 1 is
             no convolution. The NeurIPS 2025 camera-ready has 4.
+        attention_conv_size: Taps of the causal depthwise convolution on q, k and v of attention, full or over a window,
+            alone or inside mac, mag, mal and the hybrids; 1 is no convolution, as in Transformer++. The NeurIPS 2025
+            camera-ready has 4. In mac it starts anew in every segment.
         memory: The long-term memory.
         settings: Settings that are one mixer's own, such as `MacConfig`: at most one of each class, in any order; the
             others are at their defaults. A study sets them as `model.<mixer>.<field>`.
@@ -65,6 +68,7 @@ class ModelConfig:
     segment_len: int = 64
     window: int = 64
     conv_size: int = 4
+    attention_conv_size: int = field(default=1, metadata={"neutral": 1})
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     settings: tuple[Any, ...] = field(default=(), metadata={"sections": settings_classes})
     persistent_written: bool | None = field(default=None, metadata={"neutral": None})
@@ -75,7 +79,8 @@ class ModelConfig:
     recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "vocab_size", "dim", "n_layers", "n_heads", "segment_len", "window", "conv_size")
+        at_least(self, 1, "vocab_size", "dim", "n_layers", "n_heads", "segment_len", "window")
+        at_least(self, 1, "conv_size", "attention_conv_size")
         at_least(self, 0, "persistent_tokens")
         if "n_heads" in reads(self.variant) and self.dim % (2 * self.n_heads):
             raise ValueError(
