@@ -30,3 +30,15 @@ class HasKernels(Protocol):
 
     def use_kernel(self, kernel: str) -> None:
         """Choose the implementation of this name. A name that only other modules know changes nothing."""
+
+
+@runtime_checkable
+class HasWrites(Protocol):
+    """A module whose state tokens write to: a memory, or a recurrence whose state starts at zero.
+
+    Attributes:
+        writes: Whether tokens write. Without writes the state stays what it was before the first token, and tokens read
+            from it. Short convolutions, attention and persistent tokens work as before.
+    """
+
+    writes: bool

@@ -145,9 +145,11 @@ class MatrixMixer(Mixer):
 
     Attributes:
         kernel: Implementation of the operator: see `titans.ops.fla`.
+        writes: Whether tokens write to the state: see `titans.mixers.mixer.HasWrites`.
     """
 
     kernel: KernelName = "auto"
+    writes = True
 
     def __init__(self, config: ModelConfig, operator: Operator) -> None:
         super().__init__()
@@ -165,7 +167,8 @@ class MatrixMixer(Mixer):
         with torch.autocast(state.device.type, enabled=False):
             exact = (x.to(state.dtype) for x in given)
             how = {"chunk_size": self.chunk_size, "kernel": self.kernel, **settings}
-            return self.operator(*exact, state=state, **how)
+            y, after = self.operator(*exact, state=state, **how)
+        return (y, after) if self.writes else (torch.zeros_like(y), state)  # a state of zeros is read
 
 
 #: The reference implementation of each operator.

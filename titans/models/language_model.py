@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import Tensor, nn
 
 from titans.mixers import registry
-from titans.mixers.mixer import HasKernels
+from titans.mixers.mixer import HasKernels, HasWrites
 from titans.mixers.parts import Linear
 from titans.models.backbone import Backbone, ModelState, initialise
 from titans.models.config import ModelConfig
 
-__all__ = ["LanguageModel", "ModelState", "initialise", "use_kernel", "use_reference"]
+__all__ = ["LanguageModel", "ModelState", "has_writes", "initialise", "use_kernel", "use_reference", "writes_off"]
 
 
 class LanguageModel(Backbone):
@@ -67,6 +70,28 @@ def use_kernel(model: nn.Module, kernel: str) -> None:
     for module in model.modules():
         if isinstance(module, HasKernels):
             module.use_kernel(kernel)
+
+
+def has_writes(model: nn.Module) -> bool:
+    """Return whether a model has a state that writes can be switched off for: a memory or a linear recurrence."""
+    return any(isinstance(module, HasWrites) for module in model.modules())
+
+
+@contextmanager
+def writes_off(model: nn.Module) -> Iterator[None]:
+    """Switch all writes of a model off: every state stays what it is before the first token.
+
+    What a model loses without its writes says how much it uses its memory. Short convolutions, attention, and the
+    persistent tokens in the initial state work as before.
+    """
+    writing = [module for module in model.modules() if isinstance(module, HasWrites) and module.writes]
+    for module in writing:
+        module.writes = False
+    try:
+        yield
+    finally:
+        for module in writing:
+            module.writes = True
 
 
 def use_reference(model: Backbone) -> None:

@@ -42,6 +42,10 @@ Facts = Annotated[list[Path] | None, typer.Option(help="A file of bAbI stories. 
 Text = Annotated[Path | None, typer.Option(help="The text to hide facts in. Default: Python's documentation.")]
 Words = Annotated[Path | None, typer.Option(help="A folder of word lists for the keys of needles. Default: our own.")]
 Seed = Annotated[int, typer.Option(min=0, help="The random seed of the questions.")]
+Writes = Annotated[
+    Literal["on", "off"],
+    typer.Option(help="off: no token is written to a memory or recurrence, which shows how much the model uses it."),
+]
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -54,8 +58,8 @@ Limit = Annotated[int | None, typer.Option(min=1, help="The number of rows of ea
 #: The options that only some tasks read.
 HARNESS = "lm-eval's tasks"
 OPTIONS = {
-    "needle": ("lengths", "count", "seed", "text", "kinds", "template", "words"),
-    "babilong": ("lengths", "count", "seed", "text", "facts"),
+    "needle": ("lengths", "count", "seed", "text", "writes", "kinds", "template", "words"),
+    "babilong": ("lengths", "count", "seed", "text", "writes", "facts"),
     HARNESS: ("data", "online", "limit"),
 }
 
@@ -72,6 +76,7 @@ def evaluate(
     text: Text = None,
     words: Words = None,
     seed: Seed = 0,
+    writes: Writes = "on",
     data: Data = None,
     online: Online = False,
     limit: Limit = None,
@@ -99,7 +104,8 @@ def evaluate(
         asked = needles(folder.record(), kinds.split(",") if kinds else [], template, text, words)
     else:
         asked = stories(facts or [], text)
-    print_questions(records, folder.run_id, at_lengths(asked, lengths_of(lengths), count, seed), form)
+    chosen = at_lengths(asked, lengths_of(lengths), count, seed, writes)
+    print_questions(records, folder.run_id, chosen, form)
 
 
 def _refuse_idle(context: typer.Context, task: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from titans_lab.errors import UserError
 from titans_lab.evaluation.evaluations import ANSWER_TOKENS, EvaluationRequest, Sources, kind_of
@@ -46,10 +46,12 @@ def stories(facts: Sequence[Path], text: Path | None) -> list[Choice]:
     return [(each, _sources(text, facts=file)) for each, file in zip(asked, facts, strict=True)]
 
 
-def at_lengths(choices: Sequence[Choice], lengths: Sequence[int], count: int, seed: int) -> list[Choice]:
-    """Return a request of `count` questions of each kind at each length."""
+def at_lengths(
+    choices: Sequence[Choice], lengths: Sequence[int], count: int, seed: int, writes: Literal["on", "off"] = "on"
+) -> list[Choice]:
+    """Return a request of `count` questions of each kind at each length, with the model's writes on or off."""
     return [
-        (replace(asked, length=length, count=count, seed=seed), sources)
+        (replace(asked, length=length, count=count, seed=seed, writes=writes), sources)
         for asked, sources in choices
         for length in lengths
     ]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import groupby
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from titans.models.generation import generate, prefill
-from titans.models.language_model import LanguageModel
+from titans.models.language_model import LanguageModel, has_writes, writes_off
 from titans_lab.data.hidden import babilong_contents, needle_contents
 from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment
@@ -103,7 +104,9 @@ class AnsweringRun(Examined):
         return self.answer(EvaluationRequest(**about), Sources(**sources))
 
     def answer(self, asked: EvaluationRequest, sources: Sources) -> dict[str, Any]:
-        """Return the rows of an evaluation."""
+        """Return the rows of an evaluation. Raise UserError where the writes of a model without any are to be off."""
+        if asked.writes == "off" and not has_writes(self.model):
+            raise UserError(f"run {self.folder.run_id}: --writes off: {self.model.config.variant} writes to no state")
         exam = examination(asked, sources)
         name = evaluation_id(self.folder.run_id, asked, exam.digest)
         about = {"asked": vars(asked), "sources": vars(sources), "data_hash": exam.digest, "env": environment()}
@@ -126,7 +129,8 @@ class AnsweringRun(Examined):
             questions = [exam.questions.question(number, asked.length, asked.answer_tokens) for number in numbers]
             for _, alike in groupby(sorted(questions, key=_size), key=_size):
                 batch = list(alike)
-                with products_in(self.trained.config.train.precision, self.device):
+                switched = writes_off(self.model) if asked.writes == "off" else nullcontext()
+                with products_in(self.trained.config.train.precision, self.device), switched:
                     answers = replies(self.model, batch, asked.answer_tokens, self.device)
                 yield from zip(batch, answers, strict=True)
 

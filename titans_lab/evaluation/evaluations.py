@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import titans
 from titans_lab.errors import UserError
@@ -39,6 +39,7 @@ class EvaluationRequest:
         seed: The seed of the questions.
         answer_tokens: The tokens that are reserved for the answer, and generated.
         template: The template of a needle, as in `task.needle.template`.
+        writes: Whether the model writes to its memories and recurrences: "on", or "off" to ask what it knows without.
     """
 
     task: str
@@ -48,11 +49,12 @@ class EvaluationRequest:
     seed: int
     answer_tokens: int
     template: str | None = None
+    writes: Literal["on", "off"] = "on"
 
     @property
     def setting(self) -> str:
-        """Return kind and template, as the view `evals` has them."""
-        return ", ".join(filter(None, (self.kind, self.template)))
+        """Return kind, template and whether writes are off, as the view `evals` has them."""
+        return ", ".join(filter(None, (self.kind, self.template, "writes off" if self.writes == "off" else None)))
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def kind_of(facts: str) -> str:
 def evaluation_id(run_id: str, asked: EvaluationRequest, digest: str) -> str:
     """Return the id of an evaluation: 16 hexadecimal digits over the run, the request, the data and all versions."""
     versions = titans.VERSIONS | {"task": SETTINGS[asked.task].VERSION, "evaluation": VERSION}
-    facts = {"run": run_id, "asked": dataclasses.asdict(asked), "data": digest, "versions": versions}
+    known = {key: value for key, value in dataclasses.asdict(asked).items() if (key, value) != ("writes", "on")}
+    facts = {"run": run_id, "asked": known, "data": digest, "versions": versions}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -36,6 +36,8 @@ class RunResult:
     state: str
     score: float | None = None
     valid_loss: float | None = None
+    score_writes_off: float | None = None
+    loss_writes_off: float | None = None
     tokens: int | None = None
     tokens_per_second: float | None = None
     predicted_seconds: float | None = None

@@ -52,7 +52,8 @@ def _arms(material: Material, design: Design) -> Section | None:
         f"{metric.name.capitalize()} in {metric.unit} over the finished seeds; bold arms are better than the baseline "
         "by the verdict. ± is half of the 95 % t interval, not adjusted for the number of arms. Tokens/s and wall time "
         "are means over the seeds; "
-        "peak memory is their largest."
+        "peak memory is their largest. Writes off is the mean with all writes to memories and recurrences switched off "
+        "at test time: where it equals the mean, the memory is not used."
     )
     table = arm_table(design, metric, differences.better(differences.compare_arms(design, metric)))
     return Section("arms", "Arms", ("runs",), caption, table=table) if table.rows else None

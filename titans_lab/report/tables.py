@@ -10,7 +10,7 @@ from titans_lab.report.arms import Arm, Design, spell
 from titans_lab.report.data import Outcome
 from titans_lab.report.section import Row, Table, TableCell, cell, identifier
 from titans_lab.run.comparison import ABSENT
-from titans_lab.run.metric import Metric
+from titans_lab.run.metric import ON_THE_WAY, Metric
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,27 @@ def factor_names(design: Design) -> tuple[str, ...]:
 
 def arm_table(design: Design, metric: Metric, better: Collection[Arm]) -> Table:
     """Return the table of arms, in the order of the study; those that the verdict calls `better` are bold."""
+    shown_columns = _columns(design, metric)
     rows = (
-        Row(spelled(arm), tuple(show(arm) for show in ARM_COLUMNS.values()), arm.colour, arm in better)
+        Row(spelled(arm), tuple(show(arm) for show in shown_columns.values()), arm.colour, arm in better)
         for arm in design.arms
     )
-    columns = tuple(name.format(metric=metric.name) for name in ARM_COLUMNS)
+    columns = tuple(name.format(metric=metric.name) for name in shown_columns)
     return Table(factor_names(design), columns, tuple(rows), metric=metric, main=(f"mean {metric.name}", HALF))
+
+
+def _columns(design: Design, metric: Metric) -> dict[str, Callable[[Arm], TableCell]]:
+    """Return the columns. The mean without writes follows the mean where an arm has it by the study's metric."""
+    name = f"{metric.column}_writes_off"
+    recorded = metric.taken == "final" and metric.column in ON_THE_WAY
+    if not (recorded and any(arm.measured(name) for arm in design.arms)):
+        return ARM_COLUMNS
+    columns: dict[str, Callable[[Arm], TableCell]] = {}
+    for heading, show in ARM_COLUMNS.items():
+        columns[heading] = show
+        if heading == HALF:
+            columns["writes off"] = lambda arm: cell(shown.score, writes_off=arm.mean(name))
+    return columns
 
 
 def troubles(design: Design) -> list[Trouble]:

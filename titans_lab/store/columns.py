@@ -161,6 +161,12 @@ RUNS = (
     Column(
         "loss", float, "final loss on the test part: for text in bits per byte, for others in the unit of train_loss"
     ),
+    Column(
+        "score_writes_off",
+        float,
+        "score with all writes to memories and recurrences switched off at test time; null: the model has none",
+    ),
+    Column("loss_writes_off", float, "loss with all writes switched off, likewise"),
     Column("valid_score", float, "final value of the metric on the validation part"),
     Column("valid_loss", float, "final loss on the validation part"),
     Column("train_loss", float, "last training loss, in the same unit"),

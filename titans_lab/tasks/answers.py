@@ -105,6 +105,10 @@ class AnswerTask(Task):
         splits: tuple[Part, ...] = ("valid",) if limit is not None else ("valid", "test")
         return [score for split in splits for score in self._judge_split(model, device, split, limit)]
 
+    def evaluate_test(self, model: nn.Module, device: torch.device) -> list[Score]:
+        """Return loss and accuracy over the test sets."""
+        return list(self._judge_split(model, device, "test", None))
+
     def inputs(self, tokens: int) -> Tensor:
         """Return the first validation examples of the first set, `[batch, length]`."""
         part = self.parts(training=False)[0]

@@ -71,6 +71,10 @@ class RecallTask(Task):
         parts: tuple[Part, ...] = ("valid",) if limit is not None else ("valid", "test")
         return [score for part in parts for score in self._judge(model, device, part, limit)]
 
+    def evaluate_test(self, model: nn.Module, device: torch.device) -> list[Score]:
+        """Return loss and accuracy over the test questions."""
+        return self._judge(model, device, "test", None)
+
     def _judge(self, model: nn.Module, device: torch.device, part: Part, limit: int | None) -> list[Score]:
         loss, right, terms, count = 0.0, 0, 0, 0
         for batch in self.examples(part, limit):

@@ -103,6 +103,10 @@ class Task(ABC):
             limit: The approximate number of tokens of the validation part to read, during training. None: all of both.
         """
 
+    def evaluate_test(self, model: nn.Module, device: torch.device) -> list[Score]:
+        """Evaluate the test part as `evaluate` does, without what is not needed for loss and metric over all of it."""
+        return [score for score in self.evaluate(model, device) if score.split == "test"]
+
     @abstractmethod
     def inputs(self, tokens: int) -> Tensor:
         """Return about `tokens` tokens of the validation part `[batch, time]`, for memory diagnostics."""

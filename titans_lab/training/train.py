@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from titans.models.language_model import use_kernel
+from titans.models.language_model import has_writes, use_kernel, writes_off
 from titans_lab.data.parts import Part
 from titans_lab.run.config import RunConfig
 from titans_lab.run.derived import costs
@@ -87,7 +87,8 @@ class Trainer:
         if not math.isfinite(test["loss"]):
             raise Diverged(self.step, "test loss")
         self.recorder.add("evals", (score.row(self.config.task.name) for score in scores))
-        return self.summary(self.step) | test | {f"valid_{name}": value for name, value in valid.items()}
+        found = test | {f"valid_{name}": value for name, value in valid.items()} | self._without_writes()
+        return self.summary(self.step) | found
 
     def state(self) -> State:
         """Return everything that decides the further training, and what the summary needs of the steps so far."""
@@ -251,9 +252,21 @@ class Trainer:
         return (x.pin_memory() if self.device.type == "cuda" else x).to(self.device, non_blocking=True)
 
     def _evaluate(self, limit: int | None = None) -> list[Score]:
+        return self._judged(lambda model: self.task.evaluate(model, self.device, limit))
+
+    def _judged(self, evaluate: Callable[[nn.Module], list[Score]]) -> list[Score]:
+        """Return what an evaluation finds, with the model in evaluation mode and read in micro-batches."""
         model = InParts(self.model, self.micro_batches.of, self._stop_if_asked)
         with products_in(self.config.train.precision, self.device), judging(self.model):
-            return self.micro_batches.within_memory(lambda: self.task.evaluate(model, self.device, limit))
+            return self.micro_batches.within_memory(lambda: evaluate(model))
+
+    def _without_writes(self) -> dict[str, float]:
+        """Return loss and score on the test part with all writes off, or nothing where no mixer writes to a state."""
+        if not has_writes(self.model):
+            return {}
+        with writes_off(self.model):
+            scores = self._judged(lambda model: self.task.evaluate_test(model, self.device))
+        return {f"{name}_writes_off": value for name, value in self._figures(scores, "test").items()}
 
     def _figures(self, scores: list[Score], part: Part) -> dict[str, float]:
         """Return the loss and the score over all that was evaluated of a part."""

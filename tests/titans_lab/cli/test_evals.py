@@ -56,6 +56,20 @@ def test_an_evaluation_is_printed_kept_and_not_made_twice(cli: Any, trained: Wor
     assert shown.endswith("not RULER-comparable: lengths in bytes; the store has these in the view evals\n")
 
 
+def test_answers_without_writes_are_evaluations_of_their_own(cli: Any, trained: Workbench):
+    asked = ("--lengths", "600", "--count", "2", "--kinds", "passkey", "--json")
+    cli(*of(trained, *asked))
+    [off] = json.loads(cli(*of(trained, *asked, "--writes", "off")).out)
+    [on] = json.loads(cli(*of(trained, *asked)).out)
+    assert (off["setting"], off["recorded"]) == ("passkey, ruler, writes off", False)
+    assert (on["setting"], on["recorded"]) == ("passkey, ruler", True)
+    assert off["evaluation"] != on["evaluation"]
+    [kept] = trained.ask("select distinct setting from evals where evaluation = '" + off["evaluation"] + "'")
+    assert kept == {"setting": off["setting"]}
+    [run] = trained.ask("select loss, loss_writes_off, score_writes_off from runs")
+    assert run["loss_writes_off"] == run["score_writes_off"] != run["loss"]
+
+
 def test_stories_of_several_files(cli: Any, trained: Workbench):
     files = []
     for name in ("qa1_a_test.txt", "qa2_b_test.txt.gz"):

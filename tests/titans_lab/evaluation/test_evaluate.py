@@ -10,7 +10,7 @@ import torch
 from draws import generator
 from workbench import Workbench
 
-from titans.models.language_model import LanguageModel
+from titans.models.language_model import LanguageModel, writes_off
 from titans_lab.errors import UserError
 from titans_lab.evaluation import evaluate
 from titans_lab.evaluation.evaluate import AnsweringRun, examination, replies
@@ -35,6 +35,22 @@ def known(bench: Workbench, *overrides: str) -> AnsweringRun:
     model = LanguageModel(run.config.model, 3).eval()
     vars(examined)["trained"] = Trained(run.run_id, model, run.config, 0, "")
     return examined
+
+
+def test_a_model_that_writes_to_no_state_has_no_writes_to_switch_off(bench: Workbench):
+    examined = known(bench, "model.variant=transformer")
+    with pytest.raises(UserError, match="--writes off: transformer writes to no state"):
+        examined.answer(dataclasses.replace(ASKED, writes="off"), Sources())
+
+
+def test_without_writes_the_model_answers_from_its_initial_state(bench: Workbench):
+    examined = known(bench, "model.memory.theta_scale=0.5")
+    said = {}
+    for writes in ("on", "off"):
+        asked = dataclasses.replace(ASKED, writes=writes)
+        said[writes] = [answer for _, answer in examined.said(asked, examination(asked, Sources()))]
+    with writes_off(examined.trained.model):
+        assert [a for _, a in examined.said(ASKED, examination(ASKED, Sources()))] == said["off"] != said["on"]
 
 
 def questions(sizes: list[int]) -> list[Question]:
@@ -102,6 +118,7 @@ def test_an_evaluation_is_recorded_once_with_every_depth(bench: Workbench):
 def test_whatever_changes_the_answers_changes_the_id():
     others: dict[str, Any] = {
         "task": "babilong", "kind": "word", "length": 9, "count": 9, "seed": 9, "answer_tokens": 9, "template": "brief",
+        "writes": "off",
     }  # fmt: skip
     assert others.keys() == {field.name for field in dataclasses.fields(EvaluationRequest)}
     ids = {evaluation_id("a1", dataclasses.replace(ASKED, **{name: value}), "d") for name, value in others.items()}

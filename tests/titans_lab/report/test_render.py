@@ -112,6 +112,19 @@ def test_the_table_of_arms(filled):
     assert same in page
 
 
+def test_the_score_without_writes_stands_beside_the_score_of_the_arms_that_write(lab):
+    made = lab(grid={"model.variant": ["transformer", "lmm"]}, seeds=[0, 1])
+    for run in made.runs:
+        off = {"loss_writes_off": 2.4, "score_writes_off": 2.4} if run.config.model.variant == "lmm" else {}
+        made.end(run, "done", loss=2.0 + 0.1 * run.seed, score=2.0 + 0.1 * run.seed, **off)
+    page = made.page()
+    table = Page(page[page.index('id="arms-title"') - 20 : page.index("</table>", page.index('id="arms-title"')) + 8])
+    place = table.words("th").index("writes off")
+    assert table.words("th")[place - 1] == "± 95 %"
+    assert table.words("td").count("2.400") == 1
+    assert table.words("td").count("–") == 1
+
+
 def test_why_a_run_failed_stands_in_a_line_with_the_rest_below(filled):
     page = Page(filled.page())
     assert ("p", "RuntimeError: <b>the device is gone</b>") in page.texts

@@ -154,7 +154,10 @@ class NeuralMemory(HasPlainForm, nn.Module):
 
     Attributes:
         operator: The function that writes and reads: `neural_memory`, or another one with the same arguments.
+        writes: Whether tokens are written: see `titans.mixers.mixer.HasWrites`.
     """
+
+    writes = True
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -238,6 +241,8 @@ class NeuralMemory(HasPlainForm, nn.Module):
         """
         asking = x if asking is None else asking
         q, (k, v, logits), tails = self._project(x, asking, stream.tails)
+        if not self.writes:
+            return self.read(q, asking, stream.state), stream._replace(tails=tails)
         stream, outputs, begin = stream._replace(tails=tails), [], 0
         while begin < q.shape[2]:
             part = slice(begin, begin + self._together(q.shape[2] - begin, stream))

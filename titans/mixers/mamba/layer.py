@@ -35,7 +35,12 @@ class Mamba(Mixer):
 
     The published model has no feed-forward layers; this library's block adds one. Initial rates are -1, -2, ...
     The logarithms of the channels' initial step sizes are spaced evenly over `STEP_RANGE`; the authors draw them.
+
+    Attributes:
+        writes: Whether tokens write to the state: see `titans.mixers.mixer.HasWrites`.
     """
+
+    writes = True
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -70,6 +75,8 @@ class Mamba(Mixer):
             step, b, c = selected.split([self.rank, self.size, self.size], -1)
             rates = -torch.exp(self.log_rates) * torch.arange(1, self.size + 1, device=x.device)
             y, state = self.operator(x, F.softplus(self.step(step)), rates, b, c, stream.state)
+            if not self.writes:
+                y, state = torch.zeros_like(y), stream.state  # a state of zeros is read
             y = y + self.skip * x
         return self.out(y * F.silu(gate)), MambaStream(state, tail)
 

@@ -62,6 +62,10 @@ class GenomeTask(Task):
         scores = self._judge(model, device, "valid", limit)
         return scores if limit is not None else [*scores, *self._judge(model, device, "test", None), *self.baselines()]
 
+    def evaluate_test(self, model: nn.Module, device: torch.device) -> list[Score]:
+        """Return the model's own scores on the test part."""
+        return self._judge(model, device, "test", None)
+
     def baselines(self) -> Iterator[Score]:
         """Yield the scores of `titans_lab.stats.kmers` on the test part, with sequences cut as for the model."""
         train, valid, test = (self._arrays(self.parts[part]) for part in ("train", "valid", "test"))

@@ -84,6 +84,10 @@ class SeriesTask(Task):
         scores = self._judge(model, device, "valid", limit)
         return scores if limit is not None else [*scores, *self._judge(model, device, "test", None), *self.baselines()]
 
+    def evaluate_test(self, model: nn.Module, device: torch.device) -> list[Score]:
+        """Return the model's own scores on the test part."""
+        return self._judge(model, device, "test", None)
+
     def baselines(self) -> Iterator[Score]:
         """Yield the errors of untrained forecasts on the test part. "ridge-cycle" uses the model's cycle."""
         look_back, count = self.settings.look_back, self.plain["test"].shape[0] * self.plain["test"].shape[2]

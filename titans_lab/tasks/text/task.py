@@ -96,6 +96,10 @@ class TextTask(Task):
         judged = [*self._judge(*valid, "valid"), *self._judge(*test, "test")]
         return [*judged, *self._by_position(*test)]
 
+    def evaluate_test(self, model: nn.Module, device: torch.device) -> list[Score]:
+        """Return bits per byte and perplexities over the test part."""
+        return self._judge(*bits_by_position(model, self, device, "test"), "test")
+
     def _judge(self, bits: np.ndarray, size: np.ndarray, part: Part, limit: int | None = None) -> list[Score]:
         scores = [Score(self.settings.LOSS, float(bits.sum() / size.sum()), int(size.sum()), split=part)]
         return scores if self.settings.FASTA else [*scores, *self._perplexities(bits.sum() / BITS, part, limit)]
