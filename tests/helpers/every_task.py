@@ -30,6 +30,10 @@ MODEL = {
     "model.window": 8, "model.memory.expansion": 2, "model.memory.chunk_size": 8,
 }  # fmt: skip
 STEPS = 7
+#: A length of twice the least that a task takes, where half of its usual one is too short.
+LONGER = {"babilong": 264}
+#: All tasks but the one whose sequences have one length.
+WITH_A_SCHEDULE = sorted(all_settings().keys() - {"series"})
 
 
 def every_task() -> list[str]:
@@ -52,6 +56,13 @@ def run_of(name: str, folder: Path, **values: Any) -> RunConfig:
     unknown = given.keys() - leaves().keys()
     assert not unknown, f"no such keys: {', '.join(unknown)}"
     return config
+
+
+def scheduled(name: str, folder: Path, word: str = "then", **values: Any) -> RunConfig:
+    """Return the same run, trained at a shorter length first, or at both in a mixture."""
+    longer = LONGER.get(name) or run_of(name, folder).train.seq_len
+    lengths = {"train__seq_len": longer, "train__tokens": STEPS * 6 * longer}
+    return run_of(name, folder, train__schedule=f"{longer // 2} {word} {longer}", **lengths, **values)
 
 
 def trainer_of(config: RunConfig, attempt: Attempt, seed: int = 5, device: str = "cpu") -> Trainer:

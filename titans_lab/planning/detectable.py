@@ -15,7 +15,7 @@ from titans_lab.run.run import Run, batches
 from titans_lab.stats.power import Detectable, detectable
 
 #: The keys that comparable runs share. Then a seed has the same batches in all of them, and they train for as long.
-SHARED = ("data.", "task.", "train.tokens", "train.seq_len", "train.batch_size")
+SHARED = ("data.", "task.", "train.tokens", "train.seq_len", "train.batch_size", "train.schedule")
 
 
 @dataclass(frozen=True)

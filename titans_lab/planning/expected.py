@@ -64,12 +64,12 @@ def on(kind: str, name: str, config: RunConfig) -> Hardware:
 
 def step_flops(config: RunConfig) -> int:
     """Return the FLOPs of a step, forward and backward."""
-    return derived.flops_per_token(config) * config.train.batch_size * config.train.seq_len
+    return derived.flops_per_token(config) * config.train.step_tokens
 
 
 def size(config: RunConfig) -> int:
     """Return roughly the bytes that training holds."""
-    kept = config.train.batch_size * config.train.seq_len * config.model.dim * config.model.n_layers
+    kept = config.train.step_tokens * config.model.dim * config.model.n_layers
     return TRAINED * derived.params(config) + KEPT * kept
 
 
@@ -78,7 +78,8 @@ def shape(config: RunConfig) -> Hashable:
     """Return a value that is equal for runs whose steps are the same work."""
     train = config.train
     model = tuple(flatten(effective(config.model)))
-    return model, config.task, train.seq_len, train.batch_size, train.precision, replace(config.speed, profile=0)
+    sizes = train.seq_len, train.batch_size, train.schedule
+    return model, config.task, sizes, train.precision, replace(config.speed, profile=0)
 
 
 def total(costs: Sequence[Cost], devices: int) -> Estimate | None:

@@ -84,6 +84,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         self.task.settings.check(self.model, self.data, self.train)
+        for length in self.train.lengths if self.train.schedule else ():
+            self._check_length(length)
         needed = PROFILE_AFTER + self.speed.profile
         if self.speed.profile and self.train.steps < needed:
             raise ValueError(f"speed.profile: needs {needed} steps, and train.tokens come to {self.train.steps}")
@@ -91,6 +93,17 @@ class RunConfig:
             raise ValueError(
                 f"model.{self.model.leaks}: lets a token see later ones; a language model cannot be trained with it"
             )
+
+    def _check_length(self, length: int) -> None:
+        """Refuse a length of the schedule that the task refuses as `train.seq_len`."""
+        try:
+            self.task.settings.check(self.model, self.data, self.train.at_length(length))
+        except ValueError as error:
+            raise ValueError(f"train.schedule: has a length of {length}, for which {error}") from error
+
+    def at_length(self, length: int) -> RunConfig:
+        """Return the run with sequences of one length of its schedule."""
+        return dataclasses.replace(self, train=self.train.at_length(length))
 
     def data_digest(self) -> str:
         """Return the SHA-256 of the run's data in hex.
@@ -111,7 +124,8 @@ class RunConfig:
 
     def check_data(self) -> None:
         """Raise UserError where the data do not fit this run, before any worker starts."""
-        self.task.settings.check_data(self.model, self.data, self.train)
+        for length in self.train.lengths | {self.train.seq_len: 0}:
+            self.task.settings.check_data(self.model, self.data, self.train.at_length(length))
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,11 @@ def params(config: RunConfig) -> int:
 
 
 def flops_per_token(config: RunConfig) -> int:
-    """Return the training FLOPs per token, forward and backward."""
+    """Return the training FLOPs per token, forward and backward, as a mean over the lengths of the schedule."""
     usual, ends = _ends(config)
-    train = config.train
-    return _flops_per_token(config.model, train.seq_len, train.batch_size) + TRAINING * (ends.products - usual.products)
+    sizes = ((share, config.train.at_length(length)) for length, share in config.train.lengths.items())
+    blocks = sum(share * _flops_per_token(config.model, each.seq_len, each.batch_size) for share, each in sizes)
+    return round(blocks) + TRAINING * (ends.products - usual.products)
 
 
 def _ends(config: RunConfig) -> tuple[Ends, Ends]:
@@ -48,7 +49,7 @@ def _ends(config: RunConfig) -> tuple[Ends, Ends]:
 
 def tokens(config: RunConfig) -> int:
     """Return the number of tokens in the whole steps within the budget."""
-    return config.train.steps * config.train.batch_size * config.train.seq_len
+    return config.train.steps * config.train.step_tokens
 
 
 def flops(config: RunConfig) -> int:
@@ -111,7 +112,7 @@ KEYS = {"dim": "model.dim", "mlp_ratio": "model.mlp_ratio", "tokens": "train.tok
 RUNGS: dict[str, Callable[[RunConfig, int], int | float]] = {
     "dim": lambda config, rung: 2 * config.model.n_heads * rung,
     "mlp_ratio": lambda config, rung: round(8 * rung / config.model.dim, 6),
-    "tokens": lambda config, rung: rung * config.train.batch_size * config.train.seq_len,
+    "tokens": lambda config, rung: rung * config.train.step_tokens,
 }
 
 
@@ -166,7 +167,8 @@ def solve(config: RunConfig, hold: Hold, target: int) -> Solution:
         hold: The cost to hold and the keys to solve for.
         target: The cost of the baseline, above 0.
     """
-    train = TrainConfig(tokens=config.train.tokens, seq_len=config.train.seq_len, batch_size=config.train.batch_size)
+    decisive = {name: getattr(config.train, name) for name in ("tokens", "seq_len", "batch_size", "schedule")}
+    train = TrainConfig(**decisive)
     # Only the keys that decide costs, so that configurations of equal costs are solved once.
     shape = dataclasses.replace(config, train=train, log=LogConfig(), speed=SpeedConfig())
     values, missed = _solve(shape, hold, target)

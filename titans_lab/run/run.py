@@ -19,7 +19,7 @@ from titans_lab.run.values import endings, label
 from titans_lab.tasks.settings import TaskSettings
 
 #: The sections and keys that decide a seed's batches, together with the content of the data.
-BATCHES = ("data.", "task.", "train.seq_len", "train.batch_size")
+BATCHES = ("data.", "task.", "train.seq_len", "train.batch_size", "train.schedule")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ def labels(runs: Sequence[Run]) -> dict[str, str]:
 def batches(run: Run) -> tuple[object, ...]:
     """Return the values that decide batches: runs with equal ones and equal seeds have the same batch at each step."""
     known = facts(leaves(), read_values(run.config))
+    if run.config.train.schedule:  # its parts are shares of the steps
+        known = {**known, "train.schedule": (run.config.train.schedule, run.config.train.steps)}
     return run.data_hash, *(item for item in known.items() if item[0].startswith(BATCHES))
 
 

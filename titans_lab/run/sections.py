@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from titans_lab.run.schedule import Schedule, parse_schedule
 
 PROFILE_AFTER = 6  # steps: the first ones include the warm-up of libraries
 OUTSIDE = {"identity": False}  # field metadata: changes where or how a run is executed, not its numbers
@@ -67,6 +69,10 @@ class TrainConfig:
         tokens: The budget of training tokens. The number of steps is tokens // (batch_size * seq_len).
         seq_len: The number of tokens in a training sequence.
         batch_size: The number of sequences in a step.
+        schedule: The lengths of the training sequences, each with its share of the tokens: "128 25% then 256 25% then
+            512 50%" trains on short sequences first, "128 or 256 or 512" on a mixture, a step on one of them. Without
+            shares all are equal. A step always has batch_size * seq_len tokens: of shorter sequences it has more.
+            Validation and test have sequences of `seq_len`. Null: all have.
         lr: The peak learning rate.
         warmup_ratio: The share of the steps over which the learning rate rises from 0.
         min_lr_ratio: The final learning rate, as a share of the peak.
@@ -81,6 +87,7 @@ class TrainConfig:
     tokens: int = 1_000_000
     seq_len: int = 256
     batch_size: int = 4
+    schedule: str | None = field(default=None, metadata={"neutral": None})
     lr: float = 6e-3
     warmup_ratio: float = 0.05
     min_lr_ratio: float = 0.05
@@ -110,11 +117,50 @@ class TrainConfig:
                 f"tokens: {self.tokens} is less than one step of {self.batch_size} x {self.seq_len} "
                 "(batch_size x seq_len)"
             )
+        if self.schedule is not None:
+            self._check_schedule(self.schedule)
+
+    def _check_schedule(self, text: str) -> None:
+        """Refuse a schedule whose lengths do not fit a step, and spell it in one way; null if all have `seq_len`."""
+        try:
+            schedule = parse_schedule(text)
+        except ValueError as error:
+            raise ValueError(f"schedule: {error}") from error
+        for length in schedule.lengths:
+            if length > self.seq_len:
+                raise ValueError(f"schedule: {length} is longer than seq_len ({self.seq_len}); raise seq_len")
+            if self.step_tokens % length:
+                raise ValueError(
+                    f"schedule: {length} does not divide the {self.step_tokens} tokens of a step (batch_size x seq_len)"
+                )
+        object.__setattr__(self, "schedule", None if {*schedule.lengths} == {self.seq_len} else str(schedule))
+
+    @property
+    def step_tokens(self) -> int:
+        """Return the number of tokens in a step."""
+        return self.batch_size * self.seq_len
 
     @property
     def steps(self) -> int:
         """Return the number of optimiser steps in the budget."""
-        return self.tokens // (self.batch_size * self.seq_len)
+        return self.tokens // self.step_tokens
+
+    @property
+    def _schedule(self) -> Schedule:
+        return parse_schedule(self.schedule or str(self.seq_len))
+
+    @property
+    def lengths(self) -> dict[int, float]:
+        """Return the lengths of training sequences, and the share of the tokens that is trained at each."""
+        return self._schedule.weights()
+
+    def length(self, step: int) -> int:
+        """Return the length of the sequences of a step, counted from 0."""
+        return self._schedule.length(step, self.steps)
+
+    def at_length(self, length: int) -> TrainConfig:
+        """Return the same training with sequences of one length, and as many tokens in a step."""
+        return replace(self, seq_len=length, batch_size=self.step_tokens // length, schedule=None)
 
 
 @dataclass(frozen=True)

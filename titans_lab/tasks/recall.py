@@ -35,6 +35,10 @@ class RecallTask(Task):
         self.questions = questions
         self.length, self.batch = config.train.seq_len, config.train.batch_size
 
+    def resized(self, config: RunConfig, seed: int) -> RecallTask:
+        """Return the task of the same questions with prompts of another length."""
+        return type(self)(config, self.digest, self.questions)
+
     def sample(self, step: int) -> Batch:
         """Return inputs, targets and the targets of the answer `[batch, length]`. Every step has new questions."""
         return self._pair(self.questions["train"], range(step * self.batch, (step + 1) * self.batch))

@@ -76,6 +76,17 @@ class Task(ABC):
     def build(cls, config: RunConfig, seed: int) -> Task:
         """Return the task of a run, with its data read."""
 
+    def at_length(self, config: RunConfig, seed: int, length: int) -> Task:
+        """Return the task with training sequences of another length of the schedule, and more of them in a step.
+
+        A task whose data are large overrides `resized`, which reads them again.
+        """
+        return self if length == config.train.seq_len else self.resized(config.at_length(length), seed)
+
+    def resized(self, config: RunConfig, seed: int) -> Task:
+        """Return the task of a run that differs in the length of its sequences and in their number alone."""
+        return self.build(config, seed)
+
     def model(self, config: RunConfig, seed: int) -> Backbone:
         """Return the model to train. A task with another head overrides this with another `Backbone`."""
         return LanguageModel(config.model, seed)

@@ -54,6 +54,7 @@ class Trainer:
 
     def __init__(self, config: RunConfig, seed: int, task: Task, device: torch.device, recorder: Recorder) -> None:
         self.config, self.task, self.device, self.recorder = config, task, device, recorder
+        self.lessons = {length: task.at_length(config, seed, length) for length in config.train.lengths}
         self.seed = seed
         self._start()
         self.product_rate = product_rate(device, config.train.precision)
@@ -221,13 +222,13 @@ class Trainer:
         return max(self.peak, peak_bytes(self.device))
 
     def _tokens(self, steps: int) -> int:
-        return steps * self.config.train.batch_size * self.config.train.seq_len
+        return steps * self.config.train.step_tokens
 
     def _step(self) -> None:
         """Take the next step. Its loss and gradient norm stay on the device."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.train, self.step)
-        batch = self.task.sample(self.step)
+        batch = self.lessons[self.config.train.length(self.step)].sample(self.step)
         loss = self.micro_batches.within_memory(lambda: self.gradients(batch))
         most = self.config.train.max_grad_norm
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if most is None else most)

@@ -48,6 +48,8 @@ def other(key: str, variant: str) -> Any:
         return variant == "mac"
     if key == "task.name":  # of the others, one that needs no file
         return "mqar"
+    if key == "train.schedule":
+        return "128 then 256"
     leaf = leaves()[key]
     hint = leaf.hint if get_origin(leaf.hint) is Literal else next(iter(get_args(leaf.hint)), leaf.hint)
     if get_origin(hint) is Literal:

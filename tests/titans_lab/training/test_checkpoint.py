@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from clocks import without_clocks
-from every_task import STEPS, every_task, run_of, trainer_of
+from every_task import STEPS, WITH_A_SCHEDULE, every_task, run_of, scheduled, trainer_of
 
 from titans_lab.run.config import RunConfig
 from titans_lab.store.checkpoints import checkpoints, save_checkpoint
@@ -76,6 +76,17 @@ def test_a_run_that_is_stopped_again_and_again_has_the_numbers_of_one_that_is_no
     config = run_of(task, tmp_path, log__valid_every=4, log__valid_bytes=100)
     for steps in (random.randrange(1, 4), random.randrange(3)):
         stopped(config, run, steps)
+    assert ended(config, run) == unbroken(config, tmp_path)
+
+
+@pytest.mark.parametrize("task", WITH_A_SCHEDULE)
+def test_a_run_that_is_stopped_on_either_side_of_a_change_of_length_has_the_numbers_of_one_that_is_not(
+    task: str, tmp_path: Path, run: RunFolder
+):
+    config = scheduled(task, tmp_path, log__valid_every=4, log__valid_bytes=100)
+    length = config.train.length
+    assert [step for step in range(1, STEPS) if length(step) != length(step - 1)] == [3]
+    assert [stopped(config, run, steps).step for steps in (2, 1, 1)] == [2, 3, 4]
     assert ended(config, run) == unbroken(config, tmp_path)
 
 

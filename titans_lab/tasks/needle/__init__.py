@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from titans.models.config import ModelConfig
-from titans_lab.data.needles import Kind, Template
+from titans_lab.data.needles import Kind, Template, Words
 from titans_lab.errors import UserError
 from titans_lab.run.metric import Metric
 from titans_lab.run.sections import DataConfig, TrainConfig, expand_paths
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from titans_lab.data.tokenizer import Tokenizer
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-#: The most bytes that a needle, its question and its answer can have without a haystack.
-LONGEST = {"brief": 256, "ruler": 512}
 
 
 @dataclass(frozen=True)
@@ -57,18 +55,18 @@ class NeedleSettings(TaskSettings):
             raise ValueError(f"test_examples: {self.test_examples} is below 1")
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
-        """Refuse a vocabulary below the 256 bytes, and sequences that are too short for a needle and its question."""
+        """Refuse a vocabulary below the 256 bytes, and sequences that are too short for a needle of built-in words."""
         check_bytes(model)
-        if train.seq_len < LONGEST[self.template]:
+        longest = Words.of().longest(self.kind, self.template) - 1
+        if self.words is None and train.seq_len < longest:
             raise ValueError(
-                f"train.seq_len: {train.seq_len} is below the {LONGEST[self.template]} bytes that a needle and "
-                f"its question can take (task.needle.template is {self.template})"
+                f"train.seq_len: {train.seq_len} is below the {longest} bytes that a needle and its question can take "
+                f"(task.needle.kind is {self.kind}, task.needle.template is {self.template})"
             )
 
     def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """Refuse word lists that give no value for training, or none for tests, and needles that are too long."""
         from titans_lab.data.hidden import check_words, read_words
-        from titans_lab.data.needles import Words
 
         if self.words is None:
             return

@@ -54,6 +54,8 @@ class SeriesSettings(TaskSettings):
         """Refuse a past that is no whole number of patches, and a missing file."""
         if data.path is None:
             raise ValueError("data.path: null, and the task series reads a CSV file; name one")
+        if train.schedule is not None:
+            raise ValueError("train.schedule: a forecast reads a past of one length; remove the schedule")
         if self.look_back % train.seq_len:
             raise ValueError(
                 f"train.seq_len: {train.seq_len} patches do not divide task.series.look_back ({self.look_back});"

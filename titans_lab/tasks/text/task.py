@@ -51,6 +51,10 @@ class TextTask(Task):
         corpus = load_corpus(config.data, settings.FASTA)
         return cls(corpus, seed, config.train.seq_len, config.train.batch_size, settings)
 
+    def resized(self, config: RunConfig, seed: int) -> TextTask:
+        """Return the task on the same corpus with windows of another length."""
+        return type(self)(self.corpus, seed, config.train.seq_len, config.train.batch_size, self.settings)
+
     def sample(self, step: int) -> tuple[Tensor, Tensor]:
         """Return inputs and targets `[batch, length]` of a step: random windows of the training part."""
         last = len(self.corpus.train) - self.length
