@@ -33,6 +33,7 @@ TAIL: dict[Template, str] = {
     "The special magic {one} for {key} mentioned in the provided text is",
     "brief": "\nThe special magic {one} for {key} is:",
 }
+ANSWER = " {value}."
 DIGITS: dict[Kind, int] = {"passkey": 7, "number": 7, "uuid": 36}  # characters of a value that is no word
 
 #: Adjectives and nouns, a short list of our own.
@@ -72,13 +73,14 @@ class Words:
         adjective, noun = (words[int(numbers.integers(len(words)))] for words in (self.adjectives, self.nouns))
         return f"{adjective}-{noun}"
 
-    def longest(self, kind: Kind, template: Template) -> int:
-        """Return the bytes that the longest needle takes, with its question and its answer and no haystack."""
+    def longest(self, kind: Kind, template: Template, needles: int = 1, questions: int = 1) -> int:
+        """Return the bytes that the longest needles take, with their questions and answers and no haystack."""
         key = max(self.adjectives, key=_size) + "-" + max(self.nouns, key=_size)
         value = key if kind == "word" else "0" * DIGITS[kind]
         many, one = VALUES[kind]
-        texts = (HEAD[template], NEEDLE, TAIL[template], " {value}.")
-        return sum(_size(text.format(many=many, one=one, key=key, value=value)) for text in texts) + 1  # the joint
+        texts = (HEAD[template], *[NEEDLE] * needles, *[TAIL[template], ANSWER] * questions)
+        joints = needles + questions - 1
+        return sum(_size(text.format(many=many, one=one, key=key, value=value)) for text in texts) + joints
 
 
 def _size(text: str) -> int:

@@ -14,7 +14,7 @@ EXAMPLE = "write such as 128 25% then 256 25% then 512 50%, or 128 or 512 for a 
 
 
 @dataclass(frozen=True)
-class Schedule:
+class LengthSchedule:
     """A schedule of lengths: one after the other, or a mixture, in which each step has one of the lengths.
 
     Attributes:
@@ -52,7 +52,7 @@ class Schedule:
 
 
 @lru_cache(maxsize=1000)
-def parse_schedule(text: str) -> Schedule:
+def parse_schedule(text: str) -> LengthSchedule:
     """Return the schedule that a text describes.
 
     The text has lengths, each with a share in per cent, with "then" between them or, for a mixture, "or". Without
@@ -76,4 +76,4 @@ def parse_schedule(text: str) -> Schedule:
     shares = [float(share) for share in given] if all(given) else [100 / len(lengths)] * len(lengths)
     if abs(sum(shares) - 100) > ROUNDING or not all(shares):
         raise ValueError(f"{text!r}: its shares are not above 0 with a sum of 100 %, but of {sum(shares):g} %")
-    return Schedule(lengths, tuple(share / 100 for share in shares), words == {"or"})
+    return LengthSchedule(lengths, tuple(share / 100 for share in shares), words == {"or"})

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from titans_lab.run.schedule import Schedule, parse_schedule
+from titans_lab.run.schedule import LengthSchedule, parse_schedule
 
 PROFILE_AFTER = 6  # steps: the first ones include the warm-up of libraries
 OUTSIDE = {"identity": False}  # field metadata: changes where or how a run is executed, not its numbers
@@ -146,7 +146,7 @@ class TrainConfig:
         return self.tokens // self.step_tokens
 
     @property
-    def _schedule(self) -> Schedule:
+    def _schedule(self) -> LengthSchedule:
         return parse_schedule(self.schedule or str(self.seq_len))
 
     @property

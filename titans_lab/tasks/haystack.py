@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,21 @@ class Haystack:
         rounds = -(-(first + size) // len(self.text))
         places = (self.starts[None] + len(self.text) * np.arange(rounds)[:, None]).ravel() - first
         return (self.text * rounds)[first : first + size], places[(places >= 0) & (places < size)]
+
+
+def inserted(hay: bytes, pieces: Sequence[tuple[int, bytes]]) -> tuple[bytes, list[int]]:
+    """Return a text with pieces in it, and their offsets in the result.
+
+    Args:
+        hay: The text.
+        pieces: The place of each piece in the text, in ascending order, and the piece.
+    """
+    parts, offsets, size, before = list[bytes](), list[int](), 0, 0
+    for place, piece in pieces:
+        parts += [hay[before:place], piece]
+        offsets.append(size + place - before)
+        size, before = offsets[-1] + len(piece), place
+    return b"".join([*parts, hay[before:]]), offsets
 
 
 def noise() -> Haystack:

@@ -20,6 +20,7 @@ class Question:
         target: The text that a right answer must contain.
         depth: The depth of the fact that answers it, from 0 (the start of the context) to 1.
         about: The question without the context.
+        answered: Begin and end in the prompt of each answer that the prompt gives to another question.
     """
 
     prompt: bytes
@@ -27,6 +28,7 @@ class Question:
     target: str
     depth: float
     about: str
+    answered: tuple[tuple[int, int], ...] = ()
 
 
 #: The name of each part in seeds of random numbers. Two are booleans, so that older runs keep their numbers.

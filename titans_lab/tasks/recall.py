@@ -56,7 +56,10 @@ class RecallTask(Task):
         tokens = torch.from_numpy(texts.astype(np.int64))
         inputs, targets, wanted = tokens[:, :-1], tokens[:, 1:], tokens[:, 1:].clone()
         for row, each in zip(wanted, asked, strict=True):
-            row[: -len(each.answer)] = IGNORED
+            counted = torch.zeros(len(row), dtype=torch.bool)
+            for begin, end in (*each.answered, (len(each.prompt), len(each.prompt) + len(each.answer))):
+                counted[begin - 1 : end - 1] = True  # a token is the target of the one before it
+            row[~counted] = IGNORED
         return inputs, wanted if self.settings.loss == "answer" else targets, wanted
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:

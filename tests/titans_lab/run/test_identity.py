@@ -37,7 +37,8 @@ NEEDS: dict[str, dict[str, Any]] = {
     "task.noisy_in_context_recall.noise_vocabulary": {"task.noisy_in_context_recall.vocabulary": 64},
     "task.series": {"data.path": "a.csv", "train.seq_len": 1},
     "task.genome": {"data.path": "a.csv"},
-    "task.needle": {"train.seq_len": 512},
+    "task.needle": {"train.seq_len": 1024},
+    "task.needle.questions": {"task.needle.needles": 2},
     "task.babilong": {"task.babilong.facts": "qa1.txt"},
 }
 

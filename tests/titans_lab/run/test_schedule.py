@@ -12,7 +12,7 @@ from titans_lab.run import derived
 from titans_lab.run.config import Impossible, RunConfig, build
 from titans_lab.run.identity import run_id
 from titans_lab.run.run import Run, batches
-from titans_lab.run.schedule import Schedule, parse_schedule
+from titans_lab.run.schedule import LengthSchedule, parse_schedule
 from titans_lab.run.sections import TrainConfig
 
 STAGES = "128 25% then 256 25% then 512 50%"
@@ -127,7 +127,7 @@ def test_runs_are_paired_where_their_lengths_are_the_same_at_each_step() -> None
 
 def test_the_text_of_a_schedule_is_read_back() -> None:
     for schedule in (
-        Schedule((8, 16), (0.125, 0.875), mixed=True),
-        Schedule((8, 4, 8), (0.5, 0.25, 0.25), mixed=False),
+        LengthSchedule((8, 16), (0.125, 0.875), mixed=True),
+        LengthSchedule((8, 4, 8), (0.5, 0.25, 0.25), mixed=False),
     ):
         assert parse_schedule(str(schedule)) == schedule

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from titans_lab.data.babi import parse_babi, split_stories
+from titans_lab.data.babi import LONGEST_ANSWER, parse_babi, split_stories
 from titans_lab.data.hidden import BabilongContents, babilong_contents, prose_part
 from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
@@ -85,6 +86,41 @@ def test_a_question_has_its_length_and_its_facts_in_order_between_sentences_of_t
             context = context.replace(f"{fact} ".encode(), b"", 1)
         assert context in book * 3
         assert all(place == 0 or question.prompt[place - 2 : place] in (b". ", b"? ") for place in places)
+
+
+def test_earlier_questions_of_the_story_stand_between_the_facts_that_they_stand_between():
+    lines = ["1 Mary is here.", "2 Where is Mary?\there\t1", "3 John is there.", "4 Where is John?\tthere\t3"]
+    lines += ["5 Mary is away.", "6 Mary is lost.", "7 Where is Mary?\tlost\t6"]
+    text = (
+        "\n".join("\n".join(lines).replace("Mary", f"Mary{n}").replace("John", f"John{n}") for n in range(200)) + "\n"
+    )
+    source, single = dataclasses.replace(some("train", text), questions=3), some("train", text)
+    seen, places = set(), set()
+    for number in range(60):
+        question = source.question(number, 1200)
+        assert len(question.prompt) + len(question.answer) == 1200
+        alone = single.question(number, 1200)
+        assert (question.target, question.about, alone.answered) == (alone.target, alone.about, ())
+        [asked] = [each for each in source.asked if (each.question, each.answer) == (question.about, question.target)]
+        seen.add((len(asked.facts), len(question.answered)))
+        after = [question.prompt.index(f"{fact} ".encode()) for fact in asked.facts]
+        assert after == sorted(after)
+        for (begin, end), facts, answer in zip(question.answered, (1, 2), (b" here.", b" there."), strict=False):
+            assert question.prompt[begin:end] == answer
+            assert re.search(rb"Question: [^?]*\?\nAnswer:$", question.prompt[:begin])
+            assert after[facts - 1] < begin < after[facts] if facts < len(after) else after[facts - 1] < begin
+            places.add(begin // 100)
+    assert seen == {(1, 0), (2, 1), (4, 2)}
+    assert len(places) > 5
+
+
+def test_earlier_questions_are_left_out_where_there_is_no_room():
+    source = dataclasses.replace(some("train"), questions=9)
+    index = next(n for n in range(40) if source.question(n, 3000).answered)
+    question = source.question(index, 3000)
+    least = len(some("train").question(index, 0).prompt) + LONGEST_ANSWER
+    fitting = next(n for n in range(4000) if source.question(n, least).about == question.about)
+    assert source.question(fitting, least).answered == ()
 
 
 def test_without_a_book_there_are_the_facts_alone():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import uuid
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from titans_lab.data.hidden import NeedleContents, needle_contents, prose_part
 from titans_lab.data.needles import Words
 from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
-from titans_lab.run.config import RunConfig, build
+from titans_lab.run.config import Impossible, RunConfig, build
 from titans_lab.tasks.haystack import NOISE, prose
 from titans_lab.tasks.needle import KINDS
 from titans_lab.tasks.needle.task import DEPTHS, NeedleTask, needles, string_match_all
@@ -197,12 +198,72 @@ def test_runs_of_any_seed_are_tested_on_the_same_questions():
     assert not torch.equal(build_task(config(), 0).sample(0)[0], build_task(config(), 1).sample(0)[0])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_needles_and_questions_stand_at_varied_places_each_question_behind_its_needle(kind: Any):
+    source = dataclasses.replace(some(kind, "brief"), needles=4, questions=3)
+    ends = set()
+    for number in range(30):
+        question = source.question(number, 1500)
+        assert len(question.prompt) + len(question.answer) == 1500
+        facts = {
+            key: (place.start(), value)
+            for place in NEEDLE.finditer(question.prompt)
+            for _, key, value in [place.groups()]
+        }
+        assert len(facts) == 4
+        assert len(question.answered) == 2
+        asked = re.findall(rb"The special magic \w+ for ([\w-]+) is:", question.prompt)
+        assert len(asked) == len(set(asked)) == 3
+        assert facts[asked[-1]][1].decode() == question.target
+        for begin, end in question.answered:
+            key = re.findall(rb"for ([\w-]+) is:$", question.prompt[:begin])[0]
+            home, value = facts[key]
+            assert question.prompt[begin:end] == b" " + value + b"."
+            assert home < begin
+            ends.add(begin // 100)
+    assert len(ends) > 6
+
+
+def test_one_needle_and_one_question_are_what_they_always_were():
+    assert some("word").question(5, 900) == dataclasses.replace(some("word"), needles=1, questions=1).question(5, 900)
+    several = dataclasses.replace(some("word"), needles=2).question(5, 900)
+    assert several.answered == ()
+    assert len(NEEDLE.findall(several.prompt)) == 2
+
+
+def test_every_answer_of_a_training_sequence_counts_and_one_of_a_test_sequence():
+    task = build_task(config(task__needle__needles=3, task__needle__questions=3, task__needle__template="brief"), 0)
+    inputs, targets, wanted = task.sample(0)
+    for row, counted in zip(inputs, wanted, strict=True):
+        text = bytes([*row.tolist()])
+        said = bytes(counted[counted != IGNORED].tolist())
+        answers = [b" " + value + b"." for _, _, value in NEEDLE.findall(text)]
+        assert len(answers) == 3
+        assert sorted(re.findall(rb" \d{7}\.", said)) == sorted(answers)
+        assert len(said) == 3 * 9
+    assert task.terms((inputs, targets, wanted)) == 3 * 3 * 9
+    _, of_test, _ = next(task.examples("test"))
+    assert task.terms((inputs, of_test)) == 3 * 9
+
+
+def test_more_needles_than_words_or_room_and_more_questions_than_needles_are_refused():
+    with pytest.raises(Impossible, match=r"questions: 2 are more than needles \(1\)"):
+        config(task__needle__questions=2)
+    with pytest.raises(Impossible, match="bytes that 5 needles and 5 of their questions can take"):
+        config(task__needle__needles=5, task__needle__questions=5)
+    words = needles("number", "brief", NeedleContents((b"odd", b"thing"), PROSE), 0, "train")
+    with pytest.raises(UserError, match="too few for 2 different keys; give longer lists"):
+        dataclasses.replace(words, needles=2).question(0, 900)
+
+
 @pytest.mark.parametrize("template", ["ruler", "brief"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_longest_needle_is_as_long_as_is_said(kind: Any, template: Any):
-    words = (b"\xc3\xbcber odd", b"river rivers")
-    longest = Words.of(words).longest(kind, template)
-    questions = needles(kind, template, NeedleContents(words, PROSE), 0, "train")
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_longest_needle_is_as_long_as_is_said(kind: Any, template: Any, count: int):
+    words = (b"\xc3\xbcber odd", b"river rivers") if count == 1 else (b"\xc3\xbcber oddly", b"river")
+    longest = Words.of(words).longest(kind, template, count, count)
+    single = needles(kind, template, NeedleContents(words, PROSE), 0, "train")
+    questions = dataclasses.replace(single, needles=count, questions=count)
     sizes = [len(question.prompt) + len(question.answer) for question in drawn(questions, longest)]
     assert sizes == [longest] * 40  # all of them fit
     with pytest.raises(UserError, match=f"takes {longest} tokens"):

@@ -27,6 +27,9 @@ class BabilongSettings(TaskSettings):
         facts: A bAbI file, such as qa1_single-supporting-fact_train.txt, plain or gzip.
         loss: The tokens that the loss is over: those of the "answer", or "all".
         test_examples: The number of test questions, and of validation questions, which have the same length.
+        questions: The most questions that a training sequence asks. The last stands at the end of the sequence, as in
+            validation and tests. Before it are the story's questions that precede it, with their answers: each anywhere
+            between the facts that it stands between in the story, as far as the length has room.
     """
 
     NAME: ClassVar[str] = "babilong"
@@ -40,11 +43,13 @@ class BabilongSettings(TaskSettings):
     facts: str | None = field(default=None, metadata=PATH)
     loss: Literal["answer", "all"] = "answer"
     test_examples: int = 200
+    questions: int = field(default=1, metadata={"neutral": 1})
 
     def __post_init__(self) -> None:
         expand_paths(self, self.PATHS)
-        if self.test_examples < 1:
-            raise ValueError(f"test_examples: {self.test_examples} is below 1")
+        for name in ("test_examples", "questions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """Refuse a vocabulary below the 256 bytes, and a missing file of stories."""

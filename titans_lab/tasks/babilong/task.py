@@ -8,8 +8,9 @@ their text, one in twenty is for validation and one for tests. So is each half o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
 from titans_lab.run.config import RunConfig
 from titans_lab.tasks.babilong import BabilongSettings
-from titans_lab.tasks.haystack import Haystack, prose
+from titans_lab.tasks.haystack import Haystack, inserted, prose
 from titans_lab.tasks.question import STREAM, Question
 from titans_lab.tasks.recall import RecallTask
 from titans_lab.tasks.task import random_of
@@ -44,6 +45,31 @@ def is_right(output: str, target: str, question: str, labels: frozenset[str]) ->
     return named == set(parts(target))
 
 
+class Answered(NamedTuple):
+    """A question inside of a prompt, with its answer.
+
+    Attributes:
+        text: The question and the answer, with a blank behind them.
+        answer: The bytes of the answer.
+        facts: The number of facts that the question stands behind.
+    """
+
+    text: bytes
+    answer: int
+    facts: int
+
+    @classmethod
+    def of(cls, asked: StoryQuestion) -> Answered:
+        """Return a question of a story with its answer."""
+        tail, answer = question_and_facts(asked)[0], f" {asked.answer}.".encode()
+        return cls(tail + answer + b" ", len(answer), len(asked.facts))
+
+    def span(self, offset: int) -> tuple[int, int]:
+        """Return begin and end of the answer in a text that has the question at an offset."""
+        end = offset + len(self.text) - 1
+        return end - self.answer, end
+
+
 @dataclass(frozen=True, eq=False)
 class Stories:
     """Questions of one bAbI file in one book. Each depends on these, the seed, its number and its length only.
@@ -52,6 +78,7 @@ class Stories:
         asked: The questions of the part's stories.
         book: The text that the facts are hidden in.
         labels: All answers, one of which is right for a question.
+        questions: The most questions of a story in a sequence, the last of them at its end.
     """
 
     asked: Sequence[StoryQuestion]
@@ -59,6 +86,7 @@ class Stories:
     seed: int
     part: Part
     labels: frozenset[str]
+    questions: int = 1
 
     @cached_property
     def _order(self) -> np.ndarray:
@@ -89,27 +117,54 @@ class Stories:
             raise UserError(
                 f"length {length}: too short for any story; the shortest takes {min(self._sizes)} tokens and its answer"
             )
-        asked = self.asked[fitting[number % len(fitting)]]
+        chosen = int(fitting[number % len(fitting)])
+        asked = self.asked[chosen]
         tail, facts, answer = *question_and_facts(asked), f" {asked.answer}.".encode()
         left = len(answer) if answer_tokens is None else answer_tokens
         room = length - left - size_of(asked) if length else 0
+        answered = self._answered(chosen, room)
+        room -= sum(len(each.text) for each in answered)
         numbers = random_of("babilong", self.seed, STREAM[self.part], length, number)
-        context, places = self._hide(facts, room, numbers)
+        context, places, spans = self._hide(facts, answered, room, numbers)
         depth = min(places[index] for index in asked.support) / max(len(context), 1)
-        return Question(context + tail, answer, asked.answer, depth, asked.question)
+        return Question(context + tail, answer, asked.answer, depth, asked.question, spans)
 
-    def _hide(self, facts: Sequence[bytes], room: int, numbers: np.random.Generator) -> tuple[bytes, list[int]]:
-        """Return the book with the facts in it, and their offsets."""
+    def _answered(self, chosen: int, room: int) -> list[Answered]:
+        """Return the questions of the same story before a question, in order: as many as may be, and as have room."""
+        found: list[Answered] = []
+        for index in range(chosen - 1, max(chosen - self.questions, -1), -1):
+            each = self.asked[index]
+            if each.story != self.asked[chosen].story or len(each.facts) > len(self.asked[chosen].facts):
+                break
+            answered = Answered.of(each)
+            room -= len(answered.text)
+            if room < 0:
+                break
+            found.insert(0, answered)
+        return found
+
+    def _hide(
+        self, facts: Sequence[bytes], answered: Sequence[Answered], room: int, numbers: np.random.Generator
+    ) -> tuple[bytes, list[int], tuple[tuple[int, int], ...]]:
+        """Return the book with facts and answered questions in it.
+
+        Returns:
+            The context, the offsets of the facts in it, and begin and end of each answer.
+        """
         start = int(numbers.integers(len(self.book.starts)))
         hay, starts = self.book.cut(room, start)
         gaps = np.append(starts, room)
-        chosen = np.sort(numbers.choice(gaps, len(facts)))
-        pieces, places, size, before = [], [], 0, 0
-        for fact, gap in zip(facts, chosen.tolist(), strict=True):
-            pieces += [hay[before:gap], fact]
-            places.append(size + gap - before)
-            size, before = places[-1] + len(fact), gap
-        return b"".join([*pieces, hay[before:]]), places
+        homes = np.sort(numbers.choice(gaps, len(facts)))
+        pieces = [(int(gap), index, 0, fact) for index, (gap, fact) in enumerate(zip(homes, facts, strict=True))]
+        for order, each in enumerate(answered, start=1):
+            first, last = homes[each.facts - 1], homes[each.facts] if each.facts < len(facts) else room
+            between = gaps[(gaps >= first) & (gaps <= last)]
+            pieces.append((int(numbers.choice(between)), each.facts - 1, order, each.text))
+        pieces.sort(key=lambda piece: piece[:3])
+        context, offsets = inserted(hay, [(place, text) for place, *_, text in pieces])
+        places = [offset for (*_, order, _), offset in zip(pieces, offsets, strict=True) if not order]
+        begins = {order: offset for (*_, order, _), offset in zip(pieces, offsets, strict=True) if order}
+        return context, places, tuple(each.span(begins[order]) for order, each in enumerate(answered, start=1))
 
 
 class BabilongTask(RecallTask):
@@ -122,6 +177,7 @@ class BabilongTask(RecallTask):
         assert isinstance(settings, BabilongSettings)
         contents = babilong_contents(settings.facts, config.data.path)
         asked: dict[Part, Stories] = {part: stories(contents, seed if part == "train" else 0, part) for part in PARTS}
+        asked["train"] = replace(asked["train"], questions=settings.questions)
         return cls(config, contents.digest, asked)
 
 

@@ -32,6 +32,10 @@ class NeedleSettings(TaskSettings):
         template: The words around the haystack: "ruler" has some 280 bytes, "brief" some 30, for short sequences.
         loss: The tokens that the loss is over: those of the "answer", or "all".
         test_examples: The number of test questions, and of validation questions, which have the same length.
+        needles: The number of needles in a sequence, each with a key of its own. One of them is asked for.
+        questions: The number of needles that a training sequence asks for, each once. One question stands at the end of
+            the sequence, as in validation and tests. The others, with their answers, stand anywhere after their
+            needles.
         words: A folder with adjectivelist.txt and nounlist.txt, which keys are made of. Null: a short built-in list.
     """
 
@@ -47,22 +51,37 @@ class NeedleSettings(TaskSettings):
     template: Template = "ruler"
     loss: Literal["answer", "all"] = "answer"
     test_examples: int = 200
+    needles: int = field(default=1, metadata={"neutral": 1})
+    questions: int = field(default=1, metadata={"neutral": 1})
     words: str | None = field(default=None, metadata=PATH)
 
     def __post_init__(self) -> None:
         expand_paths(self, self.PATHS)
-        if self.test_examples < 1:
-            raise ValueError(f"test_examples: {self.test_examples} is below 1")
+        for name in ("test_examples", "needles", "questions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+        if self.questions > self.needles:
+            raise ValueError(f"questions: {self.questions} are more than needles ({self.needles}), each asked for once")
 
     def check(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """Refuse a vocabulary below the 256 bytes, and sequences that are too short for a needle of built-in words."""
         check_bytes(model)
-        longest = Words.of().longest(self.kind, self.template) - 1
+        longest = self._longest(Words.of())
         if self.words is None and train.seq_len < longest:
             raise ValueError(
-                f"train.seq_len: {train.seq_len} is below the {longest} bytes that a needle and its question can take "
+                f"train.seq_len: {train.seq_len} is below the {longest} bytes that {self._words()} can take "
                 f"(task.needle.kind is {self.kind}, task.needle.template is {self.template})"
             )
+
+    def _longest(self, words: Words) -> int:
+        """Return the tokens of the longest sequence without a haystack; the last byte is no input."""
+        return words.longest(self.kind, self.template, self.needles, self.questions) - 1
+
+    def _words(self) -> str:
+        """Return what a sequence contains, in words."""
+        if self.needles == 1:
+            return "a needle and its question"
+        return f"{self.needles} needles and {self.questions} of their questions"
 
     def check_data(self, model: ModelConfig, data: DataConfig, train: TrainConfig) -> None:
         """Refuse word lists that give no value for training, or none for tests, and needles that are too long."""
@@ -72,10 +91,10 @@ class NeedleSettings(TaskSettings):
             return
         if self.kind == "word":
             check_words(self.words)
-        if (longest := Words.of(read_words(self.words)).longest(self.kind, self.template)) > train.seq_len + 1:
+        if (longest := self._longest(Words.of(read_words(self.words)))) > train.seq_len:
             raise UserError(
-                f"train.seq_len: {train.seq_len} is too short for the longest words of {self.words}: a needle and its "
-                f"question take {longest - 1} bytes; set train.seq_len={longest - 1} or more, or give shorter words"
+                f"train.seq_len: {train.seq_len} is too short for the longest words of {self.words}: {self._words()} "
+                f"take {longest} bytes; set train.seq_len={longest} or more, or give shorter words"
             )
 
     def digest(self, data: DataConfig) -> str:

@@ -14,16 +14,17 @@ in training.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from titans_lab.data.hidden import PURPOSE, NeedleContents, needle_contents, part_of, prose_part
-from titans_lab.data.needles import HEAD, NEEDLE, TAIL, VALUES, Kind, Template, Words
+from titans_lab.data.needles import ANSWER, HEAD, NEEDLE, TAIL, VALUES, Kind, Template, Words
 from titans_lab.data.parts import PARTS, Part
 from titans_lab.errors import UserError
 from titans_lab.run.config import RunConfig
-from titans_lab.tasks.haystack import Haystack, noise, prose
+from titans_lab.tasks.haystack import Haystack, inserted, noise, prose
 from titans_lab.tasks.needle import NeedleSettings
 from titans_lab.tasks.question import STREAM, Question
 from titans_lab.tasks.recall import RecallTask
@@ -33,9 +34,36 @@ MOST_DRAWN = 10_000  # the most draws of a value until one belongs to the part
 DEPTHS = np.round(np.linspace(0, 100, 40)).astype(int)  # RULER's, in per cent
 
 
+@dataclass(frozen=True)
+class NeedleFact:
+    """A needle, the question for its value, and the answer."""
+
+    needle: bytes
+    question: bytes
+    answer: bytes
+    value: str
+
+    @classmethod
+    def of(cls, kind: Kind, template: Template, key: str, value: str) -> NeedleFact:
+        """Return the fact that a key has a value, in a template's words."""
+        many, one = VALUES[kind]
+        needle, question = NEEDLE.format(many=many, key=key, value=value), TAIL[template].format(one=one, key=key)
+        return cls(needle.encode(), question.encode(), ANSWER.format(value=value).encode(), value)
+
+
 @dataclass(frozen=True, eq=False)
 class Needles:
-    """Questions of one kind. Each depends on the kind, the seed, its number and its length only."""
+    """Questions of one kind. Each depends on these settings, the seed, its number and its length only.
+
+    Attributes:
+        kind, template: See `NeedleSettings`.
+        words: What keys and values are made of.
+        haystack: The text that needles are hidden in.
+        seed: The seed of the questions.
+        part: The part of the data that they are of.
+        needles: The number of needles in a sequence.
+        questions: The number of them that are asked for, the first one at the end.
+    """
 
     kind: Kind
     template: Template
@@ -43,6 +71,8 @@ class Needles:
     haystack: Haystack
     seed: int
     part: Part
+    needles: int = 1
+    questions: int = 1
 
     def question(self, number: int, length: int, answer_tokens: int | None = None) -> Question:
         """Return question `number` of `length` bytes, the last `answer_tokens` of which are for the answer.
@@ -51,21 +81,31 @@ class Needles:
         are longer than `length`.
         """
         numbers = random_of("needle", self.kind, self.template, self.seed, STREAM[self.part], length, number)
-        key, value = self.words.draw(numbers), self._value(numbers)
-        many, one = VALUES[self.kind]
-        needle = NEEDLE.format(many=many, key=key, value=value).encode()
-        head = HEAD[self.template].format(one=one).encode()
-        tail = TAIL[self.template].format(one=one, key=key).encode()
-        answer = f" {value}.".encode()
-        left = len(answer) if answer_tokens is None else answer_tokens
-        room = length - left - len(head) - len(tail) - len(needle) - 1
+        asked, *others = facts = self._facts(numbers)
+        answered = others[: self.questions - 1]
+        head = HEAD[self.template].format(one=VALUES[self.kind][1]).encode()
+        left = len(asked.answer) if answer_tokens is None else answer_tokens
+        fixed = len(head) + left + len(asked.question) + sum(len(fact.needle) + 1 for fact in facts)
+        room = length - fixed - sum(len(fact.question + fact.answer) + 1 for fact in answered)
         if room < 0:
             raise UserError(
                 f"length {length}: a needle of this kind takes {length - room} tokens with no haystack around it; "
                 "give more, or the brief template"
             )
-        context, depth = self._hide(needle, room, numbers)
-        return Question(head + context + tail, answer, value, depth, tail.decode().strip())
+        context, depth, answers = self._hide(facts, answered, room, numbers)
+        spans = tuple((len(head) + begin, len(head) + end) for begin, end in answers)
+        about = asked.question.decode().strip()
+        return Question(head + context + asked.question, asked.answer, asked.value, depth, about, spans)
+
+    def _facts(self, numbers: np.random.Generator) -> list[NeedleFact]:
+        """Draw the facts of a sequence, each about a key of its own."""
+        facts: dict[str, NeedleFact] = {}
+        for _ in range(MOST_DRAWN):
+            if (key := self.words.draw(numbers)) not in facts:
+                facts[key] = NeedleFact.of(self.kind, self.template, key, self._value(numbers))
+            if len(facts) == self.needles:
+                return list(facts.values())
+        raise UserError(f"task.needle.words: too few for {self.needles} different keys; give longer lists")
 
     def _value(self, numbers: np.random.Generator) -> str:
         """Draw a value that belongs to the part."""
@@ -81,16 +121,33 @@ class Needles:
             return str(uuid.UUID(bytes=numbers.bytes(16), version=4))
         return str(numbers.integers(10**6, 10**7))
 
-    def _hide(self, needle: bytes, room: int, numbers: np.random.Generator) -> tuple[bytes, float]:
-        """Return the haystack with the needle in it, and the depth of the needle."""
+    def _hide(
+        self, facts: Sequence[NeedleFact], answered: Sequence[NeedleFact], room: int, numbers: np.random.Generator
+    ) -> tuple[bytes, float, list[tuple[int, int]]]:
+        """Return the haystack with needles and answered questions in it.
+
+        Returns:
+            The context, the depth of the first needle, and begin and end of each answer in the context.
+        """
         hay, starts = self.haystack.cut(room, int(numbers.integers(len(self.haystack.starts))))
+        places, joint = [*starts.tolist(), room], self.haystack.joint
+        homes = {fact: places[self._index(len(starts), numbers)] for fact in facts}
+        pieces = [(place, joint + x.needle if place == room else x.needle + joint) for x, place in homes.items()]
+        for fact in answered:
+            later = [place for place in places if place >= homes[fact]]
+            pieces.append((later[int(numbers.integers(len(later)))], fact.question + fact.answer + joint))
+        order = sorted(range(len(pieces)), key=lambda index: pieces[index][0])  # at one place, needles come first
+        context, offsets = inserted(hay, [pieces[index] for index in order])
+        offset_of = dict(zip(order, offsets, strict=True))
+        begins = (offset_of[len(facts) + index] + len(fact.question) for index, fact in enumerate(answered))
+        spans = [(begin, begin + len(fact.answer)) for begin, fact in zip(begins, answered, strict=True)]
+        return context, homes[facts[0]] / max(room, 1), spans
+
+    def _index(self, sentences: int, numbers: np.random.Generator) -> int:
+        """Draw the sentence that a needle stands before; `sentences` is the end of the haystack."""
         if self.kind == "passkey":
-            index = int(numbers.integers(max(len(starts), 1)))
-        else:
-            index = len(starts) * int(DEPTHS[numbers.integers(len(DEPTHS))]) // 100
-        place, joint = [*starts.tolist(), room][index], self.haystack.joint
-        middle = joint + needle if place == room else needle + joint
-        return hay[:place] + middle + hay[place:], place / max(room, 1)
+            return int(numbers.integers(max(sentences, 1)))
+        return sentences * int(DEPTHS[numbers.integers(len(DEPTHS))]) // 100
 
 
 class NeedleTask(RecallTask):
@@ -102,10 +159,11 @@ class NeedleTask(RecallTask):
         settings = config.task.settings
         assert isinstance(settings, NeedleSettings)
         contents = needle_contents(settings.kind, config.data.path, settings.words)
-        asked: dict[Part, Needles] = {
-            part: needles(settings.kind, settings.template, contents, seed if part == "train" else 0, part)
-            for part in PARTS
-        }
+        asked: dict[Part, Needles] = {}
+        for part in PARTS:
+            single = needles(settings.kind, settings.template, contents, seed if part == "train" else 0, part)
+            questions = settings.questions if part == "train" else 1
+            asked[part] = replace(single, needles=settings.needles, questions=questions)
         return cls(config, contents.digest, asked)
 
 
