@@ -108,7 +108,9 @@ def _shortened(memory: MemoryConfig, longest: int) -> MemoryConfig:
 
 def _weighty(config: ModelConfig) -> MemoryConfig:
     """Return the memory with other initial gates, and with steps that stay stable under ascent and with long keys."""
-    usual = dataclasses.replace(config.memory, theta_scale=None)
+    usual = dataclasses.replace(config.memory, theta_scale=None, theta_ceiling=None)
     slower = (CLIMB if usual.ascent else 1) / (1 if config.qk_l2_norm else config.head_dim)
     step = slower * usual.step_scale(config.head_dim)
-    return dataclasses.replace(usual, theta_scale=step, eta_bias=ETA_BIAS, alpha_bias=ALPHA_BIAS)
+    given = config.memory
+    ceiling = given.theta_ceiling and step * given.theta_ceiling / given.step_scale(config.head_dim)
+    return dataclasses.replace(usual, theta_scale=step, theta_ceiling=ceiling, eta_bias=ETA_BIAS, alpha_bias=ALPHA_BIAS)

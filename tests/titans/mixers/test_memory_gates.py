@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from titans.mixers.lmm.layer import MemoryGates
 from titans.models.config import MemoryConfig, ModelConfig
+from titans.ops import MemoryState, neural_memory
 
 
 def gates_of(x, *, autocast=False, std=0.0, **memory):
@@ -51,3 +53,82 @@ def test_the_mean_and_half_losses_take_as_large_a_step_unless_told_otherwise():
     torch.testing.assert_close(steps["mean", None], 4 * steps["sum", None])  # a mean over a head of 4
     torch.testing.assert_close(steps["half", None], 2 * steps["sum", None])
     torch.testing.assert_close(steps["half", 0.5], steps["sum", 0.5])
+
+
+def test_a_ceiling_bounds_the_step_and_leaves_its_start():
+    still, spread = torch.zeros(1, 3, 8), 100 * torch.randn(1, 400, 8)
+    for form in ("linear", "log"):
+        given = {"theta_scale": 0.1, "theta_ceiling": 4.0, "theta_range": form, "momentum": False}
+        torch.testing.assert_close(gates_of(still, **given)[0], torch.full((1, 2, 3), 0.1 / 16))
+        theta = gates_of(spread, std=1.0, **given)[0]
+        assert theta.max().item() == pytest.approx(4.0 / 16)
+        least = 0.0 if form == "linear" else 0.1**2 / 4.0 / 16
+        assert theta.min().item() == pytest.approx(least, abs=1e-9)
+
+
+def test_a_log_range_is_gone_through_by_equal_factors():
+    memory = MemoryConfig(theta_scale=0.1, theta_ceiling=10.0, theta_range="log", gates_per_layer=False)
+    gates = MemoryGates(ModelConfig(dim=8, n_heads=2, memory=memory), inputs={0: 4})
+    logits = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]).logit().view(1, 5, 1).expand(1, 5, 6).double()
+    theta, eta, _ = gates(logits, chunk_size=16)
+    raw = (theta / (1 - eta))[0, 0]
+    assert torch.allclose(raw[1:] / raw[:-1], torch.full((4,), 100 ** (2 * 0.2), dtype=torch.float64))
+    assert raw[2].item() == pytest.approx(0.1 / 16)
+
+
+def test_twice_the_start_is_the_usual_ceiling():
+    x = torch.randn(1, 40, 8)
+    usual, said = (gates_of(x, std=0.3, theta_scale=0.3, theta_ceiling=ceiling)[0] for ceiling in (None, 0.6))
+    torch.testing.assert_close(usual, said)
+
+
+@pytest.mark.parametrize(("loss", "slope"), [("sum", 2), ("half", 1), ("mean", 2 / 4)])
+def test_the_steps_of_a_chunk_stay_within_the_budget_and_small_ones_stay_as_they_are(loss, slope):
+    x, given = torch.randn(1, 40, 8), {"loss": loss, "momentum": False, "std": 1.0}
+    bounded, free = (gates_of(x, theta_scale=100.0, theta_budget=budget, **given)[0] for budget in (0.7, None))
+    for chunk in bounded.split(16, -1):
+        assert slope * chunk.sum(-1).max() < 0.7 * (1 + 1e-6)
+        assert chunk.min() >= 0
+    assert slope * free.sum(-1).min() > 0.7
+    bounded, free = (gates_of(x, theta_scale=1e-4, theta_budget=budget, **given)[0] for budget in (0.7, None))
+    torch.testing.assert_close(bounded, free, rtol=1e-3, atol=0)
+
+
+def test_the_budget_looks_at_no_later_token_and_begins_anew_with_each_chunk():
+    x = torch.randn(1, 40, 8)
+    given = {"theta_scale": 3.0, "theta_budget": 0.5, "std": 1.0}
+    whole = gates_of(x, **given)[0]
+    torch.testing.assert_close(gates_of(x[:, :23], **given)[0], whole[..., :23])
+    torch.testing.assert_close(gates_of(x[:, 16:], **given)[0], whole[..., 16:])
+
+
+def test_with_constant_keys_and_a_budget_of_1_a_linear_memory_does_not_overshoot():
+    """What it holds for the key goes to the value from below, however large the step would be."""
+    x, dim = torch.zeros(1, 48, 8), 4
+    key, value = torch.nn.functional.normalize(torch.randn(1, 1, 1, dim), dim=-1), torch.ones(1, 1, 1, dim)
+    k, v = key.expand(1, 2, 48, dim), value.expand(1, 2, 48, dim)
+    found = {}
+    for budget in (1.0, None):
+        theta, _, _ = gates_of(x, theta_scale=8.0, momentum=False, forgetting=False, theta_budget=budget)
+        state = MemoryState.initial(depth=1, expansion=1, dim=dim, batch=1, heads=2)
+        state = state._replace(weights=tuple(torch.zeros_like(w) for w in state.weights))
+        y, _ = neural_memory(k, k, v, theta, None, None, state, chunk_size=16)
+        found[budget] = y
+    assert found[1.0].max() <= 1 + 1e-5
+    assert found[1.0][:, :, -1].min() > 0.9
+    assert found[None].max() > 2
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"theta_ceiling": 1.0}, "theta_ceiling: needs theta_scale"),
+        ({"theta_ceiling": 0.1, "theta_scale": 0.1}, r"theta_ceiling: 0\.1 is not above theta_scale"),
+        ({"theta_range": "log", "theta_scale": 0.0}, "theta_range: log needs a theta_scale above 0"),
+        ({"theta_budget": 0.0}, r"theta_budget: 0\.0 is not above 0"),
+        ({"theta_budget": 1.0, "theta_damping": False}, "theta_budget: needs theta_damping: true"),
+    ],
+)
+def test_a_step_that_cannot_be_is_refused(values, words):
+    with pytest.raises(ValueError, match=words):
+        MemoryConfig(**values)

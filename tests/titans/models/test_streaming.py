@@ -23,6 +23,9 @@ MEMORIES = {
         depth=3, expansion=1, chunk_size=4, read="previous", gate_span="chunk", gate_channels="alpha"
     ),
     "other chunk": MemoryConfig(depth=2, chunk_size=4, eval_chunk_size=8, reset_momentum=True),
+    "budget": MemoryConfig(
+        depth=2, chunk_size=4, update_every=2, theta_scale=2.0, theta_ceiling=9.0, theta_range="log", theta_budget=0.5
+    ),
     "plain output": MemoryConfig(depth=2, chunk_size=4, read_norm=False, output_gate="head", theta_damping=False),
 }
 CASES = [(v, m) for v in VARIANTS for m in MEMORIES if v in WITH_MEMORY or m == "default"]

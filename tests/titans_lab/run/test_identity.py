@@ -33,6 +33,7 @@ DECISIONS = dict.fromkeys((key for key in leaves() if key.startswith(OWN)), "dec
 #: By the beginning of a key: see `needs`.
 NEEDS: dict[str, dict[str, Any]] = {
     "model.mac.order": {"model.mac.write": "input"},
+    "model.memory.theta_ceiling": {"model.memory.theta_scale": 0.1},
     "task.name": {"model.vocab_size": 8192},
     "task.noisy_in_context_recall.noise_vocabulary": {"task.noisy_in_context_recall.vocabulary": 64},
     "task.series": {"data.path": "a.csv", "train.seq_len": 1},

@@ -174,8 +174,10 @@ def _in_one_spelling(config: ModelConfig) -> dict[str, Any]:
     if channels == "alpha" and not memory.forgetting:
         channels = "none"
     span, evaluation = memory.gate_span, memory.eval_chunk_size
+    doubled = memory.step_ceiling(config.head_dim) == 2 * memory.step_scale(config.head_dim)
     return {
         "memory.theta_scale": memory.step_scale(config.head_dim),
+        "memory.theta_ceiling": None if doubled else memory.theta_ceiling,
         "memory.gate_channels": channels,
         "memory.gates_per_layer": memory.gates_per_layer or memory.gate_channels != "none",
         "memory.gate_span": "token" if span == "group" and memory.update_every == 1 else span,

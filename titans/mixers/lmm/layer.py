@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import log
 from typing import NamedTuple
 
 import torch
@@ -49,6 +50,8 @@ class MemoryStream(NamedTuple):
             `[batch, heads, tokens, head_dim]`.
         logits: Logits of the gates of these tokens, `[batch, tokens, gates]`.
         tails: Tails of the convolutions.
+        spent: Steps of the current chunk's tokens that are in the state, `[batch, heads, sets]`; None like `opening`,
+            and without `theta_budget`.
     """
 
     state: State
@@ -59,6 +62,7 @@ class MemoryStream(NamedTuple):
     v: Tensor
     logits: Tensor
     tails: Tails
+    spent: Tensor | None = None
 
 
 class MemoryGates(nn.Module):
@@ -75,8 +79,13 @@ class MemoryGates(nn.Module):
         super().__init__()
         memory = config.memory
         self.memory, self.heads, self.written = memory, config.n_heads, tuple(inputs)
-        self.step = 2 * memory.step_scale(config.head_dim) / memory.chunk_size
-        biases = {"theta": 0.0}
+        start, ceiling = memory.step_scale(config.head_dim), memory.step_ceiling(config.head_dim)
+        self.step, self.budget = ceiling / memory.chunk_size, memory.step_budget(config.head_dim)
+        self.decades = (
+            2 * log(ceiling / start) if memory.theta_range == "log" else None
+        )  # natural logarithm of the range
+        linear = memory.theta_range == "linear" and memory.theta_ceiling is not None
+        biases = {"theta": log(start / (ceiling - start)) if linear else 0.0}
         if memory.momentum:
             biases["eta"] = memory.eta_bias
         if memory.forgetting:
@@ -97,7 +106,7 @@ class MemoryGates(nn.Module):
             return linear(x.to(self.weight.dtype), self.weight, self.bias)
 
     def forward(
-        self, logits: Tensor, chunk_size: int, first: Tensor | None = None
+        self, logits: Tensor, chunk_size: int, first: Tensor | None = None, spent: Tensor | None = None
     ) -> tuple[Gate, Gate | None, Gate | None]:
         """Return theta, eta and alpha in the shapes that `neural_memory` takes; None for a gate that is off.
 
@@ -106,6 +115,7 @@ class MemoryGates(nn.Module):
             chunk_size: Tokens of a chunk.
             first: Logits of the first token of the chunk that these tokens continue, `[batch, 1, gates]`. None: the
                 first of them starts a chunk.
+            spent: Steps of the chunk's tokens before these, `[batch, heads, sets]`: see `steps`. None: like `first`.
         """
         sizes = [self.heads * sum(widths) for widths in self.widths.values()]
         by_name = dict(zip(self.widths, logits.split(sizes, -1), strict=True))
@@ -115,11 +125,39 @@ class MemoryGates(nn.Module):
                 by_name[name] = self._spanned(by_name[name], chunk_size, of_first)
         sets = {name: self._sets(x, self.widths[name]) for name, x in by_name.items()}
         eta = sets.get("eta")
-        theta = [self.step * x for x in sets["theta"]]
+        theta = [self._step(x) for x in sets["theta"]]
+        if self.budget is not None:
+            befores = [None] * len(theta) if spent is None else spent.unbind(-1)
+            theta = [self._within_budget(x, chunk_size, before) for x, before in zip(theta, befores, strict=True)]
         if eta is not None and self.memory.theta_damping:  # momentum sums 1 / (1 - eta) steps
             theta = [x * (1 - (e.mean(-1) if e.dim() == 4 else e)) for x, e in zip(theta, eta, strict=True)]
         gates = {name: self._for_layers(each) for name, each in (sets | {"theta": theta}).items()}
         return gates["theta"], gates.get("eta"), gates.get("alpha")
+
+    def steps(self, logits: Tensor) -> Tensor | None:
+        """Return the sum of the steps of tokens, before budget and damping, `[batch, heads, sets]`; None: no budget."""
+        if self.budget is None:
+            return None
+        rows = self.heads * sum(self.widths["theta"])
+        sets = self._sets(logits[..., :rows], self.widths["theta"])
+        return torch.stack([self._step(x).sum(-1) for x in sets], -1)
+
+    def _step(self, gate: Tensor) -> Tensor:
+        """Return the step size for a gate between 0 and 1, both `[batch, heads, time]`."""
+        return self.step * (gate if self.decades is None else torch.exp(self.decades * (gate - 1)))
+
+    def _within_budget(self, steps: Tensor, chunk_size: int, spent: Tensor | None) -> Tensor:
+        """Shrink steps `[batch, heads, time]` so that those of a chunk sum to less than the budget.
+
+        `spent` `[batch, heads]` is the sum of the steps before them, if they continue a chunk.
+        """
+        assert self.budget is not None
+        time = steps.shape[-1]
+        chunks = F.pad(steps, (0, -time % chunk_size)).unflatten(-1, (-1, chunk_size)) / self.budget
+        before = F.pad(chunks.cumsum(-1)[..., :-1], (1, 0))
+        if spent is not None:
+            before = before + (spent / self.budget)[..., None, None]
+        return (self.budget * torch.exp(-before) * -torch.expm1(-chunks)).flatten(-2)[..., :time]
 
     def _spanned(self, logits: Tensor, chunk_size: int, first: Tensor | None) -> Tensor:
         """Give all tokens of a chunk the logits of its first token, or all tokens of a group their mean."""
@@ -291,10 +329,13 @@ class NeuralMemory(HasPlainForm, nn.Module):
         place = stream.place + whole
         if place % self.chunk_size == 0 and whole == time:
             return y[:, :, waiting:], self.resume(state, stream.tails)
+        spent = self.gates.steps(logits[:, :whole])
+        if spent is not None and stream.spent is not None:
+            spent = spent + stream.spent
         if stream.opening is None:
             stream = stream._replace(opening=stream.state._replace(momentum=()), first=logits[:, :1])
         k, v, logits = k[:, :, whole:], v[:, :, whole:], logits[:, whole:]
-        return y[:, :, waiting:], stream._replace(state=state, place=place, k=k, v=v, logits=logits)
+        return y[:, :, waiting:], stream._replace(state=state, place=place, k=k, v=v, logits=logits, spent=spent)
 
     def read(self, q: Tensor, x: Tensor, state: State) -> Tensor:
         """Read the memory without writing.
@@ -346,7 +387,7 @@ class NeuralMemory(HasPlainForm, nn.Module):
         """Call the operator on tokens that start a chunk or continue the stream's."""
         c = self.config
         with torch.autocast(q.device.type, enabled=False):
-            theta, eta, alpha = self.gates(logits, self.chunk_size, stream.first)
+            theta, eta, alpha = self.gates(logits, self.chunk_size, stream.first, stream.spent)
             return self.operator(
                 q, k, v, theta, eta, alpha, stream.state, self.chunk_size, c.activation, c.residual, c.loss,
                 c.outer_gradient, update_every=c.update_every, read=c.read, reset_momentum=c.reset_momentum,

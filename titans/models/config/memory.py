@@ -39,6 +39,13 @@ class MemoryConfig:
             on with `residual`, values at which training was stable for 32K tokens (docs/stability.md). Null also
             compensates for the scale of `loss` and, without damping, for the initial 1 - eta, so that the first step
             does not depend on either.
+        theta_ceiling: Largest step size, in the unit of `theta_scale`, which it needs. Null: twice `theta_scale`.
+        theta_range: How the gate, s from 0 to 1, goes through its range: "linear", theta = ceiling x s, or "log", from
+            start^2 / ceiling to ceiling by equal factors, so that a step is learned over decades as easily up as down.
+        theta_budget: Upper bound on the sum of a chunk's steps. At 1, the writes of a chunk replace at most what a
+            linear memory holds for a key that all of its tokens have. With b the steps before a token in its chunk and
+            c the budget, the token's step is c (exp(-b / c) - exp(-(b + theta) / c)) instead of theta. Needs
+            `theta_damping`. Null: none (docs/stability.md).
         eta_bias: Initial logit of the momentum gate. The paper gives none.
         alpha_bias: Initial logit of the forget gate. The paper gives none. Near 0 the memory is emptied within a chunk,
             at -4 within thousands of tokens.
@@ -94,6 +101,9 @@ class MemoryConfig:
     theta_damping: bool = field(default=True, metadata={"neutral": True})
     read_norm: bool = field(default=True, metadata={"neutral": True})
     output_gate: Literal["channel", "head", "none"] = field(default="channel", metadata={"neutral": "channel"})
+    theta_ceiling: float | None = field(default=None, metadata={"neutral": None})
+    theta_range: Literal["linear", "log"] = field(default="linear", metadata={"neutral": "linear"})
+    theta_budget: float | None = field(default=None, metadata={"neutral": None})
 
     def step_scale(self, head_dim: int) -> float:
         """Return `theta_scale`, or the value that null stands for, given the width of a head."""
@@ -103,6 +113,15 @@ class MemoryConfig:
         undamped = self.momentum and not self.theta_damping
         first = (1 - math.tanh(self.eta_bias / 2)) / 2 if undamped else 1.0  # 1 - sigmoid, for any number
         return (0.1 if self.depth <= 2 else deep) * first * {"sum": 1, "mean": head_dim, "half": 2}[self.loss]
+
+    def step_ceiling(self, head_dim: int) -> float:
+        """Return `theta_ceiling`, or the value that null stands for, given the width of a head."""
+        return 2 * self.step_scale(head_dim) if self.theta_ceiling is None else self.theta_ceiling
+
+    def step_budget(self, head_dim: int) -> float | None:
+        """Return the most that the steps of a chunk add up to, given the width of a head; None: there is no bound."""
+        slope = {"sum": 2.0, "half": 1.0, "mean": 2.0 / head_dim}[self.loss]  # of the loss's gradient
+        return None if self.theta_budget is None else self.theta_budget / slope
 
     @property
     def layers(self) -> int:
@@ -128,3 +147,18 @@ class MemoryConfig:
             raise ValueError(f"initial: zero needs depth 1; at zero a memory of depth {self.depth} has no gradient")
         if self.theta_scale is not None and self.theta_scale < 0:
             raise ValueError(f"theta_scale: {self.theta_scale} is negative; a step size is at least 0")
+        self._check_step()
+
+    def _check_step(self) -> None:
+        """Refuse a ceiling and a budget that no step can have."""
+        start, ceiling = self.theta_scale, self.theta_ceiling
+        if ceiling is not None and not start:
+            raise ValueError("theta_ceiling: needs theta_scale, the start below it; set theta_scale above 0")
+        if ceiling is not None and start is not None and ceiling <= start:
+            raise ValueError(f"theta_ceiling: {ceiling} is not above theta_scale ({start}), the start")
+        if self.theta_range == "log" and start == 0:
+            raise ValueError("theta_range: log needs a theta_scale above 0")
+        if self.theta_budget is not None and self.theta_budget <= 0:
+            raise ValueError(f"theta_budget: {self.theta_budget} is not above 0")
+        if self.theta_budget is not None and self.momentum and not self.theta_damping:
+            raise ValueError("theta_budget: needs theta_damping: true, for momentum adds up 1 / (1 - eta) steps")
