@@ -88,7 +88,7 @@ Form = Annotated[
     TextFormat,
     typer.Option(
         "--format",
-        help="The format: table is rounded to be read, csv and json have every digit. --csv and --json are short for them.",
+        help="The format: table is rounded, csv and json have every digit. --csv and --json are short for them.",
     ),
 ]
 States = Annotated[
