@@ -11,12 +11,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from calling import call
 
 from titans_lab.store.files import SEAL, json_bytes
+from titans_lab.store.logs import CHECK, to_line
 
 #: The values that replace a value of each type, all of other types.
 OTHER_TYPES: dict[type, list[Any]] = {
@@ -44,29 +46,44 @@ FOREIGN = {
     "metric.direction": "sideways",
 }
 LATER = {"colour": {"of": ["a", "later", "version"]}, "weight": None}
+LATER_JSON = f", {json.dumps(LATER)[1:-1]}"  # as it stands behind the other keys
 DEPTH = 3
 
 Change = tuple[str, str, bytes]  # the kind of forgery, its place and form, and the content
 
 
 def records(content: bytes, outside: Path) -> Iterator[Change]:
-    """Yield forgeries of a record: another type, a name that leads out, another version, keys of a later one."""
-    try:
+    """Yield forgeries of a record: what kind, where and how, and the content with its checksum."""
+    with suppress(ValueError):
         record = json.loads(content)
-    except ValueError:
-        return
-    record.pop(SEAL, None)
+        record.pop(SEAL, None)
+        for kind, where, changed in _forgeries(record, outside):
+            yield kind, where, json_bytes(changed)
+
+
+def lines(content: bytes, outside: Path) -> Iterator[Change]:
+    """Yield forgeries of the first of JSON lines, as `records` does."""
+    line, _, rest = content.partition(b"\n")
+    record = json.loads(line)
+    record.pop(CHECK, None)
+    for kind, where, changed in _forgeries(record, outside):
+        yield kind, where, to_line(changed).encode() + rest
+
+
+def _forgeries(record: Any, outside: Path) -> Iterator[tuple[str, str, Any]]:
+    """Yield records of another type, with a name that leads out, of another version, and with keys of a later one."""
     for path in _paths(record):
         value, dotted = _at(record, path), ".".join(map(str, path))
         for other in OTHER_TYPES.get(type(value), []):
-            yield "type", f"{dotted}: {brief(other)}", _with(record, path, other)
+            if path[0] != "params" or not isinstance(other, str):  # a text is a parameter's value as well
+                yield "type", f"{dotted}: {brief(other)}", _with(record, path, other)
         if path[-1] in NAMES:
             for name in ELSEWHERE:
                 for named in _renamed(value, name.replace("{outside}", str(outside))):
                     yield "name", f"{dotted}: {brief(named)}", _with(record, path, named)
         if dotted in FOREIGN:
             yield "foreign", f"{dotted}: {FOREIGN[dotted]}", _with(record, path, FOREIGN[dotted])
-    yield "later", str(LATER), json_bytes(record | LATER)
+    yield "later", str(LATER), record | LATER
 
 
 def brief(value: Any) -> str:
@@ -88,11 +105,11 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
-def _with(record: Any, path: tuple[Any, ...], value: Any) -> bytes:
-    """Return the record with another value at a place, sealed."""
+def _with(record: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """Return the record with another value at a place."""
     changed = copy.deepcopy(record)
     _at(changed, path[:-1])[path[-1]] = value
-    return json_bytes(changed)
+    return changed
 
 
 def _renamed(value: Any, name: str) -> Iterator[Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,7 @@ def faults(store: Store) -> list[Fault]:
 
 def quarantine(store: Store, found: list[Fault]) -> Path | None:
     """Move the files that cannot be used into a new folder, and return it, or None if there are no such files."""
-    moved = dict.fromkeys(fault.damage.path for fault in found if fault.movable and fault.damage.path.exists())
+    moved = dict.fromkeys(fault.damage.path for fault in found if fault.movable and os.path.lexists(fault.damage.path))
     return store.set_aside(list(moved), "quarantine") if moved else None
 
 
@@ -223,8 +225,9 @@ def _leftovers(store: Store) -> Iterator[Fault]:
     for path in store.root.rglob(".*"):
         kept = {"trash", "quarantine"} & set(path.relative_to(store.root).parts)
         left = path.name.endswith(".tmp") or path.name.startswith(".import-")
-        if left and not kept and time.time() - path.stat().st_mtime > STALE_SECONDS:
-            yield Fault(Damage(path, "was left by a process that was killed"), "nothing reads it")
+        with suppress(FileNotFoundError):  # its process has just renamed it
+            if left and not kept and time.time() - path.lstat().st_mtime > STALE_SECONDS:
+                yield Fault(Damage(path, "was left by a process that was killed"), "nothing reads it")
 
 
 def _ahead(store: Store) -> Iterator[Fault]:

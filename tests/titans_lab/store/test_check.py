@@ -119,6 +119,15 @@ def test_what_a_killed_process_left_is_found_once_it_is_old(filled: Store) -> No
     assert found(filled) == {}
 
 
+def test_a_link_that_leads_nowhere_is_found_like_any_file_that_was_left(filled: Store) -> None:
+    link = filled.root / "runs" / "a1" / ".status.json.0123.tmp"
+    link.symlink_to("nowhere")
+    os.utime(link, (1e9, 1e9), follow_symlinks=False)
+    assert found(filled) == {"runs/a1/.status.json.0123.tmp": "was left by a process that was killed"}
+    quarantine(filled, faults(filled))
+    assert found(filled) == {}
+
+
 def test_a_study_of_runs_that_are_not_there_is_named(filled: Store) -> None:
     filled.save_study({"name": "other", "runs": [{"run_id": "a1"}, {"run_id": "gone"}]})
     assert found(filled) == {"studies/other.json": "1 of its 2 runs are missing from the store, such as gone"}

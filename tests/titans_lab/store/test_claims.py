@@ -197,6 +197,15 @@ def test_a_damaged_claim_is_over_when_it_stood_still(folder: RunFolder, clock: C
     assert watch.over(claim)
 
 
+@pytest.mark.parametrize("inside", ["claim", "nowhere"])
+def test_a_link_without_a_file_in_the_place_of_a_claim_is_no_claim(folder: RunFolder, watch: Watch, inside: str):
+    claim = folder.new_attempt(ME).claim
+    claim.path.unlink()
+    claim.path.symlink_to(inside)
+    assert folder.state() == "lost"
+    assert folder.new_attempt(ME, watch).number == 2
+
+
 def test_a_kept_claim_beats(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(claims, "BEAT_SECONDS", 0.01)
     claim = folder.new_attempt().claim
