@@ -12,8 +12,11 @@ from functools import cache
 
 @cache
 def c_compiler() -> tuple[str, ...] | None:
-    """Return the command of a C compiler: `$CC`, cc, gcc, clang or the package ziglang. None: there is none."""
-    named = shlex.split(os.environ.get("CC", ""))
+    """Return the command of a C compiler: `$CC` if it is one, cc, gcc, clang or the package ziglang, or else None."""
+    try:
+        named = shlex.split(os.environ.get("CC", ""))
+    except ValueError:  # a quote without its end
+        named = []
     for command in (named, ["cc"], ["gcc"], ["clang"]):
         if command and (path := shutil.which(command[0])):
             return (path, *command[1:])

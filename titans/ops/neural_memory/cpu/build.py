@@ -39,8 +39,9 @@ def library(double: bool) -> ctypes.CDLL:
     if compiler is None:
         raise Unavailable("there is no C compiler: install gcc or clang, or pip install ziglang")
     command = [*compiler, *OPTIONS, NATIVE, *(["-DDOUBLE"] if double else [])]
-    folder, name = cache_folder("cpu"), _name(command)
+    folder = cache_folder("cpu")
     try:
+        name = _name(command)
         path = _found(folder, name)
         if path is None:
             with _alone(folder / f"{name}.lock"):
