@@ -23,7 +23,8 @@ data, and no study may be planned with it under the same ids.
 
 These need not be named: a missing file that no other record refers to; content that nothing shows or uses, such as a
 note of another type or the key of a later version; the end of a log of JSON lines, which a kill cuts off, too; claims,
-and the output of workers, on which no result depends.
+and the output of workers, on which no result depends. Nor need a sweep name a record of a compacted run whose size and
+modification time are as they were: the sweep reads the compaction, and `doctor` reads the record.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ import titans_lab.sweep
 from titans_lab.cli.output import print_table
 from titans_lab.store.check import faults
 from titans_lab.store.columns import VIEWS
+from titans_lab.store.compacted import Compacted
 from titans_lab.store.compaction import compact
 from titans_lab.store.files import DamagedError
 from titans_lab.store.records import read_status
@@ -396,14 +398,15 @@ def swept(case: Case) -> Iterator[str]:
         yield f"sweep: ends with other runs: {sorted(set(runs) ^ set(bench.swept[0]))}"
     if metrics != bench.swept[1] and path not in bench.copied_damage:
         yield "sweep: ends with other metrics"
-    named = path in ended.err
-    if (
-        not named
-        and not case.excused
-        and case.kind not in ("link", "later")
-        and any(fnmatch.fnmatch(path, pattern) for pattern in SWEPT)
-    ):
+    excused = path in ended.err or case.excused or case.kind in ("link", "later")
+    if not excused and any(fnmatch.fnmatch(path, pattern) for pattern in SWEPT) and not is_compacted(case):
         yield f"sweep: does not name it: {ended.err}"
+
+
+def is_compacted(case: Case) -> bool:
+    """Return whether a sweep reads the rows of the file's run from the compaction: size and time are as they were."""
+    compacted = Compacted.load(case.bench.root)
+    return compacted is not None and case.path.relative_to(case.bench.root).parts[1] in compacted.entries
 
 
 def records(bench: Bench, pattern: str) -> list[Path]:

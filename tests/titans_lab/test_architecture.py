@@ -73,8 +73,8 @@ MAY_IMPORT = {
     "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.run "
     "titans_lab.spending titans_lab.store titans_lab.study",
     "titans_lab.progress": "titans_lab.run titans_lab.store titans_lab.sweep",
-    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.launch titans_lab.planning "
-    "titans_lab.run titans_lab.run.metric titans_lab.spending titans_lab.stats "
+    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.launch titans_lab.output "
+    "titans_lab.planning titans_lab.run titans_lab.run.metric titans_lab.spending titans_lab.stats "
     "titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tasks.settings",
     "titans_lab.scaling": "titans_lab.errors titans_lab.run titans_lab.stats titans_lab.store",
     "titans_lab.report": "titans_lab titans_lab.durations titans_lab.environment titans_lab.errors "

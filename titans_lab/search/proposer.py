@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import secrets
+import re
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +15,11 @@ from typing import Any
 
 import optuna
 from optuna.samplers import RandomSampler
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from titans_lab.output import write_output
 from titans_lab.search.libraries import (
     DESIGNS,
     SEES_STOPPED,
@@ -32,7 +36,7 @@ from titans_lab.study.terms import Dimension, SearchTerms
 DIRECTIONS = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
 NUMBERLESS = ("diverged", "oom", "infeasible")
 #: The attributes of a trial in Optuna that are kept: no pickles, and nothing that only a running trial needs.
-KEPT = ("completed_rung_", "NSGAIISampler:")
+KEPT = re.compile(r"(?:completed_rung_|NSGAIISampler:)\w+", re.ASCII)
 UNKNOWN = 1.0  # the violation of a bound whose figure was not measured
 
 
@@ -62,6 +66,16 @@ class Goal:
         for dimension in self.terms.space:
             if dimension.exists(lambda name: values[name] if name in values else self.lookup(name)):
                 yield dimension
+
+    def point_of(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return values by dotted key, of which there may be more, as a point of the space; None where it has none."""
+        point: dict[str, Any] = {}
+        for dimension in self.active(values):
+            value = values.get(dimension.key)
+            if not dimension.has(value):
+                return None
+            point[dimension.key] = value
+        return point
 
     def chosen(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a point whose parameters exist."""
@@ -125,7 +139,7 @@ class Proposer:
         state, values = told(trial)
         self.study.tell(asked, values, state)
         kept = self.study.get_trials(deepcopy=False)[self.places[trial.number]].system_attrs
-        return replace(trial, attributes={key: value for key, value in kept.items() if key.startswith(KEPT)})
+        return replace(trial, attributes={key: value for key, value in kept.items() if KEPT.fullmatch(key)})
 
     def frozen(self, trial: Trial) -> FrozenTrial:
         """Return a trial that has ended, as Optuna keeps it."""
@@ -236,16 +250,14 @@ def _local(time: str | None) -> datetime | None:
 
 def export(searches: Iterable[tuple[Goal, Sequence[Trial]]], path: Path) -> None:
     """Write searches as Optuna's SQLite file, which optuna-dashboard opens, and replace the file that was there."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with closing(sqlite3.connect(":memory:", check_same_thread=False)) as database:
+        storage = RDBStorage("sqlite://", engine_kwargs={"creator": lambda: database})
         for goal, trials in searches:
             memory = Proposer(goal, trials)
             study = optuna.create_study(
-                storage=f"sqlite:///{temporary}",
+                storage=storage,
                 study_name=goal.name,
                 directions=[DIRECTIONS[direction] for direction in goal.directions],
             )
             study.add_trials(_with_times(memory, trials))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_output(path, database.serialize())

@@ -15,6 +15,7 @@ from titans_lab.search.judge import Judge
 from titans_lab.search.memory import Forecast
 from titans_lab.search.proposer import Goal, Proposer
 from titans_lab.search.racing import is_behind
+from titans_lab.search.recorded import recorded
 from titans_lab.search.trial import Origin, Trial, TrialState
 from titans_lab.store.columns import METRICS
 from titans_lab.store.folder import Attempt
@@ -62,7 +63,7 @@ class Tuning:
 
     def load(self) -> None:
         """Load the trials that the store has, and change nothing."""
-        self.trials = {trial.number: trial for trial in map(Trial.of, self.folder.trials())}
+        self.trials = {trial.number: trial for trial in recorded(self.goal, self.folder)}
 
     def begin(self, known: Iterable[tuple[dict[str, Any], list[Run]]]) -> None:
         """Load the trials, add trials for runs that the store has, and let failed trials run again.
@@ -70,7 +71,7 @@ class Tuning:
         Args:
             known: Points with a run for every seed from any study, and these runs.
         """
-        self.trials = {trial.number: reopened(trial) for trial in map(Trial.of, self.folder.trials())}
+        self.trials = {trial.number: reopened(trial) for trial in recorded(self.goal, self.folder)}
         had = [dict(trial.params) for trial in self.trials.values()]
         for params, runs in known:
             if params not in had:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.run.config import flatten
 from titans_lab.run.run import Run
-from titans_lab.search.proposer import Goal
 from titans_lab.search.tuning import Tuning
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store
@@ -38,7 +37,7 @@ def _candidates(tuning: Tuning) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
         except UserError:  # `doctor` names the damaged record
             continue
         if record.get("data_hash") == tuning.data_hash:
-            params = params_of(tuning.goal, dict(flatten(record.get("config") or {})))
+            params = tuning.goal.point_of(dict(flatten(record.get("config") or {})))
             if params is not None:
                 yield folder, params
 
@@ -48,14 +47,3 @@ def _done(store: Store) -> Iterator[RunFolder]:
         status = folder.status()
         if status and status.state == "done":
             yield folder
-
-
-def params_of(goal: Goal, values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a configuration as a point of a search, by dotted key; None where it lies outside of the search space."""
-    params: dict[str, Any] = {}
-    for dimension in goal.active(params):
-        value = values.get(dimension.key)
-        if not dimension.has(value):
-            return None
-        params[dimension.key] = value
-    return params

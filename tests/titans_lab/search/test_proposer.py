@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,6 +155,33 @@ def test_an_exported_search_opens_in_optuna(tmp_path: Path):
     times = (study.trials[0].datetime_start, study.trials[0].datetime_complete)
     assert [time.astimezone(UTC) for time in times if time] == [asked, told]
     assert [each.name for each in tmp_path.iterdir()] == ["s.db"]
+
+
+@pytest.mark.parametrize("name", ["s.db?mode=ro", "s#1.db", "%73.db", "é; drop table.db"])
+def test_an_export_has_the_name_that_was_asked_for(tmp_path: Path, name: str):
+    export([(goal(), searched(1, 0, "random"))], tmp_path / name)
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes().startswith(b"SQLite format 3\0")
+
+
+def test_an_export_replaces_the_target_of_a_link_and_no_pipe(tmp_path: Path):
+    trials = searched(1, 0, "random")
+    link, pipe = tmp_path / "link.db", tmp_path / "pipe"
+    link.symlink_to("target.db")
+    export([(goal(), trials)], link)
+    assert link.is_symlink()
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 1 << 20)
+    export([(goal(), trials)], pipe)
+    assert pipe.is_fifo()
+    assert os.read(reader, 16) == (tmp_path / "target.db").read_bytes()[:16] == b"SQLite format 3\0"
+    os.close(reader)
+
+
+def test_an_export_into_no_folder_is_a_message(tmp_path: Path):
+    with pytest.raises(UserError, match=r"there/s\.db: cannot be written \(No such file or directory\)"):
+        export([(goal(), searched(1, 0, "random"))], tmp_path / "not" / "there" / "s.db")
 
 
 def chosen(name: str, **options: Any) -> Chosen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from searches import HEAD, RATE, Searching, falling
@@ -342,6 +343,44 @@ def test_a_record_that_is_damaged_costs_a_trial_and_no_run(searching: Searching)
     trials = run(again)
     assert 2 not in [trial.number for trial in trials] or len(trials) >= 5
     assert {trial.state for trial in trials} == {"done"}
+
+
+#: What a record of a trial may say that this search never wrote, and what is said of it.
+FOREIGN: list[tuple[dict[str, Any], str]] = [
+    ({"params": {"train.lr": 0.01, "x'); drop table trials;--\ud800": 1}}, "params has keys that are not in"),
+    *(
+        ({"params": {"train.lr": value}}, "params is not a point")
+        for value in (1e9, math.nan, math.inf, "low", True, None)
+    ),
+    ({"params": {}}, "params is not a point"),
+    ({"values": [1.0, 2.0]}, "have not 1 numbers"),
+    ({"values": [math.nan]}, "have not 1 numbers"),
+    ({"by_seed": [[1.0], []]}, "have not 1 numbers"),
+    ({"told": [2.0, 1.0]}, "have not 1 numbers"),
+    ({"values": None}, "it is done, and has no values"),
+    ({"state": "running"}, "it is running, and has ended or has not a run for each seed"),
+    ({"state": "running", "ended": None}, "it is running, and has ended or has not a run for each seed"),
+    ({"state": "running", "ended": None, "by_seed": [], "runs": ["a"] * 9}, "has not a run for each seed"),
+    ({"attributes": {"completed_rung_0": "low"}}, "attributes has what no sampler"),
+    ({"attributes": {"completed_rung_\ud800": 1.0}}, "attributes has what no sampler"),
+    ({"attributes": {"grid_id": 1}}, "attributes has what no sampler"),
+]
+
+
+@pytest.mark.parametrize(("said", "wrong"), FOREIGN)
+def test_a_trial_that_is_none_of_the_search_is_named_and_stays(searching: Searching, said: dict[str, Any], wrong: str):
+    block = "  trials: 3\n  sampler: random\n"
+    search = searching(block)
+    run(search)
+    folder = search.tunings[0].folder
+    folder.save_trial(folder.trials()[2] | said)
+    forged = folder.trial_path(2).read_bytes()
+    for again in (searching(block).load, lambda: run(searching(block))):
+        with pytest.raises(UserError) as error:
+            again()
+        assert str(error.value).startswith(f"{folder.trial_path(2)}: is no trial of this search: ")
+        assert wrong in str(error.value)
+    assert folder.trial_path(2).read_bytes() == forged
 
 
 def test_two_coordinators_at_once_are_one_too_many(searching: Searching):
