@@ -348,19 +348,27 @@ def readonly(scene: Scene) -> str:
         (shut := next(lab.store.glob("runs/*/status.json"))).unlink()  # so that there is something to do
         mount("-o", "remount,ro", str(folder))
         study = str(lab.study)
+        archive, page = str(scene.folder / "archive.tar.gz"), str(scene.folder / "report.html")
         for words in (
+            ["plan", study],
             ["status", study],
             ["status"],
             ["query", "from runs"],
-            ["report", study, "-o", str(scene.folder / "report.html")],
+            ["report", study, "-o", page],
+            ["export", "-o", archive],
         ):
             ended = lab.call(*words)
             check(ended.returncode == 0, f"{words[0]}: {ended.stderr}")
+        check(lab.call("doctor").returncode == 3, "doctor: finds nothing")
+        for words in (["report", study], ["import", archive], ["compact"], ["rm", study, "--yes"]):
+            ended = lab.call(*words)
+            told = "(Read-only file system); name another f" in ended.stderr and "Traceback" not in ended.stderr
+            check(ended.returncode == 2 and told, f"{words[0]}: {ended.returncode}: {ended.stderr}")
         ended = lab.finish()
         check(ended.returncode == 2, f"exit code {ended.returncode}: {ended.stderr}")
         check("cannot write there (Read-only file system)" in ended.stderr, ended.stderr)
         check(not shut.exists(), "it was written")
-    return "status, query and report read; sweep says that it cannot write"
+    return "plan, status, query, report, export and doctor read; what has to write says that it cannot"
 
 
 @contextmanager

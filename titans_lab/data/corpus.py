@@ -154,15 +154,17 @@ def _verified(config: DataConfig) -> tuple[Manifest, Tokenizer]:
 
     Raise UserError where a file is not what the manifest says.
     """
-    if config.valid_fraction != DataConfig().valid_fraction:
-        raise UserError(
-            f"data.valid_fraction: {config.path} was split when it was prepared (its --valid-fraction); remove this one"
-        )
+    folder = Path(str(config.path))
     try:
-        manifest = read_manifest(Path(str(config.path)))
-        return manifest, verify(Path(str(config.path)), manifest)
+        manifest = read_manifest(folder)
+        tokenizer = verify(folder, manifest)
     except UserError as error:
         raise UserError(f"data.path: {error}") from error
+    if config.valid_fraction != DataConfig().valid_fraction:
+        raise UserError(
+            f"data.valid_fraction: {folder} was split when it was prepared (its --valid-fraction); remove this one"
+        )
+    return manifest, tokenizer
 
 
 def _measure(config: DataConfig, fasta: bool) -> tuple[str, int]:

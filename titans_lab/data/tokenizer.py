@@ -126,10 +126,13 @@ def train_bpe(name: str, size: int, blocks: Iterable[bytes]) -> BpeTokenizer:
     return BpeTokenizer(name, model["vocab"] | {END_OF_TEXT: len(model["vocab"])}, [tuple(m) for m in model["merges"]])
 
 
-def from_definition(name: str, definition: dict[str, Any], place: str) -> Tokenizer:
+def from_definition(name: str, definition: Any, place: str) -> Tokenizer:
     """Return the tokenizer of a definition. Raise UserError, beginning with `place`, where the definition is wrong."""
-    if definition["type"] == "bytes":
+    if definition == BYTES.definition:
         return BYTES
+    known = isinstance(definition, dict) and definition.keys() == {"type", "vocabulary", "merges"}
+    if not known or definition["type"] != "bpe":
+        raise UserError(f"{place}: not a tokenizer that this version of titans-lab knows")
     vocabulary = definition["vocabulary"]
     _check_vocabulary(vocabulary, place)
     return BpeTokenizer(name, vocabulary, [_pair(" ".join(pair), vocabulary, place) for pair in definition["merges"]])
@@ -142,7 +145,7 @@ def read_bpe(name: str, vocabulary_path: Path, merges_path: Path) -> BpeTokenize
     try:
         vocabulary = json.loads(letters.decode())
         lines = ranks.decode().split("\n")
-    except ValueError as error:  # one is no UTF-8, or the first is no JSON
+    except (ValueError, RecursionError) as error:  # one is no UTF-8, or the first is no JSON
         raise UserError(f"{vocabulary_path}, {merges_path}: not a BPE's vocabulary and merges ({error})") from error
     _check_vocabulary(vocabulary, str(vocabulary_path))
     numbered = [(f"{merges_path}:{number}", line) for number, line in enumerate(lines, 1)]
@@ -158,6 +161,8 @@ def _check_vocabulary(vocabulary: Any, place: str) -> None:
     if END_OF_TEXT not in vocabulary:
         raise UserError(f"{place}: has no {END_OF_TEXT}")
     letters = set(_byte_letters())
+    if "" in vocabulary:
+        raise UserError(f"{place}: has a token of no bytes; remove it")
     if odd := next((token for token in vocabulary if token != END_OF_TEXT and not letters.issuperset(token)), None):
         raise UserError(f"{place}: {odd!r} is not in the letters that GPT-2 writes bytes with")
     if missing := letters - vocabulary.keys():
@@ -168,6 +173,8 @@ def _pair(line: str, vocabulary: dict[str, int], place: str) -> tuple[str, str]:
     left, _, right = line.partition(" ")
     if not right or any(part not in vocabulary for part in (left, right, left + right)):
         raise UserError(f"{place}: not two tokens of the vocabulary that make a third: {line!r}")
+    if END_OF_TEXT in (left, right, left + right):
+        raise UserError(f"{place}: merges letters of a text to {END_OF_TEXT}, the end of a text; remove the line")
     return left, right
 
 

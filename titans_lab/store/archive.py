@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import secrets
 import shutil
@@ -25,7 +24,7 @@ from titans_lab.errors import UserError
 from titans_lab.output import output_file
 from titans_lab.store.check import faults
 from titans_lab.store.checkpoints import CHECKPOINT
-from titans_lab.store.files import DamagedError, json_bytes, read_bytes
+from titans_lab.store.files import DamagedError, json_bytes, link_new, read_bytes, temporary_file
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.names import NUMBER, PART, is_inside
 from titans_lab.store.records import read_contents, read_search
@@ -109,10 +108,12 @@ def bring(store: Store, path: Path) -> Imported:
     """Import an archive into a store.
 
     Raises:
-        UserError: The file is not an archive, is damaged, or holds a path outside of a store.
+        UserError: The file is not an archive, is damaged, or holds a path outside of a store; or the store's file
+            system has no hard links.
     """
     found = Imported()
     store.root.mkdir(parents=True, exist_ok=True)
+    _check_links(store.root)
     with _unpacked(store, path) as staged:
         _refuse(staged, found)
         for run in staged.folders():
@@ -123,6 +124,16 @@ def bring(store: Store, path: Path) -> Imported:
             for file in sorted((staged.root / kind).glob("*.json")):
                 _bring_file(store, file, file.relative_to(staged.root).as_posix(), found)
     return found
+
+
+def _check_links(root: Path) -> None:
+    """Raise UserError where the file system of a store has no hard links, before a record lands there."""
+    path = root / f".import-{secrets.token_hex(4)}"
+    try:
+        with temporary_file(path, b"") as temporary:
+            link_new(temporary, path)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _of_search(search: SearchFolder, studies: Sequence[str] | None) -> list[Path]:
@@ -276,9 +287,8 @@ def _bring_search(store: Store, staged: SearchFolder, found: Imported) -> None:
 
 def _bring_file(store: Store, file: Path, name: str, found: Imported) -> None:
     place = store.root / name
-    if place.exists():
-        (found.same if place.read_bytes() == file.read_bytes() else found.conflicts).append(name)
-        return
     place.parent.mkdir(exist_ok=True)
-    os.link(file, place)  # link(2) replaces no file
-    found.added.append(name)
+    if link_new(file, place):
+        found.added.append(name)
+    else:
+        (found.same if place.read_bytes() == file.read_bytes() else found.conflicts).append(name)

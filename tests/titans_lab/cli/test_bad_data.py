@@ -101,6 +101,21 @@ def test_devices_and_pipes_are_refused_and_not_read(cli: Any, tmp_path: Path, na
     assert "is a device or a pipe, not a file; give" in ended.err or "is empty; give" in ended.err
 
 
+def test_a_folder_that_was_not_prepared_is_told_apart_from_one_that_was_split(cli: Any, tmp_path: Path):
+    (tmp_path / "study.yaml").write_text(TEXT)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "one.txt").write_bytes(PROSE * 99)
+    plan = ("plan", tmp_path / "study.yaml", "data.valid_fraction=0.2", "--store", tmp_path / "results")
+    ended = cli(*plan, f"data.path={tmp_path / 'texts'}")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"data.path: {tmp_path / 'texts'}: not a prepared folder; `titans-lab data prepare` makes one" in ended.err
+    assert cli("data", "prepare", tmp_path / "texts" / "one.txt", "-o", tmp_path / "tokens").code == 0
+    ended = cli(*plan, f"data.path={tmp_path / 'tokens'}")
+    assert (ended.code, ended.out) == (2, "")
+    assert "data.valid_fraction: " in ended.err
+    assert "tokens was split when it was prepared (its --valid-fraction); remove this one" in ended.err
+
+
 def test_a_path_that_a_variable_left_empty_is_refused(cli: Any, tmp_path: Path):
     (tmp_path / "study.yaml").write_text(TEXT)
     for override in ("data.path=''", "data.path=' '", "data.path=", "data.path= "):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import without_links
+from without_links import can_refuse
 from workbench import Workbench
 
 from titans_lab.store.claims import Holder
@@ -126,3 +130,16 @@ def test_the_doctor_finds_and_quarantines(cli: Any, filled: Workbench):
     assert [each["path"] for each in said["store"]] == [str(folder.metrics_path)]
     assert (Path(said["quarantine"]) / folder.metrics_path.relative_to(filled.store.root)).read_bytes() == b"cut"
     assert {"torch", "free disk"} <= {fact["name"] for fact in said["machine"]}
+
+
+@pytest.mark.skipif(not can_refuse(), reason="the helper knows Linux on x86-64 alone")
+def test_an_import_names_missing_hard_links_before_anything_lands(cli: Any, filled: Workbench, tmp_path: Path):
+    archive, other = tmp_path / "a.tar.gz", tmp_path / "other"
+    assert cli("export", "-o", archive, "--store", filled.store.root).code == 0
+    command = [sys.executable, str(Path(without_links.__file__)), "import", str(archive), "--store", str(other)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"titans-lab: {other}: its file system has no hard links (Operation not permitted)" in ended.stderr
+    assert list(other.iterdir()) == []
+    assert cli("import", archive, "--store", other).out.startswith("5 added, 0 there already")
+    assert cli("import", archive, "--store", other).out.startswith("0 added, 5 there already")
