@@ -118,9 +118,14 @@ def open_store(folder: Path | None, there: bool = False) -> Store:
     from titans_lab.store.store import Store
 
     root = folder or Path(os.environ.get("TITANS_LAB_STORE") or "results")
-    if root.exists() and not root.is_dir():
+    try:
+        found = root.is_dir()
+    except OSError as error:
+        words = f"cannot be read ({error.strerror}); name the store with --store or TITANS_LAB_STORE"
+        raise UserError(f"{root!s:.200}: {words}") from error
+    if not found and os.path.lexists(root):  # also a link that leads nowhere
         raise UserError(f"{root}: not a folder; name the store with --store or TITANS_LAB_STORE")
-    if there and not root.exists():
+    if there and not found:
         raise UserError(f"{root}: no such folder; name the store with --store or TITANS_LAB_STORE")
     return Store(root)
 

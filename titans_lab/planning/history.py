@@ -111,7 +111,6 @@ def _past(row: dict[str, Any]) -> Past | None:
     config = config_in(row["config"])
     if config is None:
         return None
-    seconds, steps = row["wall_seconds"], row["steps"]
     return Past(
         run_id=row["run_id"],
         config=config,
@@ -119,10 +118,17 @@ def _past(row: dict[str, Any]) -> Past | None:
         data_hash=row["data_hash"] or "",
         versions=_object(row["versions"]),
         hardware=_hardware(row, config),
-        step_seconds=seconds / steps if seconds and steps and row["state"] == "done" else None,
-        peak_bytes=row["peak_memory_bytes"] or None,
+        step_seconds=_step_seconds(row),
+        peak_bytes=peak if (peak := row["peak_memory_bytes"] or 0) > 0 else None,
         score=row["score"] if row["state"] == "done" and math.isfinite(row["score"] or math.nan) else None,
     )
+
+
+def _step_seconds(row: dict[str, Any]) -> float | None:
+    """Return the seconds of a step, or None where the record has no two numbers that give one."""
+    seconds, steps = row["wall_seconds"] or 0.0, row["steps"] or 0
+    taken = seconds / steps if steps > 0 and row["state"] == "done" else 0.0
+    return taken if 0 < taken < math.inf else None
 
 
 @lru_cache(maxsize=1000)  # runs of one machine share the text

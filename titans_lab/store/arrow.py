@@ -148,9 +148,15 @@ def conform(value: Any, shape: ColumnType, complain: Callable[[str], object], wh
         if not isinstance(value, dict):
             raise TypeError
     except (TypeError, ValueError, OverflowError):
-        complain(f"{where}: {value!r} is not of type {shape.__name__ if isinstance(shape, type) else 'object'}")
+        complain(f"{where}: {brief(value)} is not of type {shape.__name__ if isinstance(shape, type) else 'object'}")
         return None
     return {name: conform(value.get(name), inner, complain, f"{where}.{name}") for name, inner in shape.items()}
+
+
+def brief(value: Any) -> str:
+    """Return a value as a message names it: the beginning of its text."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _array(values: list[Any], shape: ColumnType, complain: Callable[[int, str], object], where: str) -> pa.Array:

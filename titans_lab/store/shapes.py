@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from titans_lab.store import arrow
+from titans_lab.store.arrow import brief
 from titans_lab.store.columns import Column
 from titans_lab.store.names import PART
 
@@ -35,7 +36,7 @@ def leaf(*kinds: type) -> Shape:
         if type(value) is int and not -(2**63) <= value < 2**63:
             raise Misfit(where, "is an integer beyond 64 bits")
         if type(value) not in kinds and not (type(value) is int and float in kinds):
-            raise Misfit(where, f"{_brief(value)} is not of type {' or '.join(kind.__name__ for kind in kinds)}")
+            raise Misfit(where, f"{brief(value)} is not of type {' or '.join(kind.__name__ for kind in kinds)}")
 
     return check
 
@@ -45,7 +46,7 @@ def instance(kind: type) -> Shape:
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, kind):
-            raise Misfit(where, f"{_brief(value)} is not of type {kind.__name__}")
+            raise Misfit(where, f"{brief(value)} is not of type {kind.__name__}")
 
     return check
 
@@ -76,7 +77,7 @@ def matching(pattern: str) -> Shape:
     def check(value: Any, where: str) -> None:
         TEXT(value, where)
         if not re.fullmatch(pattern, value):
-            raise Misfit(where, f"{_brief(value)} is not of the form {pattern}")
+            raise Misfit(where, f"{brief(value)} is not of the form {pattern}")
 
     return check
 
@@ -87,7 +88,7 @@ def one_of(names: Collection[str]) -> Shape:
     def check(value: Any, where: str) -> None:
         TEXT(value, where)
         if value not in names:
-            raise Misfit(where, f"{_brief(value)} is none of {', '.join(sorted(names))}")
+            raise Misfit(where, f"{brief(value)} is none of {', '.join(sorted(names))}")
 
     return check
 
@@ -172,8 +173,3 @@ def fields(
 
 
 NAME, COUNT = matching(PART), matching("[0-9]{1,18}")
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -75,3 +75,18 @@ def test_a_pipe_in_the_place_of_a_record_is_named_and_not_waited_for(poisoned: W
     assert str(failed.record_path) in query.stderr
     assert run([*tool, "doctor", "--fix", *at]).returncode == 3
     assert not any(path.exists() for path in records)
+
+
+@pytest.mark.parametrize("kind", ["loop", "dangling", "long"])
+@pytest.mark.parametrize(
+    "verb", ["status", "status STUDY", "plan STUDY", "query QUERY", "report", "doctor", "sweep STUDY"]
+)
+def test_a_store_that_cannot_be_a_folder_is_named_by_every_verb(cli: Any, bench: Workbench, kind: str, verb: str):
+    store = bench.root / ("long" * 100 if kind == "long" else kind)
+    if kind != "long":
+        store.symlink_to(kind if kind == "loop" else "nowhere")
+    words = [{"STUDY": bench.study, "QUERY": "from runs"}.get(word, word) for word in verb.split()]
+    ended = cli(*words, "--store", store)
+    assert (ended.code, ended.out) == (2, "")
+    told = "cannot be read (File name too long)" if kind == "long" else "not a folder"
+    assert f"{store!s:.200}: {told}; name the store with --store" in ended.err

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,3 +234,30 @@ def test_a_probe_stands_in_for_a_history(bench: Workbench):
     found = plan(runs, bench.store, DEVICES, [measured])
     assert all(row.seconds and row.peak_bytes for row in found.runs)
     assert found.seconds is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "env"),
+    [
+        ({"wall_seconds": -1e300}, {}),
+        ({"wall_seconds": math.inf}, {}),
+        ({"wall_seconds": math.nan}, {}),
+        ({"wall_seconds": 5e-324}, {}),
+        ({"wall_seconds": 1e308}, {}),
+        ({"steps": -4}, {}),
+        ({"peak_memory_bytes": -1}, {}),
+        ({"peak_memory_bytes": 2**62}, {}),
+        ({}, {"threads": [1]}),
+        ({}, {"kernel": {"auto": 1}}),
+    ],
+)
+def test_a_cost_that_no_run_can_have_takes_no_plan_away(bench: Workbench, said: dict[str, Any], env: dict[str, Any]):
+    folders = bench.folders("seeds=3")
+    bench.sweep("seeds=3")
+    for folder in folders[:2]:
+        figures = {"loss": 2.0, "score": 2.0, "steps": 4, "wall_seconds": 0.5, "peak_memory_bytes": 2**20} | said
+        Recorder(folder.new_attempt(), ENV | env).commit("done", figures)
+    for row in planned(bench, "seeds=3", "train.lr=0.01").runs:
+        assert row.seconds is None or row.seconds.value >= 0
+    ended = bench.call("plan", "train.lr=0.01")
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
