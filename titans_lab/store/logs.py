@@ -97,7 +97,7 @@ def read_parquet(path: Path, columns: tuple[Column, ...], digest: Mapping[str, A
     content = committed_bytes(path, digest)
     try:
         return _aligned(pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False), columns)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, KeyError) as error:  # KeyError: two columns share a name
         raise DamagedError(path, f"cannot be read as {path.stem}: {error}") from error
 
 

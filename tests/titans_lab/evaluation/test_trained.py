@@ -129,7 +129,10 @@ def saved(content: object) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("content", [b"no weights", saved([1]), saved({}), saved({"norm.weight": torch.zeros(1)})])
+@pytest.mark.parametrize(
+    "content",
+    [b"no weights", b"", b"hello", b"G", b"\x80\x02J", saved([1]), saved({}), saved({"norm.weight": torch.zeros(1)})],
+)
 def test_committed_weights_that_do_not_load_are_refused(bench: Workbench, content: bytes):
     folder = trained(bench)
     [path] = folder.path.rglob("weights.pt")

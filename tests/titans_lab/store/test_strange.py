@@ -7,17 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from titans_lab.search.trial import Trial
 from titans_lab.selection import Filter, named_runs, select
 from titans_lab.status import store_status
+from titans_lab.store import arrow
 from titans_lab.store.check import faults, quarantine
 from titans_lab.store.columns import VIEWS
 from titans_lab.store.compacted import manifest_path
 from titans_lab.store.compaction import compact
 from titans_lab.store.files import DamagedError, read_json, write_json
 from titans_lab.store.folder import Attempt, RunFolder
+from titans_lab.store.logs import digest_of
+from titans_lab.store.query import ask
 from titans_lab.store.store import Store
 from titans_lab.store.succession import can_halve, micro_batch
 from titans_lab.store.tables import Reader
@@ -273,3 +277,18 @@ def test_keys_of_a_later_version_are_ignored(filled: Store) -> None:
     assert named == set()
     assert {view: len(found) for view, found in rows.items()} == {view: len(found) for view, found in before[0].items()}
     assert [fault for fault in faults(filled) if fault.movable] == []
+
+
+def test_parquet_whose_columns_share_a_name_is_named_and_left_out(filled: Store) -> None:
+    run = filled.run("a1")
+    columns = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["step", "step"])
+    content = arrow.parquet(columns)
+    path = run.metrics_path
+    path.write_bytes(content)
+    status = read_json(run.status_path)
+    name = path.relative_to(run.path).as_posix()
+    write_json(run.status_path, status | {"files": status["files"] | {name: digest_of(content)}})
+    answer = ask(filled.root, "select run_id, count(*) from metrics group by all")
+    assert "a1" not in [row["run_id"] for row in answer.table.to_pylist()]
+    assert [str(damage).partition(": ")[0] for damage in answer.damage] == [str(path)]
+    assert path in [fault.damage.path for fault in faults(filled)]
