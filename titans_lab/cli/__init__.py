@@ -18,6 +18,9 @@ def main() -> None:
         app(hoisted(sys.argv[1:]), prog_name="titans-lab")
     except UserError as error:
         raise SystemExit(_say(str(error))) from None
+    except PermissionError as error:  # a store of another user, with records that only its owner may read
+        words = f"cannot be used ({error.strerror}); ask its owner, or name another store with --store"
+        raise SystemExit(_say(f"{error.filename}: {words}")) from None
     finally:
         lost = problem()
         if lost and lost.errno != errno.EPIPE:  # a full disk; a reader that has read enough is no fault

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,23 @@ def test_a_store_that_cannot_be_a_folder_is_named_by_every_verb(cli: Any, bench:
     assert (ended.code, ended.out) == (2, "")
     told = "cannot be read (File name too long)" if kind == "long" else "not a folder"
     assert f"{store!s:.200}: {told}; name the store with --store" in ended.err
+
+
+@pytest.mark.parametrize("verb", ["export -o OUT", "logs RUN", "status STUDY", "query QUERY"])
+@pytest.mark.parametrize("shut", ["files", "folders"])
+def test_records_that_only_their_owner_may_read_are_named(bench: Workbench, verb: str, shut: str):
+    folder = bench.recorded()
+    attempt = folder.new_attempt()
+    attempt.log_path.write_text("done")
+    Recorder(attempt, {"host": "laptop"}).commit("done", {"loss": 2.0})
+    for path in folder.path.rglob("*.*") if shut == "files" else [bench.store.root / "runs"]:
+        path.chmod(0)
+    known = {"STUDY": bench.study, "QUERY": "from runs", "RUN": folder.run_id, "OUT": bench.root / "a.tar.gz"}
+    words = [str(known.get(word, word)) for word in verb.split()]
+    owner = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]  # root may read all
+    tool = [sys.executable, "-c", "from titans_lab.cli import main; main()", *words, "--store", str(bench.store.root)]
+    ended = run([*(() if os.geteuid() else owner), *tool])
+    (bench.store.root / "runs").chmod(0o700)
+    assert ended.returncode in (0, 2), ended.stderr
+    assert "Permission denied" in ended.stderr
+    assert "Traceback" not in ended.stderr
