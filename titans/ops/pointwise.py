@@ -64,17 +64,17 @@ def convolve(x: Tensor, weight: Tensor, form: Convolution) -> Tensor:
 
 
 def plain_rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
-    """Do the same as `rms_norm` in torch."""
+    """Do the same as `rms_norm` in torch, x and the result `[..., dim]`."""
     return F.rms_norm(x, gain.shape, gain, eps)
 
 
 def plain_silu_gate(a: Tensor, b: Tensor) -> Tensor:
-    """Do the same as `silu_gate` in torch."""
+    """Do the same as `silu_gate` in torch, all `[...]`."""
     return F.silu(a) * b
 
 
 def plain_convolve(x: Tensor, weight: Tensor, form: Convolution) -> Tensor:
-    """Do the same as `convolve` in torch."""
+    """Do the same as `convolve` in torch, `[batch, before + time, channels]` to `[batch, heads, time, dim]`."""
     missing = weight.shape[1] - 1 - form.before
     y = F.conv1d(F.pad(x.mT, (missing, 0)) if missing else x.mT, weight.unsqueeze(1), groups=x.shape[2])
     y = (F.silu(y) if form.silu else y).mT.unflatten(-1, (form.heads, -1)).transpose(1, 2)
@@ -121,12 +121,14 @@ class _Pointwise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, form: _Form, settings: tuple[Any, ...], x: Tensor, other: Tensor) -> Tensor:
+        """Return the form's result for x `[..., channels]` and the other tensor."""
         ctx.save_for_backward(x, other)
         ctx.form, ctx.settings = form, settings
         return form.forward(x, other, *settings)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients with respect to the two tensors, from that with respect to the result `[...]`."""
         given = ctx.saved_tensors
         if torch.is_grad_enabled():
             again = tuple(x if x.requires_grad else x.detach().requires_grad_() for x in given)

@@ -90,9 +90,9 @@ def _remarks(law: Scaling) -> Iterator[str]:
         yield f"For the least loss, parameters grow as FLOPs^a and tokens as FLOPs^b{_example(law)}."
     yield f"Residuals: {law.residual:.2%} (root mean square)."
     if law.held_out:
-        told = f"{law.held_out.error:+.2%} on average, {law.held_out.spread:.2%} root mean square"
+        error = f"{law.held_out.error:+.2%} on average, {law.held_out.spread:.2%} root mean square"
         runs = plural(law.held_out.points, "run")
-        yield f"Largest budget, held out ({runs}): predicted {told}."
+        yield f"Largest budget, held out ({runs}): predicted {error}."
     else:
         yield "No budget could be held out: the others do not determine a law."
     if law.isoflop:

@@ -88,11 +88,11 @@ def report(
         _check(check, root, study, overrides)
         return
     wanted = form or (format_in(ONE_FILE, output) if output else Format.html)
-    told = _report(study, overrides, root)
-    _look_for_edits(told, records, strict)
+    drawn = _report(study, overrides, root)
+    _look_for_edits(drawn, records, strict)
     suffix = f".{wanted}" if wanted in ONE_FILE.values() else f"-{wanted}"
-    path = output or records.report_path(told.material.study.name, suffix)
-    for file, content in _files(told, wanted).items():
+    path = output or records.report_path(drawn.material.study.name, suffix)
+    for file, content in _files(drawn, wanted).items():
         write(content, path / file if file else path)
     typer.echo(path)
     if show:
@@ -124,16 +124,16 @@ def compare(
     ids = list(dict.fromkeys(find_run(records, run).run_id for run in runs))
     if len(ids) < 2:
         raise UserError(f"{' '.join(runs)}: one run; name two or more to compare")
-    told = runs_report(ids, records.root)
+    drawn = runs_report(ids, records.root)
     if form in ("csv", "json"):
-        found = by_run(told)
+        found = by_run(drawn)
         print_rows(list(found[0]), (record.values() for record in found), form)
     else:
         if form == "table":
-            say(f"{head(told.material, told.design, told.sections).verdict}\n")
-        print_rows(("", *ids), ((name, *values) for name, values in rows(told)), form)
+            say(f"{head(drawn.material, drawn.design, drawn.sections).verdict}\n")
+        print_rows(("", *ids), ((name, *values) for name, values in rows(drawn)), form)
     if output or show:
-        path = write(page(told), output or records.report_path("compare", ".html"))
+        path = write(page(drawn), output or records.report_path("compare", ".html"))
         typer.echo(path, err=True)
         if show:
             webbrowser.open(path.absolute().as_uri())
@@ -144,8 +144,8 @@ def summarise(study: Study, runs: list[Run], root: Path) -> None:
     from titans_lab.report import study_report
     from titans_lab.report.head import head
 
-    told = study_report(study, runs, root)
-    top = head(told.material, told.design, told.sections)
+    drawn = study_report(study, runs, root)
+    top = head(drawn.material, drawn.design, drawn.sections)
     for line in ("", top.verdict, top.progress, *top.findings):
         typer.echo(line, err=True)
 
@@ -158,18 +158,18 @@ def _report(study: Path | None, overrides: list[str] | None, root: Path) -> Repo
         raise UserError(f"{overrides[0]}: a whole store takes no overrides; name the study file before them")
     if study is None:
         return store_report(root)
-    told = study_report(*load(study, overrides), root)
-    if told.material.empty and not searched(told.material) and not told.material.speeds:
-        raise UserError(_nothing(told.material.study, root))
-    return told
+    drawn = study_report(*load(study, overrides), root)
+    if drawn.material.empty and not searched(drawn.material) and not drawn.material.speeds:
+        raise UserError(_nothing(drawn.material.study, root))
+    return drawn
 
 
-def _look_for_edits(told: Report, records: Store, strict: bool) -> None:
+def _look_for_edits(drawn: Report, records: Store, strict: bool) -> None:
     """Warn, or refuse if that is asked for, where finished runs are of other source code than this."""
     from titans_lab.planning.edited import edited_since
     from titans_lab.planning.history import read_history
 
-    edited = edited_since([outcome.run for outcome in told.material.outcomes], read_history(records))
+    edited = edited_since([outcome.run for outcome in drawn.material.outcomes], read_history(records))
     if edited and strict:
         raise UserError(f"--strict: {edited}")
     if edited:
@@ -185,7 +185,7 @@ def _nothing(subject: Subject, root: Path) -> str:
     return f"{subject.name}: no run of this study is in the store at {root}; sweep it first{others}"
 
 
-def _files(told: Report, form: Format) -> dict[str, str | bytes]:
+def _files(drawn: Report, form: Format) -> dict[str, str | bytes]:
     """Return the content of each file to write, by its name in the folder. "": the output is one file."""
     from titans_lab.report import page
     from titans_lab.report.formats import all_tables, to_csv, to_json, to_latex, to_markdown
@@ -193,12 +193,12 @@ def _files(told: Report, form: Format) -> dict[str, str | bytes]:
 
     whole = {Format.html: page, Format.md: to_markdown, Format.json: to_json}
     if form in whole:
-        return {"": whole[form](told)}
+        return {"": whole[form](drawn)}
     if form is Format.csv:
-        return {f"{name}.csv": to_csv(table) for name, _, table in all_tables(told)}
+        return {f"{name}.csv": to_csv(table) for name, _, table in all_tables(drawn)}
     if form is Format.tex:
-        return {f"{name}.tex": to_latex(table, title) for name, title, table in all_tables(told)}
-    figures = [section.figure for section in told.sections if section.figure]
+        return {f"{name}.tex": to_latex(table, title) for name, title, table in all_tables(drawn)}
+    figures = [section.figure for section in drawn.sections if section.figure]
     return {f"{name}.{form}": content for name, content in images(figures, form.value).items()}
 
 

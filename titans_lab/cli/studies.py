@@ -145,7 +145,7 @@ def work(
     verify: Verify = True,
     strict: Strict = False,
 ) -> None:
-    """Run what is missing of a study beside other workers, on this machine or others, that share its store.
+    """Train the missing runs of a study together with other workers, on this machine or others, that share its store.
 
     Start as many workers as you like, by whatever starts processes. Each claims runs until none is left but those that
     living workers hold. A run that failed is left alone, and no report is drawn.

@@ -127,8 +127,8 @@ def print_trials(tunings: Sequence[Tuning], form: TextFormat) -> None:
         names = [metric.name for metric in tuning.judge.metrics]
         for trial in tuning.trials.values():
             values = dict(zip(names, trial.values or (), strict=False))
-            told = [*map(values.get, metrics), *map(trial.params.get, keys)]
-            rows.append([tuning.arm.label, trial.number, trial.state, *told])
+            shown = [*map(values.get, metrics), *map(trial.params.get, keys)]
+            rows.append([tuning.arm.label, trial.number, trial.state, *shown])
     print_rows(["arm", "trial", "state", *metrics, *keys], rows, form)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from titans_lab.planning.history import Past
-from titans_lab.planning.novelty import known_facts
 from titans_lab.run.comparison import comparison
 from titans_lab.run.config import RunConfig
+from titans_lab.run.identity import run_facts
 from titans_lab.run.run import Run, batches
 from titans_lab.stats.power import Detectable, detectable
 
@@ -114,5 +114,5 @@ def _like(run: Run, history: Iterable[Past]) -> list[list[float]]:
 
 
 def _kind(config: RunConfig, data_hash: str) -> Hashable:
-    shared = tuple(item for item in known_facts(config).items() if item[0].startswith(SHARED))
+    shared = tuple(item for item in run_facts(config).items() if item[0].startswith(SHARED))
     return data_hash, config.task.name, shared

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from titans_lab.planning.history import Past
-from titans_lab.run.config import RunConfig, leaves
-from titans_lab.run.identity import facts, read_values
+from titans_lab.run.identity import run_facts
 from titans_lab.run.values import short
 from titans_lab.stats.nearest import nearest
 
@@ -62,13 +60,7 @@ def _against(wanted: Sequence[Past], known: Sequence[Past]) -> Iterator[Novelty]
 def _fields(run: Past) -> dict[str, Any]:
     """Return all that decides a run's id, by name."""
     about = {"seed": run.seed, "data": run.data_hash}
-    return about | {f"version of {part}": number for part, number in run.versions.items()} | known_facts(run.config)
-
-
-@lru_cache(maxsize=20_000)  # the seeds of a configuration have the same
-def known_facts(config: RunConfig) -> dict[str, Any]:
-    """Return the values of a configuration that decide its numbers, by dotted key."""
-    return facts(leaves(), read_values(config))
+    return about | {f"version of {part}": number for part, number in run.versions.items()} | run_facts(run.config)
 
 
 def _codes(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:

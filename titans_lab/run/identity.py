@@ -35,7 +35,7 @@ def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
         data_hash: The hash of its data's content, which replaces the path.
     """
     record = {
-        "config": _run_facts(config),
+        "config": run_facts(config),
         "data_hash": data_hash,
         "seed": seed,
         "versions": versions(config),
@@ -45,8 +45,9 @@ def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
     return _digest(record)
 
 
-@lru_cache(maxsize=1)  # the seeds of a configuration follow one another
-def _run_facts(config: RunConfig) -> dict[str, Any]:
+@lru_cache(maxsize=20_000)  # the seeds of a configuration have the same
+def run_facts(config: RunConfig) -> dict[str, Any]:
+    """Return the values of a configuration that decide its numbers, by dotted key."""
     return facts(leaves(), read_values(config))
 
 

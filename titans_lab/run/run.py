@@ -12,9 +12,9 @@ from typing import Any
 from titans.models.config import flatten
 from titans_lab.errors import UserError
 from titans_lab.plugins.loading import plugins_of
-from titans_lab.run.config import Impossible, RunConfig, build, leaves, plain
+from titans_lab.run.config import Impossible, RunConfig, build, plain
 from titans_lab.run.derived import costs
-from titans_lab.run.identity import facts, read_values, versions
+from titans_lab.run.identity import run_facts, versions
 from titans_lab.run.values import endings, label
 from titans_lab.tasks.settings import TaskSettings
 
@@ -63,7 +63,7 @@ def labels(runs: Sequence[Run]) -> dict[str, str]:
 
 def batches(run: Run) -> tuple[object, ...]:
     """Return the values that decide batches: runs with equal ones and equal seeds have the same batch at each step."""
-    known = facts(leaves(), read_values(run.config))
+    known = run_facts(run.config)
     if run.config.train.schedule:  # its parts are shares of the steps
         known = {**known, "train.schedule": (run.config.train.schedule, run.config.train.steps)}
     return run.data_hash, *(item for item in known.items() if item[0].startswith(BATCHES))

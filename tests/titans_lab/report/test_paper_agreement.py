@@ -3,8 +3,8 @@ from __future__ import annotations
 import shutil
 
 from titans_lab.report.arms import arrange
-from titans_lab.report.beside_paper import orders, section
 from titans_lab.report.data import gather
+from titans_lab.report.paper_agreement import orders, section
 
 LMM = {"model": {"variant": "lmm"}}
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from titans_lab.report import inside
+from titans_lab.report import memory
 
 
 def looks(norm: float, heads: int = 2, positions: tuple[int, ...] = (0, 16)):
@@ -27,7 +27,7 @@ def test_an_arm_is_the_mean_over_seeds_and_places_and_each_head_can_be_chosen(la
     lab.end(lab.runs[0], "done", 2.0, memory=looks(1.0))
     lab.end(lab.runs[1], "done", 2.0, memory=looks(3.0))
     lab.end(lab.runs[2], "done", 2.0, memory=looks(10.0))
-    training, window = inside.sections(*lab.built)
+    training, window = memory.sections(*lab.built)
     first, second = training.figure.traces
     assert first["x"] == [50 * 4096, 100 * 4096]
     assert (first["y"], second["y"]) == ([3.0, 1.5], [15.0, 7.5])
@@ -41,17 +41,17 @@ def test_an_arm_is_the_mean_over_seeds_and_places_and_each_head_can_be_chosen(la
 def test_figures_that_nobody_has_are_not_offered(lab):
     lab = lab(seeds=1)
     lab.end(lab.runs[0], "done", 2.0, memory=looks(1.0))
-    training, _ = inside.sections(*lab.built)
+    training, _ = memory.sections(*lab.built)
     options = training.figure.controls["choices"][0]["options"]
     assert options == ["surprise", "norm of the weights, over the initial one", "step size theta", "inner loss"]
     assert not training.figure.traces[0]["showlegend"]
 
 
 def test_heads_are_averaged_where_there_are_many_memories(lab, monkeypatch):
-    monkeypatch.setattr(inside, "MOST_LINES", 1)
+    monkeypatch.setattr(memory, "MOST_LINES", 1)
     lab = lab(seeds=1)
     lab.end(lab.runs[0], "done", 2.0, memory=looks(1.0))
-    training, _ = inside.sections(*lab.built)
+    training, _ = memory.sections(*lab.built)
     assert training.figure.controls["choices"][1]["options"] == ["mean of all", "block 0, layer 0, all heads"]
     assert chosen(training, "surprise", "block 0, layer 0, all heads")["y"] == [[1.5, 0.75]]
     assert "averaged over the heads" in training.caption
@@ -60,4 +60,4 @@ def test_heads_are_averaged_where_there_are_many_memories(lab, monkeypatch):
 def test_where_nobody_looked_there_is_nothing(lab):
     lab = lab(seeds=1)
     lab.end(lab.runs[0], "done", 2.0)
-    assert list(inside.sections(*lab.built)) == []
+    assert list(memory.sections(*lab.built)) == []
