@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -258,9 +259,10 @@ def _ablation(entries: Mapping[str, tuple[Level, ...]], problems: Problems) -> A
     for entry, arms in entries.items():
         for level in arms:
             name = level.factors[ARM]
-            if name in levels:
-                problems.add(level.place, f"ablate.{entry}", f"a second arm {show(name)}; give it another name")
-            levels[name] = level
+            read = unicodedata.normalize("NFKC", name).strip()  # two ways to write a letter look the same
+            if read in levels:
+                problems.add(level.place, f"ablate.{entry}", f"a second arm {show(read)}; give it another name")
+            levels[read] = level
             keys |= {key: level.place for key in level.settings if key not in keys}
     return Axis(tuple(levels.values()), keys)
 

@@ -50,3 +50,13 @@ def test_an_extreme_value_is_refused_with_its_place_or_costs_nothing_to_plan(key
             begin = process_time()
             assert all(line.startswith(f"{path}:") for line in refusal(path).splitlines())
             assert process_time() - begin < 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("\u00e9", "e\u0301"), ("a", "a "), ("a", "\uff41"), ("fi", "\ufb01"), ("K", "\u212a")]
+)
+def test_two_arms_whose_names_look_the_same_are_refused(tmp_path: Path, one: str, other: str):
+    path = tmp_path / "s.yaml"
+    path.write_text(f'ablate:\n  "{one}": {{model.dim: 32}}\n  "{other}": {{model.dim: 64}}\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"s\.yaml:3: ablate.*: a second arm .*; give it another name"):
+        load_study(path)
