@@ -78,9 +78,10 @@ class Words:
         key = max(self.adjectives, key=_size) + "-" + max(self.nouns, key=_size)
         value = key if kind == "word" else "0" * DIGITS[kind]
         many, one = VALUES[kind]
-        texts = (HEAD[template], *[NEEDLE] * needles, *[TAIL[template], ANSWER] * questions)
+        times = {HEAD[template]: 1, NEEDLE: needles, TAIL[template]: questions, ANSWER: questions}
         joints = needles + questions - 1
-        return sum(_size(text.format(many=many, one=one, key=key, value=value)) for text in texts) + joints
+        words = {"many": many, "one": one, "key": key, "value": value}
+        return sum(_size(text.format(**words)) * count for text, count in times.items()) + joints
 
 
 def _size(text: str) -> int:
