@@ -6,6 +6,7 @@ wheels contain too, reaches 260 (docs/LOG.md).
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -58,11 +59,17 @@ def _has_kernel(x: Tensor, weight: Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and x.numel() * weight.shape[0] >= FEWEST
-        and torch.backends.mkl.is_available()
-        and torch.backends.mkldnn.is_available()
+        and _is_faster()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
+
+
+@cache
+def _is_faster() -> bool:
+    """Return whether torch's BLAS is MKL, and this torch has oneDNN's product, an operator that it does not document."""
+    has_both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+    return has_both and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
