@@ -67,7 +67,7 @@ def _has_kernel(x: Tensor, weight: Tensor) -> bool:
 
 @cache
 def _is_faster() -> bool:
-    """Return whether torch's BLAS is MKL, and this torch has oneDNN's product, an operator that it does not document."""
+    """Return whether torch has MKL as its BLAS, and oneDNN's product, an operator that it does not document."""
     has_both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
     return has_both and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
