@@ -141,7 +141,7 @@ def test_where_the_cache_is_not_to_be_trusted_each_compiles_for_itself(tmp_path,
         os.chown(cache, 12345, 12345)
     ended = crowd(tmp_path, tmp_path, 4)
     assert (ended.codes, ended.compilations) == ([0] * 4, 4)
-    assert ended.err.count("what is compiled is not kept for the next process") == 4
+    assert ended.err.count("compiled code is not kept for the next process") == 4
     assert not list(elsewhere.iterdir())
     assert kind in ("link", "file") or not list(cache.iterdir())
 

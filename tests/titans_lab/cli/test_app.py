@@ -10,7 +10,7 @@ from workbench import run
 import titans_lab
 from titans_lab.cli.app import app
 
-VERBS = ["new", "schema", "plan", "verify", "bench", "sweep", "tune", "status", "logs", "cancel", "rerun"]
+VERBS = ["new", "schema", "plan", "verify", "bench", "sweep", "tune", "status", "logs", "cancel", "rerun", "work"]
 VERBS += [
     "query",
     "fit",

@@ -69,7 +69,9 @@ def test_a_full_disk_is_told(bench: Workbench):
 def test_ctrl_c_ends_a_query_at_once(bench: Workbench):
     bench.store.root.mkdir()
     sql = "select levenshtein(repeat('a', 3000000), repeat('b', 3000000))"
-    command = [sys.executable, "-m", "titans_lab", "query", sql, "--store", str(bench.store.root)]
+    listens = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # as a terminal's programs do
+    code = f"{listens}; from titans_lab.cli import main; main()"
+    command = [sys.executable, "-c", code, "query", sql, "--store", str(bench.store.root)]
     query = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ())
     [child] = until(lambda: children(query.pid, "titans_lab.store.bounded"), "the statement's process")
     time.sleep(2)  # in which the statement begins
