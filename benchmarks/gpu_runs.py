@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,7 @@ from delta_rule_case import RULES
 from delta_rule_case import arguments as rule_arguments
 from every_task import run_of
 from memory_case import memory_arguments
-from short_of_memory import train_with
+from short_of_memory import train_apart
 from torch.utils._pytree import tree_leaves, tree_map
 
 from titans.ops import neural_memory
@@ -51,7 +50,7 @@ SMALL = {
     }
 }
 #: Megabytes that a run of `memory` may take, and its sequences and their length.
-SHORT = {"cpu": (64, 64, 512), "cuda": (512, 256, 1024)}
+SHORT = {"cpu": (128, 256, 256), "cuda": (512, 256, 1024)}
 
 
 def determinism(device: str) -> Iterator[Row]:
@@ -153,11 +152,7 @@ def memory(device: str) -> Iterator[Row]:
         ends = []
         for name, limit in (("short", megabytes), ("ample", 64_000)):
             attempt = RunFolder(Path(folder) / name).new_attempt()
-            process = multiprocessing.get_context("spawn").Process(
-                target=train_with, args=(limit, config, attempt, device)
-            )
-            process.start()
-            process.join()
+            train_apart(limit, config, attempt, device)
             ends.append(json.loads((attempt.path / "end.json").read_text()) | json.loads(attempt.env_path.read_text()))
     short, ample = ends
     losses = [end.get("loss", math.nan) for end in ends]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import resource
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from every_task import trainer_of
@@ -14,6 +17,21 @@ from titans_lab.run.config import RunConfig
 from titans_lab.store.folder import Attempt
 from titans_lab.training.microbatch import is_out_of_memory
 from titans_lab.training.train import Trainer
+
+
+def train_apart(megabytes: int, config: RunConfig, attempt: Attempt, device: str = "cpu") -> int | None:
+    """Run `train_with` in a process of its own, and return its exit code.
+
+    It is not a fork, which would have what this process has freed. glibc gives it one arena: the address space that
+    the arenas of threads reserve would otherwise make it a matter of chance what fits.
+    """
+    with mock.patch.dict(os.environ, MALLOC_ARENA_MAX="1"):
+        process = multiprocessing.get_context("spawn").Process(
+            target=train_with, args=(megabytes, config, attempt, device)
+        )
+        process.start()
+    process.join()
+    return process.exitcode
 
 
 def train_with(megabytes: int, config: RunConfig, attempt: Attempt, device: str = "cpu") -> None:

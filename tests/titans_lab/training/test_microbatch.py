@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import random
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from every_task import every_task, run_of, trainer_of
-from short_of_memory import train_with
+from short_of_memory import train_apart
 from torch import Tensor, nn
 from variants import VARIANTS, of_variant
 
@@ -148,12 +147,9 @@ WIDE = {"train__seq_len": 512, "train__batch_size": 64, "train__tokens": 3 * 64 
 
 
 def trained_with(megabytes: int, config: RunConfig, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How it ended, and env.json. Not by a fork: that has what this process has freed."""
+    """How it ended, and env.json."""
     attempt = RunFolder(folder).new_attempt()
-    process = multiprocessing.get_context("spawn").Process(target=train_with, args=(megabytes, config, attempt))
-    process.start()
-    process.join()
-    assert process.exitcode == 0
+    assert train_apart(megabytes, config, attempt) == 0
     return json.loads((attempt.path / "end.json").read_text()), json.loads(attempt.env_path.read_text())
 
 
