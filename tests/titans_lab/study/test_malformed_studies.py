@@ -166,3 +166,19 @@ def test_bases_that_include_each_other_are_named_with_the_line_that_closes_the_c
         load_study(path)
     [message] = str(caught.value).splitlines()
     assert message == f"{other}:3: base: {path} builds on itself; give one of these files a base of its own"
+
+
+def test_a_file_that_many_bases_name_is_read_once(tmp_path: Path) -> None:
+    for number in range(30):
+        names = ", ".join([f"{number + 1}.yaml"] * 4)
+        (tmp_path / f"{number}.yaml").write_text(f"base: [{names}]\n")  # 4^30 ways lead to the last
+    (tmp_path / "30.yaml").write_text("model: {dim: 32}\n")
+    study = load_study(tmp_path / "0.yaml")
+    assert [run.config.model.dim for run in study.runs(lambda _: "0" * 64)] == [32]
+
+
+def test_a_study_builds_on_a_hundred_files_at_most(tmp_path: Path) -> None:
+    for number in range(101):
+        (tmp_path / f"s{number}.yaml").write_text(f"base: s{number + 1}.yaml\n")
+    with pytest.raises(UserError, match=r"s99\.yaml:1: base: more than 100 files; put what they say into fewer"):
+        load_study(tmp_path / "s0.yaml")
