@@ -91,7 +91,8 @@ class Reader:
         if not isinstance(found, pa.Table):
             return found
         if view == "studies":
-            names = [arm for study in self.studies for arm in added.arm_labels(study).values()]
+            named = [(study, added.arm_labels(study)) for study in self.studies]
+            names = [arms[run["run_id"]] for study, arms in named for run in study["runs"]]
             return added.beside_id(found, pa.array(names, pa.string()))
         if view not in WITH_ARM:
             return found
@@ -99,9 +100,14 @@ class Reader:
         return added.with_headline(named) if view == "evals" else named
 
     @cached_property
+    def sound_studies(self) -> list[tuple[Path, dict[str, Any]]]:
+        """The records of studies that can be read, by name, read once: one may be removed meanwhile."""
+        return list(self._sound(read_study, self.store.study_paths()))
+
+    @property
     def studies(self) -> list[dict[str, Any]]:
         """The records of studies that can be read, by name."""
-        return [record for _, record in self._sound(read_study, self.store.study_paths())]
+        return [record for _, record in self.sound_studies]
 
     @cached_property
     def arms(self) -> dict[str, str]:
@@ -266,7 +272,7 @@ class Reader:
         return arrow.table(rows, LOGS[log])
 
     def _studies(self) -> Iterator[Row]:
-        for path, record in self._sound(read_study, self.store.study_paths()):
+        for path, record in self.sound_studies:
             for run in record["runs"]:
                 values = {"factors": _json(run.get("factors")), "overrides": _json(record.get("overrides"))}
                 values["solved"] = _json(run.get("solved"))

@@ -23,6 +23,7 @@ from titans_lab.store.logs import digest_of
 from titans_lab.store.query import ask, query
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
+from titans_lab.store.tables import Reader
 
 
 def rows(store: Store, sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
@@ -353,6 +354,23 @@ def test_a_run_that_two_studies_share_has_its_arm_in_each(store: Store, ended_ru
     joined = "from studies join (select * exclude arm from runs) using (run_id) where study = 'rates'"
     assert values(store, f"select arm, state {joined} order by all") == [("lr=0.1", "done"), ("lr=0.2", "done")]
     assert values(store, f"select arm from runs where run_id = '{shared}'") == [("depth=1",)]  # the first by name
+
+
+def test_a_study_that_is_moved_while_it_is_read_is_read_whole(
+    store: Store, ended_run: Callable[..., RunFolder]
+) -> None:
+    for name in ("one", "two"):
+        store.save_study({"name": name, "runs": [{"run_id": ended_run(name).run_id, "factors": {"train.lr": 0.1}}]})
+    reader = Reader(store)
+    assert reader.arms == {"one": "lr=0.1", "two": "lr=0.1"}
+    store.set_aside([store.root / "studies" / "one.json"], "trash")
+    assert reader.shown("studies")["study"].to_pylist() == ["one", "two"]
+
+
+def test_a_study_that_names_a_run_twice_has_it_in_two_rows(store: Store, ended_run: Callable[..., RunFolder]) -> None:
+    run = {"run_id": ended_run("a0").run_id, "factors": {"train.lr": 0.1}}
+    store.save_study({"name": "s", "runs": [run, run]})
+    assert values(store, "select run_id, arm from studies") == [("a0", "lr=0.1")] * 2
 
 
 def test_every_view_of_runs_has_their_arm(store: Store, ended_run: Callable[..., RunFolder]) -> None:
