@@ -72,13 +72,13 @@ def _record(run: Run, seconds: float | None, folder: RunFolder) -> str:
 
 @dataclass(frozen=True)
 class Share:
-    """What one of several workers may take of a study. It leaves runs that others execute, and those that failed.
+    """The part of a study that one of several workers may take. It leaves runs that others execute or that failed.
 
     Attributes:
         runs: The most runs that it starts.
         deadline: The time, by `time.monotonic`, at which it stops its runs, for others to resume.
-        needed: Seconds that each run takes to its first checkpoint, by its id. No run is started that is not there by
-            the deadline.
+        needed: Seconds that each run takes to its first checkpoint, by its id. A run that would not
+            reach it by the deadline is not started.
     """
 
     runs: float = math.inf
@@ -220,9 +220,10 @@ class Sweep:
             return False
         if time.monotonic() > self.share.deadline:
             return True
+        if self.active or self.waiting != blocked:
+            return False
         hands = [self.store.run(run.run_id).latest() for run in blocked]
-        living = all(attempt is not None and self.watch.lives(attempt.claim) for attempt in hands)
-        return not self.active and self.waiting == blocked and living
+        return all(attempt is not None and self.watch.lives(attempt.claim) for attempt in hands)
 
     def _collect(self) -> None:
         for run_id, (run, job) in list(self.active.items()):

@@ -72,7 +72,10 @@ class Attention(nn.Module):
         return q, past._replace(tails=(tail, *past.tails[1:]))
 
     def keys_values(self, x: Tensor, past: KeyValues) -> tuple[Tensor, Tensor, KeyValues]:
-        """Return keys and values of the next tokens, as `queries` does. The cache has their tails, but not yet them."""
+        """Return the keys and the values of the next tokens, `[batch, heads, time, head_dim]`, as `queries` does.
+
+        The cache has the tails of their convolutions; `KeyValues.extend` adds keys and values to it.
+        """
         (k, k_tail), (v, v_tail) = self._project("k", x, past.tails[1]), self._project("v", x, past.tails[2])
         return k, v, past._replace(tails=(past.tails[0], k_tail, v_tail))
 

@@ -26,6 +26,7 @@ _CHECKED = re.compile(rb', "[^"]{5}": "[^"]{8}"\}\Z')
 #: A line that was whole once and whose newline was overwritten.
 _RUN_ON = re.compile(rb', "[^"]{5}": "[^"]{8}"\}.', re.DOTALL)
 LINE_BYTES = 4096  # longer than any line of metrics
+ROWS = 100_000  # of a Parquet file; more need a byte each, since the numbers of a training hardly repeat
 
 
 def read_lines(path: Path, columns: tuple[Column, ...]) -> tuple[list[Row], list[Damage]]:
@@ -96,7 +97,10 @@ def read_parquet(path: Path, columns: tuple[Column, ...], digest: Mapping[str, A
 
     content = committed_bytes(path, digest)
     try:
-        return _aligned(pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False), columns)
+        file = pq.ParquetFile(pa.BufferReader(content))
+        if file.metadata.num_rows > max(ROWS, len(content)):
+            raise DamagedError(path, f"has {file.metadata.num_rows} rows in {len(content)} bytes, which no run logs")
+        return _aligned(file.read(use_threads=False), columns)
     except (pa.ArrowException, KeyError) as error:  # KeyError: two columns share a name
         raise DamagedError(path, f"cannot be read as {path.stem}: {error}") from error
 

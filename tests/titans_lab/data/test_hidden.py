@@ -7,7 +7,8 @@ import pytest
 import torch
 from workbench import Workbench
 
-from titans_lab.data.hidden import babilong_contents, needle_contents, read_prose
+from titans_lab.data.babi import parse_babi
+from titans_lab.data.hidden import babilong_contents, needle_contents, read_facts, read_prose
 from titans_lab.run.run import record_of
 from titans_lab.store.recorder import Recorder
 from titans_lab.tasks.task import build_task
@@ -91,3 +92,11 @@ def test_a_story_file_and_its_book_have_one_digest(bench: Workbench):
     some = babilong_contents("qa1.txt", str(bench.text))
     assert some.digest != babilong_contents("qa1.txt", "qa1.txt").digest
     assert some.digest != babilong_contents(str(bench.text), "qa1.txt").digest
+
+
+def test_a_byte_order_mark_and_blank_lines_at_the_end_are_no_part_of_a_story(tmp_path):
+    story = "1 Mary moved to the bathroom.\n2 Where is Mary? \tbathroom\t1\n"
+    (tmp_path / "plain").write_text(story)
+    (tmp_path / "marked").write_bytes(b"\xef\xbb\xbf" + story.encode() + b"\n\n")
+    plain, marked = (parse_babi(read_facts(str(tmp_path / name)).decode(), name) for name in ("plain", "marked"))
+    assert plain == marked

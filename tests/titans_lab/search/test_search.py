@@ -353,17 +353,17 @@ FOREIGN: list[tuple[dict[str, Any], str]] = [
         for value in (1e9, math.nan, math.inf, "low", True, None)
     ),
     ({"params": {}}, "params is not a point"),
-    ({"values": [1.0, 2.0]}, "have not 1 numbers"),
-    ({"values": [math.nan]}, "have not 1 numbers"),
-    ({"by_seed": [[1.0], []]}, "have not 1 numbers"),
-    ({"told": [2.0, 1.0]}, "have not 1 numbers"),
+    ({"values": [1.0, 2.0]}, "need one number for each objective"),
+    ({"values": [math.nan]}, "need one number for each objective"),
+    ({"by_seed": [[1.0], []]}, "need one number for each objective"),
+    ({"told": [2.0, 1.0]}, "need one number for each objective"),
     ({"values": None}, "it is done, and has no values"),
-    ({"state": "running"}, "it is running, and has ended or has not a run for each seed"),
-    ({"state": "running", "ended": None}, "it is running, and has ended or has not a run for each seed"),
-    ({"state": "running", "ended": None, "by_seed": [], "runs": ["a"] * 9}, "has not a run for each seed"),
-    ({"attributes": {"completed_rung_0": "low"}}, "attributes has what no sampler"),
-    ({"attributes": {"completed_rung_\ud800": 1.0}}, "attributes has what no sampler"),
-    ({"attributes": {"grid_id": 1}}, "attributes has what no sampler"),
+    ({"state": "running"}, "it is running, but has ended or lacks a run for some seed"),
+    ({"state": "running", "ended": None}, "it is running, but has ended or lacks a run for some seed"),
+    ({"state": "running", "ended": None, "by_seed": [], "runs": ["a"] * 9}, "lacks a run for some seed"),
+    ({"attributes": {"completed_rung_0": "low"}}, "attributes has a value that no sampler"),
+    ({"attributes": {"completed_rung_\ud800": 1.0}}, "attributes has a value that no sampler"),
+    ({"attributes": {"grid_id": 1}}, "attributes has a value that no sampler"),
 ]
 
 
@@ -378,7 +378,7 @@ def test_a_trial_that_is_none_of_the_search_is_named_and_stays(searching: Search
     for again in (searching(block).load, lambda: run(searching(block))):
         with pytest.raises(UserError) as error:
             again()
-        assert str(error.value).startswith(f"{folder.trial_path(2)}: is no trial of this search: ")
+        assert str(error.value).startswith(f"{folder.trial_path(2)}: is not a trial of this search: ")
         assert wrong in str(error.value)
     assert folder.trial_path(2).read_bytes() == forged
 

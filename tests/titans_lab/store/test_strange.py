@@ -279,10 +279,18 @@ def test_keys_of_a_later_version_are_ignored(filled: Store) -> None:
     assert [fault for fault in faults(filled) if fault.movable] == []
 
 
-def test_parquet_whose_columns_share_a_name_is_named_and_left_out(filled: Store) -> None:
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"step": pa.array([1]), "step ": pa.array([2])},
+        {"step": pa.repeat(pa.scalar(1), 3_000_000)},
+    ],
+    ids=["two columns of one name", "few bytes that become many rows"],
+)
+def test_parquet_that_no_run_writes_is_named_and_left_out(filled: Store, columns: dict[str, pa.Array]) -> None:
     run = filled.run("a1")
-    columns = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["step", "step"])
-    content = arrow.parquet(columns)
+    names = [name.strip() for name in columns]
+    content = arrow.parquet(pa.Table.from_arrays(list(columns.values()), names=names))
     path = run.metrics_path
     path.write_bytes(content)
     status = read_json(run.status_path)

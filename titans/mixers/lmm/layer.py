@@ -81,9 +81,8 @@ class MemoryGates(nn.Module):
         self.memory, self.heads, self.written = memory, config.n_heads, tuple(inputs)
         start, ceiling = memory.step_scale(config.head_dim), memory.step_ceiling(config.head_dim)
         self.step, self.budget = ceiling / memory.chunk_size, memory.step_budget(config.head_dim)
-        self.decades = (
-            2 * log(ceiling / start) if memory.theta_range == "log" else None
-        )  # natural logarithm of the range
+        # The natural logarithm of the range, from start^2 / ceiling to ceiling.
+        self.decades = 2 * log(ceiling / start) if memory.theta_range == "log" else None
         linear = memory.theta_range == "linear" and memory.theta_ceiling is not None
         biases = {"theta": log(start / (ceiling - start)) if linear else 0.0}
         if memory.momentum:
