@@ -50,7 +50,7 @@ SMALL = {
     }
 }
 #: Megabytes that a run of `memory` may take, and its sequences and their length.
-SHORT = {"cpu": (128, 256, 256), "cuda": (512, 256, 1024)}
+SHORT = {"cpu": (160, 256, 256), "cuda": (512, 256, 1024)}
 
 
 def determinism(device: str) -> Iterator[Row]:

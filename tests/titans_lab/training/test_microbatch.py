@@ -155,14 +155,14 @@ def trained_with(megabytes: int, config: RunConfig, folder: Path) -> tuple[dict[
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say how much memory it gives")
 def test_a_run_for_which_memory_is_short_ends_with_smaller_parts_and_the_same_loss(tmp_path: Path):
-    config = run_of("text", tmp_path, **WIDE)
-    short, env = trained_with(64, config, tmp_path / "short")
+    config = run_of("text", tmp_path, **WIDE | {"train__seq_len": 256, "train__batch_size": 256})
+    short, env = trained_with(160, config, tmp_path / "short")
     ample, other = trained_with(8000, config, tmp_path / "ample")
     assert "oom_retries" not in other
-    assert env["oom_retries"] == round(torch.log2(torch.tensor(64 / env["micro_batch"])).item()) > 0
+    assert env["oom_retries"] == round(torch.log2(torch.tensor(256 / env["micro_batch"])).item()) > 0
     assert env["deterministic"] is False
     assert short["loss"] == pytest.approx(ample["loss"], rel=1e-4)
-    assert short["steps"] == 3
+    assert short["steps"] == ample["steps"] > 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say how much memory it gives")
