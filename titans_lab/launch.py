@@ -188,7 +188,7 @@ def prepare(
     """
     refuse_kernels(runs, devices)
     history = history or read_history(store)
-    edited = edited_since(runs, history)
+    edited = edited_since(history.finished_envs(runs))
     if edited and options.strict:
         raise UserError(f"--strict: {edited}")
     ids = {run.run_id for run in runs}

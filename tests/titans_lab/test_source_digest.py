@@ -93,10 +93,11 @@ def test_runs_without_a_digest_and_runs_of_this_code_are_not_warned_of(bench: Wo
     runs = bench.runs("seeds=3")
     finish(runs[:1], bench.store)
     finish(runs[1:2], bench.store, environment())
-    assert edited_since(runs, read_history(bench.store)) == ""
+    assert edited_since(read_history(bench.store).finished_envs(runs)) == ""
     finish(runs[2:], bench.store, {"source_digest": "0" * 16, "files_digest": "0" * 16})
-    assert edited_since(runs, read_history(bench.store)).startswith("other source code than this trained 1 of 3 fin")
-    assert edited_since(runs[:2], read_history(bench.store)) == ""
+    words = edited_since(read_history(bench.store).finished_envs(runs))
+    assert words.startswith("other source code than this trained 1 of 3 fin")
+    assert edited_since(read_history(bench.store).finished_envs(runs[:2])) == ""
 
 
 def test_verbs_warn_of_runs_of_edited_code_and_refuse_them_if_strict(bench: Workbench, copy: Path):
@@ -111,20 +112,22 @@ def test_verbs_warn_of_runs_of_edited_code_and_refuse_them_if_strict(bench: Work
             path: path.read_bytes() for path in bench.root.rglob("*") if path.is_file() and copy not in path.parents
         }
 
-    assert bench.call("sweep").returncode == 0
-    [row] = bench.ask("select source_digest from runs")
-    assert row == {"source_digest": source_digest()}
+    with bench.study.open("a") as study:
+        study.write("search: {space: {train.lr: {choice: [0.001, 0.002]}}, trials: 1}\n")
+    assert bench.call("sweep").returncode == bench.call("tune").returncode == 0
+    rows = bench.ask("select source_digest from runs")
+    assert {row["source_digest"] for row in rows} == {source_digest()}
     edit(copy / LAYER, '"""', '"""Another docstring. ')
     assert call("plan", "--strict").stderr == ""
     (copy / LAYER).write_text((copy / LAYER).read_text() + "\nADDED = 1\n")
     words = "other source code than this trained 1 of 1 finished run, and no version says so; "
     kept = state()
-    for verb in ("plan", "sweep", "report"):
+    for verb in ("plan", "sweep", "report", "tune"):
         refused = call(verb, "--strict")
         assert (refused.returncode, refused.stdout) == (2, "")
         assert f"--strict: {words}" in refused.stderr
     assert state() == kept
-    for verb in ("plan", "sweep", "report"):
+    for verb in ("plan", "sweep", "report", "tune"):
         warned = call(verb)
         assert warned.returncode == 0
         assert f"warning: {words}" in warned.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from titans_lab.cli.output import note, print_damage
+from titans_lab.errors import UserError
 from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
@@ -148,6 +150,17 @@ def warn(study: Study) -> None:
     """Print the probable mistakes of a study."""
     for warning in study.warnings:
         note(f"warning: {warning}")
+
+
+def warn_of_edits(finished: Iterable[Mapping[str, Any]], strict: bool) -> None:
+    """Warn, or raise UserError if that is asked for, where finished runs are of other source code than this."""
+    from titans_lab.planning.edited import edited_since
+
+    edited = edited_since(finished)
+    if edited and strict:
+        raise UserError(f"--strict: {edited}")
+    if edited:
+        note(f"warning: {edited}")
 
 
 def usable_devices() -> list[Device]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import webbrowser
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titans_lab.cli.arguments import Form, Overrides, StoreFolder, Strict, load, open_store
-from titans_lab.cli.output import FAILED, note, say
+from titans_lab.cli.arguments import Form, Overrides, StoreFolder, Strict, load, open_store, warn_of_edits
+from titans_lab.cli.output import FAILED, say
 from titans_lab.errors import UserError
 from titans_lab.tables import format_in
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from titans_lab.report import Report
     from titans_lab.report.subject import Subject
     from titans_lab.run.run import Run
-    from titans_lab.store.store import Store
     from titans_lab.study.study import Study
 
 
@@ -89,7 +89,7 @@ def report(
         return
     wanted = form or (format_in(ONE_FILE, output) if output else Format.html)
     drawn = _report(study, overrides, root)
-    _look_for_edits(drawn, records, strict)
+    warn_of_edits([asdict(each) for each in drawn.material.finished_results], strict)
     suffix = f".{wanted}" if wanted in ONE_FILE.values() else f"-{wanted}"
     path = output or records.report_path(drawn.material.study.name, suffix)
     for file, content in _files(drawn, wanted).items():
@@ -162,18 +162,6 @@ def _report(study: Path | None, overrides: list[str] | None, root: Path) -> Repo
     if drawn.material.empty and not searched(drawn.material) and not drawn.material.speeds:
         raise UserError(_nothing(drawn.material.study, root))
     return drawn
-
-
-def _look_for_edits(drawn: Report, records: Store, strict: bool) -> None:
-    """Warn, or refuse if that is asked for, where finished runs are of other source code than this."""
-    from titans_lab.planning.edited import edited_since
-    from titans_lab.planning.history import read_history
-
-    edited = edited_since([outcome.run for outcome in drawn.material.outcomes], read_history(records))
-    if edited and strict:
-        raise UserError(f"--strict: {edited}")
-    if edited:
-        note(f"warning: {edited}")
 
 
 def _nothing(subject: Subject, root: Path) -> str:

@@ -14,12 +14,14 @@ from titans_lab.cli.arguments import (
     Overrides,
     PerDevice,
     StoreFolder,
+    Strict,
     StudyFile,
     Timeout,
     Verify,
     open_store,
     usable_devices,
     warn,
+    warn_of_edits,
 )
 from titans_lab.cli.checks import verify_first
 from titans_lab.cli.interrupts import terminable
@@ -48,6 +50,7 @@ def tune(
         Path | None,
         typer.Option(metavar="FILE", help="Write the search as Optuna's SQLite file, for optuna-dashboard."),
     ] = None,
+    strict: Strict = False,
     form: Form = "table",
 ) -> None:
     """Search hyperparameters as the block `search` of a study says. Every trial is one ordinary run or several.
@@ -66,6 +69,7 @@ def tune(
     warn(loaded)
     records, devices = open_store(store), usable_devices()
     search = coordinator_of(loaded, records, devices, Options(max_parallel, per_device, timeout, fail_fast))
+    warn_of_edits(search.finished_envs(), strict)
     if run:
         examples = [run for tuning in search.tunings for run in tuning.examples()]
         refuse_kernels(examples, devices)

@@ -1,22 +1,21 @@
-"""Find finished runs of a study that other source code than this has trained."""
+"""Find finished runs that other source code than this has trained."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from titans_lab.planning.history import History
 from titans_lab.quantities import plural
-from titans_lab.run.run import Run
 from titans_lab.source_digest import files_digest, source_digest
 
 
-def edited_since(runs: Sequence[Run], history: History) -> str:
-    """Return how many finished runs are of other source code, and what to do; "" where none is.
+def edited_since(finished: Iterable[Mapping[str, Any]]) -> str:
+    """Return how many finished runs, of which the env is given, are of other code, and what to do; "" where none is.
 
     Equal ids mean equal versions, so these runs would be trained no more although the code is another. Runs that were
     recorded without a digest are passed over.
     """
-    envs = [history.envs[run.run_id] for run in runs if run.run_id in history.envs]
+    envs = list(finished)
     suspects = [env for env in envs if env.get("source_digest") and env.get("files_digest") != files_digest()]
     edited = sum(env["source_digest"] != source_digest() for env in suspects)
     if not edited:

@@ -80,6 +80,10 @@ class History:
         """Return the state of a run; "pending" where the store does not know it."""
         return self.states.get(run.run_id, "pending")
 
+    def finished_envs(self, runs: Iterable[Run]) -> list[Mapping[str, Any]]:
+        """Return host and versions of those of the runs that have finished."""
+        return [self.envs[run.run_id] for run in runs if run.run_id in self.envs]
+
     def missing(self, runs: Iterable[Run]) -> list[Run]:
         """Return the runs without a result."""
         return [run for run in runs if self.state(run) not in FINISHED]

@@ -124,7 +124,7 @@ def plan(
         detectable=found,
         undecided=undecided(compared.seeds, compared.arms, found, effect),
         mixed=_mixed(runs, history),
-        edited=edited_since(runs, history),
+        edited=edited_since(history.finished_envs(runs)),
     )
 
 

@@ -16,6 +16,7 @@ from titans_lab.report.subject import Subject, of_study
 from titans_lab.run.config import TaskConfig
 from titans_lab.run.identity import model_id
 from titans_lab.run.metric import Metric
+from titans_lab.store.status import FINISHED
 
 if TYPE_CHECKING:
     from titans_lab.run.run import Run
@@ -168,6 +169,11 @@ class Material:
     def empty(self) -> bool:
         """Return whether the store has none of the runs."""
         return all(each.result == RunResult(each.run.run_id, "pending") for each in self.outcomes)
+
+    @property
+    def finished_results(self) -> list[RunResult]:
+        """Return the results of the runs that have finished."""
+        return [outcome.result for outcome in self.outcomes if outcome.result.state in FINISHED]
 
     @property
     def ids(self) -> str:

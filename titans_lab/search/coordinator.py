@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor
@@ -28,6 +30,7 @@ from titans_lab.search.tuning import Tuning
 from titans_lab.search.warm import known_points
 from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning
+from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store, writing
 from titans_lab.study.study import SearchArm, Study
 from titans_lab.sweep import Sweep, record_runs
@@ -151,6 +154,20 @@ class Coordinator:
             tuning.load()
             self.finalists.append(candidates(tuning))
 
+    @cached_property
+    def known(self) -> list[list[tuple[dict[str, Any], list[Run]]]]:
+        """Return for each arm the points that begin with runs of the store, and these runs."""
+        terms = self.tunings[0].goal.terms
+        warm = terms.warm_start if terms.warm_start is not None else len(self.tunings) == 1
+        return [list(known_points(tuning)) if warm else [] for tuning in self.tunings]
+
+    def finished_envs(self) -> list[Mapping[str, Any]]:
+        """Return host and versions of each finished run that the search takes results from."""
+        ids = {run_id for tuning in self.tunings for run_id in tuning.recorded_runs()}
+        ids |= {run.run_id for points in self.known for _, runs in points for run in runs}
+        found = [self.store.run(run_id).status() for run_id in sorted(ids)]
+        return [status.env for status in found if status and status.state in FINISHED]
+
     def export(self, path: Path) -> None:
         """Write the searches as Optuna's SQLite file."""
         export([(tuning.goal, list(tuning.trials.values())) for tuning in self.tunings], path)
@@ -209,16 +226,14 @@ class Coordinator:
         return left if self.timeout is None else max(0.0, min(left, self.timeout - spent))
 
     def _begin(self) -> None:
-        terms = self.tunings[0].goal.terms
-        warm = terms.warm_start if terms.warm_start is not None else len(self.tunings) == 1
-        for limit in terms.constraints:
+        for limit in self.tunings[0].goal.terms.constraints:
             if limit.name == PEAK:
                 forecast = Forecast(read_history(self.store).finished, self.devices[0], limit)
                 for tuning in self.tunings:
                     tuning.forecast = forecast
         with writing(self.store):
-            for tuning in self.tunings:
-                tuning.begin(known_points(tuning) if warm else ())
+            for tuning, known in zip(self.tunings, self.known, strict=True):
+                tuning.begin(known)
         self.ended = sum(tuning.begun - len(tuning.active) for tuning in self.tunings)
 
     def _turn(self, sweep: Sweep, look: Look) -> bool:

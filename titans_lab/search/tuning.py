@@ -20,6 +20,7 @@ from titans_lab.search.trial import Origin, Trial, TrialState
 from titans_lab.store.columns import METRICS
 from titans_lab.store.folder import Attempt
 from titans_lab.store.logs import read_lines
+from titans_lab.store.records import read_finalists
 from titans_lab.store.searches import SearchFolder
 from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
@@ -78,6 +79,13 @@ class Tuning:
                 had.append(params)
                 self._adopt(params, runs)
         self.proposer = Proposer(self.goal, list(self.trials.values()))
+
+    def recorded_runs(self) -> list[str]:
+        """Return the ids of the runs of all trials and finalists that the store has."""
+        path = self.folder.finalists_path
+        finalists = read_finalists(path)["runs"] if path.exists() else []
+        of_trials = [run_id for trial in recorded(self.goal, self.folder) for run_id in trial.runs]
+        return of_trials + [row["run_id"] for row in finalists]
 
     @property
     def begun(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from titans_lab.store.folder import Attempt
 
 #: Facts in env.json that decide the last bits of a loss.
-OF_NUMBERS = ("device_name", "torch", "threads", "kernel", "micro_batch", "commit")
+OF_NUMBERS = ("device_name", "torch", "threads", "kernel", "c_functions", "micro_batch", "commit")
 
 
 def micro_batch(attempt: Attempt, asked: int) -> dict[str, int]:
