@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 import torch
 
-from titans.ops.neural_memory.kernels import cpu_missing
+from titans.compiler import c_compiler
 from titans_lab.data.corpus import Corpus
 from titans_lab.data.tokenizer import BYTES
 from titans_lab.environment import environment, processor
@@ -133,6 +133,6 @@ def _device_facts(device: torch.device) -> dict[str, Any]:
         "device_name": name,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "c_functions": device.type == "cpu" and cpu_missing(torch.float32) is None,  # of titans.ops.pointwise
+        "c_functions": device.type == "cpu" and c_compiler() is not None,  # of titans.ops.pointwise
         "deterministic": device.type == "cpu",  # a GPU's atomic operations sum in any order
     }
