@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from titans.mixers.lmm.layer import MemoryGates
+from titans.mixers.lmm.gates import MemoryGates
 from titans.models.config import MemoryConfig, ModelConfig
 from titans.ops import MemoryState, neural_memory
 

@@ -211,7 +211,15 @@ def _layer_backward(
     state: State, coefficients: Sequence[Coefficients], surprise: Surprise, dstate: MemoryState, layer: int, g: Tensor,
     du: Tensor,
 ) -> tuple[Tensor, _LayerGradients]:  # fmt: skip
-    """Go back through `_read_layer` and `_write_layer`: by the queries, and by all others but the weights."""
+    """Go back through `_read_layer` and `_write_layer`: by the queries, and by all others but the weights.
+
+    A write x_i, delta_i is in the outputs u_t of the tokens after it, and in the weights W' and momentum S' at the
+    end. With du, dw and ds the gradients by these, and the mask m and the coefficients a and b into W' and S':
+
+        d x_i = -sum_t m[t, i] (du_t . delta_i) g_t - a_i dw^T delta_i - b_i ds^T delta_i
+        d delta_i = -sum_t m[t, i] (g_t . x_i) du_t - a_i dw x_i - b_i ds x_i
+        d m[t, i] = -(du_t . delta_i) (g_t . x_i)        d a_i = -delta_i . dw x_i        d b_i = -delta_i . ds x_i
+    """
     w, s, c = state.weights[layer], state.momentum[layer], coefficients[layer]
     x, delta = surprise.x[layer], surprise.delta[layer]
     dw, ds = dstate.weights[layer], dstate.momentum[layer]

@@ -10,6 +10,14 @@ in log2(chunk) rounds, without a logarithm or a quotient, so the coefficients ar
 that a token of the later segment holds of a write in the earlier one is a sum of two products, which gives the mask
 block by block.
 
+For example, two tokens with theta 0.1, eta 0.5 and alpha 0.25 give
+
+    W_1 = 0.75 W + 0.5 S + 0.1 u_1                      start 0.75, drift 0.5
+    W_2 = 0.5625 W + 0.625 S + 0.125 u_1 + 0.1 u_2      start 0.5625, drift 0.625
+    S_2 = 0.25 S + 0.05 u_1 + 0.1 u_2                   decay 0.25
+
+so the mask is ((0.1, 0), (0.125, 0.1)), its last row is into_weights, and into_momentum is (0.05, 0.1).
+
 Shape suffixes of this file: N is batch and heads together, C the tokens of a chunk. Channels are 1, or the inputs of a
 layer where its gates are per channel.
 """
