@@ -1,4 +1,17 @@
-"""The search of one arm: its points, their runs, and their results."""
+"""The search of one arm: its points, their runs, and their results.
+
+A trial begins "running" and ends once:
+
+    done                          every seed has a value
+    pruned                        the pruner stopped the run of its first seed
+    stopped                       racing: behind the best after some of its seeds
+    diverged, oom                 a run ended like this, and has no value
+    infeasible                    it breaks a bound before it starts, or is no configuration of the study
+    failed                        a run failed; the next search sets it to running again
+
+While it runs, `by_seed` grows by one for each seed that ends, and the next seed's run starts. A trial with `why` that
+is still running was asked to stop, and ends when its run has.
+"""
 
 from __future__ import annotations
 
