@@ -35,6 +35,8 @@ class MixerSpec:
             at the end of a chunk.
         reads: The keys of `ModelConfig` that the mixer reads besides `dim` and its own settings: names of fields, of
             sections ("memory"), or dotted keys ("memory.chunk_size").
+        head_multiple: `dim` has to be a multiple of this number times `n_heads`: 2 where heads have rotary positions, 1
+            where they need no even width, 0 where the mixer rounds its widths itself or has no heads.
         published: Fields of `model.recurrent` that the mixer reads, with the published values that null stands for.
         settings: Settings of its own: a frozen dataclass whose fields have defaults, described under "Attributes:" in
             its docstring. A study sets them as `model.<name>.<field>`, and the layer gets them by
@@ -64,6 +66,7 @@ class MixerSpec:
     state_size: Callable[[Config, int], int]
     family: str = "other"
     reads: frozenset[str] = frozenset()
+    head_multiple: int = 0
     published: Mapping[str, float] = field(default_factory=dict)
     settings: type | None = None
     state_grows: bool = False

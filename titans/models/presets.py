@@ -54,7 +54,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "variant": "lmm", "persistent_tokens": 0, "conv_size": 1, "qkv_activation": "none",
         "memory": {
             "depth": 1, "chunk_size": 16, "momentum": False, "forgetting": False, "loss": "half", "gain": "learned",
-            "gates_per_layer": False, "theta_scale": 0.5, "output_gate": "none",
+            "gates_per_layer": False, "theta_scale": 0.5, "output_gate": "none", "initial_std": 0.02,
         },
     },
     "ttt-mlp": {
@@ -62,6 +62,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "memory": {
             "depth": 2, "expansion": 4, "chunk_size": 16, "momentum": False, "forgetting": False, "loss": "half",
             "gain": "learned", "gates_per_layer": False, "theta_scale": 0.05, "output_gate": "none",
+            "initial_std": 0.02,
         },
     },
     # Blocks, width and heads of the models that the NeurIPS 2025 camera-ready calls by these sizes; its tokenizer has

@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from titans.mixers.ttt import TTTLinearConfig
 from titans.mixers.ttt.layer import TTT
 from titans.models.config import ModelConfig
-from titans.models.language_model import initialise
+from titans.models.language_model import LanguageModel, initialise
 
 DIM, HEADS, CHUNK = 12, 2, 16
 WIDTH = DIM // HEADS
@@ -43,3 +44,14 @@ def test_a_chunk_is_one_step_of_gradient_descent(name, rate):
     for found, weight, gradient in zip(stream.state.weights[:-1], weights, gradients, strict=True):
         torch.testing.assert_close(found[0], weight - gradient, rtol=0, atol=1e-12)
     assert torch.equal(stream.state.weights[-1][0], gain)
+
+
+def test_inner_weights_start_as_small_as_published():
+    drawn = {
+        std: LanguageModel(ModelConfig(variant="ttt_linear", n_layers=1, settings=settings), seed=0)
+        for std, settings in {0.02: (), 0.5: (TTTLinearConfig(initial_std=0.5),)}.items()
+    }
+    for std, model in drawn.items():
+        assert float(model.blocks[0].mixer.memory.initial[0].detach().std()) == pytest.approx(std, rel=0.05)
+    with pytest.raises(ValueError, match="initial_std: 0 is not above 0"):
+        TTTLinearConfig(initial_std=0)

@@ -59,7 +59,7 @@ def test_another_preset_on_the_command_line(tmp_path: Path) -> None:
 def test_a_preset_is_the_same_run_as_its_values(tmp_path: Path) -> None:
     [named] = runs(tmp_path, "preset: [ttt-linear]\n")
     memory = "depth: 1, momentum: false, forgetting: false, loss: half, gain: learned, gates_per_layer: false"
-    memory += ", theta_scale: 0.5, output_gate: none"
+    memory += ", theta_scale: 0.5, output_gate: none, initial_std: 0.02"
     model = f"variant: lmm, persistent_tokens: 0, conv_size: 1, qkv_activation: none, memory: {{{memory}}}"
     [spelt] = runs(tmp_path, f"base:\n  model: {{{model}}}\n")
     assert spelt.run_id == named.run_id

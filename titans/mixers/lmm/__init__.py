@@ -191,8 +191,9 @@ def _idle(memory: MemoryConfig) -> set[str]:
     alone = {"gates_per_layer"} if len(memory.written_layers) == 1 else set()
     no_momentum = set() if memory.momentum else {"eta_bias", "reset_momentum", "theta_damping"}
     no_forgetting = set() if memory.forgetting else {"alpha_bias"}
+    at_zero = {"initial_std"} if memory.initial == "zero" else set()
     no_gates = set() if memory.momentum or memory.forgetting else {"gate_span"}
-    return linear | alone | no_momentum | no_forgetting | no_gates
+    return linear | alone | no_momentum | no_forgetting | no_gates | at_zero
 
 
 MIXER = MixerSpec(
@@ -204,6 +205,7 @@ MIXER = MixerSpec(
     state="titans.mixers.lmm.layer:MemoryStream",
     torch_only=torch_only,
     reads=READS,
+    head_multiple=1,
     canonical=canonical,
     reference="titans.mixers.lmm.layer:write_token_by_token",
     parameters=lmm_parameters,

@@ -91,10 +91,10 @@ class NeuralMemory(HasPlainForm, nn.Module):
         self.gates = MemoryGates(config, {layer: inputs[layer] for layer in memory.written_layers})
         learned = memory.initial == "learned"
         self.initial = nn.ParameterList(nn.Parameter(torch.zeros(s), requires_grad=learned) for s in shapes)
-        last = len(shapes) - 1
-        gain = {} if memory.gain == "none" else {str(last): 0.0}  # a gain g multiplies by 1 + g
-        zeros = {str(layer): 0.0 for layer in range(len(shapes))}
-        self.initial.init_std = zeros if memory.initial == "zero" else gain  # type: ignore[assignment]
+        std = 0.0 if memory.initial == "zero" else memory.initial_std
+        matrices = {} if std is None else {str(layer): std for layer in range(memory.depth)}
+        gain = {} if memory.gain == "none" else {str(memory.depth): 0.0}  # a gain g multiplies by 1 + g
+        self.initial.init_std = matrices | gain  # type: ignore[assignment]
         self.norm = RMSNorm(head) if memory.read_norm else nn.Identity()
         gates = {"channel": dim, "head": self.heads, "none": 0}[memory.output_gate]
         self.gate = Linear(dim, gates, bias=False) if gates else None

@@ -132,6 +132,7 @@ MIXER = MixerSpec(
     state="titans.mixers.mac.layer:ContextStream",
     torch_only=torch_only,
     reads=READS | ATTENTION_READS | {"persistent_written", "combine", "segment_len"},
+    head_multiple=2,
     settings=MacConfig,
     check=_check,
     canonical=lambda config, values: canonical_persistent(config, values, WRITES_PERSISTENT),

@@ -45,6 +45,7 @@ MIXER = MixerSpec(
     state="titans.mixers.mag.layer:GateStream",
     torch_only=torch_only,
     reads=READS | ATTENTION_READS | {"persistent_written", "combine", "window"},
+    head_multiple=2,
     canonical=lambda config, values: canonical_persistent(config, values, WRITES_PERSISTENT),
     reference="titans.mixers.lmm.layer:write_token_by_token",
     parameters=_parameters,

@@ -18,6 +18,7 @@ MIXER = MixerSpec(
     state="titans.mixers.mal.layer:LayerStream",
     torch_only=torch_only,
     reads=READS | ATTENTION_READS | {"persistent_written", "window"},
+    head_multiple=2,
     canonical=lambda config, values: canonical_persistent(config, values, WRITES_PERSISTENT),
     reference="titans.mixers.lmm.layer:write_token_by_token",
     parameters=lambda config: lmm_parameters(config) + attention_parameters(config) + config.dim,

@@ -19,6 +19,7 @@ MIXER = MixerSpec(
     layer="titans.mixers.transformer.layer:FullAttention",
     state="titans.mixers.attention:KeyValues",
     reads=ATTENTION_READS,
+    head_multiple=2,
     parameters=attention_parameters,
     multiply_adds=_multiply_adds,
     state_size=lambda config, length: 2 * length * config.dim + 3 * attention_tail(config),

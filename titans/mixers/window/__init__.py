@@ -13,6 +13,7 @@ MIXER = MixerSpec(
     layer="titans.mixers.window.layer:WindowAttention",
     state="titans.mixers.attention:KeyValues",
     reads=ATTENTION_READS | {"window"},
+    head_multiple=2,
     parameters=attention_parameters,
     multiply_adds=lambda config, length, batch: window_products(config, length, batch, persistent=0),
     state_size=window_state,

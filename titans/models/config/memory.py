@@ -65,6 +65,8 @@ class MemoryConfig:
         ascent: Whether writes climb the inner loss instead of descending it: a control (arXiv 2602.21204).
         initial: Weights before the first token: "learned" (titans-pytorch, TTT), "frozen" at their random values, or
             "zero", from which only a linear memory has a gradient. The paper does not say.
+        initial_std: Standard deviation of the normal distribution that the initial weights are drawn from. Null:
+            fan_in^-1/2. TTT has 0.02.
         eval_chunk_size: Chunk size in evaluation and generation. Null: `chunk_size`. arXiv 2511.07343 studies a
             mismatch.
         theta_damping: Whether the step size is multiplied by 1 - eta, because momentum adds up 1 / (1 - eta) steps.
@@ -97,6 +99,7 @@ class MemoryConfig:
     written: Literal["all", "first", "last"] = field(default="all", metadata={"neutral": "all"})
     ascent: bool = field(default=False, metadata={"neutral": False})
     initial: Literal["learned", "frozen", "zero"] = field(default="learned", metadata={"neutral": "learned"})
+    initial_std: float | None = field(default=None, metadata={"neutral": None})
     eval_chunk_size: int | None = field(default=None, metadata={"neutral": None})
     theta_damping: bool = field(default=True, metadata={"neutral": True})
     read_norm: bool = field(default=True, metadata={"neutral": True})
@@ -145,6 +148,8 @@ class MemoryConfig:
             raise ValueError(f"gain: {self.gain} needs residual: true, since only a residual memory has a LayerNorm")
         if self.initial == "zero" and self.depth > 1:
             raise ValueError(f"initial: zero needs depth 1; at zero a memory of depth {self.depth} has no gradient")
+        if self.initial_std is not None and self.initial_std <= 0:
+            raise ValueError(f'initial_std: {self.initial_std} is not above 0; for weights of 0 set initial: "zero"')
         if self.theta_scale is not None and self.theta_scale < 0:
             raise ValueError(f"theta_scale: {self.theta_scale} is negative; a step size is at least 0")
         self._check_step()

@@ -28,7 +28,8 @@ class ModelConfig:
         dim: Width of the residual stream.
         n_layers: Number of blocks. A block is a mixer and a SwiGLU.
         n_heads: Heads of attention, of the memory, and of other mixers that have heads. `dim` must be a multiple of
-            twice this number.
+            this number for the memory, and of twice this number for attention, whose rotary positions need even heads.
+            Other mixers round their widths.
         mlp_ratio: Hidden width of the SwiGLU over `dim`.
         persistent_tokens: Learned tokens before every sequence, the paper's task knowledge. The NeurIPS 2025
             camera-ready has 128.
@@ -82,10 +83,6 @@ class ModelConfig:
         at_least(self, 1, "vocab_size", "dim", "n_layers", "n_heads", "segment_len", "window")
         at_least(self, 1, "conv_size", "attention_conv_size")
         at_least(self, 0, "persistent_tokens")
-        if "n_heads" in reads(self.variant) and self.dim % (2 * self.n_heads):
-            raise ValueError(
-                f"dim: {self.dim} is not divisible by 2 x n_heads ({self.n_heads}); rotary positions need even heads"
-            )
         if self.mlp_ratio <= 0:
             raise ValueError(f"mlp_ratio: {self.mlp_ratio} is not above 0")
         at_most(self, MOST_BLOCKS, "n_layers")
@@ -96,11 +93,19 @@ class ModelConfig:
                 f"n_layers: {self.n_layers} are too few for {self.variant}, whose blocks take turns with "
                 f"{', '.join(turn)}"
             )
+        self._check_heads(max(mixer(name).head_multiple for name in turn))
         object.__setattr__(self, "settings", canonical_settings(self.settings))
         for name in turn:
             if mixer(name).settings and name in self.__dataclass_fields__:
                 raise ValueError(f"variant: the mixer {name} has settings; give it a name that is not a key of a model")
             mixer(name).check(self)
+
+    def _check_heads(self, multiple: int) -> None:
+        """Refuse a width that cannot be divided among the heads: see `MixerSpec.head_multiple`."""
+        if multiple and self.dim % (multiple * self.n_heads):
+            even = "2 x n_heads" if multiple == 2 else "n_heads"
+            why = "; rotary positions need even heads" if multiple == 2 else ""
+            raise ValueError(f"dim: {self.dim} is not divisible by {even} ({self.n_heads}){why}")
 
     @property
     def head_dim(self) -> int:
