@@ -4,6 +4,8 @@
                                                      fast as with speed.kernel=torch
     python benchmarks/training_step.py transformer   a larger lmm's step over that of a transformer of equal parameters,
                                                      at 2,048 and 8,192 tokens
+    python benchmarks/training_step.py together      eight steps of a small model over one step with eight times the batch,
+                                                     which bounds what training eight models as one could gain
     python benchmarks/training_step.py profile       the share of a default step that each kind of work takes
 
 Forward, backward, clipping and the optimiser, float32. The default models take 4 x 256 tokens. The larger ones take one
@@ -38,6 +40,7 @@ VARIANTS = ("lmm", "mac", "mag", "mal", "transformer")
 LMM = ModelConfig(
     variant="lmm", dim=512, n_heads=8, n_layers=2, memory=MemoryConfig(depth=2, expansion=4, chunk_size=64)
 )
+SMALL = 64  # width of a model like those of studies/mqar.yaml, with 64 tokens a sequence
 #: Kinds of work by the beginnings of the names that torch's profiler has for them; the first that fits.
 KINDS = {
     "memory operator": ("MemoryScan",),
@@ -111,6 +114,22 @@ def transformer(given: argparse.Namespace) -> None:
         print(f"{length:6}   {median(plain):8.0f}  {median(lmm):8.0f}   {spread(ratios)}", flush=True)
 
 
+def together(given: argparse.Namespace) -> None:
+    """Print for small models how much faster eight of them could be as one, at most, for several sizes of a batch.
+
+    A model of stacked weights computes what one model computes on eight times the batch, on more weights, and its
+    optimizer has eight times the numbers to update. So one model with eight times the batch is faster than it.
+    """
+    print("variant       batch   ms of a step, of eight in one   at most times as fast")
+    for variant in given.variants:
+        config = ModelConfig(variant=variant, dim=SMALL, n_layers=2, n_heads=2)
+        for batch in (4, 16, 32):
+            runs = [step(config, size, 64, given.kernel) for size in (8 * batch, batch)]
+            (whole, one), ratios = compare(runs, given)
+            gains = spread([8 * ratio for ratio in ratios])
+            print(f"{variant:12}  {batch:5}  {median(one):13.1f}  {median(whole):14.1f}   {gains}", flush=True)
+
+
 def profiled(given: argparse.Namespace) -> None:
     """Print the share of each kind of work in a step of each default model, and the largest of the rest."""
     for variant in given.variants:
@@ -130,7 +149,7 @@ def profiled(given: argparse.Namespace) -> None:
 
 def main() -> None:
     """Run the measurements that the command line names."""
-    kinds = {"kernels": kernels, "transformer": transformer, "profile": profiled}
+    kinds = {"kernels": kernels, "transformer": transformer, "together": together, "profile": profiled}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=kinds)
     parser.add_argument("--kernel", default="cpu", choices=("torch", "compiled", "cpu"))
