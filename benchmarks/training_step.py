@@ -4,8 +4,8 @@
                                                      fast as with speed.kernel=torch
     python benchmarks/training_step.py transformer   a larger lmm's step over that of a transformer of equal parameters,
                                                      at 2,048 and 8,192 tokens
-    python benchmarks/training_step.py together      eight steps of a small model over one step with eight times the batch,
-                                                     which bounds what training eight models as one could gain
+    python benchmarks/training_step.py together      eight steps of a small model over one with eight times the batch: a
+                                                     bound on what training eight models as one could gain
     python benchmarks/training_step.py profile       the share of a default step that each kind of work takes
 
 Forward, backward, clipping and the optimiser, float32. The default models take 4 x 256 tokens. The larger ones take one
