@@ -182,6 +182,9 @@ def _planned(run: Run, history: History, cost: Cost | None, new: Novelty | None)
 
 
 def _mixed(runs: Sequence[Run], history: History) -> dict[str, dict[str, int]]:
-    envs = [history.envs[run.run_id] for run in runs if run.run_id in history.envs]
+    envs = history.finished_envs(runs)
     counts = {name: Counter(str(env[name]) for env in envs if name in env) for name in COMPARED}
+    digests = {env.get("source_digest") for env in envs}
+    if len(digests) == 1 and None not in digests:
+        del counts["commit"]  # nothing that decides numbers differs between them
     return {name: dict(count) for name, count in counts.items() if len(count) > 1}

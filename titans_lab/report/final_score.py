@@ -58,7 +58,9 @@ def final_score(material: Material, design: Design) -> Figure | None:
         layout=plot.layout(
             {"title": name, "range": frame.scale.span, "showgrid": False, **ticks},
             {"title": f"{metric.taken} {metric.label}", "range": (frame.bottom, frame.top)},
-            **plot.ngram_baseline_lines([ngram for ngram in material.ngram_baselines if frame.shows(ngram)]),
+            **plot.ngram_baseline_lines(
+                [ngram for ngram in material.ngram_baselines if frame.shows(ngram)], frame.top - frame.bottom
+            ),
         ),
         queries=("runs", "ngram_baselines"),
     )

@@ -26,6 +26,7 @@ CONFIG = {
     "responsive": True,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
 }
+NAME_HEIGHT = 0.05  # share of a frame's height that the name of a line takes
 MOST_NAMED = 16  # the most arms of a legend; beyond, only the hover text names them
 
 Json = dict[str, Any]
@@ -237,12 +238,22 @@ def reference_line(**ends: Any) -> Json:
     return {"type": "line", "line": {"color": MUTED, "width": 1.2, "dash": "dash"}, "layer": "below"} | ends
 
 
-def ngram_baseline_lines(ngram_baselines: Sequence[NgramBaseline]) -> Json:
-    """Return dashed lines across the frame at n-gram baselines, each with its name at its right end."""
-    end = {"x": 1, "xanchor": "right"}
+def ngram_baseline_lines(ngram_baselines: Sequence[NgramBaseline], height: float) -> Json:
+    """Return dashed lines across a frame at n-gram baselines, with their names at the right end.
+
+    Args:
+        ngram_baselines: The baselines.
+        height: The range of the frame's y axis. Lines that are close have their names together above the upper one.
+    """
+    close: list[list[NgramBaseline]] = []
+    for ngram in sorted(ngram_baselines, key=lambda each: -each.bits_per_byte):
+        if close and close[-1][-1].bits_per_byte - ngram.bits_per_byte < NAME_HEIGHT * height:
+            close[-1].append(ngram)
+        else:
+            close.append([ngram])
     return {
         "shapes": [_ngram_baseline_line(ngram) for ngram in ngram_baselines],
-        "annotations": [_ngram_baseline_name(ngram) | end for ngram in ngram_baselines],
+        "annotations": [_ngram_baseline_names(together) for together in close],
     }
 
 
@@ -252,11 +263,14 @@ def _ngram_baseline_line(ngram: NgramBaseline) -> Json:
     return {"type": "line", "xref": "paper", "yref": "y"} | ends | look
 
 
-def _ngram_baseline_name(ngram: NgramBaseline) -> Json:
+def _ngram_baseline_names(together: Sequence[NgramBaseline]) -> Json:
     return {
-        "text": f"{ngram.name} {ngram.bits_per_byte:.3f}",
+        "text": "<br>".join(f"{ngram.name} {ngram.bits_per_byte:.3f}" for ngram in together),
+        "align": "right",
         "xref": "paper",
-        "y": ngram.bits_per_byte,
+        "x": 1,
+        "xanchor": "right",
+        "y": together[0].bits_per_byte,
         "yanchor": "bottom",
         "showarrow": False,
         "font": {"size": 12, "color": MUTED},

@@ -61,10 +61,12 @@ def origins(material: Material) -> list[Origin]:
 
 def warnings(material: Material) -> list[str]:
     """Return what makes the runs less comparable than they look, a sentence each."""
+    digests = {outcome.result.source_digest for outcome in material.outcomes if outcome.result.commit}
+    same_code = len(digests) == 1 and None not in digests
     mixed = [
         f"The runs mix {len(values)} {meaning} ({join(sorted(values))})."
         for column, meaning in ONE_OF.items()
-        if len(values := _counted(material, column)) > 1
+        if len(values := _counted(material, column)) > 1 and not (column == "commit" and same_code)
     ]
     runs = [outcome.run for outcome in material.outcomes]
     if runs and not one_split(runs):

@@ -225,6 +225,13 @@ def test_finished_runs_that_ran_elsewhere_are_told(bench: Workbench):
     assert planned(bench, "seeds=4").mixed == {"torch": {"2.0": 2, "2.9": 1}}
 
 
+@pytest.mark.parametrize(("digests", "mixed"), [("aa", {}), ("ab", {"commit": {"1": 1, "2": 1}})])
+def test_commits_with_the_same_source_digest_are_no_mixture(bench: Workbench, digests: str, mixed: Any):
+    for seed, digest in enumerate(digests):
+        finish(bench.runs(f"seeds=[{seed}]"), bench.store, {"commit": str(seed + 1), "source_digest": digest})
+    assert planned(bench, "seeds=2").mixed == mixed
+
+
 def test_a_probe_stands_in_for_a_history(bench: Workbench):
     runs = bench.runs("grid.model.dim=[32, 16, 48]")
     assert smallest_and_largest(runs) == [runs[1], runs[2]]

@@ -65,6 +65,16 @@ def test_ngram_baselines_near_the_dots_are_lines_and_far_ones_are_named(lab):
     assert 2.38 < high < 4
 
 
+def test_the_names_of_ngram_baselines_that_are_close_stand_together(lab):
+    lab = finish(lab(grid=DEPTHS), [2.1, 2.2, 2.3, 1.9, 2.0, 2.1])
+    lab.ngram_baselines(order_0=2.45, order_1=2.2, order_3=2.21)
+    names = draw(lab).layout["annotations"]
+    assert [(name["text"], name["y"]) for name in names] == [
+        ("order-0 byte n-gram 2.450", 2.45),
+        ("order-3 byte n-gram 2.210<br>order-1 byte n-gram 2.200", 2.21),
+    ]
+
+
 def test_ngram_baselines_of_another_split_are_not_drawn(lab):
     lab = finish(lab(grid=DEPTHS, base={"data": {"valid_fraction": 0.1}}), [2.1, 2.2, 2.3])
     lab.ngram_baselines(order_3=2.2)

@@ -46,6 +46,14 @@ def test_mixtures_are_warned_of(lab, column: str, values: tuple[str, str], said:
     assert all(value in warning for value in values)
 
 
+@pytest.mark.parametrize(("digests", "told"), [(("a", "a"), 0), (("a", None), 1), (("a", "b"), 2)])
+def test_commits_with_the_same_source_digest_are_no_mixture(lab, digests: tuple[str | None, ...], told: int):
+    lab = lab(seeds=2)
+    for run, commit, digest in zip(lab.runs, ("a1", "b2"), digests, strict=True):
+        lab.end(run, "done", 2.0, commit=commit, **({"source_digest": digest} if digest else {}))
+    assert len(warnings(material(lab))) == told
+
+
 def test_runs_on_different_splits_do_not_compare(lab):
     lab = lab(grid={"data.valid_fraction": [0.05, 0.1]}, seeds=1)
     (warning,) = warnings(material(lab))
