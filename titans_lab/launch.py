@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -113,9 +113,14 @@ class SweepOutcome:
 def load(path: Path, overrides: Sequence[str]) -> tuple[Study, list[Run]]:
     """Return the study of a file and its runs, with their data checked. Raise UserError where something is wrong."""
     study = load_study(path, overrides)
+    return study, checked_runs(study)
+
+
+def checked_runs(study: Study) -> list[Run]:
+    """Return the runs of a study, with their data checked. Raise UserError where the data are wrong."""
     runs = study.runs(RunConfig.data_digest)
     study.check(RunConfig.check_data)
-    return study, runs
+    return runs
 
 
 def data_warnings(runs: Sequence[Run]) -> list[str]:
@@ -244,6 +249,18 @@ def archive_results(launch: Launch) -> None:
         for run in launch.waiting:
             if run.run_id not in missing:
                 store.run(run.run_id).archive()
+
+
+def run(launch: Launch, look: Callable[[Sweep], bool | None]) -> SweepOutcome:
+    """Execute the runs of a sweep, and return how it ended.
+
+    Args:
+        launch: The sweep.
+        look: A function that is called after each turn, as `Sweep.run` calls it.
+    """
+    archive_results(launch)
+    launch.sweep.run(look)
+    return outcome(launch)
 
 
 def _run_of(damage: Damage, store: Store) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -18,7 +19,7 @@ from titans_lab.plugins.example import write_example
 from titans_lab.study.study import load_study
 from titans_lab.tasks.registry import all_settings
 
-PYTHON = [block for page in PAGES for block in blocks(page, "python")]
+PYTHON = [block for page in PAGES if page.name != "python.md" for block in blocks(page, "python")]
 YAML = [block for page in PAGES for block in blocks(page, "yaml")]
 
 
@@ -53,6 +54,15 @@ def test_the_faq_quotes_what_is_printed(tmp_path: Path):
 def test_python_runs(block: Found, a_store: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(a_store.parent)
     exec(compile(block.text, block.place, "exec"), {})
+
+
+def test_the_page_on_python_runs_from_its_first_line_to_its_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in blocks(ROOT / "docs" / "python.md", "python"):
+        exec(compile(block.text, block.place, "exec"), names)
+    assert dict(names["outcome"].states) == {"done": 4}
+    assert str(names["logits"].shape[:2]) == "torch.Size([1, 9])"
 
 
 @pytest.mark.parametrize("block", YAML, ids=lambda block: block.place)

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-import titans_lab
 from titans_lab.cli import (
     benches,
     checks,
@@ -27,6 +26,7 @@ from titans_lab.cli import (
     writing,
 )
 from titans_lab.cli.flags import Verb, Verbs
+from titans_lab.version import __version__
 
 app = typer.Typer(
     name="titans-lab",
@@ -74,7 +74,7 @@ app.add_typer(data.data, name="data")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"titans-lab {titans_lab.__version__}")
+        typer.echo(f"titans-lab {__version__}")
         raise typer.Exit
 
 

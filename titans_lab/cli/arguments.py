@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,20 +115,9 @@ Targets = Annotated[
 
 def open_store(folder: Path | None, there: bool = False) -> Store:
     """Return the store that the user means. Unless it has to be `there`, it need not exist yet."""
-    from titans_lab.errors import UserError
-    from titans_lab.store.store import Store
+    from titans_lab.store.store import open_store
 
-    root = folder or Path(os.environ.get("TITANS_LAB_STORE") or "results")
-    try:
-        found = root.is_dir()
-    except OSError as error:
-        words = f"cannot be read ({error.strerror}); name the store with --store or TITANS_LAB_STORE"
-        raise UserError(f"{root!s:.200}: {words}") from error
-    if not found and os.path.lexists(root):  # also a link that leads nowhere
-        raise UserError(f"{root}: not a folder; name the store with --store or TITANS_LAB_STORE")
-    if there and not found:
-        raise UserError(f"{root}: no such folder; name the store with --store or TITANS_LAB_STORE")
-    return Store(root)
+    return open_store(folder, there)
 
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Study, list[Run]]:

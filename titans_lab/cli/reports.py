@@ -17,7 +17,6 @@ from titans_lab.tables import format_in
 
 if TYPE_CHECKING:
     from titans_lab.report import Report
-    from titans_lab.report.subject import Subject
     from titans_lab.run.run import Run
     from titans_lab.study.study import Study
 
@@ -142,35 +141,19 @@ def compare(
 def summarise(study: Study, runs: list[Run], root: Path) -> None:
     """Print on standard error what a report on the study says first."""
     from titans_lab.report import study_report
-    from titans_lab.report.head import head
 
-    drawn = study_report(study, runs, root)
-    top = head(drawn.material, drawn.design, drawn.sections)
-    for line in ("", top.verdict, top.progress, *top.findings):
+    for line in ("", *study_report(study, runs, root).summary):
         typer.echo(line, err=True)
 
 
 def _report(study: Path | None, overrides: list[str] | None, root: Path) -> Report:
-    from titans_lab.report import store_report, study_report
-    from titans_lab.report.words import searched
+    from titans_lab.report import recorded_report, store_report
 
     if study is None and overrides:
         raise UserError(f"{overrides[0]}: a whole store takes no overrides; name the study file before them")
     if study is None:
         return store_report(root)
-    drawn = study_report(*load(study, overrides), root)
-    if drawn.material.empty and not searched(drawn.material) and not drawn.material.speeds:
-        raise UserError(_nothing(drawn.material.study, root))
-    return drawn
-
-
-def _nothing(subject: Subject, root: Path) -> str:
-    """Return that a report would be empty, and which variants of the study the store has."""
-    from titans_lab.store.store import Store
-
-    known = [path.stem for path in Store(root).study_paths() if path.stem.split("--")[0] == subject.family]
-    others = f"; the store has {', '.join(sorted(known))}: give report the overrides of that sweep" if known else ""
-    return f"{subject.name}: no run of this study is in the store at {root}; sweep it first{others}"
+    return recorded_report(*load(study, overrides), root)
 
 
 def _files(drawn: Report, form: Format) -> dict[str, str | bytes]:

@@ -177,23 +177,22 @@ def work(
 
 def _run(launch: Launch, verify: bool) -> bool:
     """Run a sweep, show how it goes, draw up its report, and return whether every run has a result."""
-    from titans_lab.launch import compact_if_worthwhile, outcome
+    from titans_lab.launch import compact_if_worthwhile
 
     store, study = launch.sweep.store, launch.study
-    _execute(launch, verify)
+    ended = _execute(launch, verify)
     if launch.sweep.ended:
         summarise(study, launch.runs, store.root)
     if words := compact_if_worthwhile(store):
         note(words)
-    ended = outcome(launch)
     _print_outcome(ended, len(launch.runs))
     return ended.complete
 
 
-def _execute(launch: Launch, verify: bool) -> None:
-    """Verify what is not yet verified, then run a sweep and show how it goes."""
+def _execute(launch: Launch, verify: bool) -> SweepOutcome:
+    """Verify what is not yet verified, then run a sweep, show how it goes, and return how it ended."""
     from titans_lab.cli.watch import watching
-    from titans_lab.launch import archive_results
+    from titans_lab.launch import run
 
     sweep = launch.sweep
     print_damage(launch.damage)
@@ -203,10 +202,9 @@ def _execute(launch: Launch, verify: bool) -> None:
     note(f"{launch.study.name}: {runs}, {len(launch.waiting)} to run; store {sweep.store.root}")
     if verify:
         verify_first(launch.waiting, sweep.devices, sweep.store)
-    archive_results(launch)
     try:
         with terminable(), watching(launch.waiting) as look:
-            sweep.run(look)
+            return run(launch, look)
     except KeyboardInterrupt:
         end_interrupted("the same command continues from here")
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 
 import titans
+from titans.models.generation import generate
+from titans.models.inspection import MemoryDiagnostics, inspect
 from titans.models.language_model import LanguageModel
 from titans_lab.data.tokenizer import Tokenizer
 from titans_lab.errors import UserError
@@ -17,6 +19,7 @@ from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store
 from titans_lab.store.weights import find_run, read_weights
 from titans_lab.tasks.task import Task, task_class
+from titans_lab.training.precision import products_in
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,40 @@ class Trained:
         Raise UserError where the run's tokens are no text, or its tokenizer is gone or has changed.
         """
         return self.config.task.settings.tokenizer(self.config.model, self.config.data, self.data_hash)
+
+    def generate(self, prompt: str, tokens: int = 128, temperature: float = 0.8, seed: int = 0) -> str:
+        """Return a continuation of a prompt.
+
+        Args:
+            prompt: The text to continue.
+            tokens: The number of tokens to draw.
+            temperature: The divisor of the logits; 0 takes the most likely token.
+            seed: The seed of the draws.
+
+        Raises:
+            UserError: The run reads no text, or the prompt is empty.
+        """
+        asked = self._tokens(prompt, "prompt: is empty; give the text to continue")
+        draws = torch.Generator(asked.device).manual_seed(seed)
+        with products_in(self.config.train.precision, asked.device):
+            drawn = generate(self.model, asked, tokens, temperature, draws)[0].tolist()
+        pieces = len(self.tokenizer.pieces)
+        return self.tokenizer.decode(token for token in drawn if token < pieces).decode(errors="replace")
+
+    def inspect(self, text: str) -> dict[int, MemoryDiagnostics]:
+        """Return the diagnostics of each memory, by the number of its block, while the model reads a text.
+
+        Raises:
+            UserError: The run reads no text, or the text is empty.
+        """
+        return inspect(self.model, self._tokens(text, "text: is empty; give the text to read"))
+
+    def _tokens(self, text: str, empty: str) -> torch.Tensor:
+        """Return the tokens `[1, time]` of a text on the model's device. Raise UserError where there are none."""
+        tokens = self.tokenizer.encode(text)
+        if not tokens:
+            raise UserError(empty)
+        return torch.tensor([tokens], device=self.model.head.weight.device)
 
 
 def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> Trained:

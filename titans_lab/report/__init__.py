@@ -12,6 +12,15 @@ A page is made in one direction:
 Figures go through plot.py, tables through tables.py.
 """
 
-from titans_lab.report.render import Report, page, render, runs_report, store_report, study_report, write
+from titans_lab.report.render import (
+    Report,
+    page,
+    recorded_report,
+    render,
+    runs_report,
+    store_report,
+    study_report,
+    write,
+)
 
-__all__ = ["Report", "page", "render", "runs_report", "store_report", "study_report", "write"]
+__all__ = ["Report", "page", "recorded_report", "render", "runs_report", "store_report", "study_report", "write"]

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from titans_lab.errors import UserError, install
 from titans_lab.report.arms import DASHES, PALETTE, SYMBOLS, Arm
 from titans_lab.report.data import NgramBaseline
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 #: The page's own colours as (light, dark).
 TONES = {
@@ -78,6 +82,14 @@ class Figure:
         """Return the figure as JSON data for the page's script."""
         plain = {"data": self.traces, "layout": self.layout}
         return plain | ({"controls": self.controls} if self.controls else {})
+
+    def plotly(self) -> go.Figure:
+        """Return the figure as plotly's own. Raise UserError where plotly is not installed."""
+        try:
+            import plotly.graph_objects as go
+        except ImportError as error:
+            raise UserError(f"figures in Python need the package `plotly`: {install('notebook')}") from error
+        return go.Figure({"data": self.traces, "layout": self.layout})
 
 
 def dark_colours() -> dict[str, str]:

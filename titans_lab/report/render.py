@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import titans_lab
 from titans_lab.environment import library_version
 from titans_lab.errors import UserError
 from titans_lab.output import write_output
@@ -19,8 +18,12 @@ from titans_lab.report.data import Material, material
 from titans_lab.report.section import Section
 from titans_lab.report.sections import sections
 from titans_lab.report.subject import Subject, of_runs, of_store, of_study
+from titans_lab.store.store import Store
+from titans_lab.version import __version__
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from titans_lab.run.run import Run
     from titans_lab.store.query import Snapshot
     from titans_lab.study.study import Study
@@ -47,6 +50,21 @@ class Report:
     design: Design
     sections: tuple[Section, ...]
 
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """Return what the report says first: the verdict, the progress and the findings."""
+        top = head.head(self.material, self.design, self.sections)
+        return top.verdict, top.progress, *top.findings
+
+    @property
+    def figures(self) -> dict[str, go.Figure]:
+        """Return each figure as one of plotly's, by the name of its section.
+
+        Raises:
+            UserError: plotly is not installed.
+        """
+        return {section.name: section.figure.plotly() for section in self.sections if section.figure}
+
 
 def report(study: Subject, snapshot: Snapshot) -> Report:
     """Return the report on a subject, from what a store holds of it."""
@@ -61,6 +79,21 @@ def study_report(study: Study, runs: Sequence[Run], root: Path) -> Report:
 
     snapshot = Snapshot(root)
     return report(of_study(study, runs, snapshot), snapshot)
+
+
+def recorded_report(study: Study, runs: Sequence[Run], root: Path) -> Report:
+    """Return the report on `runs` of a study file, of which the store has something. Raise UserError otherwise."""
+    drawn = study_report(study, runs, root)
+    if drawn.material.empty and not words.searched(drawn.material) and not drawn.material.speeds:
+        raise UserError(_nothing(drawn.material.study, root))
+    return drawn
+
+
+def _nothing(subject: Subject, root: Path) -> str:
+    """Return that a report would be empty, and which variants of the study the store has."""
+    known = [path.stem for path in Store(root).study_paths() if path.stem.split("--")[0] == subject.family]
+    others = f"; the store has {', '.join(sorted(known))}: give report the overrides of that sweep" if known else ""
+    return f"{subject.name}: no run of this study is in the store at {root}; sweep it first{others}"
 
 
 def store_report(root: Path) -> Report:
@@ -113,7 +146,7 @@ def page(report: Report) -> str:
 def versions() -> dict[str, str]:
     """Return the versions, and a digest of the sources, that decide the bytes of a page for a given store."""
     installed = {name: library_version(name) or "unknown" for name in LIBRARIES}
-    return {"titans-lab": f"{titans_lab.__version__} (sources {_digest()})", "plotly.js": PLOTLY_VERSION} | installed
+    return {"titans-lab": f"{__version__} (sources {_digest()})", "plotly.js": PLOTLY_VERSION} | installed
 
 
 def _digest() -> str:

@@ -20,6 +20,7 @@ verified/<key>.json                     a verification that passed, of one model
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import time
@@ -153,6 +154,29 @@ class Store:
         path = path_of(self.root / kind, f"{name}.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
+
+
+def open_store(folder: Path | None, there: bool = False) -> Store:
+    """Return the store in a folder, by default in $TITANS_LAB_STORE or else ./results.
+
+    Args:
+        folder: The folder. None: the default.
+        there: Whether the store has to exist already.
+
+    Raises:
+        UserError: The folder is something else, cannot be read, or has to exist and does not.
+    """
+    root = folder or Path(os.environ.get("TITANS_LAB_STORE") or "results")
+    try:
+        found = root.is_dir()
+    except OSError as error:
+        words = f"cannot be read ({error.strerror}); name the store with --store or TITANS_LAB_STORE"
+        raise UserError(f"{root!s:.200}: {words}") from error
+    if not found and os.path.lexists(root):  # also a link that leads nowhere
+        raise UserError(f"{root}: not a folder; name the store with --store or TITANS_LAB_STORE")
+    if there and not found:
+        raise UserError(f"{root}: no such folder; name the store with --store or TITANS_LAB_STORE")
+    return Store(root)
 
 
 @contextmanager

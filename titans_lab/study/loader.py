@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,36 @@ def parse(text: str, place: Place) -> Node:
         raise UserError(f"{place(line)}: character {error.character:#x} is not allowed; remove it") from error
     except ValueError as error:  # an escape beyond the last Unicode character
         raise UserError(f"{place(0)}: not YAML: {error}; write the character itself") from error
+
+
+def from_plain(value: Any, place: str, depth: int = 0) -> Node:
+    """Return the content that a file would have for a value of Python.
+
+    Args:
+        value: Dictionaries, lists, tuples, numpy arrays, paths and scalars, nested.
+        place: The name of all of it in errors.
+        depth: The number of containers around the value.
+
+    Raises:
+        UserError: The value has something else in it, a key that is no text, or more than `DEEPEST` levels.
+    """
+    if depth > DEEPEST:
+        raise UserError(f"{place}: nested more than {DEEPEST} deep; a study needs four levels")
+    if hasattr(value, "tolist"):  # of numpy
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        if odd := [key for key in value if not isinstance(key, str)]:
+            raise UserError(f"{place}: the key {odd[0]!r} is no text; write it in quotes")
+        value = {key: from_plain(inner, place, depth + 1) for key, inner in value.items()}
+    elif isinstance(value, list | tuple):
+        value = [from_plain(inner, place, depth + 1) for inner in value]
+    elif isinstance(value, Path):
+        value = str(value)
+    elif not isinstance(value, str | bool | int | float | None):
+        raise UserError(
+            f"{place}: {value!r:.80} is a {type(value).__name__}; a study has texts, numbers, true and false"
+        )
+    return Node(value, place, place)
 
 
 def resolve(text: str) -> Any:

@@ -20,7 +20,7 @@ from titans_lab.run.run import Run
 from titans_lab.run.values import label
 from titans_lab.study.document import Document, load_plugins, read_document
 from titans_lab.study.grammar import KEYS, language, study_name, variant_name
-from titans_lab.study.loader import load
+from titans_lab.study.loader import from_plain, load
 from titans_lab.study.point import Held, Point, built, hold_equal, late_names, points_of, sift
 from titans_lab.study.reading import Node, Problems, Setting
 from titans_lab.study.sieve import Sieve
@@ -243,6 +243,22 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
         UserError: The study is wrong. The message has a line for each problem: its place, the key and the remedy.
     """
     return read_study(load(path), path, overrides)
+
+
+def study_of(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> Study:
+    """Return the study whose file would have this content. Relative paths are from the working directory.
+
+    Args:
+        content: Keys and values as in a study file. Lists may be tuples or numpy arrays.
+        overrides: Texts `key=value`, as for `load_study`.
+
+    Raises:
+        UserError: The study is wrong, or it has no name.
+    """
+    name = content.get("name")
+    if not isinstance(name, str):
+        raise UserError("study: name: missing; a study that is no file needs a name for its records, such as 'depth'")
+    return read_study(from_plain(content, "study"), Path(name), overrides)
 
 
 def read_study(root: Node, path: Path, overrides: Sequence[str]) -> Study:

@@ -42,5 +42,5 @@ def test_an_empty_prompt_and_an_unknown_run_are_refused(cli: Any, trained: Workb
     [run] = trained.runs()
     ended = cli("generate", run.run_id, "--prompt", "", "--store", trained.store.root)
     assert (ended.code, ended.out) == (2, "")
-    assert "--prompt: is empty; give the text to continue" in ended.err
+    assert "prompt: is empty; give the text to continue" in ended.err
     assert cli("generate", "zz", "--prompt", "a", "--store", trained.store.root).code == 2
