@@ -209,6 +209,19 @@ class OpenStore:
         devices, _ = launch.usable_devices()
         return list(evaluate(self._store, folder.run_id, at_lengths(asked, lengths, count, seed, writes), devices[0]))
 
+    def export(self, run: str, folder: str | Path) -> list[str]:
+        """Write a finished run for transformers, as `titans-lab export RUN --to hf FOLDER` does.
+
+        Returns:
+            The names of the files.
+
+        Raises:
+            UserError: transformers is not installed, the run has no weights, or the folder is not empty.
+        """
+        from titans_lab.huggingface import export
+
+        return export(self._store, run, Path(folder))
+
     def _run_id(self, prefix: str) -> str:
         from titans_lab.store.weights import find_run
 

@@ -19,7 +19,8 @@ from titans_lab.plugins.example import write_example
 from titans_lab.study.study import load_study
 from titans_lab.tasks.registry import all_settings
 
-PYTHON = [block for page in PAGES if page.name != "python.md" for block in blocks(page, "python")]
+IN_ONE = ("python.md", "huggingface.md")  # pages that run from their first line to their last, in tests of their own
+PYTHON = [block for page in PAGES if page.name not in IN_ONE for block in blocks(page, "python")]
 YAML = [block for page in PAGES for block in blocks(page, "yaml")]
 
 

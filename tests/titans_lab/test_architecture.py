@@ -30,6 +30,9 @@ MAY_IMPORT = {
     "titans.ops": "titans.compiler",
     "titans.mixers": "titans.ops titans.mixers.registry titans.mixers.spec titans.models.config",
     "titans.models": "titans.mixers titans.mixers.spec titans.ops titans.models.config",
+    "titans.hf": "titans titans.mixers titans.models titans.models.config",
+    "titans_lab.huggingface": "titans.hf titans_lab.data titans_lab.errors titans_lab.evaluation titans_lab.quantities "
+    "titans_lab.run titans_lab.stats titans_lab.store titans_lab.tables titans_lab.version",
     "titans_lab": "titans_lab.api titans_lab.version",
     "titans_lab.version": "",
     "titans_lab.errors": "",
@@ -83,7 +86,8 @@ MAY_IMPORT = {
     "titans_lab.run titans_lab.run.metric titans_lab.scaling titans_lab.stats "
     "titans_lab.store titans_lab.study titans_lab.tables titans_lab.tasks.settings",
     "titans_lab.watching": "titans_lab.durations titans_lab.progress titans_lab.run titans_lab.sweep",
-    "titans_lab.api": "titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.launch "
+    "titans_lab.api": "titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.huggingface "
+    "titans_lab.launch "
     "titans_lab.planning titans_lab.plugins titans_lab.quantities titans_lab.report titans_lab.run titans_lab.store "
     "titans_lab.study titans_lab.verify titans_lab.watching",
     "titans_lab.reproduce": "titans_lab.report titans_lab.run titans_lab.store",
@@ -115,7 +119,7 @@ MAY_IMPORT = {
     "titans_lab.run",
     "titans_lab.cli": "titans_lab.version titans_lab.bench titans_lab.control titans_lab.data titans_lab.doctor "
     "titans_lab.durations titans_lab.errors titans_lab.evaluation titans_lab.executors "
-    "titans_lab.follow titans_lab.harness titans_lab.harness.table titans_lab.launch "
+    "titans_lab.follow titans_lab.harness titans_lab.harness.table titans_lab.huggingface titans_lab.launch "
     "titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress "
     "titans_lab.quantities titans_lab.report titans_lab.reproduce titans_lab.run "
     "titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.stats "
@@ -127,9 +131,10 @@ MAY_IMPORT = {
 SLICES = {f"titans_lab.tasks.{path.parent.name}" for path in Path(str(tasks.__file__)).parent.glob("*/__init__.py")}
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
-    "torch": "titans.ops titans.mixers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
+    "torch": "titans.hf titans.ops titans.mixers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
     "titans_lab.bench.step titans_lab.evaluation titans_lab.harness titans_lab.tasks titans_lab.training "
     "titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw titans_lab.api",
+    "transformers": "titans.hf titans_lab.huggingface",
     "triton": "titans.ops",
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.api titans_lab.data.arrow titans_lab.store",
@@ -139,7 +144,7 @@ BELONGS_TO = {
     "IPython": "titans_lab.watching",
     "pydantic": "titans_lab.run",
     "yaml": "titans_lab.study",
-    "tokenizers": "titans_lab.data",
+    "tokenizers": "titans_lab.data titans_lab.huggingface",
     "datasets": "titans_lab.data titans_lab.harness",
     "lm_eval": "titans_lab.harness",
     "typer": "titans_lab.cli",

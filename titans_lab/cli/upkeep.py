@@ -12,6 +12,7 @@ from titans_lab.cli.arguments import Form, States, StoreFolder, Targets, Where, 
 from titans_lab.cli.output import FAILED, note, print_document, print_facts, print_rows, print_table, say
 from titans_lab.errors import UserError
 from titans_lab.quantities import plural
+from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.store.store import Store
@@ -92,17 +93,34 @@ def _confirm(question: str, yes: bool) -> None:
 
 def export(
     targets: Targets = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The archive to write.")] = Path(
-        "store.tar.gz"
-    ),
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The archive to write. Default: store.tar.gz."),
+    ] = None,
+    to: Annotated[
+        tuple[str, Path] | None,
+        typer.Option(
+            "--to",
+            metavar="hf FOLDER",
+            help="Write one finished run as a new folder for Hugging Face's transformers: weights, configuration, "
+            "tokenizer and model card.",
+        ),
+    ] = None,
     states: States = None,
     where: Where = None,
     store: StoreFolder = None,
     form: Form = "table",
 ) -> None:
-    """Write a store, or some of its runs and studies, to one archive for `titans-lab import` on any machine."""
+    """Write a store, or some of its runs and studies, to one archive for `titans-lab import` on any machine.
+
+    With `--to hf FOLDER`, write the weights of one run for transformers.
+    """
     from titans_lab.store import archive
 
+    if to is not None:
+        _export_to(to, targets or [], open_store(store, there=True), form, output or states or where)
+        return
+    output = output or Path("store.tar.gz")
     if not output.name.lower().endswith(ARCHIVES):
         raise UserError(f"-o {output}: an archive is a gzipped tar file; end the name in {' or '.join(ARCHIVES)}")
     records = open_store(store, there=True)
@@ -116,6 +134,22 @@ def export(
         print_facts({"archive": str(output), "runs": ready, "files": files, "left_out": left}, form)
     else:
         print(f"{output}: {plural(len(ready), 'run')}, {plural(files, 'file')}")
+
+
+def _export_to(to: tuple[str, Path], targets: list[str], records: Store, form: TextFormat, other: object) -> None:
+    """Write one run as a folder for another library, of which there is one. `other` is an option for archives."""
+    from titans_lab.huggingface import export
+
+    library, folder = to
+    if library != "hf":
+        raise UserError(f"--to {library}: is not known; write --to hf FOLDER")
+    if len(targets) != 1 or other:
+        raise UserError("--to hf: takes one run, by the start of its id, and none of --output, --state and --where")
+    files = export(records, targets[0], folder)
+    if form != "table":
+        print_facts({"folder": str(folder), "files": files}, form)
+    else:
+        print(f"{folder}: {', '.join(files)}")
 
 
 def _study_names(store: Store, target: str) -> list[str]:

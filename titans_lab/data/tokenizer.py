@@ -160,7 +160,7 @@ def _check_vocabulary(vocabulary: Any, place: str) -> None:
         raise UserError(f"{place}: not a vocabulary: a JSON object of tokens to the numbers 0, 1, 2 and so on")
     if END_OF_TEXT not in vocabulary:
         raise UserError(f"{place}: has no {END_OF_TEXT}")
-    letters = set(_byte_letters())
+    letters = set(byte_letters())
     if "" in vocabulary:
         raise UserError(f"{place}: has a token of no bytes; remove it")
     if odd := next((token for token in vocabulary if token != END_OF_TEXT and not letters.issuperset(token)), None):
@@ -193,7 +193,7 @@ def _byte_level(model: Any) -> Any:
     return tokenizer
 
 
-def _byte_letters() -> dict[str, int]:
+def byte_letters() -> dict[str, int]:
     """Return the letters that GPT-2 writes bytes with: printable bytes are themselves, others are from U+0100 on."""
     printing = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [value for value in range(256) if value not in printing]
@@ -201,7 +201,7 @@ def _byte_letters() -> dict[str, int]:
 
 
 def _pieces(vocabulary: dict[str, int]) -> list[bytes]:
-    letters = _byte_letters()
+    letters = byte_letters()
     pieces = [SEPARATOR] * len(vocabulary)
     for token, number in vocabulary.items():
         if token != END_OF_TEXT:

@@ -12,7 +12,7 @@ from titans.models.config import ModelConfig
 
 
 class Cells(NamedTuple):
-    """The hidden and the cell state, each `[1, batch, dim]`."""
+    """The hidden and the cell state, each `[batch, dim]`."""
 
     hidden: Tensor
     cell: Tensor
@@ -33,11 +33,11 @@ class LSTM(Mixer):
 
     def start(self, batch: int) -> Cells:
         """Return the state of `batch` sequences before their first token."""
-        zeros = self.lstm.get_parameter("weight_ih_l0").new_zeros(1, batch, self.lstm.hidden_size)
+        zeros = self.lstm.get_parameter("weight_ih_l0").new_zeros(batch, self.lstm.hidden_size)
         return Cells(zeros, zeros)
 
     def forward(self, x: Tensor, state: Cells) -> tuple[Tensor, Cells]:
         """Mix the next tokens `[batch, time, dim]`, in the parameters' precision under autocast too."""
         with torch.autocast(x.device.type, enabled=False):
-            y, (hidden, cell) = self.lstm(x.to(state.cell.dtype), tuple(state))
-        return y, Cells(hidden, cell)
+            y, (hidden, cell) = self.lstm(x.to(state.cell.dtype), (state.hidden[None], state.cell[None]))
+        return y, Cells(hidden[0], cell[0])

@@ -4,7 +4,7 @@ Where the Titans paper leaves a value open, the default is this project's and it
 editions: "the arXiv v1" is arXiv 2501.00663v1, "the NeurIPS 2025 camera-ready" settles most of what it leaves open.
 """
 
-from titans.models.config.effective import effective, flatten, plain
+from titans.models.config.effective import effective, flatten, from_plain, plain
 from titans.models.config.keys import reads
 from titans.models.config.memory import Activation, InnerLoss, MemoryConfig
 from titans.models.config.model import Combination, ModelConfig
@@ -19,6 +19,7 @@ __all__ = [
     "RecurrentConfig",
     "effective",
     "flatten",
+    "from_plain",
     "plain",
     "reads",
 ]

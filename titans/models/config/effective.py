@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from titans.mixers.registry import mixer, pattern, settings_classes
 from titans.models.config.keys import reads_of_mixer
+from titans.models.config.memory import MemoryConfig
 from titans.models.config.model import ModelConfig
+from titans.models.config.recurrent import RecurrentConfig
+
+Section = TypeVar("Section")
 
 #: The keys that every model reads, whatever its mixers.
 BACKBONE = frozenset({"variant", "vocab_size", "dim", "n_layers", "mlp_ratio", "tie_embeddings"})
@@ -26,6 +30,34 @@ def plain(config: Any) -> dict[str, Any]:
         else:
             values[name] = plain(value) if dataclasses.is_dataclass(value) else value
     return values
+
+
+def from_plain(values: Mapping[str, Any]) -> ModelConfig:
+    """Return the configuration that `plain` was made of. Fields that are missing have their defaults.
+
+    Raises:
+        ValueError: A field is unknown, or a value is of another type or not allowed. The message names the field.
+    """
+    given = dict(values)
+    settings: list[Any] = [
+        _section(name, kind, given.pop(name)) for name, kind in settings_classes().items() if name in given
+    ]
+    for name, kind in (("memory", MemoryConfig), ("recurrent", RecurrentConfig)):
+        if name in given:
+            given[name] = _section(name, kind, given[name])
+    return _section("", ModelConfig, given | {"settings": tuple(settings)})
+
+
+def _section(name: str, kind: type[Section], values: Mapping[str, Any]) -> Section:
+    """Return a frozen dataclass of these fields. `name` is its own in messages."""
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for field in values:
+        if field not in known:
+            raise ValueError(f"{f'{name}.' if name else ''}{field}: this version of titans has no such field")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ValueError(f"{name or 'model'}: {error}") from error
 
 
 def effective(config: ModelConfig) -> dict[str, Any]:
