@@ -12,13 +12,15 @@ from typing import Any
 
 from titans_lab.source_digest import files_digest, source_digest
 
+#: The environment variables that say which job of which submission a process is, and their names in a record.
+JOB_FACTS = {"TITANS_LAB_SUBMISSION": "submission", "TITANS_LAB_JOB": "job"}
 VMSTAT = Path("/proc/vmstat")
 CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 LIBRARIES = ("numpy", "pyarrow", "titans-lab", "torch", "triton")
 
 
 def environment() -> dict[str, Any]:
-    """Return host, Python, commit and digests of the code, and versions of the installed libraries."""
+    """Return host, Python, commit and digests of the code, versions of the installed libraries, and a cluster's job."""
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
@@ -27,7 +29,13 @@ def environment() -> dict[str, Any]:
         "source_digest": source_digest(),
         "files_digest": files_digest(),
         "libraries": {name: version for name in LIBRARIES if (version := library_version(name))},
+        **job_facts(),
     }
+
+
+def job_facts() -> dict[str, str]:
+    """Return the job of a cluster that this process is, and its submission, or nothing."""
+    return {name: os.environ[variable] for variable, name in JOB_FACTS.items() if os.environ.get(variable)}
 
 
 def code_version() -> str:

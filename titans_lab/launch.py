@@ -167,6 +167,63 @@ def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:
         raise UserError(f"speed.kernel: {max(asked)} is for a GPU, and torch can use none here; set it to auto or cpu")
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """A study that is recorded in a store.
+
+    Attributes:
+        history: The store's records of its runs before.
+        damage: The records of these runs that could not be read. Those that can be rewritten have been.
+        edited: The number of finished runs that other source code trained, with the remedy, or "".
+        waiting: The runs to execute.
+        seconds: The predicted seconds of runs, by id, as far as they are known.
+    """
+
+    history: History
+    damage: Sequence[Damage]
+    edited: str
+    waiting: list[Run]
+    seconds: Mapping[str, float]
+
+
+def record(
+    study: Study,
+    runs: list[Run],
+    store: Store,
+    device: Device | None = None,
+    strict: bool = False,
+    history: History | None = None,
+    again: Sequence[Run] = (),
+) -> Recorded:
+    """Record a study and its runs in the store.
+
+    Args:
+        study: The study.
+        runs: Its runs.
+        store: The store, which is read once.
+        device: The device whose seconds are predicted. None: it is not known.
+        strict: Whether to refuse if other source code trained some of the finished runs.
+        history: The store's records of the runs, if they have been read already.
+        again: Runs to execute again although they may have a result.
+
+    Raises:
+        UserError: The store cannot be written, or `strict` refuses.
+    """
+    history = history or read_history(store)
+    edited = edited_since(history.finished_envs(runs))
+    if edited and strict:
+        raise UserError(f"--strict: {edited}")
+    ids = {run.run_id for run in runs}
+    damaged = {damage: run_id for damage in history.damage if (run_id := _run_of(damage, store)) in ids}
+    unsettled = {run.run_id for run in history.missing(runs)} | set(damaged.values())
+    seconds = expected_seconds(runs, history, device) if device else {}
+    waiting = record_runs([run for run in runs if run.run_id in unsettled], store, seconds)
+    missing = {run.run_id for run in waiting}
+    waiting += [run for run in again if run.run_id not in missing]
+    record_study(study.record(runs), store)
+    return Recorded(history, list(damaged), edited, waiting, seconds)
+
+
 def prepare(
     study: Study,
     runs: list[Run],
@@ -192,30 +249,19 @@ def prepare(
             and other source code trained some of the finished runs.
     """
     refuse_kernels(runs, devices)
-    history = history or read_history(store)
-    edited = edited_since(history.finished_envs(runs))
-    if edited and options.strict:
-        raise UserError(f"--strict: {edited}")
-    ids = {run.run_id for run in runs}
-    damaged = {damage: run_id for damage in history.damage if (run_id := _run_of(damage, store)) in ids}
-    unsettled = {run.run_id for run in history.missing(runs)} | set(damaged.values())
-    seconds = expected_seconds(runs, history, devices[0])
-    waiting = record_runs([run for run in runs if run.run_id in unsettled], store, seconds)
-    missing = {run.run_id for run in waiting}
-    waiting += [run for run in again if run.run_id not in missing]
-    record_study(study.record(runs), store)
+    done = record(study, runs, store, devices[0], options.strict, history, again)
     sweep = Sweep(
         store,
         LocalExecutor(),
         device_slots(devices, options.per_device),
-        study.launch_order(waiting),
+        study.launch_order(done.waiting),
         budget=study.budget,
         timeout=options.timeout or math.inf,
         most=options.max_parallel,
         fail_fast=options.fail_fast,
-        share=options.share and replace(options.share, needed=first_checkpoint(waiting, seconds)),
+        share=options.share and replace(options.share, needed=first_checkpoint(done.waiting, done.seconds)),
     )
-    return Launch(study, runs, history, list(damaged), edited, waiting, sweep)
+    return Launch(study, runs, done.history, done.damage, done.edited, done.waiting, sweep)
 
 
 def first_checkpoint(runs: Sequence[Run], seconds: Mapping[str, float]) -> dict[str, float]:
@@ -241,12 +287,11 @@ def ask_again(runs: Sequence[Run], store: Store, why: str) -> None:
                 latest.ask_again(why)
 
 
-def archive_results(launch: Launch) -> None:
+def archive_results(waiting: Sequence[Run], store: Store, history: History) -> None:
     """Move the results of runs that are executed again aside, within each run's folder."""
-    store = launch.sweep.store
-    missing = {run.run_id for run in launch.history.missing(launch.waiting)}
+    missing = {run.run_id for run in history.missing(waiting)}
     with writing(store):
-        for run in launch.waiting:
+        for run in waiting:
             if run.run_id not in missing:
                 store.run(run.run_id).archive()
 
@@ -258,7 +303,7 @@ def run(launch: Launch, look: Callable[[Sweep], bool | None]) -> SweepOutcome:
         launch: The sweep.
         look: A function that is called after each turn, as `Sweep.run` calls it.
     """
-    archive_results(launch)
+    archive_results(launch.waiting, launch.sweep.store, launch.history)
     launch.sweep.run(look)
     return outcome(launch)
 

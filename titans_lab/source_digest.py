@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,7 @@ def source_digest(root: Path = _ROOT) -> str:
     """
     digest = hashlib.sha256()
     for name, content in _files(root):
-        text = content.decode()
-        try:
-            code = python_code(text) if name.endswith(".py") else c_code(text)
-        except SyntaxError:
-            code = text
-        digest.update(f"{name}\0{code}\0".encode())
+        digest.update(f"{name}\0{_code(name, content)}\0".encode())
     return digest.hexdigest()[:16]
 
 
@@ -48,6 +43,40 @@ def files_digest(root: Path = _ROOT) -> str:
     for name, content in _files(root):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
+
+
+def code_of_files(root: Path = _ROOT) -> dict[str, tuple[str, str]]:
+    """Return the digest of the bytes and that of the code of each of these files, by path, for `changed_files`."""
+    return {name: (_short(content), _short(_code(name, content).encode())) for name, content in _files(root)}
+
+
+def changed_files(before: Mapping[str, Sequence[str]], root: Path = _ROOT) -> list[str]:
+    """Return the paths of the files whose code differs from what `code_of_files` gave, with those gone and those new.
+
+    Only files whose bytes differ are parsed.
+    """
+    now = dict(_files(root))
+    differ = [
+        name
+        for name, content in now.items()
+        if name in before
+        and before[name][0] != _short(content)
+        and before[name][1] != _short(_code(name, content).encode())
+    ]
+    return sorted([*differ, *(before.keys() ^ now.keys())])
+
+
+def _short(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _code(name: str, content: bytes) -> str:
+    """Return the code of a file as text, or its text where Python cannot parse it."""
+    text = content.decode()
+    try:
+        return python_code(text) if name.endswith(".py") else c_code(text)
+    except SyntaxError:
+        return text
 
 
 def _files(root: Path) -> list[tuple[str, bytes]]:

@@ -18,7 +18,7 @@ from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import latest_row, read_latest
 from titans_lab.store.records import read_finalists, read_run, read_search, read_status, read_study
 from titans_lab.store.searches import SearchFolder
-from titans_lab.store.status import Status
+from titans_lab.store.status import FINISHED, Status
 from titans_lab.store.store import Store
 from titans_lab.study.study import Study
 
@@ -131,11 +131,14 @@ def _row(run: Run, store: Store) -> dict[str, Any]:
     folder = store.run(run.run_id)
     status, latest = folder.status(), folder.latest()
     figures = status.summary if status else _live(latest)
-    error = (status.error or "").strip().splitlines() if status else []
+    said = (status.error or "").strip() if status else ""
+    state = folder.state()
+    why = latest.explained() if latest and state not in FINISHED | {"running"} else None
+    error = [*said.splitlines(), *([why] if why else [])]
     return {
         "run": run.label,
         "id": run.run_id,
-        "state": folder.state(),
+        "state": state,
         "tokens": figures.get("tokens", 0),
         "planned_tokens": derived.tokens(run.config),
         "loss": figures.get("loss"),

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,11 +80,13 @@ class Share:
         deadline: The time, by `time.monotonic`, at which it stops its runs, for others to resume.
         needed: Seconds that each run takes to its first checkpoint, by its id. A run that would not
             reach it by the deadline is not started.
+        who: The worker, in words, such as "Slurm job 12_3".
     """
 
     runs: float = math.inf
     deadline: float = math.inf
     needed: Mapping[str, float] = field(default_factory=dict)
+    who: str = "worker"
 
     def allows(self, run_id: str, started: int) -> bool:
         """Return whether a run may be started now, after so many others."""
@@ -149,11 +152,12 @@ class Sweep:
             look: A function that is called after each turn. If it returns True, the sweep goes on for runs that it may
                 add.
         """
-        words = "the sweep was interrupted"
+        words = f"the {self.share.who} was ended" if self.share else "the sweep was interrupted"
         try:
             for pause in self._turns(look):
                 time.sleep(pause)
-            words = "another run failed, and --fail-fast was given" if self.halted else "the worker's time is over"
+            late = f"the time of the {self.share.who} is over" if self.share else ""
+            words = "another run failed, and --fail-fast was given" if self.halted else late
         except OSError as error:
             raise UserError(
                 f"{self.store.root}: cannot write there ({error.strerror}); the workers are stopped, and no finished "
@@ -179,6 +183,28 @@ class Sweep:
     def state(self, run_id: str) -> str:
         """Return the state of a run of the study, as far as this sweep knows."""
         return self.ended.get(run_id) or self.skipped.get(run_id) or self.store.run(run_id).state()
+
+    @property
+    def out_of_time(self) -> bool:
+        """Return whether it leaves runs that another worker may take because its time is over.
+
+        A worker whose whole time was too short for any run is not out of time: the next one would do no better.
+        """
+        share = self.share
+        if share is None or share.deadline == math.inf:
+            return False
+        stopped = (run_id for run_id, state in self.ended.items() if state in STOPPED)
+        ids = [run.run_id for run in (*self.waiting, *self.left)] + list(stopped)
+        had_time = self.started or share.deadline == -math.inf  # a signal may come before the first run
+        return (
+            bool(had_time)
+            and self.started < share.runs
+            and any(self._claimable(self.store.run(run_id)) for run_id in ids)
+        )
+
+    @staticmethod
+    def _claimable(folder: RunFolder) -> bool:
+        return folder.state() not in FINISHED | {"running"} and not folder.given_up()
 
     @property
     def failed(self) -> list[str]:
@@ -321,11 +347,14 @@ class Sweep:
     def _stopped_elsewhere(self, folder: RunFolder, state: str) -> bool:
         """Return whether a user stopped a run while another sweep executed it. The end of that sweep does not count."""
         latest = folder.latest() if folder.run_id in self.others and state in STOPPED else None
-        return latest is not None and latest.asked_to_stop() is not None
+        return latest is not None and latest.stopped_for_good()
 
     def _end_all(self, words: str) -> None:
         """End the workers that are left after an interruption."""
         for _, job in self.active.values():
+            if self.share and not job.attempt.asked_to_stop():
+                with suppress(OSError):  # a store that cannot be written does not get the reason, nor the commit
+                    job.attempt.ask_to_stop("cancelled", f"{words}; another worker continues the run", resumable=True)
             job.terminate()
         for _, job in self.active.values():
             job.wait()

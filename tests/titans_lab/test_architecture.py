@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "titans_lab.environment": "titans_lab.source_digest",
     "titans_lab.input": "",
     "titans_lab.output": "titans_lab.errors",
+    "titans_lab.preferences": "titans_lab.errors",
     "titans_lab.paper": "",
     "titans_lab.stats": "",
     "titans_lab.tables": "titans_lab.errors",
@@ -52,8 +53,8 @@ MAY_IMPORT = {
     "titans_lab.tasks.settings": "titans.models.config titans_lab.data titans_lab.errors titans_lab.run.metric "
     "titans_lab.run.sections",
     "titans_lab.tasks.registry": "titans_lab.tasks.settings",
-    "titans_lab.plugins": "titans.mixers.registry titans_lab.errors titans_lab.input titans_lab.tasks.registry "
-    "titans_lab.tasks.settings",
+    "titans_lab.plugins": "titans.mixers.registry titans_lab.errors titans_lab.input titans_lab.preferences "
+    "titans_lab.tasks.registry titans_lab.tasks.settings",
     "titans_lab.run": "titans titans.compiler titans.mixers.registry titans.models.config titans.models.cost "
     "titans_lab.errors titans_lab.plugins titans_lab.run.sections titans_lab.tasks.registry "
     "titans_lab.tasks.settings",
@@ -68,7 +69,10 @@ MAY_IMPORT = {
     "titans_lab.run titans_lab.store titans_lab.study titans_lab.sweep",
     "titans_lab.status": "titans_lab.errors titans_lab.quantities titans_lab.run titans_lab.store titans_lab.study",
     "titans_lab.selection": "titans_lab.errors titans_lab.run titans_lab.store titans_lab.study",
-    "titans_lab.executors": "titans_lab.environment titans_lab.errors titans_lab.store",
+    "titans_lab.dispatch": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.launch "
+    "titans_lab.quantities titans_lab.run titans_lab.source_digest titans_lab.store",
+    "titans_lab.executors": "titans_lab.durations titans_lab.environment titans_lab.errors titans_lab.preferences "
+    "titans_lab.store",
     "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.run "
     "titans_lab.store",
     "titans_lab.planning": "titans_lab.executors titans_lab.quantities titans_lab.run titans_lab.run.metric "
@@ -117,8 +121,8 @@ MAY_IMPORT = {
     "titans_lab.training",
     "titans_lab.bench.__main__": "titans.models titans.models.config titans_lab.bench.step titans_lab.plugins "
     "titans_lab.run",
-    "titans_lab.cli": "titans_lab.version titans_lab.bench titans_lab.control titans_lab.data titans_lab.doctor "
-    "titans_lab.durations titans_lab.errors titans_lab.evaluation titans_lab.executors "
+    "titans_lab.cli": "titans_lab.version titans_lab.bench titans_lab.control titans_lab.data titans_lab.dispatch "
+    "titans_lab.doctor titans_lab.durations titans_lab.errors titans_lab.evaluation titans_lab.executors "
     "titans_lab.follow titans_lab.harness titans_lab.harness.table titans_lab.huggingface titans_lab.launch "
     "titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress "
     "titans_lab.quantities titans_lab.report titans_lab.reproduce titans_lab.run "

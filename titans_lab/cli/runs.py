@@ -25,6 +25,7 @@ from titans_lab.cli.arguments import (
     open_store,
     selected,
 )
+from titans_lab.cli.clusters import cancel_workers, note_workers
 from titans_lab.cli.output import note, print_damage, print_rows, rows_text
 from titans_lab.cli.screens import SHORT_ID, Wide, screen_text
 from titans_lab.cli.streams import has_reader, problem
@@ -66,7 +67,10 @@ def status(
     from titans_lab.selection import Filter
 
     records, wanted = open_store(store, there=study is None), Filter.of(states, where)
-    look = _look(records, study, overrides, wanted)
+    loaded = load(study, overrides) if study else None
+    if loaded:
+        note_workers(records, *loaded)
+    look = _look(records, loaded, wanted)
     if watch:
         _watch(look, wide, form)
         return
@@ -118,6 +122,7 @@ def cancel(
 ) -> None:
     """Stop runs, on any machine, after their current step. A later sweep continues them.
 
+    A study's workers on a cluster are cancelled, too, unless --state or --where selects some of its runs.
     A run that has not begun cannot be cancelled: end the sweep that would start it.
     """
     from titans_lab import control
@@ -129,6 +134,8 @@ def cancel(
     found = control.cancel(records, rows)
     print_rows(("run_id", "attempt", "host"), (row.values() for row in found.attempts), form)
     note(f"asked {len(found.attempts)} of {plural(len(rows), 'run')} to stop")
+    if targets and not states and not where:
+        cancel_workers(records, targets)
     if found.waiting:
         note(f"{found.waiting} have not begun: end the sweep that would start them, with Ctrl-C")
 
@@ -164,12 +171,11 @@ class Shown:
         return any(row.get("state") == "running" or row.get("running") for row in self.rows)
 
 
-def _look(records: Store, study: Path | None, overrides: list[str] | None, wanted: Filter) -> Callable[[bool], Shown]:
+def _look(records: Store, loaded: tuple[Study, list[Run]] | None, wanted: Filter) -> Callable[[bool], Shown]:
     """Return what to call for the runs or studies as they are now; its argument says whether ids are shown in full."""
-    if study is None:
+    if loaded is None:
         return partial(_selected, records, wanted) if wanted else partial(_of_store, records)
-    loaded, runs = load(study, overrides)
-    return partial(_of_study, records, loaded, runs, wanted)
+    return partial(_of_study, records, *loaded, wanted)
 
 
 def _of_store(records: Store, wide: bool) -> Shown:

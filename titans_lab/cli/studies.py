@@ -28,6 +28,7 @@ from titans_lab.cli.arguments import (
     usable_devices,
 )
 from titans_lab.cli.checks import verify_first
+from titans_lab.cli.clusters import Ask, Detach, DryRun, On, Profile, Settings, sweep_on, worker_options
 from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, end_interrupted, note, print_damage, print_rows
 from titans_lab.cli.reports import summarise
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from titans_lab.launch import Launch, SweepOutcome
 
 
+OUT_OF_TIME = 4  # the exit code of a worker that leaves runs because its time is over
 MARGIN_SECONDS = 10.0  # from the end of a worker's runs to its own
 
 
@@ -50,23 +52,34 @@ def sweep(
     fail_fast: FailFast = False,
     verify: Verify = True,
     strict: Strict = False,
+    on: On = "local",
+    profile: Profile = None,
+    settings: Settings = None,
+    dry_run: DryRun = False,
+    detach: Detach = False,
     form: Form = "table",
 ) -> None:
     """Train the missing runs of a study: one at a time on each GPU, or on each core where there is no GPU.
 
-    The same command continues an interrupted sweep.
+    The same command continues an interrupted sweep. With --on, workers on a cluster train the runs.
 
-    Exit code 0: every run has a result. 3: runs failed, the budget is spent, or verification failed and nothing was
-    started. 130: interrupted.
+    Exit code 0: every run has a result, or --detach. 3: runs failed, the budget is spent, or verification failed and
+    nothing was started. 130: interrupted.
     """
     from titans_lab.launch import Options, prepare
 
+    worker = worker_options(per_device, timeout, verify)
+    ask = Ask(on, profile, settings or (), dry_run, detach, fail_fast, worker)
+    ask.check(max_parallel)
     loaded, runs = load(study, overrides)
-    options = Options(max_parallel, per_device, timeout, fail_fast, strict)
-    launch = prepare(loaded, runs, open_store(store), usable_devices(), options)
-    complete = _run(launch, verify)
-    if form != "table":
-        rows = ((run.run_id, run.label, launch.sweep.store.run(run.run_id).state()) for run in runs)
+    records = open_store(store)
+    if on == "local":
+        options = Options(max_parallel, per_device, timeout, fail_fast, strict)
+        complete = _run(prepare(loaded, runs, records, usable_devices(), options), verify)
+    else:
+        complete = sweep_on(ask, loaded, runs, records, overrides or [], strict)
+    if form != "table" and not dry_run:
+        rows = ((run.run_id, run.label, records.run(run.run_id).state()) for run in runs)
         print_rows(("run_id", "label", "state"), rows, form)
     if not complete:
         raise typer.Exit(FAILED)
@@ -88,6 +101,11 @@ def rerun(
     timeout: Timeout = None,
     fail_fast: FailFast = False,
     verify: Verify = True,
+    on: On = "local",
+    profile: Profile = None,
+    settings: Settings = None,
+    dry_run: DryRun = False,
+    detach: Detach = False,
     form: Form = "table",
 ) -> None:
     """Train the runs of a study that are in some states again. Their earlier results are kept in their folders.
@@ -98,6 +116,8 @@ def rerun(
     from titans_lab.planning.history import read_history
     from titans_lab.selection import Filter
 
+    ask = Ask(on, profile, settings or (), dry_run, detach, fail_fast, worker_options(per_device, timeout, verify))
+    ask.check(max_parallel)
     loaded, runs = load(study, overrides)
     records, wanted = open_store(store), Filter.of(states, where)
     history = read_history(records)
@@ -105,9 +125,12 @@ def rerun(
     swept, complete = [], True
     if again:
         note(f"{loaded.name}: running {len(again)} of {plural(len(runs), 'run')} again")
-        options = Options(max_parallel, per_device, timeout, fail_fast)
-        launch = prepare(loaded, runs, records, usable_devices(), options, history, again)
-        swept, complete = [run for run in runs if run in launch.waiting], _run(launch, verify)
+        swept = [run for run in runs if run in again or run in history.missing(runs)]
+        if on == "local":
+            options = Options(max_parallel, per_device, timeout, fail_fast)
+            complete = _run(prepare(loaded, runs, records, usable_devices(), options, history, again), verify)
+        else:
+            complete = sweep_on(ask, loaded, runs, records, overrides or [], history=history, again=again)
     else:
         condition = f"{states.replace(',', ', ')}{f' where {where}' if where else ''}"
         note(f"{loaded.name}: nothing to run again: none of {plural(len(runs), 'run')} is {condition}")
@@ -135,6 +158,12 @@ def work(
         str | None,
         typer.Option(metavar="DEVICE,...", help="Use these devices only: cpu, cuda, or some, such as cuda:0,cuda:1."),
     ] = None,
+    submission: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Refuse if the study or the code is not what this submission to a cluster had."
+        ),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Try runs again that failed or were cancelled. Give it to one worker only.")
     ] = False,
@@ -150,18 +179,21 @@ def work(
     Start as many workers as you like, by whatever starts processes. Each claims runs until none is left but those that
     living workers hold. A run that failed is left alone, and no report is drawn.
 
-    SIGUSR1 ends it like --until. Exit code 0: it ended in order. 3: a run failed here, or verification did. 130:
-    interrupted.
+    SIGUSR1 ends it like --until. Exit code 0: no run is left for it. 3: a run failed here, or verification did. 4: its
+    time is over, and it leaves runs to other workers. 130: interrupted.
     """
+    from titans_lab.dispatch import check_unchanged, job_words
     from titans_lab.launch import Options, ask_again, chosen, prepare
     from titans_lab.sweep import Share
 
     loaded, all_runs = load(study, overrides)
     records, devices = open_store(store), chosen(usable_devices(), device)
+    if submission:
+        check_unchanged(records, submission, all_runs)
     if again:
         ask_again(all_runs, records, "titans-lab work --again")
     deadline = math.inf if until is None else time.monotonic() + until - MARGIN_SECONDS
-    share = Share(math.inf if runs is None else runs, deadline)
+    share = Share(math.inf if runs is None else runs, deadline, who=job_words())
     options = Options(max_parallel, per_device, timeout, strict=strict, share=share)
     launch = prepare(loaded, all_runs, records, devices, options)
     sweep = launch.sweep
@@ -171,6 +203,8 @@ def work(
     words = ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "no run"
     left = len(sweep.left) + len(sweep.waiting)
     note(f"here: {words}; left to others: {left} of {plural(len(all_runs), 'run')}")
+    if sweep.out_of_time:
+        raise typer.Exit(OUT_OF_TIME)
     if sweep.broken:
         raise typer.Exit(FAILED)
 

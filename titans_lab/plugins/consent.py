@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tomllib
-from pathlib import Path
-
 from titans_lab.errors import UserError
 from titans_lab.plugins.source import Plugin
+from titans_lab.preferences import config_file, read_config
 
 
 class _Consent:
@@ -19,10 +16,9 @@ def allow_all() -> None:
     _Consent.everything = True
 
 
-def config_file() -> Path:
-    """Return the user's configuration file, which need not exist."""
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "titans-lab" / "config.toml"
+def allows_all() -> bool:
+    """Return whether every plugin is allowed."""
+    return _Consent.everything
 
 
 def check_allowed(plugin: Plugin) -> None:
@@ -43,13 +39,7 @@ def check_allowed(plugin: Plugin) -> None:
 
 
 def _allowed_digests() -> set[str]:
-    path = config_file()
-    try:
-        allowed = tomllib.loads(path.read_text(encoding="utf-8")).get("plugins", {}).get("allow", [])
-    except FileNotFoundError:
-        return set()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AttributeError) as error:
-        raise UserError(f"{path}: cannot be read as TOML: {error}; mend or remove the file") from error
+    allowed = read_config("plugins").get("allow", [])
     if not isinstance(allowed, list) or not all(isinstance(each, str) for each in allowed):
-        raise UserError(f'{path}: plugins.allow: not a list of hashes; write allow = ["<sha256>"]')
+        raise UserError(f'{config_file()}: plugins.allow: not a list of hashes; write allow = ["<sha256>"]')
     return set(allowed)

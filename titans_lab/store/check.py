@@ -22,8 +22,10 @@ from titans_lab.store.records import (
     UnknownConfiguration,
     read_again,
     read_bench,
+    read_ends,
     read_env,
     read_evaluation,
+    read_explained,
     read_finalists,
     read_ngram_baselines,
     read_run,
@@ -31,6 +33,7 @@ from titans_lab.store.records import (
     read_status,
     read_stop,
     read_study,
+    read_submission,
     read_trial,
     read_verified,
 )
@@ -95,6 +98,7 @@ def _attempt(run: RunFolder, attempt: Attempt) -> Iterator[Fault]:
     yield from _record(attempt.env_path, read_env, "host and versions of this attempt are unknown")
     yield from _record(attempt.stop_path, read_stop, "ask the run to stop again: titans-lab cancel")
     yield from _record(attempt.again_path, read_again, "ask for the run again: titans-lab work --again")
+    yield from _record(attempt.explained_path, read_explained, "why this attempt ended is unknown")
     for log, columns in LOGS.items():
         try:
             damaged = read_lines(attempt.lines_path(log), columns)[1]
@@ -147,7 +151,7 @@ def _record(path: Path, read: Callable[[Path], object], remedy: str, required: b
 
 def _folders(store: Store) -> Iterator[Fault]:
     """Yield files in the place of the store's folders."""
-    for kind in ("studies", "searches", "ngram_baselines", "benches", "verified"):
+    for kind in ("studies", "searches", "submissions", "ngram_baselines", "benches", "verified"):
         path = store.root / kind
         if path.exists() and not path.is_dir():
             yield Fault(Damage(path, "is a file where the store has a folder"), "nothing can be kept there")
@@ -170,6 +174,9 @@ def _records(store: Store) -> Iterator[Fault]:
         yield from _record(search.finalists_path, read_finalists, "the search goes on without it")
         for path in search.trial_paths():
             yield from _record(path, read_trial, "the search goes on without it")
+    for submission in store.submissions():
+        yield from _record(submission.record_path, read_submission, "its workers end by themselves", required=True)
+        yield from _record(submission.ends_path, read_ends, "the cluster is asked again")
     measured = [(store.ngram_baseline_paths(), read_ngram_baselines), (store.bench_paths(), read_bench)]
     for paths, read in [*measured, (store.verified_paths(), read_verified)]:
         for path in paths:

@@ -189,6 +189,8 @@ RUNS = (
     Column("started", datetime, "start of the last attempt, UTC"),
     Column("finished", datetime, "commit of the last attempt, UTC"),
     Column("host", str, "name of the machine"),
+    Column("job", str, "job of the cluster that executed the attempt, such as slurm 12_3; null: none did"),
+    Column("submission", str, "submission of that job, a folder of the store"),
     Column("device", str, "cpu or cuda"),
     Column("device_name", str, "model of the device"),
     Column("python", str, "version of Python"),
@@ -196,7 +198,7 @@ RUNS = (
     Column("commit", str, "commit of the code"),
     Column("source_digest", str, "digest of the code that decides numbers, without comments and docstrings"),
     Column("env", str, "JSON: host, device and versions as recorded"),
-    Column("error", str, "traceback, or the end of the log of a worker that died"),
+    Column("error", str, "traceback, or the end of the log of a worker that died; then what a cluster says about it"),
 )
 
 FAILURES = (
@@ -204,8 +206,9 @@ FAILURES = (
     Column("attempt", int, "number of the attempt, from 1; a run may have succeeded since"),
     Column("state", str, "how the attempt ended: failed, oom, timeout, cancelled, or lost (without a commit)"),
     Column("message", str, "last line of the error"),
-    Column("error", str, "traceback, or the end of the log of a worker that died"),
+    Column("error", str, "traceback, or the end of the log of a worker that died; then what a cluster says about it"),
     Column("host", str, "name of the machine"),
+    Column("job", str, "job of the cluster that executed the attempt, such as slurm 12_3; null: none did"),
     Column("started", datetime, "start of the attempt, UTC"),
     Column("finished", datetime, "commit of the attempt, UTC; null: lost"),
 )

@@ -14,7 +14,15 @@ from titans_lab.errors import UserError
 from titans_lab.store.claims import NOBODY, AlreadyRunning, Claim, Holder, Watch
 from titans_lab.store.files import DamagedError, write_json
 from titans_lab.store.names import NUMBER, PART, ForeignName, folders_in, is_inside, leads_out, listed, path_of
-from titans_lab.store.records import read_again, read_env, read_evaluation, read_run, read_status, read_stop
+from titans_lab.store.records import (
+    read_again,
+    read_env,
+    read_evaluation,
+    read_explained,
+    read_run,
+    read_status,
+    read_stop,
+)
 from titans_lab.store.status import BROKEN, COMMITTED_FILE, FINISHED, STOPPED, Status
 
 _EVALUATION = re.compile(rf"evals/{PART}\.json")
@@ -125,21 +133,50 @@ class Attempt:
         except (FileNotFoundError, DamagedError):
             return False
 
-    def ask_to_stop(self, state: str, why: str) -> None:
+    def ask_to_stop(self, state: str, why: str, resumable: bool = False) -> None:
         """Ask the worker, on whatever host, to commit `state`, one of `STOPPED`, and the reason.
 
         The last request counts.
+
+        Args:
+            state: The state.
+            why: The reason.
+            resumable: Whether another worker may continue the run although nobody asks for that.
         """
         assert state in STOPPED, state
-        write_json(self.stop_path, {"state": state, "why": why})
+        write_json(self.stop_path, {"state": state, "why": why, "resumable": resumable})
 
     def asked_to_stop(self) -> tuple[str, str] | None:
         """Return the state to commit and the reason, or None without a readable request."""
+        asked = self._stop()
+        return (asked["state"], asked["why"]) if asked else None
+
+    def stopped_for_good(self) -> bool:
+        """Return whether somebody asked the attempt to stop, and not only for another worker to continue it."""
+        asked = self._stop()
+        return asked is not None and not asked.get("resumable")
+
+    def _stop(self) -> dict[str, Any] | None:
         try:
-            asked = read_stop(self.stop_path)
+            return read_stop(self.stop_path)
         except (FileNotFoundError, DamagedError):
             return None
-        return asked["state"], asked["why"]
+
+    @property
+    def explained_path(self) -> Path:
+        """Return the path of what a cluster says about the end of the attempt."""
+        return self.path / "explained.json"
+
+    def explain(self, why: str) -> None:
+        """Record what a cluster says about the end of the attempt."""
+        write_json(self.explained_path, {"why": why})
+
+    def explained(self) -> str | None:
+        """Return what a cluster says about the end of the attempt, or None where it says nothing."""
+        try:
+            return read_explained(self.explained_path)["why"]
+        except (FileNotFoundError, DamagedError):
+            return None
 
 
 @dataclass(frozen=True)
@@ -261,7 +298,7 @@ class RunFolder:
         latest, state = self.latest(), self.state()
         if latest is None or latest.asked_again():
             return False
-        return state in BROKEN or (state in STOPPED and latest.asked_to_stop() is not None)
+        return state in BROKEN or (state in STOPPED and latest.stopped_for_good())
 
     def attempts(self) -> list[Path]:
         """Return the folders of the attempts, oldest first."""

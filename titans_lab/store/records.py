@@ -114,7 +114,14 @@ _TRIAL = fields(
 )
 _FINALIST = fields({"number": optional(at_least(0)), "params": mapping(SCALAR), "seed": INTEGER, "run_id": NAME})
 _FINALISTS = fields({"runs": items(_FINALIST)})
-_STOP = fields({"state": one_of(STOPPED), "why": TEXT})
+_STOP = fields({"state": one_of(STOPPED), "why": TEXT}, {"resumable": BOOLEAN})
+_EXPLAINED = fields({"why": TEXT})
+_SUBMISSION = fields(
+    {"name": NAME, "study": TEXT, "engine": TEXT, "user": TEXT, "submitted": _time, "jobs": items(TEXT)}
+    | {"workers": at_least(1), "runs": items(NAME), "code": mapping(row_of(TEXT, TEXT)), "libraries": mapping(TEXT)},
+    {"profile": OBJECT, "command": items(TEXT), "request": TEXT, "path": TEXT},
+)
+_ENDS = fields({"workers": mapping(TEXT), "over": BOOLEAN})
 _AGAIN = fields({"why": TEXT})
 _EVALUATION = fields({"rows": items(fields({}, columns=EVALS))}, {"finished": _time})
 _VERIFIED = fields({"rows": items(OBJECT)})
@@ -174,6 +181,21 @@ def read_env(path: Path) -> Record:
 def read_stop(path: Path) -> Record:
     """Return a request to end an attempt: the state to commit and the reason."""
     return _read(path, _STOP)
+
+
+def read_explained(path: Path) -> Record:
+    """Return what a cluster says about the end of an attempt."""
+    return _read(path, _EXPLAINED)
+
+
+def read_submission(path: Path) -> Record:
+    """Return a submission of workers to a cluster."""
+    return _read(path, _SUBMISSION, name=path.parent.name)
+
+
+def read_ends(path: Path) -> Record:
+    """Return how the workers of a submission ended, and whether all of them have."""
+    return _read(path, _ENDS)
 
 
 def read_again(path: Path) -> Record:

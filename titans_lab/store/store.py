@@ -5,7 +5,7 @@ runs/<run_id>/attempts/<n>/             an attempt. While it runs: claim (its wo
                                         metrics.jsonl, evals.jsonl and memory.jsonl; stop.json if it was asked to stop.
                                         At its end: weights.pt if it succeeded, the logs as Parquet, and its commit
                                         status.json if it has no result; then again.json, if somebody asks for
-                                        another attempt
+                                        another attempt, and explained.json, if a cluster says why it ended
 runs/<run_id>/status.json               the commit of the first attempt with a result; it is never replaced
 runs/<run_id>/evals/<id>.json           a later evaluation
 studies/<name>.json                     the study as last swept
@@ -15,6 +15,7 @@ benches/<time>-<hash>.json              measured speeds
 quarantine/<time>/                      damaged records that `titans-lab doctor --fix` moved away
 trash/<time>/                           removed runs and studies
 compact/                                copies of finished runs' rows, to read faster: `titans_lab.store.compacted`
+submissions/<name>/                     workers on a cluster: see `titans_lab.store.submissions`
 verified/<key>.json                     a verification that passed, of one model, precision and device
 """
 
@@ -36,6 +37,7 @@ from titans_lab.store.folder import RunFolder
 from titans_lab.store.names import PART, check_inside, folders_in, listed, path_of
 from titans_lab.store.records import read_ngram_baselines, read_verified
 from titans_lab.store.searches import SearchFolder
+from titans_lab.store.submissions import SubmissionFolder
 
 _REPORT = re.compile(rf"reports/{PART}")
 
@@ -85,6 +87,16 @@ class Store:
         folder = self.root / "searches"
         names = folders_in(folder) if folder.is_dir() else []
         return (SearchFolder(folder / name) for name in sorted(names) if not name.startswith("."))
+
+    def submission(self, name: str) -> SubmissionFolder:
+        """Return the folder of a submission, which need not exist. UserError where `name` cannot be a name."""
+        return SubmissionFolder(path_of(self.root / "submissions", name))
+
+    def submissions(self) -> list[SubmissionFolder]:
+        """Return the folders of all submissions, oldest first."""
+        folder = self.root / "submissions"
+        names = folders_in(folder) if folder.is_dir() else []
+        return [SubmissionFolder(folder / name) for name in sorted(names) if not name.startswith(".")]
 
     def report_path(self, name: str, suffix: str) -> Path:
         """Return the default path of the report on a study. Raise UserError where it would be outside of the store."""

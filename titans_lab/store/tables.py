@@ -29,7 +29,7 @@ from titans_lab.store.records import (
     read_trial,
 )
 from titans_lab.store.searches import SearchFolder, trial_row
-from titans_lab.store.status import COMMITTED, FAILED, Status
+from titans_lab.store.status import COMMITTED, FAILED, FINISHED, Status
 from titans_lab.store.store import Store
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Reader:
             "plugins": _json(record.get("plugins")),
             "env": _json(env or None),
             "finished": status and status.finished,
-            "error": status and status.error,
+            "error": _error(found.folder.latest() if found.state not in FINISHED else None, status),
         }
 
     def _live_env(self, latest: Attempt | None) -> dict[str, Any]:
@@ -223,7 +223,7 @@ class Reader:
 
     def _failure(self, attempt: Attempt, status: Status | None) -> dict[str, Any]:
         env = status.env if status else self._live_env(attempt)
-        error = (status.error or "").strip() if status else ""
+        error = (_error(attempt, status) or "").strip()
         return {
             "run_id": attempt.folder.run_id,
             "attempt": attempt.number,
@@ -231,6 +231,7 @@ class Reader:
             "message": error.splitlines()[-1] if error else None,
             "error": error or None,
             "host": env.get("host"),
+            "job": env.get("job"),
             "started": env.get("started"),
             "finished": status and status.finished,
         }
@@ -340,6 +341,12 @@ class Reader:
         except DamagedError as error:
             self.damage.append(error.damage)
             return None
+
+
+def _error(attempt: Attempt | None, status: Status | None) -> str | None:
+    """Return the error that an attempt committed, and what a cluster says about its end."""
+    parts = (status and status.error, attempt and attempt.explained())
+    return "\n".join(part for part in parts if part) or None
 
 
 def _json(value: Any) -> str | None:

@@ -1,0 +1,34 @@
+"""A Slurm for the tests of this folder, and a study with a store for each of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slurm import Slurm, require_slurm
+from workbench import Workbench
+
+
+@pytest.fixture(scope="session")
+def running_slurm() -> Iterator[Slurm]:
+    require_slurm()
+    with tempfile.TemporaryDirectory(prefix="titans-lab-slurm-") as folder:  # a short path: it names a socket
+        cluster = Slurm(Path(folder))
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+@pytest.fixture
+def slurm(running_slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    monkeypatch.setenv("SLURM_CONF", str(running_slurm.config))
+    return running_slurm
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return Workbench.at(tmp_path)
