@@ -187,6 +187,8 @@ def standing(store: Store, study: str, runs: Sequence[Run], engine_of: Callable[
 def cancel(store: Store, study: str, engine_of: Callable[[str], Engine]) -> list[str]:
     """End the workers of a study on every cluster, and return the names of their submissions.
 
+    Workers that live as long as their coordinator are left to it: it ends when no run is left.
+
     Raises:
         UserError: An engine refuses, or cannot be asked from this machine.
     """
@@ -194,8 +196,10 @@ def cancel(store: Store, study: str, engine_of: Callable[[str], Engine]) -> list
     for folder in living(store, study):
         record = folder.record()
         assert record is not None
-        engine_of(record["engine"]).cancel(folder.name, record["jobs"])
-        found.append(folder.name)
+        engine = engine_of(record["engine"])
+        if engine.detaches:
+            engine.cancel(folder.name, record["jobs"])
+            found.append(folder.name)
     return found
 
 
@@ -242,6 +246,10 @@ class Dispatch:
     def begin(self) -> bool:
         """Find the workers of an earlier command, or else submit new ones. Return whether workers were found."""
         self.submissions = living(self.work.store, self.work.study, self.engine.name)
+        if not self.engine.detaches:
+            for each in self.submissions:
+                each.note_ends({}, over=True)  # its workers ended with its coordinator
+            self.submissions = []
         found = [hands for each in self.submissions if (hands := look(each, self.engine)) is not None]
         if self.submissions and not found:
             raise UserError(

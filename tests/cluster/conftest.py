@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray_cluster import ray_cluster, require_ray
 from slurm import Slurm, require_slurm
 from workbench import Workbench
 
@@ -27,6 +28,20 @@ def running_slurm() -> Iterator[Slurm]:
 def slurm(running_slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     monkeypatch.setenv("SLURM_CONF", str(running_slurm.config))
     return running_slurm
+
+
+@pytest.fixture(scope="session")
+def running_ray() -> Iterator[str]:
+    """Start a Ray with two cores and two GPUs that are not there, and return its address."""
+    require_ray()
+    with ray_cluster() as address:
+        yield address
+
+
+@pytest.fixture
+def ray(running_ray: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("RAY_ADDRESS", running_ray)
+    return running_ray
 
 
 @pytest.fixture

@@ -14,7 +14,10 @@ EIGHT = "seeds=8"
 NUMBERS = "select run_id, seed, state, loss, train_loss, steps, attempt from runs order by run_id"
 
 
-@pytest.fixture(params=["local", pytest.param("slurm", marks=pytest.mark.slurm)])
+ENGINES = ["local", pytest.param("slurm", marks=pytest.mark.slurm), pytest.param("ray", marks=pytest.mark.ray)]
+
+
+@pytest.fixture(params=ENGINES)
 def on(request: pytest.FixtureRequest) -> list[str]:
     """The options of a sweep that say where its workers run."""
     if request.param == "local":

@@ -151,6 +151,7 @@ BELONGS_TO = {
     "tokenizers": "titans_lab.data titans_lab.huggingface",
     "datasets": "titans_lab.data titans_lab.harness",
     "lm_eval": "titans_lab.harness",
+    "ray": "titans_lab.executors",
     "typer": "titans_lab.cli",
     "rich": "titans_lab.cli",
 }

@@ -13,7 +13,7 @@ import titans
 from titans_lab.environment import environment
 from titans_lab.planning.edited import edited_since
 from titans_lab.planning.history import read_history
-from titans_lab.source_digest import c_code, files_digest, python_code, source_digest
+from titans_lab.source_digest import c_code, changed_files, code_of_files, files_digest, python_code, source_digest
 
 LAYER, SCAN = Path("titans/mixers/lmm/layer.py"), Path("titans/ops/neural_memory/cpu/scan.c")
 
@@ -132,3 +132,16 @@ def test_verbs_warn_of_runs_of_edited_code_and_refuse_them_if_strict(bench: Work
         assert warned.returncode == 0
         assert f"warning: {words}" in warned.stderr
     assert source_digest() in next(bench.store.root.glob("reports/*.html")).read_text()
+
+
+def test_changed_files_are_those_whose_code_differs(tmp_path: Path):
+    folder = tmp_path / "titans"
+    folder.mkdir()
+    for name in ("kept.py", "commented.py", "edited.py", "gone.py"):
+        (folder / name).write_text("x = 1\n")
+    before = code_of_files(tmp_path)
+    (folder / "commented.py").write_text("x = 1  # one\n")
+    (folder / "edited.py").write_text("x = 2\n")
+    (folder / "gone.py").unlink()
+    (folder / "new.py").write_text("x = 1\n")
+    assert changed_files(before, tmp_path) == ["titans/edited.py", "titans/gone.py", "titans/new.py"]

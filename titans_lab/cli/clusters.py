@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from titans_lab.store.store import Store
     from titans_lab.study.study import Study
 
-Place = Literal["local", "slurm"]
+Place = Literal["local", "slurm", "ray"]
 On = Annotated[Place, typer.Option("--on", help="Where the workers run: on this machine, or as jobs of a cluster.")]
 Profile = Annotated[
     str | None,
@@ -66,9 +66,11 @@ class Ask:
     def check(self, max_parallel: int | None) -> None:
         """Raise UserError where options contradict each other."""
         if self.on == "local" and (self.profile or self.settings or self.dry_run or self.detach):
-            raise UserError("--profile, --set, --dry-run and --detach are about a cluster; give --on slurm")
+            raise UserError("--profile, --set, --dry-run and --detach are about a cluster; give --on slurm or --on ray")
         if self.on != "local" and max_parallel is not None:
             raise UserError("--max-parallel is about this machine; give --set workers=N for the workers of a cluster")
+        if self.detach and self.on == "ray":
+            raise UserError("--detach: Ray ends the tasks of a process that leaves; leave it out, or use tmux or nohup")
         if self.detach and self.fail_fast:
             raise UserError("--detach leaves nobody to watch for failures; leave --fail-fast out")
 
@@ -86,19 +88,36 @@ def worker_options(per_device: int, timeout: float | None, verify: bool) -> list
 def engine_of(ask: Ask) -> tuple[Engine, int]:
     """Return the engine that a command line asks for, and its most workers."""
     from titans_lab.executors.profiles import read_profile
+    from titans_lab.executors.ray import RayEngine, RayProfile
     from titans_lab.executors.slurm import SlurmEngine, SlurmProfile
 
-    found = read_profile(SlurmProfile, ask.on, ask.profile, ask.settings)
-    return SlurmEngine(found), found.workers
+    if ask.on == "ray":
+        ray = read_profile(RayProfile, ask.on, ask.profile, ask.settings)
+        return RayEngine(ray), ray.workers
+    slurm = read_profile(SlurmProfile, ask.on, ask.profile, ask.settings)
+    return SlurmEngine(slurm), slurm.workers
 
 
 def engine_named(name: str) -> Engine:
     """Return an engine, for questions about its workers. Raise UserError where this version has no such engine."""
+    from titans_lab.executors.ray import RayEngine
     from titans_lab.executors.slurm import SlurmEngine
 
-    if name != "slurm":
-        raise UserError(f"a submission is to {name}, which this version of titans-lab does not know")
-    return SlurmEngine()
+    engines: dict[str, type[Engine]] = {"slurm": SlurmEngine, "ray": RayEngine}
+    if name not in engines:
+        raise UserError(f"a submission is to {name!r}, which this version of titans-lab does not know")
+    return engines[name]()
+
+
+def checks_of(ask: Ask, store: Store) -> list[tuple[str, str, str | None]]:
+    """Return what `doctor` says about a cluster: name, value and problem of each property."""
+    from titans_lab.executors.profiles import read_profile
+    from titans_lab.executors.ray import RayProfile, ray_checks
+    from titans_lab.executors.slurm import SlurmProfile, slurm_checks
+
+    if ask.on == "ray":
+        return ray_checks(read_profile(RayProfile, ask.on, ask.profile, ask.settings))
+    return list(slurm_checks(read_profile(SlurmProfile, ask.on, ask.profile, ask.settings), store.root))
 
 
 def note_workers(store: Store, study: Study, runs: Sequence[Run]) -> None:
@@ -183,7 +202,8 @@ def _follow(dispatch: Dispatch, study: Study, waiting: Sequence[Run]) -> bool:
         with terminable():
             why = dispatch.follow(note)
     except KeyboardInterrupt:
-        end_interrupted("the workers go on; the same command follows them, and `titans-lab cancel` ends them")
+        go_on = "the workers go on; the same command follows them, and `titans-lab cancel` ends them"
+        end_interrupted(go_on if dispatch.engine.detaches else "the same command continues from here")
     store, runs = dispatch.work.store, list(dispatch.work.runs)
     if waiting:
         summarise(study, runs, store.root)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from titans_lab.cli.arguments import Form, States, StoreFolder, Targets, Where, open_store, selected
+from titans_lab.cli.clusters import Ask, On, Profile, Settings, checks_of
 from titans_lab.cli.output import FAILED, note, print_document, print_facts, print_rows, print_table, say
 from titans_lab.errors import UserError
 from titans_lab.quantities import plural
@@ -191,19 +192,25 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", "--quarantine", help="Move unusable records into the store's quarantine.")
     ] = False,
+    on: On = "local",
+    profile: Profile = None,
+    settings: Settings = None,
     store: StoreFolder = None,
     form: Form = "table",
 ) -> None:
     """Look for damaged records in the store and for problems of this machine. Nothing changes without --fix.
 
-    Exit code 3: something was found.
+    With --on, also check whether a cluster accepts workers. Exit code 3: something was found.
     """
-    from titans_lab.doctor import data, machine
+    from titans_lab.doctor import Fact, data, machine
     from titans_lab.store.check import faults, quarantine
     from titans_lab.store.store import writing
 
     records = open_store(store)
-    facts = [*machine(records.root), *data(records)]
+    ask = Ask(on, profile, settings or ())
+    ask.check(None)
+    asked = checks_of(ask, records) if on != "local" else []
+    facts = [*machine(records.root), *data(records), *(Fact(*each) for each in asked)]
     found = faults(records) if records.root.exists() else []
     with writing(records):
         folder = quarantine(records, found) if fix else None

@@ -73,6 +73,10 @@ class Engine(Protocol):
     def name(self) -> str:
         """Return the name of the engine, as `--on` has it."""
 
+    @property
+    def detaches(self) -> bool:
+        """Return whether workers outlive the process that submitted them."""
+
     def request(self, order: WorkOrder) -> str:
         """Return what the engine would be asked, exactly."""
 

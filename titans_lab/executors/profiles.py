@@ -18,11 +18,15 @@ DEFAULT = "default"
 T = TypeVar("T")
 
 
+class Seconds(float):
+    """A number of seconds that a profile writes as a duration, such as 2h."""
+
+
 def read_profile(kind: type[T], engine: str, name: str | None, given: Sequence[str]) -> T:
     """Return a profile of an engine.
 
     Args:
-        kind: The profile's dataclass. Its fields are whole numbers, numbers of seconds, texts, or tuples of texts.
+        kind: The profile's dataclass. Its fields are whole numbers, numbers, `Seconds`, texts, or tuples of texts.
         engine: The section of the configuration file, whose tables are profiles: [slurm.default], [slurm.a100].
         name: The profile's name. None: `default`, which need not exist.
         given: `KEY=VALUE` from the command line, which override the file. A list gets every value that is given.
@@ -64,11 +68,16 @@ def _value(kind: type[Any], key: str, value: Any, where: str, from_text: bool = 
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise UserError(f'{where}: not a list of texts; write {key} = ["...", "..."]')
         return tuple(lines)
-    if hint is float:  # seconds
+    if hint is Seconds:
         try:
-            return parse_duration(value if isinstance(value, str) else str(value))
+            return Seconds(parse_duration(value if isinstance(value, str) else str(value)))
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
+    if hint is float:
+        try:
+            return _number(value if from_text or not isinstance(value, str) else "")
+        except (TypeError, ValueError):
+            raise UserError(f"{where}: not a number of at least 0") from None
     if hint is int:
         if from_text and str(value).isdecimal():
             value = int(value)
@@ -78,3 +87,9 @@ def _value(kind: type[Any], key: str, value: Any, where: str, from_text: bool = 
     if not isinstance(value, str) or "\n" in value:
         raise UserError(f'{where}: not a line of text; write {key} = "..."')
     return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not 0 <= float(value) < 1e6:
+        raise ValueError
+    return float(value)

@@ -15,10 +15,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from titans_lab.errors import UserError
 from titans_lab.executors.engine import JOB, SUBMISSION, Hand, WorkOrder
+from titans_lab.executors.profiles import Seconds
 
+HOUR, TWO_MINUTES = Seconds(3600), Seconds(120)
 MOST_ELEMENTS = 1001  # Slurm's default of MaxArraySize, which bounds the index of an element
 EARLY_SECONDS = 60.0  # Slurm may send a signal so much earlier than it was asked to
 PATIENCE_SECONDS = 60.0  # how long a command of Slurm may take
@@ -105,8 +108,8 @@ class SlurmProfile:
     gres: str = ""
     cpus: int = 1
     memory: str = ""
-    time: float = 3600.0
-    lead: float = 120.0
+    time: Seconds = HOUR
+    lead: Seconds = TWO_MINUTES
     workers: int = 4
     options: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
@@ -119,7 +122,7 @@ class SlurmProfile:
                 f"slurm: {words}; Slurm may send the signal so much earlier; set a smaller lead or more time"
             )
         for each in self.options:
-            if not re.match(r"-\w|--\w[\w-]+", each):
+            if not re.fullmatch(r"-\w.*|--\w[\w-]+.*", each):
                 raise UserError(f"slurm: options: {each!r} is no option of sbatch; write it as --exclusive")
 
 
@@ -137,6 +140,11 @@ class SlurmEngine:
     def name(self) -> str:
         """Return the name of the engine."""
         return "slurm"
+
+    @property
+    def detaches(self) -> bool:
+        """Return whether workers outlive the process that submitted them."""
+        return True
 
     def request(self, order: WorkOrder) -> str:
         """Return the script of each array."""
@@ -208,6 +216,33 @@ def script(order: WorkOrder, profile: SlurmProfile, elements: int) -> str:
         notify="".join(f"{line}\n" for line in profile.notify),
         over=TIME_IS_OVER,
     )
+
+
+def slurm_checks(profile: SlurmProfile, store: Path) -> Iterator[tuple[str, str, str | None]]:
+    """Yield the name, the value and the problem, if any, of each property of a cluster that a sweep depends on."""
+    version = _asked("sbatch", "--version")
+    if version is None:
+        yield "Slurm", "none", "sbatch is not on this machine; submit from a login node"
+        return
+    queue = _asked("squeue", "--noheader", f"--user={_user()}")
+    silent = "there is no squeue" if queue is None else queue.stderr.strip()
+    answers = queue is not None and not queue.returncode
+    yield "Slurm", version.stdout.strip() or "unknown", None if answers else f"it does not answer: {silent}"
+    if not answers:
+        return
+    order = WorkOrder("doctor", ["true"], store.absolute(), Path.cwd(), 1)
+    tried = _asked("sbatch", "--test-only", text=script(order, profile, 1), drop=list(OVERRIDING.values()))
+    refused = tried is None or tried.returncode
+    said = tried.stderr.strip().replace("\n", "; ") if tried else "no answer"
+    yield "a worker of this profile", "no" if refused else "accepted", f"sbatch: {said}" if refused else None
+    there = _asked("scontrol", "show", "config")
+    config = dict(re.findall(r"^(\w+)[ \t]*=[ \t]*(.*?)[ \t]*$", there.stdout, re.MULTILINE)) if there else {}
+    yield "elements of an array", config.get("MaxArraySize", "unknown"), None
+    yield "jobs are requeued", {"1": "yes", "0": "no"}.get(config.get("JobRequeue", ""), "unknown"), None
+    yield "preemption", config.get("PreemptMode", "unknown"), None
+    accounts = _asked("sacct", "--noheader", f"--user={_user()}")
+    works = accounts is not None and not accounts.returncode
+    yield "accounting (sacct)", "yes" if works else "none: ends of jobs are known for some minutes only", None
 
 
 def largest_array() -> int:

@@ -1,0 +1,67 @@
+"""The script that Slurm gets, run by bash with a stand-in for the worker; `tests/cluster` has a real Slurm."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from workbench import until
+
+from titans_lab.executors.engine import WorkOrder
+from titans_lab.executors.slurm import SlurmProfile, script
+
+WORKER = """\
+trap 'echo USR1; exit 4' USR1
+trap 'echo TERM; exit 130' TERM
+echo "began $*"
+for i in $(seq 600); do sleep 0.1; done
+"""
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A script whose worker is a shell, and beside it a scontrol that writes down what it was asked."""
+    (tmp_path / "worker").write_text(WORKER)
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    order = WorkOrder("20261130-120000-abcdef", ["bash", str(tmp_path / "worker")], tmp_path, tmp_path, 2)
+    profile = SlurmProfile(setup=("echo set up",), notify=('echo "ended $code"',))
+    (tmp_path / "job").write_text(script(order, profile, 2))
+    return tmp_path / "job"
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "asked"), [(signal.SIGUSR1, 4, "requeue 12_3\n"), (signal.SIGTERM, 130, "")]
+)
+def test_a_signal_reaches_the_worker_and_only_a_worker_out_of_time_is_requeued(
+    job: Path, number: int, code: int, asked: str
+):
+    path = f"{job.parent}:{os.environ['PATH']}"
+    env = os.environ | {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", "PATH": path}
+    output = job.parent / "output"
+    with output.open("w") as file, subprocess.Popen(["bash", str(job)], stdout=file, env=env) as shell:
+        until(lambda: "began" in output.read_text(), "the worker")
+        time.sleep(0.2)
+        shell.send_signal(number)
+    assert shell.returncode == code
+    said = output.read_text().splitlines()
+    assert said[0] == "set up"
+    assert said[1].startswith("began --max-parallel 1 --until 34")
+    assert said[2:] == [signal.Signals(number).name.removeprefix("SIG"), f"ended {code}"]
+    calls = job.parent / "asked"
+    assert (calls.read_text() if calls.exists() else "") == asked
+
+
+def test_names_with_blanks_quotes_and_percents_reach_the_worker_as_they_are(tmp_path: Path):
+    folder = tmp_path / "50% of 'it'"
+    folder.mkdir()
+    text = script(WorkOrder("name", ["echo", "it's", "$HOME"], folder, folder, 1), SlurmProfile(gres="gpu:1"), 1)
+    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("it's $HOME --until 34")
+    [output] = [line for line in text.splitlines() if line.startswith("#SBATCH --output=")]
+    assert "50%% of" in output
+    assert output.endswith("%A_%a.log'")
