@@ -127,6 +127,7 @@ class OpenStore:
         options: Options | None = None,
         verify: bool = True,
         progress: bool = True,
+        track: Sequence[str] = (),
     ) -> SweepOutcome:
         """Train the missing runs of a study on this machine. The same call continues an interrupted sweep.
 
@@ -136,12 +137,15 @@ class OpenStore:
             options: How to run it. Default: one run at a time on each device.
             verify: Whether to verify first what is not yet verified on this machine.
             progress: Whether to show the progress: in place in a notebook, in lines on standard error elsewhere.
+            track: The trackers that mirror the runs, such as "tensorboard": see docs/tracking.md.
 
         Raises:
             UserError: The study is wrong, cannot run on this machine, or verification failed.
         """
+        from titans_lab.hooks import Hooks, run
         from titans_lab.watching import shown
 
+        hooks = Hooks(tuple(track))
         devices, warning = launch.usable_devices()
         if warning:
             warnings.warn(warning, stacklevel=2)
@@ -149,7 +153,7 @@ class OpenStore:
         if verify:
             _verify(prepared)
         with shown(prepared.waiting) if progress else nullcontext(lambda _: None) as look:
-            return launch.run(prepared, look)
+            return run(prepared, look, hooks, lambda line: warnings.warn(line, stacklevel=3))
 
     def report(self, study: StudySource | None = None, overrides: Sequence[str] = ()) -> Report:
         """Return the report on a study, or on the whole store. `figures` of the result has its figures.

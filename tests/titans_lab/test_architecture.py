@@ -89,11 +89,15 @@ MAY_IMPORT = {
     "titans_lab.harness.table titans_lab.output titans_lab.paper titans_lab.quantities "
     "titans_lab.run titans_lab.run.metric titans_lab.scaling titans_lab.stats "
     "titans_lab.store titans_lab.study titans_lab.tables titans_lab.tasks.settings",
+    "titans_lab.tracking": "titans.models.config titans_lab.errors titans_lab.input titans_lab.run titans_lab.store",
+    "titans_lab.notify": "titans_lab.store titans_lab.sweep titans_lab.tables",
+    "titans_lab.hooks": "titans_lab.launch titans_lab.notify titans_lab.quantities titans_lab.run titans_lab.sweep "
+    "titans_lab.tracking",
     "titans_lab.watching": "titans_lab.durations titans_lab.progress titans_lab.run titans_lab.sweep",
-    "titans_lab.api": "titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.huggingface "
-    "titans_lab.launch "
-    "titans_lab.planning titans_lab.plugins titans_lab.quantities titans_lab.report titans_lab.run titans_lab.store "
-    "titans_lab.study titans_lab.verify titans_lab.watching",
+    "titans_lab.api": "titans_lab.errors titans_lab.evaluation titans_lab.executors titans_lab.hooks "
+    "titans_lab.huggingface titans_lab.launch titans_lab.planning "
+    "titans_lab.plugins titans_lab.quantities titans_lab.report titans_lab.run titans_lab.store titans_lab.study "
+    "titans_lab.verify titans_lab.watching",
     "titans_lab.reproduce": "titans_lab.report titans_lab.run titans_lab.store",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.run titans_lab.run.metric "
     "titans_lab.stats titans_lab.tasks.settings",
@@ -123,8 +127,8 @@ MAY_IMPORT = {
     "titans_lab.run",
     "titans_lab.cli": "titans_lab.version titans_lab.bench titans_lab.control titans_lab.data titans_lab.dispatch "
     "titans_lab.doctor titans_lab.durations titans_lab.errors titans_lab.evaluation titans_lab.executors "
-    "titans_lab.follow titans_lab.harness titans_lab.harness.table titans_lab.huggingface titans_lab.launch "
-    "titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress "
+    "titans_lab.follow titans_lab.harness titans_lab.harness.table titans_lab.hooks titans_lab.huggingface "
+    "titans_lab.launch titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress "
     "titans_lab.quantities titans_lab.report titans_lab.reproduce titans_lab.run "
     "titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.stats "
     "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tables "
@@ -136,9 +140,10 @@ SLICES = {f"titans_lab.tasks.{path.parent.name}" for path in Path(str(tasks.__fi
 #: Library: the only rooms that may import it.
 BELONGS_TO = {
     "torch": "titans.hf titans.ops titans.mixers titans.models titans_lab.bench.__main__ titans_lab.bench.peer "
-    "titans_lab.bench.step titans_lab.evaluation titans_lab.harness titans_lab.tasks titans_lab.training "
-    "titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw titans_lab.api",
+    "titans_lab.bench.step titans_lab.evaluation titans_lab.harness titans_lab.tasks titans_lab.tracking "
+    "titans_lab.training titans_lab.verify.__main__ titans_lab.verify.checks titans_lab.verify.draw titans_lab.api",
     "transformers": "titans.hf titans_lab.huggingface",
+    **dict.fromkeys(("wandb", "trackio", "mlflow"), "titans_lab.tracking"),
     "triton": "titans.ops",
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.api titans_lab.data.arrow titans_lab.store",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import time
 from collections import Counter
@@ -32,12 +33,28 @@ from titans_lab.cli.clusters import Ask, Detach, DryRun, On, Profile, Settings, 
 from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, end_interrupted, note, print_damage, print_rows
 from titans_lab.cli.reports import summarise
+from titans_lab.errors import UserError
 from titans_lab.quantities import plural
 
 if TYPE_CHECKING:
+    from titans_lab.hooks import Hooks
     from titans_lab.launch import Launch, SweepOutcome
 
 
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TRACKER", help="Mirror the runs: tensorboard, wandb, trackio or mlflow. May be given several times."
+    ),
+]
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COMMAND",
+        envvar="TITANS_LAB_NOTIFY",
+        help="Run this command by the shell at the end, and when a run fails or diverges: see docs/tracking.md.",
+    ),
+]
 OUT_OF_TIME = 4  # the exit code of a worker that leaves runs because its time is over
 MARGIN_SECONDS = 10.0  # from the end of a worker's runs to its own
 
@@ -57,6 +74,8 @@ def sweep(
     settings: Settings = None,
     dry_run: DryRun = False,
     detach: Detach = False,
+    track: Track = None,
+    notify: Notify = None,
     form: Form = "table",
 ) -> None:
     """Train the missing runs of a study: one at a time on each GPU, or on each core where there is no GPU.
@@ -71,11 +90,12 @@ def sweep(
     worker = worker_options(per_device, timeout, verify)
     ask = Ask(on, profile, settings or (), dry_run, detach, fail_fast, worker)
     ask.check(max_parallel)
+    hooks = _hooks(track, notify, on)
     loaded, runs = load(study, overrides)
     records = open_store(store)
     if on == "local":
         options = Options(max_parallel, per_device, timeout, fail_fast, strict)
-        complete = _run(prepare(loaded, runs, records, usable_devices(), options), verify)
+        complete = _run(prepare(loaded, runs, records, usable_devices(), options), verify, hooks)
     else:
         complete = sweep_on(ask, loaded, runs, records, overrides or [], strict)
     if form != "table" and not dry_run:
@@ -106,6 +126,8 @@ def rerun(
     settings: Settings = None,
     dry_run: DryRun = False,
     detach: Detach = False,
+    track: Track = None,
+    notify: Notify = None,
     form: Form = "table",
 ) -> None:
     """Train the runs of a study that are in some states again. Their earlier results are kept in their folders.
@@ -118,6 +140,7 @@ def rerun(
 
     ask = Ask(on, profile, settings or (), dry_run, detach, fail_fast, worker_options(per_device, timeout, verify))
     ask.check(max_parallel)
+    hooks = _hooks(track, notify, on)
     loaded, runs = load(study, overrides)
     records, wanted = open_store(store), Filter.of(states, where)
     history = read_history(records)
@@ -128,7 +151,7 @@ def rerun(
         swept = [run for run in runs if run in again or run in history.missing(runs)]
         if on == "local":
             options = Options(max_parallel, per_device, timeout, fail_fast)
-            complete = _run(prepare(loaded, runs, records, usable_devices(), options, history, again), verify)
+            complete = _run(prepare(loaded, runs, records, usable_devices(), options, history, again), verify, hooks)
         else:
             complete = sweep_on(ask, loaded, runs, records, overrides or [], history=history, again=again)
     else:
@@ -173,6 +196,8 @@ def work(
     timeout: Timeout = None,
     verify: Verify = True,
     strict: Strict = False,
+    track: Track = None,
+    notify: Notify = None,
 ) -> None:
     """Train the missing runs of a study together with other workers, on this machine or others, that share its store.
 
@@ -183,9 +208,11 @@ def work(
     time is over, and it leaves runs to other workers. 130: interrupted.
     """
     from titans_lab.dispatch import check_unchanged, job_words
+    from titans_lab.hooks import Hooks
     from titans_lab.launch import Options, ask_again, chosen, prepare
     from titans_lab.sweep import Share
 
+    hooks = Hooks(tuple(track or ()), notify)
     loaded, all_runs = load(study, overrides)
     records, devices = open_store(store), chosen(usable_devices(), device)
     if submission:
@@ -198,7 +225,7 @@ def work(
     launch = prepare(loaded, all_runs, records, devices, options)
     sweep = launch.sweep
     signal.signal(signal.SIGUSR1, lambda *_: sweep.end_now())
-    _execute(launch, verify)
+    _execute(launch, verify, hooks)
     counts = Counter(sweep.ended.values())
     words = ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "no run"
     left = len(sweep.left) + len(sweep.waiting)
@@ -209,12 +236,23 @@ def work(
         raise typer.Exit(FAILED)
 
 
-def _run(launch: Launch, verify: bool) -> bool:
+def _hooks(track: list[str] | None, notify: str | None, on: str) -> Hooks:
+    """Return what runs beside a sweep. Raise UserError where the sweep is on a cluster, whose workers have their own."""
+    from titans_lab.hooks import Hooks
+
+    if on != "local" and (track or notify != os.environ.get("TITANS_LAB_NOTIFY")):
+        raise UserError(
+            f"--track, --notify: are for runs of this machine, not for --on {on}; its workers read TITANS_LAB_NOTIFY"
+        )
+    return Hooks(tuple(track or ()), notify)
+
+
+def _run(launch: Launch, verify: bool, hooks: Hooks) -> bool:
     """Run a sweep, show how it goes, draw up its report, and return whether every run has a result."""
     from titans_lab.launch import compact_if_worthwhile
 
     store, study = launch.sweep.store, launch.study
-    ended = _execute(launch, verify)
+    ended = _execute(launch, verify, hooks)
     if launch.sweep.ended:
         summarise(study, launch.runs, store.root)
     if words := compact_if_worthwhile(store):
@@ -223,10 +261,10 @@ def _run(launch: Launch, verify: bool) -> bool:
     return ended.complete
 
 
-def _execute(launch: Launch, verify: bool) -> SweepOutcome:
+def _execute(launch: Launch, verify: bool, hooks: Hooks) -> SweepOutcome:
     """Verify what is not yet verified, then run a sweep, show how it goes, and return how it ended."""
     from titans_lab.cli.watch import watching
-    from titans_lab.launch import run
+    from titans_lab.hooks import run
 
     sweep = launch.sweep
     print_damage(launch.damage)
@@ -238,7 +276,7 @@ def _execute(launch: Launch, verify: bool) -> SweepOutcome:
         verify_first(launch.waiting, sweep.devices, sweep.store)
     try:
         with terminable(), watching(launch.waiting) as look:
-            return run(launch, look)
+            return run(launch, look, hooks, lambda line: note(f"warning: {line}"))
     except KeyboardInterrupt:
         end_interrupted("the same command continues from here")
 

@@ -16,6 +16,7 @@ quarantine/<time>/                      damaged records that `titans-lab doctor 
 trash/<time>/                           removed runs and studies
 compact/                                copies of finished runs' rows, to read faster: `titans_lab.store.compacted`
 submissions/<name>/                     workers on a cluster: see `titans_lab.store.submissions`
+tracking/<tracker>/                     copies of runs for a tracker of the user's: `titans_lab.tracking`
 verified/<key>.json                     a verification that passed, of one model, precision and device
 """
 
@@ -101,6 +102,10 @@ class Store:
     def report_path(self, name: str, suffix: str) -> Path:
         """Return the default path of the report on a study. Raise UserError where it would be outside of the store."""
         return path_of(self.root, f"reports/{name.replace(' ', '-')}{suffix}", _REPORT)
+
+    def tracking_folder(self, name: str) -> Path:
+        """Return the folder for what a tracker keeps on this machine."""
+        return path_of(self.root / "tracking", name)
 
     def set_aside(self, paths: Sequence[Path], kind: str) -> Path:
         """Move `paths` into a new folder below `kind` of this store, under the same names, and return that folder.
