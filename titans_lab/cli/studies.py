@@ -237,7 +237,7 @@ def work(
 
 
 def _hooks(track: list[str] | None, notify: str | None, on: str) -> Hooks:
-    """Return what runs beside a sweep. Raise UserError where the sweep is on a cluster, whose workers have their own."""
+    """Return what runs beside a sweep. Raise UserError for a sweep on a cluster, whose workers have their own."""
     from titans_lab.hooks import Hooks
 
     if on != "local" and (track or notify != os.environ.get("TITANS_LAB_NOTIFY")):
