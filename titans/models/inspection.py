@@ -49,12 +49,12 @@ class _Witness:
 
     def __call__(
         self, q: Tensor, k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State,
-        *form: Any, opening: State | None, **switches: Any,
+        *form: Any, opening: State | None, threshold: Tensor | None, **switches: Any,
     ) -> tuple[Tensor, State]:  # fmt: skip
         written = (k, v, theta, eta, alpha, state)
         if self.reading:
-            self.parts.append(memory_diagnostics(*written, Switches(*form, **switches), opening))
-        return self.operator(q, *written, *form, opening=opening, **switches)
+            self.parts.append(memory_diagnostics(*written, Switches(*form, **switches), opening, threshold))
+        return self.operator(q, *written, *form, opening=opening, threshold=threshold, **switches)
 
     def begin(self, *_: Any) -> None:
         """Note that the layer's `forward` begins."""

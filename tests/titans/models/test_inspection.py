@@ -30,6 +30,8 @@ MEMORIES = {
     "first": MemoryConfig(depth=2, chunk_size=4, written="first"),
     "last": MemoryConfig(depth=3, expansion=1, chunk_size=4, written="last", gain="learned"),
     "other chunk": MemoryConfig(depth=2, chunk_size=4, eval_chunk_size=8),
+    "huber": MemoryConfig(depth=2, chunk_size=4, objective="huber", huber_threshold=0.3),
+    "lp": MemoryConfig(depth=1, residual=False, chunk_size=1, objective="lp", loss="half"),
     "constant": MemoryConfig(depth=2, chunk_size=4, outer_gradient=False, initial="frozen"),
 }
 MIXERS = {
@@ -85,11 +87,16 @@ def calls_of(memory, model, tokens):
     return calls
 
 
-def surprise(weights, k, v, how):
+def surprise(weights, k, v, bound, how):
     """Inner loss `[batch, heads]` of one token at these weights, and its gradient by each."""
     weights = [w.detach().requires_grad_() for w in weights]
-    squares = (read_memory(weights, k[:, :, None], how.activation, how.residual, how.gain)[:, :, 0] - v).square()
-    loss = {"sum": squares.sum(-1), "mean": squares.mean(-1), "half": 0.5 * squares.sum(-1)}[how.loss]
+    error = read_memory(weights, k[:, :, None], how.activation, how.residual, how.gain)[:, :, 0] - v
+    each = (error**2 + 1e-6).sqrt() ** how.power if how.objective == "lp" else error.square()
+    total = each.sum(-1)
+    if bound is not None:
+        far = error.norm(dim=-1)
+        total = torch.where(far < bound, total, 2 * bound * far - bound**2)
+    loss = {"sum": total, "mean": total / v.shape[-1], "half": 0.5 * total}[how.loss]
     return loss.detach(), torch.autograd.grad(loss.sum(), weights)
 
 
@@ -102,7 +109,7 @@ def spread(gate, like):
     return gate[:, :, None] if gate.dim() == 3 else gate.reshape(*gate.shape, *[1] * (like.dim() - 2))
 
 
-def brute_force(first, k, v, theta, eta, alpha, state, *form, opening, **switches):
+def brute_force(first, k, v, theta, eta, alpha, state, *form, opening, threshold, **switches):
     """The figures of each token of a call, token by token; `first`: the weights before all of them."""
     how = Switches(*form, **switches)
     weights, momentum, found = list(state.weights), list(state.momentum), []
@@ -113,8 +120,9 @@ def brute_force(first, k, v, theta, eta, alpha, state, *form, opening, **switche
         if place == 0 and opening is None:
             anchor = list(weights)
             momentum = [torch.zeros_like(m) for m in momentum] if how.reset_momentum else momentum
-        loss, taken = surprise(anchor, k[:, :, t], v[:, :, t], how)
-        _, true = surprise(weights, k[:, :, t], v[:, :, t], how)
+        bound = None if threshold is None else threshold[:, :, t]
+        loss, taken = surprise(anchor, k[:, :, t], v[:, :, t], bound, how)
+        _, true = surprise(weights, k[:, :, t], v[:, :, t], bound, how)
         layers = []
         for i, w in enumerate(weights):
             own = 1.0 if how.gain and i == len(weights) - 1 else 0.0

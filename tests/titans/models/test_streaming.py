@@ -26,6 +26,7 @@ MEMORIES = {
     "budget": MemoryConfig(
         depth=2, chunk_size=4, update_every=2, theta_scale=2.0, theta_ceiling=9.0, theta_range="log", theta_budget=0.5
     ),
+    "huber": MemoryConfig(depth=2, chunk_size=4, update_every=2, objective="huber", huber_threshold=0.1),
     "plain output": MemoryConfig(depth=2, chunk_size=4, read_norm=False, output_gate="head", theta_damping=False),
 }
 CASES = [(v, m) for v in VARIANTS for m in MEMORIES if v in WITH_MEMORY or m == "default"]

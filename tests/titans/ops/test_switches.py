@@ -32,10 +32,16 @@ def cases(draw):
         "ascent": draw(st.integers(0, 3)) == 0,
         "written": draw(st.none() | st.sets(st.integers(0, depth + gain - 1)).map(lambda s: tuple(sorted(s)))),
         "gain": gain,
+        "objective": draw(st.sampled_from(["l2", "l2", "lp", "huber", "dot"])),
+        "power": draw(st.sampled_from([1.0, 1.5, 3.0, 4.0])),
     }
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     step = 0.005 if switches["ascent"] else 0.05
-    return _arguments(draw, depth, gain, step, generator), switches
+    arguments = _arguments(draw, depth, gain, step, generator)
+    if switches["objective"] == "huber":  # thresholds below and above the norms of the errors
+        bounds = 2 * torch.rand(arguments["q"].shape[:3], generator=generator, dtype=torch.float64) + 0.01
+        arguments["threshold"] = bounds.requires_grad_()
+    return arguments, switches
 
 
 def _arguments(draw, depth, gain, step, generator):

@@ -34,6 +34,8 @@ DECISIONS = dict.fromkeys((key for key in leaves() if key.startswith(OWN)), "dec
 NEEDS: dict[str, dict[str, Any]] = {
     "model.mac.order": {"model.mac.write": "input"},
     "model.memory.theta_ceiling": {"model.memory.theta_scale": 0.1},
+    "model.memory.objective_power": {"model.memory.objective": "lp"},
+    "model.memory.huber_threshold": {"model.memory.objective": "huber"},
     "task.name": {"model.vocab_size": 8192},
     "task.noisy_in_context_recall.noise_vocabulary": {"task.noisy_in_context_recall.vocabulary": 64},
     "task.series": {"data.path": "a.csv", "train.seq_len": 1},
@@ -50,6 +52,8 @@ def other(key: str, variant: str) -> Any:
         return variant == "mac"
     if key == "task.name":  # of the others, one that needs no file
         return "mqar"
+    if key == "model.memory.objective_power":
+        return 2.0
     if key == "train.schedule":
         return "128 then 256"
     leaf = leaves()[key]

@@ -93,7 +93,7 @@ def _gates(config: ModelConfig) -> int:
     shared = len(inputs) if per_layer else 1
     eta = sum(inputs) if memory.gate_channels == "all" else shared
     alpha = sum(inputs) if memory.gate_channels != "none" else shared
-    return shared + eta * memory.momentum + alpha * memory.forgetting
+    return shared + eta * memory.momentum + alpha * memory.forgetting + (memory.objective == "huber")
 
 
 def _operator(config: ModelConfig, length: int, begun: int = 0) -> int:
@@ -135,7 +135,7 @@ def _channel_pairs(length: int, size: int) -> int:
 def _is_linear_recurrence(memory: MemoryConfig) -> bool:
     """Return whether the memory is a linear one at chunk size 1, which has a form of its own."""
     linear = memory.depth == 1 and memory.chunk_size == 1 and not (memory.residual or memory.reset_momentum)
-    return linear and memory.read == "token" and memory.gate_channels == "none"
+    return linear and memory.read == "token" and memory.gate_channels == "none" and memory.objective == "l2"
 
 
 def torch_only(config: ModelConfig) -> bool:
@@ -143,7 +143,8 @@ def torch_only(config: ModelConfig) -> bool:
     memory = config.memory
     by_channel = _in_one_spelling(config)["memory.gate_channels"] != "none"
     some = len(memory.written_layers) < memory.layers
-    return memory.read != "token" or memory.gain != "none" or by_channel or some or _is_linear_recurrence(memory)
+    rare = memory.read != "token" or memory.gain != "none" or memory.objective != "l2"
+    return rare or by_channel or some or _is_linear_recurrence(memory)
 
 
 def writes_persistent(config: ModelConfig, usual: bool) -> bool:
@@ -192,8 +193,10 @@ def _idle(memory: MemoryConfig) -> set[str]:
     no_momentum = set() if memory.momentum else {"eta_bias", "reset_momentum", "theta_damping"}
     no_forgetting = set() if memory.forgetting else {"alpha_bias"}
     at_zero = {"initial_std"} if memory.initial == "zero" else set()
+    no_power = set() if memory.objective == "lp" else {"objective_power"}
+    no_threshold = set() if memory.objective == "huber" else {"huber_threshold"}
     no_gates = set() if memory.momentum or memory.forgetting else {"gate_span"}
-    return linear | alone | no_momentum | no_forgetting | no_gates | at_zero
+    return linear | alone | no_momentum | no_forgetting | no_gates | at_zero | no_power | no_threshold
 
 
 MIXER = MixerSpec(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log
+from math import expm1, log
 
 import torch
 import torch.nn.functional as F
@@ -40,8 +40,11 @@ class MemoryGates(nn.Module):
         by_channel = {"none": (), "alpha": ("alpha",), "all": ("eta", "alpha")}[memory.gate_channels]
         by_layer = memory.gates_per_layer or memory.gate_channels != "none"
         one_set = [1] * (len(inputs) if by_layer else 1)
+        if memory.objective == "huber":
+            biases["threshold"] = log(expm1(memory.huber_threshold * config.head_dim**0.5))
         channels = [max(1, width) for width in inputs.values()]
         self.widths = {name: channels if name in by_channel else one_set for name in biases}  # values of each set
+        self.widths |= {"threshold": [1]} if "threshold" in biases else {}
         rows = {name: config.n_heads * sum(widths) for name, widths in self.widths.items()}
         self.init_std = {"weight": 0.0}  # gates start the same for all tokens
         self.weight = nn.Parameter(torch.zeros(sum(rows.values()), config.dim))
@@ -68,8 +71,9 @@ class MemoryGates(nn.Module):
         by_name = dict(zip(self.widths, logits.split(sizes, -1), strict=True))
         firsts = (None,) * len(sizes) if first is None else first.split(sizes, -1)
         for name, of_first in zip(by_name, firsts, strict=True):
-            if name != "theta":
+            if name in ("eta", "alpha"):
                 by_name[name] = self._spanned(by_name[name], chunk_size, of_first)
+        by_name.pop("threshold", None)
         sets = {name: self._sets(x, self.widths[name]) for name, x in by_name.items()}
         eta = sets.get("eta")
         theta = [self._step(x) for x in sets["theta"]]
@@ -88,6 +92,12 @@ class MemoryGates(nn.Module):
         rows = self.heads * sum(self.widths["theta"])
         sets = self._sets(logits[..., :rows], self.widths["theta"])
         return torch.stack([self._step(x).sum(-1) for x in sets], -1)
+
+    def thresholds(self, logits: Tensor) -> Tensor | None:
+        """Return the thresholds of the objective huber, `[batch, heads, time]`, from logits `[batch, time, gates]`."""
+        if "threshold" not in self.widths:
+            return None
+        return F.softplus(logits[..., -self.heads :]).transpose(1, 2)
 
     def _step(self, gate: Tensor) -> Tensor:
         """Return the step size for a gate between 0 and 1, both `[batch, heads, time]`."""

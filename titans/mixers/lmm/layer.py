@@ -271,7 +271,8 @@ class NeuralMemory(HasPlainForm, nn.Module):
             return self.operator(
                 q, k, v, theta, eta, alpha, stream.state, self.chunk_size, c.activation, c.residual, c.loss,
                 c.outer_gradient, update_every=c.update_every, read=c.read, reset_momentum=c.reset_momentum,
-                ascent=c.ascent, written=self.written, gain=c.gain != "none", opening=stream.opening,
+                ascent=c.ascent, written=self.written, gain=c.gain != "none", objective=c.objective,
+                power=c.objective_power, threshold=self.gates.thresholds(logits), opening=stream.opening,
             )  # fmt: skip
 
 

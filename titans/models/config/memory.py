@@ -10,6 +10,7 @@ from titans.models.config.checks import at_least, at_most
 
 Activation = Literal["gelu", "silu", "relu"]
 InnerLoss = Literal["sum", "mean", "half"]
+Objective = Literal["l2", "lp", "huber", "dot"]
 DEEPEST = 1000  # layers; a limit because costs are computed layer by layer
 
 
@@ -30,6 +31,13 @@ class MemoryConfig:
         activation: Activation between the layers of the memory.
         loss: Inner loss, from the squared error over the width of a head: its "sum" (arXiv v1, eq. 12), its "mean", or
             "half" of the sum (arXiv v1, appendix C).
+        objective: What a write minimises, the attentional bias of MIRAS (arXiv 2504.13173): "l2", the squared error
+            (Titans); "lp", the error to the power `objective_power` (Moneta); "huber", the squared error up to a
+            threshold and linear beyond it (Yaad); or "dot", minus the product of what the memory says with the value
+            (linear attention, LaCT). `loss` scales each of them. Those but l2 run in torch's steps.
+        objective_power: Power p of the objective lp, from 1 to 4. Moneta has 3.
+        huber_threshold: Initial threshold of the objective huber on the root mean square of the error over the width of
+            a head, which a token and head learns as softplus(w x + b). The paper gives none.
         gates_per_layer: Whether each layer of the memory has gates of its own, as in the NeurIPS 2025 camera-ready, or
             a head has one set for all layers, as in the arXiv v1.
         outer_gradient: Whether training differentiates through the inner gradients (second order). Without, the inner
@@ -107,6 +115,9 @@ class MemoryConfig:
     theta_ceiling: float | None = field(default=None, metadata={"neutral": None})
     theta_range: Literal["linear", "log"] = field(default="linear", metadata={"neutral": "linear"})
     theta_budget: float | None = field(default=None, metadata={"neutral": None})
+    objective: Objective = field(default="l2", metadata={"neutral": "l2"})
+    objective_power: float = field(default=3.0, metadata={"neutral": 3.0})
+    huber_threshold: float = field(default=1.0, metadata={"neutral": 1.0})
 
     def step_scale(self, head_dim: int) -> float:
         """Return `theta_scale`, or the value that null stands for, given the width of a head."""
@@ -152,6 +163,10 @@ class MemoryConfig:
             raise ValueError(f'initial_std: {self.initial_std} is not above 0; for weights of 0 set initial: "zero"')
         if self.theta_scale is not None and self.theta_scale < 0:
             raise ValueError(f"theta_scale: {self.theta_scale} is negative; a step size is at least 0")
+        if not 1 <= self.objective_power <= 4:
+            raise ValueError(f"objective_power: {self.objective_power} is not between 1 and 4")
+        if self.huber_threshold <= 0:
+            raise ValueError(f"huber_threshold: {self.huber_threshold} is not above 0")
         self._check_step()
 
     def _check_step(self) -> None:
@@ -165,5 +180,7 @@ class MemoryConfig:
             raise ValueError("theta_range: log needs a theta_scale above 0")
         if self.theta_budget is not None and self.theta_budget <= 0:
             raise ValueError(f"theta_budget: {self.theta_budget} is not above 0")
+        if self.theta_budget is not None and self.objective in ("lp", "dot"):
+            raise ValueError(f"theta_budget: has no meaning with objective: {self.objective}, whose curvature is not 1")
         if self.theta_budget is not None and self.momentum and not self.theta_damping:
             raise ValueError("theta_budget: needs theta_damping: true, for momentum adds up 1 / (1 - eta) steps")

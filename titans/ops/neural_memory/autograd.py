@@ -78,7 +78,7 @@ def scan_sequence(
     Args:
         schedule: The schedule of the sequence.
         gates: The distinct gates that `schedule.places` refers to, `[N, time]` or `[N, time, channels]`.
-        tokens: q, k and v, `[N, time, D]`.
+        tokens: q, k and v, `[N, time, D]`, and for the objective huber the thresholds, `[N, time, 1]`.
         state: The state before the first token, `[N, O, I]` for each layer.
 
     Returns:
@@ -101,7 +101,7 @@ def scan_rest(
     Args:
         schedule: The schedule of the sequence that the chunk belongs to.
         gates: The distinct gates that `schedule.places` refers to, `[N, time]` or `[N, time, channels]`.
-        tokens: q, k and v of the rest, `[N, time, D]`.
+        tokens: q, k and v of the rest, `[N, time, D]`; for the objective huber then the thresholds, `[N, time, 1]`.
         state: The state before its first token, `[N, O, I]` for each layer.
         opening: The state at the start of the chunk, at which its gradients are taken, in the same shape.
 

@@ -11,11 +11,12 @@ from titans.ops.neural_memory.state import Gate, State, Switches
 ACTIVATIONS = ("gelu", "silu", "relu")
 LOSSES = ("sum", "mean", "half")
 READS = ("token", "chunk", "previous")
+OBJECTIVES = ("l2", "lp", "huber", "dot")
 
 
 def check(
     q: Tensor, k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State,
-    switches: Switches, opening: State | None = None,
+    switches: Switches, opening: State | None = None, threshold: Tensor | None = None,
 ) -> None:  # fmt: skip
     """Raise a `ValueError` where the arguments do not fit together; `neural_memory` states their shapes `[...]`.
 
@@ -38,15 +39,21 @@ def check(
     for name, gate in (("theta", theta), ("eta", eta), ("alpha", alpha)):
         if gate is not None:
             _check_gate(name, gate, state, switches.gain, q)
+    if (threshold is not None) != (switches.objective == "huber"):
+        raise ValueError("threshold: is for the objective huber, which needs one")
+    if threshold is not None:
+        _check_values("threshold", threshold, [list(q.shape[:3])], q, most=None)
 
 
 def _check_switches(switches: Switches, layers: int) -> None:
     if switches.chunk_size < 1:
         raise ValueError(f"chunk_size: {switches.chunk_size} is below 1")
-    valid = {"activation": ACTIVATIONS, "loss": LOSSES, "read": READS}
+    valid = {"activation": ACTIVATIONS, "loss": LOSSES, "read": READS, "objective": OBJECTIVES}
     for name, values in valid.items():
         if getattr(switches, name) not in values:
             raise ValueError(f"{name}: {getattr(switches, name)!r} is not one of {', '.join(values)}")
+    if switches.power < 1:
+        raise ValueError(f"power: {switches.power} is below 1")
     if switches.update_every < 1 or switches.chunk_size % switches.update_every:
         raise ValueError(f"update_every: {switches.update_every} does not divide chunk_size {switches.chunk_size}")
     if switches.gain and not switches.residual:
@@ -71,19 +78,19 @@ def _check_state(state: State, gain: bool, q: Tensor) -> None:
 
 
 def _check_gate(name: str, gate: Gate, state: State, gain: bool, q: Tensor) -> None:
-    layers, shape = len(state.weights), list(q.shape[:3])
+    layers, shape, most = len(state.weights), list(q.shape[:3]), None if name == "theta" else 1
     if isinstance(gate, Tensor):
-        _check_values(name, gate, [shape, [*shape, layers]], q)
+        _check_values(name, gate, [shape, [*shape, layers]], q, most)
         return
     if len(gate) != layers:
         raise ValueError(f"{name}: has {len(gate)} gates for {layers} layers")
     for layer, of_layer in enumerate(gate):
         has_channels = name != "theta" and not (gain and layer == layers - 1)
         per_channel = [[*shape, state.weights[layer].shape[-1]]] if has_channels else []
-        _check_values(f"{name}[{layer}]", of_layer, [shape, *per_channel], q)
+        _check_values(f"{name}[{layer}]", of_layer, [shape, *per_channel], q, most)
 
 
-def _check_values(name: str, gate: Tensor, shapes: list[list[int]], q: Tensor) -> None:
+def _check_values(name: str, gate: Tensor, shapes: list[list[int]], q: Tensor, most: float | None) -> None:
     if list(gate.shape) not in shapes:
         raise ValueError(f"{name}: expected {' or '.join(map(str, shapes))}, got {list(gate.shape)}")
     expect(name, gate, q, *gate.shape, reference="q")
@@ -91,5 +98,5 @@ def _check_values(name: str, gate: Tensor, shapes: list[list[int]], q: Tensor) -
         return
     if bool((gate < 0).any()):
         raise ValueError(f"{name}: has a value below 0")
-    if not name.startswith("theta") and bool((gate > 1).any()):
-        raise ValueError(f"{name}: has a value above 1")
+    if most is not None and bool((gate > most).any()):
+        raise ValueError(f"{name}: has a value above {most}")

@@ -70,8 +70,9 @@ class Gradients(NamedTuple):
 
 
 def forward_chunk(
-    switches: Switches, state: State, coefficients: Sequence[Coefficients | None], q: Tensor, k: Tensor, v: Tensor
-) -> tuple[Tensor, State, Products]:
+    switches: Switches, state: State, coefficients: Sequence[Coefficients | None], q: Tensor, k: Tensor, v: Tensor,
+    threshold: Tensor | None = None,
+) -> tuple[Tensor, State, Products]:  # fmt: skip
     """Write a chunk into the memory, and read the memory with each query.
 
     Args:
@@ -79,6 +80,7 @@ def forward_chunk(
         state: The state before the chunk, `[N, O, I]` for each layer; a gain is `[N, D]`.
         coefficients: The gate coefficients of each layer `[N, ...]`; None for a layer that is not written.
         q, k, v: `[N, C, D]`.
+        threshold: The thresholds of the objective huber, `[N, C, 1]`; None for the others.
 
     Returns:
         What was read `[N, C, D]`, the state after the chunk, and what the backward pass needs.
@@ -86,7 +88,8 @@ def forward_chunk(
     inner = (state.weights, k, v)
     if not switches.outer_gradient:
         inner = tuple(w.detach() for w in state.weights), k.detach(), v.detach()
-    surprise = inner_gradient(*inner, switches)
+        threshold = None if threshold is None else threshold.detach()
+    surprise = inner_gradient(*inner, switches, threshold=threshold)
     y, u = read_chunk(switches, state, coefficients, surprise, q)
     after = write_chunk(switches, state, coefficients, surprise)
     return y, after, Products(tuple(surprise.z), tuple(surprise.pulled), u)
@@ -162,7 +165,8 @@ def _write_layer(w: Tensor, s: Tensor, c: Coefficients | None, x: Tensor, delta:
 
 def backward_covers(switches: Switches, per_channel: bool) -> bool:
     """Return whether `backward_chunk` can differentiate a chunk; `per_channel`: some gate has a value per channel."""
-    return switches.read == "token" and switches.written is None and not switches.gain and not per_channel
+    plain = switches.written is None and not switches.gain and switches.objective != "huber"
+    return switches.read == "token" and plain and not per_channel
 
 
 def backward_chunk(
@@ -190,7 +194,7 @@ def backward_chunk(
     dmomentum, dx, ddelta, dcoefficients = zip(*parts, strict=True)
     dk = dv = None
     if switches.outer_gradient:
-        dk, dv, more = inner_gradient_backward(state.weights, surprise, dx, ddelta, switches)
+        dk, dv, more = inner_gradient_backward(state.weights, v, surprise, dx, ddelta, switches)
         factors = [a + b for a, b in zip(factors, more, strict=True)]
     left = (c.start[:, -1:] * dw for c, dw in zip(coefficients, dstate.weights, strict=True))
     dweights = tuple(dw + _product(pairs) for dw, pairs in zip(left, factors, strict=True))

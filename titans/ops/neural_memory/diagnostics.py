@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from titans.ops.neural_memory.mlp import Surprise, inner_gradient, loss_slope
+from titans.ops.neural_memory.mlp import Surprise, inner_gradient
 from titans.ops.neural_memory.naive import step
+from titans.ops.neural_memory.objective import objective_value
 from titans.ops.neural_memory.state import Gate, MemoryState, State, Switches, by_layer
 
 
@@ -44,7 +45,7 @@ class MemoryDiagnostics(NamedTuple):
 @torch.no_grad()
 def memory_diagnostics(
     k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State, switches: Switches,
-    opening: State | None = None,
+    opening: State | None = None, threshold: Tensor | None = None,
 ) -> MemoryDiagnostics:  # fmt: skip
     """Return the figures of the tokens that a call of `neural_memory` with these arguments and switches writes.
 
@@ -53,9 +54,10 @@ def memory_diagnostics(
         theta, eta, alpha, state: Gates and state in the shapes of `neural_memory`.
         switches: How the memory is built, written and read.
         opening: The state at the start of the chunk that these tokens continue. None: the first of them starts a chunk.
+        threshold: The thresholds of the objective huber, `[batch, heads, time]`.
     """
     gates = [by_layer(gate, len(state.weights)) for gate in (theta, eta, alpha)]
-    tokens = zip(*_tokens(k, v, gates, state, switches, opening), strict=True)
+    tokens = zip(*_tokens((k, v, threshold), gates, state, switches, opening), strict=True)
     loss, gradient_norm, weight_norm, staleness = (torch.cat(figures, -1) for figures in tokens)
     step_size, momentum, forgetting = (
         torch.stack([_channel_mean(gate, k) for gate in of_layers], 1) for of_layers in gates
@@ -92,22 +94,25 @@ def weight_norms(weights: tuple[Tensor, ...], gain: bool) -> Tensor:
 
 
 def _tokens(
-    k: Tensor, v: Tensor, gates: list[tuple[Tensor | None, ...]], state: State, switches: Switches,
-    opening: State | None,
+    tokens: tuple[Tensor, Tensor, Tensor | None], gates: list[tuple[Tensor | None, ...]], state: State,
+    switches: Switches, opening: State | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:  # fmt: skip
     """Yield the loss, gradient norm, weight norm and staleness of each token, with a time of length 1."""
-    rows = k.shape[:2]
+    rows, (k, v, threshold) = tokens[0].shape[:2], (x if x is None else x.flatten(0, 1) for x in tokens)
+    assert k is not None
+    assert v is not None
     anchor = state.weights if opening is None else opening.weights
-    for t, (k_t, v_t) in enumerate(zip(k.split(1, 2), v.split(1, 2), strict=True)):
+    for t, (k_t, v_t) in enumerate(zip(k.split(1, 1), v.split(1, 1), strict=True)):
+        bound = None if threshold is None else threshold[:, t, None, None]
         if t % switches.chunk_size == 0 and opening is None:
             anchor = state.weights
             if switches.reset_momentum:
                 state = state._replace(momentum=tuple(torch.zeros_like(m) for m in state.momentum))
         taken, true = (
-            inner_gradient([w.flatten(0, 1) for w in weights], k_t.flatten(0, 1), v_t.flatten(0, 1), switches)
+            inner_gradient([w.flatten(0, 1) for w in weights], k_t, v_t, switches, threshold=bound)
             for weights in (anchor, state.weights)
         )
-        loss = taken.error.square().sum(-1) / (2 * loss_slope(switches.loss, v.shape[-1]))
+        loss = objective_value(taken.answer, v_t, switches, bound)
         figures = [(_norm(taken, layer), _staleness(taken, true, layer)) for layer in range(len(anchor))]
         norm, staleness = (torch.stack(each, 1) for each in zip(*figures, strict=True))  # [N, layers, 1]
         norm, staleness = (x.unflatten(0, rows).transpose(1, 2) for x in (norm, staleness))

@@ -32,6 +32,9 @@ def neural_memory(
     ascent: bool = False,
     written: tuple[int, ...] | None = None,
     gain: bool = False,
+    objective: str = "l2",
+    power: float = 3.0,
+    threshold: Tensor | None = None,
     opening: State | None = None,
     memory_budget: int = MEMORY_BUDGET,
     kernel: KernelName = "auto",
@@ -63,6 +66,11 @@ def neural_memory(
         written: The layers that are written, counted from 0. The others stay as they are. None: all.
         gain: Whether the last of the weights is a gain of the LayerNorm less 1, `[batch, heads, dim]`, written like the
             rest.
+        objective: What a write minimises: "l2", the squared error; "lp", its absolute value to some power; "huber",
+            which grows linearly beyond a threshold; or "dot", minus the product with v (objective.py).
+        power: The power of the objective lp, at least 1.
+        threshold: Each token's threshold on the norm of the error for the objective huber, above 0:
+            `[batch, heads, time]`. None for the others.
         opening: The state at the start of the chunk that these tokens continue. Then `state` is the state after the
             chunk's earlier tokens, whose number is a multiple of `update_every`, the tokens do not go beyond the chunk,
             and torch runs the call. None: the first token starts a chunk.
@@ -80,13 +88,14 @@ def neural_memory(
             message names the argument.
     """
     form = (activation, residual, loss, outer_gradient)
-    switches = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
-    check(q, k, v, theta, eta, alpha, state, switches, opening)
+    switches = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain, objective, power)
+    check(q, k, v, theta, eta, alpha, state, switches, opening, threshold)
     per_channel = is_per_channel(eta) or is_per_channel(alpha)
     scan, size = choose_scan(kernel, q, state, switches, per_channel)
 
     batch_and_heads, layers = q.shape[:2], len(state.weights)
-    tokens, flat = [x.flatten(0, 1) for x in (q, k, v)], _flat(state)
+    given = (q, k, v) if threshold is None else (q, k, v, threshold.unsqueeze(-1))
+    tokens, flat = [x.flatten(0, 1) for x in given], _flat(state)
     gates, places = _distinct([by_layer(gate, layers) for gate in (theta, eta, alpha)], switches)
     schedule = Schedule(switches, scan, size, places, *memory_policy(memory_budget, tokens[0], flat, scan, size))
     flat_gates = [x.flatten(0, 1) for x in gates]

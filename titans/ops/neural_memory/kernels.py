@@ -88,7 +88,7 @@ def choose_scan(asked: KernelName, q: Tensor, state: State, switches: Switches, 
     if linear:
         rare = "a linear memory at chunk_size 1 has a form of its own"
     elif not backward_covers(switches, per_channel):
-        rare = "the call reads late, writes some layers only, or has a gain or gates per channel"
+        rare = "the call reads late, writes some layers only, or has a gain, gates per channel or thresholds"
     unsupported = kernel.unsupported(Call(q, state, switches, rare))
     missing = None if unsupported else kernel.missing(q.dtype)
     reason = unsupported or missing
@@ -118,6 +118,7 @@ def _unsupported_by_cpu(call: Call) -> str | None:
         f"its tensors are on {q.device}": q.device.type != "cpu",
         f"its tensors are {q.dtype}, neither torch.float32 nor torch.float64": q.dtype not in CPU_DTYPES,
         f"{layers} layers are more than {CPU_DEEPEST}": layers > CPU_DEEPEST,
+        f"its objective is {call.switches.objective}": call.switches.objective != "l2",
     }
     return call.rare or next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -144,6 +145,7 @@ def _unsupported_by_triton(call: Call) -> str | None:
     reasons = {
         f"its tensors are {q.dtype}, not torch.float32": q.dtype != torch.float32,
         f"{layers} layers are more than 2": layers > 2,
+        f"its objective is {call.switches.objective}": call.switches.objective != "l2",
         f"heads of {dim} are wider than {WIDEST_HEAD}": dim > WIDEST_HEAD,
         f"a hidden width of {width} is more than {WIDEST_LAYER}": width > WIDEST_LAYER,
         f"chunks of {chunk} tokens are longer than {LONGEST_CHUNK}": chunk > LONGEST_CHUNK,

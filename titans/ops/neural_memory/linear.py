@@ -21,7 +21,8 @@ from torch import Tensor
 
 from titans.ops.neural_memory.chunk import Products, read_chunk, write_chunk
 from titans.ops.neural_memory.coefficients import Coefficients
-from titans.ops.neural_memory.mlp import Surprise, loss_slope
+from titans.ops.neural_memory.mlp import Surprise
+from titans.ops.neural_memory.objective import loss_slope
 from titans.ops.neural_memory.scan import TAPED, scan_forward
 from titans.ops.neural_memory.state import State, Switches
 
@@ -31,7 +32,8 @@ BLOCK = 64  # tokens; a larger block has a larger triangular system and fewer st
 def is_linear_recurrence(switches: Switches, layers: int, per_channel: bool) -> bool:
     """Return whether a call is a linear memory anchored at every token, with gates that all channels share."""
     plain = not (switches.residual or switches.reset_momentum) and switches.read == "token" and switches.written is None
-    return layers == 1 and switches.chunk_size == 1 and plain and not per_channel
+    small = layers == 1 and switches.chunk_size == 1
+    return small and plain and not per_channel and switches.objective == "l2"
 
 
 def forward_block(
@@ -63,4 +65,4 @@ def _surprise(
     of_loss = loss_slope(switches.loss, v.shape[-1])
     system = of_loss * F.pad(mask, (0, 0, 1, 0))[:, :-1] * torch.bmm(k, k.mT)  # the solver takes the diagonal as 1
     delta = torch.linalg.solve_triangular(system, of_loss * error, upper=False, unitriangular=True)
-    return Surprise(x=[k], z=[], slopes=[], pulled=[], delta=[delta], error=delta)
+    return Surprise(x=[k], z=[], slopes=[], pulled=[], delta=[delta], answer=v + error, error=delta)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from titans.ops.neural_memory.objective import objective_curvature, objective_gradient
 from titans.ops.neural_memory.state import Switches
 
 EPS = 1e-5  # of the memory's LayerNorm
@@ -34,7 +35,8 @@ class Surprise(NamedTuple):
         slopes: The derivative of the activation at z, for each matrix but the last.
         pulled: The gradient at the inputs of each matrix but the first, `[N, C, I]`.
         delta: The gradient at the outputs of each layer, `[N, C, O]`; of a gain ones, `[N, C, 1]`.
-        error: The derivative of the inner loss with respect to the memory's output, `[N, C, D]`.
+        answer: What the memory says, M(k), `[N, C, D]`.
+        error: The derivative of the inner loss with respect to the answer, `[N, C, D]`.
     """
 
     x: list[Tensor]
@@ -42,6 +44,7 @@ class Surprise(NamedTuple):
     slopes: list[Tensor]
     pulled: Sequence[Tensor]
     delta: list[Tensor]
+    answer: Tensor
     error: Tensor
 
 
@@ -72,7 +75,7 @@ def read_memory(
 
 def inner_gradient(
     weights: Sequence[Tensor], k: Tensor, v: Tensor, switches: Switches,
-    z: Sequence[Tensor] = (), pulled: Sequence[Tensor] = (),
+    z: Sequence[Tensor] = (), pulled: Sequence[Tensor] = (), threshold: Tensor | None = None,
 ) -> Surprise:  # fmt: skip
     """Return every token's gradient of the inner loss at these weights (arXiv 2501.00663, eq. 12 and section 3.2).
 
@@ -83,6 +86,7 @@ def inner_gradient(
         k, v: `[N, C, D]`.
         switches: The form of the memory and its loss.
         z, pulled: Those of an earlier call with the same arguments. Then no matrix product is computed.
+        threshold: The thresholds of the objective huber, `[N, C, 1]`; None for the others.
     """
     matrices = weights[:-1] if switches.gain else weights
     x: list[Tensor] = [k]
@@ -93,28 +97,35 @@ def inner_gradient(
             x.append(activate(outputs[-1], switches.activation))
             slopes.append(slope(outputs[-1], switches.activation))
         outputs.append(z[layer] if z else torch.bmm(x[-1], w_NOI.mT))
-    gain = weights[-1].unsqueeze(1) if switches.gain else None
-    top, of_gain, error = _top_gradient(outputs[-1], k, v, gain, switches)
-    delta = [top]
+    norm = normalise(outputs[-1]) if switches.residual else None
+    gain = 1 + weights[-1].unsqueeze(1) if switches.gain else 1.0
+    answer = outputs[-1] if norm is None else k + norm[0] * gain
+    error = objective_gradient(answer, v, switches, threshold)
+    delta = [error if norm is None else normalise_backward(norm, error * gain)]
     back: list[Tensor] = []
     for layer in reversed(range(1, len(matrices))):
         back.insert(0, pulled[layer - 1] if pulled else torch.bmm(delta[0], matrices[layer]))
         delta.insert(0, back[0] * slopes[layer - 1])
-    if of_gain is not None:
-        x.append(of_gain)
-        delta.append(torch.ones_like(of_gain[..., :1]))
-    return Surprise(x, outputs, slopes, back, delta, error)
+    if switches.gain:
+        assert norm is not None
+        x.append(error * norm[0])
+        delta.append(torch.ones_like(error[..., :1]))
+    return Surprise(x, outputs, slopes, back, delta, answer, error)
 
 
 def inner_gradient_backward(
-    weights: Sequence[Tensor], surprise: Surprise, dx: Sequence[Tensor], ddelta: Sequence[Tensor], switches: Switches
-) -> tuple[Tensor, Tensor, list[Factors]]:
-    """Return the gradients with respect to k and v `[N, C, D]` and the factors of those by the weights; without a gain.
+    weights: Sequence[Tensor], v: Tensor, surprise: Surprise, dx: Sequence[Tensor], ddelta: Sequence[Tensor],
+    switches: Switches,
+) -> tuple[Tensor, Tensor, list[Factors]]:  # fmt: skip
+    """Return the gradients with respect to k and v `[N, C, D]` and the factors of those by the weights.
+
+    Without a gain, and without the objective huber.
 
     The way back leads up the layers that the inner gradients came down, and then down.
 
     Args:
         weights: `[N, O, I]` for each layer.
+        v: `[N, C, D]`.
         surprise: The result of `inner_gradient`.
         dx, ddelta: The gradients with respect to the surprise's x `[N, C, I]` and delta `[N, C, O]`, for each layer.
         switches: The form of the memory and its loss.
@@ -127,49 +138,30 @@ def inner_gradient_backward(
         dz.append(up * pulled * curvature(surprise.z[layer], switches.activation))
         factors[layer + 1].append((surprise.delta[layer + 1], dpulled))
         up = ddelta[layer + 1] + torch.bmm(dpulled, weights[layer + 1].mT)
-    dtop, dtarget = _top_gradient_backward(surprise, up, switches)
+    dtop, danswer, dtarget = _top_gradient_backward(surprise, v, up, switches)
     dz.append(dtop)
     for layer in reversed(range(len(weights))):
         factors[layer].append((dz[layer], surprise.x[layer]))
         down = dx[layer] + torch.bmm(dz[layer], weights[layer])
         if layer:
             dz[layer - 1] = dz[layer - 1] + down * surprise.slopes[layer - 1]
-    return (down - dtarget if switches.residual else down), dtarget, factors
+    return (down if danswer is None or not switches.residual else down + danswer), dtarget, factors
 
 
-def _top_gradient(
-    z: Tensor, k: Tensor, v: Tensor, gain: Tensor | None, switches: Switches
+def _top_gradient_backward(
+    surprise: Surprise, v: Tensor, ddelta: Tensor, switches: Switches
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return the inner gradient at the last matrix's output, at the gain if there is one, and at M's output."""
-    slope_of_loss = loss_slope(switches.loss, v.shape[-1])
+    """Return the gradients of the last matrix's output, of the answer and of v, from that of the output's gradient."""
     if not switches.residual:
-        error = slope_of_loss * (z - v)
-        return error, None, error
-    norm = normalise(z)
-    if gain is None:
-        error = slope_of_loss * (k + norm[0] - v)
-        return normalise_backward(norm, error), None, error
-    error = slope_of_loss * (k + norm[0] * (1 + gain) - v)
-    return normalise_backward(norm, error * (1 + gain)), error * norm[0], error
-
-
-def _top_gradient_backward(surprise: Surprise, ddelta: Tensor, switches: Switches) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the last matrix's output and of v, given that of the output's inner gradient."""
-    slope_of_loss = loss_slope(switches.loss, ddelta.shape[-1])
-    if not switches.residual:
-        derror = slope_of_loss * ddelta
-        return derror, -derror
+        danswer, dv = objective_curvature(surprise.answer, v, switches, ddelta)
+        return torch.zeros_like(ddelta) if danswer is None else danswer, danswer, dv
     normed, scale = norm = normalise(surprise.z[-1])
-    through = normalise_backward(norm, ddelta)
-    derror, delta = slope_of_loss * through, surprise.delta[-1]
+    through, delta = normalise_backward(norm, ddelta), surprise.delta[-1]
+    danswer, dv = objective_curvature(surprise.answer, v, switches, through)
     means = [_mean(a * b) for a, b in ((ddelta, delta), (ddelta, normed), (surprise.error, normed))]
     curved = normed * means[0] + means[1] * delta + means[2] * through
-    return normalise_backward(norm, derror) - scale * curved, -derror
-
-
-def loss_slope(loss: str, dim: int) -> float:
-    """Return the derivative of the inner loss with respect to the error, over the error."""
-    return {"sum": 2.0, "mean": 2.0 / dim, "half": 1.0}[loss]
+    dz = -scale * curved if danswer is None else normalise_backward(norm, danswer) - scale * curved
+    return dz, danswer, dv
 
 
 def normalise(z: Tensor) -> tuple[Tensor, Tensor]:

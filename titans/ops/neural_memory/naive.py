@@ -33,6 +33,9 @@ def naive_neural_memory(
     ascent: bool = False,
     written: tuple[int, ...] | None = None,
     gain: bool = False,
+    objective: str = "l2",
+    power: float = 3.0,
+    threshold: Tensor | None = None,
     opening: State | None = None,
 ) -> tuple[Tensor, State]:
     """Write and read the memory one token after the other.
@@ -41,8 +44,8 @@ def naive_neural_memory(
     time and memory grows with time x weights, so this form is for tests and for checking faster ones.
     """
     form = (activation, residual, loss, outer_gradient)
-    switches = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain)
-    check(q, k, v, theta, eta, alpha, state, switches, opening)
+    switches = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain, objective, power)
+    check(q, k, v, theta, eta, alpha, state, switches, opening, threshold)
     gates = [by_layer(gate, len(state.weights)) for gate in (theta, eta, alpha)]
     weights, momentum = state.weights, state.momentum
     lagged = state.lagged if isinstance(state, LaggedState) else weights
@@ -57,7 +60,8 @@ def naive_neural_memory(
                 anchor = _constants(weights)
                 if reset_momentum:
                     momentum = tuple(torch.zeros_like(m) for m in momentum)
-            gradients = _surprise(anchor, k[:, :, t], v[:, :, t], switches)
+            bound = None if threshold is None else threshold[:, :, t]
+            gradients = _surprise(anchor, k[:, :, t], v[:, :, t], bound, switches)
             moved = [step(gates, t, i, weights[i], momentum[i], gradients[i], switches) for i in range(len(weights))]
             weights, momentum = tuple(w for w, _ in moved), tuple(m for _, m in moved)
             outputs.append(_memory({"token": weights, "chunk": lagged, "previous": older}[read], q[:, :, t], switches))
@@ -112,13 +116,29 @@ def _memory(weights: tuple[Tensor, ...], x: Tensor, switches: Switches) -> Tenso
     return x + F.layer_norm(h, h.shape[-1:], eps=1e-5) * (1 + last if switches.gain else 1)
 
 
-def _surprise(anchor: tuple[Tensor, ...], k: Tensor, v: Tensor, switches: Switches) -> tuple[Tensor, ...]:
+def _surprise(
+    anchor: tuple[Tensor, ...], k: Tensor, v: Tensor, threshold: Tensor | None, switches: Switches
+) -> tuple[Tensor, ...]:
     """Return the gradient of the inner loss of one token by every weight."""
-    squares = (_memory(anchor, k, switches) - v).square()
-    total = {"sum": squares.sum(), "mean": squares.mean(-1).sum(), "half": 0.5 * squares.sum()}[switches.loss]
+    total = _objective(_memory(anchor, k, switches), v, threshold, switches).sum()
+    total = {"sum": total, "mean": total / v.shape[-1], "half": 0.5 * total}[switches.loss]
     signed = -total if switches.ascent else total
     gradients = torch.autograd.grad(signed, anchor, create_graph=switches.outer_gradient)
     return gradients if switches.outer_gradient else tuple(g.detach() for g in gradients)
+
+
+def _objective(answer: Tensor, v: Tensor, threshold: Tensor | None, switches: Switches) -> Tensor:
+    """Return what a write minimises, for the memory's answer and v `[batch, heads, dim]`, each sequence and head's."""
+    error = answer - v
+    if switches.objective == "lp":
+        return torch.sqrt(error**2 + 1e-6).pow(switches.power).sum(-1)
+    if switches.objective == "dot":
+        return -2 * torch.einsum("bhd,bhd->bh", answer, v)
+    squared = torch.einsum("bhd,bhd->bh", error, error)
+    if threshold is None:
+        return squared
+    norm = error.norm(dim=-1)
+    return torch.where(norm <= threshold, squared, 2 * threshold * norm - threshold**2)
 
 
 def _at(gate: Tensor | None, t: int, w: Tensor) -> Tensor | float:

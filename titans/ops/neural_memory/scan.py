@@ -26,7 +26,8 @@ from titans.ops.neural_memory.coefficients import (
 from titans.ops.neural_memory.mlp import inner_gradient
 from titans.ops.neural_memory.state import LaggedState, MemoryState, State, Switches
 
-Tokens = tuple[Tensor, ...]  # q, k and v, [N, chunks * C, D]
+#: q, k and v, `[N, chunks * C, D]`; for the objective huber then the thresholds, `[N, chunks * C, 1]`.
+Tokens = tuple[Tensor, ...]
 
 
 def tape_sizes(widths: Sequence[int], size: int, dtype: torch.dtype) -> tuple[int, int]:
@@ -153,18 +154,20 @@ def continue_chunk(
     Args:
         switches: How the memory is built, written and read.
         coefficients: For each layer, over these tokens alone, `[N, ...]`; None for a layer that is not written.
-        tokens: q, k and v, `[N, time, D]`.
+        tokens: q, k and v, `[N, time, D]`, and for the objective huber the thresholds, `[N, time, 1]`.
         state: The state after the tokens of the chunk so far, `[N, O, I]` for each layer.
         opening: The state that the chunk started with.
 
     Returns:
         What was read, like q, and the state after these tokens.
     """
-    q, k, v = tokens
+    q, k, v, *thresholds = tokens
+    threshold = thresholds[0] if thresholds else None
     anchor = opening.weights
     if not switches.outer_gradient:
         anchor, k, v = tuple(w.detach() for w in anchor), k.detach(), v.detach()
-    surprise = inner_gradient(anchor, k, v, switches)
+        threshold = None if threshold is None else threshold.detach()
+    surprise = inner_gradient(anchor, k, v, switches, threshold=threshold)
     y, _ = read_chunk(switches, state if switches.read == "token" else opening, coefficients, surprise, q)
     after = write_chunk(switches, state, coefficients, surprise)
     return y, after._replace(lagged=opening.weights) if isinstance(after, LaggedState) else after

@@ -96,6 +96,8 @@ class Switches(NamedTuple):
     ascent: bool
     written: tuple[int, ...] | None
     gain: bool
+    objective: str = "l2"
+    power: float = 3.0
 
     def writes(self, layer: int) -> bool:
         """Return whether a layer, counted from 0, is written."""

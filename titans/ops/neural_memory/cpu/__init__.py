@@ -21,7 +21,7 @@ from torch import Tensor
 from titans.ops.neural_memory.chunk import Gradients
 from titans.ops.neural_memory.coefficients import Gates
 from titans.ops.neural_memory.cpu.binding import KernelCall, contiguous_rows
-from titans.ops.neural_memory.mlp import loss_slope
+from titans.ops.neural_memory.objective import loss_slope
 from titans.ops.neural_memory.scan import Scan, Tokens
 from titans.ops.neural_memory.state import MemoryState, State, Switches
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from titans.ops.neural_memory.chunk import Gradients
 from titans.ops.neural_memory.coefficients import Coefficients
-from titans.ops.neural_memory.mlp import loss_slope
+from titans.ops.neural_memory.objective import loss_slope
 from titans.ops.neural_memory.scan import TORCH, Tokens
 from titans.ops.neural_memory.state import MemoryState, State, Switches
 from titans.ops.neural_memory.triton.backward import backward_kernel
