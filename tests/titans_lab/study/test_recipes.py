@@ -20,8 +20,7 @@ def test_a_recipe_is_of_its_variant_and_task(name: str) -> None:
 
 
 def test_what_is_held_equal_in_a_family_is_equal() -> None:
-    for family in ("needle", "mqar"):
-        configs = [build(RunConfig, values) for name, values in recipes().items() if name.startswith(family)]
-        assert len({config.train for config in configs}) == 1
-        assert {config.model.attention_conv_size for config in configs if config.model.variant != "lmm"} == {4}
-        assert len({(config.model.dim, config.model.n_layers, config.model.conv_size) for config in configs}) == 1
+    configs = [build(RunConfig, values) for values in recipes().values()]
+    assert len({config.train for config in configs}) == 1
+    assert {config.model.attention_conv_size for config in configs if config.model.variant != "lmm"} == {4}
+    assert len({(config.model.dim, config.model.n_layers, config.model.conv_size) for config in configs}) == 1
