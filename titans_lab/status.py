@@ -22,6 +22,7 @@ from titans_lab.store.status import FINISHED, Status
 from titans_lab.store.store import Store
 from titans_lab.study.study import Study
 
+OF_SEARCH = " (search)"  # after the name of the study whose search a row is about
 #: Columns that count several states.
 COUNTED = {
     "done": {"done"},
@@ -101,7 +102,7 @@ def seconds_left(runs: Sequence[Run], rows: Sequence[Mapping[str, Any]]) -> floa
 
 
 def store_status(store: Store) -> tuple[list[dict[str, Any]], list[Damage]]:
-    """Return a row for each study that was swept into the store, and the records that could not be read."""
+    """Return a row for each study and search of the store, and the records that could not be read."""
     if not store.root.is_dir():
         raise UserError(f"{store.root}: no such folder; name the store with --store or TITANS_LAB_STORE")
     states, damage = _states(store)
@@ -113,7 +114,27 @@ def store_status(store: Store) -> tuple[list[dict[str, Any]], list[Damage]]:
             damage.append(error.damage)
         else:
             rows.append({"study": path.stem, **_counts([states.get(run_id, ("pending", None)) for run_id in ids])})
-    return rows, damage
+    searched, unread = _trial_runs(store)
+    for study, ids in searched.items():
+        counts = _counts([states.get(run_id, ("pending", None)) for run_id in ids])
+        rows.append({"study": f"{study}{OF_SEARCH}", **counts})
+    return rows, damage + unread
+
+
+def _trial_runs(store: Store) -> tuple[dict[str, list[str]], list[Damage]]:
+    """Return the runs of all trials that have begun, by the name of the study, and the damaged records of searches."""
+    found: dict[str, list[str]] = {}
+    damage: list[Damage] = []
+    for folder in store.searches():
+        try:
+            study = read_search(folder.definition_path)["study"]
+        except FileNotFoundError:
+            continue
+        except DamagedError as error:
+            damage.append(error.damage)
+        else:
+            found.setdefault(study, []).extend(run for trial in folder.trials() for run in trial["runs"])
+    return found, damage
 
 
 def damage_of(runs: Sequence[Run], store: Store) -> list[Damage]:

@@ -179,13 +179,17 @@ def _look(records: Store, loaded: tuple[Study, list[Run]] | None, wanted: Filter
 
 
 def _of_store(records: Store, wide: bool) -> Shown:
-    from titans_lab.status import store_status, totals
+    from titans_lab.status import OF_SEARCH, store_status, totals
 
     rows, damage = store_status(records)
+    searches = sum(row["study"].endswith(OF_SEARCH) for row in rows)
+    named = plural(len(rows) - searches, "study", "studies") + (
+        f", {plural(searches, 'search', 'searches')}" if searches else ""
+    )
     names = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
     columns = {name.replace("_", " "): [shown(row[name]) for row in rows] for name in names}
     counts = {name: sum(row[name] for row in rows) for name in (rows[0] if rows else ()) if name in STORE_COUNTS}
-    return Shown(rows, damage, columns, "study", f"{plural(len(rows), 'study', 'studies')}, {totals(counts)}")
+    return Shown(rows, damage, columns, "study", f"{named}, {totals(counts)}")
 
 
 def _selected(records: Store, wanted: Filter, wide: bool) -> Shown:

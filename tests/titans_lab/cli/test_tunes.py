@@ -17,6 +17,7 @@ from instant import InstantExecutor
 from workbench import MINUTES, Workbench, alive, children, run, until, workers
 
 from titans_lab.search.trial import Trial
+from titans_lab.status import store_status
 
 SEARCH = """
 search:
@@ -50,6 +51,13 @@ def test_a_search_from_file_to_json_database_and_sql(bench: Workbench, tmp_path:
     found = json.loads(done.stdout)
     [search] = found["searches"]
     assert search["states"] == {"done": 3}
+    [study, searched] = store_status(bench.store)[0]
+    assert study["study"] == f"{bench.study.stem}.finalists"
+    assert {name: searched[name] for name in ("study", "runs", "done")} == {
+        "study": f"{bench.study.stem} (search)",
+        "runs": 3,
+        "done": 3,
+    }
     assert search["best"][0]["values"][0] == min(trial.values[0] for trial in trials(bench) if trial.values)
     [best, *_] = search["best"]
     assert search["overrides"] == [f"{key}={value}" for key, value in best["params"].items()]
