@@ -167,6 +167,21 @@ def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:
         raise UserError(f"speed.kernel: {max(asked)} is for a GPU, and torch can use none here; set it to auto or cpu")
 
 
+def refuse_too_few(study: Study, devices: Sequence[Device]) -> None:
+    """Raise UserError where a run of a study asks for more devices than there are."""
+
+    def check(config: RunConfig) -> None:
+        if config.speed.devices > len(devices):
+            there = plural(len(devices), "device")
+            raise UserError(
+                f"speed.devices: {config.speed.devices} devices for one run, and {there} here "
+                f"({', '.join(device.name for device in devices)}); set it to {len(devices)} or less, which changes no "
+                "run's id, or use a machine with more"
+            )
+
+    study.check(check)
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A study that is recorded in a store.
@@ -249,6 +264,7 @@ def prepare(
             and other source code trained some of the finished runs.
     """
     refuse_kernels(runs, devices)
+    refuse_too_few(study, devices)
     done = record(study, runs, store, devices[0], options.strict, history, again)
     sweep = Sweep(
         store,

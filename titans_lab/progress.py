@@ -58,7 +58,7 @@ class Progress:
     def running(self, sweep: Sweep) -> list[RunProgress]:
         """Return the runs with a worker, in the order in which they were started."""
         return [
-            progress_of(run, job.attempt, job.device.name, self.labels[run.run_id])
+            progress_of(run, job.attempt, job.device.label, self.labels[run.run_id])
             for run, job in sweep.active.values()
         ]
 

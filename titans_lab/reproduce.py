@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from titans_lab.report.evidence import listed
 from titans_lab.store.status import FINISHED
-from titans_lab.store.succession import OF_NUMBERS
+from titans_lab.store.succession import facts_of_numbers
 
 if TYPE_CHECKING:
     from titans_lab.run.run import Run
@@ -88,10 +88,9 @@ def _logged(run: Run, snapshot: Snapshot) -> dict[str, Any]:
 
 def _inexact(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Return why two runs with the same id need not give the same bits. Empty: they must."""
-    envs = [json.loads(row["env"] or "{}") for row in (old, new)]
-    differ = [name for name in OF_NUMBERS if name != "commit" and envs[0].get(name) != envs[1].get(name)]
-    if differ:
-        return "; ".join(f"{name}: {_change(envs[0].get(name), envs[1].get(name))}" for name in differ)
+    before, now = (facts_of_numbers(json.loads(row["env"] or "{}")) for row in (old, new))
+    if differ := [name for name in before if name != "commit" and before[name] != now[name]]:
+        return "; ".join(f"{name}: {_change(before[name], now[name])}" for name in differ)
     return "" if old["deterministic"] and new["deterministic"] else "the device is not deterministic"
 
 

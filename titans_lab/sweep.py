@@ -14,7 +14,7 @@ from typing import Any
 
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor, Job
-from titans_lab.executors.devices import Device
+from titans_lab.executors.devices import Device, joined, on_distinct_devices
 from titans_lab.executors.slots import DeviceBusy
 from titans_lab.run.run import Run, record_of
 from titans_lab.spending import Spent
@@ -228,7 +228,7 @@ class Sweep:
             before = len(self.ended), len(self.waiting)
             self._collect()
             self._stop_late()
-            over = self.spent.by(len(self.active), time.monotonic()).over(self.budget)
+            over = self.spent.by(len(self._busy()), time.monotonic()).over(self.budget)
             halted = self.halted
             blocked = list(self.waiting) if over or halted else self.launch()
             more = look(self)
@@ -263,9 +263,10 @@ class Sweep:
                 self.waiting.append(run)  # another sweep counted our worker as dead, and has taken over the run
                 continue
             state = self._final_state(job, "oom" if job.out_of_memory() else "failed", words)
-            if state == "oom" and job.out_of_memory() and can_halve(job.attempt):
+            halves = not (job.out_of_memory() or job.device.others)  # a worker that survives alone does it itself
+            if state == "oom" and not halves and can_halve(job.attempt):
                 job.attempt.ask_again("with half of its micro-batch")
-                self.waiting.insert(0, run)  # a worker that survives halves its micro-batch itself
+                self.waiting.insert(0, run)
             else:
                 self.ended[run_id] = state
                 _check_room(job.attempt)
@@ -300,8 +301,9 @@ class Sweep:
         free = self._free()
         blocked: list[Run] = []
         for run in list(self.waiting):
-            if not free or len(self.active) == self.most:
-                return []
+            wanted = run.config.speed.devices
+            if len(on_distinct_devices(free)) < wanted or len(self.active) == self.most:
+                return []  # no later run goes first, or a run on several devices might never find them free
             folder = self.store.run(run.run_id)
             if (state := folder.state()) in FINISHED or self._stopped_elsewhere(folder, state):
                 self.skipped[run.run_id] = state
@@ -312,7 +314,7 @@ class Sweep:
                 self.waiting.remove(run)
                 continue
             folder.create(record_of(run, run.config.data_source()))  # where `titans-lab rm` has moved it meanwhile
-            job = self._start(folder, free)
+            job = self._start(folder, free, wanted)
             if job is None:
                 blocked.append(run)
                 continue
@@ -322,26 +324,34 @@ class Sweep:
             self.active[run.run_id] = run, job
         return blocked
 
+    def _busy(self) -> set[Device]:
+        """Return the device slots of active runs."""
+        return {slot for _, job in self.active.values() for slot in job.device.members}
+
     def _free(self) -> list[Device]:
-        busy = {job.device for _, job in self.active.values()}
+        busy = self._busy()
         free = [device for device in self.devices if device not in busy]
         return sorted(free, key=lambda device: device not in self.used)
 
-    def _start(self, folder: RunFolder, free: list[Device]) -> Job | None:
-        """Start a worker in the first slot that is really free. Return None where another sweep executes the run."""
-        while free:
-            device = free.pop(0)
+    def _start(self, folder: RunFolder, free: list[Device], wanted: int) -> Job | None:
+        """Start a worker in the first slots that are really free, and take them out of `free`.
+
+        Return None where another sweep executes the run, or holds too many of the slots.
+        """
+        while len(slots := on_distinct_devices(free)[:wanted]) == wanted:
             try:
-                job = self.executor.submit(folder, device)
-                self.used.add(device)
-                return job
+                job = self.executor.submit(folder, joined(slots))
             except DeviceBusy as busy:
-                self.holders[device.name] = str(busy)
+                self.holders[busy.slot.name] = str(busy)
+                free.remove(busy.slot)
                 continue
             except AlreadyRunning:
-                free.insert(0, device)
                 self.others.add(folder.run_id)
                 return None
+            self.used.update(slots)
+            for slot in slots:
+                free.remove(slot)
+            return job
         return None
 
     def _stopped_elsewhere(self, folder: RunFolder, state: str) -> bool:

@@ -45,9 +45,13 @@ class Block(nn.Module):
         self.mixer = registry.mixer(mixer).build(config)
         self.feed_forward = SwiGLU(config.dim, config.hidden)
 
-    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Return the outputs for the next tokens, both `[batch, time, dim]`, and the mixer's state after them."""
-        y, state = self.mixer(self.mixer_norm(x), state)
+    def forward(self, x: Tensor, state: Any | None) -> tuple[Tensor, Any]:
+        """Return the outputs for the next tokens, both `[batch, time, dim]`, and the mixer's state after them.
+
+        Without a state before them, the tokens are the first. The mixer's initial state may have parameters, so it is
+        made here: FSDP gathers a block's parameters for its forward pass alone.
+        """
+        y, state = self.mixer(self.mixer_norm(x), self.mixer.start(x.shape[0]) if state is None else state)
         x = x + y
         return x + self.feed_forward(self.feed_forward_norm(x)), state
 
@@ -84,7 +88,7 @@ class Backbone(nn.Module):
             The outputs, shaped like x, and the state after the tokens.
         """
         states = []
-        for block, before in zip(self.blocks, self.start(x.shape[0]) if state is None else state, strict=True):
+        for block, before in zip(self.blocks, [None] * len(self.blocks) if state is None else state, strict=True):
             if self.recompute and torch.is_grad_enabled():
                 x, after = checkpoint(block, x, before, use_reentrant=False, preserve_rng_state=False)
             else:

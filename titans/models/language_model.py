@@ -35,9 +35,9 @@ class LanguageModel(Backbone):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the logits `[batch, time, vocab_size]` of the next tokens, for whole sequences `[batch, time]`."""
-        return self.advance(tokens, self.start(tokens.shape[0]))[0]
+        return self.advance(tokens, None)[0]
 
-    def advance(self, tokens: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+    def advance(self, tokens: Tensor, state: ModelState | None) -> tuple[Tensor, ModelState]:
         """Read the next tokens of a stream, one or many.
 
         A sequence can be cut anywhere: its parts give the logits of the whole. The state has constant size, except that
@@ -45,7 +45,7 @@ class LanguageModel(Backbone):
 
         Args:
             tokens: `[batch, time]`.
-            state: The state before them, from `start` or from an earlier call.
+            state: The state before them, from `start` or from an earlier call. None: they are the first.
 
         Returns:
             The logits `[batch, time, vocab_size]` of the tokens after each, and the state after the tokens.
@@ -59,7 +59,7 @@ class LanguageModel(Backbone):
         """
         return self.head(self.hidden(self.embedding(tokens))[0][wanted])
 
-    def mix(self, x: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+    def mix(self, x: Tensor, state: ModelState | None) -> tuple[Tensor, ModelState]:
         """Do the same as `advance` for embedded tokens `[batch, time, dim]`."""
         x, state = self.hidden(x, state)
         return self.head(x), state

@@ -55,13 +55,17 @@ def plan(
     Time and memory are predicted from the store's own runs on hardware like this machine's, with 95 % intervals. They
     are for one run at a time on each device: runs that share a device slow each other down by an unknown factor.
     """
+    from titans_lab.launch import refuse_too_few
     from titans_lab.planning.document import document, search_document
     from titans_lab.planning.plan import plan as plan_runs
     from titans_lab.run.run import labels
 
     loaded, runs = load(study, overrides)
-    devices = _devices(max_parallel, probe)
-    probed = _probe(runs, devices[0]) if probe else []
+    devices = _devices(probe)
+    refuse_too_few(loaded, devices)
+    if max_parallel:
+        devices = devices[: max_parallel * max(run.config.speed.devices for run in runs)]
+    probed = _probe(runs, devices) if probe else []
     found = plan_runs(loaded.launch_order(runs), open_store(store), devices, probed, loaded.metric, loaded.effect)
     if found.edited and strict:
         raise UserError(f"--strict: {found.edited}")
@@ -84,20 +88,20 @@ def plan(
         note(f"warning: the finished runs of this study differ in {name}: {listed}")
 
 
-def _devices(most: int | None, probe: bool) -> list[Device]:
+def _devices(probe: bool) -> list[Device]:
     """Return the devices that a sweep would use. Whether torch can use them is asked only where something runs."""
     from titans_lab.executors.devices import cores, gpus
 
-    return (usable_devices() if probe else gpus() or cores())[:most]
+    return usable_devices() if probe else gpus() or cores()
 
 
-def _probe(runs: Sequence[Run], device: Device) -> list[Past]:
+def _probe(runs: Sequence[Run], devices: Sequence[Device]) -> list[Past]:
     from titans_lab.executors.answers import EndedEarly
     from titans_lab.planning.plan import probe
 
-    note(f"timing five steps of the smallest and of the largest run on {device.hardware}")
+    note(f"timing five steps of the smallest and of the largest run on {devices[0].hardware}")
     try:
-        return probe(runs, device)
+        return probe(runs, devices)
     except EndedEarly as error:
         raise UserError(f"--probe: {error}") from error
 
@@ -142,9 +146,9 @@ def _print_summary(found: Plan) -> None:
     cost = f"{count(sum(row.tokens for row in missing))} tokens, {count(sum(row.flops for row in missing))} FLOPs"
     say(f"{plural(len(found.runs), 'run')}, {len(missing)} to run: {cost}")
     if missing:
-        at_once = f"{found.devices} at a time" if found.devices > 1 else "one at a time"
+        at_once = f"{found.at_once} at a time" if found.at_once > 1 else "one at a time"
         known = f"{_estimate(found.seconds, _time)}, {at_once}" if found.seconds else _unknown(missing)
-        if found.devices > 1 and found.worker_seconds:
+        if found.at_once > 1 and found.worker_seconds:
             known += f"; {_time(found.worker_seconds.value)} of worker time"
         say(f"Time: {known}")
     if any(each and each.low is None for row in missing for each in (row.seconds, row.peak_bytes)):

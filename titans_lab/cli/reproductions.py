@@ -16,6 +16,7 @@ from titans_lab.cli.output import FAILED, INTERRUPTED, print_rows
 from titans_lab.errors import UserError
 
 if TYPE_CHECKING:
+    from titans_lab.executors.devices import Device
     from titans_lab.reproduce import Reproduced
     from titans_lab.run.run import Run
     from titans_lab.store.query import Snapshot
@@ -35,17 +36,20 @@ def reproduce(
     final loss and score have to agree within 2 %, and what differs is named.
     Exit code 0: all are reproduced; 3: a number differs, or a run failed.
     """
+    from titans_lab.launch import refuse_too_few
     from titans_lab.reproduce import sample
     from titans_lab.store.query import Snapshot
 
     records = open_store(store, there=True)
-    _, runs = load(study, overrides)
+    loaded, runs = load(study, overrides)
+    devices = usable_devices()
+    refuse_too_few(loaded, devices)
     snapshot = Snapshot(records.root)
     chosen = sample(runs, snapshot, count)
     if not chosen:
         raise UserError(f"{study}: the store at {records.root} has no finished run of it; sweep it first")
     with tempfile.TemporaryDirectory(prefix="titans-lab-") as folder:
-        found = list(_again(chosen, Path(folder), snapshot))
+        found = list(_again(chosen, Path(folder), snapshot, devices))
     if form != "table":
         rows = (asdict(each).values() for each in found)
         print_rows(("run_id", "label", "exact", "why", "compared", "differences"), rows, form)
@@ -56,7 +60,7 @@ def reproduce(
         raise typer.Exit(FAILED)
 
 
-def _again(runs: list[Run], root: Path, recorded: Snapshot) -> Iterator[Reproduced]:
+def _again(runs: list[Run], root: Path, recorded: Snapshot, devices: list[Device]) -> Iterator[Reproduced]:
     """Train runs in a store of their own and compare each with its record."""
     from titans_lab.cli.watch import watching
     from titans_lab.executors.local import LocalExecutor
@@ -69,7 +73,7 @@ def _again(runs: list[Run], root: Path, recorded: Snapshot) -> Iterator[Reproduc
     waiting = record_runs(runs, again)
     try:
         with terminable(), watching(runs) as look:
-            Sweep(again, LocalExecutor(), usable_devices(), waiting).run(look)
+            Sweep(again, LocalExecutor(), devices, waiting).run(look)
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was compared", err=True)
         raise typer.Exit(INTERRUPTED) from None

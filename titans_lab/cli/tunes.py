@@ -61,7 +61,7 @@ def tune(
     Exit code 0: every trial has ended. 3: trials failed, a budget is spent, or verification failed and nothing was
     started. 130: interrupted.
     """
-    from titans_lab.launch import Options, compact_if_worthwhile, refuse_kernels
+    from titans_lab.launch import Options, compact_if_worthwhile, refuse_kernels, refuse_too_few
     from titans_lab.search.coordinator import coordinator_of
     from titans_lab.study.study import load_study
 
@@ -73,6 +73,7 @@ def tune(
     if run:
         examples = [run for tuning in search.tunings for run in tuning.examples()]
         refuse_kernels(examples, devices)
+        refuse_too_few(loaded, devices)
         if verify:
             verify_first(examples, devices, records)
         _run(search)

@@ -68,7 +68,7 @@ class Lines:
         """Write what is new."""
         for run_id in [run_id for run_id in sweep.active if run_id not in self.started]:
             self.started.add(run_id)
-            device = sweep.active[run_id][1].device.name
+            device = sweep.active[run_id][1].device.label
             self.write(self._line("started", run_id, f"on {device}"), STYLES["running"])
         for run_id, state in [*sweep.ended.items(), *sweep.skipped.items()]:
             if run_id not in self.ended:

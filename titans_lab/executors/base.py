@@ -17,7 +17,7 @@ class Job(Protocol):
 
     @property
     def device(self) -> Device:
-        """Return the device slot that it occupies."""
+        """Return the device slot that it occupies, or several that are joined."""
 
     def poll(self) -> str | None:
         """Return None while the worker runs, then a message about how it ended."""
@@ -36,7 +36,7 @@ class Executor(Protocol):
     """Starts workers on devices."""
 
     def submit(self, folder: RunFolder, device: Device) -> Job:
-        """Start a new attempt at a run.
+        """Start a new attempt at a run, on a device slot or on as many joined ones as the run asks for.
 
         Raises:
             AlreadyRunning: Another process executes the run, or has finished it.

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from titans_lab.environment import processor, usable_cores
@@ -21,7 +21,7 @@ KEEP_FREED = ":".join(
 
 @dataclass(frozen=True)
 class Device:
-    """A device slot: room for one worker on a GPU or a core.
+    """A device slot: room for one worker on a GPU or a core, or on several together.
 
     Attributes:
         kind: "cuda" for a GPU, "cpu" for a core.
@@ -29,6 +29,7 @@ class Device:
         name: The name in messages.
         hardware: The name of the model, as torch has it. It is equal for devices that compute alike.
         slot: The number of the slot, where one GPU or core has several.
+        others: The slots on further GPUs or cores that the worker uses for the same run: see `joined`.
     """
 
     kind: Literal["cpu", "cuda"]
@@ -36,13 +37,24 @@ class Device:
     name: str
     hardware: str
     slot: int = 0
+    others: tuple[Device, ...] = ()
+
+    @property
+    def members(self) -> tuple[Device, ...]:
+        """Return the slots that a worker here occupies, each on a device of its own."""
+        return replace(self, others=()), *self.others
+
+    @property
+    def label(self) -> str:
+        """Return the name in messages, with the number of further slots."""
+        return f"{self.name} and {len(self.others)} more" if self.others else self.name
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that restrict a worker to this device."""
         # Two workers whose products run on both cores each are many times slower than on one core each.
         threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         if self.kind == "cuda":
-            return {"CUDA_VISIBLE_DEVICES": self.index} | threads
+            return {"CUDA_VISIBLE_DEVICES": ",".join(each.index for each in self.members)} | threads
         tuned = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEP_FREED)}
         return {"CUDA_VISIBLE_DEVICES": ""} | threads | tuned
 
@@ -68,6 +80,19 @@ def gpus() -> list[Device]:
     if pool is None:
         return [Device("cuda", uuid, f"GPU {index} {name}", name) for index, uuid, name in rows]
     return list(_chosen(rows, pool))
+
+
+def joined(slots: Sequence[Device]) -> Device:
+    """Return the slot of a worker that uses several at once, the first of them for its first rank."""
+    return replace(slots[0], others=tuple(slots[1:]))
+
+
+def on_distinct_devices(slots: Sequence[Device]) -> list[Device]:
+    """Return the first slot of each GPU or core."""
+    distinct: dict[tuple[str, str], Device] = {}
+    for slot in slots:
+        distinct.setdefault((slot.kind, slot.index), slot)
+    return list(distinct.values())
 
 
 def _chosen(rows: list[list[str]], pool: str) -> list[Device]:

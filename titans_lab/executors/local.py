@@ -1,4 +1,7 @@
-"""Run workers on this machine: one process per device slot, which takes small runs one after another."""
+"""Run workers on this machine: one process per device slot, which takes small runs one after another.
+
+A run on several devices has a worker on all of their slots, which starts a process on each (`titans_lab.training`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import IO
 
 from titans_lab.environment import oom_kills
 from titans_lab.executors.devices import Device
-from titans_lab.executors.slots import take_slot
+from titans_lab.executors.slots import taken_slots
 from titans_lab.store.claims import Holder, Watch
 from titans_lab.store.folder import Attempt, RunFolder
 
@@ -31,7 +34,7 @@ class LocalJob:
 
     Attributes:
         attempt: The attempt that the worker executes.
-        device: The device slot that it occupies.
+        device: The device slot that it occupies, or several that are joined.
         process: The worker's process. Its standard output says when the attempt has ended.
         answered: Whether the attempt has ended and the worker waits for another one.
         deadline: The time at which a worker that was asked to stop is killed, by a monotonic clock.
@@ -100,6 +103,7 @@ class LocalExecutor:
         if last and last.idle():
             job = LocalJob(self._claim(folder), device, last.process)
         else:
+            self._make_room(device)
             job = self._started(folder, device)
         self.jobs[device] = job
         assert job.process.stdin is not None
@@ -110,15 +114,24 @@ class LocalExecutor:
 
     def rest(self) -> None:
         """End idle workers, so that other sweeps can use their devices."""
-        for device, job in list(self.jobs.items()):
-            if job.idle():
-                job.terminate()
-                job.wait()
-                del self.jobs[device]
+        for device in list(self.jobs):
+            self._end_idle(device)
+
+    def _make_room(self, device: Device) -> None:
+        """End idle workers on some of the slots of a device."""
+        for other in list(self.jobs):
+            if other != device and not set(other.members).isdisjoint(device.members):
+                self._end_idle(other)
+
+    def _end_idle(self, device: Device) -> None:
+        job = self.jobs[device]
+        if job.idle():
+            job.terminate()
+            job.wait()
+            del self.jobs[device]
 
     def _started(self, folder: RunFolder, device: Device) -> LocalJob:
-        slot = take_slot(device)
-        try:
+        with taken_slots(device) as slots:
             attempt = self._claim(folder)
             # -P: a file in the working directory must not shadow a module of this package
             module = [sys.executable, "-P", "-m", "titans_lab.training.serve"]
@@ -129,11 +142,9 @@ class LocalExecutor:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     env=os.environ | device.environment(),
-                    pass_fds=(slot,),
+                    pass_fds=slots,
                     start_new_session=True,  # Ctrl-C goes to this process only, which ends the workers in order
                 )
-        finally:
-            os.close(slot)
         return LocalJob(attempt, device, process)
 
     def _claim(self, folder: RunFolder) -> Attempt:

@@ -8,8 +8,8 @@ import shlex
 import stat
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,15 @@ LONGEST_HOLDER = 200  # bytes
 
 
 class DeviceBusy(Exception):
-    """Another sweep's worker occupies this device slot; the message says which sweep."""
+    """Another sweep's worker occupies this device slot; the message says which sweep.
+
+    Attributes:
+        slot: The slot.
+    """
+
+    def __init__(self, slot: Device, holder: str) -> None:
+        super().__init__(holder)
+        self.slot = slot
 
 
 def device_slots(devices: Sequence[Device], per_device: int) -> list[Device]:
@@ -31,6 +39,21 @@ def device_slots(devices: Sequence[Device], per_device: int) -> list[Device]:
     return [
         replace(device, slot=slot, name=device.name + name) for slot, name in enumerate(names) for device in devices
     ]
+
+
+@contextmanager
+def taken_slots(device: Device) -> Iterator[tuple[int, ...]]:
+    """Yield locked file descriptors of all slots of a device, for a worker to inherit, and close them afterwards.
+
+    Raises:
+        DeviceBusy: Another sweep's worker occupies one of the slots. None is taken.
+    """
+    with ExitStack() as stack:
+        descriptors = []
+        for slot in device.members:
+            descriptors.append(take_slot(slot))
+            stack.callback(os.close, descriptors[-1])
+        yield tuple(descriptors)
 
 
 def take_slot(slot: Device) -> int:
@@ -49,7 +72,7 @@ def take_slot(slot: Device) -> int:
     except BlockingIOError:
         holder = os.pread(descriptor, LONGEST_HOLDER, 0).decode(errors="replace")
         os.close(descriptor)
-        raise DeviceBusy(holder) from None
+        raise DeviceBusy(slot, holder) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, holder_words().encode()[:LONGEST_HOLDER], 0)
     return descriptor

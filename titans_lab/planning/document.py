@@ -10,7 +10,8 @@ from typing import Any
 from titans_lab.planning.plan import Plan
 from titans_lab.study.study import Study
 
-FIGURES = ("devices", "seconds", "worker_seconds", "detectable", "undecided", "mixed", "edited")  # of a whole plan
+#: Figures of a whole plan.
+FIGURES = ("devices", "at_once", "seconds", "worker_seconds", "detectable", "undecided", "mixed", "edited")
 
 
 def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, Any]:

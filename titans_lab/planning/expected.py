@@ -2,7 +2,7 @@
 
 The time of a run is its steps times the seconds of a step, which follow the FLOPs of a step. The peak memory follows
 the bytes of the parameters, their gradients and AdamW's two moments, and of what the layers keep. `stats.law` fits
-both, with an offset for each variant, to runs with the same device, threads, precision and kernel.
+both, with an offset for each variant, to runs with the same device, number of devices, threads, precision and kernel.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Experience:
 
 def on(kind: str, name: str, config: RunConfig) -> Hardware:
     """Return the hardware of a run as its worker finds it: one thread, and the kernel that the worker chooses."""
-    return Hardware(kind, name, 1, config.train.precision, derived.kernel(config, kind))
+    return Hardware(kind, name, 1, config.train.precision, derived.kernel(config, kind), config.speed.devices)
 
 
 def step_flops(config: RunConfig) -> int:

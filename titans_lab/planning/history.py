@@ -24,13 +24,14 @@ from runs order by run_id"""
 
 
 class Hardware(NamedTuple):
-    """The hardware and kernel on which a run's cost depends."""
+    """The hardware, its number of devices and the kernel on which a run's cost depends."""
 
     device: str
     name: str
     threads: int
     precision: str
     kernel: str
+    devices: int
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,9 @@ def _hardware(row: dict[str, Any], config: RunConfig) -> Hardware | None:
     if not row["device"] or not row["device_name"]:
         return None
     env = _object(row["env"])
-    kernel = env.get("kernel") or config.speed.kernel
-    return Hardware(row["device"], row["device_name"], env.get("threads") or 1, config.train.precision, kernel)
+    kernel, devices = env.get("kernel") or config.speed.kernel, env.get("devices") or 1
+    threads = env.get("threads") or 1
+    return Hardware(row["device"], row["device_name"], threads, config.train.precision, kernel, devices)
 
 
 def past_of(

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from titans_lab.executors.answers import answers
-from titans_lab.executors.devices import Device
+from titans_lab.executors.devices import Device, joined
 from titans_lab.planning.detectable import Foreseen, foreseen, size_of
 from titans_lab.planning.edited import edited_since
 from titans_lab.planning.expected import Cost, Experience, on, step_flops, total
@@ -26,7 +26,7 @@ from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
 
 #: What runs that are compared should have in common, of what was recorded of them.
-COMPARED = ("device_name", "torch", "commit", "kernel")
+COMPARED = ("device_name", "devices", "torch", "commit", "kernel")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Plan:
     Attributes:
         runs: The runs, in the order in which they will be started.
         devices: The number of devices that will work in parallel.
+        at_once: The number of runs at a time: one on each device, or on each of as many as the runs ask for.
         seconds: The seconds until all that is missing is done on them, or None where they are not known.
         worker_seconds: The sum of the seconds of all that is missing, which a report compares with what it took.
         detectable: The smallest difference that its seeds can detect, or None where the store does not tell.
@@ -79,6 +80,7 @@ class Plan:
 
     runs: tuple[PlannedRun, ...]
     devices: int
+    at_once: int
     seconds: Estimate | None
     worker_seconds: Estimate | None
     detectable: Foreseen | None
@@ -116,10 +118,12 @@ def plan(
     costs = _costs(missing, Experience([*history.finished, *probed]), devices[0])
     new = dict(zip((past.run_id for past in missing), novelties(missing, history.finished), strict=True))
     found, compared = foreseen(runs, history.finished, metric.label), size_of(runs, history.finished)
+    at_once = max(1, len(devices) // max(run.config.speed.devices for run in runs))
     return Plan(
         runs=tuple(_planned(run, history, costs.get(run.run_id), new.get(run.run_id)) for run in runs),
         devices=len(devices),
-        seconds=total(list(costs.values()), min(len(devices), max(1, len(costs)))),
+        at_once=at_once,
+        seconds=total(list(costs.values()), min(at_once, max(1, len(costs)))),
         worker_seconds=total(list(costs.values()), 1),
         detectable=found,
         undecided=undecided(compared.seeds, compared.arms, found, effect),
@@ -135,13 +139,13 @@ def expected_seconds(runs: Sequence[Run], history: History, device: Device) -> d
     return {run_id: cost.seconds.value for run_id, cost in costs.items() if cost.seconds}
 
 
-def probe(runs: Sequence[Run], device: Device) -> list[Past]:
-    """Measure five steps of the run with the smallest steps and of the one with the largest, on a device.
+def probe(runs: Sequence[Run], devices: Sequence[Device]) -> list[Past]:
+    """Measure five steps of the run with the smallest steps and of the one with the largest, on the first devices.
 
     Raises:
         EndedEarly: A run broke. Its traceback is on standard error.
     """
-    return [_probed(run, device) for run in smallest_and_largest(runs)]
+    return [_probed(run, joined(devices[: run.config.speed.devices])) for run in smallest_and_largest(runs)]
 
 
 def smallest_and_largest(runs: Sequence[Run]) -> list[Run]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field
@@ -89,10 +90,32 @@ class RunConfig:
         needed = PROFILE_AFTER + self.speed.profile
         if self.speed.profile and self.train.steps < needed:
             raise ValueError(f"speed.profile: needs {needed} steps, and train.tokens come to {self.train.steps}")
+        self._check_devices()
         if self.model.leaks:
             raise ValueError(
                 f"model.{self.model.leaks}: lets a token see later ones; a language model cannot be trained with it"
             )
+
+    def _check_devices(self) -> None:
+        """Refuse a batch that the devices cannot divide among them."""
+        devices, train = self.speed.devices, self.train
+        if devices > train.batch_size:
+            raise ValueError(
+                f"speed.devices: {devices} devices cannot divide a batch of {train.batch_size} among them; set it to "
+                f"{train.batch_size} or less, or raise train.batch_size"
+            )
+        batches = [train.at_length(length).batch_size for length in train.lengths]
+        if self.speed.shard and (uneven := [batch for batch in batches if batch % devices]):
+            raise ValueError(
+                f"speed.shard: needs the same number of sequences on each device, and {devices} (speed.devices) does "
+                f"not divide a batch of {uneven[0]}; change speed.devices or train.batch_size, or set it to false"
+            )
+
+    @property
+    def micro_batch(self) -> int:
+        """Return the examples in a forward pass on a device: `speed.micro_batch`, or all of a device's examples."""
+        share = math.ceil(self.train.batch_size / self.speed.devices)
+        return min(self.speed.micro_batch or share, share)
 
     def _check_length(self, length: int) -> None:
         """Refuse a length of the schedule that the task refuses as `train.seq_len`."""

@@ -214,8 +214,12 @@ class SpeedConfig:
             for each shape, in some 20 seconds. "triton" needs a GPU. "auto" is "cpu" on a CPU with a C compiler, else
             "torch". "fla" uses flash-linear-attention on a GPU, for the other linear recurrences.
         recompute: Whether to recompute each block in the backward pass instead of keeping its activations.
-        micro_batch: The number of examples in a forward pass, whose gradients are accumulated over the batch. Null: the
-            whole batch. If memory runs out, it is halved, down to 1.
+        micro_batch: The number of examples in a forward pass on a device, whose gradients are accumulated over the
+            batch. Null: all of the device's examples. If memory runs out, it is halved, down to 1.
+        devices: The number of devices that train the run together, each on its part of every batch. The batches are
+            those of one device.
+        shard: Whether the devices share parameters, gradients and optimizer state (FSDP2), for models that do not fit
+            on each of them (DDP). It has no effect on one device.
         profile: The number of steps to profile, after the first few, into trace.json.gz and profile.txt in the
             attempt's folder. 0: none.
     """
@@ -223,10 +227,14 @@ class SpeedConfig:
     kernel: Literal["auto", "torch", "compiled", "cpu", "triton", "fla"] = "auto"
     recompute: bool = False
     micro_batch: int | None = None
+    devices: int = 1
+    shard: bool = False
     profile: int = 0
 
     def __post_init__(self) -> None:
         if self.micro_batch is not None and self.micro_batch < 1:
             raise ValueError(f"micro_batch: {self.micro_batch} is below 1")
+        if self.devices < 1:
+            raise ValueError(f"devices: {self.devices} is below 1")
         if self.profile < 0:
             raise ValueError(f"profile: {self.profile} is negative")

@@ -253,7 +253,8 @@ class Coordinator:
 
     def _next(self) -> Tuning | None:
         """Return the arm that starts the next trial: the one with the fewest, or None where no device slot is free."""
-        if sum(len(tuning.active) for tuning in self.tunings) >= min(self.most or len(self.devices), len(self.devices)):
+        places = len(self.devices) // max(tuning.arm.base.config.speed.devices for tuning in self.tunings)
+        if sum(len(tuning.active) for tuning in self.tunings) >= min(self.most or places, places):
             return None
         return min((each for each in self.tunings if each.wants_more), key=lambda each: each.begun, default=None)
 

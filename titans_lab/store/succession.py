@@ -13,20 +13,22 @@ from typing import Any
 from titans_lab.store.folder import Attempt
 
 #: Facts in env.json that decide the last bits of a loss.
-OF_NUMBERS = ("device_name", "torch", "threads", "kernel", "c_functions", "micro_batch", "commit")
+OF_NUMBERS = ("device_name", "devices", "shard", "torch", "threads", "kernel", "c_functions", "micro_batch", "commit")
+_UNRECORDED = {"devices": 1, "shard": False}  # what they are in an env.json that was written before they were recorded
 
 
 def micro_batch(attempt: Attempt, asked: int) -> dict[str, int]:
     """Return the micro-batch of a new attempt and how often it was halved, for env.json.
 
-    The micro-batch is at most `asked`.
+    The micro-batch is `asked`, or less if memory ran out in the attempt before.
     """
     earlier = [path for path in attempt.folder.attempts() if int(path.name) < attempt.number]
     before = Attempt(earlier[-1]) if earlier else None
     env = before.env() if before else {}
-    size, halved = min(asked, env.get("micro_batch", asked)), env.get("oom_retries", 0)
     ended = before.status() if before else None
-    again = ended is not None and ended.state == "oom" and size > 1
+    halved, short = env.get("oom_retries", 0), ended is not None and ended.state == "oom"
+    size = min(asked, env.get("micro_batch", asked)) if halved or short else asked
+    again = short and size > 1
     return {"micro_batch": size // 2 if again else size, "oom_retries": halved + again}
 
 
@@ -35,7 +37,12 @@ def can_halve(attempt: Attempt) -> bool:
     return attempt.env().get("micro_batch", 1) > 1
 
 
+def facts_of_numbers(env: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of an env.json that decide the last bits of a loss, by name; null where one is not recorded."""
+    return {name: env.get(name, _UNRECORDED.get(name)) for name in OF_NUMBERS}
+
+
 def goes_on_alike(env: Mapping[str, Any], earlier: Attempt) -> bool:
     """Return whether an attempt with this env.json continues an earlier one with the same bits."""
     other = earlier.env()
-    return other.get("deterministic") is True and all(env.get(name) == other.get(name) for name in OF_NUMBERS)
+    return other.get("deterministic") is True and facts_of_numbers(env) == facts_of_numbers(other)

@@ -47,8 +47,10 @@ class Checkpoints:
         end, self._step = perf_counter(), step
         self._due = end + max(self.every, (end - begin) / MOST_SHARE)
 
-    def resume(self, load: Callable[[State], None]) -> None:
+    def resume(self, load: Callable[[State], None]) -> Saved | None:
         """Load the last sound checkpoint of the run, if any, and begin this attempt's logs with the lines up to it.
+
+        Return the checkpoint, or None without one.
 
         A checkpoint that is damaged or does not load is reported on stderr, and the one before is tried.
 
@@ -64,7 +66,8 @@ class Checkpoints:
                 self.recorder.begin_with(lines)
                 self._step = saved.step
                 self._note(saved)
-                return
+                return saved
+        return None
 
     def _note(self, saved: Saved) -> None:
         env = self.recorder.env

@@ -36,17 +36,22 @@ class MicroBatches:
     """The size of micro-batches, which is halved whenever memory runs out.
 
     Args:
-        batch: The examples of a step.
+        batch: The examples of a step, on all ranks.
         size: The initial micro-batch.
         halved: A function that is called with the new size.
     """
 
-    def __init__(self, batch: int, size: int, halved: Callable[[int], None]) -> None:
+    def __init__(self, batch: int, size: int, halved: Callable[[int], None] = lambda _: None) -> None:
         self.batch, self.size, self.halved = batch, min(size, batch), halved
 
-    def of(self, batch: Batch) -> Iterator[Batch]:
-        """Yield the micro-batches of a batch. A batch of more and shorter examples gives as many of them."""
-        count = math.ceil(self.batch / self.size)
+    def of(self, batch: Batch, ranks: int = 1) -> Iterator[Batch]:
+        """Yield the micro-batches of a batch. A batch of more and shorter examples gives as many of them.
+
+        Args:
+            batch: The examples of a step, or of one rank in a step.
+            ranks: The number of ranks that divide a step's examples among them.
+        """
+        count = math.ceil(self.batch / (self.size * ranks))
         return zip(*(x.chunk(count) for x in batch), strict=True)
 
     def within_memory(self, work: Callable[[], T]) -> T:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -24,6 +24,9 @@ from titans_lab.run.run import config_of
 from titans_lab.store.recorder import Recorder
 from titans_lab.store.store import Store
 from titans_lab.tasks.task import build_task
+from titans_lab.training.ending import die
+from titans_lab.training.followers import RankFailed, ranks_of
+from titans_lab.training.ranks import Ranks
 from titans_lab.training.train import Trainer
 
 STEPS = 5
@@ -49,19 +52,24 @@ def measure(record: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """Return the median seconds of a step without the first, and the peak memory in bytes."""
     config = config_of(record)
     config = replace(config, log=LogConfig(every=1), speed=replace(config.speed, profile=0))
-    with tempfile.TemporaryDirectory() as folder:
-        rows = _steps(config, record["seed"], device, Store(Path(folder)))
+    with tempfile.TemporaryDirectory() as folder, ranks_of(config, record, device, _end_lost) as ranks:
+        rows = _steps(config, record["seed"], device, Store(Path(folder)), ranks)
     seconds = [row["step_seconds"] for row in rows]
     return {"step_seconds": median(seconds[1:] or seconds), "peak_bytes": rows[-1]["peak_memory_bytes"]}
 
 
-def _steps(config: RunConfig, seed: int, device: torch.device, store: Store) -> list[dict[str, Any]]:
+def _end_lost(failure: RankFailed) -> NoReturn:
+    print(failure, file=sys.stderr)
+    die(1)
+
+
+def _steps(config: RunConfig, seed: int, device: torch.device, store: Store, ranks: Ranks) -> list[dict[str, Any]]:
     folder = store.run("probe")
     folder.create({})
     watch = Stopwatch(folder.new_attempt(), {})
     watch.rows = []
     with suppress(Enough):
-        Trainer(config, seed, build_task(config, seed), device, watch).run()
+        Trainer(config, seed, build_task(config, seed), device, watch, ranks).run()
     return watch.rows
 
 

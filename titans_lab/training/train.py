@@ -10,21 +10,24 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from titans.models.language_model import has_writes, use_kernel, writes_off
+from titans.models.backbone import Backbone
+from titans.models.language_model import has_writes, writes_off
 from titans_lab.data.parts import Part
 from titans_lab.run.config import RunConfig
 from titans_lab.run.derived import costs
 from titans_lab.store.recorder import Recorder
-from titans_lab.tasks.task import Batch, Score, Task, judging, overall
+from titans_lab.tasks.task import Score, Task, judging, overall
 from titans_lab.training.checkpoint import Checkpoints, State
 from titans_lab.training.log_interval import LogInterval
 from titans_lab.training.memory_diagnostics import memory_rows
-from titans_lab.training.microbatch import InParts, MicroBatches
-from titans_lab.training.optimiser import learning_rate, optimizer_for
+from titans_lab.training.microbatch import InParts
+from titans_lab.training.optimiser import learning_rate
 from titans_lab.training.precision import products_in
-from titans_lab.training.speed import peak_bytes, product_rate, profiled
+from titans_lab.training.ranks import Ranks
+from titans_lab.training.replica import ALONE, Replica
+from titans_lab.training.speed import product_rate, profiled
 
 
 class Diverged(Exception):
@@ -50,19 +53,26 @@ class Trainer:
     """The training of one run: its steps, its metrics and its final figures.
 
     It resumes from the checkpoint of an earlier attempt at the run, if there is one, and reaches the same numbers.
+    Other ranks, if any, follow it: see `titans_lab.training.ranks`. Their model is evaluated on the first rank alone,
+    so that an evaluation computes the same on any number of devices and needs nothing of the tasks.
     """
 
-    def __init__(self, config: RunConfig, seed: int, task: Task, device: torch.device, recorder: Recorder) -> None:
-        self.config, self.task, self.device, self.recorder = config, task, device, recorder
-        self.lessons = {length: task.at_length(config, seed, length) for length in config.train.lengths}
-        self.seed = seed
-        self._start()
-        self.product_rate = product_rate(device, config.train.precision)
+    def __init__(
+        self,
+        config: RunConfig,
+        seed: int,
+        task: Task,
+        device: torch.device,
+        recorder: Recorder,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.config, self.task, self.device, self.recorder, self.ranks = config, task, device, recorder, ranks
+        self.replica = Replica(config, seed, task, device, ranks)
+        self.replica.micro_batches.halved = self._halved
+        self.product_rate = ranks.size * product_rate(device, config.train.precision)
         self.flops_per_token = costs(config)["flops_per_token"]
-        batch = config.train.batch_size
-        self.micro_batches = MicroBatches(batch, config.speed.micro_batch or batch, self._halved)
         self.checkpoints = Checkpoints(recorder, config.log.checkpoint_seconds)
-        self.step = 0  # steps taken so far
+        self._whole: Backbone | None = None  # a sharded model after the last step
         self.interval = LogInterval()
         self.rates: list[float] = []  # tokens per second, a value per line of metrics
         self.last_loss = math.nan
@@ -70,6 +80,19 @@ class Trainer:
         self.stepped: Callable[[], None] = lambda: None
         self.should_stop: Callable[[], tuple[str, str] | None] = lambda: None  # the state to end in, and why
         self.begin = perf_counter()
+
+    @property
+    def step(self) -> int:
+        """Return the number of steps taken so far."""
+        return self.replica.step
+
+    @property
+    def model(self) -> Backbone:
+        """Return the model after the last step. A sharded one is gathered, with all its parameters."""
+        if not self.ranks.sharded:
+            return self.replica.model
+        self._whole = self._whole or self.replica.whole_model()
+        return self._whole
 
     def run(self) -> dict[str, Any]:
         """Train to the end of the budget, and return the run's summary.
@@ -79,7 +102,9 @@ class Trainer:
             Stopped: `should_stop`, which is called after every step and during evaluations, returned a state.
         """
         self.begin = perf_counter()
-        self.checkpoints.resume(self.load_state)
+        saved = self.checkpoints.resume(self.load_state)
+        self.ranks.agree(str(saved.path) if saved else None)
+        self.replica.join()
         with profiled(self.config.speed.profile, self.recorder.attempt.path) as self.stepped:
             while not self._rest():
                 self._step()
@@ -94,9 +119,7 @@ class Trainer:
     def state(self) -> State:
         """Return everything that decides the further training, and what the summary needs of the steps so far."""
         return {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **self.replica.state(),
             "interval": self.interval.paused(),
             "rates": self.rates,
             "last_loss": self.last_loss,
@@ -106,16 +129,13 @@ class Trainer:
 
     def load_state(self, state: State) -> None:
         """Resume from a state. If that fails, training begins as if nothing had been loaded."""
+        self.replica.load_state(state)
         try:
-            if state["step"] > self.config.train.steps:
-                raise ValueError(f"step {state['step']} of {self.config.train.steps}")
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
             self.interval = LogInterval(**state["interval"])
         except Exception:
-            self._start()
+            self.replica.start()
             raise
-        self.step, self.rates, self.last_loss = state["step"], state["rates"], state["last_loss"]
+        self.rates, self.last_loss = state["rates"], state["last_loss"]
         self.peak = state["peak"]
         self.begin = perf_counter() - state["elapsed"]
 
@@ -132,13 +152,6 @@ class Trainer:
             "wall_seconds": perf_counter() - self.begin,
             "peak_memory_bytes": self._peak(),
         }
-
-    def _start(self) -> None:
-        """Make the model and the optimiser that training begins with."""
-        self.model = self.task.model(self.config, self.seed).to(self.device)
-        self.model.recompute = self.config.speed.recompute
-        use_kernel(self.model, self.config.speed.kernel)
-        self.optimizer = optimizer_for(self.model, self.config.train)
 
     def _rest(self) -> bool:
         """Log, evaluate and save what is due between two steps, and return whether the last step is taken."""
@@ -219,47 +232,26 @@ class Trainer:
         return self.flops_per_token * tokens_per_second / self.product_rate
 
     def _peak(self) -> int:
-        return max(self.peak, peak_bytes(self.device))
+        return max(self.peak, self.replica.peak())
 
     def _tokens(self, steps: int) -> int:
         return steps * self.config.train.step_tokens
 
     def _step(self) -> None:
         """Take the next step. Its loss and gradient norm stay on the device."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config.train, self.step)
-        batch = self.lessons[self.config.train.length(self.step)].sample(self.step)
-        loss = self.micro_batches.within_memory(lambda: self.gradients(batch))
-        most = self.config.train.max_grad_norm
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if most is None else most)
-        self.optimizer.step()
-        self.interval.add(loss, norm)
-        self.step += 1
+        self._whole = None
+        self.interval.add(*self.replica.take_step())
         self.stepped()
-
-    def gradients(self, batch: Batch) -> Tensor:
-        """Accumulate the batch's gradients over its micro-batches, and return the loss, a scalar `[]`."""
-        self.optimizer.zero_grad()
-        terms, total = self.task.terms(batch), torch.zeros((), device=self.device)
-        for part in self.micro_batches.of(batch):
-            with products_in(self.config.train.precision, self.device):
-                loss = self.task.losses(self.model, tuple(map(self._to_device, part))).sum() / terms
-            torch.autograd.backward(loss)
-            total = total + loss.detach()
-        return total
-
-    def _to_device(self, x: Tensor) -> Tensor:
-        """Copy a tensor `[...]` to the device. From pinned memory the copy does not wait for queued steps."""
-        return (x.pin_memory() if self.device.type == "cuda" else x).to(self.device, non_blocking=True)
 
     def _evaluate(self, limit: int | None = None) -> list[Score]:
         return self._judged(lambda model: self.task.evaluate(model, self.device, limit))
 
     def _judged(self, evaluate: Callable[[nn.Module], list[Score]]) -> list[Score]:
         """Return what an evaluation finds, with the model in evaluation mode and read in micro-batches."""
-        model = InParts(self.model, self.micro_batches.of, self._stop_if_asked)
-        with products_in(self.config.train.precision, self.device), judging(self.model):
-            return self.micro_batches.within_memory(lambda: evaluate(model))
+        model, micro_batches = self.model, self.replica.micro_batches
+        parts = InParts(model, micro_batches.of, self._stop_if_asked)
+        with products_in(self.config.train.precision, self.device), judging(model):
+            return micro_batches.within_memory(lambda: evaluate(parts))
 
     def _without_writes(self) -> dict[str, float]:
         """Return loss and score on the test part with all writes off, or nothing where no mixer writes to a state."""

@@ -6,11 +6,12 @@ However an attempt ends, short of a kill, its commit says how: done, diverged, o
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
-from typing import Any, TypeGuard
+from functools import cache, partial
+from typing import Any, NoReturn, TypeGuard
 
 import torch
 
@@ -30,7 +31,8 @@ from titans_lab.store.store import Store
 from titans_lab.store.succession import micro_batch
 from titans_lab.tasks.task import Task, build_task
 from titans_lab.tasks.text.task import TextTask
-from titans_lab.training.ending import Cancelled, Ending
+from titans_lab.training.ending import Cancelled, Ending, die
+from titans_lab.training.followers import RankFailed, ranks_of
 from titans_lab.training.microbatch import is_out_of_memory
 from titans_lab.training.train import Diverged, Stopped, Trainer
 from titans_lab.training.weights import save_weights
@@ -56,18 +58,20 @@ def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -
     ending = ending or Ending()
     record = attempt.folder.record()
     config = config_of(record)
-    taken_over = micro_batch(attempt, config.speed.micro_batch or config.train.batch_size)
+    taken_over = micro_batch(attempt, config.micro_batch)
     config = replace(config, speed=replace(config.speed, micro_batch=taken_over["micro_batch"]))
-    recorder = Recorder(attempt, _host() | _device_facts(device) | {"kernel": kernel(config, device.type)} | taken_over)
-    task = _task(config, record)
-    trainer = Trainer(config, record["seed"], task, device, recorder)
-    trainer.should_stop = lambda: _asked(attempt, ending)
-    try:
-        state, summary, error = "done", trainer.run(), None
-    except Diverged as end:
-        state, summary, error = "diverged", trainer.summary(end.step) | {"diverged_step": end.step}, str(end)
-    except Stopped as end:
-        state, summary, error = end.state, trainer.summary(end.step), str(end)
+    execution = {"kernel": kernel(config, device.type), "devices": config.speed.devices, "shard": config.speed.shard}
+    recorder = Recorder(attempt, _host() | _device_facts(device) | execution | taken_over)
+    task = task_of(config, record)
+    with ranks_of(config, record, device, partial(_end_lost, attempt)) as ranks:
+        trainer = Trainer(config, record["seed"], task, device, recorder, ranks)
+        trainer.should_stop = lambda: _asked(attempt, ending)
+        try:
+            state, summary, error = "done", trainer.run(), None
+        except Diverged as end:
+            state, summary, error = "diverged", trainer.summary(end.step) | {"diverged_step": end.step}, str(end)
+        except Stopped as end:
+            state, summary, error = end.state, trainer.summary(end.step), str(end)
     with ending.sealed():
         if state == "done" and config.log.weights:
             save_weights(attempt, trainer.model)
@@ -77,7 +81,8 @@ def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -
     return state
 
 
-def _task(config: RunConfig, record: dict[str, Any]) -> Task:
+def task_of(config: RunConfig, record: dict[str, Any]) -> Task:
+    """Return the task of a recorded run. Raise UserError where its data are not what they were."""
     task = build_task(config, record["seed"])
     if task.digest != record["data_hash"]:
         raise UserError(f"data.path: {task.source} is not what it was when this run was planned; sweep the study again")
@@ -117,6 +122,9 @@ def attend(attempt: Attempt, device: torch.device, ending: Ending) -> int:
         commit(attempt, state, {}, why)
     except Superseded as end:
         print(end.__doc__)
+    except RankFailed as failure:
+        with ending.sealed():
+            _commit_failure(attempt, failure)
     except Exception as error:
         with ending.sealed():
             traceback.print_exc()  # to the log, because the commit is already written
@@ -124,6 +132,17 @@ def attend(attempt: Attempt, device: torch.device, ending: Ending) -> int:
     else:
         return int(ending.asked and state not in FINISHED)
     return 1
+
+
+def _commit_failure(attempt: Attempt, failure: RankFailed) -> None:
+    print(failure, file=sys.stderr)
+    commit(attempt, "oom" if failure.out_of_memory else "failed", {}, str(failure))
+
+
+def _end_lost(attempt: Attempt, failure: RankFailed) -> NoReturn:
+    """Commit for a run that waits for a rank that is gone, and end this process."""
+    _commit_failure(attempt, failure)
+    die(1)
 
 
 def _device_facts(device: torch.device) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def precise_trainer(config: RunConfig, folder: Path, size: int) -> Trainer:
     with torch.no_grad():
         for p in trainer.model.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=generator, dtype=torch.float64))
-    trainer.micro_batches = MicroBatches(config.train.batch_size, size, no_change)
+    trainer.replica.micro_batches = MicroBatches(config.train.batch_size, size, no_change)
     return trainer
 
 
@@ -61,7 +61,7 @@ def test_gradients_in_parts_are_those_of_the_whole_in_every_task(task: str, tmp_
     for size in (6, *SIZES):
         trainer = precise_trainer(config, tmp_path, size)
         batch = tuple(x.double() if x.is_floating_point() else x for x in trainer.task.sample(step))
-        loss = trainer.gradients(batch)
+        loss = trainer.replica.gradients(batch)
         found[size] = gradients(trainer.model) | {"loss": loss}
     for size in SIZES:
         assert_same(found[size], found[6])

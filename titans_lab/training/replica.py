@@ -1,0 +1,161 @@
+"""The model and the optimizer of a training on one device, and its steps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from titans.models.backbone import Backbone
+from titans.models.language_model import use_kernel
+from titans_lab.run.config import RunConfig
+from titans_lab.tasks.task import Batch, Task
+from titans_lab.training.microbatch import MicroBatches
+from titans_lab.training.optimiser import learning_rate, optimizer_for
+from titans_lab.training.precision import products_in
+from titans_lab.training.ranks import Order, Ranks
+from titans_lab.training.speed import peak_bytes
+
+ALONE = Ranks()
+
+
+class Losses(nn.Module):
+    """The training loss of each example, as a module: its forward pass is what ranks do together."""
+
+    def __init__(self, task: Task, model: Backbone) -> None:
+        super().__init__()
+        self.task, self.model = task, model
+
+    def forward(self, *batch: Tensor) -> Tensor:
+        """Return the losses `[batch]`: see `Task.losses`."""
+        return self.task.losses(self.model, batch)
+
+
+class Replica:
+    """One rank's part of a training: it computes its examples of each batch, and takes every step with the others.
+
+    Attributes:
+        model: The model, or this rank's shards of it.
+        micro_batches: The size of micro-batches on each rank.
+        step: The number of steps taken so far.
+    """
+
+    def __init__(self, config: RunConfig, seed: int, task: Task, device: torch.device, ranks: Ranks = ALONE) -> None:
+        self.config, self.seed, self.task, self.device, self.ranks = config, seed, task, device, ranks
+        self.lessons = {length: task.at_length(config, seed, length) for length in config.train.lengths}
+        self.micro_batches = MicroBatches(config.train.batch_size, config.micro_batch)
+        self.start()
+
+    def start(self) -> None:
+        """Make the model and the optimizer that training begins with."""
+        self.step = 0
+        self.model = self._new_model()
+        self.losses = self.ranks.placed(Losses(self.task, self.model), self.model, self.device)
+        self.optimizer = optimizer_for(self.model, self.config.train)
+
+    def join(self) -> None:
+        """Connect with the other ranks, which have the same state."""
+        self.losses = self.ranks.joined(self.losses)
+
+    def take_step(self) -> tuple[Tensor, Tensor]:
+        """Take the next step, and return its loss and gradient norm, scalars `[]` that stay on the device."""
+        self.ranks.tell(Order.STEP, self.micro_batches.size)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config.train, self.step)
+        batch = self.lessons[self.config.train.length(self.step)].sample(self.step)
+        if self.ranks.size == 1:
+            loss = self.micro_batches.within_memory(lambda: self.gradients(batch))
+        else:  # the others could not repeat the step: the next attempt has a smaller micro-batch
+            loss = self.gradients(batch)
+        most = self.config.train.max_grad_norm
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if most is None else most)
+        self.optimizer.step()
+        self.step += 1
+        return loss, self.ranks.total_norm(norm)
+
+    def gradients(self, batch: Batch) -> Tensor:
+        """Accumulate the batch's gradients over its micro-batches, and return the loss, a scalar `[]`."""
+        self.optimizer.zero_grad()
+        terms, total, size = self.task.terms(batch), torch.zeros((), device=self.device), self.ranks.size
+        parts = list(self.micro_batches.of(self.ranks.share(batch), size))
+        for number, part in enumerate(parts, 1):
+            with self.ranks.accumulating(self.losses, number == len(parts)):
+                with products_in(self.config.train.precision, self.device):
+                    loss = self.losses(*map(self._to_device, part)).sum() / terms
+                torch.autograd.backward(loss * size)  # of whose gradients the mean over ranks is the sum of the parts
+            total = total + loss.detach()
+        return self.ranks.total(total)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that decides the further training, on the first rank."""
+        self.ranks.tell(Order.STATE)
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {"step": self.step, **self.ranks.whole(state)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Resume from a state. If that fails, training begins as if nothing had been loaded."""
+        try:
+            if state["step"] > self.config.train.steps:
+                raise ValueError(f"step {state['step']} of {self.config.train.steps}")
+            own = self.model.state_dict()
+            known = {name: self.ranks.part(tensor, own.get(name, tensor)) for name, tensor in state["model"].items()}
+            self.model.load_state_dict(known)
+            self.optimizer.load_state_dict(self._own(state["optimizer"]))
+            self.step = state["step"]
+        except Exception:
+            self.start()
+            raise
+
+    def whole_model(self) -> Backbone:
+        """Return the model with all its parameters, on the first rank. A sharded one is gathered into a new one."""
+        if not self.ranks.sharded:
+            return self.model
+        self.ranks.tell(Order.MODEL)
+        parameters = self.ranks.whole(self.model.state_dict())
+        if self.ranks.rank:
+            return self.model
+        model = self._new_model()
+        model.load_state_dict(parameters)
+        return model.to(self.device)
+
+    def peak(self) -> int:
+        """Return the peak memory of all ranks together so far, in bytes."""
+        self.ranks.tell(Order.PEAK)
+        return int(self.ranks.total(torch.tensor(peak_bytes(self.device))))
+
+    def follow(self) -> None:
+        """Do what the first rank tells, until the end."""
+        while True:
+            order, value = self.ranks.told()
+            if order is Order.STEP:
+                self.micro_batches.size = value
+                self.take_step()
+            elif order is Order.MODEL:
+                self.whole_model()
+            elif order is Order.STATE:
+                self.state()
+            elif order is Order.PEAK:
+                self.peak()
+            else:
+                return
+
+    def _new_model(self) -> Backbone:
+        model = self.task.model(self.config, self.seed)
+        model.recompute = self.config.speed.recompute
+        use_kernel(model, self.config.speed.kernel)
+        return model
+
+    def _own(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return an optimizer's state with this rank's part of each tensor."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+
+        def parts(entry: dict[str, Any], p: Tensor) -> dict[str, Any]:
+            return {name: self.ranks.part(x, p) if isinstance(x, Tensor) else x for name, x in entry.items()}
+
+        return state | {"state": {number: parts(entry, parameters[number]) for number, entry in state["state"].items()}}
+
+    def _to_device(self, x: Tensor) -> Tensor:
+        """Copy a tensor `[...]` to the device. From pinned memory the copy does not wait for queued steps."""
+        return (x.pin_memory() if self.device.type == "cuda" else x).to(self.device, non_blocking=True)
