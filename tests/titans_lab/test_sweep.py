@@ -490,3 +490,36 @@ def test_a_run_that_was_moved_into_the_trash_before_it_began_is_run(bench: Workb
     sweep.run(remove)
     assert sweep.ended == {first.run_id: "done", second.run_id: "done"}
     assert bench.store.run(second.run_id).record()["seed"] == second.seed
+
+
+def test_runs_on_several_devices_wait_for_them_and_are_not_overtaken(bench: Workbench):
+    places = [Device("cpu", str(number), f"core {number}", "") for number in range(5)]
+    pairs, single = bench.runs("speed.devices=2", "seeds=3"), bench.runs("seeds=[7]")
+    waiting = record_runs([*pairs, *single], bench.store)
+    executor, looks = InstantExecutor(lambda *_: [3.0, 2.0, 1.0]), list[list[int]]()
+    sweep = Sweep(bench.store, executor, places, waiting)
+
+    def look(now: Sweep) -> None:
+        looks.append([len(job.device.members) for _, job in now.active.values()])
+
+    sweep.run(look)
+    assert executor.started == [run.run_id for run in (*pairs, *single)]
+    assert looks[0] == [2, 2]
+    assert max(sum(look) for look in looks) <= len(places)
+    assert [2, 1] in looks
+
+
+def test_a_run_on_several_devices_leaves_out_those_that_another_sweep_uses(bench: Workbench):
+    places = [Device("cpu", f"9{number}", f"core {number}", "") for number in range(3)]
+    held = take_slot(places[1])
+    sweep = Sweep(bench.store, LocalExecutor(), places, record_runs(bench.runs("speed.devices=2"), bench.store))
+    try:
+        assert sweep.launch() == []
+        [(_, job)] = sweep.active.values()
+        assert job.device.members == (places[0], places[2])
+        assert sweep.holders.keys() == {"core 1"}
+    finally:
+        os.close(held)
+        for _, job in sweep.active.values():
+            job.terminate()
+            job.wait()

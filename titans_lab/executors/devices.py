@@ -53,6 +53,8 @@ class Device:
         """Return the environment variables that restrict a worker to this device."""
         # Two workers whose products run on both cores each are many times slower than on one core each.
         threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        if self.others:  # torch's DDP would warn in each log that all parameters get gradients
+            threads["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")
         if self.kind == "cuda":
             return {"CUDA_VISIBLE_DEVICES": ",".join(each.index for each in self.members)} | threads
         tuned = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEP_FREED)}

@@ -19,7 +19,7 @@ import torch
 
 from titans_lab.environment import oom_kills
 from titans_lab.run.config import RunConfig, plain
-from titans_lab.training.ranks import Order, Ranks, join, leave
+from titans_lab.training.ranks import Instruction, Ranks, join, leave
 from titans_lab.training.replica import ALONE
 
 SETTLE_SECONDS = 0.5  # after the death of a rank, for the other ranks that die of it
@@ -182,7 +182,7 @@ def ranks_of(
         try:
             ranks = join(Path(folder), 0, size, config.speed.shard, own_device(device.type, 0))
             yield ranks
-            ranks.tell(Order.END)
+            ranks.tell(Instruction.END)
             leave()
             followers.end()
         except Exception as error:

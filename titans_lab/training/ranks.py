@@ -1,8 +1,8 @@
 """Let several processes train one run: each has a rank, a device and a part of every batch.
 
 The first rank has the loop of a training and is the only one that writes to the store. Before each of its acts that
-needs the others it tells them an `Order`, and they obey (`Replica.follow`). So a run on one device and a run on several
-have the same loop.
+needs the others it tells them an `Instruction`, and they obey (`Replica.follow`). So a run on one device and a run on
+several have the same loop.
 
 By default every rank has the whole model, and gradients are summed (DDP). A run that is `sharded` has a part of the
 parameters, gradients and optimizer state on each rank (FSDP2), and a block's parameters are gathered while it computes.
@@ -35,7 +35,7 @@ TIMEOUT = timedelta(days=365)
 LOOPBACK = Path("/sys/class/net/lo")
 
 
-class Order(IntEnum):
+class Instruction(IntEnum):
     """What the first rank tells the others to do together with it."""
 
     STEP = 0  # take a step, with micro-batches of the given size
@@ -80,7 +80,8 @@ class Ranks:
     def joined(self, losses: nn.Module) -> nn.Module:
         """Return a module whose backward pass averages gradients over all ranks. All of them start with equal values.
 
-        Some parameters may get no gradient: those of a model without persistent tokens have no elements.
+        Some parameters may get no gradient: those of a model without persistent tokens have no elements. Where DDP
+        looks for them, it also keeps its first division of the gradients, so that a resumed run sums in the same order.
         """
         if self.size == 1 or self.sharded:
             return losses
@@ -126,16 +127,16 @@ class Ranks:
             return tensor
         return distribute_tensor(tensor.to(of.device), of.device_mesh, of.placements, src_data_rank=None)
 
-    def tell(self, order: Order, value: int = 0) -> None:
+    def tell(self, order: Instruction, value: int = 0) -> None:
         """Tell the other ranks what to do next, from the first one. On the others do nothing: they were told."""
         if self.size > 1 and self.rank == 0:
             dist.broadcast(torch.tensor([order, value]), 0)
 
-    def told(self) -> tuple[Order, int]:
+    def told(self) -> tuple[Instruction, int]:
         """Return what the first rank tells, once it does."""
         told = torch.zeros(2, dtype=torch.long)
         dist.broadcast(told, 0)
-        return Order(int(told[0])), int(told[1])
+        return Instruction(int(told[0])), int(told[1])
 
     def agree(self, text: str | None = None) -> str | None:
         """Return the text that the first rank gives, on all ranks."""

@@ -15,7 +15,7 @@ from titans_lab.tasks.task import Batch, Task
 from titans_lab.training.microbatch import MicroBatches
 from titans_lab.training.optimiser import learning_rate, optimizer_for
 from titans_lab.training.precision import products_in
-from titans_lab.training.ranks import Order, Ranks
+from titans_lab.training.ranks import Instruction, Ranks
 from titans_lab.training.speed import peak_bytes
 
 ALONE = Ranks()
@@ -61,7 +61,7 @@ class Replica:
 
     def take_step(self) -> tuple[Tensor, Tensor]:
         """Take the next step, and return its loss and gradient norm, scalars `[]` that stay on the device."""
-        self.ranks.tell(Order.STEP, self.micro_batches.size)
+        self.ranks.tell(Instruction.STEP, self.micro_batches.size)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.train, self.step)
         batch = self.lessons[self.config.train.length(self.step)].sample(self.step)
@@ -90,7 +90,7 @@ class Replica:
 
     def state(self) -> dict[str, Any]:
         """Return everything that decides the further training, on the first rank."""
-        self.ranks.tell(Order.STATE)
+        self.ranks.tell(Instruction.STATE)
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         return {"step": self.step, **self.ranks.whole(state)}
 
@@ -112,7 +112,7 @@ class Replica:
         """Return the model with all its parameters, on the first rank. A sharded one is gathered into a new one."""
         if not self.ranks.sharded:
             return self.model
-        self.ranks.tell(Order.MODEL)
+        self.ranks.tell(Instruction.MODEL)
         parameters = self.ranks.whole(self.model.state_dict())
         if self.ranks.rank:
             return self.model
@@ -122,21 +122,21 @@ class Replica:
 
     def peak(self) -> int:
         """Return the peak memory of all ranks together so far, in bytes."""
-        self.ranks.tell(Order.PEAK)
+        self.ranks.tell(Instruction.PEAK)
         return int(self.ranks.total(torch.tensor(peak_bytes(self.device))))
 
     def follow(self) -> None:
         """Do what the first rank tells, until the end."""
         while True:
-            order, value = self.ranks.told()
-            if order is Order.STEP:
+            asked, value = self.ranks.told()
+            if asked is Instruction.STEP:
                 self.micro_batches.size = value
                 self.take_step()
-            elif order is Order.MODEL:
+            elif asked is Instruction.MODEL:
                 self.whole_model()
-            elif order is Order.STATE:
+            elif asked is Instruction.STATE:
                 self.state()
-            elif order is Order.PEAK:
+            elif asked is Instruction.PEAK:
                 self.peak()
             else:
                 return

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from workbench import Workbench
 
+from titans_lab.executors.devices import cores
 from titans_lab.store.recorder import Recorder
 
 FAKE_NVIDIA_SMI = "#!/bin/sh\necho '0, GPU-1111, NVIDIA H200'\n"
@@ -44,6 +45,18 @@ def test_a_wrong_file_is_named_with_its_line(cli: Any, bench: Workbench):
     code, _, err = cli("sweep", bench.study, "--store", bench.store.root)
     line = len(bench.study.read_text().splitlines())
     assert (code, err) == (2, f"titans-lab: {bench.study}:{line}: sedes: unknown key; did you mean seeds?\n")
+
+
+@pytest.mark.parametrize("verb", ["plan", "sweep", "work"])
+def test_a_run_on_more_devices_than_there_are_is_refused_with_its_place(cli: Any, bench: Workbench, verb: str):
+    text = bench.study.read_text().replace("batch_size: 2", "batch_size: 1000")
+    bench.study.write_text(text.replace("tokens: 256", "tokens: 64000") + "  speed: {devices: 1000}\n")
+    ended = cli(verb, bench.study, "--store", bench.store.root)
+    assert (ended.code, ended.out) == (2, "")
+    there = "1 device" if len(cores()) == 1 else f"{len(cores())} devices"
+    assert f"tiny.yaml:8: speed.devices: 1000 devices for one run, and {there} here (core " in ended.err
+    assert ended.err.strip().endswith("which changes no run's id, or use a machine with more")
+    assert not bench.store.root.exists()
 
 
 def test_a_study_that_is_not_there_is_named(cli: Any, tmp_path: Path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from titans_lab.errors import UserError
-from titans_lab.executors.devices import Device
-from titans_lab.executors.slots import DeviceBusy, device_slots, stale_runtime_folder, take_slot
+from titans_lab.executors.devices import Device, joined, on_distinct_devices
+from titans_lab.executors.slots import DeviceBusy, device_slots, stale_runtime_folder, take_slot, taken_slots
 
 GPU, OTHER = (Device("cuda", f"GPU-{name}", f"GPU {name}", "H200") for name in "ab")
 
@@ -38,6 +38,24 @@ def test_a_place_is_taken_once_and_each_device_and_slot_is_one():
         take_slot(slot)
         with pytest.raises(DeviceBusy, match=rf"^pid {os.getpid()}: \S"):  # who holds it
             take_slot(slot)
+
+
+def test_slots_on_several_devices_are_taken_together_or_not_at_all():
+    both = joined([GPU, OTHER])
+    assert both.members == (GPU, OTHER)
+    assert both.environment()["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
+    assert (GPU.label, both.label) == ("GPU a", "GPU a and 1 more")
+    with taken_slots(OTHER), pytest.raises(DeviceBusy) as busy, taken_slots(both):
+        pass
+    assert busy.value.slot == OTHER
+    with taken_slots(both) as descriptors:
+        assert len(descriptors) == 2
+        with pytest.raises(DeviceBusy), taken_slots(GPU):
+            pass
+
+
+def test_a_run_takes_one_slot_of_a_device():
+    assert on_distinct_devices(device_slots([GPU, OTHER], 2)[1:]) == device_slots([GPU, OTHER], 2)[1:3]
 
 
 def test_a_worker_keeps_its_place_after_the_coordinator_was_killed():

@@ -121,6 +121,18 @@ def test_the_total_is_of_what_is_missing_and_at_least_the_longest_run(bench: Wor
     assert planned(bench, "seeds=2").seconds is None
 
 
+def test_runs_on_several_devices_are_fewer_at_a_time_and_learned_apart(bench: Workbench):
+    finish(bench.runs("seeds=2"), bench.store, wall_seconds=10.0)
+    assert planned(bench, "seeds=6").at_once == 2
+    found = planned(bench, "seeds=6", "speed.devices=2")
+    assert (found.at_once, found.seconds) == (1, None)
+    finish(bench.runs("seeds=[7]", "speed.devices=2"), bench.store, {"devices": 2}, wall_seconds=6.0)
+    found = planned(bench, "seeds=6", "speed.devices=2")
+    assert found.seconds is not None
+    assert found.seconds.value == pytest.approx(4 * 6)
+    assert planned(bench, "seeds=6").seconds != found.seconds
+
+
 def test_novelty_is_the_fields_in_which_the_nearest_run_differs(bench: Workbench):
     store = bench.store
     finish(bench.runs("grid.train.lr=[1e-3, 1e-2]", "seeds=2"), store)
@@ -235,7 +247,7 @@ def test_commits_with_the_same_source_digest_are_no_mixture(bench: Workbench, di
 def test_a_probe_stands_in_for_a_history(bench: Workbench):
     runs = bench.runs("grid.model.dim=[32, 16, 48]")
     assert smallest_and_largest(runs) == [runs[1], runs[2]]
-    [measured] = probe(runs[:1], cores()[0])
+    [measured] = probe(runs[:1], cores())
     assert measured.run_id == runs[0].run_id
     assert not bench.store.root.exists()
     found = plan(runs, bench.store, DEVICES, [measured])
