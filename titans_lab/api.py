@@ -118,6 +118,7 @@ class OpenStore:
 
         found, runs = _loaded(study, overrides)
         devices = gpus() or cores()
+        launch.refuse_too_few(found, devices)
         return plan(found.launch_order(runs), self._store, devices, metric=found.metric, effect=found.effect)
 
     def sweep(
