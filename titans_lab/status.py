@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from titans_lab.errors import UserError
-from titans_lab.quantities import plural
+from titans_lab.quantities import count, plural
 from titans_lab.run import derived
-from titans_lab.run.run import Run, config_of
+from titans_lab.run.run import Run, config_of, labels
 from titans_lab.store.compacted import Compacted
 from titans_lab.store.files import Damage, DamagedError
 from titans_lab.store.folder import Attempt, RunFolder
@@ -21,6 +22,7 @@ from titans_lab.store.searches import SearchFolder
 from titans_lab.store.status import FINISHED, Status
 from titans_lab.store.store import Store
 from titans_lab.study.study import Study
+from titans_lab.tables import shown
 
 OF_SEARCH = " (search)"  # after the name of the study whose search a row is about
 #: Columns that count several states.
@@ -36,6 +38,35 @@ COUNTED = {
 def study_status(runs: Sequence[Run], store: Store) -> list[dict[str, Any]]:
     """Return a row for each run: its state, and the figures of its commit or its last line of metrics."""
     return [_row(run, store) for run in runs]
+
+
+def study_columns(
+    runs: Sequence[Run], rows: Sequence[Mapping[str, Any]], id_digits: int | None = 8
+) -> dict[str, list[str]]:
+    """Return the rows of `study_status` for these runs as columns of texts, without columns that say nothing.
+
+    Args:
+        runs: Some runs.
+        rows: Their rows.
+        id_digits: The digits of an id that are shown. None: all.
+    """
+    named = labels(runs)
+    columns = {
+        "run": [named[row["id"]] for row in rows],
+        "id": [row["id"][:id_digits] for row in rows],
+        "state": [row["state"] for row in rows],
+        "trained": [f"{row['tokens'] / row['planned_tokens']:.0%}" for row in rows],
+        "loss": [_figure(row["loss"], "{:.4f}".format) for row in rows],
+        "train loss": [_figure(row["train_loss"], "{:.4f}".format) for row in rows],
+        "tokens/s": [_figure(row["tokens_per_second"], count) for row in rows],
+        "error": [shown(row["error"]) for row in rows],
+    }
+    return {name: cells for name, cells in columns.items() if any(cell != "-" for cell in cells)}
+
+
+def _figure(value: float | None, words: Callable[[float], str]) -> str:
+    """Return a figure; "-" for one that is not known yet."""
+    return "-" if value is None or not math.isfinite(value) else words(value)
 
 
 def shown_runs(study: Study, runs: Sequence[Run], store: Store) -> list[Run]:

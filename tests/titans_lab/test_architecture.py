@@ -67,7 +67,8 @@ MAY_IMPORT = {
     "titans_lab.control": "titans_lab.selection titans_lab.store",
     "titans_lab.launch": "titans_lab.errors titans_lab.executors titans_lab.planning titans_lab.quantities "
     "titans_lab.run titans_lab.store titans_lab.study titans_lab.sweep",
-    "titans_lab.status": "titans_lab.errors titans_lab.quantities titans_lab.run titans_lab.store titans_lab.study",
+    "titans_lab.status": "titans_lab.errors titans_lab.quantities titans_lab.run titans_lab.store titans_lab.study "
+    "titans_lab.tables",
     "titans_lab.selection": "titans_lab.errors titans_lab.run titans_lab.store titans_lab.study",
     "titans_lab.dispatch": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.launch "
     "titans_lab.quantities titans_lab.run titans_lab.source_digest titans_lab.store",
@@ -89,6 +90,8 @@ MAY_IMPORT = {
     "titans_lab.harness.table titans_lab.output titans_lab.paper titans_lab.quantities "
     "titans_lab.run titans_lab.run.metric titans_lab.scaling titans_lab.stats "
     "titans_lab.store titans_lab.study titans_lab.tables titans_lab.tasks.settings",
+    "titans_lab.serve": "titans_lab.durations titans_lab.errors titans_lab.report titans_lab.run titans_lab.status "
+    "titans_lab.store titans_lab.study titans_lab.tables",
     "titans_lab.tracking": "titans.models.config titans_lab.errors titans_lab.input titans_lab.run titans_lab.store",
     "titans_lab.notify": "titans_lab.store titans_lab.sweep titans_lab.tables",
     "titans_lab.hooks": "titans_lab.launch titans_lab.notify titans_lab.quantities titans_lab.run titans_lab.sweep "
@@ -130,7 +133,7 @@ MAY_IMPORT = {
     "titans_lab.follow titans_lab.harness titans_lab.harness.table titans_lab.hooks titans_lab.huggingface "
     "titans_lab.launch titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress "
     "titans_lab.quantities titans_lab.report titans_lab.reproduce titans_lab.run "
-    "titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.stats "
+    "titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.serve titans_lab.stats "
     "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tables "
     "titans_lab.tasks.settings titans_lab.verify",
     "titans_lab.__main__": "titans_lab.cli",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections import Counter
@@ -31,7 +30,7 @@ from titans_lab.cli.screens import SHORT_ID, Wide, screen_text
 from titans_lab.cli.streams import has_reader, problem
 from titans_lab.durations import spell_duration
 from titans_lab.errors import UserError
-from titans_lab.quantities import count, plural
+from titans_lab.quantities import plural
 from titans_lab.tables import TextFormat, plain, shown
 
 if TYPE_CHECKING:
@@ -203,36 +202,21 @@ def _selected(records: Store, wanted: Filter, wide: bool) -> Shown:
 
 
 def _of_study(records: Store, study: Study, runs: list[Run], wanted: Filter, wide: bool) -> Shown:
-    from titans_lab.run.run import labels
-    from titans_lab.status import damage_of, seconds_left, shown_runs, study_status, totals
+    from titans_lab.status import damage_of, seconds_left, shown_runs, study_columns, study_status, totals
 
     stand = shown_runs(study, runs, records)
     fit = [run for run in stand if wanted.meets(records.run(run.run_id).state(), run.config, run.seed)]
-    rows, named = plain(study_status(fit, records)), labels(fit)
-    columns = {
-        "run": [named[row["id"]] for row in rows],
-        "id": [row["id"] if wide else row["id"][:SHORT_ID] for row in rows],
-        "state": [row["state"] for row in rows],
-        "trained": [f"{row['tokens'] / row['planned_tokens']:.0%}" for row in rows],
-        "loss": [_figure(row["loss"], "{:.4f}".format) for row in rows],
-        "train loss": [_figure(row["train_loss"], "{:.4f}".format) for row in rows],
-        "tokens/s": [_figure(row["tokens_per_second"], count) for row in rows],
-        "error": [shown(row["error"]) for row in rows],
-    }
+    rows = plain(study_status(fit, records))
+    columns = study_columns(fit, rows, None if wide else SHORT_ID)
     left = seconds_left(fit, rows)
     ending = f"; about {spell_duration(left)} left" if left is not None else ""
     summary = totals(Counter(row["state"] for row in rows)) + ending
-    return Shown(rows, damage_of(fit, records), _filled(columns), "run", summary)
+    return Shown(rows, damage_of(fit, records), columns, "run", summary)
 
 
 def _filled(columns: dict[str, list[str]]) -> dict[str, list[str]]:
     """Return the columns that have anything in them."""
     return {name: cells for name, cells in columns.items() if any(cell != "-" for cell in cells)}
-
-
-def _figure(value: float | None, words: Callable[[float], str]) -> str:
-    """Return a figure; "-" for one that is not known yet."""
-    return "-" if value is None or not math.isfinite(value) else words(value)
 
 
 def _watch(look: Callable[[bool], Shown], wide: bool, form: TextFormat) -> None:
