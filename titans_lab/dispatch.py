@@ -30,6 +30,7 @@ from titans_lab.store.store import Store, writing
 from titans_lab.store.submissions import SubmissionFolder, new_name
 
 LEAST_PAUSE, MOST_PAUSE = 1.0, 30.0  # seconds between two looks at the store and the queue
+REST = 20.0  # how many times as long as a look the pause after it is at least
 MOST_NAMED = 3  # files or logs that a message names
 GRACE_SECONDS = 60.0  # how long a submission that nobody has seen in the queue may still be on its way
 
@@ -274,8 +275,9 @@ class Dispatch:
         """
         words, pause = "", LEAST_PAUSE
         while True:
-            before = dict(self.states)
+            before, begun = dict(self.states), time.monotonic()
             hands = self._look()
+            looked = time.monotonic() - begun
             changed = [run for run in self.work.runs if self.states.get(run.run_id) != before.get(run.run_id)]
             for run in changed if before else ():
                 tell(f"{self.states[run.run_id]:9} {run.label}  {self._figures(run)}".rstrip())
@@ -293,7 +295,7 @@ class Dispatch:
                 self._submit()
                 tell(f"workers   more of them, for {plural(len(left), 'run')} that the others left")
             pause = LEAST_PAUSE if changed else min(1.5 * pause, MOST_PAUSE)
-            time.sleep(pause)
+            time.sleep(max(pause, REST * looked))
 
     def cancel(self) -> None:
         """End the workers."""

@@ -19,6 +19,7 @@ from titans_lab.quantities import plural
 from titans_lab.run.config import RunConfig
 from titans_lab.run.run import Run
 from titans_lab.store import compaction
+from titans_lab.store.claims import Watch
 from titans_lab.store.files import Damage
 from titans_lab.store.store import Store, writing
 from titans_lab.study.study import Study, load_study
@@ -247,6 +248,7 @@ def prepare(
     options: Options,
     history: History | None = None,
     again: Sequence[Run] = (),
+    recorded: bool = False,
 ) -> Launch:
     """Record a study and its runs in the store, and return the sweep over those without a result.
 
@@ -258,6 +260,8 @@ def prepare(
         options: The options of the sweep.
         history: The store's records of the runs, if they have been read already.
         again: Runs to execute again although they may have a result.
+        recorded: Whether a coordinator has recorded the study. Then the store is not read: the sweep looks at a run
+            when its turn comes, so that hundreds of workers can begin together.
 
     Raises:
         UserError: A run cannot be executed on these devices, the store cannot be written, or the options are strict
@@ -265,10 +269,14 @@ def prepare(
     """
     refuse_kernels(runs, devices)
     refuse_too_few(study, devices)
-    done = record(study, runs, store, devices[0], options.strict, history, again)
+    if recorded:
+        done = Recorded(History(), [], "", list(runs), {})
+    else:
+        done = record(study, runs, store, devices[0], options.strict, history, again)
+    watch = Watch()
     sweep = Sweep(
         store,
-        LocalExecutor(),
+        LocalExecutor(watch),
         device_slots(devices, options.per_device),
         study.launch_order(done.waiting),
         budget=study.budget,
@@ -276,6 +284,7 @@ def prepare(
         most=options.max_parallel,
         fail_fast=options.fail_fast,
         share=options.share and replace(options.share, needed=first_checkpoint(done.waiting, done.seconds)),
+        watch=watch,
     )
     return Launch(study, runs, done.history, done.damage, done.edited, done.waiting, sweep)
 

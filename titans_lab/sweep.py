@@ -29,6 +29,10 @@ from titans_lab.study.terms import Budget
 
 POLL_SECONDS = 0.2
 SHORT_SECONDS = 0.01
+BLOCKED_SECONDS, MOST_BLOCKED_SECONDS = (
+    0.01,
+    5.0,
+)  # between two looks at runs that others execute: for each, and at most
 PATIENCE_SECONDS = 30.0  # the time for a run that was asked to stop to finish its current step
 
 
@@ -238,7 +242,7 @@ class Sweep:
                 self.executor.rest()
             changed = before != (len(self.ended), len(self.waiting))
             pause = SHORT_SECONDS if changed else min(2 * pause, POLL_SECONDS)
-            yield pause
+            yield max(pause, min(BLOCKED_SECONDS * len(blocked), MOST_BLOCKED_SECONDS) if self.others else 0.0)
 
     def _leaves(self, blocked: Sequence[Run]) -> bool:
         """Return whether its time is over, or nothing is left but runs in the hands of workers that live."""
@@ -305,6 +309,10 @@ class Sweep:
             if len(on_distinct_devices(free)) < wanted or len(self.active) == self.most:
                 return []  # no later run goes first, or a run on several devices might never find them free
             folder = self.store.run(run.run_id)
+            if self.share and self._held(folder):
+                self.others.add(run.run_id)
+                blocked.append(run)
+                continue
             if (state := folder.state()) in FINISHED or self._stopped_elsewhere(folder, state):
                 self.skipped[run.run_id] = state
                 self.waiting.remove(run)
@@ -327,6 +335,11 @@ class Sweep:
     def _busy(self) -> set[Device]:
         """Return the device slots of active runs."""
         return {slot for _, job in self.active.values() for slot in job.device.members}
+
+    def _held(self, folder: RunFolder) -> bool:
+        """Return whether another worker seems to execute a run. With hundreds of workers most runs are held."""
+        latest = folder.latest()
+        return latest is not None and not self.watch.over(latest.claim)
 
     def _free(self) -> list[Device]:
         busy = self._busy()

@@ -11,7 +11,7 @@ from typing import Any
 from titans_lab.executors.devices import Device
 from titans_lab.run.config import RunConfig
 from titans_lab.run.run import config_of
-from titans_lab.store.claims import Holder
+from titans_lab.store.claims import NOBODY, Holder
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.recorder import Recorder, commit
 
@@ -50,6 +50,7 @@ class InstantJob:
 
     def _end(self, state: str, summary: dict[str, Any], error: str | None) -> str:
         commit(self.attempt, state, summary, error)
+        self.attempt.claim.write(NOBODY, 0)
         return "ended"
 
     def terminate(self) -> None:

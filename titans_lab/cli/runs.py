@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from titans_lab.study.study import Study
 
 WATCH_SECONDS = 2.0
+REST = 4.0  # how many times as long as a look the pause after it is at least: a store of many runs may be on a server
 STORE_COUNTS = ("done", "running", "diverged", "failed", "cancelled", "missing")
 LISTED = ("run_id", "state", "seed", "tokens", "score", "loss", "host", "error")
 
@@ -224,12 +225,14 @@ def _watch(look: Callable[[bool], Shown], wide: bool, form: TextFormat) -> None:
     in_place, before = sys.stdout.isatty(), None
     try:
         while True:
+            begun = time.monotonic()
             found = look(wide)
+            looked = time.monotonic() - begun
             if (text := found.text(wide, form)) != before:
                 before = text
                 print(f"\x1b[H\x1b[2J{text}" if in_place else f"{text}\n", end="", flush=True)
             if problem() or not found.runs_on:
                 return
-            time.sleep(WATCH_SECONDS)
+            time.sleep(max(WATCH_SECONDS, REST * looked))
     except KeyboardInterrupt:
         return

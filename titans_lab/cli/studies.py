@@ -222,7 +222,7 @@ def work(
     deadline = math.inf if until is None else time.monotonic() + until - MARGIN_SECONDS
     share = Share(math.inf if runs is None else runs, deadline, who=job_words())
     options = Options(max_parallel, per_device, timeout, strict=strict, share=share)
-    launch = prepare(loaded, all_runs, records, devices, options)
+    launch = prepare(loaded, all_runs, records, devices, options, recorded=submission is not None and not strict)
     sweep = launch.sweep
     signal.signal(signal.SIGUSR1, lambda *_: sweep.end_now())
     _execute(launch, verify, hooks)
