@@ -31,17 +31,17 @@ def slurm(running_slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
 
 
 @pytest.fixture(scope="session")
-def running_ray() -> Iterator[str]:
-    """Start a Ray with two cores and two GPUs that are not there, and return its address."""
+def running_ray() -> Iterator[dict[str, str]]:
+    """Start a Ray of two cores, and return the environment that names it."""
     require_ray()
-    with ray_cluster() as address:
-        yield address
+    with ray_cluster() as environment:
+        yield environment
 
 
 @pytest.fixture
-def ray(running_ray: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("RAY_ADDRESS", running_ray)
-    return running_ray
+def ray(running_ray: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in running_ray.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

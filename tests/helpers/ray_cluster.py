@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,13 +29,16 @@ def require_ray() -> None:
 
 
 @contextmanager
-def ray_cluster(cores: int = 2, gpus: int = 0) -> Iterator[str]:
-    """Start a Ray of so many cores, and yield its address."""
+def ray_cluster(cores: int = 2, gpus: int = 0) -> Iterator[dict[str, str]]:
+    """Start a Ray of so many cores, and yield the environment that names it, with its token."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     [port] = free_ports(1)
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"]
     command += [f"--num-cpus={cores}", f"--num-gpus={gpus}", "--include-dashboard=false", "--disable-usage-stats"]
     command += ["--object-store-memory=100000000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | token
+    ) as head:
         assert head.stdout is not None
         said: list[str] = []
         try:
@@ -43,7 +47,7 @@ def ray_cluster(cores: int = 2, gpus: int = 0) -> Iterator[str]:
                 (line.partition("--address=")[2].strip(" \n'") for line in said if "--address=" in line), None
             )
             assert address, "".join(said)
-            yield address
+            yield {"RAY_ADDRESS": address, **token}
         finally:
             head.terminate()
             head.communicate(timeout=60)

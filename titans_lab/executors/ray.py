@@ -174,17 +174,18 @@ def _ray() -> Any:
 
 def _connected(profile: RayProfile) -> Any:
     """Return the library, connected to the profile's cluster."""
-    ray = _ray()
+    ray, address = _ray(), profile.address or os.environ.get("RAY_ADDRESS", "")
     if ray.is_initialized():
         return ray
     try:
         ray.init(
-            address=profile.address or os.environ.get("RAY_ADDRESS") or "local",
+            address=address or "local",
             log_to_driver=False,
             include_dashboard=False,
             logging_level="error",
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        where = profile.address or "a local cluster"
-        raise UserError(f"ray: {where} cannot be reached: {str(error).splitlines()[0]}; set address") from error
+        where = address or "a local cluster"
+        words = str(error).partition("\n")[0].rstrip(".")
+        raise UserError(f"ray: {where} cannot be reached: {words}; set address, and use the cluster's token") from error
     return ray
