@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,17 +40,19 @@ def training(bench: Workbench, *arguments: str) -> Iterator[RunFolder]:
         bench.call("cancel")
 
 
-def again(slurm: Slurm, folder: RunFolder) -> Attempt:
-    """Return a later attempt at a run, once it trains. A requeued job would wait for two minutes."""
+def requeued(slurm: Slurm, folder: RunFolder) -> None:
+    """Wait until the job of a run's first attempt is in the queue again."""
+    job = folder.attempt(1).env()["job"].removeprefix("slurm ")
+    slurm.wait(lambda: [job, "PENDING"] in slurm.queue(), "the requeued job")
 
-    def later() -> Attempt | None:
-        for job, state, reason in slurm.queue("%i %T %r"):
-            if (state, reason) == ("PENDING", "BeginTime"):
-                slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=60")
-                time.sleep(3.0)
-        return trains_again(folder)
 
-    return until(later, "a line of metrics of a later attempt")
+def continued(bench: Workbench, folder: RunFolder) -> None:
+    """Let another worker continue a run: Slurm lets a requeued job wait for two minutes."""
+    with bench.start("work", "--no-verify", *LONG) as worker:
+        attempt = until(lambda: trains_again(folder), "a line of metrics of a later attempt")
+        until(lambda: attempt.env().get("resumed_from"), "a checkpoint to resume from")
+        worker.terminate()
+        worker.communicate()
 
 
 def trains_again(folder: RunFolder) -> Attempt | None:
@@ -66,15 +67,14 @@ def message(bench: Workbench, attempt: Attempt) -> str:
     return str(next((row["message"] for row in rows if row["attempt"] == attempt.number), ""))
 
 
-def test_a_run_that_its_time_limit_stops_goes_on_in_the_requeued_job(bench: Workbench, slurm: Slurm):
+def test_a_run_that_its_time_limit_stops_is_requeued_and_goes_on_in_any_worker(bench: Workbench, slurm: Slurm):
     with training(bench, "--set", "time=2m", "--set", "lead=30s") as folder:
         first = folder.attempt(1)
         until(first.status, "the end of the first attempt")
         assert (first.status().state, folder.given_up()) == ("cancelled", False)
         assert "the time of the job slurm" in str(first.status().error)
-        second = again(slurm, folder)
-        assert second.env()["job"] == first.env()["job"]
-        until(lambda: second.env().get("resumed_from"), "a checkpoint to resume from")
+        requeued(slurm, folder)
+        continued(bench, folder)
 
 
 def test_a_preempted_worker_is_told_from_a_cancelled_one_and_replaced(bench: Workbench, slurm: Slurm):
@@ -90,13 +90,13 @@ def test_a_preempted_worker_is_told_from_a_cancelled_one_and_replaced(bench: Wor
             coordinator.kill()
 
 
-def test_a_worker_whose_job_is_requeued_by_preemption_goes_on(bench: Workbench, slurm: Slurm):
+def test_a_run_whose_job_is_preempted_and_requeued_goes_on_in_any_worker(bench: Workbench, slurm: Slurm):
     with training(bench, "--set", "partition=again", "--set", "options=--nodelist=beta") as folder:
         slurm.call(
             "sbatch", "--partition=high", "--nodelist=beta", "--exclusive", "--wrap", "sleep 1", "-o", "/dev/null"
         )
-        second = again(slurm, folder)
-        assert second.env()["job"] == folder.attempt(1).env()["job"]
+        requeued(slurm, folder)
+        continued(bench, folder)
 
 
 def test_a_cancelled_study_leaves_no_worker_and_its_runs_are_not_resumed(bench: Workbench, slurm: Slurm):
