@@ -102,6 +102,8 @@ NEEDS: dict[str, dict[type, dict[str, Any]]] = {
     "segment_len": {MemoryConfig: {"chunk_size": 2}},
     "order": {MacConfig: {"write": "input"}},
     "initial": {MemoryConfig: {"depth": 1}},
+    "objective_power": {MemoryConfig: {"objective": "lp"}},
+    "huber_threshold": {MemoryConfig: {"objective": "huber"}},
     "update_every": {MemoryConfig: {"chunk_size": 6}},
     "gate_span": {MemoryConfig: {"chunk_size": 6, "update_every": 3}},
 }
