@@ -490,7 +490,7 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="damage-") as temporary,
         patch.object(os, "fsync", lambda _: None),
-        patch.object(titans_lab.launch, "LocalExecutor", every_record.Executor),
+        patch.object(titans_lab.launch, "LocalExecutor", lambda watch: every_record.Executor()),
         patch.object(titans_lab.doctor, "machine", lambda root: []),
         patch.object(titans_lab.cli.studies, "summarise", lambda *_: None),  # as `report` says it
     ):
