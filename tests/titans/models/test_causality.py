@@ -87,7 +87,10 @@ def test_a_shared_tensor_starts_equal_in_every_variant(variant):
     shared = [name for name in one if name in other and one[name].shape == other[name].shape]
     assert len(shared) > 6
     for name in shared:
-        torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
+        if ".initial." in name and variant.startswith("ttt"):  # drawn alike, with TTT's standard deviation of 0.02
+            torch.testing.assert_close(one[name] / 0.02, other[name] / (other[name].shape[-1] ** -0.5))
+        else:
+            torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
 
 
 def test_another_seed_starts_elsewhere():

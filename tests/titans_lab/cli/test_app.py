@@ -10,7 +10,21 @@ from workbench import run
 import titans_lab
 from titans_lab.cli.app import app
 
-VERBS = ["new", "schema", "plan", "verify", "bench", "sweep", "tune", "status", "logs", "cancel", "rerun", "work"]
+VERBS = [
+    "new",
+    "schema",
+    "plan",
+    "verify",
+    "bench",
+    "sweep",
+    "tune",
+    "status",
+    "serve",
+    "logs",
+    "cancel",
+    "rerun",
+    "work",
+]
 VERBS += [
     "query",
     "fit",

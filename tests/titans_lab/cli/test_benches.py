@@ -112,7 +112,7 @@ PEER = pytest.mark.skipif(bool(importlib.util.find_spec("titans_pytorch")), reas
         (["--rounds", "0"], "'--rounds'"),
         (["--threads", "0"], "'--threads'"),
         (["--batch", "0"], "'--batch'"),
-        (["model.n_heads=3"], "model.dim: 16 is not divisible by 2 x n_heads (3)"),
+        (["model.n_heads=3"], "model.dim: 16 is not divisible by n_heads (3)"),
     ],
 )
 def test_what_is_wrong_ends_with_2(cli: Any, bench: Workbench, arguments: list[str], words: str):
