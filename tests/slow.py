@@ -1,4 +1,4 @@
-"""Write `slow.txt`, the tests that take more than a tenth of a second, from a report of all tests.
+"""Write `slow.txt`, the tests that take more than 0.06 s, from a report of all tests.
 
 .venv/bin/pytest -n 2 --junitxml=junit.xml && python tests/slow.py junit.xml
 """
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-LIMIT_SECONDS = 0.1
+LIMIT_SECONDS = 0.06
 
 
 def main(report: str) -> None:
