@@ -43,11 +43,11 @@ class StreamCache(Cache):
         self.read += tokens
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Take the states of these sequences, as beam search does."""
+        """Take the states of the sequences `[batch]`, as beam search does."""
         self.batch_select_indices(beam_idx)
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep the states of these sequences."""
+        """Keep the states of the sequences whose numbers are given, `[batch]`."""
         self._map(lambda tensor: tensor.index_select(0, indices.to(tensor.device)), len(indices))
 
     def batch_repeat_interleave(self, repeats: int) -> None:
@@ -170,7 +170,7 @@ class TitansForCausalLM(PreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, cache: StreamCache | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Return the arguments of `forward` for the tokens that the cache has not read."""
+        """Return the arguments of `forward` for those of the tokens `[batch, time]` that the cache has not read."""
         read = 0 if cache is None else cache.read
         names = ("attention_mask", "use_cache", "logits_to_keep")
         kept = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
