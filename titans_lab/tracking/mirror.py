@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from titans.models.config import flatten
 from titans_lab.input import open_regular
@@ -21,25 +21,9 @@ from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import row_of
 from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
+from titans_lab.tracking.trackers import TrackedRun, Tracker, make
 
 SECONDS = 2.0  # between two looks
-
-
-class TrackedRun(Protocol):
-    """A run of a tracker, under whatever name the tracker gives to it."""
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a point to the curves."""
-
-    def end(self, state: str, results: Mapping[str, float]) -> None:
-        """Add the final figures, and end the run in a state."""
-
-
-class Tracker(Protocol):
-    """A program that shows runs."""
-
-    def begin(self, run_id: str, label: str, config: Mapping[str, Any]) -> TrackedRun:
-        """Begin a run with its configuration by dotted key."""
 
 
 class MirroredRun:
@@ -125,8 +109,6 @@ def mirror(store: Store, labels: Mapping[str, str], tracker: Tracker, orders: Or
 
 def main() -> None:
     """Mirror what standard input asks for. A failure is one line and exit code 1."""
-    from titans_lab.tracking.trackers import make
-
     asked, orders = json.loads(sys.stdin.readline()), Orders()
     threading.Thread(target=orders.read, args=(sys.stdin,), daemon=True).start()
     store, name = Store(Path(asked["store"])), asked["tracker"]

@@ -8,13 +8,29 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from titans_lab.store.status import FINISHED
-from titans_lab.tracking.mirror import TrackedRun, Tracker
 
 Config = Mapping[str, Any]
 Values = Mapping[str, float]
+
+
+class TrackedRun(Protocol):
+    """A run of a tracker, under whatever name the tracker gives to it."""
+
+    def log(self, step: int, values: Values) -> None:
+        """Add a point to the curves."""
+
+    def end(self, state: str, results: Values) -> None:
+        """Add the final figures, and end the run in a state."""
+
+
+class Tracker(Protocol):
+    """A program that shows runs."""
+
+    def begin(self, run_id: str, label: str, config: Config) -> TrackedRun:
+        """Begin a run with its configuration by dotted key."""
 
 
 def make(name: str, folder: Path, study: str) -> Tracker:

@@ -31,7 +31,7 @@ MEMORIES = {
     "last": MemoryConfig(depth=3, expansion=1, chunk_size=4, written="last", gain="learned"),
     "other chunk": MemoryConfig(depth=2, chunk_size=4, eval_chunk_size=8),
     "huber": MemoryConfig(depth=2, chunk_size=4, objective="huber", huber_threshold=0.3),
-    "lp": MemoryConfig(depth=1, residual=False, chunk_size=1, objective="lp", loss="half"),
+    "lp": MemoryConfig(depth=1, residual=False, chunk_size=1, objective="lp", objective_power=1.5, loss="half"),
     "constant": MemoryConfig(depth=2, chunk_size=4, outer_gradient=False, initial="frozen"),
 }
 MIXERS = {

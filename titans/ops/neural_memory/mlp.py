@@ -98,10 +98,10 @@ def inner_gradient(
             slopes.append(slope(outputs[-1], switches.activation))
         outputs.append(z[layer] if z else torch.bmm(x[-1], w_NOI.mT))
     norm = normalise(outputs[-1]) if switches.residual else None
-    gain = 1 + weights[-1].unsqueeze(1) if switches.gain else 1.0
-    answer = outputs[-1] if norm is None else k + norm[0] * gain
+    gain = 1 + weights[-1].unsqueeze(1) if switches.gain else None
+    answer = outputs[-1] if norm is None else k + (norm[0] if gain is None else norm[0] * gain)
     error = objective_gradient(answer, v, switches, threshold)
-    delta = [error if norm is None else normalise_backward(norm, error * gain)]
+    delta = [error if norm is None else normalise_backward(norm, error if gain is None else error * gain)]
     back: list[Tensor] = []
     for layer in reversed(range(1, len(matrices))):
         back.insert(0, pulled[layer - 1] if pulled else torch.bmm(delta[0], matrices[layer]))
