@@ -27,7 +27,7 @@ def sections(material: Material, design: Design) -> Iterator[Section]:
     if found:
         if last := finalists.section(material):
             yield last
-        yield _history(found)
+        yield _history(found, tested=material.study.tuned or last is not None)
         yield from search_space.sections(found)
 
 
@@ -39,19 +39,19 @@ def progress(material: Material) -> str:
     )
 
 
-def _best_of(search: SearchTrials) -> str:
+def _best_of(search: SearchTrials, tested: bool) -> str:
     where, tried = f"{search.name}: " if search.name else "", plural(len(search.trials), "trial")
     best = next((trial for _, trial, _ in _best(search) if trial.feasible), None)
     if best is None:
         return f"{where}None of {tried} has a {search.metric} within the bounds."
     values = ", ".join(f"{name} {spell(value)}" for name, value in best.params.items())
+    untested = "" if tested else "; fresh seeds have not tested it yet"
     return (
-        f"{where}The best {search.metric} of {tried} is {score(best.value)} (trial {best.number}: {values}); "
-        "fresh seeds have not tested it yet."
+        f"{where}The best {search.metric} of {tried} is {score(best.value)} (trial {best.number}: {values}){untested}."
     )
 
 
-def _history(found: Sequence[SearchTrials]) -> Section:
+def _history(found: Sequence[SearchTrials], tested: bool) -> Section:
     figure = Figure(
         name="search-history",
         title="Search: history",
@@ -75,7 +75,13 @@ def _history(found: Sequence[SearchTrials]) -> Section:
     states = "; ".join(f"{search.name or 'the search'}: {_states(search)}" for search in found)
     caption = f"{figure.caption} Trials: {states}. The table lists the {BEST} best of each search."
     return Section(
-        figure.name, figure.title, figure.queries, caption, figure, table, answer=" ".join(map(_best_of, found))
+        figure.name,
+        figure.title,
+        figure.queries,
+        caption,
+        figure,
+        table,
+        answer=" ".join(_best_of(search, tested) for search in found),
     )
 
 

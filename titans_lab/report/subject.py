@@ -16,6 +16,7 @@ from titans_lab.run.config import TaskConfig, flatten, plain
 from titans_lab.run.metric import RECORDED, Direction, Metric, Taken, find
 from titans_lab.run.run import Run, config_in, config_of
 from titans_lab.run.values import STUDY
+from titans_lab.store.searches import TUNED, tuned_name
 
 if TYPE_CHECKING:
     from titans_lab.store.query import Snapshot
@@ -98,6 +99,11 @@ class Subject:
     left_out: int = 0
 
     @property
+    def tuned(self) -> bool:
+        """Return whether the arms are a study's after its search, each at its best point."""
+        return self.name.endswith(TUNED)
+
+    @property
     def factors(self) -> dict[str, tuple[Any, ...]]:
         """Return the varied keys, dotted, and their values in the order of the runs."""
         values: dict[str, dict[tuple[type, Any], None]] = {}
@@ -123,9 +129,14 @@ class Subject:
 
 
 def of_study(study: Study, runs: Sequence[Run], snapshot: Snapshot) -> Subject:
-    """Return the subject of a report on a study file; runs that the store holds have the configuration recorded."""
+    """Return the subject of a report on a study file; runs that the store holds have the configuration recorded.
+
+    A study whose arms were tuned, and of whose own runs none has begun, is reported by its tuned arms.
+    """
     ids = [run.run_id for run in runs]
-    rows = snapshot.ask(f"select run_id, config from runs where run_id in ({listed(ids)})").table.to_pylist()
+    rows = snapshot.ask(f"select run_id, state, config from runs where run_id in ({listed(ids)})").table.to_pylist()
+    if study.search and all(row["state"] == "pending" for row in rows) and tuned_name(study.variant) in swept(snapshot):
+        return of_swept(tuned_name(study.variant), snapshot)
     configs = {row["run_id"]: config for row in rows if (config := config_in(row["config"]))}
     launched = snapshot.ask(
         f"select distinct run_id from studies where study = {quoted(study.variant)} order by run_id"

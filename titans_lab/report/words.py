@@ -61,9 +61,11 @@ def answer(material: Material, design: Design, sections: Sequence[Section]) -> s
     """Return the answer to the study's question.
 
     The study's design decides: a search is answered by its finalists, a scaling study by its law, one of long inputs by
-    the lengths, a factorial study by its effects, and any other by the best arm compared with the baseline.
+    the lengths, a factorial study by its effects, and any other by the best arm compared with the baseline. Arms that
+    were tuned are answered as the study would be without the search.
     """
-    answers = (each.answer for name in BY_DESIGN for each in sections if each.answer and each.name.startswith(name))
+    designs = BY_DESIGN[1:] if material.study.tuned else BY_DESIGN
+    answers = (each.answer for name in designs for each in sections if each.answer and each.name.startswith(name))
     return next(answers, "") or _comparison(material, design)
 
 

@@ -21,7 +21,7 @@ from titans_lab.planning.history import read_history
 from titans_lab.run.config import RunConfig
 from titans_lab.run.run import Run
 from titans_lab.search.definition import definition, search_name
-from titans_lab.search.finalists import Candidate, FinalResult, candidates, finals, finals_record, note
+from titans_lab.search.finalists import Candidate, FinalResult, candidates, finals, finals_record, note, tuned_record
 from titans_lab.search.judge import judge_of
 from titans_lab.search.libraries import check_choices
 from titans_lab.search.memory import PEAK, Forecast
@@ -183,6 +183,8 @@ class Coordinator:
             for tuning, chosen in zip(self.tunings, self.finalists, strict=True):
                 note(tuning, chosen)
             self.store.save_study(finals_record(self.study.name, str(self.study.path), self.finals))
+            if len(self.tunings) > 1:
+                self.store.save_study(tuned_record(self.study, self.tunings, self.finalists))
         runs = {run.run_id: run for chosen in self.finalists for each in chosen for run in each.runs}
         sweep = self._sweep(record_runs(list(runs.values()), self.store), spent)
         sweep.run(lambda now: look(self, now))

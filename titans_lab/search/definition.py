@@ -16,7 +16,8 @@ from titans_lab.study.study import SearchArm
 def definition(study: str, arm: SearchArm, judge: Judge, config: RunConfig, data_hash: str) -> dict[str, Any]:
     """Return the facts that decide the points of a search, as plain data."""
     terms = judge.terms
-    return {
+    proxy = {key: setting.value for key, setting in terms.proxy.items()}
+    found = {
         "study": study,
         "arm": arm.label,
         "base": run_id(config, 0, data_hash),
@@ -27,6 +28,7 @@ def definition(study: str, arm: SearchArm, judge: Judge, config: RunConfig, data
         "limits": [[limit.name, limit.low, limit.high] for limit in terms.constraints],
         "seeds": terms.seeds,
     }
+    return found | ({"proxy": proxy} if proxy else {})
 
 
 def search_name(what: Mapping[str, Any]) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from titans_lab.run.run import Run, batches
 from titans_lab.search.tuning import Tuning
 from titans_lab.stats.paired import Difference, Sample, compare
 from titans_lab.store.files import write_json
+from titans_lab.store.searches import tuned_name
+from titans_lab.study.study import Study
 
 BASE = "base"
 
@@ -57,21 +59,14 @@ class FinalResult:
         return sum(values) / len(values) if values else None
 
 
-def fresh_seeds(tuning: Tuning) -> range:
-    """Return seeds that no trial used."""
-    terms = tuning.goal.terms
-    return range(terms.seeds, terms.seeds + (terms.finalists.seeds if terms.finalists else 0))
-
-
 def candidates(tuning: Tuning) -> list[Candidate]:
-    """Return the arm's base and the best trials of its search."""
+    """Return the arm's base, where the study wants it, and the best trials of its search, best first."""
     finalists = tuning.goal.terms.finalists
     if finalists is None:
         return []
-    best = tuning.best(finalists.count)[: finalists.count]
-    points: list[tuple[int | None, Mapping[str, Any]]] = [(None, {}), *((trial.number, trial.params) for trial in best)]
-    seeds = fresh_seeds(tuning)
-    return [Candidate(number, params, tuple(tuning.runs(params, seeds))) for number, params in points]
+    points: list[tuple[int | None, Mapping[str, Any]]] = [(None, {})] if finalists.base else []
+    points += [(trial.number, trial.params) for trial in tuning.best(finalists.count)[: finalists.count]]
+    return [Candidate(number, params, tuple(tuning.final_runs(params))) for number, params in points]
 
 
 def note(tuning: Tuning, chosen: Sequence[Candidate]) -> None:
@@ -90,8 +85,16 @@ def finals(tuning: Tuning, chosen: Sequence[Candidate]) -> list[FinalResult]:
 
 
 def tuned(tunings: Sequence[Tuning], found: Sequence[Sequence[FinalResult]]) -> list[FinalResult]:
-    """Return each arm's best finalist, compared with the baseline's, or the first arm's where the study names none."""
-    pairs = [(tuning, best) for tuning, each in zip(tunings, found, strict=True) if (best := _best(tuning, each))]
+    """Return the best trial of each arm, compared with the baseline's, or the first arm's where the study names none.
+
+    The best trial is the one that the search found on the validation part: nothing is chosen on the fresh seeds.
+    """
+    pairs = [
+        (tuning, first)
+        for tuning, each in zip(tunings, found, strict=True)
+        if (first := next((result for result in each if result.candidate.number is not None), None))
+        and first.sample.values
+    ]
     pairs.sort(key=lambda pair: not pair[0].arm.base.baseline)
     return beside_first(pairs[0][0], [best for _, best in pairs]) if len(pairs) > 1 else []
 
@@ -122,11 +125,16 @@ def finals_record(study: str, path: str, found: Sequence[Sequence[FinalResult]])
     return {"name": f"{study}.finalists", "path": path, "overrides": [], **words, "runs": runs}
 
 
-def _best(tuning: Tuning, found: Sequence[FinalResult]) -> FinalResult | None:
-    """Return the result with the best mean among the trials that have all of the fresh seeds."""
-    whole = [each for each in found if each.candidate.number is not None and not each.sample.diverged and each.mean]
-    sign = 1 if tuning.judge.metrics[0].direction == "minimize" else -1
-    return min(whole, key=lambda each: sign * (each.mean or 0.0), default=None)
+def tuned_record(study: Study, tunings: Sequence[Tuning], chosen: Sequence[Sequence[Candidate]]) -> dict[str, Any]:
+    """Return the record of the study of the tuned arms: each arm at the best point of its search, with fresh seeds.
+
+    It has the factors, the baseline and the metric of the study, so that it is reported as the study itself would be.
+    """
+    runs = []
+    for tuning, candidates in zip(tunings, chosen, strict=True):
+        best = next((each for each in candidates if each.number is not None), None)
+        runs += [replace(run, factors=tuning.arm.base.factors) for run in (best.runs if best else ())]
+    return study.record(runs) | {"name": tuned_name(study.variant)}
 
 
 def _sample(tuning: Tuning, candidate: Candidate) -> Sample:

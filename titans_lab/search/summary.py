@@ -58,9 +58,11 @@ def overrides(params: Mapping[str, Any]) -> list[str]:
 
 def edges(params: Mapping[str, Any], space: Sequence[Dimension]) -> dict[str, float]:
     """Return the end of the range of each parameter that lies within `NEAR` of it, on the scale that is searched."""
-    found = {}
+    found: dict[str, float] = {}
     for dimension in space:
         value = params.get(dimension.key)
+        if dimension.kind == "choice":
+            found |= _edge_of_choice(dimension, value)
         if dimension.kind == "choice" or value is None:
             continue
         low, high, here = (math.log(each) if dimension.log else each for each in (dimension.low, dimension.high, value))
@@ -68,6 +70,13 @@ def edges(params: Mapping[str, Any], space: Sequence[Dimension]) -> dict[str, fl
             if abs(here - place) <= NEAR * (high - low):
                 found[dimension.key] = end
     return found
+
+
+def _edge_of_choice(dimension: Dimension, value: Any) -> dict[str, float]:
+    """Return the value where it is the least or the greatest of several numbers to choose from."""
+    numbers = [each for each in dimension.values or () if type(each) in (int, float)]
+    at_end = len(numbers) == len(dimension.values or ()) > 2 and value in (min(numbers), max(numbers))
+    return {dimension.key: value} if at_end else {}
 
 
 def final_row(result: FinalResult) -> dict[str, Any]:

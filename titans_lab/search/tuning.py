@@ -37,6 +37,7 @@ from titans_lab.store.records import read_finalists
 from titans_lab.store.searches import SearchFolder
 from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
+from titans_lab.study.point import Point
 from titans_lab.study.study import SearchArm
 from titans_lab.sweep import Sweep
 
@@ -156,14 +157,23 @@ class Tuning:
         else:
             self._keep(replace(trial, limits=self.judge.limits(config, {})))
 
-    def runs(self, params: Mapping[str, Any], seeds: Sequence[int] | None = None) -> list[Run]:
-        """Return the runs of a point, one for each seed. Raise UserError where it is no configuration of the study."""
-        point = self.arm.point(params)
+    def runs(self, params: Mapping[str, Any]) -> list[Run]:
+        """Return the runs of a trial, one for each seed. Raise UserError where it is no configuration of the study."""
+        proxy = {key: setting.value for key, setting in self.goal.terms.proxy.items()}
+        return self._runs(self.arm.point({**proxy, **params}), range(self.goal.terms.seeds))
+
+    def final_runs(self, params: Mapping[str, Any]) -> list[Run]:
+        """Return the runs of a finalist, one for each fresh seed, which no trial used."""
+        terms = self.goal.terms
+        assert terms.finalists
+        return self._runs(self.arm.point(params), range(terms.seeds, terms.seeds + terms.finalists.seeds))
+
+    def _runs(self, point: Point, seeds: Iterable[int]) -> list[Run]:
         config = self.judge.logged(point.config, self.validates)
         held = point.solved, point.deviation, point.baseline
         return [
             Run(run_id(config, seed, self.data_hash), config, seed, self.data_hash, point.factors, *held)
-            for seed in (range(self.goal.terms.seeds) if seeds is None else seeds)
+            for seed in seeds
         ]
 
     def examples(self) -> list[Run]:
@@ -175,7 +185,7 @@ class Tuning:
         found: list[Run] = []
         for point in points:
             with suppress(UserError):  # a trial like this would not start
-                found += self.runs(point, [0])
+                found += self.runs(point)[:1]
         return found
 
     def look(self, sweep: Sweep) -> list[Run]:

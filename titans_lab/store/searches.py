@@ -22,6 +22,12 @@ from titans_lab.store.files import DamagedError, write_json
 from titans_lab.store.records import read_trial
 
 PAUSE_SECONDS = 1.0
+TUNED = ".tuned"
+
+
+def tuned_name(study: str) -> str:
+    """Return the name under which the tuned arms of a study are recorded, as a study of their own."""
+    return f"{study}{TUNED}"
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,11 @@ SEARCH = (
         ),
         "The points to try first.",
     ),
+    Key(
+        "proxy",
+        ByKey(Value, empty="a mapping of nothing; name keys and values, or remove it"),
+        "Values of trials in the place of the study's, such as {train.tokens: 100_000}. Finalists have the study's.",
+    ),
     Key("warm_start", Value(bool), "Whether the sampler learns from runs that the store has."),
     Key(
         "finalists",
@@ -141,11 +146,16 @@ SEARCH = (
             (
                 Key("count", count(1000, "3"), "The number of best trials to repeat."),
                 Key("seeds", count(1000, "3"), "The number of seeds, which the search has not used."),
+                Key(
+                    "base",
+                    Value(bool),
+                    "Whether each arm is also trained without its search, by default true.",
+                ),
             ),
             Finalists,
             "count",
         ),
-        "The best trials to repeat with fresh seeds, together with the base.",
+        "The best trials to repeat with fresh seeds.",
     ),
 )
 

@@ -162,12 +162,14 @@ class SearchArm:
         parameters: The parameters of the search.
         metrics: The objectives.
         held: The cost that is equal in all arms.
+        proxied: The places of the keys whose values trials have in the place of the study's.
     """
 
     base: Point
     parameters: tuple[Dimension, ...] = field(repr=False)
     metrics: tuple[Metric, ...]
     held: Held | None = None
+    proxied: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:
@@ -185,7 +187,7 @@ class SearchArm:
             UserError: The combination is no configuration, or a rule of the study leaves it out.
         """
         problems, sieve = Problems(), Sieve()
-        places = {dimension.key: dimension.place for dimension in self.parameters}
+        places = {**self.proxied, **{dimension.key: dimension.place for dimension in self.parameters}}
         chosen = Level({key: Setting(value, places[key]) for key, value in values.items()}, dict(values))
         drawn = Axis((chosen,), {key: places[key] for key in values})
         space = replace(self.base.space, axes=(*self._levels(), drawn))
@@ -331,22 +333,23 @@ def _search(
     if terms is None:
         return None
     varied = {key: place for space in spaces for key, place in space.varied_keys().items()}
-    for dimension in terms.space:
-        at = f"search.space.{dimension.key}"
-        if dimension.key in varied:
-            problems.add(dimension.place, at, f"varied already at {varied[dimension.key]}; keep one of them")
-        if held and dimension.key in held.hold.keys:
-            others = [way for way in SOLVED_BY[held.hold.what] if SOLVED[way] != dimension.key]
+    own = {f"search.space.{dimension.key}": (dimension.key, dimension.place) for dimension in terms.space}
+    own |= {f"search.proxy.{key}": (key, setting.key_place) for key, setting in terms.proxy.items()}
+    for at, (key, place) in own.items():
+        if key in varied:
+            problems.add(place, at, f"varied already at {varied[key]}; keep one of them")
+        if held and key in held.hold.keys:
+            others = [way for way in SOLVED_BY[held.hold.what] if SOLVED[way] != key]
             remedy = f"hold by {' or '.join(others)}, or remove it here" if others else "remove it here"
-            problems.add(dimension.place, at, f"hold would solve for it; {remedy}")
+            problems.add(place, at, f"hold would solve for it; {remedy}")
     asked = document.given.get("metric")
     usual = (replace(asked, value=asked.value | {"taken": "final"}),) if asked else ()
-    arms = []
+    arms, proxied = [], {key: setting.place for key, setting in terms.proxy.items()}
     for point in points:
         task = point.config.task.settings
         known = task.metrics() | RECORDED | COSTS
         found = [_found("search.metric", each, known, problems) for each in terms.metric or usual]
-        arms.append(SearchArm(point, terms.space, tuple(filter(None, found)) or (task.METRIC,), held))
+        arms.append(SearchArm(point, terms.space, tuple(filter(None, found)) or (task.METRIC,), held, proxied))
     problems.stop()
     return Search(terms, tuple(arms))
 

@@ -171,10 +171,17 @@ class Limit:
 
 @dataclass(frozen=True)
 class Finalists:
-    """The number of best trials that are repeated at the end, and the number of fresh seeds."""
+    """The repetitions at the end of a search.
+
+    Attributes:
+        count: The number of best trials that are repeated.
+        seeds: The number of fresh seeds.
+        base: Whether each arm is also trained as it is without the search.
+    """
 
     count: int = 3
     seeds: int = 3
+    base: bool = True
 
 
 @dataclass(frozen=True)
@@ -192,6 +199,7 @@ class SearchTerms:
         pruner: The pruner, which stops unpromising runs.
         constraints: The constraints. A trial that violates one that is known before a run is never started.
         enqueue: The points to try first.
+        proxy: Values of trials in the place of the study's, such as fewer tokens. Finalists have the study's.
         warm_start: Whether the sampler learns from runs that the store has. None: only if there is one arm.
         finalists: The trials that are repeated at the end. None: none.
         place: The place of the key.
@@ -206,6 +214,7 @@ class SearchTerms:
     pruner: Chosen = Chosen("none")
     constraints: tuple[Limit, ...] = ()
     enqueue: tuple[Mapping[str, Setting], ...] = ()
+    proxy: Mapping[str, Setting] = field(default_factory=dict)
     warm_start: bool | None = None
     finalists: Finalists | None = None
     place: str = ""
@@ -222,6 +231,9 @@ class SearchTerms:
             words = f"{self.sampler.name} takes one objective; write {', '.join(SEVERAL)}"
             yield self.sampler.place, "search.sampler", words
         known = {dimension.key: dimension for dimension in self.space}
+        for key, setting in self.proxy.items():
+            if key in known:
+                yield setting.key_place, f"search.proxy.{key}", "a parameter of this search; remove it here or there"
         for key, dimension in known.items() if self.sampler.name == "grid" else ():
             if dimension.values is None:
                 words = "a grid needs values that can be counted; give it a step, or a choice"

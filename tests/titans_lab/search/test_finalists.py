@@ -6,6 +6,8 @@ import math
 
 from searches import HEAD, RATE, Searching, bowl
 
+from titans_lab.report import write
+from titans_lab.report.check import Checked, check
 from titans_lab.report.head import head
 from titans_lab.report.render import page, study_report
 from titans_lab.run.config import RunConfig
@@ -13,8 +15,9 @@ from titans_lab.search.coordinator import Coordinator
 from titans_lab.search.finalists import tuned
 from titans_lab.status import shown_runs, study_status
 from titans_lab.store.query import query
+from titans_lab.store.store import Store
 from titans_lab.study.terms import Budget
-from titans_lab.sweep import Sweep
+from titans_lab.sweep import Sweep, record_runs
 
 
 def lucky(config: RunConfig, seed: int) -> list[float | str]:
@@ -22,6 +25,11 @@ def lucky(config: RunConfig, seed: int) -> list[float | str]:
     luck = -5.0 if seed == 0 and int(config.train.lr * 1e6) % 3 == 0 else 0.0
     noise = 0.01 * math.sin(1e5 * config.train.lr * (seed + 1))
     return [bowl(config) + luck + noise]
+
+
+def noisy(config: RunConfig, seed: int) -> list[float | str]:
+    """Return a loss whose differences between depths vary from seed to seed."""
+    return [bowl(config) + 0.01 * math.sin(seed * config.model.memory.depth)]
 
 
 def run(search: Coordinator) -> Coordinator:
@@ -172,3 +180,60 @@ def test_status_of_a_study_whose_search_has_not_begun_shows_its_own_runs(searchi
     search = searching("  trials: 3\n")
     runs = search.study.runs(lambda data: "0" * 64)
     assert shown_runs(search.study, runs, search.store) == runs
+
+
+PROXY = "  trials: 6\n  proxy: {train.tokens: 40000}\n"
+FRESH = "  finalists: {count: 1, seeds: 4, base: false}\n"
+RATES = "    train.lr: {choice: [1e-3, 4e-3, 1e-2]}\n"  # 4e-3 is the best
+ARMS = HEAD + "question: Does depth help?\ngrid: {model.memory.depth: [1, 2]}\nbaseline: {model.memory.depth: 1}\n"
+
+
+def test_trials_have_the_values_of_the_proxy_and_finalists_those_of_the_study(searching: Searching):
+    search = run(searching(PROXY + "  finalists: {count: 1, seeds: 2, base: false}\n"))
+    [tuning], [[best]] = search.tunings, search.finalists
+    tokens = {
+        name: Store(search.store.root).run(name).record()["config"]["train"]["tokens"] for name in trials_runs(search)
+    }
+    assert set(tokens.values()) == {40000}
+    assert {each.config.train.tokens for each in best.runs} == {100000}
+    assert best.number == tuning.best(1)[0].number
+    assert [each.config.train.lr for each in best.runs] == [tuning.best(1)[0].params["train.lr"]] * 2
+
+
+def test_another_proxy_is_another_search(searching: Searching):
+    names = [searching(block).tunings[0].goal.name for block in ("", PROXY, PROXY.replace("40000", "50000"))]
+    assert len(set(names)) == 3
+
+
+def test_the_best_trial_is_chosen_by_its_search_and_not_by_the_fresh_seeds(searching: Searching):
+    search = run(
+        searching("  trials: 20\n  sampler: random\n  finalists: {count: 4, seeds: 5}\n", head=ARMS, curve=lucky)
+    )
+    for tuning, found in zip(search.tunings, tuned(search.tunings, search.finals), strict=True):
+        assert found.candidate.number == tuning.best(1)[0].number
+
+
+def test_a_report_on_a_study_whose_arms_were_tuned_compares_them_with_fresh_seeds(searching: Searching):
+    search = run(searching(f"{PROXY}  sampler: grid\n{FRESH}", RATES, ARMS, noisy))
+    study, store = search.study, search.store
+    told = study_report(study, study.runs(lambda data: "0" * 64), store.root)
+    assert [arm.label for arm in told.design.arms] == ["depth 1", "depth 2"]
+    assert {run.run_id for run in told.material.study.runs} == {
+        run.run_id for [best] in search.finalists for run in best.runs
+    }
+    assert {run.config.train.lr for run in told.material.study.runs} == {4e-3}
+    top = head(told.material, told.design, told.sections)
+    assert top.verdict.startswith("depth 2 is better than the baseline (depth 1): -")
+    assert "4 seeds" in top.verdict
+    assert "fresh seeds have not tested it" not in page(told)
+    assert check(write(page(told), store.report_path(told.material.study.name, ".html")), store.root) == Checked(())
+
+
+def test_a_study_that_was_swept_is_reported_by_its_own_runs(searching: Searching):
+    search = run(searching(f"{PROXY}  sampler: grid\n{FRESH}", RATES, ARMS, noisy))
+    study, store = search.study, search.store
+    runs = study.runs(lambda data: "0" * 64)
+    Sweep(store, search.executor, search.devices, record_runs(runs, store)).run(lambda _: None)
+    assert {run.run_id for run in study_report(study, runs, store.root).material.study.runs} == {
+        run.run_id for run in runs
+    }

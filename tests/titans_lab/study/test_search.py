@@ -184,6 +184,15 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     ),
     "a point out of range": (SPACE + "  enqueue: [{train.lr: 0.5}]\n", 4, "train.lr", "not in its distribution"),
     "a point that is none": (SPACE + "  enqueue: [0.5]\n", 4, "search.enqueue", "not values"),
+    "a proxy of what is searched": (SPACE + "  proxy: {train.lr: 1e-3}\n", 4, "search.proxy.train.lr", "here or there"),
+    "a proxy of what the grid varies": (
+        SPACE + "  proxy: {train.tokens: 9000}\ngrid: {train.tokens: [10_000, 20_000]}\n",
+        4,
+        "search.proxy.train.tokens",
+        "varied already at",
+    ),
+    "a proxy of what is no key": (SPACE + "  proxy: {train.token: 9000}\n", 4, "train.token", "train.tokens?"),
+    "a proxy of nothing": (SPACE + "  proxy: {}\n", 4, "search.proxy", "remove it"),
     "a warm start in words": (SPACE + "  warm_start: yes\n", 4, "search.warm_start", "write true"),
     "no finalists": (SPACE + "  finalists: 0\n", 4, "search.finalists.count", "from 1 to 1000"),
     "what the grid varies too": (
