@@ -14,7 +14,7 @@ from titans.models.config import MemoryConfig, ModelConfig, RecurrentConfig
 from titans.models.language_model import LanguageModel, use_reference
 
 #: The values to draw from, of each field whose type does not say them. A new field needs a line here, or stays at its
-#: default where it is a mixer's own setting.
+#: default where it is a mixer's own setting. The section is named where others have a field of the same name.
 VALUES: dict[str, list[Any]] = {
     "vocab_size": [7], "dim": [8, 12], "n_layers": [1, 2, 3], "n_heads": [1, 2], "mlp_ratio": [1.0],
     "persistent_tokens": [0, 3], "segment_len": [4, 6, 12], "window": [1, 5, 40], "conv_size": [1, 3],
@@ -23,7 +23,7 @@ VALUES: dict[str, list[Any]] = {
     "theta_scale": [0.05], "initial_std": [0.02, 0.3], "eta_bias": [0.0, 1.0], "alpha_bias": [-2.0, 0.0],
     "update_every": [1, 1, 2, 3], "eval_chunk_size": [None, 2, 6], "theta_ceiling": [None, 0.4],
     "theta_budget": [None, 0.1], "objective_power": [1.5, 2.0], "huber_threshold": [0.1, 1.0],
-    "steps": [1, 2, 3], "levels": [2, 4, 15],
+    "memory.window": [1, 1, 2, 5], "gamma_bias": [0.0, -1.0], "steps": [1, 2, 3], "levels": [2, 4, 15],
     "state_size": [None, 3], "expand_k": [None, 0.5], "expand_v": [None, 1.5],
 }  # fmt: skip
 OWN: dict[type, str] = {kind: mixer for mixer, kind in registry.settings_classes().items()}
@@ -32,8 +32,9 @@ SECTIONS: dict[type, str] = {ModelConfig: "", MemoryConfig: "memory", RecurrentC
 
 def options(config: type, name: str) -> list[Any]:
     """Return the values that a field of a configuration may be drawn from."""
-    if name in VALUES:
-        return VALUES[name]
+    for key in (f"{SECTIONS[config]}.{name}", name):
+        if key in VALUES:
+            return VALUES[key]
     if name == "variant":
         return list(registry.variants())
     hint = get_type_hints(config)[name]

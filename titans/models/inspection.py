@@ -49,12 +49,14 @@ class _Witness:
 
     def __call__(
         self, q: Tensor, k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State,
-        *form: Any, opening: State | None, threshold: Tensor | None, **switches: Any,
+        *form: Any, opening: State | None, threshold: Tensor | None, gamma: Tensor | None,
+        recent: tuple[Tensor, ...] | None, **switches: Any,
     ) -> tuple[Tensor, State]:  # fmt: skip
         written = (k, v, theta, eta, alpha, state)
+        tensors = {"opening": opening, "threshold": threshold, "gamma": gamma, "recent": recent}
         if self.reading:
-            self.parts.append(memory_diagnostics(*written, Switches(*form, **switches), opening, threshold))
-        return self.operator(q, *written, *form, opening=opening, threshold=threshold, **switches)
+            self.parts.append(memory_diagnostics(*written, Switches(*form, **switches), **tensors))  # type: ignore[arg-type]
+        return self.operator(q, *written, *form, **tensors, **switches)
 
     def begin(self, *_: Any) -> None:
         """Note that the layer's `forward` begins."""

@@ -21,6 +21,7 @@ from titans.ops import neural_memory
 
 BATCH = 2
 SPREAD = 0.1  # the noise on biases and gains; a matrix gets half of its initial standard deviation
+OF_STREAM = ("state", "recent")  # the arguments of the operator whose size does not depend on the call's tokens
 
 #: The operator's arguments by name.
 Call: TypeAlias = dict[str, Any]
@@ -49,7 +50,10 @@ def memories(model: LanguageModel) -> list[NeuralMemory]:
 
 @torch.no_grad()
 def recorded(model: LanguageModel, tokens: Tensor) -> Call:
-    """Return the first memory's operator call with the most of the tokens `[batch, time]`, and with the last state."""
+    """Return the first memory's operator call with the most of the tokens `[batch, time]`, and with the last state.
+
+    What the tokens before a call wrote, for a window, is that of the last call too.
+    """
     calls: list[Call] = []
     memory = memories(model)[0]
     operator, signature = memory.operator, inspect.signature(neural_memory)
@@ -61,7 +65,8 @@ def recorded(model: LanguageModel, tokens: Tensor) -> Call:
     memory.operator = record
     model(tokens)
     memory.operator = operator
-    return max(calls, key=lambda call: call["q"].shape[0] * call["q"].shape[2]) | {"state": calls[-1]["state"]}
+    last = {name: calls[-1][name] for name in OF_STREAM}
+    return max(calls, key=lambda call: call["q"].shape[0] * call["q"].shape[2]) | last
 
 
 def redrawn(call: Call, time: int, seed: int) -> Call:
@@ -72,7 +77,7 @@ def redrawn(call: Call, time: int, seed: int) -> Call:
         shape = (*x.shape[:2], time, *x.shape[3:]) if lasting else x.shape
         return x.flatten()[torch.randint(x.numel(), shape, generator=generator)]
 
-    return {name: mapped(partial(sample, lasting=name != "state"), value) for name, value in call.items()}
+    return {name: mapped(partial(sample, lasting=name not in OF_STREAM), value) for name, value in call.items()}
 
 
 def mapped(function: Callable[[Tensor], Tensor], tree: Any) -> Any:

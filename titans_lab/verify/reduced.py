@@ -18,13 +18,15 @@ OPERATOR_CHUNK, MODEL_CHUNK = 64, 4  # the longest chunks; token by token, a mod
 FAT, FAT_CHUNK = 2**15, 16  # weights of a head above which chunks are shorter, since the reference keeps them per token
 HEADS, WIDE = 2, 64  # the most heads; one head where it is wider than this
 TOKENS = 3  # the most persistent tokens
+WINDOW = 7  # the most tokens of the memory's window, past a chunk of the model
 VOCABULARY = 17
 ETA_BIAS, ALPHA_BIAS = 0.0, -4.0  # half of the momentum and 98 % of the weights remain after a token
 CLIMB = 0.1  # the factor on the step size where the memory ascends
 WORDS = (
     "Each configuration is checked on a small model with all of its switches: one layer of each of its mixers, at most "
     f"{HEADS} heads of its own width, {TOKENS} persistent tokens, chunks of at most {OPERATOR_CHUNK} tokens for the "
-    f"operator and {MODEL_CHUNK} for the model, two chunks a segment, and other initial values of the gates."
+    f"operator and {MODEL_CHUNK} for the model, two chunks a segment, windows of at most {WINDOW} tokens, and other "
+    "initial values of the gates."
 )
 
 
@@ -58,6 +60,7 @@ def checks_of(config: ModelConfig) -> list[str]:
 
 def _reduced(config: ModelConfig, longest: int) -> ModelConfig:
     memory = _shortened(_weighty(config), longest)
+    memory = dataclasses.replace(memory, window=min(memory.window, WINDOW))
     heads, dim = _narrow(config)
     return dataclasses.replace(
         config,

@@ -94,6 +94,28 @@ def test_the_steps_of_a_chunk_stay_within_the_budget_and_small_ones_stay_as_they
     torch.testing.assert_close(bounded, free, rtol=1e-3, atol=0)
 
 
+def test_the_first_step_does_not_depend_on_the_window_and_its_gates_start_where_they_are_set():
+    x = torch.randn(1, 3, 8)
+    plain = gates_of(x)[0]
+    for window, bias in ((2, 0.0), (6, -1.0)):
+        memory = MemoryConfig(window=window, gamma_bias=bias, gates_per_layer=False)
+        gates = MemoryGates(ModelConfig(dim=8, n_heads=2, memory=memory), inputs={0: 4})
+        gamma = gates.gamma(gates.logits(x))
+        assert gamma.shape == (1, 2, 3, window)
+        torch.testing.assert_close(gamma, torch.full_like(gamma, torch.tensor(bias).sigmoid()))
+        torch.testing.assert_close(gates(gates.logits(x), chunk_size=16)[0] * gamma.sum(-1), plain)
+
+
+def test_a_window_applies_no_more_of_a_chunks_steps_than_the_budget():
+    x, memory = torch.randn(1, 16, 8), MemoryConfig(
+        window=6, gamma_bias=3.0, theta_scale=100.0, theta_budget=0.7, momentum=False, gates_per_layer=False
+    )  # fmt: skip
+    gates = MemoryGates(ModelConfig(dim=8, n_heads=2, memory=memory), inputs={0: 4})
+    logits = gates.logits(x)
+    applied = gates(logits, chunk_size=16)[0] * gates.gamma(logits).sum(-1)
+    assert 0.6 < 2 * applied.sum(-1).min() <= 2 * applied.sum(-1).max() < 0.7 * (1 + 1e-6)
+
+
 def test_the_budget_looks_at_no_later_token_and_begins_anew_with_each_chunk():
     x = torch.randn(1, 40, 8)
     given = {"theta_scale": 3.0, "theta_budget": 0.5, "std": 1.0}

@@ -23,6 +23,9 @@ MEMORIES = [
     MemoryConfig(depth=2, chunk_size=4, read="chunk", initial="frozen"),
     MemoryConfig(depth=2, chunk_size=4, read_norm=False, output_gate="head"),
     MemoryConfig(depth=1, chunk_size=4, output_gate="none"),
+    MemoryConfig(depth=2, chunk_size=4, window=3),
+    MemoryConfig(depth=2, chunk_size=4, window=7, gates_per_layer=False, update_every=2, objective="huber"),
+    MemoryConfig(depth=2, chunk_size=4, window=2, gate_channels="alpha", gain="fast"),
 ]
 MACS = [
     MacConfig(long_term_tokens=3), MacConfig(order="write_first", write="input"), MacConfig(read="start", reset=True),

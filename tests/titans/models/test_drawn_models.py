@@ -104,6 +104,7 @@ NEEDS: dict[str, dict[type, dict[str, Any]]] = {
     "initial": {MemoryConfig: {"depth": 1}},
     "objective_power": {MemoryConfig: {"objective": "lp"}},
     "huber_threshold": {MemoryConfig: {"objective": "huber"}},
+    "gamma_bias": {MemoryConfig: {"window": 2}},
     "update_every": {MemoryConfig: {"chunk_size": 6}},
     "gate_span": {MemoryConfig: {"chunk_size": 6, "update_every": 3}},
 }

@@ -32,6 +32,8 @@ MEMORIES = {
     "other chunk": MemoryConfig(depth=2, chunk_size=4, eval_chunk_size=8),
     "huber": MemoryConfig(depth=2, chunk_size=4, objective="huber", huber_threshold=0.3),
     "lp": MemoryConfig(depth=1, residual=False, chunk_size=1, objective="lp", objective_power=1.5, loss="half"),
+    "window": MemoryConfig(depth=2, chunk_size=4, window=3),
+    "wide window": MemoryConfig(depth=2, chunk_size=4, update_every=2, window=9, objective="huber", ascent=True),
     "constant": MemoryConfig(depth=2, chunk_size=4, outer_gradient=False, initial="frozen"),
 }
 MIXERS = {
@@ -109,12 +111,17 @@ def spread(gate, like):
     return gate[:, :, None] if gate.dim() == 3 else gate.reshape(*gate.shape, *[1] * (like.dim() - 2))
 
 
-def brute_force(first, k, v, theta, eta, alpha, state, *form, opening, threshold, **switches):
+def brute_force(first, k, v, theta, eta, alpha, state, *form, opening, threshold, gamma, recent, **switches):
     """The figures of each token of a call, token by token; `first`: the weights before all of them."""
     how = Switches(*form, **switches)
     weights, momentum, found = list(state.weights), list(state.momentum), []
     gates = [by_layer(gate, len(weights)) for gate in (theta, eta, alpha)]
     anchor = None if opening is None else list(opening.weights)
+    before = (None, None, None) if recent is None else (*recent, None)[:3]
+    keys, values, bounds = (
+        x if old is None or x is None else torch.cat((old, x), 2)
+        for old, x in zip(before, (k, v, threshold), strict=True)
+    )
     for t in range(k.shape[2]):
         place = t % how.chunk_size
         if place == 0 and opening is None:
@@ -123,6 +130,14 @@ def brute_force(first, k, v, theta, eta, alpha, state, *form, opening, threshold
         bound = None if threshold is None else threshold[:, :, t]
         loss, taken = surprise(anchor, k[:, :, t], v[:, :, t], bound, how)
         _, true = surprise(weights, k[:, :, t], v[:, :, t], bound, how)
+        summed, now = list(taken), t + keys.shape[2] - k.shape[2]
+        for back in range(how.window if how.window > 1 else 0):
+            old = now - back
+            own = surprise(
+                anchor, keys[:, :, old], values[:, :, old], bounds if bounds is None else bounds[:, :, old], how
+            )
+            share = gamma[:, :, t, back]
+            summed = [(s if back else 0) + spread(share, g) * g for s, g in zip(summed, own[1], strict=True)]
         layers = []
         for i, w in enumerate(weights):
             own = 1.0 if how.gain and i == len(weights) - 1 else 0.0
@@ -133,7 +148,7 @@ def brute_force(first, k, v, theta, eta, alpha, state, *form, opening, threshold
             if how.writes(i):
                 step, carry, forget = (spread(gate, w) for gate in at)
                 carry = carry if place % how.update_every == 0 else 1
-                momentum[i] = carry * momentum[i] - (-step if how.ascent else step) * taken[i]
+                momentum[i] = carry * momentum[i] - (-step if how.ascent else step) * summed[i]
                 if (place + 1) % how.update_every == 0:
                     weights[i] = (1 - forget) * w + momentum[i]
             else:

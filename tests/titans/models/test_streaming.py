@@ -27,6 +27,10 @@ MEMORIES = {
         depth=2, chunk_size=4, update_every=2, theta_scale=2.0, theta_ceiling=9.0, theta_range="log", theta_budget=0.5
     ),
     "huber": MemoryConfig(depth=2, chunk_size=4, update_every=2, objective="huber", huber_threshold=0.1),
+    "window": MemoryConfig(depth=2, chunk_size=4, update_every=2, window=7, objective="huber", theta_scale=0.1),
+    "window per channel": MemoryConfig(
+        depth=2, chunk_size=4, window=3, gate_channels="all", read="previous", eval_chunk_size=8, theta_budget=1.0
+    ),
     "plain output": MemoryConfig(depth=2, chunk_size=4, read_norm=False, output_gate="head", theta_damping=False),
 }
 CASES = [(v, m) for v in VARIANTS for m in MEMORIES if v in WITH_MEMORY or m == "default"]

@@ -34,6 +34,7 @@ def cases(draw):
         "gain": gain,
         "objective": draw(st.sampled_from(["l2", "l2", "lp", "huber", "dot"])),
         "power": draw(st.sampled_from([1.5, 2.0, 3.0])),
+        "window": draw(st.sampled_from([1, 1, 1, 2, 3, 9])),
     }
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     step = 0.005 if switches["ascent"] else 0.05
@@ -41,7 +42,22 @@ def cases(draw):
     if switches["objective"] == "huber":  # thresholds below and above the norms of the errors
         bounds = 2 * torch.rand(arguments["q"].shape[:3], generator=generator, dtype=torch.float64) + 0.01
         arguments["threshold"] = bounds.requires_grad_()
+    if switches["window"] > 1:
+        arguments |= _window(draw, switches["window"], arguments, generator)
     return arguments, switches
+
+
+def _window(draw, window, arguments, generator):
+    """Gates of a window, and what the tokens before the first one wrote, as many as are drawn."""
+    (batch, heads, time, dim), before = arguments["q"].shape, draw(st.integers(0, window - 1))
+
+    def leaf(*shape):
+        return torch.rand(batch, heads, *shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    recent = [leaf(before, dim), leaf(before, dim)]
+    if "threshold" in arguments:
+        recent.append(leaf(before))
+    return {"gamma": leaf(time, window), "recent": tuple(recent) if before else None}
 
 
 def _arguments(draw, depth, gain, step, generator):

@@ -36,6 +36,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "model.memory.theta_ceiling": {"model.memory.theta_scale": 0.1},
     "model.memory.objective_power": {"model.memory.objective": "lp"},
     "model.memory.huber_threshold": {"model.memory.objective": "huber"},
+    "model.memory.gamma_bias": {"model.memory.window": 2},
     "task.name": {"model.vocab_size": 8192},
     "task.noisy_in_context_recall.noise_vocabulary": {"task.noisy_in_context_recall.vocabulary": 64},
     "task.series": {"data.path": "a.csv", "train.seq_len": 1},

@@ -44,6 +44,7 @@ CASES = {
     "linear": tiny(depth=1, chunk_size=1, residual=False),
     "two chunks": tiny(chunk_size=2, eval_chunk_size=4, gain="fast", update_every=2, gate_span="group"),
     "lagging": tiny("mag", read="previous", gate_channels="all", outer_gradient=False, reset_momentum=True),
+    "window": tiny(window=6, objective="huber", update_every=2),
     "climbing": tiny("mal", depth=3, ascent=True, written="last", activation="relu", gates_per_layer=False),
     "other context": tiny("mac", MacConfig(write="input", order="write_first", long_term_tokens=2, positions="psh")),
 }

@@ -5,9 +5,10 @@ Counts of products are multiply-adds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from titans.mixers.counts import squares, triangles
+from titans.mixers.counts import over_chunks, triangles
 from titans.mixers.spec import MixerSpec, Values
 from titans.models.config import MemoryConfig, ModelConfig
 
@@ -67,9 +68,15 @@ def recall(config: ModelConfig) -> int:
 
 
 def memory_state(config: ModelConfig) -> int:
-    """Return the numbers in a stream: weights, their momentum, weights of the last chunk, and tails of convolutions."""
-    copies = 1 + config.memory.momentum + (config.memory.read == "previous")
-    return copies * config.n_heads * memory_weights(config) + 3 * (config.conv_size - 1) * config.dim
+    """Return the numbers in a stream.
+
+    These are the weights, their momentum, the weights of the last chunk, the tokens that a window reaches back to, and
+    the tails of the convolutions.
+    """
+    memory = config.memory
+    copies = 1 + memory.momentum + (memory.read == "previous")
+    recent = (memory.window - 1) * (2 * config.head_dim + (memory.objective == "huber"))
+    return config.n_heads * (copies * memory_weights(config) + recent) + 3 * (config.conv_size - 1) * config.dim
 
 
 def widths(config: ModelConfig) -> list[tuple[int, int]]:
@@ -93,49 +100,69 @@ def _gates(config: ModelConfig) -> int:
     shared = len(inputs) if per_layer else 1
     eta = sum(inputs) if memory.gate_channels == "all" else shared
     alpha = sum(inputs) if memory.gate_channels != "none" else shared
-    return shared + eta * memory.momentum + alpha * memory.forgetting + (memory.objective == "huber")
+    window = memory.window if memory.window > 1 else 0
+    return shared + eta * memory.momentum + alpha * memory.forgetting + window + (memory.objective == "huber")
 
 
 def _operator(config: ModelConfig, length: int, begun: int = 0) -> int:
     """Return the multiply-adds of one head for writing and reading `length` tokens, the last `begun` by themselves."""
-    memory, dim = config.memory, config.head_dim
+    memory, dim, halo = config.memory, config.head_dim, config.memory.window - 1
     linear = _is_linear_recurrence(memory)
     size = LINEAR_BLOCK if linear else memory.chunk_size
-    pairs = squares(length - begun, size) + squares(begun, size)
+
+    def over(cost: Callable[[int], int]) -> int:
+        return over_chunks(length - begun, size, cost) + over_chunks(begun, size, cost)
+
+    pairs = over(lambda tokens: tokens * (tokens + halo))
+    written_tokens = over(lambda tokens: tokens + halo)
     total = pairs * dim if memory.gain == "fast" and memory.read == "token" else 0
     if linear:  # products of keys with keys, products with the momentum, and the triangular system
         total += pairs * dim + length * dim**2 + triangles(length, size) * dim
-    gated = {"none": False, "alpha": memory.forgetting, "all": memory.forgetting or memory.momentum}
-    scores = pairs
-    if gated[memory.gate_channels]:
-        scores = _channel_pairs(length - begun, size) + _channel_pairs(begun, size)
+    by_channel = _has_channels(memory)
+    scores = memory.window * over(_channel_pairs) if by_channel else pairs
     for layer, (d_out, d_in) in enumerate(widths(config)):
         written = layer in memory.written_layers
         token_read = written and memory.read == "token"
-        products = (1 if layer == 0 else 2) + (2 if token_read else 1) + (2 if written else 0)
-        total += length * products * d_out * d_in
+        writes = (1 if layer == 0 else 2) + (2 if written else 0)
+        total += (written_tokens * writes + length * (2 if token_read else 1)) * d_out * d_in
         if token_read:
             total += pairs * d_out + scores * d_in
+    if halo:  # the masks, and the shares of the writes in weights and momentum, of each set of gates
+        masks = over(lambda tokens: tokens**2 * (tokens + halo))
+        total += sum(2 * pairs * channels + (masks if channels == 1 else 0) for channels in _sets(config))
     return total
 
 
-def _channel_pairs(length: int, size: int) -> int:
-    """Return the pairs of tokens in the same chunk where scores are built by doubling blocks.
+def _channel_pairs(tokens: int) -> int:
+    """Return the pairs of tokens of a chunk where scores are built by doubling blocks.
 
     Such scores cost two products for each pair below the diagonal, and none on the diagonal.
     """
+    padded = 1 << (tokens - 1).bit_length()
+    return padded * (padded - 1)
 
-    def of_chunk(tokens: int) -> int:
-        padded = 1 << (tokens - 1).bit_length() if tokens else 0
-        return padded * (padded - 1) if tokens else 0
 
-    return length // size * of_chunk(size) + of_chunk(length % size)
+def _has_channels(memory: MemoryConfig) -> bool:
+    """Return whether some gate that is on has a value for each channel."""
+    gated = {"none": False, "alpha": memory.forgetting, "all": memory.forgetting or memory.momentum}
+    return gated[memory.gate_channels]
+
+
+def _sets(config: ModelConfig) -> list[int]:
+    """Return the channels of each set of gates, of which layers may share one."""
+    memory = config.memory
+    if not (memory.gates_per_layer or memory.gate_channels != "none"):
+        return [1]
+    by_channel = _has_channels(memory)
+    inputs = [d_in if by_channel else 1 for _, d_in in widths(config)] + [1]
+    return [inputs[layer] for layer in memory.written_layers]
 
 
 def _is_linear_recurrence(memory: MemoryConfig) -> bool:
     """Return whether the memory is a linear one at chunk size 1, which has a form of its own."""
     linear = memory.depth == 1 and memory.chunk_size == 1 and not (memory.residual or memory.reset_momentum)
-    return linear and memory.read == "token" and memory.gate_channels == "none" and memory.objective == "l2"
+    linear = linear and memory.read == "token" and memory.gate_channels == "none"
+    return linear and memory.objective == "l2" and memory.window == 1
 
 
 def torch_only(config: ModelConfig) -> bool:
@@ -143,7 +170,7 @@ def torch_only(config: ModelConfig) -> bool:
     memory = config.memory
     by_channel = _in_one_spelling(config)["memory.gate_channels"] != "none"
     some = len(memory.written_layers) < memory.layers
-    rare = memory.read != "token" or memory.gain != "none" or memory.objective != "l2"
+    rare = memory.read != "token" or memory.gain != "none" or memory.objective != "l2" or memory.window > 1
     return rare or by_channel or some or _is_linear_recurrence(memory)
 
 
@@ -196,7 +223,9 @@ def _idle(memory: MemoryConfig) -> set[str]:
     no_power = set() if memory.objective == "lp" else {"objective_power"}
     no_threshold = set() if memory.objective == "huber" else {"huber_threshold"}
     no_gates = set() if memory.momentum or memory.forgetting else {"gate_span"}
-    return linear | alone | no_momentum | no_forgetting | no_gates | at_zero | no_power | no_threshold
+    no_window = set() if memory.window > 1 else {"gamma_bias"}
+    unused = no_momentum | no_forgetting | no_gates | no_power | no_threshold | no_window
+    return linear | alone | at_zero | unused
 
 
 MIXER = MixerSpec(

@@ -1,4 +1,4 @@
-"""The gates of the long-term memory: step size theta, momentum eta and forgetting alpha of every token."""
+"""The gates of the long-term memory: theta, eta and alpha of every token, and with a window gamma."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class MemoryGates(nn.Module):
     """The gates of every token: step size theta, momentum eta and forgetting alpha.
 
     A gate has one value for each head, for each head and layer of the memory, or for each channel of a layer's input.
+    The gates gamma of a window and the threshold of the objective huber are beside them, for each head.
 
     Args:
         config: What to build.
@@ -40,11 +41,13 @@ class MemoryGates(nn.Module):
         by_channel = {"none": (), "alpha": ("alpha",), "all": ("eta", "alpha")}[memory.gate_channels]
         by_layer = memory.gates_per_layer or memory.gate_channels != "none"
         one_set = [1] * (len(inputs) if by_layer else 1)
+        if memory.window > 1:
+            biases["gamma"] = memory.gamma_bias
         if memory.objective == "huber":
             biases["threshold"] = log(expm1(memory.huber_threshold * config.head_dim**0.5))
         channels = [max(1, width) for width in inputs.values()]
         self.widths = {name: channels if name in by_channel else one_set for name in biases}  # values of each set
-        self.widths |= {"threshold": [1]} if "threshold" in biases else {}
+        self.widths |= {name: [size] for name, size in (("gamma", memory.window), ("threshold", 1)) if name in biases}
         rows = {name: config.n_heads * sum(widths) for name, widths in self.widths.items()}
         self.init_std = {"weight": 0.0}  # gates start the same for all tokens
         self.weight = nn.Parameter(torch.zeros(sum(rows.values()), config.dim))
@@ -67,19 +70,19 @@ class MemoryGates(nn.Module):
                 first of them starts a chunk.
             spent: Steps of the chunk's tokens before these, `[batch, heads, sets]`: see `steps`. None: like `first`.
         """
-        sizes = [self.heads * sum(widths) for widths in self.widths.values()]
-        by_name = dict(zip(self.widths, logits.split(sizes, -1), strict=True))
-        firsts = (None,) * len(sizes) if first is None else first.split(sizes, -1)
-        for name, of_first in zip(by_name, firsts, strict=True):
-            if name in ("eta", "alpha"):
-                by_name[name] = self._spanned(by_name[name], chunk_size, of_first)
-        by_name.pop("threshold", None)
+        by_name = {name: x for name, x in self._by_name(logits).items() if name in ("theta", "eta", "alpha")}
+        firsts = {} if first is None else self._by_name(first)
+        for name in by_name.keys() - {"theta"}:
+            by_name[name] = self._spanned(by_name[name], chunk_size, firsts.get(name))
         sets = {name: self._sets(x, self.widths[name]) for name, x in by_name.items()}
         eta = sets.get("eta")
         theta = [self._step(x) for x in sets["theta"]]
         if self.budget is not None:
             befores = [None] * len(theta) if spent is None else spent.unbind(-1)
             theta = [self._within_budget(x, chunk_size, before) for x, before in zip(theta, befores, strict=True)]
+            gamma = self.gamma(logits)
+            if gamma is not None:  # a step of the window is the sum of its gates times as large
+                theta = [x / gamma.sum(-1).clamp(min=1) for x in theta]
         if eta is not None and self.memory.theta_damping:  # momentum sums 1 / (1 - eta) steps
             theta = [x * (1 - (e.mean(-1) if e.dim() == 4 else e)) for x, e in zip(theta, eta, strict=True)]
         gates = {name: self._for_layers(each) for name, each in (sets | {"theta": theta}).items()}
@@ -93,11 +96,20 @@ class MemoryGates(nn.Module):
         sets = self._sets(logits[..., :rows], self.widths["theta"])
         return torch.stack([self._step(x).sum(-1) for x in sets], -1)
 
+    def gamma(self, logits: Tensor) -> Tensor | None:
+        """Return the window's gates `[batch, heads, time, window]`, from logits `[batch, time, gates]`."""
+        found = self._by_name(logits).get("gamma")
+        return None if found is None else self._sets(found, self.widths["gamma"])[0]
+
     def thresholds(self, logits: Tensor) -> Tensor | None:
         """Return the thresholds of the objective huber, `[batch, heads, time]`, from logits `[batch, time, gates]`."""
-        if "threshold" not in self.widths:
-            return None
-        return F.softplus(logits[..., -self.heads :]).transpose(1, 2)
+        found = self._by_name(logits).get("threshold")
+        return None if found is None else F.softplus(found).transpose(1, 2)
+
+    def _by_name(self, logits: Tensor) -> dict[str, Tensor]:
+        """Return the logits `[batch, time, values]` of each gate."""
+        sizes = [self.heads * sum(widths) for widths in self.widths.values()]
+        return dict(zip(self.widths, logits.split(sizes, -1), strict=True))
 
     def _step(self, gate: Tensor) -> Tensor:
         """Return the step size for a gate between 0 and 1, both `[batch, heads, time]`."""

@@ -51,6 +51,8 @@ class MemoryStream(NamedTuple):
         tails: Tails of the convolutions.
         spent: Steps of the current chunk's tokens that are in the state, `[batch, heads, sets]`; None like `opening`,
             and without `theta_budget`.
+        recent: Keys, values and for the objective huber thresholds of the last `window` - 1 tokens that are in the
+            state, `[batch, heads, window - 1, ...]`; zeros before the first token. None without a window.
     """
 
     state: State
@@ -62,6 +64,7 @@ class MemoryStream(NamedTuple):
     logits: Tensor
     tails: Tails
     spent: Tensor | None = None
+    recent: tuple[Tensor, ...] | None = None
 
 
 class NeuralMemory(HasPlainForm, nn.Module):
@@ -122,12 +125,12 @@ class NeuralMemory(HasPlainForm, nn.Module):
         weights = tuple(w.expand(batch, *w.shape) for w in self.initial)
         return self.resume(MemoryState(weights, tuple(torch.zeros_like(w) for w in weights)))
 
-    def resume(self, state: State, tails: Tails = NO_TAILS) -> MemoryStream:
-        """Return a stream that starts a new chunk with this state."""
+    def resume(self, state: State, tails: Tails = NO_TAILS, recent: tuple[Tensor, ...] | None = None) -> MemoryStream:
+        """Return a stream that starts a new chunk with this state; without `recent`, after no token."""
         some = state.weights[0]
         none = some.new_zeros(some.shape[0], self.heads, 0, some.shape[-1])
         no_logits = some.new_zeros(some.shape[0], 0, len(self.gates.bias))
-        return MemoryStream(state, None, 0, None, none, none, no_logits, tails)
+        return MemoryStream(state, None, 0, None, none, none, no_logits, tails, None, recent or self._no_tokens(some))
 
     def after(self, persistent: Tensor, batch: int) -> tuple[Tensor, MemoryStream]:
         """Write persistent tokens `[tokens, dim]` to the initial memory.
@@ -142,9 +145,15 @@ class NeuralMemory(HasPlainForm, nn.Module):
             return persistent.unsqueeze(0), self.start(batch)
         x = persistent.unsqueeze(0)
         q, written, _ = self._project(x, x, Tails())
-        y, state = self._operate(q, *written, self.start(1))
-        parts = (tuple(w.expand(batch, *w.shape[1:]) for w in part) for part in state)
-        return self.emit(y, x), self.resume(type(state)(*parts))
+        start = self.start(1)
+        y, state = self._operate(q, *written, start)
+        recent = self._recent(*written, start)
+
+        def for_all(part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(each.expand(batch, *each.shape[1:]) for each in part)
+
+        resumed = self.resume(type(state)(*map(for_all, state)), recent=None if recent is None else for_all(recent))
+        return self.emit(y, x), resumed
 
     def forward(self, x: Tensor, stream: MemoryStream, asking: Tensor | None = None) -> tuple[Tensor, MemoryStream]:
         """Write the next tokens and read the memory after each of them.
@@ -206,16 +215,17 @@ class NeuralMemory(HasPlainForm, nn.Module):
             state = self._begun(stream)
             if whole:
                 state = self._operate(q[:, :, :whole], k[:, :, :whole], v[:, :, :whole], logits[:, :whole], stream)[1]
+        recent = self._recent(k[:, :, :whole], v[:, :, :whole], logits[:, :whole], stream)
         place = stream.place + whole
         if place % self.chunk_size == 0 and whole == time:
-            return y[:, :, waiting:], self.resume(state, stream.tails)
+            return y[:, :, waiting:], self.resume(state, stream.tails, recent)
         spent = self.gates.steps(logits[:, :whole])
         if spent is not None and stream.spent is not None:
             spent = spent + stream.spent
         if stream.opening is None:
             stream = stream._replace(opening=stream.state._replace(momentum=()), first=logits[:, :1])
-        k, v, logits = k[:, :, whole:], v[:, :, whole:], logits[:, whole:]
-        return y[:, :, waiting:], stream._replace(state=state, place=place, k=k, v=v, logits=logits, spent=spent)
+        stream = stream._replace(state=state, place=place, spent=spent, recent=recent)
+        return y[:, :, waiting:], stream._replace(k=k[:, :, whole:], v=v[:, :, whole:], logits=logits[:, whole:])
 
     def read(self, q: Tensor, x: Tensor, state: State) -> Tensor:
         """Read the memory without writing.
@@ -257,6 +267,22 @@ class NeuralMemory(HasPlainForm, nn.Module):
         dtype = self.initial[0].dtype  # under autocast too: the state is a sum of thousands of small writes
         return q.to(dtype), (k.to(dtype), v.to(dtype), self.gates.logits(x)), Tails(q_tail, k_tail, v_tail)
 
+    def _no_tokens(self, like: Tensor) -> tuple[Tensor, ...] | None:
+        """Return `MemoryStream.recent` before the first token, for weights `[batch, heads, ...]`; it has no effect."""
+        if self.config.window == 1:
+            return None
+        none = like.new_zeros(*like.shape[:2], self.config.window - 1, like.shape[-1])
+        return (none, none, like.new_ones(none.shape[:3])) if self.config.objective == "huber" else (none, none)
+
+    def _recent(self, k: Tensor, v: Tensor, logits: Tensor, stream: MemoryStream) -> tuple[Tensor, ...] | None:
+        """Return `MemoryStream.recent` after tokens `[batch, heads, time, head_dim]`, logits `[batch, time, gates]`."""
+        if stream.recent is None:
+            return None
+        thresholds = self.gates.thresholds(logits)
+        written = (k, v) if thresholds is None else (k, v, thresholds)
+        pairs = zip(stream.recent, written, strict=True)
+        return tuple(torch.cat((before, x), 2)[:, :, x.shape[2] :] for before, x in pairs)
+
     def _begun(self, stream: MemoryStream) -> State:
         """Return the state that the first tokens of a chunk are written to, or the further ones."""
         if stream.opening is not None or not self.config.reset_momentum:
@@ -272,7 +298,8 @@ class NeuralMemory(HasPlainForm, nn.Module):
                 q, k, v, theta, eta, alpha, stream.state, self.chunk_size, c.activation, c.residual, c.loss,
                 c.outer_gradient, update_every=c.update_every, read=c.read, reset_momentum=c.reset_momentum,
                 ascent=c.ascent, written=self.written, gain=c.gain != "none", objective=c.objective,
-                power=c.objective_power, threshold=self.gates.thresholds(logits), opening=stream.opening,
+                power=c.objective_power, threshold=self.gates.thresholds(logits), window=c.window,
+                gamma=self.gates.gamma(logits), recent=stream.recent, opening=stream.opening,
             )  # fmt: skip
 
 

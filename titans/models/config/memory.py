@@ -38,6 +38,10 @@ class MemoryConfig:
         objective_power: Power p of the objective lp, from 1 to 4. Moneta has 3.
         huber_threshold: Initial threshold of the objective huber on the root mean square of the error over the width of
             a head, which a token and head learns as softplus(w x + b). The paper gives none.
+        window: Tokens whose losses a token's step sums, the Omega rule of ATLAS (arXiv 2505.23735): its own and those
+            of the `window` - 1 tokens before it, each times a gate in [0, 1] that is learned from the token. 1: its own
+            alone, without a gate (Titans). A larger window runs in torch's steps.
+        gamma_bias: Initial logit of the window's gates. The paper gives none.
         gates_per_layer: Whether each layer of the memory has gates of its own, as in the NeurIPS 2025 camera-ready, or
             a head has one set for all layers, as in the arXiv v1.
         outer_gradient: Whether training differentiates through the inner gradients (second order). Without, the inner
@@ -45,15 +49,16 @@ class MemoryConfig:
         theta_scale: Initial step size: theta starts at theta_scale / chunk_size x (1 - eta), without the last factor if
             `theta_damping` is off, and can at most double. Null: 0.1 up to depth 2, 0.03 beyond, and 0.01 from depth 4
             on with `residual`, values at which training was stable for 32K tokens (docs/stability.md). Null also
-            compensates for the scale of `loss` and, without damping, for the initial 1 - eta, so that the first step
-            does not depend on either.
+            compensates for the scale of `loss`, for the initial sum of the gates of a `window` and, without damping,
+            for the initial 1 - eta, so that the first step does not depend on any of them.
         theta_ceiling: Largest step size, in the unit of `theta_scale`, which it needs. Null: twice `theta_scale`.
         theta_range: How the gate, s from 0 to 1, goes through its range: "linear", theta = ceiling x s, or "log", from
             start^2 / ceiling to ceiling by equal factors, so that a step is learned over decades as easily up as down.
         theta_budget: Upper bound on the sum of a chunk's steps. At 1, the writes of a chunk replace at most what a
             linear memory holds for a key that all of its tokens have. With b the steps before a token in its chunk and
             c the budget, the token's step is c (exp(-b / c) - exp(-(b + theta) / c)) instead of theta. Needs
-            `theta_damping`. Null: none (docs/stability.md).
+            `theta_damping`. With a `window`, the steps are divided by the sum of its gates where that is above 1.
+            Null: none (docs/stability.md).
         eta_bias: Initial logit of the momentum gate. The paper gives none.
         alpha_bias: Initial logit of the forget gate. The paper gives none. Near 0 the memory is emptied within a chunk,
             at -4 within thousands of tokens.
@@ -118,6 +123,8 @@ class MemoryConfig:
     objective: Objective = field(default="l2", metadata={"neutral": "l2"})
     objective_power: float = field(default=3.0, metadata={"neutral": 3.0})
     huber_threshold: float = field(default=1.0, metadata={"neutral": 1.0})
+    window: int = field(default=1, metadata={"neutral": 1})
+    gamma_bias: float = field(default=0.0, metadata={"neutral": 0.0})
 
     def step_scale(self, head_dim: int) -> float:
         """Return `theta_scale`, or the value that null stands for, given the width of a head."""
@@ -126,7 +133,8 @@ class MemoryConfig:
         deep = 0.01 if self.residual and self.depth > 3 else 0.03  # LayerNorm amplifies the small output of a deep MLP
         undamped = self.momentum and not self.theta_damping
         first = (1 - math.tanh(self.eta_bias / 2)) / 2 if undamped else 1.0  # 1 - sigmoid, for any number
-        return (0.1 if self.depth <= 2 else deep) * first * {"sum": 1, "mean": head_dim, "half": 2}[self.loss]
+        scale = {"sum": 1, "mean": head_dim, "half": 2}[self.loss] / self.window_sum
+        return (0.1 if self.depth <= 2 else deep) * first * scale
 
     def step_ceiling(self, head_dim: int) -> float:
         """Return `theta_ceiling`, or the value that null stands for, given the width of a head."""
@@ -136,6 +144,11 @@ class MemoryConfig:
         """Return the most that the steps of a chunk add up to, given the width of a head; None: there is no bound."""
         slope = {"sum": 2.0, "half": 1.0, "mean": 2.0 / head_dim}[self.loss]  # of the loss's gradient
         return None if self.theta_budget is None else self.theta_budget / slope
+
+    @property
+    def window_sum(self) -> float:
+        """Return the initial sum of the window's gates; a window of 1 has none, and counts its token once."""
+        return 1.0 if self.window == 1 else self.window * (1 + math.tanh(self.gamma_bias / 2)) / 2
 
     @property
     def layers(self) -> int:
@@ -150,7 +163,7 @@ class MemoryConfig:
         return (*matrices, self.depth) if self.gain == "fast" else matrices
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "depth", "expansion", "chunk_size", "update_every", "eval_chunk_size")
+        at_least(self, 1, "depth", "expansion", "chunk_size", "update_every", "eval_chunk_size", "window")
         at_most(self, DEEPEST, "depth")
         for name in ("chunk_size", "eval_chunk_size"):
             if (getattr(self, name) or 0) % self.update_every:

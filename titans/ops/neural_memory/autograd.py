@@ -20,8 +20,8 @@ from titans.ops.neural_memory.coefficients import Gates, per_chunk
 from titans.ops.neural_memory.scan import TAPED, Scan, continue_chunk
 from titans.ops.neural_memory.state import MemoryState, State, Switches
 
-#: Where a layer's theta, eta and alpha are among the gates of a call; None for a gate that is off.
-GatePlaces = tuple[int, int | None, int | None]
+#: Where a layer's theta, eta, alpha and gamma are among the gates of a call; None for a gate that is off.
+GatePlaces = tuple[int, int | None, int | None, int | None]
 
 
 class Schedule(NamedTuple):
@@ -52,6 +52,12 @@ class Schedule(NamedTuple):
         if whole < time:
             yield slice(whole, time), time - whole
 
+    def cut(self, tokens: Sequence[Tensor], part: slice) -> tuple[Tensor, ...]:
+        """Return the part of q, and of the rest, which with a window begins with its halo."""
+        q, *written = tokens
+        with_halo = slice(part.start, part.stop + self.switches.window - 1)
+        return q[:, part], *(x[:, with_halo] for x in written)
+
 
 def memory_policy(budget: int, q: Tensor, state: State, scan: Scan, size: int) -> tuple[int, bool]:
     """Return the chunks in a group, and whether their products are kept, so that a call keeps about `budget` bytes.
@@ -78,7 +84,8 @@ def scan_sequence(
     Args:
         schedule: The schedule of the sequence.
         gates: The distinct gates that `schedule.places` refers to, `[N, time]` or `[N, time, channels]`.
-        tokens: q, k and v, `[N, time, D]`, and for the objective huber the thresholds, `[N, time, 1]`.
+        tokens: q, k and v, `[N, time, D]`, and for the objective huber the thresholds, `[N, time, 1]`; with a window,
+            all but q begin with those of its halo.
         state: The state before the first token, `[N, O, I]` for each layer.
 
     Returns:
@@ -101,7 +108,8 @@ def scan_rest(
     Args:
         schedule: The schedule of the sequence that the chunk belongs to.
         gates: The distinct gates that `schedule.places` refers to, `[N, time]` or `[N, time, channels]`.
-        tokens: q, k and v of the rest, `[N, time, D]`; for the objective huber then the thresholds, `[N, time, 1]`.
+        tokens: q, k and v of the rest, `[N, time, D]`; for the objective huber then the thresholds, `[N, time, 1]`;
+            with a window, all but q begin with those of its halo.
         state: The state before its first token, `[N, O, I]` for each layer.
         opening: The state at the start of the chunk, at which its gradients are taken, in the same shape.
 
@@ -144,7 +152,7 @@ class MemoryScan(torch.autograd.Function):
         dtokens: list[tuple[Tensor | None, ...]] = []
         groups = list(schedule.groups(dy.shape[1]))
         for (part, size), (start, tape) in zip(reversed(groups), reversed(kept), strict=True):
-            cut, cut_gates = tuple(x[:, part] for x in tokens), [gate[:, part] for gate in gates]
+            cut, cut_gates = schedule.cut(tokens, part), [gate[:, part] for gate in gates]
             coefficients = _coefficients(schedule, cut_gates, size)
             if tape is None:
                 tape = schedule.scan.forward(schedule.switches, size, coefficients, cut, start, True)[2]
@@ -165,7 +173,7 @@ def _forward(
     kept: list[tuple[State, Any]] = []
     for part, size in schedule.groups(tokens[0].shape[1]):
         coefficients, start = _coefficients(schedule, [gate[:, part] for gate in gates], size), state
-        cut = tuple(x[:, part] for x in tokens)
+        cut = schedule.cut(tokens, part)
         keep = needs_backward and schedule.keeps
         read, state, tape = schedule.scan.forward(schedule.switches, size, coefficients, cut, start, keep)
         y.append(read)
@@ -193,7 +201,8 @@ def _to_gates(schedule: Schedule, gates: Sequence[Tensor], size: int, gradients:
         gradient = type(of_layers[0])(*(_sum(x) for x in zip(*of_layers, strict=True)))
         used = _of_layer(schedule, places, gates)
         found = schedule.scan.coefficients_backward(used, size, schedule.switches.update_every, gradient)
-        for place, dgate, sign in zip(places, found, (-1 if schedule.switches.ascent else 1, 1, 1), strict=True):
+        signs = (-1 if schedule.switches.ascent else 1, 1, 1, 1)
+        for place, dgate, sign in zip(places, found, signs, strict=True):
             if place is not None:
                 assert dgate is not None
                 dgates[place] += sign * dgate
@@ -207,8 +216,8 @@ def _sum(gradients: Sequence[Tensor | None]) -> Tensor | None:
 
 def _of_layer(schedule: Schedule, places: GatePlaces, gates: Sequence[Tensor]) -> Gates:
     """Return the gates at these places. To climb the inner loss is a step with its sign changed."""
-    theta, eta, alpha = Gates.of(None if place is None else gates[place] for place in places)
-    return Gates(-theta if schedule.switches.ascent else theta, eta, alpha)
+    used = Gates.of(None if place is None else gates[place] for place in places)
+    return used._replace(theta=-used.theta) if schedule.switches.ascent else used
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

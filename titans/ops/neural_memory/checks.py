@@ -16,7 +16,8 @@ OBJECTIVES = ("l2", "lp", "huber", "dot")
 
 def check(
     q: Tensor, k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State,
-    switches: Switches, opening: State | None = None, threshold: Tensor | None = None,
+    switches: Switches, opening: State | None = None, threshold: Tensor | None = None, gamma: Tensor | None = None,
+    recent: tuple[Tensor, ...] | None = None,
 ) -> None:  # fmt: skip
     """Raise a `ValueError` where the arguments do not fit together; `neural_memory` states their shapes `[...]`.
 
@@ -43,6 +44,7 @@ def check(
         raise ValueError("threshold: is for the objective huber, which needs one")
     if threshold is not None:
         _check_values("threshold", threshold, [list(q.shape[:3])], q, most=None)
+    _check_window(switches.window, gamma, recent, (k, v) if threshold is None else (k, v, threshold))
 
 
 def _check_switches(switches: Switches, layers: int) -> None:
@@ -60,6 +62,25 @@ def _check_switches(switches: Switches, layers: int) -> None:
         raise ValueError("gain: is the gain of a LayerNorm, which the memory has with residual=True only")
     if switches.written is not None and not set(switches.written) <= set(range(layers)):
         raise ValueError(f"written: {switches.written} names a layer outside 0 to {layers - 1}")
+
+
+def _check_window(
+    window: int, gamma: Tensor | None, recent: tuple[Tensor, ...] | None, written: tuple[Tensor, ...]
+) -> None:
+    if window < 1:
+        raise ValueError(f"window: {window} is below 1")
+    if (gamma is not None) != (window > 1):
+        raise ValueError("gamma: is for a window above 1, which needs it")
+    if gamma is not None:
+        _check_values("gamma", gamma, [[*written[0].shape[:3], window]], written[0], most=1)
+    if recent is None:
+        return
+    if len(recent) != len(written) or recent[0].dim() != 4 or recent[0].shape[2] >= window:
+        raise ValueError(
+            f"recent: expected the {len(written)} tensors that are written, of at most {window - 1} tokens"
+        )
+    for name, x, like in zip(("k", "v", "threshold"), recent, written, strict=False):
+        expect(f"recent {name}", x, like, *like.shape[:2], recent[0].shape[2], *like.shape[3:], reference=name)
 
 
 def _check_state(state: State, gain: bool, q: Tensor) -> None:

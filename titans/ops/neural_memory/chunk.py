@@ -79,8 +79,8 @@ def forward_chunk(
         switches: How the memory is built, written and read.
         state: The state before the chunk, `[N, O, I]` for each layer; a gain is `[N, D]`.
         coefficients: The gate coefficients of each layer `[N, ...]`; None for a layer that is not written.
-        q, k, v: `[N, C, D]`.
-        threshold: The thresholds of the objective huber, `[N, C, 1]`; None for the others.
+        q, k, v: `[N, C, D]`; with a window, k and v begin with those of its halo.
+        threshold: The thresholds of the objective huber, `[N, C, 1]`, halo included; None for the others.
 
     Returns:
         What was read `[N, C, D]`, the state after the chunk, and what the backward pass needs.
@@ -165,7 +165,7 @@ def _write_layer(w: Tensor, s: Tensor, c: Coefficients | None, x: Tensor, delta:
 
 def backward_covers(switches: Switches, per_channel: bool) -> bool:
     """Return whether `backward_chunk` can differentiate a chunk; `per_channel`: some gate has a value per channel."""
-    plain = switches.written is None and not switches.gain and switches.objective != "huber"
+    plain = switches.written is None and not switches.gain and switches.objective != "huber" and switches.window == 1
     return switches.read == "token" and plain and not per_channel
 
 

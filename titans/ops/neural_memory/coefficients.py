@@ -33,21 +33,26 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from titans.ops.chunks import join
+from titans.ops.neural_memory.window import band
 
 
 class Gates(NamedTuple):
-    """The gates of one layer, `[N, time]`, or for eta and alpha `[N, time, channels]`. None: off."""
+    """The gates of one layer, `[N, time]`, or for eta and alpha `[N, time, channels]`. None: off.
+
+    gamma, of a window, is `[N, time, window]`: see window.py.
+    """
 
     theta: Tensor
     eta: Tensor | None
     alpha: Tensor | None
+    gamma: Tensor | None = None
 
     @classmethod
     def of(cls, gates: Iterable[Tensor | None]) -> Gates:
-        """Return the gates from theta, eta and alpha `[N, time, ...]`, in this order."""
-        theta, eta, alpha = gates
+        """Return the gates from theta, eta, alpha and gamma `[N, time, ...]`, in this order."""
+        theta, eta, alpha, gamma = gates
         assert theta is not None
-        return cls(theta, eta, alpha)
+        return cls(theta, eta, alpha, gamma)
 
 
 class Segment(NamedTuple):
@@ -99,19 +104,44 @@ class ChannelMask(NamedTuple):
         return blocks.squeeze(-3)[..., :time, :time]
 
 
+class WindowedMask(NamedTuple):
+    """The mask of a layer with gates per channel and a window: one mask for each of the window's places.
+
+    Attributes:
+        each: The mask without the window.
+        gamma: The window's gates, `[N, C, window]`.
+    """
+
+    each: ChannelMask
+    gamma: Tensor
+
+    def scores(self, g: Tensor, x: Tensor) -> Tensor:
+        """Return the masked products of queries g `[N, C, channels]` and keys x, after the halo's, as `[N, C, E]`."""
+        time, halo = g.shape[-2], x.shape[-2] - g.shape[-2]
+        parts = []
+        for back, gamma in enumerate(self.gamma.unbind(-1)):
+            first = halo - back
+            scores = self.each.scores(g, x[..., first : first + time, :]) * gamma.unsqueeze(-2)
+            parts.append(F.pad(scores, (first, back)))
+        return torch.stack(parts).sum(0)
+
+
 class Coefficients(NamedTuple):
     """The shares of a layer's past that the memory holds over a chunk.
 
+    The writes are those of the chunk's tokens; with a window, those of its halo come first, and E is C + window - 1.
+
     Attributes:
-        mask: How much of write i is in the weights after token t, `[N, C, C]`; a `ChannelMask` for gates per channel.
+        mask: How much of write i is in the weights after token t, `[N, C, E]`; for gates per channel a `ChannelMask`,
+            or with a window a `WindowedMask`.
         start, drift: How much of the chunk's first weights and momentum is in the weights after token t,
             `[N, C, channels]`.
         into_weights, into_momentum: How much of write i is in the weights and in the momentum at the chunk's end,
-            `[N, C, channels]`.
+            `[N, E, channels]`.
         decay: How much of the momentum is left at the chunk's end, `[N, 1, channels]`.
     """
 
-    mask: Tensor | ChannelMask
+    mask: Tensor | ChannelMask | WindowedMask
     start: Tensor
     drift: Tensor
     into_weights: Tensor
@@ -127,7 +157,7 @@ def chunk_coefficients(gates: Gates, size: int, update_every: int = 1) -> Coeffi
         size: Tokens in a chunk.
         update_every: Tokens whose writes reach the weights together, at the last of them.
     """
-    segment = Segment(*(x.unflatten(1, (-1, size)).movedim(1, 0) for x in _tokens(gates, update_every)))
+    segment = Segment(*(_by_chunk(x, size) for x in _tokens(gates, update_every)))
     own = segment.into_weights.squeeze(-2)
     shared = own.shape[-1] == 1
     segment = _padded(segment)
@@ -139,13 +169,29 @@ def chunk_coefficients(gates: Gates, size: int, update_every: int = 1) -> Coeffi
         rounds.append((earlier, later))
         segment = _composed(earlier, later)
     whole = Segment(*(x.squeeze(-3)[..., :size, :] for x in segment))
-    return Coefficients(
+    found = Coefficients(
         mask=mask.squeeze(-3)[..., :size, :size] if shared else ChannelMask(own, tuple(rounds)),
         start=whole.start,
         drift=whole.drift,
         into_weights=whole.into_weights,
         into_momentum=whole.into_momentum,
         decay=whole.decay,
+    )
+    return found if gates.gamma is None else _windowed(found, _by_chunk(gates.gamma, size))
+
+
+def _by_chunk(x: Tensor, size: int) -> Tensor:
+    """Return `[chunks, N, size, ...]` of `[N, chunks * size, ...]`."""
+    return x.unflatten(1, (-1, size)).movedim(1, 0)
+
+
+def _windowed(found: Coefficients, gamma: Tensor) -> Coefficients:
+    """Return coefficients of writes that a window applies again, from those without and gamma `[..., C, window]`."""
+    again = band(gamma)
+    return found._replace(
+        mask=found.mask @ again if isinstance(found.mask, Tensor) else WindowedMask(found.mask, gamma),  # type: ignore[arg-type]
+        into_weights=again.mT @ found.into_weights,
+        into_momentum=again.mT @ found.into_momentum,
     )
 
 
@@ -178,7 +224,9 @@ def per_chunk(coefficients: Sequence[Coefficients | None], chunks: int) -> list[
 
 def _tokens(gates: Gates, every: int) -> Segment:
     """Return each token as a segment of its own, `[N, time, 1, channels]`."""
-    theta, eta, alpha = (None if gate is None else gate if gate.dim() == 3 else gate.unsqueeze(-1) for gate in gates)
+    theta, eta, alpha = (
+        None if gate is None else gate if gate.dim() == 3 else gate.unsqueeze(-1) for gate in gates[:3]
+    )
     assert theta is not None
     keep = torch.ones_like(theta) if alpha is None else 1 - alpha
     carry = torch.zeros_like(theta) if eta is None else eta

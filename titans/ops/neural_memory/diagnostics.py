@@ -17,6 +17,7 @@ from titans.ops.neural_memory.mlp import Surprise, inner_gradient
 from titans.ops.neural_memory.naive import step
 from titans.ops.neural_memory.objective import objective_value
 from titans.ops.neural_memory.state import Gate, MemoryState, State, Switches, by_layer
+from titans.ops.neural_memory.window import with_halo
 
 
 class MemoryDiagnostics(NamedTuple):
@@ -45,7 +46,8 @@ class MemoryDiagnostics(NamedTuple):
 @torch.no_grad()
 def memory_diagnostics(
     k: Tensor, v: Tensor, theta: Gate, eta: Gate | None, alpha: Gate | None, state: State, switches: Switches,
-    opening: State | None = None, threshold: Tensor | None = None,
+    opening: State | None = None, threshold: Tensor | None = None, gamma: Tensor | None = None,
+    recent: tuple[Tensor, ...] | None = None,
 ) -> MemoryDiagnostics:  # fmt: skip
     """Return the figures of the tokens that a call of `neural_memory` with these arguments and switches writes.
 
@@ -55,9 +57,12 @@ def memory_diagnostics(
         switches: How the memory is built, written and read.
         opening: The state at the start of the chunk that these tokens continue. None: the first of them starts a chunk.
         threshold: The thresholds of the objective huber, `[batch, heads, time]`.
+        gamma, recent: Gates of a window, and the tokens before it reaches back to: see `neural_memory`. The figures of
+            a token are those of its own loss, not of the window's.
     """
     gates = [by_layer(gate, len(state.weights)) for gate in (theta, eta, alpha)]
-    tokens = zip(*_tokens((k, v, threshold), gates, state, switches, opening), strict=True)
+    written = with_halo((k, v, threshold), recent, switches.window)
+    tokens = zip(*_tokens(written, gates, state, switches, opening, gamma), strict=True)
     loss, gradient_norm, weight_norm, staleness = (torch.cat(figures, -1) for figures in tokens)
     step_size, momentum, forgetting = (
         torch.stack([_channel_mean(gate, k) for gate in of_layers], 1) for of_layers in gates
@@ -94,39 +99,47 @@ def weight_norms(weights: tuple[Tensor, ...], gain: bool) -> Tensor:
 
 
 def _tokens(
-    tokens: tuple[Tensor, Tensor, Tensor | None], gates: list[tuple[Tensor | None, ...]], state: State,
-    switches: Switches, opening: State | None,
+    written: list[Tensor], gates: list[tuple[Tensor | None, ...]], state: State, switches: Switches,
+    opening: State | None, gamma: Tensor | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:  # fmt: skip
     """Yield the loss, gradient norm, weight norm and staleness of each token, with a time of length 1."""
-    rows, (k, v, threshold) = tokens[0].shape[:2], (x if x is None else x.flatten(0, 1) for x in tokens)
-    assert k is not None
-    assert v is not None
+    rows, streams = written[0].shape[:2], [x.flatten(0, 1) for x in written]
     anchor = state.weights if opening is None else opening.weights
-    for t, (k_t, v_t) in enumerate(zip(k.split(1, 1), v.split(1, 1), strict=True)):
-        bound = None if threshold is None else threshold[:, t, None, None]
+    for t in range(streams[0].shape[1] - switches.window + 1):
+        of_window = [x[:, t : t + switches.window] for x in streams]
+        k_t, v_t, *bounds = (x[:, -1:] for x in of_window)
+        bound = bounds[0] if bounds else None
         if t % switches.chunk_size == 0 and opening is None:
             anchor = state.weights
             if switches.reset_momentum:
                 state = state._replace(momentum=tuple(torch.zeros_like(m) for m in state.momentum))
-        taken, true = (
-            inner_gradient([w.flatten(0, 1) for w in weights], k_t, v_t, switches, threshold=bound)
-            for weights in (anchor, state.weights)
-        )
+        taken, true = (_surprise(weights, [k_t, v_t, *bounds], switches) for weights in (anchor, state.weights))
         loss = objective_value(taken.answer, v_t, switches, bound)
         figures = [(_norm(taken, layer), _staleness(taken, true, layer)) for layer in range(len(anchor))]
         norm, staleness = (torch.stack(each, 1) for each in zip(*figures, strict=True))  # [N, layers, 1]
         norm, staleness = (x.unflatten(0, rows).transpose(1, 2) for x in (norm, staleness))
         yield loss.unflatten(0, rows), norm, weight_norms(state.weights, switches.gain)[..., None], staleness
-        state = _written(gates, t, state, taken, switches)
+        if gamma is None:
+            state = _written(gates, t, state, taken, None, switches)
+        else:
+            state = _written(gates, t, state, _surprise(anchor, of_window, switches), gamma[:, :, t], switches)
+
+
+def _surprise(weights: tuple[Tensor, ...], tokens: list[Tensor], switches: Switches) -> Surprise:
+    """Return the inner gradients of tokens at some weights; the tokens are k, v and perhaps thresholds."""
+    k, v, *bounds = tokens
+    return inner_gradient([w.flatten(0, 1) for w in weights], k, v, switches, threshold=bounds[0] if bounds else None)
 
 
 def _written(
-    gates: list[tuple[Tensor | None, ...]], t: int, state: State, taken: Surprise, switches: Switches
-) -> MemoryState:
-    """Return the state after token t."""
+    gates: list[tuple[Tensor | None, ...]], t: int, state: State, taken: Surprise, gamma: Tensor | None,
+    switches: Switches,
+) -> MemoryState:  # fmt: skip
+    """Return the state after token t, from its gradient or those of its window and their gates `[..., window]`."""
+    shares = 1.0 if gamma is None else gamma.flatten(0, 1).flip(-1).unsqueeze(-1)
     moved = []
     for layer, (w, m) in enumerate(zip(state.weights, state.momentum, strict=True)):
-        gradient = torch.bmm(taken.delta[layer].mT, taken.x[layer]).view(w.shape)
+        gradient = torch.bmm((shares * taken.delta[layer]).mT, taken.x[layer]).view(w.shape)
         moved.append(step(gates, t, layer, w, m, -gradient if switches.ascent else gradient, switches))
     return MemoryState(*zip(*moved, strict=True))
 

@@ -8,6 +8,7 @@ from titans.ops.neural_memory.autograd import GatePlaces, Schedule, memory_polic
 from titans.ops.neural_memory.checks import check
 from titans.ops.neural_memory.kernels import KernelName, choose_scan
 from titans.ops.neural_memory.state import Gate, State, Switches, by_layer, is_per_channel
+from titans.ops.neural_memory.window import with_halo
 
 MEMORY_BUDGET = 512 * 2**20  # bytes; twice the need of 8 heads of width 64, depth 2, chunk 64 at 4,096 tokens
 
@@ -35,6 +36,9 @@ def neural_memory(
     objective: str = "l2",
     power: float = 3.0,
     threshold: Tensor | None = None,
+    window: int = 1,
+    gamma: Tensor | None = None,
+    recent: tuple[Tensor, ...] | None = None,
     opening: State | None = None,
     memory_budget: int = MEMORY_BUDGET,
     kernel: KernelName = "auto",
@@ -71,6 +75,12 @@ def neural_memory(
         power: The power of the objective lp, at least 1.
         threshold: Each token's threshold on the norm of the error for the objective huber, above 0:
             `[batch, heads, time]`. None for the others.
+        window: Tokens whose losses a token's step sums: the Omega rule of ATLAS (window.py). 1: its own alone.
+        gamma: For a window above 1, each token's gates in [0, 1], `[batch, heads, time, window]`: at place j that of
+            the loss of the token j before.
+        recent: For a window above 1, k, v and for the objective huber the thresholds of the tokens before the first
+            one, as many as the window reaches back: `[batch, heads, window - 1 or fewer, dim]`, thresholds without dim.
+            None: the first token starts the sequence.
         opening: The state at the start of the chunk that these tokens continue. Then `state` is the state after the
             chunk's earlier tokens, whose number is a multiple of `update_every`, the tokens do not go beyond the chunk,
             and torch runs the call. None: the first token starts a chunk.
@@ -81,22 +91,24 @@ def neural_memory(
 
     Returns:
         y `[batch, heads, time, dim]`, and the state after the last token. A call on a whole sequence equals calls on
-        its parts, split at chunk boundaries, with the state handed on.
+        its parts, split at chunk boundaries, with the state handed on, and for a window the tokens before a part.
 
     Raises:
         ValueError: Shapes, dtypes, devices or ranges do not fit, or the kernel cannot run where the tensors are. The
             message names the argument.
     """
     form = (activation, residual, loss, outer_gradient)
-    switches = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain, objective, power)
-    check(q, k, v, theta, eta, alpha, state, switches, opening, threshold)
+    switches = Switches(
+        chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain, objective, power, window
+    )  # fmt: skip
+    check(q, k, v, theta, eta, alpha, state, switches, opening, threshold, gamma, recent)
     per_channel = is_per_channel(eta) or is_per_channel(alpha)
     scan, size = choose_scan(kernel, q, state, switches, per_channel)
 
     batch_and_heads, layers = q.shape[:2], len(state.weights)
-    given = (q, k, v) if threshold is None else (q, k, v, threshold.unsqueeze(-1))
-    tokens, flat = [x.flatten(0, 1) for x in given], _flat(state)
-    gates, places = _distinct([by_layer(gate, layers) for gate in (theta, eta, alpha)], switches)
+    tokens, flat = [x.flatten(0, 1) for x in (q, *with_halo((k, v, threshold), recent, window))], _flat(state)
+    per_layer = [by_layer(gate, layers) for gate in (theta, eta, alpha)]
+    gates, places = _distinct([*per_layer, (gamma,) * layers], switches)
     schedule = Schedule(switches, scan, size, places, *memory_policy(memory_budget, tokens[0], flat, scan, size))
     flat_gates = [x.flatten(0, 1) for x in gates]
     if opening is None:
@@ -115,10 +127,9 @@ def _flat(state: State) -> State:
 def _distinct(
     gates: list[tuple[Tensor | None, ...]], switches: Switches
 ) -> tuple[list[Tensor], tuple[GatePlaces | None, ...]]:
-    """Return the gates without repetition, and for each layer that is written the places of its three among them."""
+    """Return the gates without repetition, and for each layer that is written the places of its four among them."""
     distinct = {id(x): x for of_layers in gates for x in of_layers if x is not None}
     place = {key: number for number, key in enumerate(distinct)}
-    theta, eta, alpha = ([place.get(id(x)) for x in of_layers] for of_layers in gates)
-    layers = enumerate(zip(theta, eta, alpha, strict=True))
+    layers = enumerate(zip(*([place.get(id(x)) for x in of_layers] for of_layers in gates), strict=True))
     places = tuple(of_layer if switches.writes(layer) else None for layer, of_layer in layers)
-    return list(distinct.values()), places  # type: ignore[return-value]
+    return list(distinct.values()), places

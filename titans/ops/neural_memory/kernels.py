@@ -88,7 +88,7 @@ def choose_scan(asked: KernelName, q: Tensor, state: State, switches: Switches, 
     if linear:
         rare = "a linear memory at chunk_size 1 has a form of its own"
     elif not backward_covers(switches, per_channel):
-        rare = "the call reads late, writes some layers only, or has a gain, gates per channel or thresholds"
+        rare = "the call reads late, writes some layers only, or has a gain, gates per channel, thresholds or a window"
     unsupported = kernel.unsupported(Call(q, state, switches, rare))
     missing = None if unsupported else kernel.missing(q.dtype)
     reason = unsupported or missing

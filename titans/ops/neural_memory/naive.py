@@ -36,6 +36,9 @@ def naive_neural_memory(
     objective: str = "l2",
     power: float = 3.0,
     threshold: Tensor | None = None,
+    window: int = 1,
+    gamma: Tensor | None = None,
+    recent: tuple[Tensor, ...] | None = None,
     opening: State | None = None,
 ) -> tuple[Tensor, State]:
     """Write and read the memory one token after the other.
@@ -44,11 +47,14 @@ def naive_neural_memory(
     time and memory grows with time x weights, so this form is for tests and for checking faster ones.
     """
     form = (activation, residual, loss, outer_gradient)
-    switches = Switches(chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain, objective, power)
-    check(q, k, v, theta, eta, alpha, state, switches, opening, threshold)
+    switches = Switches(
+        chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain, objective, power, window
+    )  # fmt: skip
+    check(q, k, v, theta, eta, alpha, state, switches, opening, threshold, gamma, recent)
     gates = [by_layer(gate, len(state.weights)) for gate in (theta, eta, alpha)]
     weights, momentum = state.weights, state.momentum
     lagged = state.lagged if isinstance(state, LaggedState) else weights
+    seen = _by_token(recent or ())  # k, v and threshold of every token so far
     outputs = []
     with torch.enable_grad():
         if opening is not None:
@@ -60,8 +66,8 @@ def naive_neural_memory(
                 anchor = _constants(weights)
                 if reset_momentum:
                     momentum = tuple(torch.zeros_like(m) for m in momentum)
-            bound = None if threshold is None else threshold[:, :, t]
-            gradients = _surprise(anchor, k[:, :, t], v[:, :, t], bound, switches)
+            seen.append((k[:, :, t], v[:, :, t]) if threshold is None else (k[:, :, t], v[:, :, t], threshold[:, :, t]))
+            gradients = _surprise_of_window(anchor, seen, None if gamma is None else gamma[:, :, t], switches)
             moved = [step(gates, t, i, weights[i], momentum[i], gradients[i], switches) for i in range(len(weights))]
             weights, momentum = tuple(w for w, _ in moved), tuple(m for _, m in moved)
             outputs.append(_memory({"token": weights, "chunk": lagged, "previous": older}[read], q[:, :, t], switches))
@@ -116,8 +122,28 @@ def _memory(weights: tuple[Tensor, ...], x: Tensor, switches: Switches) -> Tenso
     return x + F.layer_norm(h, h.shape[-1:], eps=1e-5) * (1 + last if switches.gain else 1)
 
 
+def _by_token(written: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+    """Return what each token writes, from k, v and perhaps thresholds `[batch, heads, time, ...]`."""
+    return list(zip(*(x.unbind(2) for x in written), strict=True))
+
+
+def _surprise_of_window(
+    anchor: tuple[Tensor, ...], seen: list[tuple[Tensor, ...]], gamma: Tensor | None, switches: Switches
+) -> tuple[Tensor, ...]:
+    """Return the sum over the window of the tokens' gradients, each times its gate, gamma `[batch, heads, window]`."""
+    if gamma is None:
+        return _surprise(anchor, *seen[-1], switches=switches)
+    total = tuple(torch.zeros_like(w) for w in anchor)
+    for written, gate in zip(reversed(seen), gamma.unbind(-1), strict=False):
+        gradients = _surprise(anchor, *written, switches=switches)
+        total = tuple(
+            s + gate.reshape(*gate.shape, *[1] * (g.dim() - 2)) * g for s, g in zip(total, gradients, strict=True)
+        )
+    return total
+
+
 def _surprise(
-    anchor: tuple[Tensor, ...], k: Tensor, v: Tensor, threshold: Tensor | None, switches: Switches
+    anchor: tuple[Tensor, ...], k: Tensor, v: Tensor, threshold: Tensor | None = None, *, switches: Switches
 ) -> tuple[Tensor, ...]:
     """Return the gradient of the inner loss of one token by every weight."""
     total = _objective(_memory(anchor, k, switches), v, threshold, switches).sum()
@@ -137,8 +163,9 @@ def _objective(answer: Tensor, v: Tensor, threshold: Tensor | None, switches: Sw
     squared = torch.einsum("bhd,bhd->bh", error, error)
     if threshold is None:
         return squared
-    norm = error.norm(dim=-1)
-    return torch.where(norm <= threshold, squared, 2 * threshold * norm - threshold**2)
+    far = squared > threshold**2
+    norm = torch.where(far, squared, 1.0).sqrt()  # at an error of 0 a norm has no derivative
+    return torch.where(far, 2 * threshold * norm - threshold**2, squared)
 
 
 def _at(gate: Tensor | None, t: int, w: Tensor) -> Tensor | float:

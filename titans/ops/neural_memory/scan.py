@@ -26,7 +26,8 @@ from titans.ops.neural_memory.coefficients import (
 from titans.ops.neural_memory.mlp import inner_gradient
 from titans.ops.neural_memory.state import LaggedState, MemoryState, State, Switches
 
-#: q, k and v, `[N, chunks * C, D]`; for the objective huber then the thresholds, `[N, chunks * C, 1]`.
+#: q, k and v, `[N, chunks * C, D]`; for the objective huber then the thresholds, `[N, chunks * C, 1]`. With a window,
+#: all but q begin with those of its halo.
 Tokens = tuple[Tensor, ...]
 
 
@@ -154,7 +155,8 @@ def continue_chunk(
     Args:
         switches: How the memory is built, written and read.
         coefficients: For each layer, over these tokens alone, `[N, ...]`; None for a layer that is not written.
-        tokens: q, k and v, `[N, time, D]`, and for the objective huber the thresholds, `[N, time, 1]`.
+        tokens: q, k and v, `[N, time, D]`, and for the objective huber the thresholds, `[N, time, 1]`; with a window,
+            all but q begin with those of its halo.
         state: The state after the tokens of the chunk so far, `[N, O, I]` for each layer.
         opening: The state that the chunk started with.
 
@@ -180,6 +182,12 @@ TAPED = TORCH._replace(backward=None)
 
 
 def _chunks(size: int, coefficients: Sequence[Coefficients | None], streams: Sequence[Tensor]) -> list[tuple[Any, ...]]:
-    """Return for each chunk the coefficients of all layers and its part of each stream."""
-    parts = [x.split(size, 1) for x in streams]
-    return list(zip(per_chunk(coefficients, len(parts[0])), *parts, strict=True))
+    """Return for each chunk the coefficients of all layers and its part of each stream, its halo included."""
+    chunks = streams[0].shape[1] // size
+    parts = [x.split(size, 1) if x.shape[1] == chunks * size else _overlapping(x, chunks, size) for x in streams]
+    return list(zip(per_chunk(coefficients, chunks), *parts, strict=True))
+
+
+def _overlapping(x: Tensor, chunks: int, size: int) -> tuple[Tensor, ...]:
+    """Return the part of each chunk, of a stream `[N, halo + chunks * size, D]`: `[N, halo + size, D]`."""
+    return x.unfold(1, x.shape[1] - (chunks - 1) * size, size).mT.unbind(1)

@@ -98,6 +98,7 @@ class Switches(NamedTuple):
     gain: bool
     objective: str = "l2"
     power: float = 3.0
+    window: int = 1
 
     def writes(self, layer: int) -> bool:
         """Return whether a layer, counted from 0, is written."""

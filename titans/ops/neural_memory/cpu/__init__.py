@@ -110,8 +110,9 @@ def _call(
 
 
 def _by_gate(gates: Sequence[Gates]) -> dict[str, tuple[Tensor | None, ...]]:
-    """Return for each gate those of all layers."""
-    return dict(zip(Gates._fields, zip(*gates, strict=True), strict=True))
+    """Return for each gate those of all layers. The kernel has no window, and so no gamma."""
+    names = (name for name in Gates._fields if name != "gamma")
+    return dict(zip(names, zip(*(each[:-1] for each in gates), strict=True), strict=True))
 
 
 def _contiguous(state: State) -> MemoryState:
