@@ -14,6 +14,7 @@ from titans.models.inspection import MemoryDiagnostics, inspect
 from titans.models.language_model import LanguageModel
 from titans.ops import neural_memory, read_memory
 from titans.ops.neural_memory.diagnostics import join
+from titans.ops.neural_memory.muon import newton_schulz
 from titans.ops.neural_memory.state import Switches, by_layer
 
 BATCH, LENGTH = 2, 21
@@ -34,6 +35,7 @@ MEMORIES = {
     "lp": MemoryConfig(depth=1, residual=False, chunk_size=1, objective="lp", objective_power=1.5, loss="half"),
     "window": MemoryConfig(depth=2, chunk_size=4, window=3),
     "wide window": MemoryConfig(depth=2, chunk_size=4, update_every=2, window=9, objective="huber", ascent=True),
+    "muon": MemoryConfig(depth=2, chunk_size=4, update_every=2, inner_optimizer="muon", gate_channels="all", window=3),
     "constant": MemoryConfig(depth=2, chunk_size=4, outer_gradient=False, initial="frozen"),
 }
 MIXERS = {
@@ -147,10 +149,13 @@ def brute_force(first, k, v, theta, eta, alpha, state, *form, opening, threshold
             figures = [norm(taken[i]), *means, relative, norm(taken[i] - true[i]) / norm(true[i])]
             if how.writes(i):
                 step, carry, forget = (spread(gate, w) for gate in at)
-                carry = carry if place % how.update_every == 0 else 1
-                momentum[i] = carry * momentum[i] - (-step if how.ascent else step) * summed[i]
+                carry, gone = carry if place % how.update_every == 0 else 1, t - place % how.update_every
+                group = gates[0][i][:, :, gone : gone + how.update_every].sum(-1)[..., None, None]
+                share = step / group if how.optimizer == "muon" else step
+                momentum[i] = carry * momentum[i] - (-share if how.ascent else share) * summed[i]
                 if (place + 1) % how.update_every == 0:
-                    weights[i] = (1 - forget) * w + momentum[i]
+                    move = group * newton_schulz(momentum[i]) if how.optimizer == "muon" else momentum[i]
+                    weights[i] = (1 - forget) * w + move
             else:
                 figures = [x if x is relative else torch.full_like(x, torch.nan) for x in figures]
             layers.append(torch.stack(figures))

@@ -35,16 +35,27 @@ def cases(draw):
         "objective": draw(st.sampled_from(["l2", "l2", "lp", "huber", "dot"])),
         "power": draw(st.sampled_from([1.5, 2.0, 3.0])),
         "window": draw(st.sampled_from([1, 1, 1, 2, 3, 9])),
+        "optimizer": draw(st.sampled_from(["gd", "gd", "gd", "muon"])),
     }
+    if switches["optimizer"] == "muon" and gain:  # a gain is no matrix
+        switches["written"] = tuple(layer for layer in switches["written"] or range(depth) if layer < depth)
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     step = 0.005 if switches["ascent"] else 0.05
     arguments = _arguments(draw, depth, gain, step, generator)
+    if switches["optimizer"] == "muon":  # steps of 0 alone say nothing about their shares
+        arguments["theta"] = _above_zero(arguments["theta"])
     if switches["objective"] == "huber":  # thresholds below and above the norms of the errors
         bounds = 2 * torch.rand(arguments["q"].shape[:3], generator=generator, dtype=torch.float64) + 0.01
         arguments["threshold"] = bounds.requires_grad_()
     if switches["window"] > 1:
         arguments |= _window(draw, switches["window"], arguments, generator)
     return arguments, switches
+
+
+def _above_zero(theta):
+    if isinstance(theta, tuple):
+        return tuple(map(_above_zero, theta))
+    return (theta.detach() + 1e-3).requires_grad_()
 
 
 def _window(draw, window, arguments, generator):

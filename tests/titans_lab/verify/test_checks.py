@@ -45,6 +45,7 @@ CASES = {
     "two chunks": tiny(chunk_size=2, eval_chunk_size=4, gain="fast", update_every=2, gate_span="group"),
     "lagging": tiny("mag", read="previous", gate_channels="all", outer_gradient=False, reset_momentum=True),
     "window": tiny(window=6, objective="huber", update_every=2),
+    "muon": tiny(inner_optimizer="muon", update_every=2, window=3, objective="lp", objective_power=2.5),
     "climbing": tiny("mal", depth=3, ascent=True, written="last", activation="relu", gates_per_layer=False),
     "other context": tiny("mac", MacConfig(write="input", order="write_first", long_term_tokens=2, positions="psh")),
 }

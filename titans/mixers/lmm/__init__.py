@@ -14,6 +14,7 @@ from titans.models.config import MemoryConfig, ModelConfig
 
 #: The keys that every mixer with the memory reads.
 READS = frozenset({"n_heads", "memory", "persistent_tokens", "conv_size", "qkv_activation", "qk_l2_norm"})
+NEWTON_SCHULZ = 5  # steps of Muon's iteration, as in titans/ops/neural_memory/muon.py
 LINEAR_BLOCK = 64  # tokens of a block of the linear recurrence, as in titans/ops/neural_memory/linear.py with torch
 
 
@@ -107,6 +108,8 @@ def _gates(config: ModelConfig) -> int:
 def _operator(config: ModelConfig, length: int, begun: int = 0) -> int:
     """Return the multiply-adds of one head for writing and reading `length` tokens, the last `begun` by themselves."""
     memory, dim, halo = config.memory, config.head_dim, config.memory.window - 1
+    if memory.inner_optimizer == "muon":
+        return _muon_operator(config, length - begun) + _muon_operator(config, begun)
     linear = _is_linear_recurrence(memory)
     size = LINEAR_BLOCK if linear else memory.chunk_size
 
@@ -130,6 +133,25 @@ def _operator(config: ModelConfig, length: int, begun: int = 0) -> int:
     if halo:  # the masks, and the shares of the writes in weights and momentum, of each set of gates
         masks = over(lambda tokens: tokens**2 * (tokens + halo))
         total += sum(2 * pairs * channels + (masks if channels == 1 else 0) for channels in _sets(config))
+    return total
+
+
+def _muon_operator(config: ModelConfig, length: int) -> int:
+    """Return the multiply-adds of one head for writing and reading `length` tokens by Muon."""
+    memory, halo, every = config.memory, config.memory.window - 1, config.memory.update_every
+
+    def over(cost: Callable[[int], int]) -> int:
+        return over_chunks(length, memory.chunk_size, cost)
+
+    written_tokens, moves = over(lambda tokens: tokens + halo), over(lambda tokens: tokens // every)
+    groups = over(lambda tokens: -(-tokens // every))
+    reads = over(lambda tokens: (tokens // every + 1) * every) if memory.read == "token" else length
+    total = groups * every * (every + halo) * len(_sets(config)) if halo else 0
+    for layer, (d_out, d_in) in enumerate(widths(config)):
+        total += (written_tokens * (1 if layer == 0 else 2) + reads) * d_out * d_in
+        if layer in memory.written_layers:
+            least, most = sorted((d_out, d_in))
+            total += groups * (every + halo) * d_out * d_in + moves * NEWTON_SCHULZ * least**2 * (2 * most + least)
     return total
 
 
@@ -162,7 +184,7 @@ def _is_linear_recurrence(memory: MemoryConfig) -> bool:
     """Return whether the memory is a linear one at chunk size 1, which has a form of its own."""
     linear = memory.depth == 1 and memory.chunk_size == 1 and not (memory.residual or memory.reset_momentum)
     linear = linear and memory.read == "token" and memory.gate_channels == "none"
-    return linear and memory.objective == "l2" and memory.window == 1
+    return linear and (memory.objective, memory.window, memory.inner_optimizer) == ("l2", 1, "gd")
 
 
 def torch_only(config: ModelConfig) -> bool:
@@ -171,6 +193,7 @@ def torch_only(config: ModelConfig) -> bool:
     by_channel = _in_one_spelling(config)["memory.gate_channels"] != "none"
     some = len(memory.written_layers) < memory.layers
     rare = memory.read != "token" or memory.gain != "none" or memory.objective != "l2" or memory.window > 1
+    rare = rare or memory.inner_optimizer != "gd"
     return rare or by_channel or some or _is_linear_recurrence(memory)
 
 
@@ -224,7 +247,8 @@ def _idle(memory: MemoryConfig) -> set[str]:
     no_threshold = set() if memory.objective == "huber" else {"huber_threshold"}
     no_gates = set() if memory.momentum or memory.forgetting else {"gate_span"}
     no_window = set() if memory.window > 1 else {"gamma_bias"}
-    unused = no_momentum | no_forgetting | no_gates | no_power | no_threshold | no_window
+    no_damping = {"theta_damping"} if memory.inner_optimizer == "muon" else set()
+    unused = no_damping | no_momentum | no_forgetting | no_gates | no_power | no_threshold | no_window
     return linear | alone | at_zero | unused
 
 

@@ -29,6 +29,7 @@ class MemoryGates(nn.Module):
         memory = config.memory
         self.memory, self.heads, self.written = memory, config.n_heads, tuple(inputs)
         start, ceiling = memory.step_scale(config.head_dim), memory.step_ceiling(config.head_dim)
+        self.damped = memory.theta_damping and memory.inner_optimizer == "gd"
         self.step, self.budget = ceiling / memory.chunk_size, memory.step_budget(config.head_dim)
         # The natural logarithm of the range, from start^2 / ceiling to ceiling.
         self.decades = 2 * log(ceiling / start) if memory.theta_range == "log" else None
@@ -83,7 +84,7 @@ class MemoryGates(nn.Module):
             gamma = self.gamma(logits)
             if gamma is not None:  # a step of the window is the sum of its gates times as large
                 theta = [x / gamma.sum(-1).clamp(min=1) for x in theta]
-        if eta is not None and self.memory.theta_damping:  # momentum sums 1 / (1 - eta) steps
+        if eta is not None and self.damped:  # momentum sums 1 / (1 - eta) steps
             theta = [x * (1 - (e.mean(-1) if e.dim() == 4 else e)) for x, e in zip(theta, eta, strict=True)]
         gates = {name: self._for_layers(each) for name, each in (sets | {"theta": theta}).items()}
         return gates["theta"], gates.get("eta"), gates.get("alpha")

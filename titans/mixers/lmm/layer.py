@@ -299,7 +299,8 @@ class NeuralMemory(HasPlainForm, nn.Module):
                 c.outer_gradient, update_every=c.update_every, read=c.read, reset_momentum=c.reset_momentum,
                 ascent=c.ascent, written=self.written, gain=c.gain != "none", objective=c.objective,
                 power=c.objective_power, threshold=self.gates.thresholds(logits), window=c.window,
-                gamma=self.gates.gamma(logits), recent=stream.recent, opening=stream.opening,
+                gamma=self.gates.gamma(logits), recent=stream.recent, optimizer=c.inner_optimizer,
+                opening=stream.opening,
             )  # fmt: skip
 
 

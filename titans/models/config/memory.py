@@ -42,6 +42,11 @@ class MemoryConfig:
             of the `window` - 1 tokens before it, each times a gate in [0, 1] that is learned from the token. 1: its own
             alone, without a gate (Titans). A larger window runs in torch's steps.
         gamma_bias: Initial logit of the window's gates. The paper gives none.
+        inner_optimizer: How a step moves the weights: "gd", by the momentum (Titans), or "muon", by theta times the
+            momentum after five Newton-Schulz steps, which make its singular values nearly equal (ATLAS, LaCT). They are
+            taken once for every `update_every` tokens, so that 1 is the formula of ATLAS, and `chunk_size` one move a
+            chunk. Muon takes no notice of the scale of gradients, so that `theta_damping` and what null for
+            `theta_scale` compensates for do not apply. It runs in torch's steps.
         gates_per_layer: Whether each layer of the memory has gates of its own, as in the NeurIPS 2025 camera-ready, or
             a head has one set for all layers, as in the arXiv v1.
         outer_gradient: Whether training differentiates through the inner gradients (second order). Without, the inner
@@ -125,16 +130,20 @@ class MemoryConfig:
     huber_threshold: float = field(default=1.0, metadata={"neutral": 1.0})
     window: int = field(default=1, metadata={"neutral": 1})
     gamma_bias: float = field(default=0.0, metadata={"neutral": 0.0})
+    inner_optimizer: Literal["gd", "muon"] = field(default="gd", metadata={"neutral": "gd"})
 
     def step_scale(self, head_dim: int) -> float:
         """Return `theta_scale`, or the value that null stands for, given the width of a head."""
         if self.theta_scale is not None:
             return self.theta_scale
         deep = 0.01 if self.residual and self.depth > 3 else 0.03  # LayerNorm amplifies the small output of a deep MLP
+        size = 0.1 if self.depth <= 2 else deep
+        if self.inner_optimizer == "muon":
+            return size
         undamped = self.momentum and not self.theta_damping
         first = (1 - math.tanh(self.eta_bias / 2)) / 2 if undamped else 1.0  # 1 - sigmoid, for any number
         scale = {"sum": 1, "mean": head_dim, "half": 2}[self.loss] / self.window_sum
-        return (0.1 if self.depth <= 2 else deep) * first * scale
+        return size * first * scale
 
     def step_ceiling(self, head_dim: int) -> float:
         """Return `theta_ceiling`, or the value that null stands for, given the width of a head."""
@@ -180,6 +189,10 @@ class MemoryConfig:
             raise ValueError(f"objective_power: {self.objective_power} is not between 1 and 4")
         if self.huber_threshold <= 0:
             raise ValueError(f"huber_threshold: {self.huber_threshold} is not above 0")
+        if self.inner_optimizer == "muon" and self.gain == "fast":
+            raise ValueError(
+                "inner_optimizer: muon moves matrices, and gain: fast is a vector; set gain to none or learned"
+            )
         self._check_step()
 
     def _check_step(self) -> None:
@@ -195,5 +208,7 @@ class MemoryConfig:
             raise ValueError(f"theta_budget: {self.theta_budget} is not above 0")
         if self.theta_budget is not None and self.objective in ("lp", "dot"):
             raise ValueError(f"theta_budget: has no meaning with objective: {self.objective}, whose curvature is not 1")
+        if self.theta_budget is not None and self.inner_optimizer == "muon":
+            raise ValueError("theta_budget: has no meaning with inner_optimizer: muon, whose moves have one size")
         if self.theta_budget is not None and self.momentum and not self.theta_damping:
             raise ValueError("theta_budget: needs theta_damping: true, for momentum adds up 1 / (1 - eta) steps")

@@ -6,10 +6,11 @@ function token by token with the inner gradients by autograd, the reference of e
     dispatch.py      neural_memory: checks (checks.py), the kernel (kernels.py), the layout
     autograd.py      the differentiable operation, and what it keeps for its backward pass
     scan.py          chunk after chunk; in its place compiled.py, the CPU kernel (cpu/), or Triton's (triton/)
-    chunk.py         one chunk, forward and backward; in its place linear.py, at chunk_size 1
+    chunk.py         one chunk, forward and backward; in its place linear.py, at chunk_size 1, or muon.py
 
-Beside this path are the memory as a function of its weights (mlp.py), the gate coefficients (coefficients.py), the
-state and the switches (state.py), and the memory diagnostics (diagnostics.py).
+Beside this path are the memory as a function of its weights (mlp.py) and its objective (objective.py), the gate
+coefficients (coefficients.py) and the window (window.py), the state and the switches (state.py), and the memory
+diagnostics (diagnostics.py).
 """
 
 from titans.ops.neural_memory.dispatch import neural_memory

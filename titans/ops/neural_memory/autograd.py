@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from titans.ops.neural_memory.coefficients import Gates, per_chunk
-from titans.ops.neural_memory.scan import TAPED, Scan, continue_chunk
+from titans.ops.neural_memory.scan import MUON, TAPED, Scan, continue_chunk
 from titans.ops.neural_memory.state import MemoryState, State, Switches
 
 #: Where a layer's theta, eta, alpha and gamma are among the gates of a call; None for a gate that is off.
@@ -116,7 +116,7 @@ def scan_rest(
     Returns:
         What was read `[N, time, D]`, and the state after the last token.
     """
-    schedule = schedule._replace(scan=TAPED, size=tokens[0].shape[1])
+    schedule = schedule._replace(scan=MUON if schedule.switches.optimizer == "muon" else TAPED, size=tokens[0].shape[1])
     coefficients = per_chunk(_coefficients(schedule, gates, schedule.size), 1)[0]
     return continue_chunk(schedule.switches, coefficients, tuple(tokens), state, opening)
 

@@ -12,6 +12,7 @@ ACTIVATIONS = ("gelu", "silu", "relu")
 LOSSES = ("sum", "mean", "half")
 READS = ("token", "chunk", "previous")
 OBJECTIVES = ("l2", "lp", "huber", "dot")
+OPTIMIZERS = ("gd", "muon")
 
 
 def check(
@@ -50,7 +51,9 @@ def check(
 def _check_switches(switches: Switches, layers: int) -> None:
     if switches.chunk_size < 1:
         raise ValueError(f"chunk_size: {switches.chunk_size} is below 1")
-    valid = {"activation": ACTIVATIONS, "loss": LOSSES, "read": READS, "objective": OBJECTIVES}
+    valid = {
+        "activation": ACTIVATIONS, "loss": LOSSES, "read": READS, "objective": OBJECTIVES, "optimizer": OPTIMIZERS,
+    }  # fmt: skip
     for name, values in valid.items():
         if getattr(switches, name) not in values:
             raise ValueError(f"{name}: {getattr(switches, name)!r} is not one of {', '.join(values)}")
@@ -60,6 +63,8 @@ def _check_switches(switches: Switches, layers: int) -> None:
         raise ValueError(f"update_every: {switches.update_every} does not divide chunk_size {switches.chunk_size}")
     if switches.gain and not switches.residual:
         raise ValueError("gain: is the gain of a LayerNorm, which the memory has with residual=True only")
+    if switches.optimizer == "muon" and switches.gain and switches.writes(layers - 1):
+        raise ValueError("optimizer: muon moves matrices; a gain is none, so leave it out of `written`")
     if switches.written is not None and not set(switches.written) <= set(range(layers)):
         raise ValueError(f"written: {switches.written} names a layer outside 0 to {layers - 1}")
 

@@ -166,7 +166,7 @@ def _write_layer(w: Tensor, s: Tensor, c: Coefficients | None, x: Tensor, delta:
 def backward_covers(switches: Switches, per_channel: bool) -> bool:
     """Return whether `backward_chunk` can differentiate a chunk; `per_channel`: some gate has a value per channel."""
     plain = switches.written is None and not switches.gain and switches.objective != "huber" and switches.window == 1
-    return switches.read == "token" and plain and not per_channel
+    return switches.read == "token" and switches.optimizer == "gd" and plain and not per_channel
 
 
 def backward_chunk(

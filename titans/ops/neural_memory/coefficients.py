@@ -157,7 +157,7 @@ def chunk_coefficients(gates: Gates, size: int, update_every: int = 1) -> Coeffi
         size: Tokens in a chunk.
         update_every: Tokens whose writes reach the weights together, at the last of them.
     """
-    segment = Segment(*(_by_chunk(x, size) for x in _tokens(gates, update_every)))
+    segment = Segment(*(by_chunk(x, size) for x in _tokens(gates, update_every)))
     own = segment.into_weights.squeeze(-2)
     shared = own.shape[-1] == 1
     segment = _padded(segment)
@@ -177,11 +177,11 @@ def chunk_coefficients(gates: Gates, size: int, update_every: int = 1) -> Coeffi
         into_momentum=whole.into_momentum,
         decay=whole.decay,
     )
-    return found if gates.gamma is None else _windowed(found, _by_chunk(gates.gamma, size))
+    return found if gates.gamma is None else _windowed(found, by_chunk(gates.gamma, size))
 
 
-def _by_chunk(x: Tensor, size: int) -> Tensor:
-    """Return `[chunks, N, size, ...]` of `[N, chunks * size, ...]`."""
+def by_chunk(x: Tensor, size: int) -> Tensor:
+    """Return `[chunks, N, size, ...]` of a tensor `[N, chunks * size, ...]`."""
     return x.unflatten(1, (-1, size)).movedim(1, 0)
 
 

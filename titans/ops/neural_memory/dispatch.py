@@ -39,6 +39,7 @@ def neural_memory(
     window: int = 1,
     gamma: Tensor | None = None,
     recent: tuple[Tensor, ...] | None = None,
+    optimizer: str = "gd",
     opening: State | None = None,
     memory_budget: int = MEMORY_BUDGET,
     kernel: KernelName = "auto",
@@ -81,6 +82,8 @@ def neural_memory(
         recent: For a window above 1, k, v and for the objective huber the thresholds of the tokens before the first
             one, as many as the window reaches back: `[batch, heads, window - 1 or fewer, dim]`, thresholds without dim.
             None: the first token starts the sequence.
+        optimizer: How a step moves the weights: "gd", by the momentum, or "muon", by theta times the momentum with its
+            singular values made nearly equal, once for each group of `update_every` tokens (muon.py).
         opening: The state at the start of the chunk that these tokens continue. Then `state` is the state after the
             chunk's earlier tokens, whose number is a multiple of `update_every`, the tokens do not go beyond the chunk,
             and torch runs the call. None: the first token starts a chunk.
@@ -99,7 +102,8 @@ def neural_memory(
     """
     form = (activation, residual, loss, outer_gradient)
     switches = Switches(
-        chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain, objective, power, window
+        chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain, objective, power, window,
+        optimizer,
     )  # fmt: skip
     check(q, k, v, theta, eta, alpha, state, switches, opening, threshold, gamma, recent)
     per_channel = is_per_channel(eta) or is_per_channel(alpha)

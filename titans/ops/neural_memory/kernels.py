@@ -18,7 +18,7 @@ from torch import Tensor
 from titans.ops.arguments import warn_unsupported
 from titans.ops.neural_memory.chunk import backward_covers
 from titans.ops.neural_memory.linear import BLOCK, LINEAR, is_linear_recurrence
-from titans.ops.neural_memory.scan import TAPED, TORCH, Scan
+from titans.ops.neural_memory.scan import MUON, TAPED, TORCH, Scan
 from titans.ops.neural_memory.state import State, Switches
 
 KernelName = Literal["auto", "torch", "compiled", "cpu", "triton"]
@@ -88,7 +88,10 @@ def choose_scan(asked: KernelName, q: Tensor, state: State, switches: Switches, 
     if linear:
         rare = "a linear memory at chunk_size 1 has a form of its own"
     elif not backward_covers(switches, per_channel):
-        rare = "the call reads late, writes some layers only, or has a gain, gates per channel, thresholds or a window"
+        rare = (
+            "the call reads late, writes some layers only, or has a gain, gates per channel, thresholds, a window or "
+            "Muon"
+        )
     unsupported = kernel.unsupported(Call(q, state, switches, rare))
     missing = None if unsupported else kernel.missing(q.dtype)
     reason = unsupported or missing
@@ -96,6 +99,8 @@ def choose_scan(asked: KernelName, q: Tensor, state: State, switches: Switches, 
         warn_unsupported(kernel.name, str(reason))
     if linear:
         return LINEAR, BLOCK
+    if switches.optimizer == "muon":
+        return MUON, switches.chunk_size
     return TAPED if rare else TORCH if reason else kernel.load(), switches.chunk_size
 
 

@@ -33,7 +33,7 @@ def is_linear_recurrence(switches: Switches, layers: int, per_channel: bool) -> 
     """Return whether a call is a linear memory anchored at every token, with gates that all channels share."""
     plain = not (switches.residual or switches.reset_momentum) and switches.read == "token" and switches.written is None
     small = layers == 1 and switches.chunk_size == switches.window == 1
-    return small and plain and not per_channel and switches.objective == "l2"
+    return small and plain and not per_channel and (switches.objective, switches.optimizer) == ("l2", "gd")
 
 
 def forward_block(

@@ -39,6 +39,7 @@ def naive_neural_memory(
     window: int = 1,
     gamma: Tensor | None = None,
     recent: tuple[Tensor, ...] | None = None,
+    optimizer: str = "gd",
     opening: State | None = None,
 ) -> tuple[Tensor, State]:
     """Write and read the memory one token after the other.
@@ -48,7 +49,8 @@ def naive_neural_memory(
     """
     form = (activation, residual, loss, outer_gradient)
     switches = Switches(
-        chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain, objective, power, window
+        chunk_size, *form, update_every, read, reset_momentum, ascent, written, gain, objective, power, window,
+        optimizer,
     )  # fmt: skip
     check(q, k, v, theta, eta, alpha, state, switches, opening, threshold, gamma, recent)
     gates = [by_layer(gate, len(state.weights)) for gate in (theta, eta, alpha)]
@@ -106,8 +108,26 @@ def step(
         return w, m
     theta, eta, alpha = (_at(gate[layer], t, w) for gate in gates)
     place = t % switches.chunk_size
+    if switches.optimizer == "muon":
+        first = t - place % switches.update_every
+        steps = gates[0][layer]
+        assert steps is not None
+        group = steps[:, :, first : first + switches.update_every].sum(2)[..., None, None]
+        m = (eta * m if t == first else m) - theta / group.clamp(min=torch.finfo(m.dtype).tiny) * gradient
+        last = t == first + switches.update_every - 1
+        return ((1 - alpha) * w + group * _orthogonal(m) if last else w), m
     m = (eta * m if place % switches.update_every == 0 else m) - theta * gradient
     return ((1 - alpha) * w + m if (place + 1) % switches.update_every == 0 else w), m
+
+
+def _orthogonal(m: Tensor) -> Tensor:
+    """Return Muon's five Newton-Schulz steps on a momentum `[batch, heads, d_out, d_in]`."""
+    x = m / torch.sqrt((m * m).sum((-2, -1), keepdim=True) + 1e-14)
+    for _ in range(5):
+        x3 = torch.einsum("bhoi,bhpi,bhpj->bhoj", x, x, x)
+        x5 = torch.einsum("bhoi,bhpi,bhpj->bhoj", x3, x, x)
+        x = 3.4445 * x - 4.7750 * x3 + 2.0315 * x5
+    return x
 
 
 def _memory(weights: tuple[Tensor, ...], x: Tensor, switches: Switches) -> Tensor:

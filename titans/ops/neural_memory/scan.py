@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from titans.ops.neural_memory.coefficients import (
     per_chunk,
 )
 from titans.ops.neural_memory.mlp import inner_gradient
+from titans.ops.neural_memory.muon import advance_by_muon, forward_chunk_by_muon, muon_coefficients
 from titans.ops.neural_memory.state import LaggedState, MemoryState, State, Switches
 
 #: q, k and v, `[N, chunks * C, D]`; for the objective huber then the thresholds, `[N, chunks * C, 1]`. With a window,
@@ -148,7 +150,7 @@ def scan_backward(
 
 
 def continue_chunk(
-    switches: Switches, coefficients: Sequence[Coefficients | None], tokens: Tokens, state: State, opening: State
+    switches: Switches, coefficients: Sequence[Any], tokens: Tokens, state: State, opening: State
 ) -> tuple[Tensor, State]:
     """Write and read further tokens of a chunk, whose inner gradients are at the weights that the chunk started with.
 
@@ -170,6 +172,8 @@ def continue_chunk(
         anchor, k, v = tuple(w.detach() for w in anchor), k.detach(), v.detach()
         threshold = None if threshold is None else threshold.detach()
     surprise = inner_gradient(anchor, k, v, switches, threshold=threshold)
+    if switches.optimizer == "muon":
+        return advance_by_muon(switches, state, coefficients, surprise, q, opening)
     y, _ = read_chunk(switches, state if switches.read == "token" else opening, coefficients, surprise, q)
     after = write_chunk(switches, state, coefficients, surprise)
     return y, after._replace(lagged=opening.weights) if isinstance(after, LaggedState) else after
@@ -179,6 +183,10 @@ def continue_chunk(
 TORCH = Scan(chunk_coefficients, chunk_coefficients_backward, scan_forward, scan_backward)
 #: Torch's own scan for the switches that `backward_chunk` does not cover.
 TAPED = TORCH._replace(backward=None)
+#: The scan of Muon, which autograd differentiates too.
+MUON = TAPED._replace(
+    coefficients=muon_coefficients, forward=partial(scan_forward, forward_chunk=forward_chunk_by_muon)
+)  # fmt: skip
 
 
 def _chunks(size: int, coefficients: Sequence[Coefficients | None], streams: Sequence[Tensor]) -> list[tuple[Any, ...]]:

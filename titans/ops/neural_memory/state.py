@@ -99,6 +99,7 @@ class Switches(NamedTuple):
     objective: str = "l2"
     power: float = 3.0
     window: int = 1
+    optimizer: str = "gd"
 
     def writes(self, layer: int) -> bool:
         """Return whether a layer, counted from 0, is written."""
