@@ -46,7 +46,9 @@ MAY_IMPORT = {
     "titans_lab.stats": "",
     "titans_lab.tables": "titans_lab.errors",
     "titans_lab.run.schedule": "",
-    "titans_lab.run.sections": "titans_lab.run.schedule",
+    "titans_lab.run.decay": "",
+    "titans_lab.run.train": "titans_lab.run.decay titans_lab.run.schedule",
+    "titans_lab.run.sections": "titans_lab.run.train",
     "titans_lab.run.metric": "titans_lab.errors",
     "titans_lab.data": "titans_lab.data.arrow titans_lab.errors titans_lab.input titans_lab.run.sections",
     "titans_lab.data.arrow": "",
@@ -105,7 +107,7 @@ MAY_IMPORT = {
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.run titans_lab.run.metric "
     "titans_lab.stats titans_lab.tasks.settings",
     "titans_lab.training": "titans.compiler titans.models titans_lab.data titans_lab.environment titans_lab.errors "
-    "titans_lab.planning titans_lab.plugins titans_lab.run titans_lab.stats titans_lab.store "
+    "titans_lab.planning titans_lab.plugins titans_lab.run titans_lab.run.decay titans_lab.stats titans_lab.store "
     "titans_lab.tasks",
     "titans_lab.evaluation": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
     "titans_lab.executors titans_lab.plugins titans_lab.run titans_lab.stats titans_lab.store "

@@ -1,8 +1,9 @@
 """Predict the time and memory of runs on this machine from the store's runs on hardware like it.
 
 The time of a run is its steps times the seconds of a step, which follow the FLOPs of a step. The peak memory follows
-the bytes of the parameters, their gradients and AdamW's two moments, and of what the layers keep. `stats.law` fits
-both, with an offset for each variant, to runs with the same device, number of devices, threads, precision and kernel.
+the bytes of the parameters, their gradients, the optimizer's state and the average, and of what the layers keep.
+`stats.law` fits both, with an offset for each variant, to runs with the same device, number of devices, threads,
+precision and kernel.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from titans_lab.run import derived
 from titans_lab.run.config import RunConfig, flatten
 from titans_lab.stats.law import CostLaw, Estimate, Example
 
-TRAINED = 16  # bytes for a parameter, its gradient and two moments
+NUMBER = 4  # bytes of a float32
 KEPT = 64  # bytes that a layer keeps of a channel of a token: a rough number, since the fit finds the factor
 
 
@@ -70,7 +71,7 @@ def step_flops(config: RunConfig) -> int:
 def size(config: RunConfig) -> int:
     """Return roughly the bytes that training holds."""
     kept = config.train.step_tokens * config.model.dim * config.model.n_layers
-    return TRAINED * derived.params(config) + KEPT * kept
+    return NUMBER * derived.trained_numbers(config) + KEPT * kept
 
 
 @lru_cache(maxsize=20_000)
@@ -79,7 +80,8 @@ def shape(config: RunConfig) -> Hashable:
     train = config.train
     model = tuple(flatten(effective(config.model)))
     sizes = train.seq_len, train.batch_size, train.schedule
-    return model, config.task, sizes, train.precision, replace(config.speed, profile=0)
+    work = train.precision, train.optimizer, train.momentum > 0, train.ema is not None
+    return model, config.task, sizes, work, replace(config.speed, profile=0)
 
 
 def total(costs: Sequence[Cost], devices: int) -> Estimate | None:

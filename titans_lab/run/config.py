@@ -91,6 +91,7 @@ class RunConfig:
         if self.speed.profile and self.train.steps < needed:
             raise ValueError(f"speed.profile: needs {needed} steps, and train.tokens come to {self.train.steps}")
         self._check_devices()
+        self._check_noise_scale()
         if self.model.leaks:
             raise ValueError(
                 f"model.{self.model.leaks}: lets a token see later ones; a language model cannot be trained with it"
@@ -109,6 +110,23 @@ class RunConfig:
             raise ValueError(
                 f"speed.shard: needs the same number of sequences on each device, and {devices} (speed.devices) does "
                 f"not divide a batch of {uneven[0]}; change speed.devices or train.batch_size, or set it to false"
+            )
+        if self.speed.shard and devices > 1 and train.optimizer == "muon":
+            raise ValueError(
+                "speed.shard: Muon needs whole matrices, of which each device has a part; set it to false, or choose "
+                "another train.optimizer"
+            )
+
+    def _check_noise_scale(self) -> None:
+        """Refuse to estimate the noise scale where a step has no gradient of a part of its batch."""
+        if not self.log.noise_scale:
+            return
+        if self.speed.devices > 1:
+            raise ValueError("log.noise_scale: needs one device, since several sum their gradients in each step")
+        if 2 * self.micro_batch > self.train.batch_size:
+            raise ValueError(
+                "log.noise_scale: compares the gradient of a micro-batch with that of the whole batch; set "
+                f"speed.micro_batch to at most half of train.batch_size ({self.train.batch_size})"
             )
 
     @property

@@ -34,6 +34,18 @@ def params(config: RunConfig) -> int:
     return _parameters(config.model) + ends.parameters - usual.parameters
 
 
+def trained_numbers(config: RunConfig) -> int:
+    """Return the numbers that training holds on to: parameters, gradients, the optimizer's state and the average.
+
+    Muon holds one number for a parameter of the blocks, where nearly all are weights of linear layers. It holds two, as
+    AdamW does, for the others.
+    """
+    count, train = params(config), config.train
+    blocks = count - _ends(config)[1].parameters
+    states = {"adamw": 2 * count, "muon": 2 * count - blocks, "sgd": count if train.momentum else 0}
+    return 2 * count + states[train.optimizer] + (count if train.ema is not None else 0)
+
+
 def flops_per_token(config: RunConfig) -> int:
     """Return the training FLOPs per token, forward and backward, as a mean over the lengths of the schedule."""
     usual, ends = _ends(config)

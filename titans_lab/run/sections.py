@@ -1,4 +1,4 @@
-"""The sections of a run's configuration that all tasks share: data, training, logging and speed.
+"""The sections of a run's configuration that all tasks share: data, logging and speed. Training is in `train.py`.
 
 `LogConfig`, `SpeedConfig` and the fields marked `identity: False` change where or how a run is executed. Everything
 else decides its numbers, and so its id.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
-from titans_lab.run.schedule import LengthSchedule, parse_schedule
+from titans_lab.run.train import TrainConfig
+
+__all__ = ["OUTSIDE", "PROFILE_AFTER", "DataConfig", "LogConfig", "SpeedConfig", "TrainConfig", "expand_paths"]
 
 PROFILE_AFTER = 6  # steps: the first ones include the warm-up of libraries
 OUTSIDE = {"identity": False}  # field metadata: changes where or how a run is executed, not its numbers
@@ -62,108 +64,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Training with AdamW, linear warm-up and cosine decay, for a budget of tokens.
-
-    Attributes:
-        tokens: The budget of training tokens. The number of steps is tokens // (batch_size * seq_len).
-        seq_len: The number of tokens in a training sequence.
-        batch_size: The number of sequences in a step.
-        schedule: The lengths of the training sequences, each with its share of the tokens: "128 25% then 256 25% then
-            512 50%" trains on short sequences first, "128 or 256 or 512" on a mixture, a step on one of them. Without
-            shares all are equal. A step always has batch_size * seq_len tokens: of shorter sequences it has more.
-            Validation and test have sequences of `seq_len`. Null: all have.
-        lr: The peak learning rate.
-        warmup_ratio: The share of the steps over which the learning rate rises from 0.
-        min_lr_ratio: The final learning rate, as a share of the peak.
-        weight_decay: The weight decay of matrices. Gains, biases and embeddings have none.
-        beta1: AdamW's decay of the gradient's mean.
-        beta2: AdamW's decay of the gradient's square.
-        max_grad_norm: The norm to which gradients are clipped. Null: no gradient is clipped.
-        precision: The precision of training: "float32", or "bfloat16" for matrix products in bfloat16, with float32
-            parameters and memory.
-    """
-
-    tokens: int = 1_000_000
-    seq_len: int = 256
-    batch_size: int = 4
-    schedule: str | None = field(default=None, metadata={"neutral": None})
-    lr: float = 6e-3
-    warmup_ratio: float = 0.05
-    min_lr_ratio: float = 0.05
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    max_grad_norm: float | None = 1.0
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        for name in ("tokens", "seq_len", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        for name in ("lr", "max_grad_norm"):
-            if not (getattr(self, name) is None or getattr(self, name) > 0):
-                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
-        for name in ("warmup_ratio", "min_lr_ratio"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is not between 0 and 1")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is not at least 0 and below 1")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay: {self.weight_decay} is negative")
-        if self.steps < 1:
-            raise ValueError(
-                f"tokens: {self.tokens} is less than one step of {self.batch_size} x {self.seq_len} "
-                "(batch_size x seq_len)"
-            )
-        if self.schedule is not None:
-            self._check_schedule(self.schedule)
-
-    def _check_schedule(self, text: str) -> None:
-        """Refuse a schedule whose lengths do not fit a step, and spell it in one way; null if all have `seq_len`."""
-        try:
-            schedule = parse_schedule(text)
-        except ValueError as error:
-            raise ValueError(f"schedule: {error}") from error
-        for length in schedule.lengths:
-            if length > self.seq_len:
-                raise ValueError(f"schedule: {length} is longer than seq_len ({self.seq_len}); raise seq_len")
-            if self.step_tokens % length:
-                raise ValueError(
-                    f"schedule: {length} does not divide the {self.step_tokens} tokens of a step (batch_size x seq_len)"
-                )
-        object.__setattr__(self, "schedule", None if {*schedule.lengths} == {self.seq_len} else str(schedule))
-
-    @property
-    def step_tokens(self) -> int:
-        """Return the number of tokens in a step."""
-        return self.batch_size * self.seq_len
-
-    @property
-    def steps(self) -> int:
-        """Return the number of optimiser steps in the budget."""
-        return self.tokens // self.step_tokens
-
-    @property
-    def _schedule(self) -> LengthSchedule:
-        return parse_schedule(self.schedule or str(self.seq_len))
-
-    @property
-    def lengths(self) -> dict[int, float]:
-        """Return the lengths of training sequences, and the share of the tokens that is trained at each."""
-        return self._schedule.weights()
-
-    def length(self, step: int) -> int:
-        """Return the length of the sequences of a step, counted from 0."""
-        return self._schedule.length(step, self.steps)
-
-    def at_length(self, length: int) -> TrainConfig:
-        """Return the same training with sequences of one length, and as many tokens in a step."""
-        return replace(self, seq_len=length, batch_size=self.step_tokens // length, schedule=None)
-
-
-@dataclass(frozen=True)
 class LogConfig:
     """Logging: how often a run writes. It is not part of the run's identity.
 
@@ -178,8 +78,10 @@ class LogConfig:
             most `train.batch_size` of them, or one shorter window.
         weights: Whether to keep the trained model, 4 bytes per parameter, for `titans-lab eval`.
         checkpoint_seconds: The seconds between two checkpoints, from which an interrupted run resumes, and at least 20
-            times the seconds that one takes. A checkpoint takes 12 bytes per parameter, and the last two are kept until
-            the run is finished. Null: only where a run is asked to stop.
+            times the seconds that one takes. With AdamW a checkpoint takes 12 bytes per parameter, and the last two are
+            kept until the run is finished. Null: only where a run is asked to stop.
+        noise_scale: Whether to estimate the gradient noise scale from the gradients of the first micro-batch and of the
+            batch of each step. `speed.micro_batch` has to be half of the batch or less.
     """
 
     every: int = 10
@@ -189,6 +91,7 @@ class LogConfig:
     memory_tokens: int = 1024
     weights: bool = True
     checkpoint_seconds: float | None = 60.0
+    noise_scale: bool = False
 
     def __post_init__(self) -> None:
         if self.every < 1:

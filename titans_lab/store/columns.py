@@ -76,6 +76,14 @@ METRICS = (
     Column("valid_score", float, "the task's metric on that part"),
     Column("lr", float, "learning rate"),
     Column("grad_norm", float, "norm of the gradient before clipping"),
+    Column(
+        "noise_scale",
+        float,
+        "gradient noise scale in sequences: grad_variance / grad_square; null: not asked for, or one of them is not "
+        "above 0",
+    ),
+    Column("grad_variance", float, "trace of the covariance of a sequence's gradient, estimated since the last row"),
+    Column("grad_square", float, "squared norm of the true gradient, estimated without bias since the last row"),
     Column("tokens_per_second", float, "training tokens a second since the last row"),
     Column(
         "utilisation", float, "training FLOP/s as a share of a plain matrix product's, measured when the run starts"

@@ -148,7 +148,8 @@ _CHECKPOINT = fields(
                 "last_loss": NUMBER,
                 "peak": at_least(0),
                 "elapsed": NUMBER,
-            }
+            },
+            {"average": OBJECT, "plateau": fields({"best": NUMBER, "since": at_least(0), "step": at_least(0)})},
         ),
         "logs": mapping(_DIGEST, one_of(LOGS)),
     }

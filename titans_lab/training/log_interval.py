@@ -16,11 +16,11 @@ class LogInterval:
     Losses and gradient norms stay on the device until they are read. The time of the steps is counted.
 
     Args:
-        figures: Loss and gradient norm of the steps of an earlier attempt.
+        figures: The figures of the steps of an earlier attempt: see `Replica.take_step`.
         seconds: The seconds that these took.
     """
 
-    def __init__(self, figures: Sequence[tuple[float, float]] = (), seconds: float = 0.0) -> None:
+    def __init__(self, figures: Sequence[tuple[float, ...]] = (), seconds: float = 0.0) -> None:
         self._known, self._new = list(figures), list[Tensor]()
         self._seconds, self._since = seconds, perf_counter()
 
@@ -28,12 +28,12 @@ class LogInterval:
         """Return whether there are steps."""
         return bool(self._known or self._new)
 
-    def add(self, loss: Tensor, norm: Tensor) -> None:
-        """Add a step: its loss and its gradient norm, both scalars `[]`."""
-        self._new.append(torch.stack((loss, norm)))
+    def add(self, *figures: Tensor) -> None:
+        """Add a step: its loss, its gradient norm and further figures, all scalars `[]`."""
+        self._new.append(torch.stack(figures))
 
-    def figures(self) -> list[tuple[float, float]]:
-        """Return loss and gradient norm of each step, after waiting for the device."""
+    def figures(self) -> list[tuple[float, ...]]:
+        """Return the figures of each step, after waiting for the device."""
         if self._new:
             self._known += map(tuple, torch.stack(self._new).tolist())
             self._new = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,9 @@ from titans.models.backbone import Backbone
 from titans.models.language_model import use_kernel
 from titans_lab.run.config import RunConfig
 from titans_lab.tasks.task import Batch, Task
+from titans_lab.training.average import WeightAverage
 from titans_lab.training.microbatch import MicroBatches
+from titans_lab.training.noise_scale import estimates, gradient_norm
 from titans_lab.training.optimiser import learning_rate, optimizer_for
 from titans_lab.training.precision import products_in
 from titans_lab.training.ranks import Instruction, Ranks
@@ -33,6 +35,13 @@ class Losses(nn.Module):
         return self.task.losses(self.model, batch)
 
 
+class FirstPart(NamedTuple):
+    """The norm of the mean gradient over the first micro-batch of a step, a scalar `[]`, and its examples."""
+
+    norm: Tensor
+    examples: int
+
+
 class Replica:
     """One rank's part of a training: it computes its examples of each batch, and takes every step with the others.
 
@@ -46,6 +55,7 @@ class Replica:
         self.config, self.seed, self.task, self.device, self.ranks = config, seed, task, device, ranks
         self.lessons = {length: task.at_length(config, seed, length) for length in config.train.lengths}
         self.micro_batches = MicroBatches(config.train.batch_size, config.micro_batch)
+        self._first: FirstPart | None = None  # with `log.noise_scale`
         self.start()
 
     def start(self) -> None:
@@ -54,13 +64,18 @@ class Replica:
         self.model = self._new_model()
         self.losses = self.ranks.placed(Losses(self.task, self.model), self.model, self.device)
         self.optimizer = optimizer_for(self.model, self.config.train)
+        decay = self.config.train.ema
+        self.average = None if decay is None else WeightAverage(self.model, decay)
 
     def join(self) -> None:
         """Connect with the other ranks, which have the same state."""
         self.losses = self.ranks.joined(self.losses)
 
-    def take_step(self) -> tuple[Tensor, Tensor]:
-        """Take the next step, and return its loss and gradient norm, scalars `[]` that stay on the device."""
+    def take_step(self) -> tuple[Tensor, ...]:
+        """Take the next step, and return its figures, scalars `[]` that stay on the device.
+
+        These are its loss and gradient norm, and with `log.noise_scale` the two of `noise_scale.estimates`.
+        """
         self.ranks.tell(Instruction.STEP, self.micro_batches.size)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.train, self.step)
@@ -73,7 +88,10 @@ class Replica:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if most is None else most)
         self.optimizer.step()
         self.step += 1
-        return loss, self.ranks.total_norm(norm)
+        if self.average:
+            self.average.update(self.model, self.step)
+        noise = estimates(self._first.norm, norm, (self._first.examples, len(batch[0]))) if self._first else ()
+        return loss, self.ranks.total_norm(norm), *noise
 
     def gradients(self, batch: Batch) -> Tensor:
         """Accumulate the batch's gradients over its micro-batches, and return the loss, a scalar `[]`."""
@@ -86,12 +104,17 @@ class Replica:
                     loss = self.losses(*map(self._to_device, part)).sum() / terms
                 torch.autograd.backward(loss * size)  # of whose gradients the mean over ranks is the sum of the parts
             total = total + loss.detach()
+            if number == 1 and self.config.log.noise_scale:
+                share = self.task.terms(part) / terms
+                self._first = FirstPart(gradient_norm(self.model.parameters()) / share, len(part[0]))
         return self.ranks.total(total)
 
     def state(self) -> dict[str, Any]:
         """Return everything that decides the further training, on the first rank."""
         self.ranks.tell(Instruction.STATE)
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state: dict[str, Any] = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if self.average:
+            state["average"] = self.average.tensors
         return {"step": self.step, **self.ranks.whole(state)}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -99,25 +122,31 @@ class Replica:
         try:
             if state["step"] > self.config.train.steps:
                 raise ValueError(f"step {state['step']} of {self.config.train.steps}")
-            own = self.model.state_dict()
-            known = {name: self.ranks.part(tensor, own.get(name, tensor)) for name, tensor in state["model"].items()}
-            self.model.load_state_dict(known)
+            self.model.load_state_dict(self._parts(state["model"]))
             self.optimizer.load_state_dict(self._own(state["optimizer"]))
+            if self.average:
+                self.average.load(self._parts(state["average"]))
             self.step = state["step"]
         except Exception:
             self.start()
             raise
 
     def whole_model(self) -> Backbone:
-        """Return the model with all its parameters, on the first rank. A sharded one is gathered into a new one."""
-        if not self.ranks.sharded:
+        """Return the model to evaluate and to keep, with all its parameters, on the first rank.
+
+        An averaged or sharded model is a new one, with the average or the gathered parameters.
+        """
+        if not self.ranks.sharded and not self.average:
             return self.model
-        self.ranks.tell(Instruction.MODEL)
-        parameters = self.ranks.whole(self.model.state_dict())
+        if self.ranks.sharded:
+            self.ranks.tell(Instruction.MODEL)
+        averaged = self.average.tensors if self.average else {}
+        parameters, averaged = self.ranks.whole((self.model.state_dict(), averaged))
         if self.ranks.rank:
             return self.model
         model = self._new_model()
         model.load_state_dict(parameters)
+        model.load_state_dict(averaged, strict=False)  # last, since a tied table has two names
         return model.to(self.device)
 
     def peak(self) -> int:
@@ -147,8 +176,15 @@ class Replica:
         use_kernel(model, self.config.speed.kernel)
         return model
 
+    def _parts(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return this rank's part of tensors, by the names of parameters."""
+        own = self.model.state_dict()
+        return {name: self.ranks.part(tensor, own.get(name, tensor)) for name, tensor in tensors.items()}
+
     def _own(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return an optimizer's state with this rank's part of each tensor."""
+        if not self.ranks.sharded:
+            return state
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
 
         def parts(entry: dict[str, Any], p: Tensor) -> dict[str, Any]:

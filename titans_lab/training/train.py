@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from itertools import takewhile
 from statistics import median
 from time import perf_counter
@@ -23,7 +24,9 @@ from titans_lab.training.checkpoint import Checkpoints, State
 from titans_lab.training.log_interval import LogInterval
 from titans_lab.training.memory_diagnostics import memory_rows
 from titans_lab.training.microbatch import InParts
+from titans_lab.training.noise_scale import noise_of
 from titans_lab.training.optimiser import learning_rate
+from titans_lab.training.plateau import Plateau
 from titans_lab.training.precision import products_in
 from titans_lab.training.ranks import Ranks
 from titans_lab.training.replica import ALONE, Replica
@@ -72,8 +75,8 @@ class Trainer:
         self.product_rate = ranks.size * product_rate(device, config.train.precision)
         self.flops_per_token = costs(config)["flops_per_token"]
         self.checkpoints = Checkpoints(recorder, config.log.checkpoint_seconds)
-        self._whole: Backbone | None = None  # a sharded model after the last step
-        self.interval = LogInterval()
+        self._whole: Backbone | None = None  # an averaged or sharded model after the last step
+        self.interval, self.plateau = LogInterval(), Plateau()
         self.rates: list[float] = []  # tokens per second, a value per line of metrics
         self.last_loss = math.nan
         self.peak = 0  # peak memory of earlier attempts, bytes
@@ -88,8 +91,8 @@ class Trainer:
 
     @property
     def model(self) -> Backbone:
-        """Return the model after the last step. A sharded one is gathered, with all its parameters."""
-        if not self.ranks.sharded:
+        """Return the model after the last step: the averaged one with `train.ema`, with all its parameters."""
+        if not self.ranks.sharded and not self.replica.average:
             return self.replica.model
         self._whole = self._whole or self.replica.whole_model()
         return self._whole
@@ -120,6 +123,7 @@ class Trainer:
         """Return everything that decides the further training, and what the summary needs of the steps so far."""
         return {
             **self.replica.state(),
+            "plateau": asdict(self.plateau),
             "interval": self.interval.paused(),
             "rates": self.rates,
             "last_loss": self.last_loss,
@@ -131,7 +135,7 @@ class Trainer:
         """Resume from a state. If that fails, training begins as if nothing had been loaded."""
         self.replica.load_state(state)
         try:
-            self.interval = LogInterval(**state["interval"])
+            self.interval, self.plateau = LogInterval(**state["interval"]), Plateau(**state.get("plateau", {}))
         except Exception:
             self.replica.start()
             raise
@@ -154,13 +158,14 @@ class Trainer:
         }
 
     def _rest(self) -> bool:
-        """Log, evaluate and save what is due between two steps, and return whether the last step is taken."""
+        """Log, evaluate and save what is due between two steps, and return whether training is over."""
         if self.interval and self._ends_interval():
             self._end_interval()
         self._stop_if_asked()
         if self.checkpoints.due(self.step):
             self._save()
-        return self.step == self.config.train.steps
+        patience = self.config.train.patience
+        return self.step == self.config.train.steps or (patience is not None and self.plateau.since >= patience)
 
     def _ends_interval(self) -> bool:
         """Return whether a line of metrics is due.
@@ -168,17 +173,17 @@ class Trainer:
         A line is due every `log.every` steps, with validations and memory diagnostics, and at the end.
         """
         log, step = self.config.log, self.step
-        often = (log.every, log.valid_every, log.memory_every)
+        often = (log.every, log.valid_every, log.memory_every, self._patience_every)
         return step == self.config.train.steps or any(every and step % every == 0 for every in often)
 
     def _end_interval(self) -> None:
         """Read the losses from the device and log a line, which ends at the first loss that is not finite."""
         seconds, figures = self.interval.seconds(), self.interval.figures()
-        sound = list(takewhile(math.isfinite, (loss for loss, _ in figures)))
+        sound = list(takewhile(math.isfinite, (step[0] for step in figures)))
         kept = figures[: len(sound) + 1]
         step = self.step - len(figures) + len(kept)
-        self.last_loss = sum(loss for loss, _ in kept) / len(kept)
-        self._log(step, kept[-1][1], seconds / len(figures))
+        self.last_loss = sum(figure[0] for figure in kept) / len(kept)
+        self._log(step, kept, seconds / len(figures))
         if len(sound) < len(figures):
             raise Diverged(step)
         self._record_memory(step)
@@ -197,10 +202,33 @@ class Trainer:
         retries = self.recorder.env.get("oom_retries", 0) + 1
         self.recorder.note({"micro_batch": size, "oom_retries": retries, "deterministic": False})
 
-    def _log(self, step: int, norm: float, step_seconds: float) -> None:
-        every = self.config.log.valid_every
-        wanted = every and step % every == 0 and math.isfinite(self.last_loss)
-        partial = self._figures(self._evaluate(self.config.log.valid_bytes), "valid") if wanted else {}
+    @property
+    def _patience_every(self) -> int:
+        """Return the steps between two checks for a plateau, or 0 without any."""
+        train = self.config.train
+        return 0 if train.patience is None else train.patience_every
+
+    def _validation(self, step: int) -> dict[str, float]:
+        """Return the loss and the score on a part of the validation data, where they are due after a step."""
+        log, train, found = self.config.log, self.config.train, dict[str, float]()
+        if not math.isfinite(self.last_loss):
+            return found
+        if self._patience_every and step % self._patience_every == 0:
+            found = self._figures(self._evaluate(train.patience_bytes), "valid")
+            self.plateau.check(step, found["loss"], train.patience_delta)
+        if log.valid_every and step % log.valid_every == 0 and not (found and log.valid_bytes == train.patience_bytes):
+            found = self._figures(self._evaluate(log.valid_bytes), "valid")
+        return found
+
+    def _log(self, step: int, figures: Sequence[tuple[float, ...]], step_seconds: float) -> None:
+        """Log a line after a step.
+
+        Args:
+            step: The number of steps taken.
+            figures: The figures of the line's steps.
+            step_seconds: The mean seconds of a step.
+        """
+        partial = self._validation(step)
         self.rates.append(self._tokens(1) / step_seconds)  # not earlier: the evaluation may raise Stopped
         self.recorder.log(
             step=step,
@@ -209,12 +237,13 @@ class Trainer:
             valid_loss=partial.get("loss"),
             valid_score=partial.get("score"),
             lr=learning_rate(self.config.train, step - 1),
-            grad_norm=norm,
+            grad_norm=figures[-1][1],
             tokens_per_second=self.rates[-1],
             utilisation=self._utilisation(self.rates[-1]),
             step_seconds=step_seconds,
             elapsed_seconds=perf_counter() - self.begin,
             peak_memory_bytes=self._peak(),
+            **noise_of(figures),
         )
 
     def _record_memory(self, step: int) -> None:

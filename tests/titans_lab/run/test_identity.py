@@ -37,6 +37,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "model.memory.objective_power": {"model.memory.objective": "lp"},
     "model.memory.huber_threshold": {"model.memory.objective": "huber"},
     "model.memory.gamma_bias": {"model.memory.window": 2},
+    "log.noise_scale": {"speed.micro_batch": 1},
     "task.name": {"model.vocab_size": 8192},
     "task.noisy_in_context_recall.noise_vocabulary": {"task.noisy_in_context_recall.vocabulary": 64},
     "task.series": {"data.path": "a.csv", "train.seq_len": 1},
@@ -57,6 +58,8 @@ def other(key: str, variant: str) -> Any:
         return 2.0
     if key == "train.schedule":
         return "128 then 256"
+    if key == "train.decay_groups":
+        return "head.weight=0"
     leaf = leaves()[key]
     hint = leaf.hint if get_origin(leaf.hint) is Literal else next(iter(get_args(leaf.hint)), leaf.hint)
     if get_origin(hint) is Literal:
