@@ -103,6 +103,7 @@ MAY_IMPORT = {
     "titans_lab.huggingface titans_lab.launch titans_lab.planning "
     "titans_lab.plugins titans_lab.quantities titans_lab.report titans_lab.run titans_lab.store titans_lab.study "
     "titans_lab.verify titans_lab.watching",
+    "titans_lab.publication": "titans_lab.errors titans_lab.report titans_lab.store titans_lab.study",
     "titans_lab.reproduce": "titans_lab.report titans_lab.run titans_lab.store",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.run titans_lab.run.metric "
     "titans_lab.stats titans_lab.tasks.settings",
@@ -134,7 +135,7 @@ MAY_IMPORT = {
     "titans_lab.doctor titans_lab.durations titans_lab.errors titans_lab.evaluation titans_lab.executors "
     "titans_lab.follow titans_lab.harness titans_lab.harness.table titans_lab.hooks titans_lab.huggingface "
     "titans_lab.launch titans_lab.output titans_lab.planning titans_lab.plugins titans_lab.progress "
-    "titans_lab.quantities titans_lab.report titans_lab.reproduce titans_lab.run "
+    "titans_lab.publication titans_lab.quantities titans_lab.report titans_lab.reproduce titans_lab.run "
     "titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.serve titans_lab.stats "
     "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tables "
     "titans_lab.tasks.settings titans_lab.verify",

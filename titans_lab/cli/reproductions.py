@@ -37,6 +37,7 @@ def reproduce(
     Exit code 0: all are reproduced; 3: a number differs, or a run failed.
     """
     from titans_lab.launch import refuse_too_few
+    from titans_lab.report.subject import of_study
     from titans_lab.reproduce import sample
     from titans_lab.store.query import Snapshot
 
@@ -45,7 +46,7 @@ def reproduce(
     devices = usable_devices()
     refuse_too_few(loaded, devices)
     snapshot = Snapshot(records.root)
-    chosen = sample(runs, snapshot, count)
+    chosen = sample(of_study(loaded, runs, snapshot).runs, snapshot, count)
     if not chosen:
         raise UserError(f"{study}: the store at {records.root} has no finished run of it; sweep it first")
     with tempfile.TemporaryDirectory(prefix="titans-lab-") as folder:

@@ -107,6 +107,9 @@ def export(
             "tokenizer and model card.",
         ),
     ] = None,
+    weights: Annotated[
+        bool, typer.Option("--weights/--no-weights", help="Whether to include the trained models and checkpoints.")
+    ] = True,
     states: States = None,
     where: Where = None,
     store: StoreFolder = None,
@@ -128,7 +131,7 @@ def export(
     rows = selected(records, targets, states, where)
     ready = [row["run_id"] for row in rows if row["state"] != "running"]
     studies = [name for target in targets for name in _study_names(records, target)] if targets else None
-    files = archive.export(records, ready, studies, output)
+    files = archive.export(records, ready, studies, output, weights)
     if left := len(rows) - len(ready):
         note(f"left out, since running: {plural(left, 'run')}")
     if form != "table":

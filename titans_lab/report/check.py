@@ -14,17 +14,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titans_lab.errors import UserError
+from titans_lab.report.bundle import SHARED
 from titans_lab.report.render import page, report, versions
 from titans_lab.report.subject import PageScope, Subject, of_runs, of_store, of_study, of_swept
 from titans_lab.store.query import Snapshot
 
 if TYPE_CHECKING:
+    from titans_lab.report.render import Report
     from titans_lab.run.run import Run
     from titans_lab.study.study import Study
 
@@ -36,6 +38,8 @@ OPENING = b"""\
 <meta charset="utf-8">
 <script id="origin" type="application/json">"""
 CLOSING = b"</script>\n"
+#: The element of a page whose script is a file that several pages share.
+SHARED_SCRIPT = f'\n<script id="plotly" src="{SHARED}"></script>\n'.encode()
 MOST_BYTES = 2**28  # the largest page; one of 10,000 runs has some 2**25
 MOST_ORIGIN = 2**24  # the largest block in bytes
 MOST_VERSIONS = 16
@@ -54,10 +58,12 @@ class Checked:
     Attributes:
         differences: The differences of the page from what the store gives, a line each. Empty: the bytes are equal.
         note: The reason why the page cannot be compared; empty if it can.
+        drawn: The report as the store gives it. None: it was not drawn.
     """
 
     differences: tuple[str, ...]
     note: str = ""
+    drawn: Report | None = field(default=None, compare=False, repr=False)
 
 
 def check(path: Path, root: Path, study: tuple[Study, Sequence[Run]] | None = None) -> Checked:
@@ -82,9 +88,10 @@ def check(path: Path, root: Path, study: tuple[Study, Sequence[Run]] | None = No
         return Checked(tuple(unknown))
     runs = tuple(known[run_id] for run_id in selection.runs)
     subject = replace(whole, runs=runs, former=selection.former, drawn=selection.drawn)
-    ours = page(report(subject, snapshot)).encode(errors="replace")
+    drawn = report(subject, snapshot)
+    ours = page(drawn, shared=SHARED_SCRIPT in theirs).encode(errors="replace")
     found = [*_left_out(selection, whole, snapshot), *_later(selection, snapshot)]
-    return Checked((*found, *(() if ours == theirs else differences(theirs, ours))))
+    return Checked((*found, *(() if ours == theirs else differences(theirs, ours))), drawn=drawn)
 
 
 def _content(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from titans_lab.errors import UserError
 from titans_lab.output import write_output
 from titans_lab.report import head, plot, provenance, runs, tables, words
 from titans_lab.report.arms import PALETTE, Design, arrange
-from titans_lab.report.bundle import PLOTLY_VERSION, plotly_js
+from titans_lab.report.bundle import PLOTLY_VERSION, SHARED, plotly_js
 from titans_lab.report.data import Material, material
 from titans_lab.report.section import Section
 from titans_lab.report.sections import sections
@@ -127,8 +127,14 @@ def render(study: Study, runs: Sequence[Run], root: Path) -> str:
     return page(study_report(study, runs, root))
 
 
-def page(report: Report) -> str:
-    """Return the report as HTML."""
+def page(report: Report, shared: bool = False) -> str:
+    """Return the report as HTML.
+
+    Args:
+        report: The report.
+        shared: Whether plotly.js is not on the page but in the file `SHARED` beside the page's folder, for several
+            pages.
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -140,7 +146,8 @@ def page(report: Report) -> str:
     )
     environment.globals["zip"] = zip
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":"), "sort_keys": False}
-    return environment.get_template("template.html").render(_parts(report), plotly=plotly_js())
+    script = {"plotly": "" if shared else plotly_js(), "source": SHARED if shared else ""}
+    return environment.get_template("template.html").render(_parts(report), **script)
 
 
 def versions() -> dict[str, str]:

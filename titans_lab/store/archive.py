@@ -44,6 +44,8 @@ _RECORD = re.compile(
     rf"|log\.txt|profile\.txt|trace\.json\.gz|evals/{PART}\.json))"
 )
 
+_WEIGHTS = re.compile(rf"/(?:weights\.pt|{CHECKPOINT})$")
+
 
 class _Plain(tarfile.TarInfo):
     """A header as `export` writes it: for a file, or for a name that is too long for its file's header.
@@ -79,8 +81,19 @@ class Imported:
     refused: list[str] = field(default_factory=list)
 
 
-def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, path: Path) -> int:
-    """Write runs, studies (None: all) and all measurements to an archive, and return the number of files."""
+def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, path: Path, weights: bool = True) -> int:
+    """Write runs, studies and all measurements to an archive, and return the number of files.
+
+    Args:
+        store: The store.
+        runs: The ids of the runs.
+        studies: The names of the studies. None: all.
+        path: The archive.
+        weights: Whether to include the trained models and checkpoints.
+
+    Raises:
+        UserError: The archive cannot be written.
+    """
     files = [file for run_id in runs for file in sorted(store.run(run_id).path.rglob("*"))]
     files += [file for file in store.study_paths() if studies is None or file.stem in studies]
     files += [*store.ngram_baseline_paths(), *store.bench_paths()]
@@ -89,6 +102,7 @@ def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, pat
         name: file
         for file in files
         if _RECORD.fullmatch(name := file.relative_to(store.root).as_posix())
+        and (weights or not _WEIGHTS.search(name))
         and file.is_file()
         and is_inside(store.root, file)
     }

@@ -15,7 +15,7 @@ from titans_lab.store.checkpoints import checkpoints
 from titans_lab.store.columns import LOGS, VIEWS
 from titans_lab.store.compacted import Compacted, manifest_path, marks_of
 from titans_lab.store.files import Damage, DamagedError, read_bytes
-from titans_lab.store.folder import Attempt, RunFolder
+from titans_lab.store.folder import WEIGHTS, Attempt, RunFolder
 from titans_lab.store.logs import digest_of, read_lines
 from titans_lab.store.names import is_inside, leads_out
 from titans_lab.store.records import (
@@ -128,7 +128,8 @@ def _commit(run: RunFolder, path: Path) -> Iterator[Fault]:
             if digest_of(read_bytes(file)) != digest:
                 yield Fault(Damage(file, "is not what status.json committed (size or SHA-256 differ)"), _again(run))
         except FileNotFoundError:
-            yield Fault(Damage(file, "is missing"), _again(run), movable=False)
+            if file.name != WEIGHTS:  # an archive may leave them out, and a full disk be relieved of them
+                yield Fault(Damage(file, "is missing"), _again(run), movable=False)
         except DamagedError as error:
             yield Fault(error.damage, _again(run))
 

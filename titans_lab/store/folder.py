@@ -25,6 +25,7 @@ from titans_lab.store.records import (
 )
 from titans_lab.store.status import BROKEN, COMMITTED_FILE, FINISHED, STOPPED, Status
 
+WEIGHTS = "weights.pt"
 _EVALUATION = re.compile(rf"evals/{PART}\.json")
 _ATTEMPT = re.compile(NUMBER)
 
@@ -100,7 +101,7 @@ class Attempt:
     @property
     def weights_path(self) -> Path:
         """Return the path of the trained model: float32 tensors by name, for `torch.load`."""
-        return self.path / "weights.pt"
+        return self.path / WEIGHTS
 
     @property
     def log_path(self) -> Path:

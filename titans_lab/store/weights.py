@@ -8,6 +8,8 @@ from titans_lab.store.logs import committed_bytes
 from titans_lab.store.status import Status
 from titans_lab.store.store import Store
 
+AGAIN = "titans-lab rerun STUDY --state done log.weights=true"
+
 
 def find_run(store: Store, prefix: str) -> RunFolder:
     """Return the run whose id begins with `prefix`. Raise UserError where none or several do."""
@@ -30,8 +32,12 @@ def check_weights(folder: RunFolder) -> Status:
         raise UserError(f"run {folder.run_id}: is {folder.state()}, not done; sweep its study to the end")
     if _name(_attempt(folder, status)) not in status.files:
         raise UserError(
-            f"run {folder.run_id}: its weights were not kept because log.weights was false; to train it again: "
-            "titans-lab rerun STUDY --state done log.weights=true"
+            f"run {folder.run_id}: its weights were not kept because log.weights was false; to train it again: {AGAIN}"
+        )
+    if not _attempt(folder, status).weights_path.exists():
+        raise UserError(
+            f"run {folder.run_id}: its weights are not in this store, as after `export --no-weights`; to train it "
+            f"again: {AGAIN}"
         )
     return status
 
