@@ -26,7 +26,9 @@ from titans_lab.report.evidence import listed
 from titans_lab.report.formats import all_tables, to_csv, to_markdown
 from titans_lab.report.render import Report, report, write
 from titans_lab.report.subject import of_swept, swept
+from titans_lab.run.run import portable
 from titans_lab.store import archive
+from titans_lab.store.files import write_json
 from titans_lab.store.query import Snapshot
 from titans_lab.store.records import read_search, read_trial
 from titans_lab.store.searches import tuned_name
@@ -65,7 +67,13 @@ class Finding:
             raise UserError(
                 f"{self.path / STUDY}: the store at {store.root} has no result of it; sweep or tune it first"
             )
-        archive.export(store, done, studies, self.path / RUNS, weights=False)
+        with tempfile.TemporaryDirectory(prefix="titans-lab-") as folder:
+            path, staged = Path(folder) / RUNS, Store(Path(folder) / "results")
+            archive.export(store, done, studies, path, weights=False)
+            archive.bring(staged, path)
+            for run in staged.folders():
+                write_json(run.record_path, portable(run.record()))
+            archive.export(staged, done, None, self.path / RUNS)
         return len(done)
 
     def draw(self) -> list[Path]:

@@ -103,7 +103,7 @@ MAY_IMPORT = {
     "titans_lab.huggingface titans_lab.launch titans_lab.planning "
     "titans_lab.plugins titans_lab.quantities titans_lab.report titans_lab.run titans_lab.store titans_lab.study "
     "titans_lab.verify titans_lab.watching",
-    "titans_lab.publication": "titans_lab.errors titans_lab.report titans_lab.store titans_lab.study",
+    "titans_lab.publication": "titans_lab.errors titans_lab.report titans_lab.run titans_lab.store titans_lab.study",
     "titans_lab.reproduce": "titans_lab.report titans_lab.run titans_lab.store",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.run titans_lab.run.metric "
     "titans_lab.stats titans_lab.tasks.settings",

@@ -23,7 +23,8 @@ from titans_lab.store.store import Store
 from titans_lab.store.weights import read_weights
 from titans_lab.study.study import load_study
 
-STUDY = f"""{HEAD}question: Does depth help?
+STUDY = f"""{HEAD}  data: {{path: /a/folder/of/mine/text.txt}}
+question: Does depth help?
 grid: {{model.memory.depth: [1, 2]}}
 baseline: {{model.memory.depth: 1}}
 search:
@@ -129,6 +130,16 @@ def test_an_archive_without_weights_is_sound(finding: Finding, tmp_path: Path):
     run_id = next(iter(other.folders())).run_id
     with pytest.raises(UserError, match="its weights are not in this store"):
         read_weights(other.run(run_id))
+
+
+def test_an_archive_does_not_say_where_the_data_were(finding: Finding, store: Store, tmp_path: Path):
+    other = Store(tmp_path / "other")
+    archive.bring(other, finding.path / "runs.tar.gz")
+    [before, after] = [{run.run_id: run.record() for run in each.folders()} for each in (store, other)]
+    for run_id, record in before.items():
+        assert record["config"]["data"]["path"] == "/a/folder/of/mine/text.txt"
+        record["config"]["data"]["path"] = "text.txt"
+        assert after[run_id] | {"sha256": ""} == record | {"sha256": ""}
 
 
 def test_a_folder_without_a_study_and_a_store_without_results_are_named(finding: Finding, tmp_path: Path):

@@ -23,6 +23,7 @@ from titans_lab.cli.screens import SHORT_ID, Wide, print_screen
 from titans_lab.durations import spell_duration
 from titans_lab.errors import UserError
 from titans_lab.quantities import count, memory, plural
+from titans_lab.run.values import show
 from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
@@ -170,8 +171,18 @@ def _print_search(search: dict[str, Any]) -> None:
     arms = f" for each of {search['arms']} arms" if search["arms"] > 1 else ""
     keys = f"{len(search['parameters'])} parameters" if len(search["parameters"]) > 1 else search["parameters"][0]
     how = f"sampler {search['sampler']}, pruner {search['pruner']}"
-    say(f"Search: {search['trials']} trials of {keys}{arms}, {how}. To start it:")
+    proxy = "".join(f", {key} {show(value)}" for key, value in search["proxy"].items())
+    say(f"Search: {search['trials']} trials of {keys}{arms}, {how}{proxy}.{_finals(search)} To start it:")
     print(f"  {search['command']}")
+
+
+def _finals(search: dict[str, Any]) -> str:
+    """Return how many runs follow a search."""
+    chosen = search["finalists"]
+    if chosen is None:
+        return ""
+    runs = (chosen["count"] + chosen["base"]) * chosen["seeds"] * search["arms"]
+    return f" Then {plural(runs, 'run')} of finalists."
 
 
 def _unknown(missing: Sequence[PlannedRun]) -> str:

@@ -41,6 +41,7 @@ def search_document(study: Study, overrides: Sequence[str]) -> dict[str, Any] | 
         "sampler": terms.sampler.name,
         "pruner": terms.pruner.name,
         "parameters": [dimension.key for dimension in terms.space],
+        "proxy": {key: setting.value for key, setting in terms.proxy.items()},
         "finalists": _plain(terms.finalists),
         "command": shlex.join(["titans-lab", "tune", str(study.path), *overrides]),
     }

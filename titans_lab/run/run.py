@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -72,12 +73,8 @@ def batches(run: Run) -> tuple[object, ...]:
 def record_of(run: Run, data_source: str) -> dict[str, Any]:
     """Return a run's record for the worker, as plain data with absolute paths."""
     config = plain(run.config)
-    task = run.config.task
-    places = [(config["data"], name) for name in ("path", "valid_path", "test_path")]
-    places += [(config["task"][task.name], name) for name in task.settings.PATHS]
-    for section, name in places:
-        if section[name] is not None:
-            section[name] = str(Path(section[name]).absolute())
+    for section, name in _paths(config, run.config):
+        section[name] = str(Path(section[name]).absolute())
     return {
         "run_id": run.run_id,
         "seed": run.seed,
@@ -89,6 +86,25 @@ def record_of(run: Run, data_source: str) -> dict[str, Any]:
         **metric_columns(run.config.task.settings),
         **costs(run.config),
     }
+
+
+def portable(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's record that says nothing about where the data are on this machine.
+
+    A path below the working directory is relative to it. Of any other path the name is left.
+    """
+    config = copy.deepcopy(dict(record["config"]))
+    for section, name in _paths(config, config_of({**record})):
+        path = Path(section[name])
+        section[name] = str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
+    return {**record, "config": config}
+
+
+def _paths(record: dict[str, Any], config: RunConfig) -> list[tuple[dict[str, Any], str]]:
+    """Return the section and the key of each path of a configuration as plain data."""
+    places = [(record["data"], name) for name in ("path", "valid_path", "test_path")]
+    places += [(record["task"][config.task.name], name) for name in config.task.settings.PATHS]
+    return [(section, name) for section, name in places if section[name] is not None]
 
 
 def metric_columns(task: TaskSettings) -> dict[str, str]:

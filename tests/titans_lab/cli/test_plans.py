@@ -104,17 +104,21 @@ def test_json_has_every_part_of_a_plan(cli: Any, bench: Workbench):
 
 
 def test_a_search_is_told_with_the_command_that_starts_it(cli: Any, bench: Workbench):
-    bench.study.write_text(f"{bench.study.read_text()}search:\n  space: {{train.lr: {{float: [1e-3, 1e-1]}}}}\n")
+    space, finalists = "{train.lr: {float: [1e-3, 1e-1]}}", "{count: 1, seeds: 5, base: false}"
+    search = f"{{space: {space}, proxy: {{train.tokens: 128}}, finalists: {finalists}}}"
+    bench.study.write_text(f"{bench.study.read_text()}search: {search}\n")
     overrides = ("grid.model.memory.depth=[1, 2]", "search.trials=7", "search.pruner=median", "search.sampler=random")
     at = ("plan", bench.study, *overrides, "--store", bench.store.root)
     command = shlex.join(["titans-lab", "tune", str(bench.study), *overrides])
     assert cli(*at).out.splitlines()[-2:] == [
-        "Search: 7 trials of train.lr for each of 2 arms, sampler random, pruner median. To start it:",
+        "Search: 7 trials of train.lr for each of 2 arms, sampler random, pruner median, train.tokens 128. "
+        "Then 10 runs of finalists. To start it:",
         f"  {command}",
     ]
     found = json.loads(cli(*at, "--json").out)["search"]
     assert (found["trials"], found["arms"], found["sampler"], found["pruner"]) == (7, 2, "random", "median")
-    assert (found["parameters"], found["command"], found["finalists"]) == (["train.lr"], command, None)
+    assert (found["parameters"], found["command"]) == (["train.lr"], command)
+    assert (found["proxy"], found["finalists"]) == ({"train.tokens": 128}, {"count": 1, "seeds": 5, "base": False})
 
 
 def test_finished_runs_of_several_kinds_are_warned_of(cli: Any, bench: Workbench):
