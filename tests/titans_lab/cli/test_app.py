@@ -32,6 +32,7 @@ VERBS += [
     "report",
     "compare",
     "reproduce",
+    "publish",
     "rm",
     "export",
     "compact",
