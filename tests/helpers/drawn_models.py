@@ -23,7 +23,8 @@ VALUES: dict[str, list[Any]] = {
     "theta_scale": [0.05], "initial_std": [0.02, 0.3], "eta_bias": [0.0, 1.0], "alpha_bias": [-2.0, 0.0],
     "update_every": [1, 1, 2, 3], "eval_chunk_size": [None, 2, 6], "theta_ceiling": [None, 0.4],
     "theta_budget": [None, 0.1], "objective_power": [1.5, 2.0], "huber_threshold": [0.1, 1.0],
-    "memory.window": [1, 1, 2, 5], "gamma_bias": [0.0, -1.0], "steps": [1, 2, 3], "levels": [2, 4, 15],
+    "memory.window": [1, 1, 2, 5], "gamma_bias": [0.0, -1.0], "feature_degree": [1, 1, 3],
+    "steps": [1, 2, 3], "levels": [2, 4, 15],
     "state_size": [None, 3], "expand_k": [None, 0.5], "expand_v": [None, 1.5],
 }  # fmt: skip
 OWN: dict[type, str] = {kind: mixer for mixer, kind in registry.settings_classes().items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import factorial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -153,6 +155,32 @@ class Projection(HasPlainForm, nn.Module):
         y = (plain_convolve if self.plain else convolve)(stream, self.convolution.weight, form)
         missing = max(0, taps - stream.shape[1])
         return y, F.pad(stream, (0, 0, missing, 0)) if missing else stream[:, -taps:]
+
+
+class PolynomialFeatures(nn.Module):
+    """A polynomial of keys and queries, element by element, with coefficients for each head.
+
+    Paper: ATLAS (arXiv 2505.23735), section 3.1, which starts the coefficient of degree i at 1 / i!, as of the
+    exponential function. The paper's features are all products of up to `degree` channels; these are the powers alone.
+
+    Args:
+        heads: Number of heads.
+        degree: The highest power; the lowest is 1, so that zeros stay zeros.
+        unit: Whether the result is divided by its length.
+    """
+
+    def __init__(self, heads: int, degree: int, unit: bool) -> None:
+        super().__init__()
+        self.heads, self.unit = heads, unit
+        start = torch.tensor([1 / factorial(power) for power in range(1, degree + 1)])
+        self.coefficients = nn.Parameter(start.repeat(heads))  # a vector, for matrices are drawn at random
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[batch, heads, time, head_dim]` to the same shape."""
+        total = torch.zeros_like(x)
+        for coefficient in reversed(self.coefficients.view(self.heads, -1, 1, 1).unbind(1)):
+            total = (total + coefficient) * x
+        return F.normalize(total, dim=-1, eps=SHORTEST) if self.unit else total
 
 
 class Product(nn.Module):

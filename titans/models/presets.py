@@ -21,6 +21,15 @@ NEURIPS = {
     "mac": {"long_term_tokens": 256, "positions": "psh"},
 }  # fmt: skip
 
+#: The Omega rule by gradient descent. ATLAS was read in notes: the window, the degree and the form are ours.
+OMEGANET: dict[str, Any] = {
+    "variant": "lmm",
+    "memory": {
+        "depth": 2, "expansion": 4, "chunk_size": 16, "residual": True, "theta_damping": False, "window": 16,
+        "feature_degree": 2,
+    },
+}  # fmt: skip
+
 #: Values of a model's configuration, section by section. What a preset does not name stays at its default.
 PRESETS: dict[str, dict[str, Any]] = {
     # The arXiv v1: a plain MLP, scalar gates for each head, the loss of eq. 12. It names no chunk, segment or window.
@@ -65,6 +74,9 @@ PRESETS: dict[str, dict[str, Any]] = {
             "initial_std": 0.02,
         },
     },
+    # The Omega rule and Muon of ATLAS (arXiv 2505.23735). docs/models.md has the source of each field.
+    "omeganet": OMEGANET,
+    "atlas": {**OMEGANET, "memory": {**OMEGANET["memory"], "inner_optimizer": "muon", "update_every": 16}},
     # Blocks, width and heads of the models that the NeurIPS 2025 camera-ready calls by these sizes; its tokenizer has
     # 32,000 tokens. The names are the paper's, not counts: with paper-neurips, mac has 220M, 668M, 1446M and 1959M
     # parameters, lmm 189M, 561M, 1210M and 1648M, transformer 141M, 393M, 834M and 1113M.

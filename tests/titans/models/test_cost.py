@@ -26,7 +26,7 @@ MEMORIES = [
     MemoryConfig(depth=2, chunk_size=4, window=3),
     MemoryConfig(depth=2, chunk_size=4, window=7, gates_per_layer=False, update_every=2, objective="huber"),
     MemoryConfig(depth=2, chunk_size=4, window=2, gate_channels="alpha", gain="fast"),
-    MemoryConfig(depth=2, chunk_size=4, inner_optimizer="muon"),
+    MemoryConfig(depth=2, chunk_size=4, inner_optimizer="muon", feature_degree=3),
     MemoryConfig(depth=3, chunk_size=8, update_every=4, inner_optimizer="muon", window=4, gate_channels="all"),
     MemoryConfig(
         depth=2, chunk_size=4, update_every=2, inner_optimizer="muon", read="previous", written="last", gain="learned"

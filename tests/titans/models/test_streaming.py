@@ -33,6 +33,7 @@ MEMORIES = {
     ),
     "muon": MemoryConfig(depth=2, chunk_size=4, update_every=2, inner_optimizer="muon", window=3, eval_chunk_size=8),
     "muon by token": MemoryConfig(depth=2, chunk_size=4, inner_optimizer="muon", gate_channels="alpha", objective="lp"),
+    "features": MemoryConfig(depth=2, chunk_size=4, feature_degree=3),
     "plain output": MemoryConfig(depth=2, chunk_size=4, read_norm=False, output_gate="head", theta_damping=False),
 }
 CASES = [(v, m) for v in VARIANTS for m in MEMORIES if v in WITH_MEMORY or m == "default"]

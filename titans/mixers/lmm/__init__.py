@@ -24,7 +24,8 @@ def lmm_parameters(config: ModelConfig) -> int:
     gates = config.n_heads * _gates(config) * (dim + 1)
     initial = config.n_heads * memory_weights(config) if memory.initial == "learned" else 0
     norm = config.head_dim if memory.read_norm else 0
-    inputs = 3 * projection(config)
+    features = config.n_heads * memory.feature_degree if memory.feature_degree > 1 else 0
+    inputs = 3 * projection(config) + features
     return config.persistent_tokens * dim + inputs + dim**2 + output_gate(config) + gates + initial + norm
 
 

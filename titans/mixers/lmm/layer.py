@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from titans.mixers.lmm import widths
 from titans.mixers.lmm.gates import MemoryGates
 from titans.mixers.mixer import Mixer
-from titans.mixers.parts import HasPlainForm, Linear, Projection, RMSNorm, merge_heads, split_heads
+from titans.mixers.parts import HasPlainForm, Linear, PolynomialFeatures, Projection, RMSNorm, merge_heads, split_heads
 from titans.models.config import ModelConfig
 from titans.ops import MemoryState, naive_neural_memory, neural_memory, read_memory
 from titans.ops.neural_memory.state import State
@@ -86,7 +86,11 @@ class NeuralMemory(HasPlainForm, nn.Module):
         self.config, self.heads = memory, config.n_heads
         self.operator: Operator = neural_memory
         form = (dim, dim, config.n_heads, config.conv_size, config.qkv_activation == "silu")
-        self.q, self.k, self.v = (Projection(*form, unit=config.qk_l2_norm and role != "v") for role in ("q", "k", "v"))
+        plain = memory.feature_degree == 1
+        unit = config.qk_l2_norm and plain
+        self.q, self.k, self.v = (Projection(*form, unit=unit and role != "v") for role in ("q", "k", "v"))
+        features = (config.n_heads, memory.feature_degree, config.qk_l2_norm)
+        self.features = nn.Identity() if plain else PolynomialFeatures(*features)
         shapes: list[tuple[int, ...]] = [(config.n_heads, *matrix) for matrix in widths(config)]
         if memory.gain != "none":
             shapes.append((config.n_heads, head))
@@ -227,6 +231,11 @@ class NeuralMemory(HasPlainForm, nn.Module):
         stream = stream._replace(state=state, place=place, spent=spent, recent=recent)
         return y[:, :, waiting:], stream._replace(k=k[:, :, whole:], v=v[:, :, whole:], logits=logits[:, whole:])
 
+    def query(self, asking: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return the queries `[batch, heads, time, head_dim]` of tokens `[batch, time, dim]`, and their tail."""
+        q, tail = self.q(asking, tail)
+        return self.features(q), tail
+
     def read(self, q: Tensor, x: Tensor, state: State) -> Tensor:
         """Read the memory without writing.
 
@@ -263,7 +272,8 @@ class NeuralMemory(HasPlainForm, nn.Module):
 
     def _project(self, x: Tensor, asking: Tensor, tails: Tails) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], Tails]:
         """Return q, then k, v and the gates' logits, then the convolutions' tails."""
-        (q, q_tail), (k, k_tail), (v, v_tail) = self.q(asking, tails.q), self.k(x, tails.k), self.v(x, tails.v)
+        (q, q_tail), (k, k_tail), (v, v_tail) = self.query(asking, tails.q), self.k(x, tails.k), self.v(x, tails.v)
+        k = self.features(k)
         dtype = self.initial[0].dtype  # under autocast too: the state is a sum of thousands of small writes
         return q.to(dtype), (k.to(dtype), v.to(dtype), self.gates.logits(x)), Tails(q_tail, k_tail, v_tail)
 

@@ -67,7 +67,7 @@ class MemoryAsContext(Mixer):
 
     def forward(self, x: Tensor, stream: ContextStream) -> tuple[Tensor, ContextStream]:
         """Mix the next tokens `[batch, time, dim]`."""
-        q, tail = self.memory.q(x, stream.tail)
+        q, tail = self.memory.query(x, stream.tail)
         stream, outputs, begin = stream._replace(tail=tail), [], 0
         prefix = self.attention.prefix(self.persistent.unsqueeze(0))
         while begin < x.shape[1]:
@@ -99,7 +99,7 @@ class MemoryAsContext(Mixer):
             learned, memory = self.memory(y if self.config.write == "output" else x, stream.memory, asking=y)
             if self.config.read != "own":
                 state = stream.before if self.config.read == "start" else self.memory.settled(memory)
-                learned = self.memory.read(self.memory.q(y, stream.memory.tails.q)[0], y, state)
+                learned = self.memory.read(self.memory.query(y, stream.memory.tails.q)[0], y, state)
         return self.product(y, learned), stream._replace(memory=memory, recalled=recalled, tokens=tokens)
 
     def _attend(
@@ -131,5 +131,5 @@ class MemoryAsContext(Mixer):
         if not self.long_term.shape[0]:
             return []
         asking = self.long_term.unsqueeze(0)
-        read = self.memory.read(self.memory.q(asking)[0], asking, before)
+        read = self.memory.read(self.memory.query(asking)[0], asking, before)
         return [self.attention.prefix(read)]

@@ -12,6 +12,7 @@ Activation = Literal["gelu", "silu", "relu"]
 InnerLoss = Literal["sum", "mean", "half"]
 Objective = Literal["l2", "lp", "huber", "dot"]
 DEEPEST = 1000  # layers; a limit because costs are computed layer by layer
+HIGHEST = 8  # degree of the features; 1 / 9! is nothing beside 1
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class MemoryConfig:
             of the `window` - 1 tokens before it, each times a gate in [0, 1] that is learned from the token. 1: its own
             alone, without a gate (Titans). A larger window runs in torch's steps.
         gamma_bias: Initial logit of the window's gates. The paper gives none.
+        feature_degree: Degree p of a polynomial that keys and queries pass, element by element, before their length is
+            normalised: sum of a_i x^i for i from 1 to p, with coefficients that a head learns and that start at 1 / i!
+            (ATLAS, arXiv 2505.23735). There is no constant, so that a key of zeros stays one. 1: none (Titans).
         inner_optimizer: How a step moves the weights: "gd", by the momentum (Titans), or "muon", by theta times the
             momentum after five Newton-Schulz steps, which make its singular values nearly equal (ATLAS, LaCT). They are
             taken once for every `update_every` tokens, so that 1 is the formula of ATLAS, and `chunk_size` one move a
@@ -130,6 +134,7 @@ class MemoryConfig:
     huber_threshold: float = field(default=1.0, metadata={"neutral": 1.0})
     window: int = field(default=1, metadata={"neutral": 1})
     gamma_bias: float = field(default=0.0, metadata={"neutral": 0.0})
+    feature_degree: int = field(default=1, metadata={"neutral": 1})
     inner_optimizer: Literal["gd", "muon"] = field(default="gd", metadata={"neutral": "gd"})
 
     def step_scale(self, head_dim: int) -> float:
@@ -173,7 +178,9 @@ class MemoryConfig:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "depth", "expansion", "chunk_size", "update_every", "eval_chunk_size", "window")
+        at_least(self, 1, "feature_degree")
         at_most(self, DEEPEST, "depth")
+        at_most(self, HIGHEST, "feature_degree")
         for name in ("chunk_size", "eval_chunk_size"):
             if (getattr(self, name) or 0) % self.update_every:
                 raise ValueError(f"update_every: {self.update_every} does not divide {name} ({getattr(self, name)})")
