@@ -73,6 +73,14 @@ def test_a_group_moves_the_weights_at_its_last_token_by_the_sum_of_its_steps():
     assert end.weights[0].shape == before[0].shape
 
 
+def test_the_share_of_a_single_step_has_no_derivative_in_float32_either():
+    arguments = memory_arguments(1, 1, momentum=False, forgetting=False, dtype=torch.float32)
+    theta = torch.full((2, 2, 1), 1e-6, requires_grad=True)
+    _, end = neural_memory(**arguments | {"theta": theta}, chunk_size=4, update_every=4, optimizer="muon")
+    (gradient,) = torch.autograd.grad(end.momentum[0].sum(), theta)  # the step is not in the momentum
+    assert gradient.abs().max() == 0
+
+
 def test_a_kernel_without_muon_says_so_and_torch_runs_the_call():
     arguments = memory_arguments(5, 2)
     expected = neural_memory(**arguments, optimizer="muon", kernel="torch")[0]

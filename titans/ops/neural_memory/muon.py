@@ -69,7 +69,8 @@ def muon_coefficients(gates: Gates, size: int, update_every: int) -> MuonCoeffic
 
     theta = grouped(gates.theta).squeeze(-1)
     step = theta.sum(-1).abs()  # theta is negative where the memory climbs its loss
-    share = theta / step.clamp(min=torch.finfo(step.dtype).tiny).unsqueeze(-1)
+    # theta / step, as a softmax, whose derivative has no difference of quotients by small steps
+    share = theta.sign() * theta.abs().clamp(min=torch.finfo(theta.dtype).tiny).log().softmax(-1)
     if gates.gamma is not None:
         share = (share.unsqueeze(-2) @ band(grouped(gates.gamma))).squeeze(-2)
     carry = torch.zeros_like(theta[..., :1]) if gates.eta is None else grouped(gates.eta)[..., 0, :]
