@@ -27,7 +27,7 @@ def test_a_finding_is_what_its_archive_gives(folder: Path):
 @pytest.mark.parametrize("folder", FINDINGS, ids=lambda path: path.name)
 def test_a_finding_has_a_page_that_names_its_command_and_its_verdict(folder: Path):
     page = (folder / "README.md").read_text()
-    assert f"titans-lab tune results/{folder.name}/study.yaml" in page
+    assert re.search(rf"titans-lab (tune|sweep) results/{folder.name}/study.yaml", page)
     verdict = re.search(r"^\*\*(.*)\*\*$", (folder / "report.md").read_text(), re.MULTILINE)
     assert verdict
     assert verdict[1] in page

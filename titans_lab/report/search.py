@@ -14,6 +14,7 @@ from titans_lab.report.lines import rounded
 from titans_lab.report.plot import Figure, Json
 from titans_lab.report.section import Row, Section, Table, cell
 from titans_lab.report.trials import STATEMENT, VALUELESS, SearchTrials, TrialRow, dots, metrics, params, searches
+from titans_lab.run.config import flatten, plain
 
 if TYPE_CHECKING:
     from titans_lab.report.data import Material
@@ -37,6 +38,18 @@ def progress(material: Material) -> str:
     return (
         f"Trials: {'; '.join(f'{search.name}: {_states(search)}'.lstrip(': ') for search in found)}." if found else ""
     )
+
+
+def chosen(material: Material, design: Design) -> str:
+    """Return the values that the search of each arm chose, in one sentence; "" where the arms were not tuned."""
+    if not material.study.tuned:
+        return ""
+    keys = list(dict.fromkeys(key for each in searches(material) for trial in each.trials for key in trial.params))
+    points = []
+    for arm in design.arms:
+        config = dict(flatten(plain(arm.outcomes[0].run.config)))
+        points.append(f"{arm.label}: {', '.join(f'{key} {spell(config[key])}' for key in keys if key in config)}")
+    return f"Each arm is at the best point of its own search. {'; '.join(points)}." if keys else ""
 
 
 def _best_of(search: SearchTrials, tested: bool) -> str:

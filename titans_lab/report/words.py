@@ -117,7 +117,9 @@ def findings(material: Material, design: Design, sections: Sequence[Section]) ->
     lead += f" {_measured(best, metric)}."
     effects = [sentence for section in sections for sentence in section.findings]
     standing = [*(effects or [all_verdicts(compare_arms(design, metric))]), _without_score(design, metric)]
-    return [lead, *(standing if several else []), _given_convergence(best), interim, _ngram_baselines(material, best)]
+    tuned = search.chosen(material, design)
+    rest = [_given_convergence(best), tuned, interim, _ngram_baselines(material, best)]
+    return [lead, *(standing if several else []), *rest]
 
 
 def _ngram_baselines(material: Material, best: Arm | None = None) -> str:

@@ -225,6 +225,8 @@ def test_a_report_on_a_study_whose_arms_were_tuned_compares_them_with_fresh_seed
     top = head(told.material, told.design, told.sections)
     assert top.verdict.startswith("depth 2 is better than the baseline (depth 1): -")
     assert "4 seeds" in top.verdict
+    points = "depth 1: train.lr 0.004; depth 2: train.lr 0.004"
+    assert f"Each arm is at the best point of its own search. {points}." in top.findings
     assert "fresh seeds have not tested it" not in page(told)
     assert check(write(page(told), store.report_path(told.material.study.name, ".html")), store.root) == Checked(())
 
