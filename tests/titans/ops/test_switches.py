@@ -37,10 +37,12 @@ def cases(draw):
         "window": draw(st.sampled_from([1, 1, 1, 2, 3, 9])),
         "optimizer": draw(st.sampled_from(["gd", "gd", "gd", "muon"])),
     }
+    if switches["optimizer"] == "muon":  # whose derivative divides by the momentum, small where a power of errors is
+        switches["power"] = min(switches["power"], 1.5)
     if switches["optimizer"] == "muon" and gain:  # a gain is no matrix
         switches["written"] = tuple(layer for layer in switches["written"] or range(depth) if layer < depth)
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
-    step = 0.005 if switches["ascent"] else 0.05
+    step = (0.005 if switches["ascent"] else 0.05) / switches["window"]  # a window sums as many
     arguments = _arguments(draw, depth, gain, step, generator)
     if switches["optimizer"] == "muon":  # steps of 0 alone say nothing about their shares
         arguments["theta"] = _above_zero(arguments["theta"])
@@ -119,7 +121,8 @@ def _arguments(draw, depth, gain, step, generator):
 def test_closed_form_equals_the_recurrence_for_any_switches(case):
     arguments, switches = case
     naive = results(naive_neural_memory, arguments, **switches)
-    largest = LARGEST if switches["objective"] != "lp" else 100.0  # powers amplify the rounding of what is large
+    rough = switches["objective"] == "lp" or switches["optimizer"] == "muon"  # they amplify the rounding
+    largest = 100.0 if rough else LARGEST
     assume(all(x.abs().max() < largest for x in naive.values()))
     errors = worst_error(results(neural_memory, arguments, **switches), naive)
     assert max(errors.values()) < 1e-9, errors
