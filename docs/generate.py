@@ -30,7 +30,8 @@ These keys can be set in `base`, `grid`, `zip`, `when` and `ablate` of a study, 
 [tasks.md](tasks.md) the tasks.
 
 Keys under `model`, `task` and `train` decide the numbers of a run and are part of its id. So are `data.valid_fraction`,
-`data.valid_bytes` and the content of the data. Paths, and the keys under `log` and `speed`, are not part of the id.
+`data.valid_bytes`, the content of the data, `init.weights_only`, and the id of the run that the other keys under `init`
+name. Paths, and the keys under `log` and `speed`, are not part of the id.
 
 {NOTE}"""
 

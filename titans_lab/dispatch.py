@@ -25,6 +25,7 @@ from titans_lab.quantities import plural
 from titans_lab.run.run import Run
 from titans_lab.source_digest import changed_files, code_of_files
 from titans_lab.store.folder import RunFolder
+from titans_lab.store.parents import hindered
 from titans_lab.store.status import BROKEN, FINISHED
 from titans_lab.store.store import Store, writing
 from titans_lab.store.submissions import SubmissionFolder, new_name
@@ -323,13 +324,20 @@ class Dispatch:
 
     def _left(self) -> list[Run]:
         """Return the runs that a worker may still execute."""
-        return [
+        left = [
             run
             for run in self.work.runs
             if self.states.get(run.run_id) not in FINISHED
             and self._folder(run).state() not in FINISHED
             and not self._folder(run).given_up()
         ]
+        orphans = hindered(left, self.work.store, {run.run_id for run in left})
+        return [run for run in left if run.run_id not in orphans]
+
+    def orphans(self) -> dict[str, str]:
+        """Return the runs that cannot begin because their parents have no weights, by id: the reason."""
+        missing = [run for run in self.work.runs if self._folder(run).state() not in FINISHED]
+        return hindered(missing, self.work.store, {run.run_id for run in self._left()})
 
     def _stuck(self, hands: Mapping[str, Hand]) -> str:
         """Return why more workers would not help, or "" where the last submission made progress or is not to blame."""

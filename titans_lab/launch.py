@@ -21,6 +21,7 @@ from titans_lab.run.run import Run
 from titans_lab.store import compaction
 from titans_lab.store.claims import Watch
 from titans_lab.store.files import Damage
+from titans_lab.store.parents import hindered
 from titans_lab.store.store import Store, writing
 from titans_lab.study.study import Study, load_study
 from titans_lab.sweep import Share, Sweep, record_runs, record_study
@@ -98,17 +99,19 @@ class SweepOutcome:
         failures: The runs that ended without a result.
         left: The number of runs that were not started.
         why: The reason, or "" where all were started.
+        orphans: The runs that could not begin because their parents have no weights, each with the reason.
     """
 
     states: Counter[str]
     failures: Sequence[Failure]
     left: int
     why: str
+    orphans: Sequence[tuple[Run, str]] = ()
 
     @property
     def complete(self) -> bool:
         """Return whether every run has a result."""
-        return not self.failures and not self.left
+        return not self.failures and not self.left and not self.orphans
 
 
 def load(path: Path, overrides: Sequence[str]) -> tuple[Study, list[Run]]:
@@ -289,6 +292,18 @@ def prepare(
     return Launch(study, runs, done.history, done.damage, done.edited, done.waiting, sweep)
 
 
+def orphan_warnings(runs: Sequence[Run], missing: Sequence[Run], store: Store) -> list[str]:
+    """Return a warning for each reason why runs cannot begin: their parents have no weights, and are not tried here.
+
+    Args:
+        runs: All runs of a study.
+        missing: Those without a result.
+        store: The store.
+    """
+    counts = Counter(hindered(missing, store, {run.run_id for run in missing}).values())
+    return [f"{count} of {plural(len(runs), 'run')} cannot begin: {why}" for why, count in counts.items()]
+
+
 def first_checkpoint(runs: Sequence[Run], seconds: Mapping[str, float]) -> dict[str, float]:
     """Return the seconds from the start of each run to its first checkpoint, or to its end if that comes first.
 
@@ -347,7 +362,8 @@ def outcome(launch: Launch) -> SweepOutcome:
     }
     failures = [_failure(run, sweep.store, states[run.run_id]) for run in launch.runs if run.run_id in sweep.failed]
     why = "" if not sweep.waiting else "a run failed" if sweep.halted else "the budget is spent"
-    return SweepOutcome(Counter(states.values()), failures, len(sweep.waiting), why)
+    orphans = [(run, sweep.orphans[run.run_id]) for run in launch.runs if run.run_id in sweep.orphans]
+    return SweepOutcome(Counter(states.values()), failures, len(sweep.waiting), why, orphans)
 
 
 def _failure(run: Run, store: Store, state: str) -> Failure:

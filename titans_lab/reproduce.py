@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from titans_lab.store.succession import facts_of_numbers
 if TYPE_CHECKING:
     from titans_lab.run.run import Run
     from titans_lab.store.query import Snapshot
+    from titans_lab.store.store import Store
 
 #: The compared columns of a run, and of each of its logged lines.
 FINAL = ("state", "steps", "tokens", "loss", "score", "train_loss", "diverged_step")
@@ -52,6 +54,13 @@ def sample(runs: Sequence[Run], snapshot: Snapshot, count: int) -> list[Run]:
     finished = set(snapshot.ask(sql).table.column("run_id").to_pylist())
     known = [run for run in runs if run.run_id in finished]
     return random.SystemRandom().sample(known, min(count, len(known)))
+
+
+def copy_parents(runs: Sequence[Run], recorded: Store, again: Store) -> None:
+    """Copy the runs that some runs begin with into another store, where these are trained again."""
+    for run_id in {run.parent.run_id for run in runs if run.parent}:
+        if recorded.run(run_id).path.is_dir():
+            shutil.copytree(recorded.run(run_id).path, again.run(run_id).path, dirs_exist_ok=True)
 
 
 def compare(run: Run, recorded: Snapshot, again: Snapshot) -> Reproduced:

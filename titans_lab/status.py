@@ -17,6 +17,7 @@ from titans_lab.store.compacted import Compacted
 from titans_lab.store.files import Damage, DamagedError
 from titans_lab.store.folder import Attempt, RunFolder
 from titans_lab.store.logs import latest_row, read_latest
+from titans_lab.store.parents import obstacle
 from titans_lab.store.records import read_finalists, read_run, read_search, read_status, read_study
 from titans_lab.store.searches import SearchFolder
 from titans_lab.store.status import FINISHED, Status
@@ -186,6 +187,8 @@ def _row(run: Run, store: Store) -> dict[str, Any]:
     said = (status.error or "").strip() if status else ""
     state = folder.state()
     why = latest.explained() if latest and state not in FINISHED | {"running"} else None
+    met = obstacle(store, run.parent) if state == "pending" else None
+    why = met.why if met else why
     error = [*said.splitlines(), *([why] if why else [])]
     return {
         "run": run.label,

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +21,7 @@ from titans_lab.spending import Spent
 from titans_lab.store.claims import AlreadyRunning, Watch
 from titans_lab.store.files import write_json
 from titans_lab.store.folder import Attempt, RunFolder
+from titans_lab.store.parents import Obstacle, obstacle
 from titans_lab.store.recorder import commit_dead
 from titans_lab.store.status import FINISHED, STOPPED
 from titans_lab.store.store import Store, writing
@@ -115,6 +116,7 @@ class Sweep:
         fail_fast: Whether the first run that fails ends the sweep.
         share: The part of the runs that it may take. None: all.
         left: Runs that it leaves to other workers.
+        orphans: The runs that cannot begin because their parents have no weights, by id: the reason.
         watch: Finds out which of the runs of others are in living hands.
         spent: The part of the budget that is spent.
         begun: The time at which each run was first seen running, by a monotonic clock.
@@ -138,6 +140,7 @@ class Sweep:
     fail_fast: bool = False
     share: Share | None = None
     left: list[Run] = field(default_factory=list)
+    orphans: dict[str, str] = field(default_factory=dict)
     watch: Watch = field(default_factory=Watch)
     spent: Spent = field(default_factory=Spent)
     begun: dict[str, float] = field(default_factory=dict)
@@ -301,8 +304,11 @@ class Sweep:
         return committed.state if committed else state
 
     def launch(self) -> list[Run]:
-        """Start as many runs as possible, and return those that other sweeps execute although a slot is free here."""
-        free = self._free()
+        """Start as many runs as possible, and return those that have to wait although a slot is free here.
+
+        Other sweeps execute them, or their parents are not done.
+        """
+        free, to_come = self._free(), {run.run_id for run in self.waiting}
         blocked: list[Run] = []
         for run in list(self.waiting):
             wanted = run.config.speed.devices
@@ -321,6 +327,13 @@ class Sweep:
                 self.left.append(run)
                 self.waiting.remove(run)
                 continue
+            if met := self._obstacle(run, to_come):
+                if met.passing:
+                    blocked.append(run)
+                else:
+                    self.orphans[run.run_id] = met.why
+                    self.waiting.remove(run)
+                continue
             folder.create(record_of(run, run.config.data_source()))  # where `titans-lab rm` has moved it meanwhile
             job = self._start(folder, free, wanted)
             if job is None:
@@ -331,6 +344,13 @@ class Sweep:
             self.started += 1
             self.active[run.run_id] = run, job
         return blocked
+
+    def _obstacle(self, run: Run, to_come: Collection[str]) -> Obstacle | None:
+        """Return what keeps a run from beginning: its parent, which may be one of the runs that are to come."""
+        parent = run.parent
+        if parent and (parent.run_id in self.active or parent.run_id in to_come):
+            return Obstacle("its parent comes first", passing=True)
+        return obstacle(self.store, parent)
 
     def _busy(self) -> set[Device]:
         """Return the device slots of active runs."""

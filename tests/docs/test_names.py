@@ -101,6 +101,6 @@ def _keys(text: str) -> list[str]:
         span
         for span in spans
         if KEY.fullmatch(span)
-        and span.partition(".")[0] in ("model", "data", "task", "train", "log", "speed")
+        and span.partition(".")[0] in ("model", "data", "task", "train", "init", "log", "speed")
         and not FILE.search(span)
     ]

@@ -107,9 +107,9 @@ MAY_IMPORT = {
     "titans_lab.reproduce": "titans_lab.report titans_lab.run titans_lab.store",
     "titans_lab.tasks": "titans.models titans_lab.data titans_lab.errors titans_lab.run titans_lab.run.metric "
     "titans_lab.stats titans_lab.tasks.settings",
-    "titans_lab.training": "titans.compiler titans.models titans_lab.data titans_lab.environment titans_lab.errors "
-    "titans_lab.planning titans_lab.plugins titans_lab.run titans_lab.run.decay titans_lab.stats titans_lab.store "
-    "titans_lab.tasks",
+    "titans_lab.training": "titans titans.compiler titans.models titans_lab.data titans_lab.environment "
+    "titans_lab.errors titans_lab.planning titans_lab.plugins titans_lab.run titans_lab.run.decay titans_lab.stats "
+    "titans_lab.store titans_lab.tasks",
     "titans_lab.evaluation": "titans titans.models titans_lab.data titans_lab.environment titans_lab.errors "
     "titans_lab.executors titans_lab.plugins titans_lab.run titans_lab.stats titans_lab.store "
     "titans_lab.tasks titans_lab.tasks.settings titans_lab.training",

@@ -217,9 +217,11 @@ def _say_end(dispatch: Dispatch, why: str) -> bool:
     from titans_lab.status import study_status
     from titans_lab.store.status import FINISHED
 
-    rows = study_status(dispatch.work.runs, dispatch.work.store)
+    rows, orphans = study_status(dispatch.work.runs, dispatch.work.store), dispatch.orphans()
     for row in rows:
-        if row["state"] not in FINISHED | {"pending"}:
+        if row["id"] in orphans:
+            note(f"not started: {row['run']}: {orphans[row['id']]}")
+        elif row["state"] not in FINISHED | {"pending"}:
             note(f"{row['state']}: {row['run']}: {row['error'] or 'without a message'}")
     counts = Counter(row["state"] for row in rows)
     note(f"{plural(len(rows), 'run')}: {', '.join(f'{count} {state}' for state, count in counts.most_common())}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,6 +85,8 @@ def plan(
         note(f"warning: {found.edited}")
     if found.undecided:
         note(f"warning: {found.undecided}")
+    for why, hindered in Counter(found.orphans.values()).items():
+        note(f"warning: {hindered} of {plural(len(found.runs), 'run')} cannot begin: {why}")
     for name, values in found.mixed.items():
         listed = ", ".join(f"{value} ({plural(runs, 'run')})" for value, runs in values.items())
         note(f"warning: the finished runs of this study differ in {name}: {listed}")
@@ -127,6 +130,8 @@ def _columns(found: Plan, labels: Mapping[str, str], hold: Hold | None, wide: bo
         "id": [row.run_id if wide else row.run_id[:SHORT_ID] for row in found.runs],
         "state": [row.state for row in found.runs],
     }
+    if any(row.parent for row in found.runs):
+        columns["parent"] = [(row.parent or "-") if wide else (row.parent or "-")[:SHORT_ID] for row in found.runs]
     if any(row.seconds for row in found.runs):
         columns["time"] = [_estimate(row.seconds, _time) for row in found.runs]
     if any(row.peak_bytes for row in found.runs):

@@ -65,12 +65,13 @@ def _again(runs: list[Run], root: Path, recorded: Snapshot, devices: list[Device
     """Train runs in a store of their own and compare each with its record."""
     from titans_lab.cli.watch import watching
     from titans_lab.executors.local import LocalExecutor
-    from titans_lab.reproduce import compare
+    from titans_lab.reproduce import compare, copy_parents
     from titans_lab.store.query import Snapshot
     from titans_lab.store.store import Store
     from titans_lab.sweep import Sweep, record_runs
 
     again = Store(root)
+    copy_parents(runs, Store(recorded.root), again)
     waiting = record_runs(runs, again)
     try:
         with terminable(), watching(runs) as look:

@@ -204,8 +204,8 @@ def work(
     Start as many workers as you like, by whatever starts processes. Each claims runs until none is left but those that
     living workers hold. A run that failed is left alone, and no report is drawn.
 
-    SIGUSR1 ends it like --until. Exit code 0: no run is left for it. 3: a run failed here, or verification did. 4: its
-    time is over, and it leaves runs to other workers. 130: interrupted.
+    SIGUSR1 ends it like --until. Exit code 0: no run is left for it. 3: a run failed here or has a parent without
+    weights, or verification failed. 4: its time is over, and it leaves runs to other workers. 130: interrupted.
     """
     from titans_lab.dispatch import check_unchanged, job_words
     from titans_lab.hooks import Hooks
@@ -225,14 +225,16 @@ def work(
     launch = prepare(loaded, all_runs, records, devices, options, recorded=submission is not None and not strict)
     sweep = launch.sweep
     signal.signal(signal.SIGUSR1, lambda *_: sweep.end_now())
-    _execute(launch, verify, hooks)
+    ended = _execute(launch, verify, hooks)
     counts = Counter(sweep.ended.values())
     words = ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "no run"
     left = len(sweep.left) + len(sweep.waiting)
     note(f"here: {words}; left to others: {left} of {plural(len(all_runs), 'run')}")
+    for run, why in ended.orphans:
+        note(f"not started: {run.label}: {why}")
     if sweep.out_of_time:
         raise typer.Exit(OUT_OF_TIME)
-    if sweep.broken:
+    if sweep.broken or sweep.orphans:
         raise typer.Exit(FAILED)
 
 
@@ -265,11 +267,14 @@ def _execute(launch: Launch, verify: bool, hooks: Hooks) -> SweepOutcome:
     """Verify what is not yet verified, then run a sweep, show how it goes, and return how it ended."""
     from titans_lab.cli.watch import watching
     from titans_lab.hooks import run
+    from titans_lab.launch import orphan_warnings
 
     sweep = launch.sweep
     print_damage(launch.damage)
     if launch.edited:
         note(f"warning: {launch.edited}")
+    for line in orphan_warnings(launch.runs, launch.waiting, sweep.store):
+        note(f"warning: {line}")
     runs = plural(len(launch.runs), "run")
     note(f"{launch.study.name}: {runs}, {len(launch.waiting)} to run; store {sweep.store.root}")
     if verify:
@@ -290,5 +295,7 @@ def _print_outcome(ended: SweepOutcome, runs: int) -> None:
         note(f"{failed} of {plural(runs, 'run')} failed; the same command tries them again")
     if cancelled := len(ended.failures) - failed:
         note(f"cancelled: {cancelled} of {plural(runs, 'run')}; the same command continues them")
+    for run, why in ended.orphans:
+        note(f"not started: {run.label}: {why}")
     if ended.left:
         note(f"{ended.why}; not started: {plural(ended.left, 'run')}, which the same command starts")

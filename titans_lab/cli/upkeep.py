@@ -187,6 +187,8 @@ def import_(
         note(f"conflict: {records.root / name} differs or is running; it stays as it is")
     for words in found.refused:
         note(f"refused: {words}; it was left out, and the rest is imported")
+    for run_id, parent in found.orphans:
+        note(f"run {run_id} began with the weights of run {parent}, which are not here; only its own records are")
     if found.conflicts or found.refused:
         raise typer.Exit(FAILED)
 

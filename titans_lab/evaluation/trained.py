@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import torch
 
-import titans
 from titans.models.generation import generate
 from titans.models.inspection import MemoryDiagnostics, inspect
 from titans.models.language_model import LanguageModel
@@ -15,11 +13,11 @@ from titans_lab.data.tokenizer import Tokenizer
 from titans_lab.errors import UserError
 from titans_lab.run.config import RunConfig
 from titans_lab.run.run import config_of
-from titans_lab.store.folder import RunFolder
 from titans_lab.store.store import Store
-from titans_lab.store.weights import find_run, read_weights
+from titans_lab.store.weights import find_run
 from titans_lab.tasks.task import Task, task_class
 from titans_lab.training.precision import products_in
+from titans_lab.training.weights import load_tensors
 
 
 @dataclass(frozen=True)
@@ -91,24 +89,14 @@ def load_run(store: Store, prefix: str, device: torch.device | str = "cpu") -> T
             not kept, are damaged, or belong to another version of the model.
     """
     folder = find_run(store, prefix)
-    content = read_weights(folder)
-    record = folder.record()
-    _same_model(folder, record["versions"]["model"])
+    tensors, record = load_tensors(folder), folder.record()
     config = config_of(record)
     if task_class(config.task.settings).model is not Task.model:
         raise UserError(f"run {folder.run_id}: is not a language model: its task is {config.task.name}; name another")
     model = LanguageModel(config.model, record["seed"])
     try:
-        model.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
-    except Exception as error:  # an unpickler of bytes from elsewhere raises whatever they lead it to
+        model.load_state_dict(tensors)
+    except RuntimeError as error:  # names or shapes are not those of the configuration
         first = (str(error).splitlines() or [""])[0]
         raise UserError(f"run {folder.run_id}: its weights do not load ({first}); sweep its study again") from error
     return Trained(folder.run_id, model.to(device).eval(), config, record["seed"], record["data_hash"])
-
-
-def _same_model(folder: RunFolder, version: int) -> None:
-    if version != titans.VERSIONS["model"]:
-        raise UserError(
-            f"run {folder.run_id}: was trained by version {version} of the model, and this is version "
-            f"{titans.VERSIONS['model']}, another function of the same weights; sweep its study again"
-        )

@@ -11,7 +11,7 @@ from titans_lab.planning.plan import Plan
 from titans_lab.study.study import Study
 
 #: Figures of a whole plan.
-FIGURES = ("devices", "at_once", "seconds", "worker_seconds", "detectable", "undecided", "mixed", "edited")
+FIGURES = ("devices", "at_once", "seconds", "worker_seconds", "detectable", "undecided", "mixed", "edited", "orphans")
 
 
 def document(study: Study, plan: Plan, overrides: Sequence[str]) -> dict[str, Any]:

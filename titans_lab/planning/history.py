@@ -19,7 +19,7 @@ from titans_lab.store.store import Store
 
 SQL = """
 select run_id, seed, data_hash, config, versions, env, device, device_name, state, wall_seconds, steps,
-       peak_memory_bytes, {score} as score
+       peak_memory_bytes, parent, {score} as score
 from runs order by run_id"""
 
 
@@ -48,6 +48,7 @@ class Past:
         step_seconds: Seconds of a step, with its share of the validations, or None where they are not known.
         peak_bytes: The most memory that it held, or None where it is not known.
         score: The final score, or None where the run diverged.
+        parent: The id of the run whose weights it began with, or None.
     """
 
     run_id: str
@@ -59,6 +60,7 @@ class Past:
     step_seconds: float | None
     peak_bytes: int | None
     score: float | None
+    parent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def _past(row: dict[str, Any]) -> Past | None:
         step_seconds=_step_seconds(row),
         peak_bytes=peak if (peak := row["peak_memory_bytes"] or 0) > 0 else None,
         score=row["score"] if row["state"] == "done" and math.isfinite(row["score"] or math.nan) else None,
+        parent=row["parent"],
     )
 
 
@@ -155,4 +158,4 @@ def past_of(
 ) -> Past:
     """Return a run that is yet to come, or of which a few steps were measured, in the form of a finished one."""
     about = run.run_id, run.config, run.seed, run.data_hash, versions(run.config)
-    return Past(*about, hardware, step_seconds, peak_bytes, None)
+    return Past(*about, hardware, step_seconds, peak_bytes, None, run.parent.run_id if run.parent else None)

@@ -59,7 +59,7 @@ def _against(wanted: Sequence[Past], known: Sequence[Past]) -> Iterator[Novelty]
 
 def _fields(run: Past) -> dict[str, Any]:
     """Return all that decides a run's id, by name."""
-    about = {"seed": run.seed, "data": run.data_hash}
+    about = {"seed": run.seed, "data": run.data_hash} | ({"parent": run.parent} if run.parent else {})
     return about | {f"version of {part}": number for part, number in run.versions.items()} | run_facts(run.config)
 
 

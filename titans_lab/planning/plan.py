@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from titans_lab.run.config import RunConfig
 from titans_lab.run.metric import Metric
 from titans_lab.run.run import Run, record_of
 from titans_lab.stats.law import Estimate
+from titans_lab.store.parents import hindered
 from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
 
@@ -37,6 +38,7 @@ class PlannedRun:
         run_id: The run's id.
         label: The run's factors and seed.
         state: The state in the store; "pending" where the store does not have the run.
+        parent: The id of the run whose weights it begins with, or None.
         parameters: The parameters of its model.
         tokens: The tokens that it trains on.
         flops: The FLOPs of its training, forward and backward.
@@ -51,6 +53,7 @@ class PlannedRun:
     run_id: str
     label: str
     state: str
+    parent: str | None
     parameters: int
     tokens: int
     flops: int
@@ -76,6 +79,7 @@ class Plan:
         undecided: What the seeds cannot decide and how many could, or "" where they can.
         mixed: Facts in which its finished runs differ, by name: the number of runs with each value.
         edited: The number of finished runs that other source code trained, with the remedy, or "".
+        orphans: The runs that cannot begin because their parents have no weights, by id: the reason.
     """
 
     runs: tuple[PlannedRun, ...]
@@ -87,6 +91,7 @@ class Plan:
     undecided: str
     mixed: dict[str, dict[str, int]]
     edited: str
+    orphans: dict[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[PlannedRun]:
@@ -114,7 +119,8 @@ def plan(
     """
     metric = metric or runs[0].config.task.settings.METRIC
     history = read_history(store, metric)
-    missing = [past_of(run) for run in history.missing(runs)]
+    waiting = history.missing(runs)
+    missing = [past_of(run) for run in waiting]
     costs = _costs(missing, Experience([*history.finished, *probed]), devices[0])
     new = dict(zip((past.run_id for past in missing), novelties(missing, history.finished), strict=True))
     found, compared = foreseen(runs, history.finished, metric.label), size_of(runs, history.finished)
@@ -129,6 +135,7 @@ def plan(
         undecided=undecided(compared.seeds, compared.arms, found, effect),
         mixed=_mixed(runs, history),
         edited=edited_since(history.finished_envs(runs)),
+        orphans=hindered(waiting, store, {run.run_id for run in waiting}),
     )
 
 
@@ -173,6 +180,7 @@ def _planned(run: Run, history: History, cost: Cost | None, new: Novelty | None)
         run_id=run.run_id,
         label=run.label,
         state=history.state(run),
+        parent=run.parent.run_id if run.parent else None,
         parameters=derived.params(run.config),
         tokens=derived.tokens(run.config),
         flops=derived.flops(run.config),

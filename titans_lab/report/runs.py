@@ -23,18 +23,20 @@ COLUMNS: dict[str, Callable[[Outcome], str]] = {
     "wall time": lambda each: cell(shown.duration, wall_seconds=each.result.wall_seconds),
     "device": lambda each: each.result.device_name or each.result.device or shown.NONE,
 }
+PARENT = "parent"  # the run whose weights a run began with, in studies that have such runs
 CHANGES = "changes to the baseline"
 
 
 def run_table(material: Material, design: Design) -> Table:
     """Return the table of runs, arm by arm."""
     columns = columns_of(material.metric)
-    rows = tuple(_row(material.study, arm, outcome) for arm in design.arms for outcome in arm.outcomes)
+    parents = (PARENT,) if any(run.parent for run in material.study.runs) else ()
+    rows = tuple(_row(material.study, arm, outcome, parents) for arm in design.arms for outcome in arm.outcomes)
     return Table(
         ("run", *factor_names(design)),
-        (*columns, CHANGES),
+        (*columns, *parents, CHANGES),
         rows,
-        words=("state", "device", CHANGES),
+        words=("state", "device", *parents, CHANGES),
         metric=material.metric,
         main=("seed", "state", material.metric.name),
     )
@@ -56,6 +58,7 @@ def columns_of(metric: Metric) -> tuple[str, ...]:
     return tuple(name.format(metric=metric.name) for name in COLUMNS)
 
 
-def _row(study: Subject, arm: Arm, outcome: Outcome) -> Row:
-    cells = (*(show(outcome) for show in COLUMNS.values()), changed(study, outcome))
+def _row(study: Subject, arm: Arm, outcome: Outcome, parents: tuple[str, ...]) -> Row:
+    parent = outcome.run.parent.run_id if outcome.run.parent else shown.NONE
+    cells = (*(show(outcome) for show in COLUMNS.values()), *(parent for _ in parents), changed(study, outcome))
     return Row((TableCell(outcome.run.run_id, run_id=outcome.run.run_id), *spelled(arm)), cells, arm.colour)

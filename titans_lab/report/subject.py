@@ -14,6 +14,7 @@ from titans_lab.errors import UserError
 from titans_lab.report.evidence import listed, quoted
 from titans_lab.run.config import TaskConfig, flatten, plain
 from titans_lab.run.metric import RECORDED, Direction, Metric, Taken, find
+from titans_lab.run.origin import Parent
 from titans_lab.run.run import Run, config_in, config_of
 from titans_lab.run.values import STUDY
 from titans_lab.store.searches import TUNED, tuned_name
@@ -219,7 +220,7 @@ def _studies(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 
 def _runs(snapshot: Snapshot, ids: Sequence[str]) -> list[dict[str, Any]]:
-    sql = f"select run_id, config, seed, data_hash from runs where run_id in ({listed(ids)})"
+    sql = f"select run_id, config, seed, data_hash, parent, steps_before from runs where run_id in ({listed(ids)})"
     rows = snapshot.ask(sql).table.to_pylist()
     return [row | {"config": row["config"] if config_in(row["config"]) else None} for row in rows]
 
@@ -233,7 +234,8 @@ def _stored_run(row: Mapping[str, Any]) -> Run:
     factors, solved = (json.loads(row.get(key) or "{}") for key in ("factors", "solved"))
     more = {"solved": solved, "baseline": bool(row.get("baseline"))}
     config = config_of({"config": json.loads(row["config"])})
-    return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", factors, **more)
+    parent = Parent(row["parent"], steps=row["steps_before"]) if row.get("parent") else None
+    return Run(row["run_id"], config, row["seed"], row["data_hash"] or "", factors, **more, parent=parent)
 
 
 def _metric(record: Mapping[str, Any], runs: Sequence[Run]) -> Metric:

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 from titans.mixers.registry import settings_classes, variants
 from titans.models.config import ModelConfig, flatten
 from titans.models.config import plain as model_plain
+from titans_lab.run.origin import InitConfig
 from titans_lab.run.sections import OUTSIDE, PROFILE_AFTER, DataConfig, LogConfig, SpeedConfig, TrainConfig
 from titans_lab.run.values import brief
 from titans_lab.tasks.registry import all_settings
@@ -28,6 +29,7 @@ __all__ = [
     "PROFILE_AFTER",
     "DataConfig",
     "Impossible",
+    "InitConfig",
     "Leaf",
     "LogConfig",
     "RunConfig",
@@ -80,6 +82,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    init: InitConfig = field(default_factory=InitConfig)
     log: LogConfig = field(default_factory=LogConfig, metadata=OUTSIDE)
     speed: SpeedConfig = field(default_factory=SpeedConfig, metadata=OUTSIDE)
 
@@ -92,6 +95,10 @@ class RunConfig:
             raise ValueError(f"speed.profile: needs {needed} steps, and train.tokens come to {self.train.steps}")
         self._check_devices()
         self._check_noise_scale()
+        if self.log.keep_state and self.train.ema is not None:
+            raise ValueError("log.keep_state: no training goes on from averaged weights; set it to false")
+        if not self.init.weights_only and self.train.optimizer == "muon":
+            raise ValueError("init.weights_only: the state of muon is not taken over; set it to true")
         if self.model.leaks:
             raise ValueError(
                 f"model.{self.model.leaks}: lets a token see later ones; a language model cannot be trained with it"

@@ -26,13 +26,14 @@ def versions(config: RunConfig) -> dict[str, int]:
     return titans.VERSIONS | VERSIONS | {"task": config.task.settings.VERSION}
 
 
-def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
+def run_id(config: RunConfig, seed: int, data_hash: str, parent: str | None = None) -> str:
     """Return the id of a run: 16 hexadecimal digits over everything that decides its numbers.
 
     Args:
         config: The configuration of the run.
         seed: The seed of its initial parameters and batches.
         data_hash: The hash of its data's content, which replaces the path.
+        parent: The id of the run whose weights it begins with. None: its seed draws the initial values.
     """
     record = {
         "config": run_facts(config),
@@ -42,6 +43,8 @@ def run_id(config: RunConfig, seed: int, data_hash: str) -> str:
     }
     if used := plugins_of(config.model.mixers, config.task.name):
         record["plugins"] = used
+    if parent:
+        record["parent"] = parent
     return _digest(record)
 
 
@@ -67,6 +70,7 @@ def read_values(config: RunConfig) -> dict[str, Any]:
                 "data": {key: value for key, value in vars(config.data).items() if key in task.READS},
                 "task": config.task.read(),
                 "train": vars(config.train),
+                "init": vars(config.init),
                 "log": vars(config.log),
                 "speed": vars(config.speed),
             }

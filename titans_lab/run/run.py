@@ -16,6 +16,7 @@ from titans_lab.plugins.loading import plugins_of
 from titans_lab.run.config import Impossible, RunConfig, build, plain
 from titans_lab.run.derived import costs
 from titans_lab.run.identity import run_facts, versions
+from titans_lab.run.origin import Parent
 from titans_lab.run.values import endings, label
 from titans_lab.tasks.settings import TaskSettings
 
@@ -36,6 +37,7 @@ class Run:
         solved: The values that `hold` found for it, by dotted key.
         deviation: The deviation from the held cost, as a share. None: no cost is held.
         baseline: Whether it belongs to the arm that others are compared with.
+        parent: The run whose weights it begins with. None: its seed draws the initial values.
     """
 
     run_id: str
@@ -46,6 +48,7 @@ class Run:
     solved: dict[str, Any] = field(default_factory=dict)
     deviation: float | None = None
     baseline: bool = False
+    parent: Parent | None = None
 
     @property
     def label(self) -> str:
@@ -62,9 +65,24 @@ def labels(runs: Sequence[Run]) -> dict[str, str]:
     }
 
 
+def parents_first(runs: Sequence[Run]) -> list[Run]:
+    """Return runs in the same order, but each behind its parent where that is one of them."""
+    known = {run.run_id: run for run in runs}
+    found: dict[str, Run] = {}
+    for run in runs:
+        line, each = [], known.get(run.run_id)
+        while each and each.run_id not in found:
+            line.append(each)
+            each = known.get(each.parent.run_id) if each.parent else None
+        found |= {each.run_id: each for each in reversed(line)}
+    return list(found.values())
+
+
 def batches(run: Run) -> tuple[object, ...]:
     """Return the values that decide batches: runs with equal ones and equal seeds have the same batch at each step."""
     known = run_facts(run.config)
+    if run.parent and run.parent.goes_on:  # its batches are those behind the parent's last step
+        known = {**known, "data.step": run.parent.run_id if run.parent.steps is None else run.parent.steps}
     if run.config.train.schedule:  # its parts are shares of the steps
         known = {**known, "train.schedule": (run.config.train.schedule, run.config.train.steps)}
     return run.data_hash, *(item for item in known.items() if item[0].startswith(BATCHES))
@@ -80,6 +98,8 @@ def record_of(run: Run, data_source: str) -> dict[str, Any]:
         "seed": run.seed,
         "data_hash": run.data_hash,
         "data_source": data_source,
+        "parent": run.parent and run.parent.run_id,
+        "steps_before": run.parent and run.parent.steps,
         "config": config,
         "versions": versions(run.config),
         "plugins": plugins_of(run.config.model.mixers, run.config.task.name),

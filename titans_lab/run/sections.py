@@ -76,7 +76,10 @@ class LogConfig:
             at the end. 0: none. They count in the peak memory, not in the throughput.
         memory_tokens: The number of validation tokens for a memory diagnostic: whole windows of `train.seq_len`, at
             most `train.batch_size` of them, or one shorter window.
-        weights: Whether to keep the trained model, 4 bytes per parameter, for `titans-lab eval`.
+        weights: Whether to keep the trained model, 4 bytes per parameter, for `titans-lab eval` and for runs that begin
+            with its weights.
+        keep_state: Whether to keep the state of the training, too, 8 bytes per parameter, for runs that go on with it
+            (`init.weights_only: false`).
         checkpoint_seconds: The seconds between two checkpoints, from which an interrupted run resumes, and at least 20
             times the seconds that one takes. With AdamW a checkpoint takes 12 bytes per parameter, and the last two are
             kept until the run is finished. Null: only where a run is asked to stop.
@@ -90,6 +93,7 @@ class LogConfig:
     memory_every: int = 0
     memory_tokens: int = 1024
     weights: bool = True
+    keep_state: bool = False
     checkpoint_seconds: float | None = 60.0
     noise_scale: bool = False
 
@@ -103,6 +107,8 @@ class LogConfig:
             raise ValueError(f"valid_bytes: {self.valid_bytes} leaves nothing to predict")
         if self.memory_tokens < 1:
             raise ValueError(f"memory_tokens: {self.memory_tokens} is below 1")
+        if self.keep_state and not self.weights:
+            raise ValueError("keep_state: is of no use without the weights; set log.weights to true")
         if self.checkpoint_seconds is not None and not self.checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds: {self.checkpoint_seconds} is negative")
 

@@ -30,6 +30,7 @@ from titans_lab.store.names import NUMBER, PART, is_inside
 from titans_lab.store.records import read_contents, read_search
 from titans_lab.store.searches import SearchFolder
 from titans_lab.store.store import Store
+from titans_lab.store.weights import check_weights
 
 CONTENTS = "contents.json"
 FORM = 1
@@ -40,7 +41,7 @@ LONGEST_NAME = 1024  # bytes
 _RECORD = re.compile(
     rf"(?:studies|ngram_baselines|benches)/{PART}\.json|searches/{PART}/(?:search|finalists|trials/{NUMBER})\.json"
     rf"|runs/{PART}/(?:run\.json|status\.json|evals/{PART}\.json|attempts/{NUMBER}/(?:"
-    rf"(?:env|status|archived)\.json|[a-z_]+\.(?:jsonl|parquet)|weights\.pt|{CHECKPOINT}"
+    rf"(?:env|status|archived)\.json|[a-z_]+\.(?:jsonl|parquet)|(?:weights|state)\.pt|{CHECKPOINT}"
     rf"|log\.txt|profile\.txt|trace\.json\.gz|evals/{PART}\.json))"
 )
 
@@ -73,12 +74,14 @@ class Imported:
         same: Records that the store has already.
         conflicts: Records of which the store has a different one, which stays.
         refused: Records that are damaged, with the reason. They were left out.
+        orphans: The ids of added runs, each with that of its parent, whose weights are nowhere.
     """
 
     added: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    orphans: list[tuple[str, str]] = field(default_factory=list)
 
 
 def export(store: Store, runs: Sequence[str], studies: Sequence[str] | None, path: Path, weights: bool = True) -> int:
@@ -137,7 +140,27 @@ def bring(store: Store, path: Path) -> Imported:
         for kind in ("studies", "ngram_baselines", "benches"):
             for file in sorted((staged.root / kind).glob("*.json")):
                 _bring_file(store, file, file.relative_to(staged.root).as_posix(), found)
+    found.orphans += _orphans(store, found.added)
     return found
+
+
+def _orphans(store: Store, added: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each added run whose parent's weights the store does not have, and that parent."""
+    for run_id in (name.removeprefix("runs/") for name in added if re.fullmatch(f"runs/{PART}", name)):
+        parent = _parent(store.run(run_id))
+        try:
+            if parent:
+                check_weights(store.run(parent))
+        except UserError:
+            yield run_id, parent
+
+
+def _parent(run: RunFolder) -> str:
+    """Return the id of a run's parent, or "" where it has none, or only another version can read its record."""
+    try:
+        return str(run.record().get("parent") or "")
+    except DamagedError:
+        return ""
 
 
 def _check_links(root: Path) -> None:

@@ -155,6 +155,14 @@ RUNS = (
     Column("config", str, "JSON: the configuration as recorded"),
     Column("data_hash", str, "SHA-256 of the data"),
     Column("data_source", str, "where the data came from"),
+    Column("parent", str, "run whose final weights it began with; null: its seed drew the initial values"),
+    Column(
+        "steps_before",
+        int,
+        "optimiser steps that were behind the parent, whose training it goes on with; 0: a new training began; null: "
+        "it has no parent, or the parent's steps were not known",
+    ),
+    Column("init_weights", str, "SHA-256 of the weights file that it began with"),
     Column(
         "versions", str, "JSON: versions of model, operator, task and trainer, which are part of the run's identity"
     ),

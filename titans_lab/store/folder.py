@@ -104,6 +104,11 @@ class Attempt:
         return self.path / WEIGHTS
 
     @property
+    def state_path(self) -> Path:
+        """Return the path of the state of the finished training, for `torch.load`: its steps and the optimizer's."""
+        return self.path / "state.pt"
+
+    @property
     def log_path(self) -> Path:
         """Return the path of the worker's stdout and stderr."""
         return self.path / "log.txt"

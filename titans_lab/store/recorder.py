@@ -109,7 +109,7 @@ def commit(attempt: Attempt, state: str, summary: Mapping[str, Any], error: str 
         error=error,
         env=attempt.env(),
         finished=_now(),
-        files=_save_logs(attempt) | _weights(attempt),
+        files=_save_logs(attempt) | _kept(attempt),
     )
     path = folder.status_path if state in FINISHED else attempt.status_path
     with temporary_file(path, json_bytes(vars(status))) as temporary:
@@ -136,10 +136,10 @@ def _name(attempt: Attempt, path: Path) -> str:
     return path.relative_to(attempt.folder.path).as_posix()
 
 
-def _weights(attempt: Attempt) -> dict[str, dict[str, Any]]:
-    """Return the entry of status.json for the weights, if the worker has written them."""
-    path = attempt.weights_path
-    return {_name(attempt, path): digest_of(path.read_bytes())} if path.exists() else {}
+def _kept(attempt: Attempt) -> dict[str, dict[str, Any]]:
+    """Return the entries of status.json for the weights and the state, those that the worker has written."""
+    paths = (attempt.weights_path, attempt.state_path)
+    return {_name(attempt, path): digest_of(path.read_bytes()) for path in paths if path.exists()}
 
 
 class _Written:

@@ -81,7 +81,7 @@ _STATUS = fields(
 _RUN = fields(
     {"run_id": NAME, "seed": INTEGER, "data_hash": TEXT, "versions": mapping(INTEGER)}
     | {"config": fields({}, columns=SECTIONS)},
-    {"plugins": mapping(TEXT)},
+    {"plugins": mapping(TEXT), "parent": NAME, "steps_before": at_least(0)},
     _FIGURES,
 )
 _METRIC = fields({"name": TEXT, "direction": one_of(get_args(Direction)), "taken": one_of(get_args(Taken))})
@@ -136,6 +136,7 @@ _MANIFEST = fields(
     }
 )
 _CONTENTS = fields({"form": INTEGER, "files": mapping(_DIGEST)})
+_STATE = fields({"step": at_least(0), "optimizer": OBJECT})
 _CHECKPOINT = fields(
     {
         "state": fields(
@@ -255,6 +256,11 @@ def read_manifest(path: Path) -> Record:
 def read_contents(path: Path) -> Record:
     """Return the list of contents of an archive: size and SHA-256 of each path."""
     return _read(path, _CONTENTS)
+
+
+def check_state(path: Path, content: Any) -> None:
+    """Raise DamagedError where the content of `path` is no state of a finished training: its steps, its optimizer's."""
+    _check(path, content, _STATE)
 
 
 def check_checkpoint(path: Path, content: Any) -> None:

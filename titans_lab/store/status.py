@@ -23,8 +23,8 @@ BROKEN = frozenset({"failed", "oom", "timeout"})
 FAILED = frozenset({"failed", "oom", "timeout", "cancelled", "lost"})
 STATES = frozenset({"pending", "running", "lost"}) | COMMITTED
 
-#: The files that a commit lists: logs of its attempt as Parquet, and the weights.
-COMMITTED_FILE = re.compile(rf"attempts/({NUMBER})/(?:[a-z_]+\.parquet|weights\.pt)")
+#: The files that a commit lists: logs of its attempt as Parquet, the weights, and the state of the training.
+COMMITTED_FILE = re.compile(rf"attempts/({NUMBER})/(?:[a-z_]+\.parquet|(?:weights|state)\.pt)")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 runs/<run_id>/run.json                  configuration, seed and data of the run, written before it starts
 runs/<run_id>/attempts/<n>/             an attempt. While it runs: claim (its worker), env.json, log.txt and the logs
                                         metrics.jsonl, evals.jsonl and memory.jsonl; stop.json if it was asked to stop.
-                                        At its end: weights.pt if it succeeded, the logs as Parquet, and its commit
+                                        At its end: weights.pt if it succeeded, state.pt if log.keep_state asks
+                                        for it, the logs as Parquet, and its commit
                                         status.json if it has no result; then again.json, if somebody asks for
                                         another attempt, and explained.json, if a cluster says why it ended
 runs/<run_id>/status.json               the commit of the first attempt with a result; it is never replaced

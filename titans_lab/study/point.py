@@ -317,5 +317,5 @@ def _other(point: Point, without: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _identity(point: Point) -> str:
-    """Return the values that make two points the same run, with the path instead of the data's hash."""
-    return run_id(point.config, 0, str(point.config.data.path))
+    """Return the values that make two points the same run, with the paths and names instead of what they stand for."""
+    return run_id(point.config, 0, str(point.config.data.path), str(point.config.init) if point.config.init else None)

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from titans_lab.errors import UserError
-from titans_lab.run.config import DataConfig, RunConfig, TaskConfig, leaves
+from titans_lab.run.config import RunConfig, leaves
 from titans_lab.run.derived import KEYS as SOLVED
 from titans_lab.run.derived import QUANTITIES, SOLVED_BY, Hold
-from titans_lab.run.identity import read_values, run_id
+from titans_lab.run.identity import read_values
 from titans_lab.run.metric import COSTS, RECORDED, Metric, find
-from titans_lab.run.run import Run
+from titans_lab.run.run import Run, parents_first
 from titans_lab.run.values import label
 from titans_lab.study.document import Document, load_plugins, read_document
 from titans_lab.study.grammar import KEYS, language, study_name, variant_name
+from titans_lab.study.lineage import Lineage
 from titans_lab.study.loader import from_plain, load
 from titans_lab.study.point import Held, Point, built, hold_equal, late_names, points_of, sift
 from titans_lab.study.reading import Node, Problems, Setting
@@ -101,22 +102,17 @@ class Study:
             data_hash: A function that returns the hash of a configuration's data. It is called once per data and task.
 
         Raises:
-            UserError: `data_hash` raised it. The message has the place of the wrong value.
+            UserError: `data_hash` raised it, or the parent of a run is not to be found. The message has the place of
+                the wrong value.
         """
-        first: dict[tuple[DataConfig, TaskConfig], Point] = {}
-        for point in self.points:
-            first.setdefault((point.config.data, point.config.task), point)
-        hashes = {source: self._answer(data_hash, point) for source, point in first.items()}
+        lineage = Lineage(self, data_hash, load_study)
         runs: dict[str, Run] = {}
         for point in self.points:
-            digest = hashes[point.config.data, point.config.task]
             for seed in self.seeds:
-                name = run_id(point.config, seed, digest)
-                if name not in runs:
-                    held = point.solved, point.deviation, point.baseline
-                    runs[name] = Run(name, point.config, seed, digest, point.factors, *held)
-                elif point.baseline:
-                    runs[name] = replace(runs[name], baseline=True)
+                run = lineage.run(self, point, seed)
+                known = runs.setdefault(run.run_id, run)
+                if point.baseline and not known.baseline:
+                    runs[run.run_id] = replace(known, baseline=True)
         return list(runs.values())
 
     def check(self, fit: Callable[[RunConfig], None]) -> None:
@@ -131,10 +127,11 @@ class Study:
             raise point.located(error, str(self.path)) from error
 
     def launch_order(self, runs: Iterable[Run]) -> list[Run]:
-        """Return runs in the order in which a sweep launches them."""
-        if self.order == "listed":
-            return list(runs)
-        return sorted(runs, key=lambda run: hashlib.sha256(f"{self.name} {run.run_id}".encode()).digest())
+        """Return runs in the order in which a sweep launches them: each behind the run that it begins with."""
+        listed = list(runs)
+        if self.order != "listed":
+            listed.sort(key=lambda run: hashlib.sha256(f"{self.name} {run.run_id}".encode()).digest())
+        return parents_first(listed)
 
     def record(self, runs: Sequence[Run]) -> dict[str, Any]:
         """Return the study's record for the store, as plain data."""
@@ -332,6 +329,8 @@ def _search(
     terms: SearchTerms | None = document.value("search")
     if terms is None:
         return None
+    if any(point.config.init for point in points):
+        problems.add(terms.place, "search", "its runs cannot begin with the weights of another run; remove init")
     varied = {key: place for space in spaces for key, place in space.varied_keys().items()}
     own = {f"search.space.{dimension.key}": (dimension.key, dimension.place) for dimension in terms.space}
     own |= {f"search.proxy.{key}": (key, setting.key_place) for key, setting in terms.proxy.items()}

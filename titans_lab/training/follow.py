@@ -21,11 +21,13 @@ import torch
 
 from titans_lab.plugins.loading import load_inherited
 from titans_lab.run.run import config_of
+from titans_lab.store.store import Store
 from titans_lab.training.ending import ASKING, die
 from titans_lab.training.followers import own_device
 from titans_lab.training.microbatch import is_out_of_memory
 from titans_lab.training.ranks import join, leave
 from titans_lab.training.replica import Replica
+from titans_lab.training.weights import beginning_of
 from titans_lab.training.worker import task_of
 
 
@@ -38,7 +40,8 @@ def follow(about: dict[str, Any]) -> None:
     record, rank = about["record"], about["rank"]
     config, device = config_of(record), own_device(about["device"], rank)
     ranks = join(Path(about["folder"]), rank, about["size"], config.speed.shard, device)
-    replica = Replica(config, record["seed"], task_of(config, record), device, ranks)
+    beginning = beginning_of(config, record, Store(Path(about["store"]))) if about["store"] else None
+    replica = Replica(config, record["seed"], task_of(config, record), device, ranks, beginning)
     if path := ranks.agree():
         replica.load_state(torch.load(path, map_location="cpu", weights_only=True)["state"])
     replica.join()

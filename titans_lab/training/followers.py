@@ -160,6 +160,7 @@ def ranks_of(
     record: Mapping[str, Any],
     device: torch.device,
     lost: Callable[[RankFailed], NoReturn],
+    store: Path | None = None,
 ) -> Iterator[Ranks]:
     """Start the other ranks of a run, and yield the ranks as the first one, this process, sees them.
 
@@ -168,6 +169,7 @@ def ranks_of(
         record: The record of the run.
         device: The kind of device. The ranks use the first device of that kind, the second, and so on.
         lost: See `Followers`.
+        store: The store with the run's parent. None: it has no parent.
 
     Raises:
         RankFailed: Another rank has died.
@@ -178,6 +180,7 @@ def ranks_of(
         return
     with tempfile.TemporaryDirectory(prefix="titans-lab-ranks-") as folder:
         about = {"record": {**record, "config": plain(config)}, "device": device.type, "size": size, "folder": folder}
+        about["store"] = str(store) if store else None
         followers = Followers([about | {"rank": rank} for rank in range(1, size)], lost)
         try:
             ranks = join(Path(folder), 0, size, config.speed.shard, own_device(device.type, 0))

@@ -103,18 +103,25 @@ def _of(groups: Groups, wanted: Any) -> Groups:
     return [group | {"params": list(filter(wanted, group["params"]))} for group in groups]
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Return the learning rate of a step, counted from 0: linear warm-up, then what `lr_schedule` says."""
-    rise = max(1, round(config.warmup_ratio * config.steps))
+def learning_rate(config: TrainConfig, step: int, before: int = 0) -> float:
+    """Return the learning rate of a step: linear warm-up, then what `lr_schedule` says.
+
+    Args:
+        config: The training.
+        step: The step, counted from 0.
+        before: The steps of an earlier training that goes on. The rate is that of one training with all steps.
+    """
+    step, steps = before + step, before + config.steps
+    rise = max(1, round(config.warmup_ratio * steps))
     if step < rise:
         return config.lr * (step + 1) / rise
-    return config.lr * (config.min_lr_ratio + (1 - config.min_lr_ratio) * _height(config, step, rise))
+    return config.lr * (config.min_lr_ratio + (1 - config.min_lr_ratio) * _height(config, step, steps, rise))
 
 
-def _height(config: TrainConfig, step: int, rise: int) -> float:
+def _height(config: TrainConfig, step: int, steps: int, rise: int) -> float:
     """Return the learning rate after the warm-up, from 1 at the peak to 0 at the final rate."""
     if config.lr_schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, config.steps - rise)))
-    falls = {"linear": config.steps - rise, "wsd": round(config.decay_ratio * config.steps), "constant": 0}
+        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+    falls = {"linear": steps - rise, "wsd": round(config.decay_ratio * steps), "constant": 0}
     fall = falls[config.lr_schedule]
-    return min(1.0, (config.steps - step) / fall) if fall else 1.0
+    return min(1.0, (steps - step) / fall) if fall else 1.0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from titans.models.backbone import Backbone
 from titans.models.language_model import use_kernel
+from titans_lab.errors import UserError
 from titans_lab.run.config import RunConfig
 from titans_lab.tasks.task import Batch, Task
 from titans_lab.training.average import WeightAverage
@@ -19,6 +22,7 @@ from titans_lab.training.optimiser import learning_rate, optimizer_for
 from titans_lab.training.precision import products_in
 from titans_lab.training.ranks import Instruction, Ranks
 from titans_lab.training.speed import peak_bytes
+from titans_lab.training.weights import Beginning
 
 ALONE = Ranks()
 
@@ -45,13 +49,25 @@ class FirstPart(NamedTuple):
 class Replica:
     """One rank's part of a training: it computes its examples of each batch, and takes every step with the others.
 
+    It begins with what `beginning` has, if that is given: weights, and where a training goes on, its optimizer's state,
+    too, with the learning rates and the batches behind its last step.
+
     Attributes:
         model: The model, or this rank's shards of it.
         micro_batches: The size of micro-batches on each rank.
         step: The number of steps taken so far.
     """
 
-    def __init__(self, config: RunConfig, seed: int, task: Task, device: torch.device, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        seed: int,
+        task: Task,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+        beginning: Beginning | None = None,
+    ) -> None:
+        self.beginning, self.before = beginning, beginning.steps if beginning else 0
         self.config, self.seed, self.task, self.device, self.ranks = config, seed, task, device, ranks
         self.lessons = {length: task.at_length(config, seed, length) for length in config.train.lengths}
         self.micro_batches = MicroBatches(config.train.batch_size, config.micro_batch)
@@ -62,10 +78,14 @@ class Replica:
         """Make the model and the optimizer that training begins with."""
         self.step = 0
         self.model = self._new_model()
+        if self.beginning:
+            self.beginning.load_into(self.model)
         self.losses = self.ranks.placed(Losses(self.task, self.model), self.model, self.device)
         self.optimizer = optimizer_for(self.model, self.config.train)
         decay = self.config.train.ema
         self.average = None if decay is None else WeightAverage(self.model, decay)
+        if self.beginning and self.beginning.optimizer:
+            self._go_on(self.beginning.optimizer)
 
     def join(self) -> None:
         """Connect with the other ranks, which have the same state."""
@@ -78,8 +98,8 @@ class Replica:
         """
         self.ranks.tell(Instruction.STEP, self.micro_batches.size)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config.train, self.step)
-        batch = self.lessons[self.config.train.length(self.step)].sample(self.step)
+            group["lr"] = learning_rate(self.config.train, self.step, self.before)
+        batch = self.lessons[self.config.train.length(self.step)].sample(self.before + self.step)
         if self.ranks.size == 1:
             loss = self.micro_batches.within_memory(lambda: self.gradients(batch))
         else:  # the others could not repeat the step: the next attempt has a smaller micro-batch
@@ -180,6 +200,26 @@ class Replica:
         """Return this rank's part of tensors, by the names of parameters."""
         own = self.model.state_dict()
         return {name: self.ranks.part(tensor, own.get(name, tensor)) for name, tensor in tensors.items()}
+
+    def _go_on(self, state: Mapping[str, Any]) -> None:
+        """Give the optimizer the state that a training ended with. Its weight decay and betas are this run's own."""
+        groups = self.optimizer.state_dict()["param_groups"]
+        try:
+            self._check_fits(state)
+            self.optimizer.load_state_dict(deepcopy(self._own({**state, "param_groups": groups})))  # not to share them
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            raise UserError(
+                f"init.weights_only: the parent's state is not of this run's optimizer ({error})"
+            ) from error
+
+    def _check_fits(self, state: Mapping[str, Any]) -> None:
+        """Raise ValueError where a tensor is no scalar and has another shape than its parameter."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for number, entry in state["state"].items():
+            shape = parameters[number].shape
+            for name, x in entry.items():
+                if isinstance(x, Tensor) and x.ndim and x.shape != shape:
+                    raise ValueError(f"{name} has the shape {list(x.shape)}, and its parameter {list(shape)}")
 
     def _own(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return an optimizer's state with this rank's part of each tensor."""

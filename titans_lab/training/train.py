@@ -31,6 +31,7 @@ from titans_lab.training.precision import products_in
 from titans_lab.training.ranks import Ranks
 from titans_lab.training.replica import ALONE, Replica
 from titans_lab.training.speed import product_rate, profiled
+from titans_lab.training.weights import Beginning
 
 
 class Diverged(Exception):
@@ -68,9 +69,10 @@ class Trainer:
         device: torch.device,
         recorder: Recorder,
         ranks: Ranks = ALONE,
+        beginning: Beginning | None = None,
     ) -> None:
         self.config, self.task, self.device, self.recorder, self.ranks = config, task, device, recorder, ranks
-        self.replica = Replica(config, seed, task, device, ranks)
+        self.replica = Replica(config, seed, task, device, ranks, beginning)
         self.replica.micro_batches.halved = self._halved
         self.product_rate = ranks.size * product_rate(device, config.train.precision)
         self.flops_per_token = costs(config)["flops_per_token"]
@@ -129,10 +131,13 @@ class Trainer:
             "last_loss": self.last_loss,
             "peak": self._peak(),
             "elapsed": perf_counter() - self.begin,
+            "init_weights": self._init_weights,
         }
 
     def load_state(self, state: State) -> None:
         """Resume from a state. If that fails, training begins as if nothing had been loaded."""
+        if state.get("init_weights") != self._init_weights:
+            raise ValueError("it began with other weights than its parent has now")
         self.replica.load_state(state)
         try:
             self.interval, self.plateau = LogInterval(**state["interval"]), Plateau(**state.get("plateau", {}))
@@ -156,6 +161,11 @@ class Trainer:
             "wall_seconds": perf_counter() - self.begin,
             "peak_memory_bytes": self._peak(),
         }
+
+    @property
+    def _init_weights(self) -> str | None:
+        """Return the digest of the weights that the run began with, or None where its seed drew the initial values."""
+        return self.replica.beginning.digest if self.replica.beginning else None
 
     def _rest(self) -> bool:
         """Log, evaluate and save what is due between two steps, and return whether training is over."""
@@ -236,7 +246,7 @@ class Trainer:
             loss=self.last_loss,
             valid_loss=partial.get("loss"),
             valid_score=partial.get("score"),
-            lr=learning_rate(self.config.train, step - 1),
+            lr=learning_rate(self.config.train, step - 1, self.replica.before),
             grad_norm=figures[-1][1],
             tokens_per_second=self.rates[-1],
             utilisation=self._utilisation(self.rates[-1]),

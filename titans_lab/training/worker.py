@@ -35,7 +35,7 @@ from titans_lab.training.ending import Cancelled, Ending, die
 from titans_lab.training.followers import RankFailed, ranks_of
 from titans_lab.training.microbatch import is_out_of_memory
 from titans_lab.training.train import Diverged, Stopped, Trainer
-from titans_lab.training.weights import save_weights
+from titans_lab.training.weights import beginning_of, save_state, save_weights
 
 MOST_COUNTED = 1_000_000_000  # bytes; n-gram counts of a larger text would take longer than most runs
 CANCELLED = "cancelled before its end"
@@ -62,9 +62,12 @@ def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -
     config = replace(config, speed=replace(config.speed, micro_batch=taken_over["micro_batch"]))
     execution = {"kernel": kernel(config, device.type), "devices": config.speed.devices, "shard": config.speed.shard}
     recorder = Recorder(attempt, _host() | _device_facts(device) | execution | taken_over)
-    task = task_of(config, record)
-    with ranks_of(config, record, device, partial(_end_lost, attempt)) as ranks:
-        trainer = Trainer(config, record["seed"], task, device, recorder, ranks)
+    task, store = task_of(config, record), Store(attempt.folder.store)
+    beginning = beginning_of(config, record, store)
+    if beginning:
+        recorder.note({"init_weights": beginning.digest})
+    with ranks_of(config, record, device, partial(_end_lost, attempt), store.root) as ranks:
+        trainer = Trainer(config, record["seed"], task, device, recorder, ranks, beginning)
         trainer.should_stop = lambda: _asked(attempt, ending)
         try:
             state, summary, error = "done", trainer.run(), None
@@ -72,12 +75,15 @@ def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -
             state, summary, error = "diverged", trainer.summary(end.step) | {"diverged_step": end.step}, str(end)
         except Stopped as end:
             state, summary, error = end.state, trainer.summary(end.step), str(end)
+        kept = trainer.replica.state() if state == "done" and config.log.keep_state else None
     with ending.sealed():
         if state == "done" and config.log.weights:
             save_weights(attempt, trainer.model)
+        if kept:
+            save_state(attempt, trainer.replica.before + kept["step"], kept["optimizer"])
         commit(attempt, state, summary, error)
     if state not in STOPPED and _countable(task):
-        save_ngram_baseline(Store(attempt.folder.store), task.corpus, config.data, task.settings.ORDERS)
+        save_ngram_baseline(store, task.corpus, config.data, task.settings.ORDERS)
     return state
 
 

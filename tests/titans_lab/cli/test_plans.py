@@ -86,7 +86,7 @@ def test_json_has_every_part_of_a_plan(cli: Any, bench: Workbench):
     expected = plan(bench.runs(*arguments[2:4]), bench.store, cores())
     assert list(found) == [
         "study", "question", "expect", "effect", "warnings", "devices", "at_once", "seconds", "worker_seconds",
-        "detectable", "undecided", "mixed", "edited", "search", "runs",
+        "detectable", "undecided", "mixed", "edited", "orphans", "search", "runs",
     ]  # fmt: skip
     assert found["detectable"]["pairs"] == 4
     assert [row["run_id"] for row in found["runs"]] == [row.run_id for row in expected.runs]

@@ -119,7 +119,7 @@ def test_weights_that_are_not_what_was_committed_are_refused(bench: Workbench):
     with pytest.raises(UserError, match=r"weights\.pt: is not what status\.json committed"):
         load_run(bench.store, folder.run_id)
     path.unlink()
-    with pytest.raises(UserError, match=r"weights\.pt: is missing"):
+    with pytest.raises(UserError, match=r"its weights are not in this store"):
         load_run(bench.store, folder.run_id)
 
 

@@ -22,6 +22,7 @@ def test_the_leaves_are_the_values_of_a_configuration() -> None:
         "data",
         "task",
         "train",
+        "init",
         "log",
         "speed",
     }

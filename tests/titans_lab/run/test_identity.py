@@ -38,6 +38,8 @@ NEEDS: dict[str, dict[str, Any]] = {
     "model.memory.huber_threshold": {"model.memory.objective": "huber"},
     "model.memory.gamma_bias": {"model.memory.window": 2},
     "log.noise_scale": {"speed.micro_batch": 1},
+    "init.seed": {"init.arm": "short"},
+    "init.weights_only": {"init.arm": "short"},
     "task.name": {"model.vocab_size": 8192},
     "task.noisy_in_context_recall.noise_vocabulary": {"task.noisy_in_context_recall.vocabulary": 64},
     "task.series": {"data.path": "a.csv", "train.seq_len": 1},
@@ -56,6 +58,8 @@ def other(key: str, variant: str) -> Any:
         return "mqar"
     if key == "model.memory.objective_power":
         return 2.0
+    if key == "init.run":
+        return "0123456789abcdef"
     if key == "train.schedule":
         return "128 then 256"
     if key == "train.decay_groups":
