@@ -22,8 +22,8 @@ from titans_lab.data import prepare as making
 from titans_lab.data.corpus import load_corpus, trained_tokenizer
 from titans_lab.data.prepare import Request, prepare
 from titans_lab.data.prepared import Manifest, map_part, read_tokenizer
-from titans_lab.data.sources import Source
-from titans_lab.data.tokenizer import BpeTokenizer, read_bpe, train_bpe
+from titans_lab.data.sources import Source, documents
+from titans_lab.data.tokenizer import END_OF_TEXT, BpeTokenizer, read_bpe, read_tokenizer_json, train_bpe
 from titans_lab.errors import UserError
 from titans_lab.tasks.task import build_task
 from titans_lab.tasks.text.task import TextTask
@@ -64,7 +64,7 @@ def test_decoding_restores_the_text_and_widths_sum_to_its_bytes():
 
 def test_training_gives_the_same_in_another_process():
     code = f"""
-from titans_lab.data.tokenizer import train_bpe
+from titans_lab.data.tokenizer import END_OF_TEXT, BpeTokenizer, read_bpe, read_tokenizer_json, train_bpe
 print(train_bpe("bpe:320", 320, [{text(500)!r}.encode()]).digest)
 """
     first, second = (run([sys.executable, "-c", code], PYTHONHASHSEED=str(seed)) for seed in (1, 2))
@@ -119,6 +119,29 @@ def test_the_vocabulary_of_gpt2_gives_the_published_tokens(tmp_path: Path):
     manifest = made(tmp_path / "out", "Hello world" * 40, tokenizer=name)
     assert (manifest.vocabulary, manifest.dtype) == (50257, "uint16")
     assert map_part(tmp_path / "out", manifest, "train")[:2].tolist() == [15496, 995]
+
+
+def test_a_tokenizer_json_gives_the_tokens_of_the_library_that_wrote_it(tmp_path: Path):
+    library = small()._library
+    library.add_special_tokens([END_OF_TEXT])
+    library.save(str(tmp_path / "tokenizer.json"))
+    ours = read_tokenizer_json(tmp_path / "tokenizer.json")
+    content = text(400) + "  €\n"
+    assert ours.encode(content) == tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode(content).ids
+    assert ours.decode(ours.encode(content)) == content.encode()
+    manifest = made(tmp_path / "out", content, tokenizer=f"json:{tmp_path / 'tokenizer.json'}")
+    assert manifest.vocabulary == len(ours.pieces)
+
+
+def test_datasets_that_were_saved_to_disk_are_read_in_the_order_of_their_rows(tmp_path: Path):
+    datasets = extra("datasets")
+    rows = [{"text": f"document {number} €"} for number in range(50)]
+    found = datasets.DatasetDict({"train": datasets.Dataset.from_list(rows).shuffle(seed=1).select(range(40))})
+    found.save_to_disk(str(tmp_path / "saved"), num_shards={"train": 3})
+    read = [b"".join(document).decode() for document in documents(Source(str(tmp_path / "saved" / "train")), True)]
+    assert read == found["train"]["text"][:]
+    with pytest.raises(UserError, match="a dataset with splits; name the folder of one: .*saved/train"):
+        list(documents(Source(str(tmp_path / "saved")), True))
 
 
 def files(tmp_path: Path, vocabulary: Any = None, merges: str | None = None) -> tuple[Path, Path]:

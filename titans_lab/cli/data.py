@@ -32,7 +32,8 @@ def prepare(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write.")],
     tokenizer: Annotated[
-        str, typer.Option(help="bytes; bpe:N, trained on the text; or gpt2:VOCABULARY,MERGES, from two files.")
+        str,
+        typer.Option(help="bytes; bpe:N, trained on the text; gpt2:VOCABULARY,MERGES; or json:FILE, a tokenizer.json."),
     ] = "bytes",
     valid: Annotated[str | None, typer.Option(metavar="SOURCE", help="A separate text for validation.")] = None,
     valid_fraction: Annotated[

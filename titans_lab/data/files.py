@@ -30,7 +30,7 @@ DAMAGE = (EOFError, zlib.error, lzma.LZMAError, OSError)
 #: The first bytes of files that are no text, their kind, and the remedy.
 FOREIGN = {
     b"PAR1": ("a Parquet file", "`titans-lab data prepare FILE -o FOLDER` reads its text"),
-    b"ARROW1": ("an Arrow file", "write its text as Parquet or JSON lines"),
+    b"ARROW1": ("an Arrow file", "`titans-lab data prepare FILE -o FOLDER` reads its text"),
     b"Obj\x01": ("an Avro file", "write its text as Parquet or JSON lines"),
     b"PK\x03\x04": ("a zip archive", "unpack it"),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it"),

@@ -33,11 +33,11 @@ from titans_lab.data.prepared import (
     write_manifest,
 )
 from titans_lab.data.sources import Document, Source, documents, files
-from titans_lab.data.tokenizer import BYTES, SEPARATOR, SMALLEST, Tokenizer, read_bpe, train_bpe
+from titans_lab.data.tokenizer import BYTES, SEPARATOR, SMALLEST, Tokenizer, read_bpe, read_tokenizer_json, train_bpe
 from titans_lab.errors import UserError
 
 BATCH = 8 * BLOCK  # bytes that are tokenized together
-TOKENIZERS = "bytes, bpe:N or gpt2:VOCABULARY,MERGES"
+TOKENIZERS = "bytes, bpe:N, gpt2:VOCABULARY,MERGES or json:FILE"
 #: A place to cut a text. No pre-tokenizer looks across it, so the two sides have the same tokens as the whole text.
 SEAM = re.compile(rb"[ \n](?=[!-~])")
 
@@ -52,7 +52,7 @@ class Request:
     Attributes:
         source: The training text. Its end is held out unless `valid` is given.
         valid: A separate text to hold out.
-        tokenizer: "bytes", "bpe:N" or "gpt2:VOCABULARY,MERGES".
+        tokenizer: "bytes", "bpe:N", "gpt2:VOCABULARY,MERGES" or "json:FILE".
         valid_fraction: The share of the bytes, at the end, that is held out without `valid`.
         limit: The most bytes to read of the source. A character that the limit cuts in two is left out.
         one_document: Whether the source is one document, for rows that are lines of one text.
@@ -100,7 +100,7 @@ def _check(request: Request) -> None:
     if not 0 < request.valid_fraction < 1:
         raise UserError(f"--valid-fraction: {request.valid_fraction} is not between 0 and 1")
     kind, _, rest = request.tokenizer.partition(":")
-    fits = {"bytes": not rest, "bpe": rest.isdecimal(), "gpt2": len(rest.split(",")) == 2}
+    fits = {"bytes": not rest, "bpe": rest.isdecimal(), "gpt2": len(rest.split(",")) == 2, "json": bool(rest)}
     if not fits.get(kind):
         raise UserError(f"--tokenizer: {request.tokenizer!r} is not {TOKENIZERS}")
     if kind == "bpe" and int(rest) < SMALLEST:
@@ -110,7 +110,8 @@ def _check(request: Request) -> None:
 def _files(request: Request) -> list[Path]:
     named = [source for source in (request.source, request.valid) if source and not source.on_the_hub]
     kind, _, rest = request.tokenizer.partition(":")
-    return [path for source in named for path in files(source)] + [Path(p) for p in rest.split(",") if kind == "gpt2"]
+    given = {"gpt2": rest.split(","), "json": [rest]}.get(kind, [])
+    return [path for source in named for path in files(source)] + list(map(Path, given))
 
 
 def _signature(path: Path) -> list[Any]:
@@ -227,6 +228,8 @@ def _tokenizer(name: str, blocks: Callable[[], Iterator[TextBlock]]) -> Tokenize
     if kind == "gpt2":
         vocabulary, merges = rest.split(",")
         return read_bpe("gpt2", Path(vocabulary), Path(merges))
+    if kind == "json":
+        return read_tokenizer_json(Path(rest))
     return BYTES
 
 

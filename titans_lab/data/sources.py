@@ -1,4 +1,4 @@
-"""Read documents from files, folders, JSON lines and Hugging Face datasets, as blocks of bytes."""
+"""Read documents from files, folders, JSON lines, Parquet, Arrow and Hugging Face datasets, as blocks of bytes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ from titans_lab.errors import UserError
 HUB = "hf:"
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
-PARQUET = b"PAR1"
+TABLES = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")  # the first bytes of Parquet, and of Arrow's files and streams
+#: What Hugging Face's `save_to_disk` writes beside Arrow files, for a dataset and for one with splits.
+SAVED, SPLITS = "state.json", "dataset_dict.json"
+MOST_JSON = 2**24  # bytes of these
 SOURCE = "the text"  # the name in errors of a file that no key of a study names
-TEXT = "a text, JSON lines or Parquet"
+TEXT = "a text, JSON lines, Parquet or Arrow"
 
 Document = Iterator[bytes]
 
@@ -37,9 +40,10 @@ class Source:
     """The origin of a text.
 
     Attributes:
-        name: A file or a folder of files, each plain or compressed, or `hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`, a
-            dataset on the Hugging Face hub, which needs the network. A file is Parquet by its first bytes, JSON lines
-            by its name (.jsonl, .ndjson, .json, also before .gz, .bz2, .xz or .zst), else one document.
+        name: A file or a folder of files, each plain or compressed, a folder that `save_to_disk` of Hugging Face's
+            `datasets` wrote, or `hf:REPOSITORY[:CONFIGURATION[:SPLIT]]`, a dataset on the Hugging Face hub, which needs
+            the network. A file is Parquet or Arrow by its first bytes, JSON lines by its name (.jsonl, .ndjson, .json,
+            also before .gz, .bz2, .xz or .zst), else one document.
         key: The name of the text in a JSON line or a row.
     """
 
@@ -65,8 +69,8 @@ def documents(source: Source, utf8: bool) -> Iterator[Document]:
         yield from map(_one, _rows(source))
         return
     for path in files(source):
-        if _begin(path).startswith(PARQUET):
-            yield from map(_one, _parquet(path, source.key))
+        if _begin(path).startswith(TABLES):
+            yield from map(_one, _table(path, source.key))
         elif is_json_lines(path):
             yield from map(_one, _json_lines(path, source.key))
         else:
@@ -80,11 +84,36 @@ def files(source: Source) -> list[Path]:
         raise UserError(f"{root}: no such file or folder, relative to {Path.cwd()}")
     if not root.is_dir():
         return [root]
+    if (root / SPLITS).is_file():
+        raise UserError(f"{root}: a dataset with splits; name the folder of one: {_splits(root)}")
+    if (root / SAVED).is_file():
+        return _saved(root)
     below = (path for path in root.rglob("*") if path.is_file())
     found = sorted(path for path in below if not any(part.startswith(".") for part in path.relative_to(root).parts))
     if not found:
         raise UserError(f"{root}: a folder without files; name one that has some")
     return found
+
+
+def _splits(root: Path) -> str:
+    return ", ".join(str(path.parent) for path in sorted(root.glob(f"*/{SAVED}"))) or "it has none"
+
+
+def _saved(root: Path) -> list[Path]:
+    """Return the Arrow files of a saved dataset in their order."""
+    path = root / SAVED
+    with open_file(path, SOURCE, TEXT) as file:
+        content = file.read(MOST_JSON)
+    try:
+        names = [entry["filename"] for entry in json.loads(content)["_data_files"]]
+        paths = [root / name for name in names if Path(name).name == name]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: does not name the files of a saved dataset ({error}); save it again") from error
+    if not paths or len(paths) < len(names):
+        raise UserError(f"{path}: names no file of its folder; save the dataset again")
+    if missing := [name for name in paths if not name.is_file()]:
+        raise UserError(f"{missing[0]}: missing, and {SAVED} names it; save the dataset again")
+    return paths
 
 
 def is_json_lines(path: Path) -> bool:
@@ -202,13 +231,13 @@ def _text(row: dict[str, Any], key: str, place: str) -> bytes:
         raise UserError(f"{place}: {key!r} holds half a character (a lone surrogate)") from error
 
 
-def _parquet(path: Path, key: str) -> Iterator[bytes]:
-    from titans_lab.data.arrow import parquet_rows
+def _table(path: Path, key: str) -> Iterator[bytes]:
+    from titans_lab.data.arrow import table_rows
 
     number = 0
     with open_file(path, SOURCE, TEXT) as file:
         try:
-            for number, row in enumerate(parquet_rows(file, key), 1):
+            for number, row in enumerate(table_rows(file, key), 1):
                 yield _text(row, key, f"{path}: row {number}")
         except OSError as error:
             raise UserError(f"{path}: row {number + 1}: cannot be read ({error}); fetch the file again") from error

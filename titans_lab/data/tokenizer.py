@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SEPARATOR = b"\0"
 END_OF_TEXT = "<|endoftext|>"
+#: Settings of a BPE in a tokenizer.json by which it merges otherwise than GPT-2's.
+_OTHERWISE = ("dropout", "ignore_merges", "byte_fallback", "continuing_subword_prefix", "end_of_word_suffix")
+_GPT2 = ("ByteLevel", False, True)  # type, add_prefix_space and use_regex of its pre-tokenizer
 SMALLEST = 257  # the least vocabulary of a BPE: every byte, and the end of a text
 
 
@@ -151,6 +154,33 @@ def read_bpe(name: str, vocabulary_path: Path, merges_path: Path) -> BpeTokenize
     numbered = [(f"{merges_path}:{number}", line) for number, line in enumerate(lines, 1)]
     pairs = [(place, line) for place, line in numbered if line and not line.startswith("#version")]
     return BpeTokenizer(name, vocabulary, [_pair(line, vocabulary, place) for place, line in pairs])
+
+
+def read_tokenizer_json(path: Path) -> BpeTokenizer:
+    """Read a byte-level BPE from a `tokenizer.json` of Hugging Face's `tokenizers`.
+
+    Raises:
+        UserError: The file is damaged, or its tokenizer would change a text or cut it otherwise than GPT-2's does.
+    """
+    content = read_bytes(path, "--tokenizer", "a tokenizer.json")
+    try:
+        found = json.loads(content.decode())
+        model, cut, added = found["model"], found["pre_tokenizer"], found["added_tokens"]
+        vocabulary = model["vocab"] | {token["content"]: token["id"] for token in added}
+        merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: not the tokenizer.json of a BPE ({type(error).__name__}: {error})") from error
+    if odd := [name for name in _OTHERWISE if model.get(name)]:
+        raise UserError(f"{path}: merges otherwise than GPT-2's BPE ({', '.join(odd)}); choose a tokenizer without")
+    if found.get("normalizer") is not None:
+        raise UserError(
+            f"{path}: its normalizer changes texts, so that their bytes are lost; choose a tokenizer without"
+        )
+    if not isinstance(cut, dict) or (cut.get("type"), cut.get("add_prefix_space"), cut.get("use_regex", True)) != _GPT2:
+        raise UserError(f"{path}: cuts texts otherwise than GPT-2's tokenizer does; choose one with its pre-tokenizer")
+    _check_vocabulary(vocabulary, str(path))
+    pairs = [_pair(merge, vocabulary, f"{path}: merge {number}") for number, merge in enumerate(merges, 1)]
+    return BpeTokenizer("tokenizer.json", vocabulary, pairs)
 
 
 def _check_vocabulary(vocabulary: Any, place: str) -> None:

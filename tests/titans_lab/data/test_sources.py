@@ -128,3 +128,86 @@ def test_a_wrong_path_and_an_empty_folder_are_named(tmp_path: Path):
         read(tmp_path / "no-such")
     with pytest.raises(UserError, match=r": a folder without files"):
         read(tmp_path)
+
+
+TABLE = pa.table({"id": [1, 2, 3], "text": ["one", "two €", "three"], "body": ["a", None, "c"]})
+
+
+def write_arrow(path: Path, stream: bool, table: pa.Table = TABLE) -> None:
+    make = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with path.open("wb") as file, make(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["file", "stream"])
+def test_the_rows_of_an_arrow_file_are_documents(tmp_path: Path, stream: bool):
+    path = tmp_path / "rows.arrow"
+    write_arrow(path, stream)
+    assert read(path) == [b"one", "two €".encode(), b"three"]
+    with pytest.raises(UserError, match=r"rows\.arrow: row 1: no 'words'; .* with --key: id, text, body"):
+        read(path, key="words")
+    with pytest.raises(UserError, match=r"rows\.arrow: row 2: 'body' holds no text, but NoneType"):
+        read(path, key="body")
+    whole = path.read_bytes()
+    for size in (len(whole) - 8, len(whole) // 2, 20):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match=r"rows\.arrow: row \d: cannot be read .*; fetch the file again"):
+            read(path)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["file", "stream"])
+def test_offsets_that_point_outside_of_an_arrow_file_are_not_followed(tmp_path: Path, stream: bool):
+    offsets, letters = pa.py_buffer(b"\0\0\0\0\0\0\0\x40\3\0\0\0"), pa.py_buffer(b"abc")
+    text = pa.StringArray.from_buffers(2, offsets, letters)
+    path = tmp_path / "rows.arrow"
+    write_arrow(path, stream, pa.table({"text": text}))
+    with pytest.raises(UserError, match=r"rows\.arrow: row 1: cannot be read"):
+        read(path)
+
+
+def save(folder: Path, names: list[object]) -> Path:
+    """Write what `save_to_disk` of Hugging Face's `datasets` writes, with rows in each named file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset_info.json").write_text("{}")
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names]}))
+    return folder
+
+
+def test_a_dataset_that_was_saved_to_disk_is_its_arrow_files_in_order(tmp_path: Path):
+    folder = save(tmp_path / "saved", ["b.arrow", "a.arrow"])
+    write_arrow(folder / "a.arrow", True)
+    write_arrow(folder / "b.arrow", True, TABLE.slice(1, 1))
+    write_arrow(folder / "other.arrow", True)
+    assert read(folder) == ["two €".encode(), b"one", "two €".encode(), b"three"]
+
+
+def test_a_saved_dataset_with_splits_asks_for_one(tmp_path: Path):
+    for split in ("train", "test"):
+        save(tmp_path / split, ["a.arrow"])
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    with pytest.raises(UserError, match=rf"with splits; name the folder of one: {tmp_path}/test, {tmp_path}/train"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (["a.arrow", "b.arrow"], r"b\.arrow: missing, and state\.json names it; save the dataset again"),
+        (["../a.arrow"], r"state\.json: names no file of its folder"),
+        (["/etc/passwd"], r"state\.json: names no file of its folder"),
+        ([], r"state\.json: names no file of its folder"),
+        ([3], r"state\.json: does not name the files of a saved dataset"),
+    ],
+)
+def test_a_saved_dataset_reads_files_of_its_folder_alone(tmp_path: Path, names: list[object], complaint: str):
+    write_arrow(tmp_path / "a.arrow", True)
+    folder = save(tmp_path / "saved", names)
+    write_arrow(folder / "a.arrow", True)
+    with pytest.raises(UserError, match=complaint):
+        read(folder)
+
+
+def test_a_saved_dataset_whose_state_is_damaged_is_named(tmp_path: Path):
+    (save(tmp_path, ["a.arrow"]) / "state.json").write_text('{"_data_files": ')
+    with pytest.raises(UserError, match=r"state\.json: does not name the files of a saved dataset"):
+        read(tmp_path)

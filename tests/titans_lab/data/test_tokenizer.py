@@ -11,7 +11,7 @@ import pytest
 from titans_lab.data.prepare import Request, prepare
 from titans_lab.data.prepared import read_manifest, read_tokenizer
 from titans_lab.data.sources import Source
-from titans_lab.data.tokenizer import END_OF_TEXT, from_definition, read_bpe
+from titans_lab.data.tokenizer import END_OF_TEXT, from_definition, read_bpe, read_tokenizer_json
 from titans_lab.errors import UserError
 
 #: The letters that GPT-2 writes bytes with: printable bytes as themselves, the others from U+0100 on.
@@ -49,6 +49,57 @@ def test_gpt_2_s_files_from_elsewhere_are_not_believed(tmp_path: Path, vocabular
     paths[1].write_bytes(merges.encode())
     with pytest.raises(UserError, match=wrong):
         read_bpe("gpt2", *paths)
+
+
+#: The parts of a tokenizer.json, as the package `tokenizers` writes them.
+JSON: dict[str, Any] = {
+    "version": "1.0",
+    "added_tokens": [{"id": GOOD[END_OF_TEXT], "content": END_OF_TEXT, "special": True}],
+    "normalizer": None,
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    "model": {
+        "type": "BPE",
+        "dropout": None,
+        "vocab": {token: number for token, number in GOOD.items() if token != END_OF_TEXT},
+        "merges": MERGES,
+    },
+}
+
+
+def of_model(**changes: Any) -> dict[str, Any]:
+    return JSON | {"model": JSON["model"] | changes}
+
+
+@pytest.mark.parametrize("merges", [MERGES, ["t h", "th e"]], ids=["pairs", "texts"])
+def test_a_tokenizer_json_has_the_tokenizer_of_its_definition(tmp_path: Path, merges: Any):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(of_model(merges=merges)))
+    expected = from_definition("mine", {"type": "bpe", "vocabulary": GOOD, "merges": MERGES}, "here")
+    assert read_tokenizer_json(path).digest == expected.digest
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (DEEP, "not the tokenizer.json of a BPE"),
+        ("{}", "not the tokenizer.json of a BPE"),
+        ([], "not the tokenizer.json of a BPE"),
+        (of_model(vocab=[["a", 0.5]]), "not the tokenizer.json of a BPE"),
+        (JSON | {"normalizer": {"type": "NFC"}}, "its normalizer changes texts"),
+        (JSON | {"pre_tokenizer": {"type": "Whitespace"}}, "cuts texts otherwise than GPT-2's"),
+        (JSON | {"pre_tokenizer": JSON["pre_tokenizer"] | {"add_prefix_space": True}}, "cuts texts otherwise"),
+        (of_model(ignore_merges=True), r"merges otherwise than GPT-2's BPE \(ignore_merges\)"),
+        (JSON | {"added_tokens": []}, r"has no <\|endoftext\|>"),
+        (of_model(merges=[["t", "h"], ["q", "q"]]), "merge 2: not two tokens of the vocabulary that make a third"),
+        (of_model(merges=[7]), "not the tokenizer.json of a BPE"),
+        (JSON | {"added_tokens": [{"id": 3, "content": END_OF_TEXT}]}, "not a vocabulary"),
+    ],
+)
+def test_a_tokenizer_json_that_would_not_be_ours_is_refused_by_its_name(tmp_path: Path, content: Any, wrong: str):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(UserError, match=f"tokenizer.json: {wrong}"):
+        read_tokenizer_json(path)
 
 
 @pytest.mark.parametrize(
