@@ -140,7 +140,7 @@ def test_datasets_that_were_saved_to_disk_are_read_in_the_order_of_their_rows(tm
     found.save_to_disk(str(tmp_path / "saved"), num_shards={"train": 3})
     read = [b"".join(document).decode() for document in documents(Source(str(tmp_path / "saved" / "train")), True)]
     assert read == found["train"]["text"][:]
-    with pytest.raises(UserError, match="a dataset with splits; name the folder of one: .*saved/train"):
+    with pytest.raises(UserError, match=r"a dataset with splits; name the folder of one: .*saved/train"):
         list(documents(Source(str(tmp_path / "saved")), True))
 
 

@@ -154,6 +154,7 @@ BELONGS_TO = {
     "duckdb": "titans_lab.store",
     "pyarrow": "titans_lab.api titans_lab.data.arrow titans_lab.store",
     "optuna": "titans_lab.search",
+    "optuna_dashboard": "titans_lab.search",
     "jinja2": "titans_lab.report",
     "plotly": "titans_lab.report",
     "IPython": "titans_lab.watching",

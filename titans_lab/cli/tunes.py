@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +35,8 @@ from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.search.coordinator import Coordinator
+    from titans_lab.search.dashboard import Dashboard
+    from titans_lab.sweep import Sweep
 
 
 def tune(
@@ -50,6 +55,10 @@ def tune(
         Path | None,
         typer.Option(metavar="FILE", help="Write the search as Optuna's SQLite file, for optuna-dashboard."),
     ] = None,
+    dashboard: Annotated[
+        bool,
+        typer.Option(help="Show the trials in optuna-dashboard while the search runs; with --no-run, until Ctrl-C."),
+    ] = False,
     strict: Strict = False,
     form: Form = "table",
 ) -> None:
@@ -65,6 +74,10 @@ def tune(
     from titans_lab.search.coordinator import coordinator_of
     from titans_lab.study.study import load_study
 
+    if dashboard:
+        from titans_lab.search.dashboard import require_package
+
+        require_package()
     loaded = load_study(study, overrides or [])
     warn(loaded)
     records, devices = open_store(store), usable_devices()
@@ -76,7 +89,8 @@ def tune(
         refuse_too_few(loaded, devices)
         if verify:
             verify_first(examples, devices, records)
-        _run(search)
+        with _shown(dashboard) as board:
+            _run(search, board)
         if words := compact_if_worthwhile(records):
             note(words)
     else:
@@ -85,21 +99,54 @@ def tune(
     if export:
         search.export(export)
         note(f"written: {export}")
+    if dashboard and not run:
+        _show(search)
     if run and (search.failed or search.left):
         _say_left(search)
         raise typer.Exit(FAILED)
 
 
-def _run(search: Coordinator) -> None:
-    """Run a search, with a line on standard error for each trial that has ended."""
+@contextmanager
+def _shown(wanted: bool) -> Iterator[Dashboard | None]:
+    """Serve a dashboard in the block where one is wanted, and print its address."""
+    if not wanted:
+        yield None
+        return
+    from titans_lab.search.dashboard import dashboard
+
+    with dashboard() as board:
+        note(f"dashboard: {board.address}")
+        yield board
+
+
+def _show(search: Coordinator) -> None:
+    """Show the trials of the store in a dashboard until the user ends it."""
+    with _shown(True) as board, terminable(), suppress(KeyboardInterrupt):
+        assert board is not None
+        board.look(search)
+        note("Ctrl-C ends it")
+        Event().wait()
+
+
+def _run(search: Coordinator, board: Dashboard | None) -> None:
+    """Run a search, with a line on standard error for each trial that has ended, and a dashboard if there is one."""
     trials, arms = search.tunings[0].goal.terms.trials, len(search.tunings)
     each = plural(trials, "trial") + (f" for each of {arms} arms" if arms > 1 else "")
     note(f"{search.study.name}: {each}; store {search.store.root}")
     try:
         with terminable():
-            search.run(TrialLines().look)
+            search.run(_looks(TrialLines(), board))
     except KeyboardInterrupt:
         end_interrupted("the same command continues from here")
+
+
+def _looks(lines: TrialLines, board: Dashboard | None) -> Callable[[Coordinator, Sweep], None]:
+    def look(search: Coordinator, sweep: Sweep) -> None:
+        lines.look(search, sweep)
+        if board:
+            board.look(search)
+
+    return look
 
 
 def _print(search: Coordinator, form: TextFormat) -> None:

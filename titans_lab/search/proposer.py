@@ -6,7 +6,7 @@ import itertools
 import re
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,7 +15,7 @@ from typing import Any
 
 import optuna
 from optuna.samplers import RandomSampler
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -248,16 +248,23 @@ def _local(time: str | None) -> datetime | None:
     return datetime.fromisoformat(time).astimezone().replace(tzinfo=None) if time else None
 
 
+def ended_trials(goal: Goal, trials: Sequence[Trial], numbers: Collection[int]) -> list[FrozenTrial]:
+    """Return some trials of a search as Optuna keeps them, in the order of their numbers."""
+    proposer = Proposer(goal, trials)
+    kept = _with_times(proposer, trials)
+    return [kept[proposer.places[number]] for number in sorted(numbers)]
+
+
+def new_study(goal: Goal, storage: BaseStorage) -> optuna.Study:
+    """Return Optuna's study of a search, without trials, in a storage."""
+    directions = [DIRECTIONS[direction] for direction in goal.directions]
+    return optuna.create_study(storage=storage, study_name=goal.name, directions=directions)
+
+
 def export(searches: Iterable[tuple[Goal, Sequence[Trial]]], path: Path) -> None:
     """Write searches as Optuna's SQLite file, which optuna-dashboard opens, and replace the file that was there."""
     with closing(sqlite3.connect(":memory:", check_same_thread=False)) as database:
         storage = RDBStorage("sqlite://", engine_kwargs={"creator": lambda: database})
         for goal, trials in searches:
-            memory = Proposer(goal, trials)
-            study = optuna.create_study(
-                storage=storage,
-                study_name=goal.name,
-                directions=[DIRECTIONS[direction] for direction in goal.directions],
-            )
-            study.add_trials(_with_times(memory, trials))
+            new_study(goal, storage).add_trials(_with_times(Proposer(goal, trials), trials))
         write_output(path, database.serialize())
