@@ -126,7 +126,7 @@ def test_a_tokenizer_json_gives_the_tokens_of_the_library_that_wrote_it(tmp_path
     library.add_special_tokens([END_OF_TEXT])
     library.save(str(tmp_path / "tokenizer.json"))
     ours = read_tokenizer_json(tmp_path / "tokenizer.json")
-    content = text(400) + "  €\n"
+    content = text(400).replace(END_OF_TEXT, "") + "  €\n"  # letters of which are special there, and not here
     assert ours.encode(content) == tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode(content).ids
     assert ours.decode(ours.encode(content)) == content.encode()
     manifest = made(tmp_path / "out", content, tokenizer=f"json:{tmp_path / 'tokenizer.json'}")

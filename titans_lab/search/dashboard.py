@@ -12,7 +12,7 @@ from http import HTTPStatus
 from importlib.util import find_spec
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import optuna
 from optuna.storages import InMemoryStorage
@@ -81,7 +81,7 @@ def dashboard() -> Iterator[Dashboard]:
     from optuna_dashboard import wsgi
 
     shown = Dashboard()
-    with make_server(HOST, 0, None, _Server, _Quiet) as server:
+    with _Server((HOST, 0), _Quiet) as server:
         names = {f"{name}:{server.server_port}" for name in (HOST, "localhost")}
         shown.address = f"http://{HOST}:{server.server_port}/"
         server.set_app(_of_this_machine(wsgi(shown.storage), names))
