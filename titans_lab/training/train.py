@@ -219,15 +219,25 @@ class Trainer:
         return 0 if train.patience is None else train.patience_every
 
     def _validation(self, step: int) -> dict[str, float]:
-        """Return the loss and the score on a part of the validation data, where they are due after a step."""
-        log, train, found = self.config.log, self.config.train, dict[str, float]()
+        """Return the loss and the score on a part of the validation data, where a line after a step has them."""
+        log = self.config.log
         if not math.isfinite(self.last_loss):
-            return found
-        if self._patience_every and step % self._patience_every == 0:
-            found = self._figures(self._evaluate(train.patience_bytes), "valid")
-            self.plateau.check(step, found["loss"], train.patience_delta)
-        if log.valid_every and step % log.valid_every == 0 and not (found and log.valid_bytes == train.patience_bytes):
-            found = self._figures(self._evaluate(log.valid_bytes), "valid")
+            return {}
+        checked = self._checked(step)
+        if not log.valid_every:
+            return checked
+        if step % log.valid_every:
+            return {}
+        same = checked and log.valid_bytes == self.config.train.patience_bytes
+        return checked if same else self._figures(self._evaluate(log.valid_bytes), "valid")
+
+    def _checked(self, step: int) -> dict[str, float]:
+        """Check for a plateau where that is due after a step, and return the loss and the score that were found."""
+        train = self.config.train
+        if not self._patience_every or step % self._patience_every:
+            return {}
+        found = self._figures(self._evaluate(train.patience_bytes), "valid")
+        self.plateau.check(step, found["loss"], train.patience_delta)
         return found
 
     def _log(self, step: int, figures: Sequence[tuple[float, ...]], step_seconds: float) -> None:

@@ -118,6 +118,20 @@ def test_training_ends_early_on_a_plateau_with_a_line_and_a_validation(tmp_path:
     assert all(row["valid_loss"] == found[0]["valid_loss"] for row in found)
 
 
+def test_checks_are_not_taken_for_the_validations_of_the_log(tmp_path: Path) -> None:
+    every = {"train__patience": 3, "train__patience_every": 2, "log__valid_every": 3, "log__every": 100}
+    found = lines(trained(tmp_path, train__patience_bytes=32, log__valid_bytes=64, **every))
+    assert [(row["step"], row["valid_loss"] is not None) for row in found] == [
+        (2, False), (3, True), (4, False), (6, True), (7, False),
+    ]  # fmt: skip
+    (tmp_path / "other").mkdir()
+    alone = lines(trained(tmp_path / "other", log__valid_every=3, log__valid_bytes=64))
+    assert [row["valid_loss"] for row in alone if row["step"] in (3, 6)] == [
+        found[1]["valid_loss"],
+        found[3]["valid_loss"],
+    ]
+
+
 def test_training_that_goes_on_improving_takes_its_budget(tmp_path: Path) -> None:
     trainer = trained(tmp_path, train__patience=1, train__patience_every=1, train__lr=3e-3)
     losses = [row["valid_loss"] for row in lines(trainer)]
