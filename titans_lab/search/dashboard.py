@@ -84,7 +84,7 @@ def dashboard() -> Iterator[Dashboard]:
     with _Server((HOST, 0), _Quiet) as server:
         names = {f"{name}:{server.server_port}" for name in (HOST, "localhost")}
         shown.address = f"http://{HOST}:{server.server_port}/"
-        server.set_app(_of_this_machine(wsgi(shown.storage), names))
+        server.set_app(of_this_machine(wsgi(shown.storage), names))
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -94,7 +94,7 @@ def dashboard() -> Iterator[Dashboard]:
             thread.join()
 
 
-def _of_this_machine(application: Application, names: set[str]) -> Application:
+def of_this_machine(application: Application, names: set[str]) -> Application:
     """Return an application that refuses requests under another host's name, so that no web page can reach it."""
 
     def checked(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:

@@ -9,7 +9,7 @@ import pytest
 from searches import Searching
 
 from titans_lab.errors import UserError
-from titans_lab.search.dashboard import Dashboard, _of_this_machine, require_package
+from titans_lab.search.dashboard import Dashboard, of_this_machine, require_package
 
 
 def test_a_dashboard_gets_each_trial_once_when_it_has_ended(searching: Searching) -> None:
@@ -53,7 +53,7 @@ def test_a_request_under_another_host_s_name_is_refused(host: str, status: str) 
         start("200 OK", [])
         return [b"page"]
 
-    checked = _of_this_machine(application, {"127.0.0.1:80"})
+    checked = of_this_machine(application, {"127.0.0.1:80"})
     content = checked({"HTTP_HOST": host}, lambda line, _: answered.append(line))
     assert answered == [status]
     assert (content == [b"page"]) is (status == "200 OK")
