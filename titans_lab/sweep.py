@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from titans_lab.errors import UserError
@@ -76,6 +76,21 @@ def _record(run: Run, seconds: float | None, folder: RunFolder) -> str:
     return state
 
 
+@dataclass
+class Notice:
+    """A request to a worker to leave its runs to others, which a signal may bring at any time.
+
+    Attributes:
+        given: Whether the request was made.
+    """
+
+    given: bool = False
+
+    def give(self) -> None:
+        """Make the request."""
+        self.given = True
+
+
 @dataclass(frozen=True)
 class Share:
     """The part of a study that one of several workers may take. It leaves runs that others execute or that failed.
@@ -86,16 +101,24 @@ class Share:
         needed: Seconds that each run takes to its first checkpoint, by its id. A run that would not
             reach it by the deadline is not started.
         who: The worker, in words, such as "Slurm job 12_3".
+        notice: The request to do before the deadline what it does then.
     """
 
     runs: float = math.inf
     deadline: float = math.inf
     needed: Mapping[str, float] = field(default_factory=dict)
     who: str = "worker"
+    notice: Notice = field(default_factory=Notice)
+
+    @property
+    def over(self) -> bool:
+        """Return whether its time is over."""
+        return self.notice.given or time.monotonic() > self.deadline
 
     def allows(self, run_id: str, started: int) -> bool:
         """Return whether a run may be started now, after so many others."""
-        return started < self.runs and time.monotonic() + self.needed.get(run_id, 0.0) < self.deadline
+        in_time = time.monotonic() + self.needed.get(run_id, 0.0) < self.deadline
+        return started < self.runs and in_time and not self.notice.given
 
 
 @dataclass
@@ -180,12 +203,12 @@ class Sweep:
         It stays in `active` for the seconds that this takes.
         """
         if run_id in self.active:
-            self.active[run_id][1].attempt.ask_to_stop(state, why)
+            self.attempt(run_id).ask_to_stop(state, why)
             self.asked[run_id] = time.monotonic()
 
-    def end_now(self) -> None:
-        """Stop the active runs at the next turn, for others to resume, and start no more."""
-        self.share = replace(self.share or Share(), deadline=-math.inf)
+    def attempt(self, run_id: str) -> Attempt:
+        """Return the attempt at an active run."""
+        return self.active[run_id][1].attempt
 
     def state(self, run_id: str) -> str:
         """Return the state of a run of the study, as far as this sweep knows."""
@@ -198,16 +221,12 @@ class Sweep:
         A worker whose whole time was too short for any run is not out of time: the next one would do no better.
         """
         share = self.share
-        if share is None or share.deadline == math.inf:
+        if share is None or not (share.notice.given or share.deadline < math.inf):
             return False
         stopped = (run_id for run_id, state in self.ended.items() if state in STOPPED)
         ids = [run.run_id for run in (*self.waiting, *self.left)] + list(stopped)
-        had_time = self.started or share.deadline == -math.inf  # a signal may come before the first run
-        return (
-            bool(had_time)
-            and self.started < share.runs
-            and any(self._claimable(self.store.run(run_id)) for run_id in ids)
-        )
+        had_time = self.started > 0 or share.notice.given  # a signal may come before the first run
+        return had_time and self.started < share.runs and any(self._claimable(self.store.run(run_id)) for run_id in ids)
 
     @staticmethod
     def _claimable(folder: RunFolder) -> bool:
@@ -228,6 +247,11 @@ class Sweep:
         """Return whether no more runs are started because one failed and `fail_fast` is set."""
         return self.fail_fast and self.broken
 
+    @property
+    def why(self) -> str:
+        """Return the reason why no more runs are started, or "" where they are."""
+        return "a run failed" if self.halted else ""
+
     def _turns(self, look: Callable[[Sweep], bool | None]) -> Iterator[float]:
         """Yield the seconds to wait after each turn: few after an event, because more are then likely."""
         pause = POLL_SECONDS
@@ -239,7 +263,9 @@ class Sweep:
             halted = self.halted
             blocked = list(self.waiting) if over or halted else self.launch()
             more = look(self)
-            if halted or self._leaves(blocked) or not (self.active or (not over and (self.waiting or more))):
+            if halted or (self.share and self.share.over) or (not more and self._leaves(blocked)):
+                return
+            if not (self.active or (not over and (self.waiting or more))):
                 return
             if self.waiting == blocked:
                 self.executor.rest()
@@ -248,12 +274,8 @@ class Sweep:
             yield max(pause, min(BLOCKED_SECONDS * len(blocked), MOST_BLOCKED_SECONDS) if self.others else 0.0)
 
     def _leaves(self, blocked: Sequence[Run]) -> bool:
-        """Return whether its time is over, or nothing is left but runs in the hands of workers that live."""
-        if self.share is None:
-            return False
-        if time.monotonic() > self.share.deadline:
-            return True
-        if self.active or self.waiting != blocked:
+        """Return whether nothing is left for a worker but runs in the hands of others that live."""
+        if self.share is None or self.active or self.waiting != blocked:
             return False
         hands = [self.store.run(run.run_id).latest() for run in blocked]
         return all(attempt is not None and self.watch.lives(attempt.claim) for attempt in hands)

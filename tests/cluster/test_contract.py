@@ -5,14 +5,26 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 from workbench import ENDLESS, Workbench, begun, until, workers
 
+from titans_lab.search.trial import Trial
 from titans_lab.store.folder import Attempt, RunFolder
 
 EIGHT = "seeds=8"
+GRID = """
+search:
+  space: {train.lr: {choice: [0.01, 0.001]}, train.seq_len: {choice: [16, 32]}}
+  sampler: grid
+"""
+UNPROMISING = """
+search:
+  space: {train.lr: {choice: [0.01, 1e-9]}, train.tokens: {choice: [2560, 10000000]}}
+  enqueue: [{train.lr: 0.01, train.tokens: 2560}, {train.lr: 1e-9, train.tokens: 10000000}]
+  trials: 2
+  pruner: {name: median, n_startup_trials: 1}
+"""
 NUMBERS = "select run_id, seed, state, loss, train_loss, steps, attempt from runs order by run_id"
 
 
@@ -28,14 +40,28 @@ def on(request: pytest.FixtureRequest) -> list[str]:
     return ["--on", request.param, "--set", "workers=2"]
 
 
-def test_eight_runs_have_the_ids_and_numbers_of_a_local_sweep(bench: Workbench, on: list[str], tmp_path: Path):
-    (tmp_path / "other").mkdir()
-    other = Workbench.at(tmp_path / "other")
-    other.sweep(EIGHT).run(lambda _: None)
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """The eight runs, swept in this process."""
+    bench = Workbench.at(tmp_path_factory.mktemp("swept"))
+    bench.sweep(EIGHT).run(lambda _: None)
+    return bench
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """The four trials, searched on this machine."""
+    bench = Workbench.at(tmp_path_factory.mktemp("searched"))
+    bench.study.write_text(bench.study.read_text() + GRID)
+    assert bench.call("tune", "--no-verify").returncode == 0
+    return bench
+
+
+def test_eight_runs_have_the_ids_and_numbers_of_a_local_sweep(bench: Workbench, on: list[str], swept: Workbench):
     done = bench.call("sweep", EIGHT, *on)
     assert done.returncode == 0, done.stderr
     assert "8 runs: 8 done" in done.stderr
-    assert bench.ask(NUMBERS) == other.ask(NUMBERS)
+    assert bench.ask(NUMBERS) == swept.ask(NUMBERS)
 
 
 def test_each_run_is_recorded_once_although_its_coordinator_is_killed(bench: Workbench, on: list[str]):
@@ -79,6 +105,44 @@ def test_cancel_ends_the_run_and_the_workers(bench: Workbench, on: list[str]):
     assert coordinator.returncode == 3, said
     assert folder.state() == "cancelled"
     until(lambda: not workers(bench.root), "the end of the workers")
+
+
+def test_a_search_goes_on_after_its_coordinator_is_killed_with_the_numbers_of_a_local_one(
+    bench: Workbench, on: list[str], searched: Workbench
+):
+    bench.study.write_text(bench.study.read_text() + GRID)
+    with subprocess.Popen(bench.command("tune", "--no-verify", *on), stderr=subprocess.PIPE, text=True) as coordinator:
+        assert coordinator.stderr is not None
+        until(lambda: coordinator.stderr.readline().startswith("done"), "a trial")
+        coordinator.kill()
+    done = bench.call("tune", "--no-verify", *on)
+    assert done.returncode == 0, done.stderr
+    assert [trial.state for trial in trials(bench)] == ["done"] * 4
+    assert results(bench) == results(searched)
+    ends = [_ends(bench.store.run(run_id)) for trial in trials(bench) for run_id in trial.runs]
+    assert all(end.count("done") == 1 for end in ends), ends
+    until(lambda: not workers(bench.root), "the end of the workers")
+
+
+def test_a_search_ends_an_unpromising_run_by_a_request_in_the_store(bench: Workbench, on: list[str]):
+    bench.study.write_text(bench.study.read_text() + UNPROMISING)
+    done = bench.call("tune", "--no-verify", "--max-parallel", "1", "log.valid_every=1", *on)
+    assert done.returncode == 0, done.stderr
+    good, poor = trials(bench)
+    assert (good.state, poor.state) == ("done", "pruned"), done.stderr
+    assert bench.store.run(poor.runs[0]).state() == "pruned"
+    until(lambda: not workers(bench.root), "the end of the workers")
+
+
+def trials(bench: Workbench) -> list[Trial]:
+    """The trials of the only search of a store."""
+    [search] = bench.store.searches()
+    return [Trial.of(record) for record in search.trials()]
+
+
+def results(bench: Workbench) -> dict[tuple[object, ...], tuple[float, ...] | None]:
+    """The values of each point that was tried."""
+    return {tuple(trial.params.values()): trial.values for trial in trials(bench)}
 
 
 def _ends(folder: RunFolder) -> list[str | None]:

@@ -72,8 +72,10 @@ MAY_IMPORT = {
     "titans_lab.status": "titans_lab.errors titans_lab.quantities titans_lab.run titans_lab.store titans_lab.study "
     "titans_lab.tables",
     "titans_lab.selection": "titans_lab.errors titans_lab.run titans_lab.store titans_lab.study",
-    "titans_lab.dispatch": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.launch "
-    "titans_lab.quantities titans_lab.run titans_lab.source_digest titans_lab.store",
+    "titans_lab.crew": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.quantities "
+    "titans_lab.run titans_lab.source_digest titans_lab.store",
+    "titans_lab.dispatch": "titans_lab.crew titans_lab.environment titans_lab.executors titans_lab.launch "
+    "titans_lab.quantities titans_lab.run titans_lab.store",
     "titans_lab.executors": "titans_lab.durations titans_lab.environment titans_lab.errors titans_lab.preferences "
     "titans_lab.store",
     "titans_lab.doctor": "titans_lab.environment titans_lab.errors titans_lab.executors titans_lab.run "
@@ -84,9 +86,9 @@ MAY_IMPORT = {
     "titans_lab.sweep": "titans_lab.data titans_lab.errors titans_lab.executors titans_lab.run "
     "titans_lab.spending titans_lab.store titans_lab.study",
     "titans_lab.progress": "titans_lab.run titans_lab.store titans_lab.sweep",
-    "titans_lab.search": "titans_lab.errors titans_lab.executors titans_lab.launch titans_lab.output "
-    "titans_lab.planning titans_lab.run titans_lab.run.metric titans_lab.spending titans_lab.stats "
-    "titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tasks.settings",
+    "titans_lab.search": "titans_lab.crew titans_lab.errors titans_lab.executors titans_lab.launch titans_lab.output "
+    "titans_lab.planning titans_lab.quantities titans_lab.run titans_lab.run.metric titans_lab.spending "
+    "titans_lab.stats titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tasks.settings",
     "titans_lab.scaling": "titans_lab.errors titans_lab.run titans_lab.stats titans_lab.store",
     "titans_lab.report": "titans_lab.version titans_lab.durations titans_lab.environment titans_lab.errors "
     "titans_lab.harness.table titans_lab.output titans_lab.paper titans_lab.quantities "
@@ -138,7 +140,7 @@ MAY_IMPORT = {
     "titans_lab.publication titans_lab.quantities titans_lab.report titans_lab.reproduce titans_lab.run "
     "titans_lab.scaling titans_lab.search titans_lab.selection titans_lab.serve titans_lab.stats "
     "titans_lab.status titans_lab.store titans_lab.study titans_lab.sweep titans_lab.tables "
-    "titans_lab.tasks.settings titans_lab.verify",
+    "titans_lab.tasks.settings titans_lab.verify titans_lab.crew",
     "titans_lab.__main__": "titans_lab.cli",
 }
 #: The half of a task without torch: the package itself, whose other modules are the half with torch.

@@ -16,7 +16,8 @@ from titans_lab.errors import UserError
 from titans_lab.quantities import plural
 
 if TYPE_CHECKING:
-    from titans_lab.dispatch import Dispatch, Work
+    from titans_lab.crew import Crew
+    from titans_lab.dispatch import Dispatch
     from titans_lab.executors.engine import Engine
     from titans_lab.planning.history import History
     from titans_lab.run.run import Run
@@ -150,15 +151,16 @@ def sweep_on(
     again: Sequence[Run] = (),
 ) -> bool:
     """Sweep a study by workers on a cluster, and return whether every run has a result or nobody waits for that."""
-    from titans_lab.dispatch import Dispatch, Work
+    from titans_lab.dispatch import Dispatch
     from titans_lab.launch import archive_results, ask_again, record
     from titans_lab.planning.history import read_history
 
-    engine, most = engine_of(ask)
-    work = Work(study.variant, Path(study.path), runs, store, overrides, ask.worker)
+    crew = crew_of(ask, study.variant, study, [run.run_id for run in runs], store, overrides)
     history = history or read_history(store)
     if ask.dry_run:
-        _print_request(work, engine, most, len(history.missing(runs)) + len(again))
+        missing = len(history.missing(runs)) + len(again)
+        print_request(crew, missing)
+        note(f"{study.variant}: {plural(missing, 'run')} to run; nothing was submitted")
         return True
     done = record(study, runs, store, strict=strict, history=history, again=again)
     print_damage(done.damage)
@@ -166,30 +168,37 @@ def sweep_on(
         note(f"warning: {done.edited}")
     archive_results(done.waiting, store, done.history)
     note(f"{study.name}: {plural(len(runs), 'run')}, {len(done.waiting)} to run; store {store.root}")
-    dispatch = Dispatch(work, engine, most, ask.fail_fast)
+    dispatch = Dispatch(crew, runs, ask.fail_fast)
     if again:
         ask_again(again, store, "titans-lab rerun")
     found = dispatch.begin()
-    _say_begun(dispatch, found)
+    say_begun(dispatch.crew, found)
     if ask.detach:
         return True
     return _follow(dispatch, study, done.waiting)
 
 
-def _print_request(work: Work, engine: Engine, most: int, missing: int) -> None:
+def crew_of(ask: Ask, name: str, study: Study, ids: Sequence[str], store: Store, overrides: Sequence[str]) -> Crew:
+    """Return the workers that a command line asks for, none of which is submitted. `name` and `ids`: see `Work`."""
+    from titans_lab.crew import Crew, Work
+
+    return Crew(Work(name, Path(study.path), ids, store, overrides, ask.worker), *engine_of(ask))
+
+
+def print_request(crew: Crew, wanted: int) -> None:
+    """Print what the cluster would be asked for so many runs."""
     from titans_lab.store.submissions import new_name
 
-    if missing:
-        say(engine.request(work.order(new_name(), min(most, missing))).rstrip("\n"))
-    note(f"{work.study}: {plural(missing, 'run')} to run; nothing was submitted")
+    if wanted:
+        say(crew.engine.request(crew.work.order(new_name(), min(crew.most, wanted))).rstrip("\n"))
 
 
-def _say_begun(dispatch: Dispatch, found: bool) -> None:
+def say_begun(crew: Crew, found: bool) -> None:
     """Say which jobs work on the study."""
-    for each in dispatch.submissions:
+    for each in crew.submissions:
         record = each.record()
         if record and not each.over():
-            jobs = f"{dispatch.engine.name} {', '.join(record['jobs'])}" if record["jobs"] else dispatch.engine.name
+            jobs = f"{crew.engine.name} {', '.join(record['jobs'])}" if record["jobs"] else crew.engine.name
             verb = "are submitted already" if found else "submitted"
             note(f"{plural(record['workers'], 'worker')} {verb}: {jobs}; logs {each.path}")
 
@@ -203,8 +212,8 @@ def _follow(dispatch: Dispatch, study: Study, waiting: Sequence[Run]) -> bool:
             why = dispatch.follow(note)
     except KeyboardInterrupt:
         go_on = "the workers go on; the same command follows them, and `titans-lab cancel` ends them"
-        end_interrupted(go_on if dispatch.engine.detaches else "the same command continues from here")
-    store, runs = dispatch.work.store, list(dispatch.work.runs)
+        end_interrupted(go_on if dispatch.crew.engine.detaches else "the same command continues from here")
+    store, runs = dispatch.crew.work.store, list(dispatch.runs)
     if waiting:
         summarise(study, runs, store.root)
     if words := compact_if_worthwhile(store):
@@ -217,7 +226,7 @@ def _say_end(dispatch: Dispatch, why: str) -> bool:
     from titans_lab.status import study_status
     from titans_lab.store.status import FINISHED
 
-    rows, orphans = study_status(dispatch.work.runs, dispatch.work.store), dispatch.orphans()
+    rows, orphans = study_status(dispatch.runs, dispatch.crew.work.store), dispatch.orphans()
     for row in rows:
         if row["id"] in orphans:
             note(f"not started: {row['run']}: {orphans[row['id']]}")

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,12 +34,17 @@ from titans_lab.cli.clusters import Ask, Detach, DryRun, On, Profile, Settings, 
 from titans_lab.cli.interrupts import terminable
 from titans_lab.cli.output import FAILED, end_interrupted, note, print_damage, print_rows
 from titans_lab.cli.reports import summarise
+from titans_lab.cli.tunes import work_on_trials
 from titans_lab.errors import UserError
 from titans_lab.quantities import plural
 
 if TYPE_CHECKING:
+    from titans_lab.executors.devices import Device
     from titans_lab.hooks import Hooks
-    from titans_lab.launch import Launch, SweepOutcome
+    from titans_lab.launch import Launch, Options, SweepOutcome
+    from titans_lab.run.run import Run
+    from titans_lab.store.store import Store
+    from titans_lab.study.study import Study
 
 
 Track = Annotated[
@@ -187,6 +193,12 @@ def work(
             metavar="NAME", help="Refuse if the study or the code is not what this submission to a cluster had."
         ),
     ] = None,
+    trials: Annotated[
+        bool,
+        typer.Option(
+            "--trials", help="Train the runs of the study's search, as long as a `tune` elsewhere chooses trials."
+        ),
+    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Try runs again that failed or were cancelled. Give it to one worker only.")
     ] = False,
@@ -207,35 +219,57 @@ def work(
     SIGUSR1 ends it like --until. Exit code 0: no run is left for it. 3: a run failed here or has a parent without
     weights, or verification failed. 4: its time is over, and it leaves runs to other workers. 130: interrupted.
     """
-    from titans_lab.dispatch import check_unchanged, job_words
+    from titans_lab.dispatch import job_words
     from titans_lab.hooks import Hooks
-    from titans_lab.launch import Options, ask_again, chosen, prepare
-    from titans_lab.sweep import Share
+    from titans_lab.launch import Options, chosen
+    from titans_lab.sweep import Notice, Share
 
+    notice = Notice()
+    signal.signal(signal.SIGUSR1, lambda *_: notice.give())
     hooks = Hooks(tuple(track or ()), notify)
-    loaded, all_runs = load(study, overrides)
-    records, devices = open_store(store), chosen(usable_devices(), device)
-    if submission:
-        check_unchanged(records, submission, all_runs)
-    if again:
-        ask_again(all_runs, records, "titans-lab work --again")
+    if trials and (track or notify != os.environ.get("TITANS_LAB_NOTIFY") or again or strict):
+        raise UserError("--trials: a search has no --track, --notify, --again and --strict; leave them out")
     deadline = math.inf if until is None else time.monotonic() + until - MARGIN_SECONDS
-    share = Share(math.inf if runs is None else runs, deadline, who=job_words())
+    share = Share(math.inf if runs is None else runs, deadline, who=job_words(), notice=notice)
     options = Options(max_parallel, per_device, timeout, strict=strict, share=share)
-    launch = prepare(loaded, all_runs, records, devices, options, recorded=submission is not None and not strict)
-    sweep = launch.sweep
-    signal.signal(signal.SIGUSR1, lambda *_: sweep.end_now())
-    ended = _execute(launch, verify, hooks)
+    records, devices = open_store(store), chosen(usable_devices(), device)
+    orphans: Sequence[tuple[Run, str]] = ()
+    if trials:
+        sweep, of_all = work_on_trials(study, overrides or [], records, devices, options, submission, verify), ""
+    else:
+        loaded, all_runs = load(study, overrides)
+        launch = _prepare_share(loaded, all_runs, records, devices, options, submission, again)
+        orphans = _execute(launch, verify, hooks).orphans
+        sweep, of_all = launch.sweep, f" of {plural(len(all_runs), 'run')}"
     counts = Counter(sweep.ended.values())
     words = ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "no run"
-    left = len(sweep.left) + len(sweep.waiting)
-    note(f"here: {words}; left to others: {left} of {plural(len(all_runs), 'run')}")
-    for run, why in ended.orphans:
+    note(f"here: {words}; left to others: {len(sweep.left) + len(sweep.waiting)}{of_all}")
+    for run, why in orphans:
         note(f"not started: {run.label}: {why}")
     if sweep.out_of_time:
         raise typer.Exit(OUT_OF_TIME)
     if sweep.broken or sweep.orphans:
         raise typer.Exit(FAILED)
+
+
+def _prepare_share(
+    study: Study,
+    runs: list[Run],
+    records: Store,
+    devices: Sequence[Device],
+    options: Options,
+    submission: str | None,
+    again: bool,
+) -> Launch:
+    """Return the sweep of a worker over the runs of a study."""
+    from titans_lab.crew import check_unchanged
+    from titans_lab.launch import ask_again, prepare
+
+    if submission:
+        check_unchanged(records, submission, [run.run_id for run in runs])
+    if again:
+        ask_again(runs, records, "titans-lab work --again")
+    return prepare(study, runs, records, devices, options, recorded=submission is not None and not options.strict)
 
 
 def _hooks(track: list[str] | None, notify: str | None, on: str) -> Hooks:

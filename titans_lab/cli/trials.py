@@ -14,9 +14,9 @@ from titans_lab.tables import TextFormat
 
 if TYPE_CHECKING:
     from titans_lab.search.coordinator import Coordinator
+    from titans_lab.search.runner import Runner
     from titans_lab.search.trial import Trial
     from titans_lab.search.tuning import Tuning
-    from titans_lab.sweep import Sweep
 
 PLAIN_SECONDS = 30.0  # between two lines about the whole search
 
@@ -31,7 +31,7 @@ class TrialLines:
         self.finals: set[str] = set()
         self.last = time.monotonic()
 
-    def look(self, search: Coordinator, sweep: Sweep) -> None:
+    def look(self, search: Coordinator, sweep: Runner) -> None:
         """Print the new lines."""
         ended = {(t.goal.name, trial.number): (t, trial) for t in search.tunings for trial in t.ended}
         for mark in [] if self.printed is None else [mark for mark in ended if mark not in self.printed]:
@@ -68,7 +68,7 @@ def finalist_words(search: Coordinator, run_id: str) -> str:
     return f"finalist {_arm(tuning)}{candidate.name}, seed {run.seed}  {_figures(tuning, values)}"
 
 
-def whole_words(search: Coordinator, sweep: Sweep) -> str:
+def whole_words(search: Coordinator, sweep: Runner) -> str:
     """Return a line about the state of a search."""
     if search.finalists:
         return f"finalists' runs: {len(sweep.ended)} ended, {len(sweep.active)} running, {len(sweep.waiting)} waiting"

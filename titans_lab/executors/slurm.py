@@ -70,7 +70,7 @@ export {job}="slurm ${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
 worker=
 trap 'signalled=1; [ -n "$worker" ] && kill -USR1 "$worker"' USR1  # the time limit is near
 trap 'signalled=1; [ -n "$worker" ] && kill -TERM "$worker"' TERM  # the job was cancelled or preempted
-{command} --until "$(({seconds} - SECONDS))s" &
+(trap '' USR1; exec {command} --until "$(({seconds} - SECONDS))s") &  # which reads of no signal before it listens
 worker=$!
 while signalled=; wait "$worker"; ended=$?; [ "$ended" = 127 ] || code=$ended; [ -n "$signalled" ]; do :; done
 {notify}

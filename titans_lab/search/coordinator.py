@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from titans_lab.crew import Crew
 from titans_lab.errors import UserError
 from titans_lab.executors.base import Executor
 from titans_lab.executors.devices import Device
@@ -26,6 +27,8 @@ from titans_lab.search.judge import judge_of
 from titans_lab.search.libraries import check_choices
 from titans_lab.search.memory import PEAK, Forecast
 from titans_lab.search.proposer import Goal, export
+from titans_lab.search.remote import Remote, Tell
+from titans_lab.search.runner import Runner
 from titans_lab.search.tuning import Tuning
 from titans_lab.search.warm import known_points
 from titans_lab.spending import Spent
@@ -35,7 +38,7 @@ from titans_lab.store.store import Store, writing
 from titans_lab.study.study import SearchArm, Study
 from titans_lab.sweep import Sweep, record_runs
 
-Look = Callable[["Coordinator", Sweep], None]
+Look = Callable[["Coordinator", Runner], None]
 VALID_EVERY = "log.valid_every"
 
 
@@ -51,9 +54,7 @@ def coordinator_of(study: Study, store: Store, devices: Sequence[Device], option
     Raises:
         UserError: The study has no search, asks for what cannot be, or its data cannot be used.
     """
-    found = tunings(study, store, RunConfig.data_digest)
-    for each in found:
-        each.arm.base.config.check_data()
+    found = checked_tunings(study, store)
     return Coordinator(
         study,
         found,
@@ -67,12 +68,47 @@ def coordinator_of(study: Study, store: Store, devices: Sequence[Device], option
     )
 
 
+def remote_coordinator_of(
+    study: Study, found: Sequence[Tuning], crew: Crew, options: Options, tell: Tell
+) -> Coordinator:
+    """Return the coordinator of a study's search whose runs workers on a cluster train. It has not begun.
+
+    Args:
+        study: The study.
+        found: The search of each arm: see `tunings`.
+        crew: The workers.
+        options: The options of the sweep.
+        tell: A function that gets a line when the workers' states have changed.
+    """
+    terms = found[0].goal.terms
+    return Coordinator(
+        study,
+        found,
+        crew.work.store,
+        LocalExecutor(),
+        [],
+        options.max_parallel,
+        timeout=terms.timeout,
+        fail_fast=options.fail_fast,
+        crew=crew,
+        tell=tell,
+    )
+
+
 def tunings(study: Study, store: Store, data_hash: Callable[[RunConfig], str]) -> list[Tuning]:
     """Return the search of each arm of a study. UserError where there is none, or where it asks for what cannot be."""
     if study.search is None:
         raise UserError(f"{study.path}: no search; say what to look for, as in search: {{space: {{train.lr: ...}}}}")
     check_choices(study.search.terms.sampler, study.search.terms.pruner)
     return [_tuning(study, arm, store, data_hash(arm.base.config)) for arm in study.search.arms]
+
+
+def checked_tunings(study: Study, store: Store) -> list[Tuning]:
+    """Return the search of each arm of a study, whose data are checked. Raise UserError where something is wrong."""
+    found = tunings(study, store, RunConfig.data_digest)
+    for each in found:
+        each.arm.base.config.check_data()
+    return found
 
 
 def _tuning(study: Study, arm: SearchArm, store: Store, data_hash: str) -> Tuning:
@@ -107,9 +143,9 @@ class Coordinator:
         study: The study.
         tunings: The search of each arm.
         store: The store with their runs.
-        executor: The executor that starts the workers.
-        devices: The device slots, with one worker at a time each.
-        most: The most trials at a time. None: one for each device slot.
+        executor: The executor that starts the workers of this machine.
+        devices: The device slots of this machine, with one worker at a time each.
+        most: The most trials at a time. None: one for each device slot, or for each worker on a cluster.
         timeout: Seconds after which no trial starts. None: trials may start at any time.
         run_timeout: Seconds that a run may take.
         fail_fast: Whether the first run that fails ends the search.
@@ -119,6 +155,9 @@ class Coordinator:
         failed: The number of trials and finalists' runs without a result.
         unrun: The number of finalists' runs that the budget did not allow.
         finalists: The candidates of each arm that run with fresh seeds.
+        crew: The workers on a cluster that train the runs. None: this machine trains them.
+        tell: A function that gets a line when the states of these workers have changed.
+        why: The reason why a failure has ended the search, or "".
     """
 
     study: Study
@@ -136,17 +175,27 @@ class Coordinator:
     failed: int = 0
     unrun: int = 0
     finalists: list[list[Candidate]] = field(default_factory=list)
+    crew: Crew | None = None
+    tell: Tell = print
+    why: str = ""
 
     def run(self, look: Look) -> None:
         """Search to the end, and then run the finalists. `look` is called after each turn."""
-        sweep = self._sweep([], Spent())
         with self._alone():
-            self._begin()
-            sweep.run(lambda now: self._turn(now, look))
-            self.failed = sum(t.state == "failed" for tuning in self.tunings for t in tuning.trials.values())
-            self.halted = sweep.halted
-            if self.tunings[0].goal.terms.finalists and not self.halted and not sweep.spent.over(sweep.budget):
-                self._run_finalists(look, sweep.spent)
+            if self.crew:
+                self.crew.find()
+            self._search(look)
+            if self.crew:
+                self.crew.cancel()  # they wait for more trials
+
+    def _search(self, look: Look) -> None:
+        sweep = self._runner([], Spent())
+        self._begin()
+        sweep.run(lambda now: self._turn(now, look))
+        self.failed = sum(t.state == "failed" for tuning in self.tunings for t in tuning.trials.values())
+        self.halted, self.why = sweep.halted, sweep.why
+        if self.tunings[0].goal.terms.finalists and not self.halted and not sweep.spent.over(sweep.budget):
+            self._run_finalists(look, sweep.spent)
 
     def load(self) -> None:
         """Load the trials that the store has, and run nothing."""
@@ -186,12 +235,17 @@ class Coordinator:
             if len(self.tunings) > 1:
                 self.store.save_study(tuned_record(self.study, self.tunings, self.finalists))
         runs = {run.run_id: run for chosen in self.finalists for each in chosen for run in each.runs}
-        sweep = self._sweep(record_runs(list(runs.values()), self.store), spent)
+        sweep = self._runner(record_runs(list(runs.values()), self.store), spent)
         sweep.run(lambda now: look(self, now))
         self.failed += len(sweep.failed)
-        self.unrun, self.halted = len(sweep.waiting), sweep.halted
+        self.unrun, self.halted, self.why = len(sweep.waiting), sweep.halted, sweep.why
 
-    def _sweep(self, waiting: list[Run], spent: Spent) -> Sweep:
+    def _runner(self, waiting: list[Run], spent: Spent) -> Runner:
+        """Return what trains runs, some of which are known already."""
+        if self.crew:
+            return Remote(
+                self.crew, waiting, self.at_once, self.tell, self.study.budget, spent, fail_fast=self.fail_fast
+            )
         return Sweep(
             self.store,
             self.executor,
@@ -203,6 +257,14 @@ class Coordinator:
             fail_fast=self.fail_fast,
             spent=spent,
         )
+
+    @property
+    def at_once(self) -> int:
+        """Return the most trials at a time."""
+        if self.crew:
+            return self.most or self.crew.most
+        places = len(self.devices) // max(tuning.arm.base.config.speed.devices for tuning in self.tunings)
+        return min(self.most or places, places)
 
     @property
     def timed_out(self) -> bool:
@@ -229,7 +291,7 @@ class Coordinator:
 
     def _begin(self) -> None:
         for limit in self.tunings[0].goal.terms.constraints:
-            if limit.name == PEAK:
+            if limit.name == PEAK and self.devices:  # of a cluster's devices nothing is known
                 forecast = Forecast(read_history(self.store).finished, self.devices[0], limit)
                 for tuning in self.tunings:
                     tuning.forecast = forecast
@@ -238,7 +300,7 @@ class Coordinator:
                 tuning.begin(known)
         self.ended = sum(tuning.begun - len(tuning.active) for tuning in self.tunings)
 
-    def _turn(self, sweep: Sweep, look: Look) -> bool:
+    def _turn(self, sweep: Runner, look: Look) -> bool:
         """Do what has become possible, and return whether more runs may follow."""
         self._hand_over(sweep)
         over = sweep.spent.over(sweep.budget) or sweep.halted or self.timed_out
@@ -248,15 +310,14 @@ class Coordinator:
         look(self, sweep)
         return any(tuning.active or (tuning.wants_more and not over) for tuning in self.tunings)
 
-    def _hand_over(self, sweep: Sweep) -> None:
+    def _hand_over(self, sweep: Runner) -> None:
         """Report ended runs to their trials, and give the sweep the runs to start."""
         wanted = {run.run_id: run for tuning in self.tunings for run in tuning.look(sweep)}
         sweep.waiting += record_runs(list(wanted.values()), self.store)
 
     def _next(self) -> Tuning | None:
         """Return the arm that starts the next trial: the one with the fewest, or None where no device slot is free."""
-        places = len(self.devices) // max(tuning.arm.base.config.speed.devices for tuning in self.tunings)
-        if sum(len(tuning.active) for tuning in self.tunings) >= min(self.most or places, places):
+        if sum(len(tuning.active) for tuning in self.tunings) >= self.at_once:
             return None
         return min((each for each in self.tunings if each.wants_more), key=lambda each: each.begun, default=None)
 

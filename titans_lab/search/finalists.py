@@ -70,13 +70,13 @@ def candidates(tuning: Tuning) -> list[Candidate]:
 
 
 def note(tuning: Tuning, chosen: Sequence[Candidate]) -> None:
-    """Record which points run with fresh seeds, and by which runs."""
+    """Record which points run with fresh seeds, by which runs, and which coordinator has chosen them."""
     rows = [
         {"number": each.number, "params": dict(each.params), "seed": run.seed, "run_id": run.run_id}
         for each in chosen
         for run in each.runs
     ]
-    write_json(tuning.folder.finalists_path, {"runs": rows})
+    write_json(tuning.folder.finalists_path, {"runs": rows, "coordinator": tuning.folder.last_coordinator})
 
 
 def finals(tuning: Tuning, chosen: Sequence[Candidate]) -> list[FinalResult]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from titans_lab.errors import UserError
 from titans_lab.search.proposer import KEPT, Goal
@@ -10,13 +11,13 @@ from titans_lab.search.trial import Trial
 from titans_lab.store.searches import SearchFolder
 
 
-def recorded(goal: Goal, folder: SearchFolder) -> list[Trial]:
-    """Return every trial of a search that can be read, in order.
+def recorded(goal: Goal, folder: SearchFolder, known: Collection[int] = ()) -> list[Trial]:
+    """Return every trial of a search that can be read, in order, but for those whose numbers are in `known`.
 
     Raises:
         UserError: A trial does not belong to this search. It is not left out, since a new trial would take its number.
     """
-    trials = [Trial.of(record) for record in folder.trials()]
+    trials = [Trial.of(record) for record in folder.trials(known)]
     for trial in trials:
         if wrong := _wrong(goal, trial):
             path = folder.trial_path(trial.number)

@@ -29,6 +29,7 @@ from titans_lab.search.memory import Forecast
 from titans_lab.search.proposer import Goal, Proposer
 from titans_lab.search.racing import is_behind
 from titans_lab.search.recorded import recorded
+from titans_lab.search.runner import Runner
 from titans_lab.search.trial import Origin, Trial, TrialState
 from titans_lab.store.columns import METRICS
 from titans_lab.store.folder import Attempt
@@ -39,7 +40,6 @@ from titans_lab.store.status import FINISHED
 from titans_lab.store.store import Store
 from titans_lab.study.point import Point
 from titans_lab.study.study import SearchArm
-from titans_lab.sweep import Sweep
 
 MOST_EXAMPLES = 8  # the most values of a parameter whose models are verified before the search
 #: The state of a trial whose run ended without a value. Any other state is a failure, which is tried again.
@@ -188,25 +188,25 @@ class Tuning:
                 found += self.runs(point)[:1]
         return found
 
-    def look(self, sweep: Sweep) -> list[Run]:
+    def look(self, sweep: Runner) -> list[Run]:
         """Take in how runs ended, stop the unpromising ones, and return the runs that are to start."""
         wanted = []
         at_work = {run.run_id for run in sweep.waiting} | sweep.active.keys()
         for trial in self.active:
-            run = self._next_run(trial)
+            run = self.next_run(trial)
             if trial.why:  # it was asked to stop
                 self._look_stopped(trial, run, sweep, at_work)
             elif run.run_id in sweep.active:
                 self._watch(trial, run, sweep)
             elif run.run_id not in at_work and not self._resolve(trial, run, sweep):
-                wanted.append(self._next_run(self.trials[trial.number]))
+                wanted.append(self.next_run(self.trials[trial.number]))
         return wanted
 
-    def _next_run(self, trial: Trial) -> Run:
+    def next_run(self, trial: Trial) -> Run:
         """Return the run of the first seed that has not ended."""
         return self.runs(trial.params)[len(trial.by_seed)]
 
-    def _look_stopped(self, trial: Trial, run: Run, sweep: Sweep, at_work: set[str]) -> None:
+    def _look_stopped(self, trial: Trial, run: Run, sweep: Runner, at_work: set[str]) -> None:
         if run.run_id not in at_work:
             status = self.store.run(run.run_id).status()
             if status and status.state in FINISHED:  # it was done before it was asked
@@ -217,12 +217,12 @@ class Tuning:
         elif run.run_id in sweep.active and run.run_id not in sweep.asked:
             sweep.stop(run.run_id, "pruned", trial.why or "")
 
-    def _watch(self, trial: Trial, run: Run, sweep: Sweep) -> None:
+    def _watch(self, trial: Trial, run: Run, sweep: Runner) -> None:
         """Tell the pruner what is new in a run of the first seed."""
         if not self.judge.prunes or trial.by_seed:
             return
         reports = dict(trial.reports)
-        for step, value in self._unheard(trial, run, sweep.active[run.run_id][1].attempt):
+        for step, value in self._unheard(trial, run, sweep.attempt(run.run_id)):
             reports[step] = value
             if self.proposer.report(trial.number, step, value):
                 first = self.judge.metrics[0].name
@@ -250,7 +250,7 @@ class Tuning:
             self.proposer.report(trial.number, step, value)
         return replace(trial, reports={**trial.reports, **dict(last)})
 
-    def _resolve(self, trial: Trial, run: Run, sweep: Sweep) -> bool:
+    def _resolve(self, trial: Trial, run: Run, sweep: Runner) -> bool:
         """Take in how a run ended, if it has, and return whether the trial ended with it."""
         status = self.store.run(run.run_id).status()
         state = sweep.ended.get(run.run_id)

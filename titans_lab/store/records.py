@@ -116,7 +116,7 @@ _TRIAL = fields(
     TRIALS,
 )
 _FINALIST = fields({"number": optional(at_least(0)), "params": mapping(SCALAR), "seed": INTEGER, "run_id": NAME})
-_FINALISTS = fields({"runs": items(_FINALIST)})
+_FINALISTS = fields({"runs": items(_FINALIST)}, {"coordinator": at_least(0)})
 _STOP = fields({"state": one_of(STOPPED), "why": TEXT}, {"resumable": BOOLEAN})
 _EXPLAINED = fields({"why": TEXT})
 _SUBMISSION = fields(

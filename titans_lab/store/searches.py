@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,13 +69,27 @@ class SearchFolder:
         """Write a trial over its earlier record. Its keys are those of the view `trials` and the sampler's own."""
         write_json(self.trial_path(record["number"]), record)
 
-    def trials(self) -> list[dict[str, Any]]:
-        """Return every trial that can be read, in order."""
+    def trials(self, known: Collection[int] = ()) -> list[dict[str, Any]]:
+        """Return every trial that can be read, in order, but for those whose numbers are in `known`."""
         found = []
-        for path in self.trial_paths():
+        for path in (path for path in self.trial_paths() if int(path.stem) not in known):
             with suppress(DamagedError, FileNotFoundError):
                 found.append(read_trial(path))
         return found
+
+    @property
+    def last_coordinator(self) -> int:
+        """Return the number of the last coordinator, from 1, or 0 where there was none."""
+        numbers = [int(path.name) for path in (self.path / "coordinators").glob("*") if path.name.isdecimal()]
+        return max(numbers, default=0)
+
+    @property
+    def coordinator(self) -> Claim:
+        """Return the claim of the last coordinator, which need not exist."""
+        return self._claim(self.last_coordinator)
+
+    def _claim(self, number: int) -> Claim:
+        return Claim(self.path / "coordinators" / str(number) / "claim")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -84,15 +98,13 @@ class SearchFolder:
         Raises:
             AlreadyRunning: Another process holds it.
         """
-        folder = self.path / "coordinators"
-        numbers = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
-        last = max(numbers, default=0)
-        before, watch = Claim(folder / str(last) / "claim"), Watch()
+        last, watch = self.last_coordinator, Watch()
+        before = self._claim(last)
         while not watch.over(before):  # a coordinator of another machine lives if its counter moves
             if watch.lives(before):
                 raise AlreadyRunning(self.path)
             time.sleep(PAUSE_SECONDS)
-        claim = Claim(folder / str(last + 1) / "claim")
+        claim = self._claim(last + 1)
         claim.take(Holder.of(os.getpid()))
         with claim.kept():
             yield

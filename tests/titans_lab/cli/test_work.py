@@ -67,6 +67,26 @@ def test_a_signal_before_the_time_limit_leaves_a_run_that_another_worker_resumes
     assert latest.env()["resumed_from"]
 
 
+def test_a_signal_before_the_study_is_read_leaves_its_runs_to_others(bench: Workbench, cli, monkeypatch):  # type: ignore[no-untyped-def]
+    from titans_lab.cli.arguments import load
+
+    def signalled(*given):  # type: ignore[no-untyped-def]
+        signal.raise_signal(signal.SIGUSR1)
+        return load(*given)
+
+    monkeypatch.setattr("titans_lab.cli.studies.load", signalled)
+    assert cli("work", bench.study, "--no-verify", "--store", bench.store.root).code == 4
+    assert [folder.state() for folder in bench.folders()] == ["pending"]
+
+
+def test_a_worker_of_a_search_without_a_coordinator_trains_nothing_and_says_why(bench: Workbench, cli):  # type: ignore[no-untyped-def]
+    space = "search={space: {train.lr: {float: [1e-3, 1e-1]}}}"
+    done = cli("work", bench.study, space, "--trials", "--no-verify", "--store", bench.store.root)
+    assert done.code == 0
+    assert "no `titans-lab tune` of this search is running" in done.err
+    assert not bench.store.root.exists()
+
+
 def test_a_run_that_would_not_reach_its_first_checkpoint_is_not_started(bench: Workbench):
     done = work(bench, FIVE, "--until", "20s")
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,20 +17,32 @@ from titans_lab.executors.engine import WorkOrder
 from titans_lab.executors.slurm import SlurmProfile, script
 
 WORKER = """\
-trap 'echo USR1; exit 4' USR1
-trap 'echo TERM; exit 130' TERM
-echo "began $*"
-for i in $(seq 600); do sleep 0.1; done
+import signal, sys, time
+from pathlib import Path
+
+def end(number, _):
+    print(signal.Signals(number).name, flush=True)
+    sys.exit({signal.SIGUSR1: 4, signal.SIGTERM: 130}[number])
+
+listens = Path(__file__).with_name("listens")
+print("SIGUSR1:", signal.getsignal(signal.SIGUSR1).name)
+print("began", *sys.argv[1:], flush=True)
+while not listens.exists():
+    time.sleep(0.01)
+signal.signal(signal.SIGUSR1, end)
+signal.signal(signal.SIGTERM, end)
+print("listens", flush=True)
+time.sleep(600)
 """
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
-    """A script whose worker is a shell, and beside it a scontrol that writes down what it was asked."""
+    """A script whose worker is a few lines of Python, and beside it a scontrol that writes down what it was asked."""
     (tmp_path / "worker").write_text(WORKER)
     (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
     (tmp_path / "scontrol").chmod(0o755)
-    order = WorkOrder("20261130-120000-abcdef", ["bash", str(tmp_path / "worker")], tmp_path, tmp_path, 2)
+    order = WorkOrder("20261130-120000-abcdef", [sys.executable, str(tmp_path / "worker")], tmp_path, tmp_path, 2)
     profile = SlurmProfile(setup=("echo set up",), notify=('echo "ended $code"',))
     (tmp_path / "job").write_text(script(order, profile, 2))
     return tmp_path / "job"
@@ -40,20 +54,36 @@ def job(tmp_path: Path) -> Path:
 def test_a_signal_reaches_the_worker_and_only_a_worker_out_of_time_is_requeued(
     job: Path, number: int, code: int, asked: str
 ):
-    path = f"{job.parent}:{os.environ['PATH']}"
-    env = os.environ | {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", "PATH": path}
-    output = job.parent / "output"
-    with output.open("w") as file, subprocess.Popen(["bash", str(job)], stdout=file, env=env) as shell:
-        until(lambda: "began" in output.read_text(), "the worker")
-        time.sleep(0.2)
+    (job.parent / "listens").touch()
+    with running(job) as (shell, output):
+        until(lambda: "listens" in output.read_text(), "the worker")
         shell.send_signal(number)
     assert shell.returncode == code
     said = output.read_text().splitlines()
     assert said[0] == "set up"
-    assert said[1].startswith("began --max-parallel 1 --until 34")
-    assert said[2:] == [signal.Signals(number).name.removeprefix("SIG"), f"ended {code}"]
+    assert said[2].startswith("began --max-parallel 1 --until 34")
+    assert said[4:] == [signal.Signals(number).name, f"ended {code}"]
     calls = job.parent / "asked"
     assert (calls.read_text() if calls.exists() else "") == asked
+
+
+def test_a_signal_before_the_worker_listens_is_ignored(job: Path):
+    with running(job) as (shell, output):
+        until(lambda: "began" in output.read_text(), "the worker")
+        assert "SIGUSR1: SIG_IGN" in output.read_text()
+        (job.parent / "listens").touch()
+        until(lambda: "listens" in output.read_text(), "the worker's handlers")
+        shell.send_signal(signal.SIGTERM)
+
+
+@contextmanager
+def running(job: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Run a script of an array's element, and yield its shell and the file with what it prints."""
+    path = f"{job.parent}:{os.environ['PATH']}"
+    env = os.environ | {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", "PATH": path}
+    output = job.parent / "output"
+    with output.open("w") as file, subprocess.Popen(["bash", str(job)], stdout=file, env=env) as shell:
+        yield shell, output
 
 
 def test_names_with_blanks_quotes_and_percents_reach_the_worker_as_they_are(tmp_path: Path):
