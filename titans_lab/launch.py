@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from titans_lab.errors import UserError
-from titans_lab.executors.devices import Device, cores, gpus, torch_sees_gpus
+from titans_lab.executors.devices import Device, cores, gpus, mirrored, torch_sees_gpus
 from titans_lab.executors.local import LocalExecutor
 from titans_lab.executors.slots import device_slots
 from titans_lab.planning.edited import edited_since
@@ -162,6 +163,28 @@ def chosen(devices: Sequence[Device], names: str | None) -> list[Device]:
     if missing := [name for name in wanted if name not in known]:
         raise UserError(f"--device: {missing[0]} is not here; there are {', '.join(known)}")
     return list(dict.fromkeys(device for name in wanted for device in known[name]))
+
+
+def of_nodes(devices: Sequence[Device], names: str | None) -> list[Device]:
+    """Return the devices that this process may use on the nodes of its Slurm job.
+
+    Args:
+        devices: The devices of this node.
+        names: The names of all nodes of the job. None: only this one is used.
+
+    Raises:
+        UserError: This process is not on one of these nodes.
+    """
+    if names is None:
+        return list(devices)
+    here, nodes = os.environ.get("SLURMD_NODENAME", ""), names.split(",")
+    if here not in nodes:
+        raise UserError(
+            f"--nodes {names}: this node is {here or 'of no Slurm job'}; start the worker in a Slurm job on one of them"
+        )
+    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
+    own = devices[:cores] if devices[0].kind == "cpu" else devices
+    return mirrored(own, [node for node in nodes if node != here])
 
 
 def refuse_kernels(runs: Sequence[Run], devices: Sequence[Device]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from slurm import Slurm
-from workbench import ENDLESS, Workbench, begun, until
+from workbench import ENDLESS, Workbench, begun, children, until
 
 from titans_lab.store.folder import Attempt, RunFolder
 
@@ -32,7 +35,7 @@ def detached(bench: Workbench, *arguments: str) -> None:
 def training(bench: Workbench, *arguments: str) -> Iterator[RunFolder]:
     """Submit a run that does not end, wait until it trains, and cancel it in the end."""
     detached(bench, *LONG, "--set", "workers=1", *arguments)
-    [folder] = bench.folders(*LONG)
+    [folder] = bench.folders(*LONG)  # options and devices change no id
     until(lambda: begun(folder), "the first line of metrics")
     try:
         yield folder
@@ -143,6 +146,35 @@ def test_queued_workers_refuse_a_study_that_was_edited(bench: Workbench, slurm: 
     assert "1 run is new, 1 gone" in submission.logs()[0].read_text()
     slurm.wait(lambda: not slurm.queue(), "an empty queue")
     assert [folder.state() for folder in bench.folders()] == ["pending"]
+
+
+TWO_NODES = ("--set", "nodes=2", "--set", "workers=1", "speed.devices=2")
+
+
+def test_a_run_on_two_nodes_is_the_run_on_one_device(bench: Workbench, slurm: Slurm, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    other = Workbench.at(tmp_path / "other")
+    other.sweep().run(lambda _: None)
+    done = bench.call("sweep", "--on", "slurm", *TWO_NODES)
+    assert done.returncode == 0, done.stderr
+    [run], [alone] = (each.ask("select run_id, loss, train_loss, devices from runs") for each in (bench, other))
+    assert (run.pop("devices"), alone.pop("devices")) == (2, 1)
+    assert run.pop("run_id") == alone.pop("run_id")
+    assert run == pytest.approx(alone, rel=1e-5)
+    [folder] = bench.folders()
+    latest = folder.latest()
+    assert latest is not None
+    assert latest.env()["nodes"] == 2
+
+
+def test_a_rank_on_another_node_that_dies_ends_the_run_with_its_end(bench: Workbench, slurm: Slurm):
+    with training(bench, *TWO_NODES) as folder:
+        [rank] = [pid for step in slurm.steps() for pid in children(step, "titans_lab.training.follow")]
+        os.kill(rank, signal.SIGKILL)
+        until(lambda: folder.state() != "running", "the end of the run")
+        status = folder.status()
+        assert status is not None
+        assert (status.state, status.error) == ("failed", "rank 1 of 2 was killed by SIGKILL")
 
 
 def test_a_setup_that_fails_ends_the_sweep_with_the_worker_s_last_words(bench: Workbench, slurm: Slurm):

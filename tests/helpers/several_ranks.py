@@ -15,7 +15,7 @@ from torch import Tensor
 from titans.mixers.registry import variants
 from titans_lab.run.config import RunConfig
 from titans_lab.tasks.task import Task, build_task
-from titans_lab.training.ranks import Ranks, join, leave
+from titans_lab.training.ranks import Ranks, join, leave, met
 from titans_lab.training.replica import Replica
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def _compare(rank: int, size: int, folder: str, path: list[str]) -> None:
 
     own = Path(folder) / str(rank)
     own.mkdir()
-    ranks = join(Path(folder), rank, size, False, CPU)
+    ranks = join(met(str(Path(folder) / "ranks"), size), rank, size, False, CPU)
     found = {}
     for sharded in (False, True):
         for variant in variants() if size == 2 else CURVES:

@@ -127,6 +127,19 @@ class Slurm:
             os.kill(pid, signal.SIGTERM)
         self.wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of the daemons")
 
+    def steps(self) -> list[int]:
+        """Return the process ids of the slurmstepd of this cluster, each of which has a step's tasks as children."""
+        listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
+        rows = [line.split(maxsplit=1) for line in listed.splitlines() if "slurmstepd: [" in line]
+        return [int(pid) for pid, _ in rows if self._owns(int(pid))]
+
+    def _owns(self, pid: int) -> bool:
+        """Return whether a process has a file of this cluster open."""
+        try:
+            return any(str(self.root) in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
+        except OSError:
+            return False
+
     def call(self, program: str, *arguments: str) -> str:
         """Run a program of Slurm, and return what it prints."""
         command = [program_path(program) or program, *arguments]

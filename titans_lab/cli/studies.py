@@ -193,6 +193,13 @@ def work(
             metavar="NAME", help="Refuse if the study or the code is not what this submission to a cluster had."
         ),
     ] = None,
+    nodes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NODE,...",
+            help="The nodes of the Slurm job, this one among them, whose devices a run on several devices may use.",
+        ),
+    ] = None,
     trials: Annotated[
         bool,
         typer.Option(
@@ -221,7 +228,7 @@ def work(
     """
     from titans_lab.dispatch import job_words
     from titans_lab.hooks import Hooks
-    from titans_lab.launch import Options, chosen
+    from titans_lab.launch import Options, chosen, of_nodes
     from titans_lab.sweep import Notice, Share
 
     notice = Notice()
@@ -232,7 +239,7 @@ def work(
     deadline = math.inf if until is None else time.monotonic() + until - MARGIN_SECONDS
     share = Share(math.inf if runs is None else runs, deadline, who=job_words(), notice=notice)
     options = Options(max_parallel, per_device, timeout, strict=strict, share=share)
-    records, devices = open_store(store), chosen(usable_devices(), device)
+    records, devices = open_store(store), of_nodes(chosen(usable_devices(), device), nodes)
     orphans: Sequence[tuple[Run, str]] = ()
     if trials:
         sweep, of_all = work_on_trials(study, overrides or [], records, devices, options, submission, verify), ""

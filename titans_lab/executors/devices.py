@@ -30,6 +30,7 @@ class Device:
         hardware: The name of the model, as torch has it. It is equal for devices that compute alike.
         slot: The number of the slot, where one GPU or core has several.
         others: The slots on further GPUs or cores that the worker uses for the same run: see `joined`.
+        node: The machine that has the device, where that is another one of the same Slurm job.
     """
 
     kind: Literal["cpu", "cuda"]
@@ -38,6 +39,12 @@ class Device:
     hardware: str
     slot: int = 0
     others: tuple[Device, ...] = ()
+    node: str = ""
+
+    @property
+    def nodes(self) -> list[str]:
+        """Return the machine of each slot on another machine."""
+        return [each.node for each in self.members if each.node]
 
     @property
     def members(self) -> tuple[Device, ...]:
@@ -56,7 +63,8 @@ class Device:
         if self.others:  # torch's DDP would warn in each log that all parameters get gradients
             threads["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")
         if self.kind == "cuda":
-            return {"CUDA_VISIBLE_DEVICES": ",".join(each.index for each in self.members)} | threads
+            here = [each.index for each in self.members if not each.node]
+            return {"CUDA_VISIBLE_DEVICES": ",".join(here)} | threads
         tuned = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEP_FREED)}
         return {"CUDA_VISIBLE_DEVICES": ""} | threads | tuned
 
@@ -89,12 +97,26 @@ def joined(slots: Sequence[Device]) -> Device:
     return replace(slots[0], others=tuple(slots[1:]))
 
 
+def mirrored(devices: Sequence[Device], nodes: Sequence[str]) -> list[Device]:
+    """Return devices of this machine, and after them the same on other machines, which have equal ones."""
+    there = [
+        replace(device, index=f"{node} {device.index}", name=f"{node} {device.name}", node=node)
+        for node in nodes
+        for device in devices
+    ]
+    return [*devices, *there]
+
+
 def on_distinct_devices(slots: Sequence[Device]) -> list[Device]:
-    """Return the first slot of each GPU or core."""
+    """Return the first slot of each GPU or core, those of this machine first.
+
+    Return none where this machine has no slot, because the first rank of a run is here.
+    """
     distinct: dict[tuple[str, str], Device] = {}
     for slot in slots:
         distinct.setdefault((slot.kind, slot.index), slot)
-    return list(distinct.values())
+    found = sorted(distinct.values(), key=lambda slot: bool(slot.node))
+    return found if found and not found[0].node else []
 
 
 def _chosen(rows: list[list[str]], pool: str) -> list[Device]:

@@ -137,7 +137,13 @@ class LocalExecutor:
             module = [sys.executable, "-P", "-m", "titans_lab.training.serve"]
             with attempt.log_path.open("ab") as log:
                 process = subprocess.Popen(
-                    [*module, str(folder.store), "--device", device.kind],
+                    [
+                        *module,
+                        str(folder.store),
+                        "--device",
+                        device.kind,
+                        *(["--nodes", *device.nodes] * bool(device.nodes)),
+                    ],
                     stdin=subprocess.PIPE,  # it closes when this process ends, however that happens
                     stdout=subprocess.PIPE,
                     stderr=log,

@@ -80,6 +80,9 @@ fi
 exit "$code"
 """
 
+#: The option of a worker that names the nodes of its job. Each says its name itself, since many have no scontrol.
+NODES = """ --nodes "$(srun --quiet sh -c 'echo "$SLURMD_NODENAME"' | paste -sd,)\""""
+
 
 @dataclass(frozen=True)
 class SlurmProfile:
@@ -90,8 +93,9 @@ class SlurmProfile:
         account: The account.
         qos: The quality of service.
         constraint: The features that a node must have.
-        gres: Generic resources of each worker, such as gpu:4. A worker trains on every GPU that it gets.
-        cpus: Cores of each worker. Without a GPU it trains a run on each.
+        gres: Generic resources of each worker, on each node, such as gpu:4. A worker trains on every GPU that it gets.
+        nodes: The nodes of each worker, whose devices a run on several devices may share.
+        cpus: Cores of each worker, on each node. Without a GPU it trains a run on each.
         memory: Memory of each worker, such as 16G.
         time: The time limit of each worker, in seconds; a duration such as 2h.
         lead: The time before that limit at which a worker stops its runs, for others to resume.
@@ -106,6 +110,7 @@ class SlurmProfile:
     qos: str = ""
     constraint: str = ""
     gres: str = ""
+    nodes: int = 1
     cpus: int = 1
     memory: str = ""
     time: Seconds = HOUR
@@ -188,8 +193,9 @@ def script(order: WorkOrder, profile: SlurmProfile, elements: int) -> str:
     wanted = {
         "job-name": _job_name(order.name),
         "array": f"0-{elements - 1}",
-        "nodes": "1",
-        "ntasks": "1",
+        "nodes": str(profile.nodes),
+        "ntasks": str(profile.nodes),
+        "ntasks-per-node": "1",
         "cpus-per-task": str(profile.cpus),
         "time": _minutes(profile.time),
         "signal": f"B:USR1@{profile.lead:.0f}",
@@ -211,7 +217,8 @@ def script(order: WorkOrder, profile: SlurmProfile, elements: int) -> str:
         name=order.name,
         job=JOB,
         setup="".join(f"{line}\n" for line in profile.setup),
-        command=shlex.join([*order.command, *([] if profile.gres else ["--max-parallel", str(profile.cpus)])]),
+        command=shlex.join([*order.command, *([] if profile.gres else ["--max-parallel", str(profile.cpus)])])
+        + (NODES if profile.nodes > 1 else ""),
         seconds=round(profile.time - profile.lead),
         notify="".join(f"{line}\n" for line in profile.notify),
         over=TIME_IS_OVER,

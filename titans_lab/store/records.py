@@ -63,7 +63,7 @@ _FIGURES = [column for column in RUNS if column.name not in _OBJECTS]
 _ENV = fields(
     {},
     {"micro_batch": at_least(1), "oom_retries": at_least(0), "threads": at_least(1), "devices": at_least(1)}
-    | {"shard": BOOLEAN, "kernel": TEXT},
+    | {"nodes": at_least(1), "shard": BOOLEAN, "kernel": TEXT},
     _FIGURES,
 )
 _DIGEST = fields({"bytes": at_least(0), "sha256": TEXT})

@@ -14,10 +14,11 @@ from titans_lab.store.folder import Attempt
 
 #: Facts in env.json that decide the last bits of a loss.
 OF_NUMBERS = (
-    *("device_name", "devices", "shard", "torch", "threads", "kernel", "c_functions", "micro_batch", "commit"),
+    *("device_name", "devices", "nodes", "shard", "torch", "threads", "kernel", "c_functions", "micro_batch", "commit"),
     "init_weights",
 )
-_UNRECORDED = {"devices": 1, "shard": False}  # what they are in an env.json that was written before they were recorded
+#: What they are in an env.json that was written before they were recorded.
+_UNRECORDED = {"devices": 1, "nodes": 1, "shard": False}
 
 
 def micro_batch(attempt: Attempt, asked: int) -> dict[str, int]:

@@ -1,8 +1,9 @@
 """Run a rank that is not the first: `python -m titans_lab.training.follow`, which `Followers` starts.
 
 The process reads one line of JSON from standard input, which is open as long as the first rank lives: its rank, the
-number of ranks, the folder where they meet, the kind of device, and the run's record. It does what the first rank tells
-it and writes nothing to the store. If it fails, it writes a line of JSON with the traceback to standard output.
+number of ranks, the place where they meet, the kind and the number of its device, and the run's record. It does what
+the first rank tells it and writes nothing to the store. If it fails, it writes a line of JSON with the traceback to
+standard output.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from titans_lab.store.store import Store
 from titans_lab.training.ending import ASKING, die
 from titans_lab.training.followers import own_device
 from titans_lab.training.microbatch import is_out_of_memory
-from titans_lab.training.ranks import join, leave
+from titans_lab.training.ranks import join, leave, met
 from titans_lab.training.replica import Replica
 from titans_lab.training.weights import beginning_of
 from titans_lab.training.worker import task_of
@@ -38,8 +39,8 @@ def follow(about: dict[str, Any]) -> None:
         about: What the process has read: see the module.
     """
     record, rank = about["record"], about["rank"]
-    config, device = config_of(record), own_device(about["device"], rank)
-    ranks = join(Path(about["folder"]), rank, about["size"], config.speed.shard, device)
+    config, device = config_of(record), own_device(about["device"], about["number"])
+    ranks = join(met(about["place"], about["size"]), rank, about["size"], config.speed.shard, device)
     beginning = beginning_of(config, record, Store(Path(about["store"]))) if about["store"] else None
     replica = Replica(config, record["seed"], task_of(config, record), device, ranks, beginning)
     if path := ranks.agree():

@@ -1,15 +1,19 @@
-"""Start the other ranks of a run as processes of this machine, and end the run when one of them dies."""
+"""Start the other ranks of a run, on this machine or on others of a Slurm job, and end the run when one of them dies.
+
+`srun` starts a rank on another machine. It hands on what the rank reads and writes, and its exit code, so that a rank
+there is like one here.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +23,7 @@ import torch
 
 from titans_lab.environment import oom_kills
 from titans_lab.run.config import RunConfig, plain
-from titans_lab.training.ranks import Instruction, Ranks, join, leave
+from titans_lab.training.ranks import Instruction, Ranks, join, leave, meeting
 from titans_lab.training.replica import ALONE
 
 SETTLE_SECONDS = 0.5  # after the death of a rank, for the other ranks that die of it
@@ -72,18 +76,22 @@ class Followers:
 
     Args:
         requests: What each process reads from its standard input: see `titans_lab.training.follow`.
+        nodes: The machine of each process. "": this one.
         lost: A function that is called when a process has died and this process has not noticed, for example because
             it waits for that rank. It does not return.
     """
 
-    def __init__(self, requests: list[Mapping[str, Any]], lost: Callable[[RankFailed], NoReturn]) -> None:
+    def __init__(
+        self, requests: Sequence[Mapping[str, Any]], nodes: Sequence[str], lost: Callable[[RankFailed], NoReturn]
+    ) -> None:
         self.size, self.lost = len(requests) + 1, lost
         self._deaths: list[Death] = []
         self._died, self._over = threading.Event(), threading.Event()
         self._oom_kills = oom_kills()
-        self._processes = [self._started(request) for request in requests]
-        watches = [(self._watch, each) for each in enumerate(self._processes, 1)] + [(self._guard, ())]
-        self._threads = [threading.Thread(target=work, args=given, daemon=True) for work, given in watches]
+        self._processes = [self._started(request, node) for request, node in zip(requests, nodes, strict=True)]
+        watches = zip(range(1, self.size), self._processes, nodes, strict=True)
+        self._threads = [threading.Thread(target=self._watch, args=each, daemon=True) for each in watches]
+        self._threads.append(threading.Thread(target=self._guard, daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -117,9 +125,10 @@ class Followers:
             process.stdin.close()
 
     @staticmethod
-    def _started(request: Mapping[str, Any]) -> subprocess.Popen[str]:
+    def _started(request: Mapping[str, Any], node: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "titans_lab.training.follow"],
+            [*(_srun(node) if node else ()), sys.executable, "-P", "-m", "titans_lab.training.follow"],
+            env=_environment(node, request["device"]),
             stdin=subprocess.PIPE,  # it closes when this process ends, however that happens
             stdout=subprocess.PIPE,
             text=True,
@@ -130,12 +139,14 @@ class Followers:
             process.stdin.flush()
         return process
 
-    def _watch(self, rank: int, process: subprocess.Popen[str]) -> None:
+    def _watch(self, rank: int, process: subprocess.Popen[str], node: str) -> None:
         """Wait for the end of a process, and note how it died if the run is not over."""
         assert process.stdout is not None
         with process.stdout as answer:
             said = answer.read()
         code, killed = process.wait(), oom_kills() > self._oom_kills
+        if node:  # srun ends with 128 + the signal that killed a process there
+            code, killed = (128 - code if code > 128 else code), False
         if code and not self._over.is_set():
             unknown = {"error": "", "when": time.monotonic(), "out_of_memory": False}
             about: dict[str, Any] = json.loads(said) if said else unknown
@@ -161,15 +172,17 @@ def ranks_of(
     device: torch.device,
     lost: Callable[[RankFailed], NoReturn],
     store: Path | None = None,
+    nodes: Sequence[str] = (),
 ) -> Iterator[Ranks]:
     """Start the other ranks of a run, and yield the ranks as the first one, this process, sees them.
 
     Args:
         config: The configuration of the run.
         record: The record of the run.
-        device: The kind of device. The ranks use the first device of that kind, the second, and so on.
+        device: The kind of device. The ranks of a machine use its first device of that kind, the second, and so on.
         lost: See `Followers`.
         store: The store with the run's parent. None: it has no parent.
+        nodes: The machine of each of the last ranks, which are on other machines of this process's Slurm job.
 
     Raises:
         RankFailed: Another rank has died.
@@ -178,12 +191,15 @@ def ranks_of(
     if size == 1:
         yield ALONE
         return
-    with tempfile.TemporaryDirectory(prefix="titans-lab-ranks-") as folder:
-        about = {"record": {**record, "config": plain(config)}, "device": device.type, "size": size, "folder": folder}
+    with meeting(size, bool(nodes)) as (met, place):
+        about = {"record": {**record, "config": plain(config)}, "device": device.type, "size": size, "place": place}
         about["store"] = str(store) if store else None
-        followers = Followers([about | {"rank": rank} for rank in range(1, size)], lost)
+        there = [*[""] * (size - len(nodes)), *nodes]
+        numbers = [there[:rank].count(node) for rank, node in enumerate(there)]
+        requests = [about | {"rank": rank, "number": numbers[rank]} for rank in range(1, size)]
+        followers = Followers(requests, there[1:], lost)
         try:
-            ranks = join(Path(folder), 0, size, config.speed.shard, own_device(device.type, 0))
+            ranks = join(met, 0, size, config.speed.shard, own_device(device.type, 0))
             yield ranks
             ranks.tell(Instruction.END)
             leave()
@@ -196,6 +212,19 @@ def ranks_of(
             followers.kill()
 
 
-def own_device(kind: str, rank: int) -> torch.device:
-    """Return the device of a rank among those that its processes can see."""
-    return torch.device("cuda", rank) if kind == "cuda" else torch.device(kind)
+def own_device(kind: str, number: int) -> torch.device:
+    """Return the device with a number among those that the processes of a machine can see."""
+    return torch.device("cuda", number) if kind == "cuda" else torch.device(kind)
+
+
+def _srun(node: str) -> list[str]:
+    """Return the command that runs another one on a machine of this process's Slurm job."""
+    cores = os.environ.get("SLURM_CPUS_PER_TASK")
+    asked = [f"--nodelist={node}", "--nodes=1", "--ntasks=1", *([f"--cpus-per-task={cores}"] if cores else [])]
+    return ["srun", "--quiet", "--overlap", "--mem=0", "--mpi=none", *asked]
+
+
+def _environment(node: str, kind: str) -> dict[str, str]:
+    """Return the environment of a rank. On another machine Slurm says which GPUs it has."""
+    dropped = {"CUDA_VISIBLE_DEVICES"} if node and kind == "cuda" else set()
+    return {name: value for name, value in os.environ.items() if name not in dropped}

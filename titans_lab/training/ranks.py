@@ -11,6 +11,8 @@ parameters, gradients and optimizer state on each rank (FSDP2), and a block's pa
 from __future__ import annotations
 
 import os
+import socket
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,7 +25,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed import FileStore  # type: ignore[attr-defined]
+from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
 from torch.utils._pytree import tree_map_only
 
 from titans.models.backbone import Backbone
@@ -33,6 +35,7 @@ from titans_lab.tasks.task import Batch
 #: `titans_lab.training.followers`, not by a time-out.
 TIMEOUT = timedelta(days=365)
 LOOPBACK = Path("/sys/class/net/lo")
+MEETING = "titans-lab-ranks-"  # the beginning of the name of the folder where ranks meet
 
 
 class Instruction(IntEnum):
@@ -146,23 +149,49 @@ class Ranks:
         return texts[0]
 
 
-def join(folder: Path, rank: int, size: int, sharded: bool, device: torch.device) -> Ranks:
-    """Wait until all ranks of this machine have joined.
+@contextmanager
+def meeting(size: int, several_machines: bool) -> Iterator[tuple[Store, str]]:
+    """Yield a store in which the ranks of a run find each other, as the first of them has it, and its place.
+
+    On one machine it is a file in a folder that nobody else can enter. On several it is a port of the first one, as
+    torchrun has it: whoever reaches that port can disturb the run.
+    """
+    if several_machines:
+        host = socket.gethostname()
+        store = TCPStore(host, 0, size, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
+        yield store, f"{host}:{store.port}"
+        return
+    with tempfile.TemporaryDirectory(prefix=MEETING) as folder:
+        place = str(Path(folder) / "ranks")
+        yield met(place, size), place
+
+
+def met(place: str, size: int) -> Store:
+    """Return the store at a place that `meeting` has yielded, as the other ranks have it."""
+    if place.startswith("/"):
+        return FileStore(place, size)
+    host, _, port = place.rpartition(":")
+    return TCPStore(host, int(port), size, is_master=False, timeout=TIMEOUT)
+
+
+def join(store: Store, rank: int, size: int, sharded: bool, device: torch.device) -> Ranks:
+    """Wait until all ranks have joined.
 
     Args:
-        folder: An empty folder on a local disk, where they find each other. Nobody else can enter it.
+        store: The store in which they find each other: see `meeting`.
         rank: The number of this process, from 0.
         size: The number of processes.
         sharded: Whether each has a part of the model only.
         device: The device of this rank.
     """
-    if LOOPBACK.exists():  # gloo would listen on the address of the machine's name, if it has one
+    if (
+        isinstance(store, FileStore) and LOOPBACK.exists()
+    ):  # gloo would listen on the address of the machine's name, if it has one
         os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK.name)
     if device.type == "cuda":
         torch.cuda.set_device(device)
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")  # `Followers` ends the run and says why
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    store = FileStore(str(folder / "ranks"), size)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     return Ranks(rank, size, sharded)
 

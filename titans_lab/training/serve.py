@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,12 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m titans_lab.training.serve", description="Train runs as they come.")
     parser.add_argument("store", type=Path, help="folder of the store")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--nodes", nargs="+", default=[], help="for each device on another machine, that machine")
     given, answers = parser.parse_args(arguments), os.dup(1)
     paths: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_follow_stdin, args=(paths,), daemon=True).start()
     while path := paths.get():
         begun = time.monotonic()
-        if not _attend(Attempt(given.store / path), given.device):
+        if not _attend(Attempt(given.store / path), given.device, given.nodes):
             return 1
         if time.monotonic() - begun > SMALL_SECONDS or not forget(given.device):
             return 0
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _attend(attempt: Attempt, device: str) -> bool:
+def _attend(attempt: Attempt, device: str, nodes: Sequence[str]) -> bool:
     """Execute an attempt, and return whether it ended with a result and this process may take another."""
     _log_to(attempt.log_path)
     with attempt.claim.kept():  # before anything that takes long
@@ -58,7 +60,7 @@ def _attend(attempt: Attempt, device: str) -> bool:
         ending = Ending()
         ending.listen()
         try:
-            return attend(attempt, torch.device(device), ending) == 0 and not ending.asked
+            return attend(attempt, torch.device(device), ending, nodes) == 0 and not ending.asked
         finally:
             ending.ignore()
 

@@ -47,13 +47,14 @@ class Superseded(BaseException):
     """This process stood still for so long that another worker has taken over the run."""
 
 
-def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -> str:
+def work(attempt: Attempt, device: torch.device, ending: Ending | None = None, nodes: Sequence[str] = ()) -> str:
     """Train the run of an attempt, commit how it ended, and return that state.
 
     Args:
         attempt: The attempt, in a store.
         device: The device to train on.
         ending: The request to stop, which leaves the run to a later attempt that resumes from its checkpoint.
+        nodes: See `ranks_of`.
     """
     ending = ending or Ending()
     record = attempt.folder.record()
@@ -61,12 +62,13 @@ def work(attempt: Attempt, device: torch.device, ending: Ending | None = None) -
     taken_over = micro_batch(attempt, config.micro_batch)
     config = replace(config, speed=replace(config.speed, micro_batch=taken_over["micro_batch"]))
     execution = {"kernel": kernel(config, device.type), "devices": config.speed.devices, "shard": config.speed.shard}
+    execution |= {"nodes": 1 + len(set(nodes))}
     recorder = Recorder(attempt, _host() | _device_facts(device) | execution | taken_over)
     task, store = task_of(config, record), Store(attempt.folder.store)
     beginning = beginning_of(config, record, store)
     if beginning:
         recorder.note({"init_weights": beginning.digest})
-    with ranks_of(config, record, device, partial(_end_lost, attempt), store.root) as ranks:
+    with ranks_of(config, record, device, partial(_end_lost, attempt), store.root, nodes) as ranks:
         trainer = Trainer(config, record["seed"], task, device, recorder, ranks, beginning)
         trainer.should_stop = lambda: _asked(attempt, ending)
         try:
@@ -119,10 +121,10 @@ def _asked(attempt: Attempt, ending: Ending) -> tuple[str, str] | None:
     return attempt.asked_to_stop() or (("cancelled", CANCELLED) if ending.asked else None)
 
 
-def attend(attempt: Attempt, device: torch.device, ending: Ending) -> int:
+def attend(attempt: Attempt, device: torch.device, ending: Ending, nodes: Sequence[str] = ()) -> int:
     """Execute an attempt, make sure that there is a commit, and return the exit code."""
     try:
-        state = work(attempt, device, ending)
+        state = work(attempt, device, ending, nodes)
     except Cancelled:
         state, why = attempt.asked_to_stop() or ("cancelled", CANCELLED)
         commit(attempt, state, {}, why)

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from titans_lab.environment import processor
-from titans_lab.executors.devices import Device, cores, gpus, one_of_each
+from titans_lab.errors import UserError
+from titans_lab.executors.devices import Device, cores, gpus, joined, mirrored, on_distinct_devices, one_of_each
+from titans_lab.launch import of_nodes
 
 LISTED = """\
 0, GPU-1111aaaa-2222, NVIDIA H200
@@ -135,3 +137,26 @@ def test_a_quota_bounds_the_cores(
     monkeypatch.setattr("titans_lab.environment.MEMBERSHIP", tmp_path / "membership")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8, 16)), raising=False)
     assert [core.index for core in cores()] == [str(number) for number in range(8, 8 + count)]
+
+
+TWO = [Device("cuda", f"GPU-{name}", f"GPU {name}", "H200") for name in "ab"]
+
+
+def test_a_run_on_several_nodes_has_its_first_rank_here_and_sees_the_gpus_of_this_node_alone():
+    slots = mirrored(TWO, ["n2", "n3"])
+    assert [slot.node for slot in slots] == ["", "", "n2", "n2", "n3", "n3"]
+    assert on_distinct_devices(slots[::-1])[0].node == ""
+    assert on_distinct_devices(slots[2:]) == []
+    device = joined(slots[:3])
+    assert device.nodes == ["n2"]
+    assert device.environment()["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
+
+
+def test_a_worker_uses_as_many_cores_of_each_node_as_its_job_has(monkeypatch: pytest.MonkeyPatch):
+    here = [Device("cpu", str(number), f"core {number}", "") for number in range(4)]
+    monkeypatch.setenv("SLURMD_NODENAME", "n1")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+    assert [slot.name for slot in of_nodes(here, "n2,n1")] == ["core 0", "core 1", "n2 core 0", "n2 core 1"]
+    assert of_nodes(here, None) == here
+    with pytest.raises(UserError, match="--nodes n2,n3: this node is n1; start the worker in a Slurm job"):
+        of_nodes(here, "n2,n3")

@@ -95,3 +95,13 @@ def test_names_with_blanks_quotes_and_percents_reach_the_worker_as_they_are(tmp_
     [output] = [line for line in text.splitlines() if line.startswith("#SBATCH --output=")]
     assert "50%% of" in output
     assert output.endswith("%A_%a.log'")
+
+
+def test_a_worker_of_several_nodes_is_told_their_names(tmp_path: Path):
+    (tmp_path / "srun").write_text('#!/bin/sh\nfor name in n1 n2; do SLURMD_NODENAME=$name sh -c "$4"; done\n')
+    (tmp_path / "srun").chmod(0o755)
+    text = script(WorkOrder("name", ["echo"], tmp_path, tmp_path, 1), SlurmProfile(nodes=2), 1)
+    assert {"#SBATCH --nodes=2", "#SBATCH --ntasks=2", "#SBATCH --ntasks-per-node=1"} <= set(text.splitlines())
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.startswith("--max-parallel 1 --nodes n1,n2 --until 34")
