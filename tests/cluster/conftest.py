@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 from ray_cluster import ray_cluster, require_ray
-from slurm import Slurm, require_slurm
+from slurm import FOLDER, Slurm, remove_abandoned, require_slurm
 from workbench import Workbench
 
 
 @pytest.fixture(scope="session")
 def running_slurm() -> Iterator[Slurm]:
     require_slurm()
-    with tempfile.TemporaryDirectory(prefix="titans-lab-slurm-") as folder:  # a short path: it names a socket
+    remove_abandoned()
+    with tempfile.TemporaryDirectory(prefix=FOLDER) as folder, Slurm(Path(folder)).owned():  # short: it names a socket
         cluster = Slurm(Path(folder))
         try:
             cluster.start()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,8 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sco
 PACKAGES = "apt-get install slurm-wlm slurmctld slurmd slurm-client munge"
 SECONDS = 60.0  # the most that a daemon may take to answer
 NODES = ("alpha", "beta")
+FOLDER = "titans-lab-slurm-"  # the beginning of the name of a cluster's folder
+OWNER = "owner"  # a file in it
 CORES = 2  # of each node, as Slurm sees it
 
 CONFIG = """\
@@ -117,8 +122,34 @@ class Slurm:
         """Wait until both nodes are idle."""
         self.wait(lambda: set(self.call("sinfo", "-h", "-N", "-o", "%T").split()) == {"idle"}, "idle nodes")
 
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keep a file of this cluster locked, by which a later session knows that nobody has abandoned the cluster."""
+        with (self.root / OWNER).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def members(self) -> list[int]:
+        """Return the process ids of daemons, steps and jobs: whoever has a file of the cluster open or its name around.
+
+        A step overwrites its environment, and a job closes files.
+        """
+        return [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if self._has(folder)]
+
+    def steps(self) -> list[int]:
+        """Return the process ids of those that have the tasks of a step as children."""
+        listed = subprocess.run(["ps", "-C", "slurmstepd", "-o", "pid="], capture_output=True, text=True).stdout
+        return [int(pid) for pid in listed.split() if self._has(Path(f"/proc/{pid}"))]
+
+    def _has(self, process: Path) -> bool:
+        try:
+            marked = f"SLURM_CONF={self.config}".encode() in (process / "environ").read_bytes().split(b"\0")
+            return marked or any(str(self.root) in str(link.readlink()) for link in (process / "fd").iterdir())
+        except OSError:
+            return False
+
     def stop(self) -> None:
-        """Cancel all jobs, and end the daemons."""
+        """Cancel all jobs, and end the daemons, and then whatever a step has left."""
         self.call("scancel", "--user=root")
         self.wait(lambda: not self.call("squeue", "-h", "-o", "%i"), "an empty queue")
         names = (*(f"slurmd-{node}.pid" for node in NODES), "slurmctld.pid", "munge/munged.pid")
@@ -126,19 +157,14 @@ class Slurm:
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
         self.wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of the daemons")
+        self.kill()
 
-    def steps(self) -> list[int]:
-        """Return the process ids of the slurmstepd of this cluster, each of which has a step's tasks as children."""
-        listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
-        rows = [line.split(maxsplit=1) for line in listed.splitlines() if "slurmstepd: [" in line]
-        return [int(pid) for pid, _ in rows if self._owns(int(pid))]
-
-    def _owns(self, pid: int) -> bool:
-        """Return whether a process has a file of this cluster open."""
-        try:
-            return any(str(self.root) in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
-        except OSError:
-            return False
+    def kill(self) -> None:
+        """Kill all processes of the cluster but this one, which may have its configuration in the environment, too."""
+        for pid in self.members():
+            with suppress(ProcessLookupError):
+                if pid != os.getpid():
+                    os.kill(pid, signal.SIGKILL)
 
     def call(self, program: str, *arguments: str) -> str:
         """Run a program of Slurm, and return what it prints."""
@@ -161,6 +187,15 @@ class Slurm:
                 return
             time.sleep(0.1)
         raise AssertionError(f"{what}: not within {SECONDS} s")
+
+
+def remove_abandoned() -> None:
+    """Kill and remove the clusters of sessions that were killed themselves: nobody holds the lock in their folder."""
+    for root in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        with suppress(OSError), (root / OWNER).open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            Slurm(root).kill()
+            shutil.rmtree(root)
 
 
 def free_ports(count: int) -> list[int]:

@@ -10,12 +10,14 @@ parameters, gradients and optimizer state on each rank (FSDP2), and a block's pa
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import socket
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
@@ -36,6 +38,7 @@ from titans_lab.tasks.task import Batch
 TIMEOUT = timedelta(days=365)
 LOOPBACK = Path("/sys/class/net/lo")
 MEETING = "titans-lab-ranks-"  # the beginning of the name of the folder where ranks meet
+HELD = "held"  # a file in that folder, which the first rank keeps locked as long as it lives
 
 
 class Instruction(IntEnum):
@@ -161,9 +164,20 @@ def meeting(size: int, several_machines: bool) -> Iterator[tuple[Store, str]]:
         store = TCPStore(host, 0, size, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
         yield store, f"{host}:{store.port}"
         return
-    with tempfile.TemporaryDirectory(prefix=MEETING) as folder:
+    remove_abandoned()
+    with tempfile.TemporaryDirectory(prefix=MEETING) as folder, (Path(folder) / HELD).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
         place = str(Path(folder) / "ranks")
         yield met(place, size), place
+
+
+def remove_abandoned() -> None:
+    """Remove the folders of meetings whose first rank was killed: nobody holds the lock in them any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{MEETING}*"):
+        # A folder of another user cannot be opened. One without the file was made a moment ago.
+        with suppress(OSError), (folder / HELD).open("r+") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
 
 
 def met(place: str, size: int) -> Store:

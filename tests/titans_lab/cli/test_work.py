@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from workbench import ENDLESS, MINUTES, Workbench, begun, until
 
+from titans_lab.executors.devices import cores
 from titans_lab.store.folder import RunFolder
 from titans_lab.store.recorder import commit
 
@@ -52,13 +53,23 @@ def test_it_ends_after_so_many_runs(bench: Workbench):
 
 
 def test_a_signal_before_the_time_limit_leaves_a_run_that_another_worker_resumes(bench: Workbench):
-    first = bench.start("work", "--no-verify", ENDLESS, *CHECKPOINTS)
-    [folder] = bench.folders(ENDLESS, *CHECKPOINTS)
+    resumed_after_a_signal(bench, ENDLESS, *CHECKPOINTS)
+
+
+@pytest.mark.skipif(len(cores()) < 2, reason="a worker has a device slot for each core")
+def test_a_signal_leaves_a_run_on_two_devices_with_a_checkpoint_that_another_worker_resumes(bench: Workbench):
+    resumed_after_a_signal(bench, ENDLESS, *CHECKPOINTS, "speed.devices=2")
+
+
+def resumed_after_a_signal(bench: Workbench, *arguments: str) -> None:
+    """Let a worker train a run, send it SIGUSR1, and let another worker resume the run."""
+    first = bench.start("work", "--no-verify", *arguments)
+    [folder] = bench.folders(*arguments)
     until(lambda: begun(folder), "the first line of metrics")
     first.send_signal(signal.SIGUSR1)
     assert ended(first) == 4
     assert (folder.state(), folder.given_up()) == ("cancelled", False)
-    second = bench.start("work", "--no-verify", ENDLESS, *CHECKPOINTS)
+    second = bench.start("work", "--no-verify", *arguments)
     until(lambda: numbers(folder) == ["1", "2"] and begun(folder), "a line of metrics of the second attempt")
     second.send_signal(signal.SIGTERM)
     assert ended(second) == 130

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from titans_lab.store.folder import RunFolder
 from titans_lab.training.ending import Ending
 from titans_lab.training.followers import Death
 from titans_lab.training.probe import measure
+from titans_lab.training.ranks import HELD, MEETING, meeting, remove_abandoned
 from titans_lab.training.worker import work
 
 CPU = torch.device("cpu")
@@ -171,12 +173,24 @@ def test_a_rank_that_is_killed_ends_the_run_within_seconds(training: tuple[Local
     assert (status.state, status.error) == ("failed", "rank 1 of 2 was killed by SIGKILL")
 
 
-def test_the_other_ranks_end_with_the_first(training: tuple[LocalJob, int]):
+def test_the_other_ranks_end_with_the_first_and_the_next_run_removes_what_it_left(training: tuple[LocalJob, int]):
     job, follower = training
+    [folder] = [path.parent for path in Path(tempfile.gettempdir()).glob(f"{MEETING}*/ranks") if held_by(path, job)]
+    remove_abandoned()
+    assert folder.exists()
     job.process.kill()
     until(lambda: not alive(follower), "the end of the other rank")
     job.wait()
     assert job.attempt.folder.state() == "lost"
+    with meeting(2, False) as (_, place):
+        assert not folder.exists()
+        assert Path(place).parent.exists()
+
+
+def held_by(path: Path, job: LocalJob) -> bool:
+    """Return whether a worker has the lock beside a file open."""
+    links = Path(f"/proc/{job.process.pid}/fd").iterdir()
+    return any(link.exists() and link.resolve() == path.with_name(HELD) for link in links)
 
 
 def broken_plugin(bench: Workbench, words: str) -> Path:
