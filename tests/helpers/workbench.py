@@ -156,6 +156,12 @@ def workers(root: Path) -> list[int]:
     ]
 
 
+def parents(words: str, root: Path) -> list[int]:
+    """Process ids of the parents of processes with these words and a folder in their command."""
+    listed = subprocess.run(["ps", "-eww", "-o", "ppid=,args="], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if words in line and str(root) in line]
+
+
 def children(pid: int, words: str) -> list[int]:
     """Process ids of a process's children with these words in their command."""
     listed = subprocess.run(["ps", "-eww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
