@@ -83,7 +83,11 @@ def running(job: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     env = os.environ | {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", "PATH": path}
     output = job.parent / "output"
     with output.open("w") as file, subprocess.Popen(["bash", str(job)], stdout=file, env=env) as shell:
-        yield shell, output
+        try:
+            yield shell, output
+        except BaseException:
+            shell.terminate()  # the worker, too: a test that fails must not wait for its end
+            raise
 
 
 def test_names_with_blanks_quotes_and_percents_reach_the_worker_as_they_are(tmp_path: Path):
