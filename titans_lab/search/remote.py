@@ -1,6 +1,6 @@
 """Train the runs of a search by workers on a cluster, which take them from the store.
 
-A worker reads the trials that are running and claims their runs (`titans_lab.search.hand`). This process sees in the
+A worker reads the trials that are running and claims their runs (`titans_lab.search.worker`). This process sees in the
 store which runs train and how they ended, and asks one to stop by a file in its folder. It tells a worker nothing else.
 """
 
