@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from titans_lab.run.run import Run
     from titans_lab.search.coordinator import Coordinator
     from titans_lab.search.dashboard import Dashboard
+    from titans_lab.search.runner import Runner
     from titans_lab.search.tuning import Tuning
     from titans_lab.store.store import Store
     from titans_lab.study.study import Study
@@ -254,9 +255,9 @@ def _run(search: Coordinator, board: Dashboard | None) -> None:
         note(words)
 
 
-def _looks(lines: TrialLines, board: Dashboard | None) -> Callable[[Coordinator, Sweep], None]:
-    def look(search: Coordinator, sweep: Sweep) -> None:
-        lines.look(search, sweep)
+def _looks(lines: TrialLines, board: Dashboard | None) -> Callable[[Coordinator, Runner], None]:
+    def look(search: Coordinator, runner: Runner) -> None:
+        lines.look(search, runner)
         if board:
             board.look(search)
 
