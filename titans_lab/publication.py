@@ -26,11 +26,11 @@ from titans_lab.report.evidence import listed
 from titans_lab.report.formats import all_tables, to_csv, to_markdown
 from titans_lab.report.render import Report, report, write
 from titans_lab.report.subject import of_swept, swept
-from titans_lab.run.run import portable
+from titans_lab.run.run import portable, portable_path
 from titans_lab.store import archive
 from titans_lab.store.files import write_json
 from titans_lab.store.query import Snapshot
-from titans_lab.store.records import read_search, read_trial
+from titans_lab.store.records import read_ngram_baselines, read_search, read_study, read_trial
 from titans_lab.store.searches import tuned_name
 from titans_lab.store.store import Store
 from titans_lab.study.study import Study, load_study
@@ -73,6 +73,11 @@ class Finding:
             archive.bring(staged, path)
             for run in staged.folders():
                 write_json(run.record_path, portable(run.record()))
+            for study in staged.study_paths():
+                write_json(study, (record := read_study(study)) | {"path": portable_path(record["path"])})
+            for baseline in staged.ngram_baseline_paths():
+                record = read_ngram_baselines(baseline)
+                write_json(baseline, {**record, "data_source": portable_path(record["data_source"])})
             archive.export(staged, done, None, self.path / RUNS)
         return len(done)
 

@@ -18,7 +18,7 @@ from titans_lab.search.coordinator import Coordinator, tunings
 from titans_lab.store import archive
 from titans_lab.store.check import faults
 from titans_lab.store.folder import RunFolder
-from titans_lab.store.records import read_study
+from titans_lab.store.records import read_ngram_baselines, read_study
 from titans_lab.store.store import Store
 from titans_lab.store.weights import read_weights
 from titans_lab.study.study import load_study
@@ -133,12 +133,19 @@ def test_an_archive_without_weights_is_sound(finding: Finding, tmp_path: Path):
 
 
 def test_an_archive_does_not_say_where_the_data_were(finding: Finding, store: Store, tmp_path: Path):
+    split = {"data_hash": "0" * 64, "valid_fraction": 0.05, "valid_bytes": None, "split": "test"}
+    source = {"data_source": "/a/folder/of/mine/text.txt", "bits_per_byte": {"0": 4.5}}
+    store.save_ngram_baseline("some", split | source)
+    finding.collect(store)
     other = Store(tmp_path / "other")
     archive.bring(other, finding.path / "runs.tar.gz")
+    [baseline] = other.ngram_baseline_paths()
+    assert read_ngram_baselines(baseline)["data_source"] == "text.txt"
+    assert {read_study(path)["path"] for path in other.study_paths()} == {"study.yaml"}
     [before, after] = [{run.run_id: run.record() for run in each.folders()} for each in (store, other)]
     for run_id, record in before.items():
         assert record["config"]["data"]["path"] == "/a/folder/of/mine/text.txt"
-        record["config"]["data"]["path"] = "text.txt"
+        record["config"]["data"]["path"] = record["data_source"] = "text.txt"
         assert after[run_id] | {"sha256": ""} == record | {"sha256": ""}
 
 

@@ -109,15 +109,19 @@ def record_of(run: Run, data_source: str) -> dict[str, Any]:
 
 
 def portable(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's record that says nothing about where the data are on this machine.
-
-    A path below the working directory is relative to it. Of any other path the name is left.
-    """
+    """Return a run's record that says nothing about where the data are on this machine: see `portable_path`."""
     config = copy.deepcopy(dict(record["config"]))
     for section, name in _paths(config, config_of({**record})):
-        path = Path(section[name])
-        section[name] = str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
-    return {**record, "config": config}
+        section[name] = portable_path(section[name])
+    return {**record, "config": config, "data_source": portable_path(record["data_source"])}
+
+
+def portable_path(text: str) -> str:
+    """Return a path relative to the working directory. Of an absolute path that is not below it, the name is left."""
+    path = Path(text)
+    if not path.is_absolute():
+        return text
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
 
 
 def _paths(record: dict[str, Any], config: RunConfig) -> list[tuple[dict[str, Any], str]]:
