@@ -149,15 +149,15 @@ def test_a_run_by_its_id_begins_with_a_run_of_another_study(swept: Workbench, tm
 
 
 def test_a_child_that_was_killed_goes_on_from_its_checkpoint(tmp_path: Path):
-    bench = staged(tmp_path, TWO)
-    many = ("train.tokens=12800", "log.every=1", "log.checkpoint_seconds=0")
-    folder = bench.store.run(named(bench, *many)["long"].run_id)
-    sweep = bench.start("sweep", *many)
+    endless = "seq_len: 64, tokens: 12800}, log: {every: 1, checkpoint_seconds: 0}"
+    bench = staged(tmp_path, TWO.replace("seq_len: 64}", endless))
+    folder = bench.store.run(named(bench)["long"].run_id)
+    sweep = bench.start("sweep")
     until(lambda: begun(folder), "the child's first line of metrics")
     sweep.kill()
     sweep.communicate()
     until(lambda: folder.state() != "running", "the end of the child's worker")
-    again = bench.call("sweep", *many)
+    again = bench.call("sweep")
     assert again.returncode == 0, again.stderr
     [row] = bench.ask("select run_id, resumed_from, init_weights from runs where parent is not null")
     assert row["run_id"] == folder.run_id
