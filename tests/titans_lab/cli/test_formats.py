@@ -17,7 +17,7 @@ from workbench import Workbench
 from titans_lab.run.run import Run
 
 #: They print a path, a schema, and lines about runs on standard error, which are no figures.
-WITHOUT = {"new", "schema", "serve", "work"}
+WITHOUT = {"new", "publish", "schema", "serve", "work"}
 COMMANDS = Path(__file__).parents[3] / "docs" / "commands.md"
 FORMS = ("json", "csv", "md")
 BUDGETS = "grid.train.tokens=[1000, 2000, 4000, 8000, 16000, 32000]"
