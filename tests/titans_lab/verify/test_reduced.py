@@ -16,7 +16,7 @@ from titans_lab.verify.reduced import checks_of, for_model, for_operator, length
 SHRUNK = {
     "vocab_size", "n_layers", "n_heads", "dim", "mlp_ratio", "persistent_tokens", "segment_len", "window",
     "mac.long_term_tokens", "memory.chunk_size", "memory.eval_chunk_size", "memory.update_every",
-    "memory.theta_scale", "memory.eta_bias", "memory.alpha_bias", "recurrent.chunk_size",
+    "memory.window", "memory.theta_scale", "memory.eta_bias", "memory.alpha_bias", "recurrent.chunk_size",
 }  # fmt: skip
 
 
