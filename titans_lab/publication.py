@@ -70,7 +70,8 @@ class Finding:
         with tempfile.TemporaryDirectory(prefix="titans-lab-") as folder:
             path, staged = Path(folder) / RUNS, Store(Path(folder) / "results")
             archive.export(store, done, studies, path, weights=False)
-            archive.bring(staged, path)
+            if refused := archive.bring(staged, path).refused:
+                raise UserError(f"{store.root}: {refused[0]}; mend the store first: titans-lab doctor")
             for run in staged.folders():
                 write_json(run.record_path, portable(run.record()))
             for study in staged.study_paths():

@@ -171,3 +171,15 @@ def test_the_verb_publishes_and_checks(finding: Finding, store: Store, capsys: p
     with pytest.raises(SystemExit) as ended:
         app(["publish", folder, "--check"])
     assert ended.value.code == 3
+
+
+def test_a_store_with_a_damaged_record_is_not_published(finding: Finding, store: Store):
+    before = (finding.path / "runs.tar.gz").read_bytes()
+    [first, *_] = read_study(store.root / "studies" / "s.tuned.json")["runs"]
+    path = store.run(first["run_id"]).record_path
+    path.write_text(path.read_text().replace("100000", "100001"))
+    with pytest.raises(
+        UserError, match=f"runs/{first['run_id']}/run.json: .*; mend the store first: titans-lab doctor"
+    ):
+        finding.collect(store)
+    assert (finding.path / "runs.tar.gz").read_bytes() == before

@@ -25,10 +25,10 @@ def publish(
     ] = False,
     store: StoreFolder = None,
 ) -> None:
-    """Publish finished studies: an archive of the records, the report, and its tables, beside each study.yaml.
+    """Publish finished studies: write an archive of the records, the report and its tables into each folder.
 
-    The archive has no weights. The pages share one script, which lies beside the folders. --check needs neither the
-    store nor the data. Exit code 3: a page or a table is not what its archive gives.
+    The archive has no weights. The pages share one script, which lies in the folder above them. --check needs neither
+    the store nor the data. Exit code 3: a page or a table is not what its archive gives.
     """
     from titans_lab.publication import Finding
 

@@ -130,7 +130,10 @@ class NeuralMemory(HasPlainForm, nn.Module):
         return self.resume(MemoryState(weights, tuple(torch.zeros_like(w) for w in weights)))
 
     def resume(self, state: State, tails: Tails = NO_TAILS, recent: tuple[Tensor, ...] | None = None) -> MemoryStream:
-        """Return a stream that starts a new chunk with this state; without `recent`, after no token."""
+        """Return a stream that starts a new chunk with this state; without `recent`, after no token.
+
+        The weights of the state and each of `recent` are `[batch, ...]`.
+        """
         some = state.weights[0]
         none = some.new_zeros(some.shape[0], self.heads, 0, some.shape[-1])
         no_logits = some.new_zeros(some.shape[0], 0, len(self.gates.bias))
@@ -153,7 +156,7 @@ class NeuralMemory(HasPlainForm, nn.Module):
         y, state = self._operate(q, *written, start)
         recent = self._recent(*written, start)
 
-        def for_all(part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        def for_all(part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:  # [1, ...] to [batch, ...]
             return tuple(each.expand(batch, *each.shape[1:]) for each in part)
 
         resumed = self.resume(type(state)(*map(for_all, state)), recent=None if recent is None else for_all(recent))

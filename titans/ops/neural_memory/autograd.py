@@ -53,7 +53,7 @@ class Schedule(NamedTuple):
             yield slice(whole, time), time - whole
 
     def cut(self, tokens: Sequence[Tensor], part: slice) -> tuple[Tensor, ...]:
-        """Return the part of q, and of the rest, which with a window begins with its halo."""
+        """Return a part of q `[N, time, D]`, and of the rest `[N, halo + time, ...]`, which begins with its halo."""
         q, *written = tokens
         with_halo = slice(part.start, part.stop + self.switches.window - 1)
         return q[:, part], *(x[:, with_halo] for x in written)
